@@ -1,0 +1,1 @@
+"""Mirepoix: reliable Celery."""

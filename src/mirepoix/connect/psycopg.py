@@ -1,0 +1,165 @@
+"""A ledger in PostgreSQL, through psycopg 3: NOTIFY to wake workers, session advisory locks for who is alive."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from mirepoix.connect.dbapi import DbapiTx
+from mirepoix.connect.pool import Pool
+from mirepoix.errors import ConfigurationError
+from mirepoix.ledger.tx import Connection, Tx
+
+LOCK_NAMESPACE = 1_296_651_877
+"""The first half of every advisory lock of ours (the letters MIRE)."""
+
+OLDEST = 130_000
+"""PostgreSQL 13."""
+
+
+class PostgresSource:
+    """The ledger in a PostgreSQL database. Session locks need a direct connection or session pooling."""
+
+    dialect = "postgresql"
+    disconnects: tuple[type[Exception], ...] = (psycopg.OperationalError, psycopg.InterfaceError)
+
+    def __init__(self, conninfo: str, label: str | None = None) -> None:
+        self.conninfo = conninfo
+        self.label = label or without_password(conninfo)
+        self._pool = Pool(self.open)
+
+    def __repr__(self) -> str:
+        return f"<ledger {self.label}>"
+
+    def __getstate__(self) -> tuple[str, str]:
+        return (self.conninfo, self.label)
+
+    def __setstate__(self, state: tuple[str, str]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
+
+    def transaction(self) -> AbstractContextManager[Tx]:
+        """A short transaction on a pooled connection."""
+        return self._pool.transaction()
+
+    def joined(self) -> Tx | None:
+        """A plain PostgreSQL ledger has no framework whose transaction it could join."""
+        return None
+
+    def open(self) -> PostgresConnection:
+        """A new connection of our own."""
+        return PostgresConnection(self.conninfo, self.label)
+
+    def hold_liveness(self, worker_id: str, liveness_key: int) -> AdvisoryLock:
+        """Take a session lock on a connection that forked children inherit, so that it outlives none and all of them."""
+        return AdvisoryLock(self.conninfo, worker_id, liveness_key)
+
+    def unheld(self, connection: Connection, worker_id: str) -> list[tuple[str, str]]:
+        """Try the lock of every other live worker; the server frees what was taken with this transaction."""
+        with connection.transaction() as tx:
+            return [(r[0], r[1]) for r in tx.fetch("unheld_workers", worker_id=worker_id, namespace=LOCK_NAMESPACE)]
+
+    def close(self) -> None:
+        """Close pooled connections."""
+        self._pool.close()
+
+
+class PostgresConnection:
+    """One connection; its transactions are read committed."""
+
+    def __init__(self, conninfo: str, label: str) -> None:
+        self._connection = _connect(conninfo)
+        if self._connection.info.server_version < OLDEST:
+            version = self._connection.info.server_version // 10_000
+            raise ConfigurationError(f"{label} is PostgreSQL {version}; the ledger needs 13 or newer.")
+        self._connection.add_notify_handler(self._note)
+        self._has_news = True
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        """BEGIN … COMMIT."""
+        with self._connection.transaction():
+            yield DbapiTx(lambda: self._connection.cursor(row_factory=tuple_row), "postgresql", "pyformat")
+
+    def listen(self) -> None:
+        """Be told about new tasks and messages from now on."""
+        self._connection.execute("LISTEN mirepoix")
+        self._connection.execute("LISTEN mirepoix_message")
+
+    def wakeup_fd(self) -> int | None:
+        """Readable when a notification arrives."""
+        return self._connection.fileno()
+
+    def has_news(self) -> bool:
+        """Whether a notification arrived since the last call. Raises psycopg.OperationalError if the server is gone."""
+        # A closed socket is readable too: consume_input raises for it, and the worker reconnects.
+        self._connection.pgconn.consume_input()
+        while notification := self._connection.pgconn.notifies():
+            del notification
+            self._has_news = True
+        had_news, self._has_news = self._has_news, False
+        return had_news
+
+    def close(self) -> None:
+        """Close the connection."""
+        with contextlib.suppress(psycopg.Error):
+            self._connection.close()
+
+    def _note(self, _notification: psycopg.Notify) -> None:
+        # Called for what arrives in the answer to another statement.
+        self._has_news = True
+
+
+class AdvisoryLock:
+    """A session advisory lock on a connection of its own."""
+
+    def __init__(self, conninfo: str, worker_id: str, liveness_key: int) -> None:
+        self._connection = _connect(conninfo)
+        tx = DbapiTx(self._connection.cursor, "postgresql", "pyformat")
+        tx.fetch("hold_liveness", namespace=LOCK_NAMESPACE, liveness_key=liveness_key)
+        tx.run("note_server", worker_id=worker_id)
+
+    def is_held(self) -> bool:
+        """False once the server ended the session."""
+        try:
+            self._connection.pgconn.consume_input()
+        except psycopg.OperationalError:
+            return False
+        return not self._connection.closed
+
+    def close(self) -> None:
+        """End the session, and the lock with it."""
+        with contextlib.suppress(psycopg.Error):
+            self._connection.close()
+
+
+def without_password(conninfo: str) -> str:
+    """A URL for people."""
+    parts = urlsplit(conninfo)
+    if parts.password is None:
+        return conninfo
+    host = parts.hostname or ""
+    where = f"{quote(parts.username or '')}:***@{host}" + (f":{parts.port}" if parts.port else "")
+    return urlunsplit(parts._replace(netloc=where))
+
+
+def caller_tx(connection: psycopg.Connection[Any]) -> Tx:
+    """The transaction that is open, or will be opened, on the caller's psycopg connection."""
+    return DbapiTx(lambda: connection.cursor(row_factory=tuple_row), "postgresql", "pyformat")
+
+
+def _connect(conninfo: str) -> psycopg.Connection[Any]:
+    # Keepalives end a session whose host vanished without a word.
+    return psycopg.connect(
+        conninfo,
+        autocommit=True,
+        application_name="mirepoix",
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+    )

@@ -1,0 +1,63 @@
+"""What an installation knows about its ledger's database: how to open connections and how to see who is alive."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from mirepoix.ledger.tx import Connection, Tx
+
+
+class LivenessLock(Protocol):
+    """Held by a worker and by every process it forks; freed by the kernel or the server when the last is gone."""
+
+    def is_held(self) -> bool:
+        """False once the lock was lost (the database restarted, the connection dropped)."""
+
+    def close(self) -> None:
+        """Give the lock up."""
+
+
+class OwnConnection(Connection, Protocol):
+    """One of our own connections, for a worker's delivery or a daemon."""
+
+    def wakeup_fd(self) -> int | None:
+        """A file descriptor that becomes readable when tasks or messages arrive; None: poll `has_news` instead."""
+
+    def has_news(self) -> bool:
+        """Whether anything was committed by others since the last call. Never blocks."""
+
+    def listen(self) -> None:
+        """Begin to be told about new tasks and messages."""
+
+
+class Source(Protocol):
+    """One ledger's database."""
+
+    dialect: str
+    label: str
+    """The URL without its password, for people."""
+
+    disconnects: tuple[type[Exception], ...]
+    """What drivers raise when the database is away, or too busy."""
+
+    def transaction(self) -> AbstractContextManager[Tx]:
+        """A short transaction of the caller's thread, on a pooled connection (Django: on Django's own)."""
+
+    def joined(self) -> Tx | None:
+        """The transaction the caller's framework has open right now (Django's ``atomic``), or None."""
+
+    def open(self) -> OwnConnection:
+        """A new connection of our own."""
+
+    def hold_liveness(self, worker_id: str, liveness_key: int) -> LivenessLock:
+        """Take the lock that says that this process, or one forked from it, still runs."""
+
+    def unheld(self, connection: Connection, worker_id: str) -> list[tuple[str, str]]:
+        """The other live workers whose lock nobody holds: ``(id, name)`` each."""
+
+    def close(self) -> None:
+        """Close pooled connections."""
+
+    def __getstate__(self) -> Any:
+        """Sources can be copied with the Celery configuration."""

@@ -1,0 +1,156 @@
+"""A ledger in an SQLite file: write-ahead log, explicit BEGIN IMMEDIATE, ``flock`` for who is alive."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from mirepoix.connect.dbapi import DbapiTx
+from mirepoix.connect.pool import Pool
+from mirepoix.errors import ConfigurationError
+from mirepoix.ledger.tx import Connection, Tx
+
+BUSY_TIMEOUT_S = 30.0
+"""How long a writer waits for another before "database is locked" is raised."""
+
+OLDEST = (3, 35, 0)
+"""The first SQLite with RETURNING."""
+
+
+class SqliteSource:
+    """The ledger in one SQLite file (created, with its tables, by `mirepoix.install`)."""
+
+    dialect = "sqlite"
+    disconnects: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
+
+    def __init__(self, path: str) -> None:
+        if sqlite3.sqlite_version_info < OLDEST:
+            raise ConfigurationError(
+                f"SQLite {sqlite3.sqlite_version} is too old for the ledger; it needs {'.'.join(map(str, OLDEST))} or newer."
+            )
+        self.path = str(Path(path).absolute())
+        self.label = f"sqlite:///{self.path}"
+        if not Path(self.path).parent.is_dir():
+            raise ConfigurationError(f"The folder of {self.label} does not exist. Create it, or name another file.")
+        self._pool = Pool(self.open)
+
+    def __repr__(self) -> str:
+        return f"<ledger {self.label}>"
+
+    def __getstate__(self) -> str:
+        return self.path
+
+    def __setstate__(self, path: str) -> None:
+        self.__init__(path)  # type: ignore[misc]
+
+    def transaction(self) -> AbstractContextManager[Tx]:
+        """A short transaction on a pooled connection."""
+        return self._pool.transaction()
+
+    def joined(self) -> Tx | None:
+        """A plain SQLite ledger has no framework whose transaction it could join."""
+        return None
+
+    def open(self) -> SqliteConnection:
+        """A new connection of our own."""
+        return SqliteConnection(self.path)
+
+    def hold_liveness(self, worker_id: str, liveness_key: int) -> FileLock:
+        """Lock a file beside the database; forked children keep the lock with the open file."""
+        folder = self._lock_folder()
+        folder.mkdir(exist_ok=True)
+        return FileLock(folder / f"{liveness_key}.lock")
+
+    def unheld(self, connection: Connection, worker_id: str) -> list[tuple[str, str]]:
+        """Try the lock file of every other live worker."""
+        with connection.transaction() as tx:
+            others = tx.fetch("alive_workers", worker_id=worker_id)
+        return [(id, name) for id, name, key in others if not _is_locked(self._lock_folder() / f"{key}.lock")]
+
+    def close(self) -> None:
+        """Close pooled connections."""
+        self._pool.close()
+
+    def _lock_folder(self) -> Path:
+        return Path(self.path + "-workers")
+
+
+class SqliteConnection:
+    """One connection to the file. Threads may share it in turn, never at once."""
+
+    def __init__(self, path: str) -> None:
+        self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        # FULL: a commit survives a power cut, not only a crash of the process.
+        for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = on"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        self._seen = self._data_version()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        """BEGIN IMMEDIATE: the write lock is taken at once, so that no transaction fails half-way for want of it."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield DbapiTx(self._connection.cursor, "sqlite", "named")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def wakeup_fd(self) -> None:
+        """SQLite wakes nobody: poll `has_news`."""
+
+    def listen(self) -> None:
+        """Nothing to subscribe to."""
+
+    def has_news(self) -> bool:
+        """Whether another connection committed since the last call (a few microseconds)."""
+        version = self._data_version()
+        has_changed, self._seen = version != self._seen, version
+        return has_changed
+
+    def close(self) -> None:
+        """Close the file."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+
+    def _data_version(self) -> int:
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+class FileLock:
+    """An exclusive ``flock``: shared with forked children, freed when the last of them is gone."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def is_held(self) -> bool:
+        """A file lock is not lost while its process lives."""
+        return True
+
+    def close(self) -> None:
+        """Unlock and remove the file."""
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        self._file.close()
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False

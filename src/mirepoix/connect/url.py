@@ -1,0 +1,43 @@
+"""From the URL that `mirepoix.install` was given to the database it means."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from urllib.parse import unquote, urlsplit
+
+from mirepoix.connect.source import Source
+from mirepoix.errors import ConfigurationError, UnsupportedDatabase
+
+_SQLITE = ("sqlite",)
+_POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+asyncpg")
+
+
+def source_for(url: str) -> Source:
+    """The database behind *url*.
+
+    ``sqlite:///relative.db``, ``sqlite:////absolute/path.db`` and ``postgresql://user:password@host:port/database``.
+    Driver suffixes as SQLAlchemy writes them are accepted. Raises UnsupportedDatabase or ConfigurationError.
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme in _SQLITE or scheme.startswith("sqlite+"):
+        path = unquote(rest.partition("?")[0].removeprefix("/"))
+        if not path or path == ":memory:":
+            raise ConfigurationError(
+                "The ledger cannot live in memory: workers are other processes. Use sqlite:///tasks.db."
+            )
+        return import_module("mirepoix.connect.sqlite3").SqliteSource(path)  # type: ignore[no-any-return]
+    if scheme in _POSTGRESQL:
+        if not urlsplit(url).path.strip("/"):
+            raise ConfigurationError("The PostgreSQL URL names no database: postgresql://user:password@host/DATABASE.")
+        return optional("psycopg", "postgres").PostgresSource(f"postgresql://{rest}")  # type: ignore[no-any-return]
+    raise UnsupportedDatabase(f"{scheme}://" if separator else f"{url!r} (no URL)")
+
+
+def optional(module: str, extra: str):  # type: ignore[no-untyped-def]
+    """The connector module of that name; ConfigurationError with the install line if its library is missing."""
+    try:
+        return import_module(f"mirepoix.connect.{module}")
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"The library {error.name!r} is not installed. Run: pip install 'mirepoix[{extra}]'"
+        ) from error

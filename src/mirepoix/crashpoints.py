@@ -1,0 +1,82 @@
+"""Named places at which a test may kill this process: one at every commit boundary.
+
+Unarmed, `reached` costs one comparison. Armed by the environment::
+
+    MIREPOIX_CRASHPOINT=finish.before_commit      die (SIGKILL) the first time it is reached
+    MIREPOIX_CRASHPOINT=take.after_commit:3       ... the third time
+    MIREPOIX_CRASHPOINT_TOKEN=/path/to/file       ... and only if this file exists; it is removed first,
+                                                  so that one process of many dies, once
+
+Each member is used at exactly one place in the code and exercised by at least one test; tests check both.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from enum import StrEnum
+
+
+class Crashpoint(StrEnum):
+    """Every commit boundary of the ledger's way, named ``<what>.<side of the commit>``."""
+
+    ENQUEUE_BEFORE_COMMIT = "enqueue.before_commit"
+    ENQUEUE_AFTER_COMMIT = "enqueue.after_commit"
+    REGISTER_BEFORE_COMMIT = "register.before_commit"
+    REGISTER_AFTER_COMMIT = "register.after_commit"
+    HEARTBEAT_AFTER_COMMIT = "heartbeat.after_commit"
+    TAKE_BEFORE_COMMIT = "take.before_commit"
+    TAKE_AFTER_COMMIT = "take.after_commit"
+    START_BEFORE_COMMIT = "start.before_commit"
+    START_AFTER_COMMIT = "start.after_commit"
+    COMPLETE_BEFORE_COMMIT = "complete.before_commit"
+    COMPLETE_AFTER_COMMIT = "complete.after_commit"
+    OUTCOME_BEFORE_COMMIT = "outcome.before_commit"
+    OUTCOME_AFTER_COMMIT = "outcome.after_commit"
+    LOSE_BEFORE_COMMIT = "lose.before_commit"
+    LOSE_AFTER_COMMIT = "lose.after_commit"
+    REAP_BEFORE_COMMIT = "reap.before_commit"
+    REAP_AFTER_COMMIT = "reap.after_commit"
+    TEND_BEFORE_COMMIT = "tend.before_commit"
+    TEND_AFTER_COMMIT = "tend.after_commit"
+    GIVE_BACK_BEFORE_COMMIT = "give_back.before_commit"
+    GIVE_BACK_AFTER_COMMIT = "give_back.after_commit"
+    STOP_BEFORE_COMMIT = "stop.before_commit"
+    STOP_AFTER_COMMIT = "stop.after_commit"
+    OPERATE_BEFORE_COMMIT = "operate.before_commit"
+    OPERATE_AFTER_COMMIT = "operate.after_commit"
+    MIGRATE_BEFORE_COMMIT = "migrate.before_commit"
+    MIGRATE_AFTER_COMMIT = "migrate.after_commit"
+
+
+def _armed() -> tuple[str, int] | None:
+    spec = os.environ.get("MIREPOIX_CRASHPOINT")
+    if not spec:
+        return None
+    name, _, nth = spec.partition(":")
+    return Crashpoint(name).value, int(nth or 1)
+
+
+_ARMED = _armed()
+_crossings = 0
+
+
+def reached(point: Crashpoint) -> None:
+    """Die here if a test armed this point; otherwise return at once."""
+    if _ARMED is None or _ARMED[0] != point:
+        return
+    global _crossings
+    _crossings += 1
+    if _crossings >= _ARMED[1] and _token_taken():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _token_taken() -> bool:
+    token = os.environ.get("MIREPOIX_CRASHPOINT_TOKEN")
+    if token is None:
+        return True
+    try:
+        os.unlink(token)
+    except FileNotFoundError:
+        return False
+    return True

@@ -1,0 +1,141 @@
+"""Finish an attempt: succeed, retry, fail, park or revoke, only while it holds its lease.
+
+Every function answers whether the ledger took the outcome. False is a lost lease: the attempt is a zombie, nothing
+was written, and whatever it wanted to send must not be sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from mirepoix.ledger import enqueue
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Completion, Envelope, Lease, Trouble
+
+
+def succeed(tx: Tx, worker_id: str, completions: Sequence[Completion]) -> set[str]:
+    """Record that these attempts ran to their end; return the ids that were accepted."""
+    rows = [
+        {
+            "id": c.lease.task_id,
+            "fence": c.lease.fence,
+            "run_time_s": None if c.run_time_s is None else round(c.run_time_s, 6),
+            "peak_memory_kb": c.peak_memory_kb,
+            "reason": c.reason,
+            "pid": c.pid,
+        }
+        for c in completions
+    ]
+    return {row[0] for row in tx.fetch("succeed", worker_id=worker_id, rows=json.dumps(rows))}
+
+
+def succeed_with(tx: Tx, completion: Completion, continuations: Sequence[Envelope]) -> bool:
+    """Record a success together with what it sends: all of it commits with *tx*, or none."""
+    if not succeed(tx, completion.lease.worker_id, [completion]):
+        return False
+    enqueue.add(tx, continuations)
+    return True
+
+
+def fail(tx: Tx, lease: Lease, trouble: Trouble, continuations: Sequence[Envelope] = ()) -> bool:
+    """Record a failure that no retry follows, with its traceback; errbacks go out with it."""
+    ended = _end(
+        tx,
+        "fail",
+        lease,
+        "failed",
+        trouble,
+        run_time_s=trouble.run_time_s,
+        peak_memory_kb=trouble.peak_memory_kb,
+        pid=trouble.pid,
+    )
+    if ended:
+        enqueue.add(tx, continuations)
+    return ended
+
+
+def retry(tx: Tx, lease: Lease, envelope: Envelope, trouble: Trouble, continuations: Sequence[Envelope] = ()) -> bool:
+    """Replace the message by *envelope*, which the attempt sent under its own id, and wait until it is due."""
+    rows = tx.fetch("retry", reason=trouble.reason, rows=json.dumps([enqueue.as_row(envelope)]), **_of(lease))
+    if not rows:
+        return False
+    record(tx, rows, "retried", trouble)
+    enqueue.add(tx, continuations)
+    return True
+
+
+def park(tx: Tx, lease: Lease, trouble: Trouble) -> bool:
+    """Keep a task that no code here can take, with the reason."""
+    return _end(tx, "park", lease, "parked", trouble)
+
+
+def revoke(tx: Tx, lease: Lease, trouble: Trouble) -> bool:
+    """End a task that was revoked while a worker held it."""
+    return _end(tx, "revoke", lease, "cancelled", trouble)
+
+
+def expire(tx: Tx, lease: Lease, trouble: Trouble) -> bool:
+    """End a task whose expiry passed between its lease and its start."""
+    return _end(tx, "expire_held", lease, "expired", trouble)
+
+
+def give_back(tx: Tx, worker_id: str, leases: Sequence[Lease] | None, reason: str) -> int:
+    """Hand leases back unblamed (all that the worker holds if None); return how many were still held.
+
+    Only attempts that were seen to start leave a row in the history: the others never were one.
+    """
+    rows = None if leases is None else json.dumps([{"id": lease.task_id, "fence": lease.fence} for lease in leases])
+    returned = tx.fetch("give_back", worker_id=worker_id, rows=rows)
+    record(tx, [row for row in returned if row[5] is not None], "returned", Trouble(reason))
+    if returned:
+        tx.fetch("wake")
+    return len(returned)
+
+
+def is_settled(tx: Tx, lease: Lease) -> bool:
+    """Whether this very attempt's outcome was recorded already (and a second report of it is no news)."""
+    rows = tx.fetch("settled", task_id=lease.task_id)
+    return bool(rows) and rows[0][1] == lease.fence and rows[0][0] not in ("leased", "running")
+
+
+def record(tx: Tx, rows: Sequence[tuple[Any, ...]], outcome: str, trouble: Trouble) -> None:
+    """Write the history of attempts that just ended: *rows* as the statements of `finish` and `reap` return them."""
+    if not rows:
+        return
+    attempts = [
+        {
+            "task_id": row[0],
+            "fence": row[1],
+            "generation": row[2],
+            "outcome": outcome,
+            "worker_id": row[3],
+            "pid": trouble.pid,
+            "leased_at": _text(row[4]),
+            "started_at": _text(row[5]),
+            "run_time_s": trouble.run_time_s,
+            "peak_memory_kb": trouble.peak_memory_kb,
+            "error_type": trouble.error_type,
+            "error": trouble.reason,
+            "traceback": trouble.traceback,
+            "signal": trouble.signal,
+            "exit_code": trouble.exit_code,
+        }
+        for row in rows
+    ]
+    tx.run("record_attempts", rows=json.dumps(attempts))
+
+
+def _end(tx: Tx, statement: str, lease: Lease, outcome: str, trouble: Trouble, **more: Any) -> bool:
+    rows = tx.fetch(statement, reason=trouble.reason, **_of(lease), **more)
+    record(tx, rows, outcome, trouble)
+    return bool(rows)
+
+
+def _of(lease: Lease) -> dict[str, Any]:
+    return {"task_id": lease.task_id, "fence": lease.fence, "worker_id": lease.worker_id}
+
+
+def _text(moment: Any) -> str | None:
+    return None if moment is None else str(moment)

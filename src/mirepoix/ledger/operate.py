@@ -1,0 +1,53 @@
+"""What a person may decide about a task: cancel, requeue, hasten, discard, purge, prune."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mirepoix.ledger.tx import Tx
+
+
+def cancel(tx: Tx, task_ids: Iterable[str], reason: str = "cancelled by an operator") -> list[str]:
+    """End waiting or parked tasks: once committed, they never start. Returns the ids that were.
+
+    A task that a worker holds is not touched: revoke it through Celery's remote control.
+    """
+    return _each(tx, "cancel", task_ids, reason=reason)
+
+
+def requeue(tx: Tx, task_ids: Iterable[str], reason: str = "requeued by an operator") -> list[str]:
+    """Run failed, quarantined, parked, cancelled or expired tasks again, at once and with all their retries."""
+    changed = _each(tx, "requeue", task_ids, reason=reason)
+    if changed:
+        tx.fetch("wake")
+    return changed
+
+
+def hasten(tx: Tx, task_ids: Iterable[str]) -> list[str]:
+    """Let tasks that wait for an eta or for their next retry run now."""
+    changed = _each(tx, "hasten", task_ids)
+    if changed:
+        tx.fetch("wake")
+    return changed
+
+
+def discard(tx: Tx, task_ids: Iterable[str], reason: str = "discarded by an operator") -> list[str]:
+    """Decide that failed, quarantined or parked tasks need not run. Their history stays until it is pruned."""
+    return _each(tx, "discard", task_ids, reason=reason)
+
+
+def purge(tx: Tx, queue: str) -> int:
+    """Cancel everything that waits in a queue; return how many. The rows stay until they are pruned."""
+    return len(tx.fetch("purge", queue=queue))
+
+
+def prune(tx: Tx, older_than_s: float, batch: int = 5_000) -> int:
+    """Delete up to *batch* finished tasks older than that, with their attempts; return how many."""
+    pruned = len(tx.fetch("prune", older_than_s=older_than_s, batch=batch))
+    if pruned < batch:
+        tx.fetch("prune_workers", older_than_s=older_than_s)
+    return pruned
+
+
+def _each(tx: Tx, statement: str, task_ids: Iterable[str], **params: str) -> list[str]:
+    return [task_id for task_id in task_ids if tx.fetch(statement, task_id=task_id, **params)]

@@ -1,0 +1,61 @@
+"""Take back what dead processes held, and quarantine what keeps killing them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mirepoix.config import Settings
+from mirepoix.ledger import finish
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Lease, Lost, Trouble
+
+
+def lose(
+    tx: Tx, lease: Lease, trouble: Trouble, settings: Settings, *, is_blamed: bool, outcome: str, delay_s: float = 0.0
+) -> Lost | None:
+    """Take back one attempt whose process died (or that was rejected): to the queue, or to quarantine.
+
+    *is_blamed* says that user code was running: the death counts against ``max_deaths``, otherwise against the higher
+    ``max_handovers``. None if the attempt had ended or was lost already.
+    """
+    of = {"task_id": lease.task_id, "fence": lease.fence, "worker_id": lease.worker_id, "is_blamed": int(is_blamed)}
+    bounds = {"max_deaths": settings.max_deaths, "max_handovers": settings.max_handovers}
+    rows = tx.fetch("quarantine", reason=trouble.reason, pid=trouble.pid, **of, **bounds)
+    state = "quarantined"
+    if not rows:
+        rows = tx.fetch("lose", reason=trouble.reason, delay_s=delay_s, **of)
+        state = "pending"
+    if not rows:
+        return None
+    finish.record(tx, rows, outcome, trouble)
+    tx.fetch("wake")
+    return Lost(task_id=lease.task_id, name=rows[0][6], fence=lease.fence, state=state, was_started=is_blamed)
+
+
+def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[Lost]:
+    """Take back everything that is held by a worker not alive: idempotent, and run by every worker.
+
+    It looks at all such workers, not only at those just found dead: a batch that a dying worker was taking may
+    have been committed after its death was recorded.
+    """
+    reasons = {
+        "reason_of_deaths": f"running in {settings.max_deaths} processes when they died",
+        "reason_of_handovers": f"handed out {settings.max_handovers} times and lost each time before it was seen to start",
+    }
+    bounds = {"max_deaths": settings.max_deaths, "max_handovers": settings.max_handovers}
+    quarantined = tx.fetch("quarantine_of_dead_workers", **bounds, **reasons)
+    pending = tx.fetch("lose_of_dead_workers")
+    rows = [*quarantined, *pending]
+    finish.record(tx, rows, "lost", Trouble("its worker died"))
+    if pending:
+        tx.fetch("wake")
+    return [_lost(row, "quarantined") for row in quarantined] + [_lost(row, "pending") for row in pending]
+
+
+def expire(tx: Tx) -> int:
+    """End the waiting tasks whose expiry has passed; return how many."""
+    return len(tx.fetch("expire"))
+
+
+def _lost(row: tuple[Any, ...], state: str) -> Lost:
+    return Lost(task_id=row[0], name=row[6], fence=row[1], state=state, was_started=row[5] is not None)

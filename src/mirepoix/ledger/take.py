@@ -1,0 +1,91 @@
+"""Take leases on waiting tasks, in batches: the only door into a worker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Lease, Taken
+
+
+def take(tx: Tx, worker_id: str, queues: Sequence[str], batch: int) -> list[Taken]:
+    """Lease up to *batch* tasks of *queues* for the worker, in the order in which they should run.
+
+    The queues take turns; within a queue the highest priority goes first, then the oldest. Every lease raises its
+    task's fence by one. An empty list also answers a worker that was declared dead.
+    """
+    if batch < 1 or not queues:
+        return []
+    if tx.dialect == "postgresql":
+        rows = tx.fetch("take", worker_id=worker_id, queues=json.dumps(list(queues)), batch=batch)
+        by_queue = _grouped(rows)
+    else:
+        by_queue = {}
+        wanted = batch
+        for queue in queues:
+            # The write lock is held from BEGIN IMMEDIATE on: a queue's share cannot change under us.
+            rows = tx.fetch("take", worker_id=worker_id, queue=queue, batch=wanted)
+            by_queue[queue] = rows
+            wanted -= len(rows)
+            if wanted == 0:
+                break
+    return [_taken(row, worker_id) for row in _in_turns(by_queue)]
+
+
+def next_due_s(tx: Tx) -> float | None:
+    """Seconds until the next waiting task comes due (0 or less: now), or None."""
+    (row,) = tx.fetch("next_due")
+    return None if row[0] is None else float(row[0])
+
+
+def release_due(tx: Tx) -> int:
+    """Let the tasks whose time has come join the ready ones; return how many."""
+    released = len(tx.fetch("release_due"))
+    if released:
+        tx.fetch("wake")
+    return released
+
+
+def start(tx: Tx, worker_id: str, attempts: Sequence[tuple[Lease, float, int | None]]) -> set[str]:
+    """Note that user code runs: ``(lease, seconds since it began, process id)`` each. Returns the ids noted."""
+    rows = [
+        {"id": lease.task_id, "fence": lease.fence, "age_s": round(age_s, 3), "pid": pid} for lease, age_s, pid in attempts
+    ]
+    return {row[0] for row in tx.fetch("start", worker_id=worker_id, rows=json.dumps(rows))}
+
+
+def _grouped(rows: list[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]]:
+    by_queue: dict[str, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        by_queue.setdefault(row[2], []).append(row)
+    return by_queue
+
+
+def _in_turns(by_queue: dict[str, list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+    # RETURNING has no order of its own.
+    turns = []
+    for rows in by_queue.values():
+        rows.sort(key=lambda row: (-row[12], row[13]))
+        turns.extend(enumerate(rows))
+    turns.sort(key=lambda turn: turn[0])
+    return [row for _, row in turns]
+
+
+def _taken(row: tuple[Any, ...], worker_id: str) -> Taken:
+    return Taken(
+        lease=Lease(task_id=row[0], fence=row[1], worker_id=worker_id),
+        queue=row[2],
+        name=row[3],
+        body=row[4],
+        body_encoding=row[5],
+        content_type=row[6],
+        content_encoding=row[7],
+        headers=json.loads(row[8]),
+        properties=json.loads(row[9]),
+        exchange=row[10],
+        routing_key=row[11],
+        priority=row[12],
+        is_redelivered=bool(row[14]),
+    )

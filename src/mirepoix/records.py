@@ -1,0 +1,117 @@
+"""The values that cross module borders: frozen, and without behaviour of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The message of one task as Celery built it, and the facts the ledger sorts by.
+
+    ``body`` is text: the serialised arguments as they are, or base64 of them where they are not UTF-8
+    (``body_encoding``). ``eta`` and ``expires`` are ISO 8601 with an offset, or ``None``.
+    """
+
+    id: str
+    name: str
+    queue: str
+    body: str
+    headers: dict[str, Any]
+    properties: dict[str, Any]
+    content_type: str = "application/json"
+    content_encoding: str = "utf-8"
+    body_encoding: str = "utf-8"
+    priority: int = 0
+    exchange: str = ""
+    routing_key: str = ""
+    eta: str | None = None
+    expires: str | None = None
+    retries: int = 0
+    root_id: str | None = None
+    parent_id: str | None = None
+    group_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to run one task: valid while its worker lives and nobody took a higher fence."""
+
+    task_id: str
+    fence: int
+    worker_id: str
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What identifies the attempt: ``(task id, fence)``."""
+        return (self.task_id, self.fence)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A leased task as a worker receives it."""
+
+    lease: Lease
+    queue: str
+    name: str
+    body: str
+    body_encoding: str
+    content_type: str
+    content_encoding: str
+    headers: dict[str, Any]
+    properties: dict[str, Any]
+    exchange: str
+    routing_key: str
+    priority: int
+    is_redelivered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A task that ran to its end without anything to keep or send: recorded in batches."""
+
+    lease: Lease
+    run_time_s: float | None = None
+    peak_memory_kb: int | None = None
+    reason: str | None = None
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What went wrong in an attempt, in words that the ledger keeps."""
+
+    reason: str
+    error_type: str | None = None
+    traceback: str | None = None
+    signal: int | None = None
+    exit_code: int | None = None
+    pid: int | None = None
+    run_time_s: float | None = None
+    peak_memory_kb: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One incarnation of a worker process, as it registers itself."""
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    pool: str = ""
+    concurrency: int = 0
+    queues: tuple[str, ...] = ()
+    software: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A task that was taken back from a dead process, and where it went."""
+
+    task_id: str
+    name: str
+    fence: int
+    state: str
+    was_started: bool

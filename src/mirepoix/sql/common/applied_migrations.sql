@@ -1,0 +1,1 @@
+SELECT name FROM mirepoix_migration ORDER BY name

@@ -1,0 +1,6 @@
+-- transition: pending|parked -> cancelled
+-- A waiting task never starts once this is committed.
+UPDATE mirepoix_task
+   SET state = 'cancelled', reason = :reason, finished_at = {now}
+ WHERE id = :task_id AND state IN ('pending', 'parked')
+RETURNING id

@@ -1,0 +1,1 @@
+SELECT count(*) FROM mirepoix_message WHERE queue = :queue

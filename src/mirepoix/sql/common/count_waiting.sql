@@ -1,0 +1,1 @@
+SELECT count(*) FROM mirepoix_task WHERE queue = :queue AND state = 'pending'

@@ -1,0 +1,7 @@
+-- transition: leased|running -> failed
+-- Kept, with its traceback in mirepoix_attempt, until someone decides.
+UPDATE mirepoix_task
+   SET state = 'failed', reason = :reason, finished_at = {now}, run_time_s = :run_time_s,
+       peak_memory_kb = :peak_memory_kb, pid = :pid
+ WHERE id = :task_id AND fence = :fence AND worker_id = :worker_id AND state IN ('leased', 'running')
+RETURNING id, fence, generation, worker_id, leased_at, started_at, name

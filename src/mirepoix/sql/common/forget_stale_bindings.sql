@@ -1,0 +1,3 @@
+-- Reply and event queues of clients that died without a word.
+DELETE FROM mirepoix_binding WHERE created_at < {earlier :older_than_s}
+   AND (exchange = 'celeryev' OR exchange LIKE 'reply.%' )

@@ -1,0 +1,1 @@
+INSERT INTO mirepoix_migration (name) VALUES (:name)

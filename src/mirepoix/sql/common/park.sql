@@ -1,0 +1,6 @@
+-- transition: leased|running -> parked
+-- No code here can take it: kept with the reason, never acknowledged away.
+UPDATE mirepoix_task
+   SET state = 'parked', reason = :reason, finished_at = {now}
+ WHERE id = :task_id AND fence = :fence AND worker_id = :worker_id AND state IN ('leased', 'running')
+RETURNING id, fence, generation, worker_id, leased_at, started_at, name

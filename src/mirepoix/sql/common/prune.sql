@@ -1,0 +1,8 @@
+-- Deletes finished tasks, oldest first; their attempts go with them. What needs attention is never pruned.
+DELETE FROM mirepoix_task
+ WHERE id IN (SELECT id
+                FROM mirepoix_task
+               WHERE state IN ('succeeded', 'cancelled', 'expired') AND finished_at < {earlier :older_than_s}
+               ORDER BY finished_at
+               LIMIT :batch)
+RETURNING id

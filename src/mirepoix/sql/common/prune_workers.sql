@@ -1,0 +1,6 @@
+-- Deletes the rows of workers that ended long ago and whose name no task bears as its holder.
+DELETE FROM mirepoix_worker
+ WHERE state <> 'alive' AND ended_at < {earlier :older_than_s}
+   AND NOT EXISTS (SELECT 1 FROM mirepoix_task AS t
+                    WHERE t.worker_id = mirepoix_worker.id AND t.state IN ('leased', 'running'))
+RETURNING id

@@ -1,0 +1,5 @@
+-- The worker ended as it should.
+UPDATE mirepoix_worker
+   SET state = 'stopped', ended_at = {now}
+ WHERE id = :worker_id AND state = 'alive'
+RETURNING id

@@ -1,0 +1,1 @@
+DELETE FROM mirepoix_binding WHERE queue = :queue

@@ -1,0 +1,5 @@
+-- Which migrations have been applied.
+CREATE TABLE IF NOT EXISTS mirepoix_migration (
+    name        text PRIMARY KEY,
+    applied_at  text NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now'))
+);

@@ -1,0 +1,21 @@
+-- transition: leased|running -> pending
+-- The attempt asks for another: the message it sent under its own id replaces the one it ran from.
+WITH retried AS (
+UPDATE mirepoix_task AS t
+   SET state = 'pending', reason = :reason, generation = t.generation + 1,
+       name = r.name, queue = r.queue, priority = r.priority, retries = r.retries,
+       eta = r.eta, due_at = CASE WHEN r.eta > statement_timestamp() THEN r.eta END, expires_at = r.expires,
+       content_type = r.content_type, content_encoding = r.content_encoding, body_encoding = r.body_encoding,
+       body = r.body, headers = CAST(r.headers AS json), properties = CAST(r.properties AS json),
+       exchange = r.exchange, routing_key = r.routing_key
+  FROM json_to_recordset(CAST(:rows AS json)) AS r(
+       id text, name text, queue text, priority smallint, retries int, root_id text, parent_id text, group_id text,
+       eta timestamptz, expires timestamptz, content_type text, content_encoding text, body_encoding text, body text,
+       headers text, properties text, exchange text, routing_key text)
+ WHERE t.id = r.id AND t.id = :task_id AND t.fence = :fence AND t.worker_id = :worker_id
+   AND t.state IN ('leased', 'running')
+RETURNING t.id, t.fence, t.generation - 1, t.worker_id, t.leased_at, t.started_at
+), woken AS (
+    SELECT pg_notify('mirepoix', '') FROM retried LIMIT 1
+)
+SELECT retried.* FROM retried LEFT JOIN woken ON true

@@ -1,0 +1,30 @@
+-- transition: pending -> leased
+-- The queues take turns; within one, the highest priority first, then the oldest. SKIP LOCKED keeps workers out of
+-- each other's way. A worker that was declared dead takes nothing.
+WITH candidate AS (
+    SELECT ready.id, ready.queue, ready.priority, ready.seq
+      FROM json_array_elements_text(CAST(:queues AS json)) AS wanted(queue)
+     CROSS JOIN LATERAL (
+           SELECT id, queue, priority, seq
+             FROM mirepoix_task
+            WHERE queue = wanted.queue AND state = 'pending' AND due_at IS NULL
+              AND (expires_at IS NULL OR expires_at > now())
+            ORDER BY priority DESC, seq
+            LIMIT :batch
+              FOR UPDATE SKIP LOCKED) AS ready
+), chosen AS (
+    SELECT id
+      FROM (SELECT id, priority, seq, row_number() OVER (PARTITION BY queue ORDER BY priority DESC, seq) AS turn
+              FROM candidate) AS ranked
+     ORDER BY turn, priority DESC, seq
+     LIMIT :batch
+)
+UPDATE mirepoix_task AS t
+   SET state = 'leased', fence = t.fence + 1, worker_id = :worker_id, pid = NULL, leased_at = statement_timestamp(),
+       started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL
+  FROM chosen
+ WHERE t.id = chosen.id
+   AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
+RETURNING t.id, t.fence, t.queue, t.name, t.body, t.body_encoding, t.content_type, t.content_encoding,
+          CAST(t.headers AS text), CAST(t.properties AS text), t.exchange, t.routing_key, t.priority, t.seq,
+          t.deaths + t.handovers > 0

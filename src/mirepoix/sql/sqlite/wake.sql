@@ -1,0 +1,2 @@
+-- Nothing to do: idle workers watch the file itself.
+SELECT 1
