@@ -1,0 +1,199 @@
+"""How the ledger stands: what waits, what runs, what is kept for a decision, who is alive, and what nobody looks after.
+
+Every figure is read through a partial index; finished tasks are counted for the last hour only, up to `COUNTED_MOST`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from mirepoix.ledger.query.values import seconds
+from mirepoix.ledger.tx import Tx
+from mirepoix.states import State
+
+COUNTED_MOST = 100_000
+"""Finished tasks of the last hour are counted up to this many: beyond it a person reads "many" anyway."""
+
+HOUR_S = 3600.0
+GRACE_S = 5.0
+"""The reaper takes back a dead worker's tasks in about a second; after this long nobody is doing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLoad:
+    """One queue. ``late`` counts what has been ready, or handed out and not started, for longer than was asked."""
+
+    queue: str
+    waiting: int = 0
+    oldest_s: float | None = None
+    late: int = 0
+    scheduled: int = 0
+    taken: int = 0
+    oldest_taken_s: float | None = None
+    late_taken: int = 0
+    running: int = 0
+    longest_s: float | None = None
+    is_served: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The tasks of one state that waits for a decision, and the newest of them."""
+
+    state: State
+    count: int
+    newest_s: float
+    newest_id: str
+    newest_name: str
+    newest_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeen:
+    """A worker that is alive or died lately. ``is_silent``: its heartbeat stayed out and nobody noted it yet."""
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    pool: str
+    concurrency: int
+    queues: tuple[str, ...]
+    is_alive: bool
+    is_silent: bool
+    reason: str | None
+    up_s: float
+    heartbeat_s: float
+    ended_s: float | None
+    held: int
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """Tasks held by a worker that is not alive, which no reaper took back."""
+
+    worker_id: str | None
+    worker: str | None
+    count: int
+    oldest_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The state of one ledger at one moment."""
+
+    late_after_s: float
+    queues: tuple[QueueLoad, ...]
+    kept: tuple[Kept, ...]
+    last_hour: dict[State, int]
+    workers: tuple[WorkerSeen, ...]
+    stranded: tuple[Stranded, ...]
+
+    @property
+    def alive(self) -> list[WorkerSeen]:
+        """The workers whose heartbeat is in time."""
+        return [worker for worker in self.workers if worker.is_alive and not worker.is_silent]
+
+    @property
+    def gone(self) -> list[WorkerSeen]:
+        """The workers that died lately, or whose heartbeat stayed out."""
+        return [worker for worker in self.workers if not worker.is_alive or worker.is_silent]
+
+
+def overview(tx: Tx, late_after_s: float, dead_within_s: float = HOUR_S) -> Overview:
+    """Everything that `mirepoix status` shows. *late_after_s*: how long a ready task may wait for a worker."""
+    seen = workers(tx, dead_within_s)
+    return Overview(
+        late_after_s=late_after_s,
+        queues=queues(tx, late_after_s, seen),
+        kept=kept(tx),
+        last_hour=last_hour(tx),
+        workers=seen,
+        stranded=stranded(tx),
+    )
+
+
+def queues(tx: Tx, late_after_s: float, seen: tuple[WorkerSeen, ...]) -> tuple[QueueLoad, ...]:
+    """Every queue that has tasks under way or a live worker, by name."""
+    ready = {row[0]: row for row in tx.fetch("load_ready", late_s=late_after_s)}
+    due = {row[0]: row for row in tx.fetch("load_due", late_s=late_after_s)}
+    held = {row[0]: row for row in tx.fetch("load_held", late_s=late_after_s)}
+    served = {queue for worker in seen if worker.is_alive and not worker.is_silent for queue in worker.queues}
+    nothing = (None,) * 6
+    return tuple(
+        _load(name, ready.get(name, nothing), due.get(name, nothing), held.get(name, nothing), is_served=name in served)
+        for name in sorted({*ready, *due, *held, *served})
+    )
+
+
+def kept(tx: Tx) -> tuple[Kept, ...]:
+    """What is kept until someone decides, most serious state first."""
+    counts = {State(row[0]): row for row in tx.fetch("kept_counts")}
+    found = []
+    for state in (State.QUARANTINED, State.PARKED, State.FAILED):
+        newest = tx.fetch("kept_newest", state=state.value) if state in counts else []
+        if newest:
+            _, count, newest_s = counts[state]
+            found.append(Kept(state, count, seconds(newest_s) or 0.0, *newest[0]))
+    return tuple(found)
+
+
+def last_hour(tx: Tx) -> dict[State, int]:
+    """How many tasks ended in each final state during the last hour, up to `COUNTED_MOST` together."""
+    counts = {State.SUCCEEDED: 0, State.FAILED: 0, State.CANCELLED: 0, State.EXPIRED: 0}
+    counts |= {State(state): count for state, count in tx.fetch("finished_since", since_s=HOUR_S, cap=COUNTED_MOST)}
+    counts[State.FAILED] = tx.fetch("failed_since", since_s=HOUR_S, cap=COUNTED_MOST)[0][0]
+    return counts
+
+
+def workers(tx: Tx, dead_within_s: float = HOUR_S) -> tuple[WorkerSeen, ...]:
+    """The workers that are believed to be alive and those that died lately, by name."""
+    return tuple(_worker(row) for row in tx.fetch("seen_workers", dead_within_s=dead_within_s))
+
+
+def stranded(tx: Tx, grace_s: float = GRACE_S) -> tuple[Stranded, ...]:
+    """What is held by workers that are not alive and was not taken back within *grace_s*."""
+    return tuple(Stranded(row[0], row[1], row[2], seconds(row[3])) for row in tx.fetch("held_by_gone", grace_s=grace_s))
+
+
+def _load(
+    name: str, ready: tuple[Any, ...], due: tuple[Any, ...], held: tuple[Any, ...], *, is_served: bool
+) -> QueueLoad:
+    came_due = int(due[2] or 0)
+    ages = [seconds(ready[2]), seconds(due[3]) if came_due else None]
+    return QueueLoad(
+        queue=name,
+        waiting=int(ready[1] or 0) + came_due,
+        oldest_s=max((age for age in ages if age is not None), default=None),
+        late=int(ready[3] or 0) + int(due[4] or 0),
+        scheduled=int(due[1] or 0),
+        taken=int(held[1] or 0),
+        oldest_taken_s=seconds(held[3]),
+        late_taken=int(held[5] or 0),
+        running=int(held[2] or 0),
+        longest_s=seconds(held[4]),
+        is_served=is_served,
+    )
+
+
+def _worker(row: tuple[Any, ...]) -> WorkerSeen:
+    return WorkerSeen(
+        id=row[0],
+        name=row[1],
+        host=row[2],
+        pid=row[3],
+        pool=row[4],
+        concurrency=row[5],
+        queues=tuple(json.loads(row[6])),
+        is_alive=row[7] == "alive",
+        is_silent=row[7] == "alive" and bool(row[12]),
+        reason=row[8],
+        up_s=seconds(row[9]) or 0.0,
+        heartbeat_s=seconds(row[10]) or 0.0,
+        ended_s=seconds(row[11]),
+        held=row[13],
+        running=row[14],
+    )

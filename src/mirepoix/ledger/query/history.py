@@ -1,0 +1,165 @@
+"""The whole story of one task: its facts, every attempt, what sent it and what it sent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mirepoix.ledger.query.values import arguments, known_moment, moment, seconds
+from mirepoix.ledger.tx import Tx
+from mirepoix.states import State
+
+MOST_CHILDREN = 100
+"""How many of the tasks that a task sent are listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """Another task, by the facts it is named with. ``state`` is None for one that was pruned or never was here."""
+
+    id: str
+    name: str | None = None
+    queue: str | None = None
+    state: State | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptLine:
+    """One execution. ``outcome`` is a state (also of one under way), ``retried``, ``returned`` or ``lost``."""
+
+    fence: int
+    generation: int
+    outcome: str
+    worker_id: str | None
+    worker: str | None
+    pid: int | None
+    leased_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    run_time_s: float | None
+    peak_memory_kb: int | None
+    error_type: str | None
+    error: str | None
+    traceback: str | None
+    signal: int | None
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything the ledger knows about one task."""
+
+    id: str
+    name: str
+    queue: str
+    priority: int
+    state: State
+    reason: str | None
+    generation: int
+    fence: int
+    retries: int
+    deaths: int
+    handovers: int
+    group_id: str | None
+    created_at: datetime
+    eta: datetime | None
+    due_at: datetime | None
+    expires_at: datetime | None
+    leased_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    run_time_s: float | None
+    peak_memory_kb: int | None
+    worker_id: str | None
+    worker: str | None
+    worker_state: str | None
+    pid: int | None
+    content_type: str
+    arguments: tuple[list[Any], dict[str, Any]] | None
+    headers: dict[str, Any]
+    due_in_s: float | None
+    running_for_s: float | None
+    parent: Relative | None
+    root: Relative | None
+    attempts: tuple[AttemptLine, ...]
+    children: tuple[Relative, ...]
+
+
+def story(tx: Tx, task_id: str) -> Story | None:
+    """The story of the task with exactly that id, or None. At most `MOST_CHILDREN` of what it sent are told."""
+    rows = tx.fetch("story_of_task", task_id=task_id)
+    if not rows:
+        return None
+    row = rows[0]
+    state = State(row[4])
+    return Story(
+        id=row[0],
+        name=row[1],
+        queue=row[2],
+        priority=row[3],
+        state=state,
+        reason=row[5],
+        generation=row[6],
+        fence=row[7],
+        retries=row[8],
+        deaths=row[9],
+        handovers=row[10],
+        root=_relative(tx, row[11]) if row[11] != row[0] else None,
+        parent=_relative(tx, row[12]),
+        group_id=row[13],
+        created_at=known_moment(row[14]),
+        eta=moment(row[15]),
+        due_at=moment(row[16]),
+        expires_at=moment(row[17]),
+        leased_at=moment(row[18]),
+        started_at=moment(row[19]),
+        finished_at=moment(row[20]),
+        run_time_s=row[21],
+        peak_memory_kb=row[22],
+        worker_id=row[23],
+        worker=row[24],
+        worker_state=row[25],
+        pid=row[26],
+        content_type=row[27],
+        arguments=arguments(row[27], row[28], row[29]),
+        headers=json.loads(row[30]),
+        due_in_s=seconds(row[31]),
+        running_for_s=seconds(row[32]) if state is State.RUNNING else None,
+        attempts=tuple(_attempt(found) for found in tx.fetch("story_of_attempts", task_id=task_id)),
+        children=tuple(_named(found) for found in tx.fetch("story_of_children", task_id=task_id, most=MOST_CHILDREN)),
+    )
+
+
+def _relative(tx: Tx, task_id: str | None) -> Relative | None:
+    if task_id is None:
+        return None
+    rows = tx.fetch("story_of_relative", task_id=task_id)
+    return _named(rows[0]) if rows else Relative(task_id)
+
+
+def _named(row: tuple[Any, ...]) -> Relative:
+    return Relative(id=row[0], name=row[1], queue=row[2], state=State(row[3]), created_at=moment(row[4]))
+
+
+def _attempt(row: tuple[Any, ...]) -> AttemptLine:
+    return AttemptLine(
+        fence=row[0],
+        generation=row[1],
+        outcome=row[2],
+        worker_id=row[3],
+        worker=row[4],
+        pid=row[5],
+        leased_at=moment(row[6]),
+        started_at=moment(row[7]),
+        finished_at=moment(row[8]),
+        run_time_s=row[9],
+        peak_memory_kb=row[10],
+        error_type=row[11],
+        error=row[12],
+        traceback=row[13],
+        signal=row[14],
+        exit_code=row[15],
+    )

@@ -1,0 +1,209 @@
+"""Find tasks: by id, by the beginning of an id, or by filters, newest first.
+
+Each group of states is read through the partial index it has, and "since" means what that group is ordered by: when
+a finished task finished, when a held one was taken, when a waiting one was sent. So the cost of a search does not
+grow with history, unless a filter that has no index (a name, a finished task's worker) finds next to nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from mirepoix.ledger.query.values import arguments, bound_moment, known_moment, moment, seconds
+from mirepoix.ledger.tx import Tx
+from mirepoix.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What to look for. Names are globs (``*`` and ``?``); a timedelta is that long ago by the ledger's clock."""
+
+    states: frozenset[State] = frozenset(State)
+    name: str | None = None
+    queue: str | None = None
+    worker: str | None = None
+    since: datetime | timedelta | None = None
+    until: datetime | timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLine:
+    """One task as a list shows it. ``since`` is when it was sent, taken or finished, by its state."""
+
+    id: str
+    name: str
+    queue: str
+    state: State
+    reason: str | None
+    attempts: int
+    since: datetime
+    age_s: float
+    created_at: datetime
+    due_at: datetime | None
+    run_time_s: float | None
+    worker_id: str | None
+    worker: str | None
+    arguments: tuple[list[Any], dict[str, Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """One group of states with the index it is read through, written so that SQLite sees it too."""
+
+    states: frozenset[State]
+    index: str
+    since: str
+
+
+_ATTENTION = "t.state IN ('failed', 'quarantined', 'parked')"
+_BRANCHES = (
+    _Branch(frozenset({State.PENDING}), "t.state = 'pending'", "t.created_at"),
+    _Branch(frozenset({State.LEASED, State.RUNNING}), "t.state IN ('leased', 'running')", "t.leased_at"),
+    _Branch(frozenset({State.FAILED}), f"{_ATTENTION} AND t.state = 'failed'", "t.finished_at"),
+    _Branch(frozenset({State.QUARANTINED}), f"{_ATTENTION} AND t.state = 'quarantined'", "t.finished_at"),
+    _Branch(frozenset({State.PARKED}), f"{_ATTENTION} AND t.state = 'parked'", "t.finished_at"),
+    _Branch(
+        frozenset({State.SUCCEEDED, State.CANCELLED, State.EXPIRED}),
+        "t.state IN ('succeeded', 'cancelled', 'expired')",
+        "t.finished_at",
+    ),
+)
+_COLUMNS = """t.id, t.name, t.queue, t.state, t.reason, t.fence, {since}, -({{seconds_until {since}}}),
+       t.created_at, t.due_at, t.run_time_s, t.worker_id, w.name"""
+_BODY = ", t.content_type, t.body_encoding, t.body"
+
+
+def search(
+    tx: Tx, filters: Filters, limit: int | None = None, *, oldest_first: bool = False, with_arguments: bool = False
+) -> list[TaskLine]:
+    """The tasks that *filters* describe, newest first (by ``since``), at most *limit*."""
+    columns = _COLUMNS + (_BODY if with_arguments else "")
+    found = [_line(row) for row in _rows(tx, filters, columns, limit, oldest_first=oldest_first)]
+    found.sort(key=lambda line: line.since, reverse=not oldest_first)
+    return found[:limit]
+
+
+def matching(tx: Tx, filters: Filters, limit: int | None = None) -> list[tuple[str, str, State]]:
+    """``(id, name, state)`` of what *filters* describe, to decide about it: state by state, the oldest first."""
+    rows = _rows(tx, filters, "t.id, t.name, t.state", limit, oldest_first=True)
+    return [(row[0], row[1], State(row[2])) for row in rows][:limit]
+
+
+def states_of(tx: Tx, task_ids: Sequence[str]) -> dict[str, tuple[State, bool]]:
+    """For each id that exists, its state and whether it waits for a time to come."""
+    names = {f"id_{_letters(n)}": task_id for n, task_id in enumerate(task_ids)}
+    if not names:
+        return {}
+    wanted = ", ".join(f":{name}" for name in names)
+    rows = tx.query(f"SELECT id, state, due_at FROM mirepoix_task WHERE id IN ({wanted})", **names)  # noqa: S608
+    return {row[0]: (State(row[1]), row[2] is not None) for row in rows}
+
+
+def beginning_with(tx: Tx, prefix: str, most: int = 5) -> list[tuple[str, str, State]]:
+    """``(id, name, state)`` of up to *most* tasks whose id is, or begins with, *prefix*. An exact match comes alone."""
+    columns = "SELECT id, name, state FROM mirepoix_task"
+    rows = tx.query(f"{columns} WHERE id = :id", id=prefix)
+    if not rows:
+        clause, params = _prefix_clause(prefix)
+        rows = tx.query(f"{columns} WHERE {clause} ORDER BY id LIMIT :most", most=most, **params)
+    return [(row[0], row[1], State(row[2])) for row in rows]
+
+
+def _prefix_clause(prefix: str) -> tuple[str, dict[str, Any]]:
+    exact = "substr(id, 1, length(CAST(:prefix AS text))) = CAST(:prefix AS text)"
+    # A range over the primary key, where its order is the same in every collation: up to the last digit of a prefix
+    # of small letters and digits. Letters may contract with what follows them (Danish "aa"), digits never do.
+    head = re.match(r"[0-9a-z]*[0-9]", prefix)
+    if head is None:
+        return exact, {"prefix": prefix}
+    first = head.group()
+    after = first[:-1] + ("a" if first[-1] == "9" else str(int(first[-1]) + 1))
+    return f"id >= :first AND id < :after AND {exact}", {"prefix": prefix, "first": first, "after": after}
+
+
+def _rows(tx: Tx, filters: Filters, columns: str, limit: int | None, *, oldest_first: bool) -> list[tuple[Any, ...]]:
+    """The rows of every branch that the filters touch, each ordered by its own index."""
+    rows: list[tuple[Any, ...]] = []
+    for branch in _BRANCHES:
+        wanted = branch.states & filters.states
+        if not wanted:
+            continue
+        clauses, params = _clauses(filters, branch, tx.dialect)
+        if wanted != branch.states:
+            states = ", ".join(f"'{state.value}'" for state in sorted(wanted))
+            clauses.append(f"t.state IN ({states})")
+        sql = (
+            f"SELECT {columns.format(since=branch.since)} FROM mirepoix_task AS t"  # noqa: S608 (no value is in it)
+            " LEFT JOIN mirepoix_worker AS w ON w.id = t.worker_id"
+            f" WHERE {' AND '.join([branch.index, *clauses])}"
+            f" ORDER BY {branch.since} {'ASC' if oldest_first else 'DESC'}, t.seq {'ASC' if oldest_first else 'DESC'}"
+        )
+        if limit is not None:
+            sql, params["most"] = f"{sql} LIMIT :most", limit
+        rows.extend(tx.query(sql, **params))
+    return rows
+
+
+def _clauses(filters: Filters, branch: _Branch, dialect: str) -> tuple[list[str], dict[str, Any]]:
+    clauses: list[str] = []
+    params: dict[str, Any] = {}
+    for column, glob in (("t.name", filters.name), ("t.queue", filters.queue)):
+        if glob is not None:
+            name = column.removeprefix("t.") + "_glob"
+            clause, params[name] = _glob(column, name, glob, dialect)
+            clauses.append(clause)
+    if filters.worker is not None:
+        clause, params["worker_glob"] = _glob("w.name", "worker_glob", filters.worker, dialect)
+        clauses.append(f"(t.worker_id = :worker OR {clause})")
+        params["worker"] = filters.worker
+    for sign, name, value in ((">=", "since", filters.since), ("<", "until", filters.until)):
+        if isinstance(value, timedelta):
+            clauses.append(f"{branch.since} {sign} {{earlier :{name}_s}}")
+            params[f"{name}_s"] = value.total_seconds()
+        elif value is not None:
+            clauses.append(f"{branch.since} {sign} :{name}")
+            params[name] = bound_moment(value, dialect)
+    return clauses, params
+
+
+def _glob(column: str, name: str, glob: str, dialect: str) -> tuple[str, str]:
+    """``*`` and ``?`` as the dialect's own case-sensitive match has them; nothing else is special."""
+    if "*" not in glob and "?" not in glob:
+        return f"{column} = :{name}", glob
+    if dialect == "sqlite":
+        return f"{column} GLOB :{name}", glob.replace("[", "[[]")
+    pattern = re.sub(r"([!%_])", r"!\1", glob).replace("*", "%").replace("?", "_")
+    return f"{column} LIKE :{name} ESCAPE '!'", pattern
+
+
+def _letters(number: int) -> str:
+    """A placeholder's number in letters: placeholders bear no digits."""
+    letters = ""
+    while True:
+        number, rest = divmod(number, 26)
+        letters += chr(ord("a") + rest)
+        if number == 0:
+            return letters
+
+
+def _line(row: tuple[Any, ...]) -> TaskLine:
+    return TaskLine(
+        id=row[0],
+        name=row[1],
+        queue=row[2],
+        state=State(row[3]),
+        reason=row[4],
+        attempts=row[5],
+        since=known_moment(row[6]),
+        age_s=seconds(row[7]) or 0.0,
+        created_at=known_moment(row[8]),
+        due_at=moment(row[9]),
+        run_time_s=row[10],
+        worker_id=row[11],
+        worker=row[12],
+        arguments=arguments(*row[13:]) if row[13:] else None,
+    )

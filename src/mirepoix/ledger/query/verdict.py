@@ -1,0 +1,85 @@
+"""Judge an overview: what is lost, late, stuck, failed or dead, and how serious that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from mirepoix.ledger.query.health import HOUR_S, Overview
+from mirepoix.states import State
+
+
+class Severity(StrEnum):
+    """How much it matters, in three words that programs can rely on."""
+
+    OK = "ok"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be. *kind* is ``lost``, ``late``, ``stuck``, ``failed`` or ``dead``."""
+
+    kind: str
+    severity: Severity
+    count: int
+    queue: str | None = None
+    worker: str | None = None
+    age_s: float | None = None
+    state: State | None = None
+    is_served: bool = True
+
+
+def findings(overview: Overview) -> list[Finding]:
+    """Everything that is not as it should be, the most serious first."""
+    found = [*_lost(overview), *_late(overview), *_kept(overview), *_dead(overview)]
+    return sorted(found, key=lambda finding: finding.severity is not Severity.CRITICAL)
+
+
+def severity(found: list[Finding]) -> Severity:
+    """The worst of them."""
+    levels = {finding.severity for finding in found}
+    return next((level for level in (Severity.CRITICAL, Severity.WARNING) if level in levels), Severity.OK)
+
+
+def _lost(overview: Overview) -> list[Finding]:
+    return [
+        Finding("lost", Severity.CRITICAL, held.count, worker=held.worker or held.worker_id, age_s=held.oldest_s)
+        for held in overview.stranded
+    ]
+
+
+def _late(overview: Overview) -> list[Finding]:
+    found = []
+    for load in overview.queues:
+        if load.waiting and not load.is_served:
+            late = Finding(
+                "late", Severity.CRITICAL, load.waiting, queue=load.queue, age_s=load.oldest_s, is_served=False
+            )
+            found.append(late)
+        elif load.late:
+            found.append(Finding("late", Severity.WARNING, load.late, queue=load.queue, age_s=load.oldest_s))
+        if load.late_taken:
+            late = Finding("late", Severity.WARNING, load.late_taken, queue=load.queue, age_s=load.oldest_taken_s)
+            found.append(replace(late, state=State.LEASED))
+    return found
+
+
+def _kept(overview: Overview) -> list[Finding]:
+    found = []
+    for kept in overview.kept:
+        if kept.state is State.FAILED:
+            # Old failures wait for a decision too, but they are no news at night.
+            if lately := overview.last_hour[State.FAILED]:
+                found.append(Finding("failed", Severity.WARNING, lately, age_s=kept.newest_s, state=kept.state))
+        else:
+            found.append(Finding("stuck", Severity.WARNING, kept.count, age_s=kept.newest_s, state=kept.state))
+    return found
+
+
+def _dead(overview: Overview) -> list[Finding]:
+    if not overview.alive:
+        return [Finding("dead", Severity.CRITICAL, len(overview.gone))]
+    died = [worker for worker in overview.gone if worker.ended_s is None or worker.ended_s < HOUR_S]
+    return [Finding("dead", Severity.WARNING, 1, worker=worker.name, age_s=worker.ended_s) for worker in died]

@@ -1,0 +1,8 @@
+-- Tasks whose worker is not alive, and that no reaper took back within :grace_s: nobody runs them.
+SELECT t.worker_id, w.name, count(*), -({seconds_until min(t.leased_at)})
+  FROM mirepoix_task AS t
+  LEFT JOIN mirepoix_worker AS w ON w.id = t.worker_id
+ WHERE t.state IN ('leased', 'running')
+   AND (w.id IS NULL OR (w.state <> 'alive' AND w.ended_at < {earlier :grace_s})
+        OR (w.state = 'alive' AND w.alive_until < {earlier :grace_s}))
+ GROUP BY t.worker_id, w.name

@@ -1,0 +1,6 @@
+-- What waits for its time in each queue: later, or come due and not yet released by a worker.
+SELECT queue, sum(CASE WHEN due_at > {now} THEN 1 ELSE 0 END), sum(CASE WHEN due_at > {now} THEN 0 ELSE 1 END),
+       -({seconds_until min(due_at)}), sum(CASE WHEN due_at < {earlier :late_s} THEN 1 ELSE 0 END)
+  FROM mirepoix_task
+ WHERE state = 'pending' AND due_at IS NOT NULL
+ GROUP BY queue
