@@ -1,1 +1,7 @@
-"""Mirepoix: reliable Celery."""
+"""Mirepoix: reliable Celery. Every task is a row in a SQL ledger, and every row is accounted for."""
+
+from mirepoix.celery.app import Installation, install, installation_of
+from mirepoix.celery.bulk import bulk
+from mirepoix.connect.ambient import using
+
+__all__ = ["Installation", "bulk", "install", "installation_of", "using"]

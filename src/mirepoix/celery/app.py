@@ -2,22 +2,220 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import os
+import platform
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import fields
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any, TypeVar
 
+import celery.bin.worker  # noqa: F401  (its options are read by steps)
+
+from mirepoix.celery.bootsteps import HoldLeases, sample_memory
+from mirepoix.celery.capture import PublishScope, capturing
+from mirepoix.celery.control import durable
+from mirepoix.celery.meter import Meter
+from mirepoix.celery.task import LedgerTask, adopt
 from mirepoix.config import Settings
-from mirepoix.connect.source import Source
+from mirepoix.connect.source import OwnConnection, Source
+from mirepoix.connect.url import optional, source_for
+from mirepoix.daemons.holder import Holder
+from mirepoix.daemons.keeper import Keeper
+from mirepoix.errors import ConfigurationError
+from mirepoix.ledger import migrate
+from mirepoix.records import Lease, Worker
+
+T = TypeVar("T")
 
 
-@dataclass(slots=True)
 class Installation:
-    """What one app's installation consists of; found again by `installation_of`."""
+    """What one app's installation consists of. It is the app's attribute ``mirepoix``."""
 
-    app: Any
-    source: Source
-    settings: Settings
+    def __init__(self, app: Any, source: Source, given: dict[str, Any]) -> None:
+        self.app = app
+        self.source = source
+        self._given = given
+        self.holder: Holder | None = None
+        self.peaks: dict[tuple[str, int], int] = {}
+        self._pid = os.getpid()
+        self._keeper: Keeper | None = None
+        self._connection: OwnConnection | None = None
+        self._connection_lock = threading.Lock()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, read when they are first needed: the app is configured by then."""
+        return Settings.read(self.app.conf, self._given)
+
+    @cached_property
+    def meter(self) -> Meter:
+        """Peak memory of pool processes."""
+        return Meter()
+
+    # ---- the worker process
+
+    def begin_worker(self, name: str, pool: str, concurrency: int, queues: tuple[str, ...]) -> None:
+        """Register this process as a worker. Called before its pool forks."""
+        self.require_schema()
+        self.meter  # noqa: B018  (made before the fork, so that it is shared)
+        software = {
+            "mirepoix": version("mirepoix"),
+            "celery": version("celery"),
+            "kombu": version("kombu"),
+            "python": platform.python_version(),
+        }
+        worker = Worker("", name, socket.gethostname(), os.getpid(), pool, concurrency, queues, software)
+        self._pid = os.getpid()
+        self.holder = Holder(self.source, self.settings, worker)
+        self.holder.register()
+
+    def start_keeper(self) -> None:
+        """Start the thread that keeps this worker alive in the ledger."""
+        if self.holder is None:
+            raise ConfigurationError("The worker was not registered: its steps ran out of order.")
+        self._keeper = Keeper(self.holder, on_tick=lambda: sample_memory(self))
+        self._keeper.start()
+
+    def end_worker(self) -> None:
+        """The pool is gone: hand back what is left and sign off."""
+        if self.holder is None or self._pid != os.getpid():
+            return
+        holder, self.holder = self.holder, None
+        if self._keeper is not None:
+            self._keeper.stop()
+        try:
+            holder.close()
+        except self.source.disconnects as error:
+            # The others find the lock free and take back what was held.
+            print(f"mirepoix: the worker could not sign off: {error}")  # noqa: T201
+        self.source.close()
+
+    def may_run(self, lease: Lease) -> bool:
+        """Whether this process may run the attempt. Pool processes, which hold no leases, are trusted."""
+        if self.holder is None or self._pid != os.getpid():
+            return True
+        return self.holder.holds(lease.key)
+
+    def peak_of(self, lease: Lease | None) -> int | None:
+        """The last known peak memory of an attempt's process."""
+        return None if lease is None else self.peaks.get(lease.key)
+
+    def with_connection(self, use: Callable[[OwnConnection], T]) -> T | None:
+        """Tell the ledger something from the worker's loop. If the database is away, the reaper will find out."""
+        with self._connection_lock:
+            try:
+                if self._connection is None:
+                    self._connection = self.source.open()
+                return use(self._connection)
+            except self.source.disconnects:
+                if self._connection is not None:
+                    self._connection.close()
+                    self._connection = None
+                return None
+
+    def require_schema(self) -> None:
+        """Raise SchemaError, naming the remedy, if the ledger's tables are not what this code needs."""
+        connection = self.source.open()
+        try:
+            migrate.require_current(connection, self.source.label, (Exception,))
+        finally:
+            connection.close()
+
+
+def install(app: Any, url: str | None = None, **settings: Any) -> Installation:
+    """Make *app* reliable: every task it sends, by any API of Celery, is a row in the ledger at *url*.
+
+    The ledger delivers the tasks itself; no broker is dialled, and ``broker_url`` is not used. An SQLite ledger is
+    created and migrated here; for PostgreSQL run ``mirepoix --app YOUR_APP migrate`` once for each release.
+    Without *url* the ledger is in Django's database (``mirepoix_django_alias``).
+
+    *settings* are those of `mirepoix.config.Settings`. Raises ConfigurationError for what cannot work.
+    """
+    if getattr(app, "mirepoix", None) is not None:
+        raise ConfigurationError(f"Mirepoix is installed on {app!r} already, with {app.mirepoix.source.label}.")
+    unknown = sorted(set(settings) - {f.name for f in fields(Settings)})
+    if unknown:
+        Settings.read({}, settings)
+    source = source_for(url) if url is not None else _django_source(settings)
+    if source.dialect == "sqlite" and url is not None:
+        connection = source.open()
+        try:
+            migrate.migrate(connection)
+        finally:
+            connection.close()
+    installation = app.mirepoix = Installation(app, source, settings)
+    _configure(app, installation)
+    _capture(app, installation)
+    return installation
 
 
 def installation_of(app: Any) -> Installation:
     """The installation of *app*; ConfigurationError if there is none."""
-    raise NotImplementedError
+    found = getattr(app, "mirepoix", None)
+    if not isinstance(found, Installation):
+        raise ConfigurationError(f"Mirepoix is not installed on {app!r}. Call mirepoix.install(app, 'sqlite:///tasks.db').")
+    return found
+
+
+def _django_source(settings: dict[str, Any]) -> Source:
+    if "DJANGO_SETTINGS_MODULE" not in os.environ:
+        raise ConfigurationError(
+            "mirepoix.install() was given no URL and there is no Django (DJANGO_SETTINGS_MODULE is not set). "
+            "Pass one: mirepoix.install(app, 'sqlite:///tasks.db')."
+        )
+    alias = settings.get("django_alias", "default")
+    source: Source = optional("django", "django").DjangoSource(alias)
+    return source
+
+
+def _configure(app: Any, installation: Installation) -> None:
+    forced = {
+        "broker_read_url": "mirepoix://",
+        "broker_write_url": "mirepoix://",
+        "broker_transport_options": {"installation": installation},
+        "worker_consumer": "mirepoix.celery.consumer:LedgerConsumer",
+    }
+    app.add_defaults({"worker_prefetch_multiplier": 1, "broker_connection_retry_on_startup": True})
+
+    def configure(**_: Any) -> None:
+        for key, value in forced.items():
+            setattr(app.conf, key, value)
+
+    # Fired each time the configuration is loaded, so that the order of install() and config_from_object() is free.
+    app.on_after_configure.connect(configure, weak=False)
+    if app.configured:
+        configure()
+
+
+def _capture(app: Any, installation: Installation) -> None:
+    import mirepoix.kombu.transport  # noqa: F401  (registers mirepoix://)
+
+    app.amqp_cls = _resolved(app, app.amqp_cls, capturing)
+    app.control_cls = _resolved(app, app.control_cls, durable)
+    for made in ("amqp", "control"):
+        app.__dict__.pop(made, None)
+    app.producer_or_acquire = PublishScope(installation)
+    app.steps["worker"].add(HoldLeases)
+
+    def adopt_all(**_: Any) -> None:
+        for task in app.tasks.values():
+            adopt(task)
+
+    if isinstance(app.task_cls, str) and "Task" not in app.__dict__:
+        app.task_cls = type("Task", (LedgerTask, _imported(app.task_cls)), {"abstract": True, "__module__": __name__})
+    app.on_after_finalize.connect(adopt_all, weak=False)
+    if app.finalized:
+        adopt_all()
+
+
+def _resolved(app: Any, cls: Any, wrap: Callable[[type], type]) -> type:
+    return wrap(_imported(cls))
+
+
+def _imported(cls: Any) -> Any:
+    from celery.utils.imports import symbol_by_name
+
+    return symbol_by_name(cls)

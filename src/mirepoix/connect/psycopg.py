@@ -78,7 +78,7 @@ class PostgresConnection:
             version = self._connection.info.server_version // 10_000
             raise ConfigurationError(f"{label} is PostgreSQL {version}; the ledger needs 13 or newer.")
         self._connection.add_notify_handler(self._note)
-        self._has_news = True
+        self._news: set[str] = set()
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
@@ -95,24 +95,27 @@ class PostgresConnection:
         """Readable when a notification arrives."""
         return self._connection.fileno()
 
-    def has_news(self) -> bool:
-        """Whether a notification arrived since the last call. Raises psycopg.OperationalError if the server is gone."""
+    def news(self) -> frozenset[str]:
+        """What was notified since the last call. Raises psycopg.OperationalError if the server is gone."""
         # A closed socket is readable too: consume_input raises for it, and the worker reconnects.
         self._connection.pgconn.consume_input()
         while notification := self._connection.pgconn.notifies():
-            del notification
-            self._has_news = True
-        had_news, self._has_news = self._has_news, False
-        return had_news
+            self._news.add(_TOPICS[notification.relname])
+        news = frozenset(self._news)
+        self._news.clear()
+        return news
 
     def close(self) -> None:
         """Close the connection."""
         with contextlib.suppress(psycopg.Error):
             self._connection.close()
 
-    def _note(self, _notification: psycopg.Notify) -> None:
+    def _note(self, notification: psycopg.Notify) -> None:
         # Called for what arrives in the answer to another statement.
-        self._has_news = True
+        self._news.add(_TOPICS[notification.channel.encode()])
+
+
+_TOPICS = {b"mirepoix": "tasks", b"mirepoix_message": "messages"}
 
 
 class AdvisoryLock:
@@ -120,9 +123,13 @@ class AdvisoryLock:
 
     def __init__(self, conninfo: str, worker_id: str, liveness_key: int) -> None:
         self._connection = _connect(conninfo)
-        tx = DbapiTx(self._connection.cursor, "postgresql", "pyformat")
-        tx.fetch("hold_liveness", namespace=LOCK_NAMESPACE, liveness_key=liveness_key)
-        tx.run("note_server", worker_id=worker_id)
+        self._worker_id = worker_id
+        self._tx = DbapiTx(self._connection.cursor, "postgresql", "pyformat")
+        self._tx.fetch("hold_liveness", namespace=LOCK_NAMESPACE, liveness_key=liveness_key)
+
+    def confirm(self) -> None:
+        """Note which start of the server the lock was taken under: a restarted one has forgotten it."""
+        self._tx.run("note_server", worker_id=self._worker_id)
 
     def is_held(self) -> bool:
         """False once the server ended the session."""

@@ -11,6 +11,9 @@ from mirepoix.ledger.tx import Connection, Tx
 class LivenessLock(Protocol):
     """Held by a worker and by every process it forks; freed by the kernel or the server when the last is gone."""
 
+    def confirm(self) -> None:
+        """Say in the worker's row, once it is committed, that the lock's absence now proves its death."""
+
     def is_held(self) -> bool:
         """False once the lock was lost (the database restarted, the connection dropped)."""
 
@@ -22,10 +25,10 @@ class OwnConnection(Connection, Protocol):
     """One of our own connections, for a worker's delivery or a daemon."""
 
     def wakeup_fd(self) -> int | None:
-        """A file descriptor that becomes readable when tasks or messages arrive; None: poll `has_news` instead."""
+        """A file descriptor that becomes readable when tasks or messages arrive; None: poll `news` instead."""
 
-    def has_news(self) -> bool:
-        """Whether anything was committed by others since the last call. Never blocks."""
+    def news(self) -> frozenset[str]:
+        """What others committed since the last call, of ``tasks`` and ``messages``. Never blocks."""
 
     def listen(self) -> None:
         """Begin to be told about new tasks and messages."""

@@ -18,6 +18,9 @@ from mirepoix.ledger.tx import Connection, Tx
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another before "database is locked" is raised."""
 
+ANYTHING = frozenset({"tasks", "messages"})
+NOTHING: frozenset[str] = frozenset()
+
 OLDEST = (3, 35, 0)
 """The first SQLite with RETURNING."""
 
@@ -103,16 +106,16 @@ class SqliteConnection:
         self._connection.execute("COMMIT")
 
     def wakeup_fd(self) -> None:
-        """SQLite wakes nobody: poll `has_news`."""
+        """SQLite wakes nobody: poll `news`."""
 
     def listen(self) -> None:
         """Nothing to subscribe to."""
 
-    def has_news(self) -> bool:
+    def news(self) -> frozenset[str]:
         """Whether another connection committed since the last call (a few microseconds)."""
         version = self._data_version()
         has_changed, self._seen = version != self._seen, version
-        return has_changed
+        return ANYTHING if has_changed else NOTHING
 
     def close(self) -> None:
         """Close the file."""
@@ -130,6 +133,9 @@ class FileLock:
         self._path = path
         self._file = path.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def confirm(self) -> None:
+        """A file lock proves itself."""
 
     def is_held(self) -> bool:
         """A file lock is not lost while its process lives."""

@@ -1,0 +1,1 @@
+"""Delivery by the ledger: a kombu transport, ``mirepoix://``."""

@@ -1,0 +1,20 @@
+"""Celery's remote control, except that a revocation is written down: a task revoked while it waits never starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mirepoix.ledger import operate
+
+
+def durable(control_class: type) -> type:
+    """*control_class* with a `revoke` that cancels waiting tasks in the ledger before it tells the workers."""
+
+    class LedgerControl(control_class):  # type: ignore[misc]
+        def revoke(self, task_id: Any, *args: Any, **kwargs: Any) -> Any:
+            ids = [task_id] if isinstance(task_id, str) else [str(one) for one in task_id]
+            with self.app.mirepoix.source.transaction() as tx:
+                operate.cancel(tx, ids, "revoked")
+            return super().revoke(task_id, *args, **kwargs)
+
+    return LedgerControl

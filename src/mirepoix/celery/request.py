@@ -1,0 +1,211 @@
+"""What a worker's parent process learns about an attempt, told to the ledger."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from billiard.einfo import ExceptionWithTraceback
+from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import Reject
+from celery.utils.log import get_logger
+from celery.worker import state as worker_state
+from celery.worker.request import Request
+from celery.worker.state import task_ready
+
+from mirepoix.celery import attempt as attempts
+from mirepoix.celery.attempt import Attempt
+from mirepoix.celery.capture import LEASE_HEADER
+from mirepoix.celery.task import commits_in_the_pool
+from mirepoix.records import Lease, Trouble
+
+logger = get_logger("mirepoix.worker")
+
+REJECTED_PAUSE_S = 1.0
+"""How long a task that rejected itself back to its queue waits before it is taken again."""
+
+
+class LedgerRequest(Request):  # type: ignore[misc]
+    """A Celery request whose end is the ledger's business; acknowledging only frees its place in the prefetch."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # Celery makes a subclass for each task and defines on_success there: ours must stand around it.
+        super().__init_subclass__(**kwargs)
+        generated = cls.__dict__.get("on_success")
+        if generated is not None:
+            cls.on_success = _reported(generated)
+
+    def __init__(self, message: Any, **options: Any) -> None:
+        super().__init__(message, **options)
+        mark = self._request_dict.get(LEASE_HEADER)
+        self.installation = self._app.mirepoix
+        self.lease = None if mark is None else Lease(self.id, mark["fence"], mark["worker"])
+        if mark is not None:
+            mark["commits"] = commits_in_the_pool(self._payload[2])
+        self._is_accepting = False
+
+    # ---- the way to the pool
+
+    def revoked(self) -> bool:
+        """Also true for what is no longer this worker's to run: it is dropped without a word in the ledger."""
+        if self.lease is not None and not self.installation.may_run(self.lease):
+            task_ready(self)
+            self.acknowledge()
+            return True
+        return bool(super().revoked())
+
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        """A pool process begins to run it. An early acknowledgement would say nothing here: the lease is what counts."""
+        if self.lease is not None:
+            self.installation.holder.started(self.lease.key, pid)
+        self._is_accepting = True
+        try:
+            super().on_accepted(pid, time_accepted)
+        finally:
+            self._is_accepting = False
+
+    def acknowledge(self) -> None:
+        """Free the place in the prefetch, once the attempt is over."""
+        if not self._is_accepting:
+            super().acknowledge()
+
+    # ---- the ways to end
+
+    def succeeded(self, runtime: float | None) -> None:
+        """The pool reported a success: recorded with the next batch, unless the pool process committed it itself."""
+        if self.lease is None:
+            return
+        holder = self.installation.holder
+        if commits_in_the_pool(self._payload[2]):
+            holder.forget(self.lease.key)
+        else:
+            holder.complete(self.lease.key, runtime, self.installation.meter.read(self.worker_pid))
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """The attempt did not return: it raised, was killed, ran out of time or was terminated."""
+        if self.lease is None:
+            return super().on_failure(exc_info, send_failed_event, return_ok)
+        error = _unwrapped(exc_info)
+        try:
+            if isinstance(error, Reject) and error.requeue:
+                return self._rejected_back(error)
+            if isinstance(error, (WorkerLostError, SystemExit, KeyboardInterrupt)):
+                return self._process_died(error)
+            if isinstance(error, TimeLimitExceeded):
+                return self._out_of_time(error, exc_info, send_failed_event)
+            if isinstance(error, MemoryError):
+                # Recorded by the pool process; Celery would end the whole worker for it.
+                task_ready(self)
+                logger.error("Task %s[%s] ran out of memory", self.name, self.id)
+                return None
+            if not return_ok and not isinstance(error, Terminated):
+                return self._broke_outside(error, exc_info, send_failed_event)
+            return super().on_failure(exc_info, send_failed_event, return_ok)
+        finally:
+            self.over()
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """A time limit passed. The hard one is a failure of this attempt."""
+        if soft or self.lease is None:
+            super().on_timeout(soft, timeout)
+            return
+        logger.error("Hard time limit (%ss) exceeded for %s[%s]", timeout, self.name, self.id)
+        if self.installation.holder.holds(self.lease.key):  # pools without processes report it here only
+            try:
+                raise TimeLimitExceeded(timeout)
+            except TimeLimitExceeded as error:
+                from billiard.einfo import ExceptionInfo
+
+                self._out_of_time(error, ExceptionInfo(), send_failed_event=True)
+        self.over()
+
+    def over(self) -> None:
+        """Nothing more will be heard of this attempt."""
+        if self.lease is not None:
+            holder = self.installation.holder
+            if not (holder.is_stopping and holder.holds(self.lease.key)):
+                holder.forget(self.lease.key)
+        self.acknowledge()
+
+    def _process_died(self, error: BaseException) -> None:
+        task_ready(self)
+        if self._already_revoked or self._already_cancelled:
+            return
+        holder = self.installation.holder
+        if holder.is_stopping or worker_state.should_terminate is not None:
+            # A cold shutdown kills the pool: nobody is to blame, and everything goes back when the pool is gone.
+            holder.is_stopping = True
+            return
+        trouble = _death(error, self.worker_pid, self.installation.peak_of(self.lease))
+        lost = self.installation.with_connection(
+            lambda connection: holder.lose(connection, self.lease.key, trouble, outcome="killed")
+        )
+        if lost is not None:
+            logger.error("Task %s[%s] was running in a process that died (%s): %s", self.name, self.id, trouble.reason, lost.state)
+
+    def _rejected_back(self, error: Reject) -> None:
+        task_ready(self)
+        self.installation.with_connection(
+            lambda connection: self.installation.holder.lose(
+                connection,
+                self.lease.key,
+                Trouble(f"rejected back to its queue: {error}"),
+                outcome="rejected",
+                delay_s=REJECTED_PAUSE_S,
+            )
+        )
+
+    def _out_of_time(self, error: BaseException, exc_info: Any, send_failed_event: bool) -> None:
+        trouble = Trouble(
+            f"hard time limit exceeded: {error}", "billiard.exceptions.TimeLimitExceeded", pid=self.worker_pid
+        )
+        attempt = Attempt(self.lease, self.name)
+        with attempts.running(attempt):  # errbacks are sent from here: they go out with the failure
+            super().on_failure(exc_info, send_failed_event, return_ok=False)
+        attempts.fail(self.installation.source, attempt, trouble)
+
+    def _broke_outside(self, error: BaseException, exc_info: Any, send_failed_event: bool) -> None:
+        """Something failed around the user's code, so the pool process may have recorded nothing."""
+        trouble = Trouble(f"{type(error).__name__}: {error}", type(error).__name__, str(exc_info.traceback))
+        attempt = Attempt(self.lease, self.name)
+        with attempts.running(attempt):
+            super().on_failure(exc_info, send_failed_event, return_ok=False)
+        attempts.fail(self.installation.source, attempt, trouble)
+
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        if self.lease is not None:
+            words = "its expiry passed before it was started" if expired else f"{reason} by remote control"
+            attempts.revoke(self.installation.source, self.lease, self.name, Trouble(words), is_expired=expired)
+            self.installation.holder.forget(self.lease.key)
+        super()._announce_revoked(reason, terminated, signum, expired)
+
+
+def _reported(generated: Any) -> Any:
+    def on_success(self: LedgerRequest, outcome: Any, **kwargs: Any) -> Any:
+        try:
+            return generated(self, outcome, **kwargs)
+        finally:
+            if not outcome[0]:
+                self.succeeded(outcome[2])
+                self.over()
+
+    return on_success
+
+
+def _unwrapped(exc_info: Any) -> Any:
+    error = exc_info.exception
+    return error.exc if isinstance(error, ExceptionWithTraceback) else error
+
+
+def _death(error: BaseException, pid: int | None, peak_memory_kb: int | None) -> Trouble:
+    words = f"exit code {error.code}" if isinstance(error, SystemExit) else str(error)
+    number = re.search(r"signal (\d+)", words)
+    code = re.search(r"exit ?code:? (-?\d+)", words)
+    return Trouble(
+        reason=f"its process died: {words}",
+        error_type="WorkerLostError",
+        signal=int(number[1]) if number else None,
+        exit_code=int(code[1]) if code else None,
+        pid=pid,
+        peak_memory_kb=peak_memory_kb,
+    )

@@ -1,0 +1,310 @@
+"""Hold a worker's leases: what its parent process knows of every task it took, until the ledger knows it too.
+
+One holder is one worker process. Its identity in the ledger is an *incarnation*: if the ledger declared that dead
+(a long freeze, a cut network), everything it held is a zombie's, and the holder goes on as a new incarnation.
+
+Thread-safe: the consumer's loop takes and completes, the keeper's thread flushes, gives back and reads; pools of
+threads report from their own.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from mirepoix.config import Settings
+from mirepoix.connect.source import LivenessLock, Source
+from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.ledger import finish, reap, take, workers
+from mirepoix.ledger.tx import Connection, Tx
+from mirepoix.records import Completion, Lease, Lost, Taken, Trouble, Worker
+
+logger = logging.getLogger("mirepoix.holder")
+
+Key = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Held:
+    """One lease and how far this process has come with it. Times are of the monotonic clock."""
+
+    lease: Lease
+    name: str
+    started_at: float | None = None
+    pid: int | None = None
+    is_noted: bool = False
+    abandoned_at: float | None = None
+
+
+class Holder:
+    """The leases of one worker process, and everything it has to tell the ledger about them."""
+
+    def __init__(self, source: Source, settings: Settings, worker: Worker) -> None:
+        self.source = source
+        self.settings = settings
+        self.worker = worker
+        self.is_stopping = False
+        self._lock = threading.RLock()
+        self._held: dict[Key, Held] = {}
+        self._completions: list[Completion] = []
+        self._oldest_completion_at: float | None = None
+        self._turn = 0
+        self.liveness: LivenessLock | None = None
+        self._liveness_key = 0
+
+    # ---- the incarnation
+
+    def register(self) -> None:
+        """Begin a new incarnation: its lock is held before its row is committed. Call it before anything forks."""
+        self.worker = replace(self.worker, id=f"{self.worker.name}#{uuid.uuid4().hex[:12]}")
+        old = self.liveness
+        connection = self.source.open()
+        try:
+            with connection.transaction() as tx:
+                key = workers.register(tx, self.worker, self.settings.lease_ttl_s)
+                lock = self.source.hold_liveness(self.worker.id, key)
+                reached(Crashpoint.REGISTER_BEFORE_COMMIT)
+            lock.confirm()
+            reached(Crashpoint.REGISTER_AFTER_COMMIT)
+        finally:
+            connection.close()
+        self.liveness, self._liveness_key = lock, key
+        if old is not None:
+            old.close()
+
+    def retake_liveness(self) -> None:
+        """Take the liveness lock again after its session ended. Children forked earlier do not share the new one."""
+        old, self.liveness = self.liveness, self.source.hold_liveness(self.worker.id, self._liveness_key)
+        self.liveness.confirm()
+        if old is not None:
+            old.close()
+
+    def heartbeat(self, connection: Connection) -> bool:
+        """Renew every lease. False: this incarnation was declared dead."""
+        with connection.transaction() as tx:
+            is_alive = workers.heartbeat(tx, self.worker.id, self.settings.lease_ttl_s)
+        reached(Crashpoint.HEARTBEAT_AFTER_COMMIT)
+        return is_alive
+
+    def reincarnate(self) -> None:
+        """Everything held is lost: go on under a new identity, with empty hands."""
+        with self._lock:
+            running = [held.name for held in self._held.values() if held.started_at is not None]
+            self._held.clear()
+            self._completions.clear()
+            self._oldest_completion_at = None
+        logger.error(
+            "worker %s was declared dead while it lived (frozen, or cut off for longer than lease_ttl_s=%s): %d running "
+            "task(s) were given to others and their outcomes here will be refused: %s",
+            self.worker.id,
+            self.settings.lease_ttl_s,
+            len(running),
+            ", ".join(running) or "none",
+        )
+        self.register()
+
+    # ---- taking and completing
+
+    def exchange(self, connection: Connection, queues: Sequence[str], batch: int) -> list[Taken]:
+        """Record the completions that wait and take up to *batch* tasks, in one transaction."""
+        if batch < 1 or self.is_stopping:
+            queues = []
+        completions = self._pop_completions()
+        if not completions and not queues:
+            return []
+        taken: list[Taken] = []
+        try:
+            with connection.transaction() as tx:
+                if completions:
+                    self._record(tx, completions)
+                if queues:
+                    self._turn += 1
+                    first = self._turn % len(queues)
+                    taken = take.take(tx, self.worker.id, [*queues[first:], *queues[:first]], batch)
+                    reached(Crashpoint.TAKE_BEFORE_COMMIT)
+        except BaseException:
+            self._push_back(completions)
+            raise
+        if completions:
+            reached(Crashpoint.COMPLETE_AFTER_COMMIT)
+        if taken:
+            reached(Crashpoint.TAKE_AFTER_COMMIT)
+        with self._lock:
+            for one in taken:
+                self._held[one.lease.key] = Held(one.lease, one.name)
+        return taken
+
+    def flush(self, connection: Connection, older_than_s: float = 0.0) -> None:
+        """Record the completions that wait, if the oldest has waited that long."""
+        oldest = self._oldest_completion_at
+        if oldest is not None and time.monotonic() - oldest >= older_than_s:
+            self.exchange(connection, (), 0)
+
+    @property
+    def has_completions(self) -> bool:
+        """Whether successes wait to be recorded."""
+        return self._oldest_completion_at is not None
+
+    @property
+    def completions_waiting(self) -> int:
+        """How many successes wait to be recorded."""
+        return len(self._completions)
+
+    def holds(self, key: Key) -> bool:
+        """Whether this process may run the attempt."""
+        return key in self._held
+
+    def started(self, key: Key, pid: int | None) -> None:
+        """User code of the attempt has begun, in the process *pid*."""
+        with self._lock:
+            held = self._held.get(key)
+            if held is not None:
+                held.started_at, held.pid, held.abandoned_at = time.monotonic(), pid, None
+
+    def complete(self, key: Key, run_time_s: float | None, peak_memory_kb: int | None) -> None:
+        """The attempt succeeded and leaves nothing to keep or send: record it with the next batch."""
+        with self._lock:
+            held = self._held.pop(key, None)
+            if held is None:
+                return
+            self._completions.append(Completion(held.lease, run_time_s, peak_memory_kb, pid=held.pid))
+            if self._oldest_completion_at is None:
+                self._oldest_completion_at = time.monotonic()
+
+    def forget(self, key: Key) -> None:
+        """The attempt's outcome is in the ledger already."""
+        with self._lock:
+            self._held.pop(key, None)
+
+    def lease_of(self, key: Key) -> Held | None:
+        """What is known of an attempt that is still held."""
+        return self._held.get(key)
+
+    def lose(self, connection: Connection, key: Key, trouble: Trouble, *, outcome: str, delay_s: float = 0.0) -> Lost | None:
+        """The attempt's process died (or it was rejected): it goes back to the queue, or to quarantine."""
+        held = self._held.get(key)
+        if held is None:
+            return None
+        with connection.transaction() as tx:
+            is_blamed = held.started_at is not None and outcome == "killed"
+            lost = reap.lose(tx, held.lease, trouble, self.settings, is_blamed=is_blamed, outcome=outcome, delay_s=delay_s)
+            reached(Crashpoint.LOSE_BEFORE_COMMIT)
+        reached(Crashpoint.LOSE_AFTER_COMMIT)
+        self.forget(key)
+        return lost
+
+    # ---- what the keeper asks for
+
+    def note_started(self, connection: Connection) -> None:
+        """Tell the ledger which attempts have been running for a while: from now on a death is theirs."""
+        now = time.monotonic()
+        with self._lock:
+            fresh = [
+                held
+                for held in self._held.values()
+                if held.started_at is not None
+                and not held.is_noted
+                and now - held.started_at >= self.settings.start_noted_after_s
+            ]
+        if not fresh:
+            return
+        with connection.transaction() as tx:
+            take.start(tx, self.worker.id, [(h.lease, now - (h.started_at or now), h.pid) for h in fresh])
+            reached(Crashpoint.START_BEFORE_COMMIT)
+        reached(Crashpoint.START_AFTER_COMMIT)
+        for held in fresh:
+            held.is_noted = True
+
+    def running(self) -> list[Held]:
+        """The attempts whose user code runs now."""
+        with self._lock:
+            return [held for held in self._held.values() if held.started_at is not None]
+
+    def count(self) -> int:
+        """How many leases are held."""
+        return len(self._held)
+
+    def abandon(self, leases: Iterable[Lease] | None = None, *, now: bool = False) -> None:
+        """Mark what has not started (or these leases) to be given back: at once, or after a moment's grace.
+
+        The grace lets a child that is just accepting a task say so first.
+        """
+        moment = time.monotonic() - (_GRACE_S if now else 0.0)
+        keys = None if leases is None else {lease.key for lease in leases}
+        with self._lock:
+            for key, held in self._held.items():
+                if held.started_at is None and (keys is None or key in keys):
+                    held.abandoned_at = moment
+
+    def give_back_abandoned(self, connection: Connection) -> None:
+        """Hand back, unblamed, what was abandoned and has not started since."""
+        now = time.monotonic()
+        with self._lock:
+            due = [
+                held.lease
+                for held in self._held.values()
+                if held.abandoned_at is not None and held.started_at is None and now - held.abandoned_at >= _GRACE_S
+            ]
+            for lease in due:
+                # Out of our hands first: a pool that reaches it now is refused by holds().
+                del self._held[lease.key]
+        if not due:
+            return
+        try:
+            with connection.transaction() as tx:
+                finish.give_back(tx, self.worker.id, due, "handed back before it started")
+                reached(Crashpoint.GIVE_BACK_BEFORE_COMMIT)
+        except BaseException:
+            with self._lock:
+                for lease in due:
+                    self._held[lease.key] = Held(lease, "", abandoned_at=now)
+            raise
+        reached(Crashpoint.GIVE_BACK_AFTER_COMMIT)
+
+    def close(self) -> None:
+        """End the incarnation: nothing of it runs any more. What it still holds goes back unblamed."""
+        self.is_stopping = True
+        connection = self.source.open()
+        try:
+            self.flush(connection)
+            with connection.transaction() as tx:
+                finish.give_back(tx, self.worker.id, None, "its worker was stopped")
+                workers.stop(tx, self.worker.id)
+                reached(Crashpoint.STOP_BEFORE_COMMIT)
+            reached(Crashpoint.STOP_AFTER_COMMIT)
+        finally:
+            connection.close()
+            if self.liveness is not None:
+                self.liveness.close()
+
+    # ---- completions
+
+    def _record(self, tx: Tx, completions: list[Completion]) -> None:
+        accepted = finish.succeed(tx, self.worker.id, completions)
+        if len(accepted) < len(completions):
+            for one in completions:
+                if one.lease.task_id not in accepted and not finish.is_settled(tx, one.lease):
+                    logger.warning(
+                        "the outcome of task %s (attempt %d) was refused: its lease was lost", one.lease.task_id, one.lease.fence
+                    )
+        reached(Crashpoint.COMPLETE_BEFORE_COMMIT)
+
+    def _pop_completions(self) -> list[Completion]:
+        with self._lock:
+            completions, self._completions = self._completions, []
+            self._oldest_completion_at = None
+            return completions
+
+    def _push_back(self, completions: list[Completion]) -> None:
+        # The database went away in between: the next flush, on the next connection, says it again.
+        with self._lock:
+            self._completions[:0] = completions
+            if self._completions:
+                self._oldest_completion_at = time.monotonic()
+
+
+_GRACE_S = 0.3

@@ -1,0 +1,255 @@
+"""A channel of the ledger's transport: leases become messages, and everything that is no task goes by a small table."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from kombu.transport import virtual
+from kombu.utils.json import dumps, loads
+
+from mirepoix.errors import NoWorker
+from mirepoix.kombu.qos import Batch, QoS
+from mirepoix.ledger import enqueue, messages, operate
+from mirepoix.records import Envelope, Taken
+
+if TYPE_CHECKING:
+    from mirepoix.daemons.holder import Holder
+
+logger = logging.getLogger("mirepoix.delivery")
+
+LEASE_HEADER = "mirepoix"
+DELIVER_FOR_S = 0.05
+"""How long one round may hand messages to a pool that runs them in this very thread."""
+
+
+class Channel(virtual.Channel):  # type: ignore[misc]
+    """Delivers what its worker's holder leased. Queues need no declaration: they are names in a column."""
+
+    QoS = QoS
+    supports_fanout = True
+    do_restore = False
+    body_encoding = None
+    from_transport_options = ()
+
+    def __init__(self, connection: Any, **kwargs: Any) -> None:
+        super().__init__(connection, **kwargs)
+        self._fanout_of: dict[str, str] = {}
+        self._positions: dict[str, int] = {}
+        self.buffer: deque[Taken] = deque()
+        self.batch = Batch(connection.installation.settings.take_batch)
+        self.may_have_more = True
+
+    # ---- publishing: what does not come through Celery's task sender
+
+    def _put(self, queue: str, message: dict[str, Any], **_: Any) -> None:
+        headers = message.get("headers") or {}
+        if "task" in headers and "id" in headers:
+            self._put_task(queue, message, headers)
+            return
+        with self.connection.installation.source.transaction() as tx:
+            messages.put(tx, dumps(message), queue=queue)
+
+    def _put_task(self, queue: str, message: dict[str, Any], headers: dict[str, Any]) -> None:
+        """A task that another program published through kombu: it is a row as well."""
+        properties = message["properties"]
+        encoding = properties.get("body_encoding") or "utf-8"
+        envelope = Envelope(
+            id=headers["id"],
+            name=headers["task"],
+            queue=queue,
+            body=message["body"],
+            body_encoding=encoding,
+            headers={key: value for key, value in headers.items() if key != LEASE_HEADER},
+            properties={k: v for k, v in properties.items() if k not in ("delivery_tag", "delivery_info", "body_encoding")},
+            content_type=message.get("content-type") or "application/data",
+            content_encoding=message.get("content-encoding") or "utf-8",
+            priority=properties.get("priority") or 0,
+            eta=headers.get("eta"),
+            expires=headers.get("expires"),
+            retries=headers.get("retries") or 0,
+            root_id=headers.get("root_id"),
+            parent_id=headers.get("parent_id"),
+            group_id=headers.get("group"),
+        )
+        with self.connection.installation.source.transaction() as tx:
+            enqueue.add(tx, [envelope])
+
+    def _put_fanout(self, exchange: str, message: dict[str, Any], routing_key: str, **_: Any) -> None:
+        with self.connection.installation.source.transaction() as tx:
+            messages.put(tx, dumps(message), exchange=exchange)
+
+    def prepare_message(self, body: Any, *args: Any, **kwargs: Any) -> Any:
+        """As kombu does it, with text bodies left in clear and others in base64."""
+        message = super().prepare_message(body, *args, **kwargs)
+        message["properties"]["body_encoding"] = None
+        if isinstance(message["body"], bytes):
+            try:
+                message["body"] = message["body"].decode("utf-8")
+            except UnicodeDecodeError:
+                message["body"], message["properties"]["body_encoding"] = self.encode_body(message["body"], "base64")
+        return message
+
+    # ---- queues
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        if self.typeof(exchange).type == "fanout":
+            self._fanout_of[queue] = exchange
+            with self.connection.installation.source.transaction() as tx:
+                self._positions.setdefault(exchange, messages.position(tx, exchange))
+            return
+        if self._is_transient(exchange):
+            with self.connection.installation.source.transaction() as tx:
+                messages.bind(tx, exchange, routing_key or "", pattern or "", queue)
+
+    def get_table(self, exchange: str) -> list[tuple[str, str, str]]:
+        """The bindings of an exchange; task queues have none, as the ledger routes by the queue's name."""
+        with self.connection.installation.source.transaction() as tx:
+            return messages.bindings(tx, exchange)
+
+    def _is_transient(self, exchange: str) -> bool:
+        return exchange not in {queue.exchange.name for queue in self._task_queues().values() if queue.exchange}
+
+    def _task_queues(self) -> Any:
+        return self.connection.installation.app.amqp.queues
+
+    def _size(self, queue: str) -> int:
+        with self.connection.installation.source.transaction() as tx:
+            ready = tx.fetch("count_waiting", queue=queue)[0][0]
+            return int(ready) + int(tx.fetch("count_messages", queue=queue)[0][0])
+
+    def _purge(self, queue: str) -> int:
+        with self.connection.installation.source.transaction() as tx:
+            dropped = tx.run("drop_messages", queue=queue)
+            return operate.purge(tx, queue) + dropped
+
+    def queue_purge(self, queue: str, **_: Any) -> int:
+        """Cancel what waits in the queue; return how many."""
+        return self._purge(queue)
+
+    def _delete(self, queue: str, *_: Any, **__: Any) -> None:
+        with self.connection.installation.source.transaction() as tx:
+            messages.unbind(tx, queue)
+
+    def _has_queue(self, queue: str, **_: Any) -> bool:
+        return True
+
+    # ---- consuming
+
+    def _get(self, queue: str, timeout: float | None = None) -> Any:
+        from queue import Empty
+
+        if queue in self._task_queues():
+            raise NoWorker(queue)
+        with self.connection.installation.source.transaction() as tx:
+            waiting = messages.take(tx, queue)
+        if not waiting:
+            raise Empty
+        for message in waiting[1:]:
+            with self.connection.installation.source.transaction() as tx:
+                messages.put(tx, message, queue=queue)
+        return self._as_received(waiting[0])
+
+    def receive_messages(self) -> int:
+        """Deliver remote control, replies and events to this channel's consumers; return how many."""
+        delivered = 0
+        for queue in list(self._active_queues):
+            exchange = self._fanout_of.get(queue)
+            if exchange is not None:
+                with self.connection.own.transaction() as tx:
+                    arrived = messages.broadcasts(tx, exchange, self._positions[exchange])
+                for position, message in arrived:
+                    self._positions[exchange] = position
+                    delivered += self._hand_over(self._as_received(message), queue)
+            elif queue not in self._task_queues():
+                with self.connection.own.transaction() as tx:
+                    waiting = messages.take(tx, queue)
+                for message in waiting:
+                    delivered += self._hand_over(self._as_received(message), queue)
+        return delivered
+
+    def receive_tasks(self, holder: Holder) -> int:
+        """Lease what this channel's consumers can use, and hand over what the prefetch allows; return how many."""
+        queues = [queue for queue in self._active_queues if queue in self._task_queues()]
+        if not queues:
+            return 0
+        delivered = self._hand_over_buffer(queues)
+        if self.may_have_more and not holder.is_stopping:
+            wanted = self.batch.wanted(self._free(), len(self.buffer))
+            if wanted:
+                taken = holder.exchange(self.connection.own, queues, wanted)
+                self.batch.took(wanted, len(taken))
+                self.may_have_more = len(taken) >= wanted
+                self.buffer.extend(taken)
+                delivered += self._hand_over_buffer(queues)
+        return delivered
+
+    def has_work(self) -> bool:
+        """Whether another round would deliver something at once."""
+        return bool(self.buffer) and self.qos.can_consume()
+
+    def close(self) -> None:
+        """Close; leases that were never handed over are marked to go back."""
+        transport = self.connection
+        if not self.closed and self.buffer and transport is not None:
+            holder = transport.installation.holder
+            if holder is not None:
+                holder.abandon([taken.lease for taken in self.buffer], now=True)
+            self.buffer.clear()
+        super().close()
+
+    def _free(self) -> int:
+        limit = self.qos.prefetch_count
+        if not limit:
+            return int(self.connection.installation.settings.take_batch)
+        return max(0, limit + self.batch.headroom(limit) - self.qos.unfinished)
+
+    def _hand_over_buffer(self, queues: list[str]) -> int:
+        delivered = 0
+        until = time.monotonic() + DELIVER_FOR_S
+        while self.buffer and self.qos.can_consume() and time.monotonic() < until:
+            taken = self.buffer.popleft()
+            if taken.queue in queues:
+                delivered += self._hand_over(self._as_message(taken), taken.queue)
+            else:  # cancel_consumer arrived in between
+                self.connection.installation.holder.abandon([taken.lease], now=True)
+        return delivered
+
+    def _hand_over(self, message: dict[str, Any], queue: str) -> int:
+        self.connection._deliver(message, queue)  # noqa: SLF001
+        return 1
+
+    def _as_message(self, taken: Taken) -> dict[str, Any]:
+        """A leased task as Celery expects it. Its eta has come, so Celery need not hold it back once more."""
+        mark = {
+            "id": taken.lease.task_id,
+            "fence": taken.lease.fence,
+            "worker": taken.lease.worker_id,
+            "eta": taken.headers.get("eta"),
+        }
+        return {
+            "body": taken.body,
+            "content-type": taken.content_type,
+            "content-encoding": taken.content_encoding,
+            "headers": {**taken.headers, "eta": None, LEASE_HEADER: mark},
+            "properties": {
+                **taken.properties,
+                "body_encoding": None if taken.body_encoding == "utf-8" else taken.body_encoding,
+                "delivery_tag": f"{taken.lease.fence}:{taken.lease.task_id}",
+                "delivery_info": {
+                    "exchange": taken.exchange,
+                    "routing_key": taken.routing_key,
+                    "priority": taken.priority,
+                    "redelivered": taken.is_redelivered,
+                },
+            },
+        }
+
+    def _as_received(self, message: str) -> dict[str, Any]:
+        received: dict[str, Any] = loads(message)
+        received["properties"]["delivery_tag"] = self._next_delivery_tag()
+        return received
+
+

@@ -1,0 +1,204 @@
+"""The ledger's transport: asynchronous in Celery's event loop, or drained by pools that have none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import time
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES, virtual
+from kombu.transport.virtual.base import Transport as VirtualTransport
+
+from mirepoix.connect.source import OwnConnection
+from mirepoix.kombu.channel import Channel
+
+MESSAGES_INTERVAL_S = 0.1
+"""How often messages are looked for when every commit to the file may have brought one (SQLite)."""
+
+
+class Transport(VirtualTransport):  # type: ignore[misc]
+    """One connection of a worker or a client. Losing its database raises, and Celery connects anew."""
+
+    Channel = Channel
+    driver_type = "mirepoix"
+    driver_name = "mirepoix"
+    can_parse_url = False
+    default_port = None
+    implements = virtual.Transport.implements.extend(
+        asynchronous=True, exchange_type=frozenset(["direct", "topic", "fanout"]), heartbeats=False
+    )
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        super().__init__(client, **kwargs)
+        self.installation = client.transport_options["installation"]
+        disconnects = self.installation.source.disconnects
+        self.connection_errors = (*virtual.Transport.connection_errors, *disconnects)
+        self.channel_errors = (*virtual.Transport.channel_errors, *disconnects)
+        self._own: OwnConnection | None = None
+        self._loop: Any = None
+        self._timers: list[Any] = []
+        self._flush_timer: Any = None
+        self._wakeup: tuple[int, int] | None = None
+        self._has_messages = True
+        self._looked_at = 0.0
+
+    @property
+    def own(self) -> OwnConnection:
+        """The connection that deliveries are taken on, opened when first needed."""
+        if self._own is None:
+            self._own = self.installation.source.open()
+            self._own.listen()
+        return self._own
+
+    def driver_version(self) -> str:
+        """The database that stands where a broker would."""
+        return str(self.installation.source.dialect)
+
+    def as_uri(self, uri: str, include_password: bool = False, mask: str = "**") -> str:
+        """Where this worker is connected to, for its banner and its logs."""
+        return str(self.installation.source.label)
+
+    def establish_connection(self) -> Any:
+        """Open the database, so that a ledger that cannot be reached is noticed now."""
+        self.own  # noqa: B018
+        return super().establish_connection()
+
+    def close_connection(self, connection: Any) -> None:
+        """Close; leases that were not handed over go back, completions stay with the holder."""
+        self._leave_loop()
+        super().close_connection(connection)
+        if self._own is not None:
+            self._own.close()
+            self._own = None
+
+    # ---- in Celery's event loop: prefork, threads, solo
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Be woken by the database where it can, by timers where it cannot."""
+        self._leave_loop()
+        self._loop = loop
+        loop.on_tick.add(self._on_tick)
+        # Work that turns up during a tick is not seen until poll() returns: a pipe makes it return at once.
+        reading, writing = self._wakeup = os.pipe()
+        os.set_blocking(reading, False)
+        os.set_blocking(writing, False)
+        loop.add_reader(reading, self._drain_wakeup, reading)
+        settings = self.installation.settings
+        fd = self.own.wakeup_fd()
+        if fd is None:
+            self._timers.append(loop.call_repeatedly(settings.sqlite_poll_interval_s, self._look))
+        else:
+            loop.add_reader(fd, self._look)
+        self._timers.append(loop.call_repeatedly(settings.poll_interval_s, self._expect_anything))
+
+    def _leave_loop(self) -> None:
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        # Celery's hub keeps on_tick over a reconnect: the old connection's must not stay.
+        loop.on_tick.discard(self._on_tick)
+        for timer in (*self._timers, self._flush_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timers, self._flush_timer = [], None
+        with contextlib.suppress(Exception):
+            loop.remove_reader(self._own.wakeup_fd() if self._own is not None else -1)
+        if self._wakeup is not None:
+            with contextlib.suppress(Exception):
+                loop.remove_reader(self._wakeup[0])
+            for fd in self._wakeup:
+                os.close(fd)
+            self._wakeup = None
+
+    def _look(self) -> None:
+        news = self.own.news()
+        if "tasks" in news:
+            for channel in self.channels:
+                channel.may_have_more = True
+        if "messages" in news:
+            self._has_messages = True
+
+    def _expect_anything(self) -> None:
+        self._has_messages = True
+        for channel in self.channels:
+            channel.may_have_more = True
+
+    def _on_tick(self) -> None:
+        self._round()
+        holder = self.installation.holder
+        if holder is None:
+            return
+        if holder.completions_waiting >= holder.settings.take_batch:
+            holder.flush(self.own)
+        elif holder.has_completions and self._flush_timer is None:
+            self._flush_timer = self._loop.call_later(holder.settings.flush_interval_s, self._flush)
+        if any(channel.has_work() for channel in self.channels):
+            self._wake()
+
+    def _flush(self) -> None:
+        self._flush_timer = None
+        if self.installation.holder is not None:
+            self.installation.holder.flush(self.own)
+
+    def _wake(self) -> None:
+        if self._wakeup is not None:
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._wakeup[1], b"x")
+
+    def _drain_wakeup(self, fd: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(fd, 4096)
+
+    # ---- without an event loop: gevent, eventlet, and clients that wait for a reply
+
+    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+        """Wait until something was delivered; socket.timeout after *timeout* seconds."""
+        until = None if timeout is None else time.monotonic() + timeout
+        self._expect_anything()
+        while not self._round():
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                raise socket.timeout  # noqa: UP041  (what kombu's callers catch)
+            self._wait(left)
+
+    def _wait(self, left: float | None) -> None:
+        settings = self.installation.settings
+        holder = self.installation.holder
+        fd = self.own.wakeup_fd()
+        pause = settings.sqlite_poll_interval_s if fd is None else settings.poll_interval_s
+        if holder is not None:
+            pause = min(pause, settings.flush_interval_s if holder.has_completions else 0.05)
+        if left is not None:
+            pause = min(pause, left)
+        if fd is None:
+            time.sleep(pause)
+        else:
+            select.select([fd], [], [], pause)
+        self._look()
+        if holder is not None:
+            holder.flush(self.own, older_than_s=settings.flush_interval_s)
+            for channel in self.channels:  # a greenlet may have freed a place without telling anyone
+                channel.may_have_more = channel.may_have_more or not channel.buffer
+
+    # ---- both
+
+    def _round(self) -> int:
+        delivered = 0
+        holder = self.installation.holder
+        if self._has_messages and time.monotonic() - self._looked_at >= MESSAGES_INTERVAL_S:
+            self._has_messages = False
+            self._looked_at = time.monotonic()
+            for channel in list(self.channels):
+                if channel._consumers:  # noqa: SLF001
+                    delivered += channel.receive_messages()
+        if holder is not None:
+            for channel in list(self.channels):
+                if channel._consumers:  # noqa: SLF001
+                    delivered += channel.receive_tasks(holder)
+        return delivered
+
+
+TRANSPORT_ALIASES.setdefault("mirepoix", "mirepoix.kombu.transport:Transport")
