@@ -1,63 +1,206 @@
-"""The caller's transaction: what ``with mirepoix.using(session):`` means, for as long as the block lasts."""
+"""The caller's transaction: what ``with mirepoix.using(session):`` means, for as long as the block lasts.
+
+A task that is sent belongs to the innermost block that is still open::
+
+    with mirepoix.using(session):            with             -> each task is a row at once       (`Direct`)
+    async with mirepoix.using(session):      async with       -> rows are written as the block ends (`Collected`)
+
+The blocks are kept in a context variable: other threads, and coroutines that run beside this one, do not see them.
+Whatever was started inside a block and outlives it (a thread with a copied context, an asyncio task) is outside of
+it from the moment the block ends.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol, runtime_checkable
 
-from mirepoix.errors import UnsupportedDatabase
+from mirepoix.connect.caller import CallerTx, sqlite3_tx
+from mirepoix.errors import ConfigurationError
+from mirepoix.ledger import enqueue
 from mirepoix.ledger.tx import Tx
+from mirepoix.records import Envelope
 
-_current: ContextVar[Tx | None] = ContextVar("mirepoix_transaction", default=None)
+
+class Joined(Protocol):
+    """The transaction that tasks sent right now belong to."""
+
+    @property
+    def dialect(self) -> str:
+        """``postgresql`` or ``sqlite``."""
+
+    def add(self, envelopes: Sequence[Envelope], /) -> None:
+        """Make them part of the transaction: its COMMIT makes them real, its ROLLBACK leaves nothing of them."""
 
 
-def current() -> Tx | None:
+@runtime_checkable
+class Collected(Joined, Protocol):
+    """An asynchronous transaction: `add` cannot await, so it keeps the envelopes and `write` writes them."""
+
+    async def write(self) -> None:
+        """Write what was added and not yet written. Called when the block ends without an exception."""
+
+    def abandon(self) -> None:
+        """The block ended with an exception: its transaction decides about what was added, where it can be asked."""
+
+
+class Direct:
+    """A synchronous transaction: every envelope is a row at once."""
+
+    __slots__ = ("dialect", "tx")
+
+    def __init__(self, tx: Tx) -> None:
+        self.tx = tx
+        self.dialect = tx.dialect
+
+    def add(self, envelopes: Sequence[Envelope], /) -> None:
+        """Write *envelopes*."""
+        enqueue.add(self.tx, envelopes)
+
+
+class using:  # noqa: N801, it reads as the statement it makes
+    """Let every task that is sent inside the block be part of *transaction*: sent if it commits, and only then.
+
+    ``with`` takes an SQLAlchemy ``Session``, ``scoped_session`` or ``Connection``, a psycopg ``Connection`` or a
+    ``sqlite3.Connection``. ``async with`` takes those, and SQLAlchemy's ``AsyncSession`` and ``AsyncConnection`` and
+    psycopg's ``AsyncConnection``, whose rows are written when the block ends (and before a savepoint begins or a
+    commit, where SQLAlchemy tells of it).
+
+    The block neither begins nor commits nor rolls back: the caller does. Blocks nest; the innermost counts.
+    Raises ConfigurationError for anything else, UnsupportedDatabase for a database that no ledger speaks.
+    """
+
+    __slots__ = ("_blocks", "_transaction")
+
+    def __init__(self, transaction: Any) -> None:
+        self._transaction = transaction
+        self._blocks: list[_Block] = []
+
+    def __enter__(self) -> None:
+        self._enter(Direct(tx_of(self._transaction)))
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    async def __aenter__(self) -> None:
+        self._enter(_collected(self._transaction) or Direct(tx_of(self._transaction)))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        joined = self._leave()
+        if isinstance(joined, Collected):
+            if kind is None:
+                await joined.write()
+            else:
+                joined.abandon()
+
+    def _enter(self, joined: Joined) -> None:
+        self._blocks.append(_open(joined))
+
+    def _leave(self) -> Joined:
+        return _close(self._blocks.pop())
+
+
+def current() -> Joined | None:
     """The transaction that tasks sent right now belong to, or None."""
-    return _current.get()
+    block = _innermost()
+    return block.joined if block else None
 
 
 @contextmanager
 def joined(tx: Tx) -> Iterator[None]:
     """Let everything sent inside the block belong to *tx*."""
-    token = _current.set(tx)
+    block = _open(Direct(tx))
     try:
         yield
     finally:
-        _current.reset(token)
+        _close(block)
 
 
 def tx_of(transaction: Any) -> Tx:
-    """A `Tx` over what the caller holds: a psycopg or sqlite3 connection, an SQLAlchemy Session or Connection.
-
-    Raises UnsupportedDatabase for anything else.
-    """
+    """A `Tx` over what the caller holds. Raises as `using` does; for an asynchronous one it names ``async with``."""
     if isinstance(transaction, sqlite3.Connection):
-        return _sqlite3_tx(transaction)
-    for library in ("psycopg", "sqlalchemy"):
-        # Only a library that is imported already can have made the object.
-        if library in sys.modules and type(transaction).__module__.split(".")[0] in _MAKERS[library]:
-            return import_module(f"mirepoix.connect.{library}").caller_tx(transaction)  # type: ignore[no-any-return]
+        return sqlite3_tx(transaction)
+    kind = _kind_of_psycopg(transaction)
+    if kind == "Connection":
+        return CallerTx(_connector("psycopg").caller_tx(transaction), lambda: _database_of(transaction))
     if "sqlalchemy" in sys.modules:
-        found = import_module("mirepoix.connect.sqlalchemy").caller_tx_or_none(transaction)
+        found: Tx | None = _connector("sqlalchemy").caller_tx_or_none(transaction)
         if found is not None:
-            return found  # type: ignore[no-any-return]
-    raise UnsupportedDatabase(f"{type(transaction).__module__}.{type(transaction).__qualname__}")
+            return found
+    name = f"{type(transaction).__module__}.{type(transaction).__qualname__}"
+    if kind == "AsyncConnection" or _collected(transaction) is not None:
+        raise ConfigurationError(
+            f"A {name} is asynchronous: write `async with mirepoix.using(...)`, not `with`. Inside of "
+            "`await session.run_sync(function)` use `with mirepoix.using(...)` on the session that the function gets."
+        )
+    raise ConfigurationError(
+        f"mirepoix.using() cannot join a {name}. It takes an SQLAlchemy Session or Connection, a psycopg or a sqlite3 "
+        "connection, and with `async with` an SQLAlchemy AsyncSession or AsyncConnection or a psycopg AsyncConnection. "
+        "In Django it is not needed: tasks join the open atomic() block."
+    )
 
 
-_MAKERS = {"psycopg": {"psycopg"}, "sqlalchemy": {"sqlalchemy"}}
+@dataclass(slots=True, eq=False)
+class _Block:
+    joined: Joined
+    outer: _Block | None
+    is_open: bool = True
 
 
-def _sqlite3_tx(connection: sqlite3.Connection) -> Tx:
-    from mirepoix.connect.dbapi import DbapiTx
+_blocks: ContextVar[_Block | None] = ContextVar("mirepoix_transaction", default=None)
 
-    def cursor() -> sqlite3.Cursor:
-        made = connection.cursor()
-        made.row_factory = None
-        return made
 
-    return DbapiTx(cursor, "sqlite", "named")
+def _innermost() -> _Block | None:
+    block = _blocks.get()
+    while block is not None and not block.is_open:
+        block = block.outer
+    return block
+
+
+def _open(joined: Joined) -> _Block:
+    block = _Block(joined, _innermost())
+    _blocks.set(block)
+    return block
+
+
+def _close(block: _Block) -> Joined:
+    # Not by a token: frameworks enter and leave generator dependencies in different contexts, where a token is refused.
+    block.is_open = False
+    if _blocks.get() is block:
+        _blocks.set(block.outer)
+    return block.joined
+
+
+def _collected(transaction: Any) -> Collected | None:
+    # Only a library that is imported already can have made the object.
+    found: Collected | None = None
+    if _kind_of_psycopg(transaction) == "AsyncConnection":
+        found = _connector("psycopg_async").Collector(transaction, lambda: _database_of(transaction))
+    elif "sqlalchemy.ext.asyncio" in sys.modules:
+        found = _connector("sqlalchemy").collector_or_none(transaction)
+    return found
+
+
+def _connector(module: str) -> Any:
+    return import_module(f"mirepoix.connect.{module}")
+
+
+def _kind_of_psycopg(transaction: Any) -> str | None:
+    for base in type(transaction).__mro__:
+        if base.__module__.partition(".")[0] == "psycopg" and base.__name__ in ("Connection", "AsyncConnection"):
+            return base.__name__
+    return None
+
+
+def _database_of(connection: Any) -> str:
+    info = connection.info
+    return f"postgresql://{info.user}@{info.host}:{info.port}/{info.dbname}"

@@ -1,0 +1,189 @@
+"""A ledger in one of Django's databases: tasks join Django's own transaction, on Django's own connection.
+
+Workers and daemons use connections of their own, made from the same settings, for what Django's cannot do: wait
+for news, and hold the lock that says who is alive. Nothing here touches Django's settings before it is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import InterfaceError, OperationalError, connections, transaction
+from django.utils.connection import ConnectionDoesNotExist
+
+from mirepoix.connect.caller import CallerTx
+from mirepoix.connect.dbapi import DbapiTx
+from mirepoix.connect.source import LivenessLock, OwnConnection, Source
+from mirepoix.connect.url import optional
+from mirepoix.errors import ConfigurationError, UnsupportedDatabase
+from mirepoix.ledger.tx import Connection, Tx
+from mirepoix.sql import DIALECTS
+
+_NOT_LIBPQ = frozenset({"prepare_threshold", "autocommit"})
+"""Plain values among Django's connection parameters that only the Python driver understands."""
+
+
+class DjangoSource:
+    """The ledger in Django's database *alias*."""
+
+    def __init__(self, alias: str = "default") -> None:
+        self.alias = alias
+        self.label = f"Django's database {alias!r}"
+        self._own: tuple[str, Source] | None = None
+
+    def __repr__(self) -> str:
+        return f"<ledger {self.label}>"
+
+    def __getstate__(self) -> str:
+        return self.alias
+
+    def __setstate__(self, alias: str) -> None:
+        self.__init__(alias)  # type: ignore[misc]
+
+    @cached_property
+    def dialect(self) -> str:
+        """``postgresql`` or ``sqlite``. Raises ConfigurationError or UnsupportedDatabase."""
+        return dialect_of(self._django())
+
+    @cached_property
+    def disconnects(self) -> tuple[type[Exception], ...]:
+        """Django's classes for it, and those of the driver that our own connections use."""
+        module, extra, source = _OWN[self.dialect]
+        own: tuple[type[Exception], ...] = getattr(optional(module, extra), source).disconnects
+        return (OperationalError, InterfaceError, *own)
+
+    def transaction(self) -> AbstractContextManager[Tx]:
+        """Django's ``atomic`` on this thread's connection: a savepoint inside of another, else begun and committed.
+
+        Under an event loop, where Django refuses to be used, it is a transaction on a connection of our own.
+        """
+        if _is_in_event_loop():
+            return self._own_source().transaction()
+        return self._atomic()
+
+    def joined(self) -> Tx | None:
+        """What this thread's ``atomic`` block (or ``autocommit`` that is switched off) makes tasks part of, or None."""
+        connection = self._django()
+        if connection.in_atomic_block or not _is_autocommitting(connection):
+            return self._tx(connection)
+        return None
+
+    def open(self) -> OwnConnection:
+        """A new connection of our own."""
+        return self._own_source().open()
+
+    def hold_liveness(self, worker_id: str, liveness_key: int) -> LivenessLock:
+        """Take the lock that says that this process, or one forked from it, still runs."""
+        return self._own_source().hold_liveness(worker_id, liveness_key)
+
+    def unheld(self, connection: Connection, worker_id: str) -> list[tuple[str, str]]:
+        """List the other live workers whose lock nobody holds."""
+        return self._own_source().unheld(connection, worker_id)
+
+    def close(self) -> None:
+        """Close our own pooled connections. Django's stay as they are."""
+        if self._own is not None:
+            self._own[1].close()
+
+    @contextmanager
+    def _atomic(self) -> Iterator[Tx]:
+        connection = self._django()
+        _drop_if_broken(connection)
+        with transaction.atomic(using=self.alias):
+            yield self._tx(connection)
+
+    def _tx(self, connection: Any) -> Tx:
+        # Django's SQLite cursor rewrites %(name)s and %% itself, so both databases are written to alike.
+        return CallerTx(DbapiTx(connection.cursor, self.dialect, "pyformat"), lambda: self._where(connection))
+
+    def _where(self, connection: Any) -> str:
+        return f"{self.label} ({connection.vendor} {connection.settings_dict['NAME']!s})"
+
+    def _django(self) -> Any:
+        try:
+            return connections[self.alias]
+        except ImproperlyConfigured as error:
+            raise ConfigurationError(
+                f"The ledger is in {self.label}, but Django is not configured. Set DJANGO_SETTINGS_MODULE, or give "
+                f"mirepoix.install() a URL. ({error})"
+            ) from error
+        except ConnectionDoesNotExist as error:
+            raise ConfigurationError(
+                f"The ledger is in {self.label}, but DATABASES has no such alias. Correct CELERY_MIREPOIX_DJANGO_ALIAS."
+            ) from error
+
+    def _own_source(self) -> Source:
+        # At each call from the settings as they are now: a test runner puts another database's name into them.
+        target = _own_target(self._django(), self.label)
+        if self._own is None or self._own[0] != target:
+            self.close()
+            module, extra, source = _OWN[self.dialect]
+            make = getattr(optional(module, extra), source)
+            self._own = (target, make(target, self.label) if self.dialect == "postgresql" else make(target))
+        return self._own[1]
+
+
+_OWN = {"postgresql": ("psycopg", "postgres", "PostgresSource"), "sqlite": ("sqlite3", "", "SqliteSource")}
+
+
+def dialect_of(connection: Any) -> str:
+    """The ledger's name for the kind of a Django connection's database. Raises UnsupportedDatabase."""
+    vendor: str = connection.vendor
+    if vendor not in DIALECTS:
+        raise UnsupportedDatabase(f"Django's database {connection.alias!r} ({connection.settings_dict['ENGINE']})")
+    return vendor
+
+
+def _is_in_event_loop() -> bool:
+    # Django's own rule for when its connections may not be used (django.utils.asyncio.async_unsafe).
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
+
+
+def _is_autocommitting(connection: Any) -> bool:
+    # `get_autocommit()` would connect.
+    is_connected = connection.connection is not None
+    return bool(connection.autocommit if is_connected else connection.settings_dict["AUTOCOMMIT"])
+
+
+def _drop_if_broken(connection: Any) -> None:
+    # Django looks after broken connections between requests only; a script or a thread that sends tasks has none.
+    if (
+        connection.errors_occurred
+        and connection.connection is not None
+        and not connection.in_atomic_block
+        and _is_autocommitting(connection)
+        and not connection.is_usable()
+    ):
+        connection.close()
+
+
+def _own_target(connection: Any, label: str) -> str:
+    """The file, or libpq's connection string, of a Django connection."""
+    if connection.vendor == "sqlite":
+        name = str(connection.settings_dict["NAME"])
+        if name == ":memory:" or name.startswith("file:"):
+            raise ConfigurationError(
+                f"{label} is {name}: workers are other processes and need the path of a file there. For tests with a "
+                "worker, set DATABASES[...]['TEST']['NAME'] to one."
+            )
+        return name
+    params = dict(connection.get_connection_params())
+    role = connection.settings_dict["OPTIONS"].get("assume_role")
+    if role:
+        params["options"] = f"{params.get('options', '')} -c role={role}".strip()
+    plain = {k: v for k, v in params.items() if isinstance(v, str | int) and k not in _NOT_LIBPQ}
+    return " ".join(f"{key}='{_escaped(value)}'" for key, value in sorted(plain.items()))
+
+
+def _escaped(value: str | int) -> str:
+    return str(value).replace("\\", "\\\\").replace("'", "\\'")

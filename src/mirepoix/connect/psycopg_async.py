@@ -1,0 +1,128 @@
+"""Join a psycopg ``AsyncConnection``: envelopes are collected, and written with ``await`` when the block ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mirepoix.connect.caller import explained
+from mirepoix.errors import ConfigurationError
+from mirepoix.ledger import enqueue
+from mirepoix.records import Envelope
+from mirepoix.sql import statement
+
+logger = logging.getLogger("mirepoix.enqueue")
+
+_IDLE = 0
+"""libpq's PQTRANS_IDLE: no transaction is open."""
+
+
+class Collector:
+    """Keeps envelopes until `write`. psycopg tells nobody of commits and savepoints, so two uses are refused.
+
+    A ``transaction()`` block may not begin inside the ``using`` block (its rollback could not take tasks back), and
+    the transaction may not end inside of it (the tasks would miss it). Both raise ConfigurationError; a ``commit()``
+    that is followed by further statements in the same block cannot be seen.
+    """
+
+    dialect = "postgresql"
+
+    def __init__(self, connection: Any, where: Callable[[], str]) -> None:
+        self._connection = connection
+        self._where = where
+        self._depth = _depth_of(connection)
+        self._was_in_transaction = False
+        self._envelopes: list[Envelope] = []
+
+    def add(self, envelopes: Sequence[Envelope], /) -> None:
+        """Keep *envelopes* for the end of the block."""
+        if _depth_of(self._connection) != self._depth:
+            raise ConfigurationError(
+                "A transaction() block of this AsyncConnection began or ended inside of `async with mirepoix.using()`: "
+                "write `async with connection.transaction(), mirepoix.using(connection):` instead."
+            )
+        self._was_in_transaction = self._is_in_transaction()
+        self._envelopes.extend(envelopes)
+
+    async def write(self) -> None:
+        """Write what was added, in the connection's transaction."""
+        envelopes, self._envelopes = self._envelopes, []
+        if not envelopes:
+            return
+        if self._was_in_transaction and not self._is_in_transaction():
+            raise ConfigurationError(
+                f"The transaction ended inside of `async with mirepoix.using(connection)`: {len(envelopes)} tasks that "
+                "were sent in it are not written. Commit after the block."
+            )
+        for start in range(0, len(envelopes), enqueue.ROWS_A_STATEMENT):
+            await self._write(envelopes[start : start + enqueue.ROWS_A_STATEMENT])
+
+    def abandon(self) -> None:
+        """Drop what was added, and say so."""
+        if self._envelopes:
+            logger.warning(
+                "an exception left `async with mirepoix.using(connection)`: %d tasks are not sent", len(self._envelopes)
+            )
+
+    async def _write(self, chunk: list[Envelope]) -> None:
+        # `enqueue.add` is the one place that knows the statements, and it cannot await: it runs up to the first
+        # statement that has no answer yet, and once more with the answer. One chunk takes two statements at most.
+        answers: list[list[tuple[Any, ...]]] = []
+        while True:
+            try:
+                enqueue.add(_Replay(answers), chunk)
+            except _NeedsAnswerError as asked:
+                answers.append(await self._answer(asked.statement, asked.params))
+            else:
+                return
+
+    async def _answer(self, name: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
+        with explained(self._where):
+            async with self._connection.cursor(row_factory=_plain_rows) as cursor:
+                await cursor.execute(statement(name, self.dialect, "pyformat"), params)
+                rows: list[tuple[Any, ...]] = await cursor.fetchall()
+                return rows
+
+    def _is_in_transaction(self) -> bool:
+        return int(self._connection.info.transaction_status) != _IDLE
+
+
+class _NeedsAnswerError(Exception):
+    def __init__(self, statement: str, params: dict[str, Any]) -> None:
+        self.statement = statement
+        self.params = params
+        super().__init__(statement)
+
+
+class _Replay:
+    """A `Tx` that gives the answers it has, in order, and asks for the next one by raising."""
+
+    dialect = "postgresql"
+
+    def __init__(self, answers: list[list[tuple[Any, ...]]]) -> None:
+        self._left = iter(answers)
+
+    def fetch(self, statement: str, /, **params: Any) -> list[tuple[Any, ...]]:
+        answer = next(self._left, None)
+        if answer is None:
+            raise _NeedsAnswerError(statement, params)
+        return answer
+
+    def run(self, statement: str, /, **params: Any) -> int:
+        raise NotImplementedError(statement)
+
+    def query(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
+        raise NotImplementedError(sql)
+
+    def script(self, sql: str, /) -> None:
+        raise NotImplementedError(sql)
+
+
+def _plain_rows(_cursor: Any) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    return tuple
+
+
+def _depth_of(connection: Any) -> int:
+    # Private to psycopg (3.1 to 3.3 have it); without it the check is left out.
+    return getattr(connection, "_num_transactions", 0)

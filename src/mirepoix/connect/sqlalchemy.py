@@ -1,0 +1,191 @@
+"""Join an SQLAlchemy transaction: a Session, scoped_session or Connection, and their asynchronous forms.
+
+The statements run through SQLAlchemy's own ``execute``, which knows the driver and its placeholders. An Engine is
+never built on a caller's DB-API connection: rows then survived a rollback or were lost with a commit (measured).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, CursorResult, Engine, TextClause, event, text
+from sqlalchemy.exc import UnboundExecutionError
+from sqlalchemy.orm import Session, SessionTransaction, scoped_session
+
+from mirepoix.connect.caller import CallerTx
+from mirepoix.errors import ConfigurationError, UnsupportedDatabase
+from mirepoix.ledger import enqueue
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Envelope
+from mirepoix.sql import DIALECTS, spell, statement
+
+
+class SqlalchemyTx:
+    """A `Tx` over the connection that *connect* finds. It never begins, commits or rolls back."""
+
+    __slots__ = ("_connect", "dialect")
+
+    def __init__(self, connect: Callable[[], Connection], dialect: str) -> None:
+        self._connect = connect
+        self.dialect = dialect
+
+    def run(self, statement: str, /, **params: Any) -> int:
+        """Run the statement of that name and return how many rows it changed."""
+        return self._execute(_text(statement, self.dialect), params).rowcount
+
+    def fetch(self, statement: str, /, **params: Any) -> list[tuple[Any, ...]]:
+        """Run the statement of that name and return its rows."""
+        return [tuple(row) for row in self._execute(_text(statement, self.dialect), params)]
+
+    def query(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
+        """Run SQL that the ledger built; return its rows."""
+        return [tuple(row) for row in self._execute(text(spell(sql, self.dialect)), params)]
+
+    def script(self, sql: str, /) -> None:
+        """Run the statements of a script one by one."""
+        for one in spell(sql, self.dialect).split(";\n"):
+            if one.strip():
+                self._connect().exec_driver_sql(one)
+
+    def _execute(self, clause: TextClause, params: dict[str, Any]) -> CursorResult[Any]:
+        return self._connect().execute(clause, params)
+
+
+def caller_tx(caller: Session | scoped_session[Any] | Connection) -> Tx:
+    """The transaction that is open, or will be begun by SQLAlchemy, on *caller*. Raises UnsupportedDatabase."""
+    if isinstance(caller, Connection):
+        return _tx(lambda: caller, caller.engine)
+    # The Session's own connection for this transaction: no autoflush, and no ORM event of the caller's runs.
+    return _tx(caller.connection, _engine_of(caller))
+
+
+def caller_tx_or_none(caller: Any) -> Tx | None:
+    """As `caller_tx`; None if *caller* is none of these."""
+    return caller_tx(caller) if isinstance(caller, Session | scoped_session | Connection) else None
+
+
+def collector_or_none(caller: Any) -> Collector | None:
+    """A collector for an AsyncSession, async_scoped_session or AsyncConnection; None for anything else."""
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+
+    if isinstance(caller, async_scoped_session):
+        caller = caller()
+    if isinstance(caller, AsyncSession):
+        return Collector(caller, caller.sync_session)
+    if isinstance(caller, AsyncConnection):
+        if caller.sync_connection is None:
+            raise ConfigurationError("The AsyncConnection is not open yet: use `async with engine.connect() as ...`.")
+        return Collector(caller, caller.sync_connection)
+    return None
+
+
+class Collector:
+    """Keeps envelopes for an asynchronous transaction until they can be written in it.
+
+    They always belong to the innermost transaction or savepoint that was open when they were added. They are written
+    when the block ends, and before that when the transaction or savepoint commits or another savepoint begins inside
+    of it; a rollback drops them. So a task has the fate of a row that the caller would have inserted instead of it.
+    """
+
+    def __init__(self, caller: Any, sync: Session | Connection) -> None:
+        self._caller = caller
+        self.dialect = caller_tx(sync).dialect
+        self._waiting = _waiting_of(sync)
+
+    def add(self, envelopes: Sequence[Envelope], /) -> None:
+        """Keep *envelopes* until they can be written."""
+        self._waiting.extend(envelopes)
+
+    async def write(self) -> None:
+        """Write what was added, in the transaction that is open."""
+        if self._waiting:
+            await self._caller.run_sync(lambda sync: _write(caller_tx(sync), self._waiting))
+
+    def abandon(self) -> None:
+        """Leave it to the transaction: its commit still writes what was added, its rollback drops it."""
+
+
+_waiting: WeakKeyDictionary[Session | Connection, list[Envelope]] = WeakKeyDictionary()
+"""What was added and not written yet, of every session and connection that was ever used so. Listeners cannot be
+removed from a Connection, so each gets them once."""
+
+
+def _waiting_of(sync: Session | Connection) -> list[Envelope]:
+    waiting = _waiting.get(sync)
+    if waiting is None:
+        waiting = _waiting[sync] = []
+        if isinstance(sync, Session):
+            _listen_to_session(sync, waiting)
+        else:
+            _listen_to_connection(sync, waiting)
+    return waiting
+
+
+def _listen_to_session(session: Session, waiting: list[Envelope]) -> None:
+    def write(session: Session) -> None:
+        _write(caller_tx(session), waiting)
+
+    def write_before_savepoint(session: Session, transaction: SessionTransaction) -> None:
+        if transaction.nested and transaction.parent is not None and waiting:
+            # SAVEPOINT itself is emitted with the first statement inside of it; the parent's connection is before it.
+            connection = transaction.parent.connection(None)
+            _write(_tx(lambda: connection, _engine_of(session)), waiting)
+
+    def drop(_session: Session, _rolled_back: SessionTransaction) -> None:
+        waiting.clear()
+
+    def drop_at_end(_session: Session, ended: SessionTransaction) -> None:
+        # Closed without a commit: that is a rollback too, and one without an event of its own.
+        if ended.parent is None:
+            waiting.clear()
+
+    event.listen(session, "before_commit", write)
+    event.listen(session, "after_transaction_create", write_before_savepoint)
+    event.listen(session, "after_soft_rollback", drop)
+    event.listen(session, "after_transaction_end", drop_at_end)
+
+
+def _listen_to_connection(connection: Connection, waiting: list[Envelope]) -> None:
+    def write(connection: Connection, *_: Any) -> None:
+        _write(caller_tx(connection), waiting)
+
+    def drop(*_: Any) -> None:
+        waiting.clear()
+
+    for name in ("savepoint", "release_savepoint", "commit", "prepare_twophase"):
+        event.listen(connection, name, write)
+    for name in ("rollback_savepoint", "rollback", "rollback_twophase"):
+        event.listen(connection, name, drop)
+
+
+def _write(tx: Tx, waiting: list[Envelope]) -> None:
+    if waiting:
+        envelopes = waiting.copy()
+        waiting.clear()
+        enqueue.add(tx, envelopes)
+
+
+def _engine_of(session: Session | scoped_session[Any]) -> Engine:
+    try:
+        bind = session.get_bind()
+    except UnboundExecutionError as error:
+        raise ConfigurationError(
+            "This Session has several databases and no default: pass the connection that is meant, "
+            "`mirepoix.using(session.connection(bind_arguments={'mapper': YourModel}))`."
+        ) from error
+    return bind.engine
+
+
+def _tx(connect: Callable[[], Connection], engine: Engine) -> Tx:
+    dialect = engine.dialect.name
+    if dialect not in DIALECTS:
+        raise UnsupportedDatabase(f"{dialect}:// (SQLAlchemy)")
+    return CallerTx(SqlalchemyTx(connect, dialect), lambda: engine.url.render_as_string(hide_password=True))
+
+
+@cache
+def _text(name: str, dialect: str) -> TextClause:
+    return text(statement(name, dialect, "named"))
