@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,20 +19,9 @@ def take(tx: Tx, worker_id: str, queues: Sequence[str], batch: int) -> list[Take
     """
     if batch < 1 or not queues:
         return []
-    if tx.dialect == "postgresql":
-        rows = tx.fetch("take", worker_id=worker_id, queues=json.dumps(list(queues)), batch=batch)
-        by_queue = _grouped(rows)
-    else:
-        by_queue = {}
-        wanted = batch
-        for queue in queues:
-            # The write lock is held from BEGIN IMMEDIATE on: a queue's share cannot change under us.
-            rows = tx.fetch("take", worker_id=worker_id, queue=queue, batch=wanted)
-            by_queue[queue] = rows
-            wanted -= len(rows)
-            if wanted == 0:
-                break
-    return [_taken(row, worker_id) for row in _in_turns(by_queue)]
+    wanted = json.dumps(list(dict.fromkeys(queues)))
+    rows = tx.fetch("take", worker_id=worker_id, queues=wanted, batch=batch)
+    return [_taken(row, worker_id) for row in _in_turns(rows)]
 
 
 def next_due_s(tx: Tx) -> float | None:
@@ -56,21 +46,15 @@ def start(tx: Tx, worker_id: str, attempts: Sequence[tuple[Lease, float, int | N
     return {row[0] for row in tx.fetch("start", worker_id=worker_id, rows=json.dumps(rows))}
 
 
-def _grouped(rows: list[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]]:
-    by_queue: dict[str, list[tuple[Any, ...]]] = {}
-    for row in rows:
-        by_queue.setdefault(row[2], []).append(row)
-    return by_queue
-
-
-def _in_turns(by_queue: dict[str, list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
-    # RETURNING has no order of its own.
-    turns = []
-    for rows in by_queue.values():
-        rows.sort(key=lambda row: (-row[12], row[13]))
-        turns.extend(enumerate(rows))
-    turns.sort(key=lambda turn: turn[0])
-    return [row for _, row in turns]
+def _in_turns(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    # RETURNING has no order of its own: this is the one in which the statement chose.
+    turns: Counter[str] = Counter()
+    ranked = []
+    for row in sorted(rows, key=lambda row: (-row[12], row[13])):
+        turns[row[2]] += 1
+        ranked.append((turns[row[2]], row))
+    ranked.sort(key=lambda turn: turn[0])
+    return [row for _, row in ranked]
 
 
 def _taken(row: tuple[Any, ...], worker_id: str) -> Taken:

@@ -107,11 +107,16 @@ CREATE TABLE mirepoix_binding (
     PRIMARY KEY (exchange, routing_key, pattern, queue)
 );
 
+-- One argument list of a JSON body; null where PostgreSQL cannot read what Python could write (NaN, NUL): one such task
+-- must not make the whole view fail.
+CREATE FUNCTION mirepoix_argument(body text, which integer) RETURNS json LANGUAGE plpgsql IMMUTABLE AS
+    $$ BEGIN RETURN body::json -> which; EXCEPTION WHEN data_exception THEN RETURN NULL; END $$;
+
 -- For people: every task with its arguments in clear.
 CREATE VIEW mirepoix_task_readable AS
 SELECT id, name, queue, priority, state, reason,
-       CASE WHEN content_type = 'application/json' AND body_encoding = 'utf-8' THEN body::json -> 0 END AS args,
-       CASE WHEN content_type = 'application/json' AND body_encoding = 'utf-8' THEN body::json -> 1 END AS kwargs,
+       CASE WHEN content_type = 'application/json' AND body_encoding = 'utf-8' THEN mirepoix_argument(body, 0) END AS args,
+       CASE WHEN content_type = 'application/json' AND body_encoding = 'utf-8' THEN mirepoix_argument(body, 1) END AS kwargs,
        generation, fence AS attempts, retries, deaths, handovers, root_id, parent_id, group_id,
        created_at, eta, due_at, expires_at, leased_at, started_at, finished_at, run_time_s, peak_memory_kb,
        worker_id, pid, headers, properties
