@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import celery.bin.worker  # noqa: F401  (its options are read by steps)
 
-from mirepoix.celery.bootsteps import HoldLeases, sample_memory
+from mirepoix.celery.bootsteps import HoldLeases
 from mirepoix.celery.capture import PublishScope, capturing
 from mirepoix.celery.control import durable
 from mirepoix.celery.meter import Meter
@@ -40,6 +40,7 @@ class Installation:
         self._given = given
         self.holder: Holder | None = None
         self.peaks: dict[tuple[str, int], int] = {}
+        self.is_forking = False
         self._pid = os.getpid()
         self._keeper: Keeper | None = None
         self._connection: OwnConnection | None = None
@@ -57,7 +58,9 @@ class Installation:
 
     # ---- the worker process
 
-    def begin_worker(self, name: str, pool: str, concurrency: int, queues: tuple[str, ...]) -> None:
+    def begin_worker(
+        self, name: str, *, pool: str, is_forking: bool, concurrency: int, queues: tuple[str, ...]
+    ) -> None:
         """Register this process as a worker. Called before its pool forks."""
         self.require_schema()
         self.meter  # noqa: B018  (made before the fork, so that it is shared)
@@ -69,14 +72,15 @@ class Installation:
         }
         worker = Worker("", name, socket.gethostname(), os.getpid(), pool, concurrency, queues, software)
         self._pid = os.getpid()
+        self.is_forking = is_forking
         self.holder = Holder(self.source, self.settings, worker)
         self.holder.register()
 
-    def start_keeper(self) -> None:
+    def start_keeper(self, on_tick: Callable[[], None]) -> None:
         """Start the thread that keeps this worker alive in the ledger."""
         if self.holder is None:
             raise ConfigurationError("The worker was not registered: its steps ran out of order.")
-        self._keeper = Keeper(self.holder, on_tick=lambda: sample_memory(self))
+        self._keeper = Keeper(self.holder, on_tick)
         self._keeper.start()
 
     def end_worker(self) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 
 from celery import bootsteps, signals
 
-import mirepoix.celery as package
-from mirepoix.celery.meter import resident_kb
+from mirepoix.celery.meter import is_dead, resident_kb
 
 
 class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -21,6 +20,7 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         installation.begin_worker(
             name=worker.hostname,
             pool=worker.pool_cls.__module__.rpartition(".")[2],
+            is_forking=worker.pool_cls.__module__ == "celery.concurrency.prefork",
             concurrency=worker.concurrency,
             queues=tuple(worker.app.amqp.queues.consume_from),
         )
@@ -29,22 +29,39 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, worker: Any) -> None:
         """The pool is up: begin to renew, to reap and to note."""
-        self._installation.start_keeper()
+        installation = self._installation
+        installation.start_keeper(lambda: watch_pool(installation, worker))
 
     def _end(self, **_: Any) -> None:
         # The last thing a worker does, after its pool is gone: what it still holds can go back safely.
         self._installation.end_worker()
 
 
-def sample_memory(installation: Any) -> None:
-    """Remember how much memory the processes that run tasks take: a killed one cannot be asked any more."""
+def watch_pool(installation: Any, worker: Any) -> None:
+    """Look at the processes that run tasks: how much memory they take, and whether one died unnoticed.
+
+    A killed process cannot be asked any more, so its memory is sampled while it lives. Celery's pool sees a death by a
+    pipe that closes, and looks for the dead process once: when the kernel closes the pipe a moment before it lets the
+    process be waited for, that look finds nothing and the next comes seconds later. Then the pool is told to look again.
+    """
+    pool = getattr(worker.pool, "_pool", None)
+    if not hasattr(pool, "maintain_pool"):
+        return
+    has_dead = False
     for held in installation.holder.running():
-        if held.pid is not None and (peak := resident_kb(held.pid)) is not None:
+        if held.pid is None:
+            continue
+        peak = resident_kb(held.pid)
+        if peak is not None:
             installation.peaks[held.lease.key] = peak
-    if len(installation.peaks) > 1_000:
+        elif is_dead(held.pid):
+            has_dead = True
+    if has_dead and worker.hub is not None:
+        worker.hub.call_soon(pool.maintain_pool)
+    if len(installation.peaks) > PEAKS_KEPT:
         alive = {held.lease.key for held in installation.holder.running()}
         for key in [key for key in installation.peaks if key not in alive]:
             del installation.peaks[key]
 
 
-VERSION = getattr(package, "__version__", "0.1.0")
+PEAKS_KEPT = 1_000

@@ -33,7 +33,7 @@ class Meter:
 
 
 def resident_kb(pid: int) -> int | None:
-    """The highest resident memory of a running process, from ``/proc``; None where that cannot be read."""
+    """The highest resident memory of a running process, from ``/proc``; None if it is dead, or there is no ``/proc``."""
     try:
         with open(f"/proc/{pid}/status") as status:  # noqa: PTH123
             for line in status:
@@ -42,3 +42,22 @@ def resident_kb(pid: int) -> int | None:
     except OSError:
         pass
     return None
+
+
+def is_dead(pid: int) -> bool:
+    """Whether a child of ours has ended, reaped or not."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+            return stat.read().rpartition(")")[2].split()[0] in ("Z", "X")
+    except OSError:
+        return not _exists(pid)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -57,7 +58,9 @@ class LedgerRequest(Request):  # type: ignore[misc]
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """A pool process begins to run it. An early acknowledgement would say nothing here: the lease is what counts."""
         if self.lease is not None:
-            self.installation.holder.started(self.lease.key, pid)
+            # Other pools name a thread or a greenlet there.
+            process = pid if self.installation.is_forking else os.getpid()
+            self.installation.holder.started(self.lease.key, process)
         self._is_accepting = True
         try:
             super().on_accepted(pid, time_accepted)
@@ -76,10 +79,11 @@ class LedgerRequest(Request):  # type: ignore[misc]
         if self.lease is None:
             return
         holder = self.installation.holder
+        held = holder.lease_of(self.lease.key)
         if commits_in_the_pool(self._payload[2]):
             holder.forget(self.lease.key)
         else:
-            holder.complete(self.lease.key, runtime, self.installation.meter.read(self.worker_pid))
+            holder.complete(self.lease.key, runtime, self.installation.meter.read(held.pid) if held else None)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """The attempt did not return: it raised, was killed, ran out of time or was terminated."""

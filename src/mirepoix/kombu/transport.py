@@ -25,7 +25,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
     Channel = Channel
     driver_type = "mirepoix"
     driver_name = "mirepoix"
-    can_parse_url = False
+    can_parse_url = True
     default_port = None
     implements = virtual.Transport.implements.extend(
         asynchronous=True, exchange_type=frozenset(["direct", "topic", "fanout"]), heartbeats=False
