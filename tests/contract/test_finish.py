@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from driver import OOPS, Ledger, envelope, moment
 
-from mirepoix.ledger import enqueue, finish, take
+from mirepoix.ledger import enqueue, finish, reap, take
 from mirepoix.records import Completion, Lease, Trouble
 
 
@@ -99,6 +99,7 @@ def test_an_error_with_any_text_can_be_recorded(ledger: Ledger, odd: str):
         lambda lease: ledger.do(finish.revoke, lease, trouble),
         lambda lease: ledger.do(finish.expire, lease, trouble),
         lambda lease: ledger.do(finish.succeed, "w1", [Completion(lease, reason=odd)]),
+        lambda lease: ledger.do(reap.lose, lease, trouble, ledger.settings, is_blamed=True, outcome="lost"),
     )
     for number, report in enumerate(reports):
         ledger.write("DELETE FROM mirepoix_task")

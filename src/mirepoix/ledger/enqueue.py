@@ -59,7 +59,9 @@ def _add_chunk(tx: Tx, chunk: list[Envelope]) -> set[str]:
     known = [e for e in chunk if e.id not in added]
     if not known:
         return added
-    rearmed = {row[0] for row in tx.fetch("rearm", rows=json.dumps([as_row(e) for e in known]))}
+    again = json.dumps([as_row(e) for e in known])
+    tx.run("keep_successes", rows=again)
+    rearmed = {row[0] for row in tx.fetch("rearm", rows=again)}
     for envelope in known:
         if envelope.id not in rearmed:
             logger.warning(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mirepoix.ledger import enqueue
+from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Completion, Envelope, Lease, Trouble
 
@@ -23,7 +24,7 @@ def succeed(tx: Tx, worker_id: str, completions: Sequence[Completion]) -> set[st
             "fence": c.lease.fence,
             "run_time_s": None if c.run_time_s is None else round(c.run_time_s, 6),
             "peak_memory_kb": c.peak_memory_kb,
-            "reason": c.reason,
+            "reason": storable(c.reason),
             "pid": c.pid,
         }
         for c in completions
@@ -58,7 +59,7 @@ def fail(tx: Tx, lease: Lease, trouble: Trouble, continuations: Sequence[Envelop
 
 def retry(tx: Tx, lease: Lease, envelope: Envelope, trouble: Trouble, continuations: Sequence[Envelope] = ()) -> bool:
     """Replace the message by *envelope*, which the attempt sent under its own id, and wait until it is due."""
-    rows = tx.fetch("retry", reason=trouble.reason, rows=json.dumps([enqueue.as_row(envelope)]), **_of(lease))
+    rows = tx.fetch("retry", reason=storable(trouble.reason), rows=json.dumps([enqueue.as_row(envelope)]), **_of(lease))
     if not rows:
         return False
     record(tx, rows, "retried", trouble)
@@ -96,8 +97,14 @@ def give_back(tx: Tx, worker_id: str, leases: Sequence[Lease] | None, reason: st
 
 def is_settled(tx: Tx, lease: Lease) -> bool:
     """Whether this very attempt's outcome was recorded already (and a second report of it is no news)."""
-    rows = tx.fetch("settled", task_id=lease.task_id)
-    return bool(rows) and rows[0][1] == lease.fence and rows[0][0] not in ("leased", "running")
+    rows = tx.fetch("settled", task_id=lease.task_id, fence=lease.fence)
+    if not rows:
+        return False
+    state, fence, worker_id, outcome = rows[0]
+    if outcome is not None:
+        return outcome not in ("lost", "returned")
+    # Without a row of its own it succeeded, or is under way, or was given back before it began (and has no worker).
+    return (fence, worker_id) == (lease.fence, lease.worker_id) and state not in ("leased", "running")
 
 
 def record(tx: Tx, rows: Sequence[tuple[Any, ...]], outcome: str, trouble: Trouble) -> None:
@@ -116,9 +123,9 @@ def record(tx: Tx, rows: Sequence[tuple[Any, ...]], outcome: str, trouble: Troub
             "started_at": _text(row[5]),
             "run_time_s": trouble.run_time_s,
             "peak_memory_kb": trouble.peak_memory_kb,
-            "error_type": trouble.error_type,
-            "error": trouble.reason,
-            "traceback": trouble.traceback,
+            "error_type": storable(trouble.error_type),
+            "error": storable(trouble.reason),
+            "traceback": storable(trouble.traceback),
             "signal": trouble.signal,
             "exit_code": trouble.exit_code,
         }
@@ -128,7 +135,7 @@ def record(tx: Tx, rows: Sequence[tuple[Any, ...]], outcome: str, trouble: Troub
 
 
 def _end(tx: Tx, statement: str, lease: Lease, outcome: str, trouble: Trouble, **more: Any) -> bool:
-    rows = tx.fetch(statement, reason=trouble.reason, **_of(lease), **more)
+    rows = tx.fetch(statement, reason=storable(trouble.reason), **_of(lease), **more)
     record(tx, rows, outcome, trouble)
     return bool(rows)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from mirepoix.config import Settings
 from mirepoix.ledger import finish
+from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Lease, Lost, Trouble
 
@@ -20,10 +21,11 @@ def lose(
     """
     of = {"task_id": lease.task_id, "fence": lease.fence, "worker_id": lease.worker_id, "is_blamed": int(is_blamed)}
     bounds = {"max_deaths": settings.max_deaths, "max_handovers": settings.max_handovers}
-    rows = tx.fetch("quarantine", reason=trouble.reason, pid=trouble.pid, **of, **bounds)
+    reason = storable(trouble.reason)
+    rows = tx.fetch("quarantine", reason=reason, pid=trouble.pid, **of, **bounds)
     state = "quarantined"
     if not rows:
-        rows = tx.fetch("lose", reason=trouble.reason, delay_s=delay_s, **of)
+        rows = tx.fetch("lose", reason=reason, delay_s=delay_s, **of)
         state = "pending"
     if not rows:
         return None

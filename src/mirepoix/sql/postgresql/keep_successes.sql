@@ -1,0 +1,8 @@
+-- A success is kept on the task alone: before its id begins a new generation it gets a row of its own.
+INSERT INTO mirepoix_attempt (task_id, fence, generation, outcome, worker_id, pid, leased_at, started_at, finished_at,
+                              run_time_s, peak_memory_kb)
+SELECT id, fence, generation, state, worker_id, pid, leased_at, started_at, finished_at, run_time_s, peak_memory_kb
+  FROM mirepoix_task
+ WHERE state = 'succeeded' AND fence > 0
+   AND id IN (SELECT r.id FROM json_to_recordset(CAST(:rows AS json)) AS r(id text))
+    ON CONFLICT (task_id, fence) DO NOTHING
