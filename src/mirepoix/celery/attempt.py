@@ -64,6 +64,16 @@ def running(attempt: Attempt) -> Iterator[Attempt]:
 
 
 @contextmanager
+def outside() -> Iterator[None]:
+    """Around what belongs to no attempt although it may run inside of one."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
 def user_code() -> Iterator[None]:
     """Around the user's own code: what it sends does not wait for the outcome."""
     attempt = _current.get()

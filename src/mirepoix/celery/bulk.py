@@ -2,10 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import itertools
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from celery import signals
+from celery.utils.saferepr import saferepr
+from kombu.utils.json import dumps
+
+from mirepoix.celery import attempt as attempts
+from mirepoix.celery.capture import captured, check, writing
+from mirepoix.ledger.enqueue import ROWS_A_STATEMENT
+from mirepoix.records import Envelope
+
+if TYPE_CHECKING:
+    from mirepoix.celery.app import Installation
+
+Call = tuple[Sequence[Any], Mapping[str, Any]]
+
+_TEXT_SHOWN = 64
 
 
-def bulk(task: Any, calls: Iterable[Sequence[Any] | Mapping[str, Any]], **options: Any) -> list[str]:
-    """placeholder"""
-    raise NotImplementedError
+def bulk(task: Any, calls: Iterable[Any], **options: Any) -> list[str]:
+    """Send *task* once for each of *calls*, all in one transaction (the caller's, if there is one); return the ids.
+
+    A call is a sequence of positional arguments, a mapping of keyword arguments, or a signature of the task that has
+    both. *options* are those of ``apply_async`` and hold for every call. *calls* may be a generator: it is read and
+    written a thousand at a time.
+
+    The first message is built by Celery and the others after its model, which is ten times as fast. Where each call may
+    need a message of its own (links, publish signals with receivers, routers that look at the arguments, serializers
+    other than JSON), Celery builds all of them. ``add_to_parent`` trails and ``task-sent`` events are not recorded.
+
+    Raises TypeError if a call does not fit the task's signature, and what ``apply_async`` raises. Then nothing is sent.
+    """
+    from mirepoix.celery.app import installation_of
+
+    installation = installation_of(task.app)
+    envelopes = _envelopes(task, (_as_call(one) for one in calls), options, installation)
+    ids: list[str] = []
+    with attempts.outside(), writing(installation) as add:
+        while chunk := list(itertools.islice(envelopes, ROWS_A_STATEMENT)):
+            add(chunk)
+            ids.extend(envelope.id for envelope in chunk)
+    return ids
+
+
+def _envelopes(
+    task: Any, calls: Iterator[Call], options: dict[str, Any], installation: Installation
+) -> Iterator[Envelope]:
+    copy: Callable[[Call], Envelope] | None = None
+    for call in calls:
+        if copy is None:
+            model = _built_by_celery(task, call, options)
+            yield model
+            if _may_be_copied(model, installation.app):
+                copy = _copier(model, task, installation.settings.payload_limit_bytes)
+        else:
+            yield copy(call)
+
+
+def _built_by_celery(task: Any, call: Call, options: dict[str, Any]) -> Envelope:
+    with captured() as sent:
+        task.apply_async(tuple(call[0]), dict(call[1]), **{**options, "add_to_parent": False})
+    return sent[0]
+
+
+def _may_be_copied(model: Envelope, app: Any) -> bool:
+    is_plain = model.content_type == "application/json" and model.body_encoding == "utf-8"
+    sends_nothing = model.body.endswith('{"callbacks": null, "errbacks": null, "chain": null, "chord": null}]')
+    is_observed = signals.before_task_publish.receivers or signals.after_task_publish.receivers
+    routes = app.conf.task_routes
+    routes_by_arguments = routes and any(callable(r) for r in (routes if isinstance(routes, (list, tuple)) else [routes]))
+    return bool(is_plain and sends_nothing and not is_observed and not routes_by_arguments)
+
+
+def _copier(model: Envelope, task: Any, limit_bytes: int) -> Callable[[Call], Envelope]:
+    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    is_own_root = model.root_id == model.id
+    fits = getattr(task, "__header__", None) if task.typing else None
+
+    def copy(call: Call) -> Envelope:
+        args, kwargs = call
+        if fits is not None:
+            fits(*args, **kwargs)
+        id = str(uuid.uuid4())
+        root_id = id if is_own_root else model.root_id
+        shown = {"argsrepr": _shown(tuple(args), task), "kwargsrepr": _shown(dict(kwargs), task)}
+        envelope = replace(
+            model,
+            id=id,
+            root_id=root_id,
+            body=dumps((args, kwargs, embed)),
+            headers={**model.headers, **shown, "id": id, "root_id": root_id},
+            properties={**model.properties, "correlation_id": id},
+        )
+        check(envelope, limit_bytes)
+        return envelope
+
+    return copy
+
+
+def _shown(value: Any, task: Any) -> str:
+    text = repr(value)
+    # Celery's own shortening costs more than the rest of the message; most arguments need none.
+    return text if len(text) <= _TEXT_SHOWN else str(saferepr(value, task.resultrepr_maxsize))
+
+
+def _as_call(one: Any) -> Call:
+    if hasattr(one, "args") and hasattr(one, "kwargs"):
+        return one.args, one.kwargs
+    if isinstance(one, Mapping):
+        return (), one
+    if isinstance(one, (str, bytes)) or not isinstance(one, Sequence):
+        raise TypeError(f"a call is a sequence of arguments, a mapping of keyword arguments or a signature, not {one!r}")
+    return one, {}

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kombu import Connection, Producer
@@ -37,6 +38,9 @@ LEASE_HEADER = "mirepoix"
 
 _REFUSED_CONTENT = ("application/x-python-serialize",)
 _ID_LIMIT = 255
+
+
+_sink: ContextVar[list[Envelope] | None] = ContextVar("mirepoix_sink", default=None)
 
 
 class UnserializablePayload(PayloadNotSerializable, EncodeError):  # type: ignore[misc]
@@ -225,6 +229,10 @@ class PublishScope:
 
 def send(installation: Installation, envelopes: list[Envelope]) -> None:
     """Write *envelopes*, or leave them with the attempt or the group they belong to."""
+    sink = _sink.get()
+    if sink is not None:
+        sink.extend(envelopes)
+        return
     attempt = attempts.current()
     if attempt is not None:
         envelopes = [envelope for envelope in envelopes if not attempt.keeps(envelope)]
@@ -232,18 +240,36 @@ def send(installation: Installation, envelopes: list[Envelope]) -> None:
         write(installation, envelopes)
 
 
+@contextmanager
+def captured() -> Iterator[list[Envelope]]:
+    """Gather what is sent inside the block instead of writing it."""
+    gathered: list[Envelope] = []
+    token = _sink.set(gathered)
+    try:
+        yield gathered
+    finally:
+        _sink.reset(token)
+
+
 def write(installation: Installation, envelopes: list[Envelope]) -> None:
     """Write *envelopes* in the caller's transaction; in one of our own if there is none."""
+    with writing(installation) as add:
+        add(envelopes)
+
+
+@contextmanager
+def writing(installation: Installation) -> Iterator[Callable[[Sequence[Envelope]], object]]:
+    """What adds envelopes to the caller's transaction; to one of our own, committed at the end, if there is none."""
     joined = ambient.current()
     if joined is not None:
-        joined.add(envelopes)
+        yield joined.add
         return
     tx = installation.source.joined()
     if tx is not None:
-        enqueue.add(tx, envelopes)
+        yield partial(enqueue.add, tx)
         return
     with installation.source.transaction() as own:
-        enqueue.add(own, envelopes)
+        yield partial(enqueue.add, own)
         reached(Crashpoint.ENQUEUE_BEFORE_COMMIT)
     reached(Crashpoint.ENQUEUE_AFTER_COMMIT)
 
