@@ -46,7 +46,9 @@ def test_only_a_task_that_was_seen_to_start_is_blamed(bounded: Ledger):
     bounded.lease("w1")
     bounded.die("w1")
     bounded.reap()
-    blame = {task_id: (row["deaths"], row["handovers"]) for task_id in bounded.states() if (row := bounded.row(task_id))}
+    blame = {
+        task_id: (row["deaths"], row["handovers"]) for task_id in bounded.states() if (row := bounded.row(task_id))
+    }
     assert blame == {"started": (1, 0), "unstarted": (0, 1)}
 
 

@@ -1,0 +1,94 @@
+"""Imports run downwards, and a third-party library is imported only under the name it bears."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mirepoix.sql
+
+ROOT = Path(mirepoix.sql.__file__).parent.parent
+FILES = sorted(path for path in ROOT.rglob("*.py") if "__pycache__" not in path.parts)
+
+LEAF = ("errors", "states", "records", "config", "crashpoints")
+LAYERS = {
+    **dict.fromkeys(LEAF, 0),
+    "sql": 1,
+    "ledger": 2,
+    "connect": 3,
+    "daemons": 4,
+    "celery": 5,
+    "kombu": 5,
+    **dict.fromkeys(("django", "cli", "dashboard", "pytest", "demo"), 6),
+    "": 7,  # the package itself: what users import
+}
+"""What is below may be imported, what is beside or above may not; celery and kombu stand side by side and may."""
+
+HOMES = {
+    "psycopg": ("connect/psycopg.py",),
+    "sqlalchemy": ("connect/sqlalchemy.py",),
+    "django": ("connect/django.py", "django/"),
+    "celery": ("celery/", "cli/", "demo/", "django/", "pytest/"),
+    "billiard": ("celery/",),
+    "vine": ("celery/",),
+    "kombu": ("kombu/", "celery/"),
+    "rich": ("cli/", "demo/"),
+    "click": ("cli/", "demo/"),
+    "gevent": ("celery/",),
+    "pytest": ("pytest/",),
+    "starlette": ("dashboard/",),
+    "jinja2": ("dashboard/",),
+}
+"""Where a third-party library may be imported. What is not named here may not be imported at all."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_downwards_and_libraries_stay_at_home(path: Path):
+    where = str(path.relative_to(ROOT))
+    own = _part(path.relative_to(ROOT).with_suffix("").parts)
+    assert own in LAYERS, f"{where}: give {own!r} a layer"
+    for module, line in _imports(path):
+        top, _, rest = module.partition(".")
+        if top == "mirepoix":
+            part = rest.partition(".")[0]
+            part = part if part in LAYERS else ""
+            assert _may_import(own, part), f"{where}:{line} imports {module}, which is above or beside it"
+        elif top not in sys.stdlib_module_names:
+            homes = HOMES.get(top, ())
+            assert any(where == home or (home.endswith("/") and where.startswith(home)) for home in homes), (
+                f"{where}:{line} imports {module}; that library lives in {', '.join(homes) or 'no file of ours'}"
+            )
+
+
+def test_leaf_modules_are_few_and_small():
+    assert [name for name in LEAF if not (ROOT / f"{name}.py").is_file()] == []
+
+
+def _may_import(own: str, other: str) -> bool:
+    if own == other or {own, other} == {"celery", "kombu"}:
+        return True
+    if own in LEAF:
+        return other in LEAF
+    return LAYERS[other] < LAYERS[own]
+
+
+def _part(parts: tuple[str, ...]) -> str:
+    return "" if parts == ("__init__",) or parts == ("__main__",) else parts[0]
+
+
+def _imports(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: write the import from the top"
+            if node.module == "mirepoix":
+                for alias in node.names:
+                    yield f"mirepoix.{alias.name}", node.lineno
+            else:
+                yield node.module or "", node.lineno
