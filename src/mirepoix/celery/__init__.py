@@ -1,0 +1,1 @@
+"""Celery's own extension points, one file each."""

@@ -160,7 +160,9 @@ def installation_of(app: Any) -> Installation:
     """The installation of *app*; ConfigurationError if there is none."""
     found = getattr(app, "mirepoix", None)
     if not isinstance(found, Installation):
-        raise ConfigurationError(f"Mirepoix is not installed on {app!r}. Call mirepoix.install(app, 'sqlite:///tasks.db').")
+        raise ConfigurationError(
+            f"Mirepoix is not installed on {app!r}. Call mirepoix.install(app, 'sqlite:///tasks.db')."
+        )
     return found
 
 
@@ -197,8 +199,8 @@ def _configure(app: Any, installation: Installation) -> None:
 def _capture(app: Any, installation: Installation) -> None:
     import mirepoix.kombu.transport  # noqa: F401  (registers mirepoix://)
 
-    app.amqp_cls = _resolved(app, app.amqp_cls, capturing)
-    app.control_cls = _resolved(app, app.control_cls, durable)
+    app.amqp_cls = capturing(_imported(app.amqp_cls))
+    app.control_cls = durable(_imported(app.control_cls))
     for made in ("amqp", "control"):
         app.__dict__.pop(made, None)
     app.producer_or_acquire = PublishScope(installation)
@@ -213,10 +215,6 @@ def _capture(app: Any, installation: Installation) -> None:
     app.on_after_finalize.connect(adopt_all, weak=False)
     if app.finalized:
         adopt_all()
-
-
-def _resolved(app: Any, cls: Any, wrap: Callable[[type], type]) -> type:
-    return wrap(_imported(cls))
 
 
 def _imported(cls: Any) -> Any:

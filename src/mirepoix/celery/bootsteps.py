@@ -42,10 +42,10 @@ def watch_pool(installation: Any, worker: Any) -> None:
 
     A killed process cannot be asked any more, so its memory is sampled while it lives. Celery's pool sees a death by a
     pipe that closes, and looks for the dead process once: when the kernel closes the pipe a moment before it lets the
-    process be waited for, that look finds nothing and the next comes seconds later. Then the pool is told to look again.
+    process be waited for, that look finds nothing and the next comes seconds later. Then it is told to look again.
     """
     pool = getattr(worker.pool, "_pool", None)
-    if not hasattr(pool, "maintain_pool"):
+    if pool is None or not hasattr(pool, "maintain_pool"):
         return
     has_dead = False
     for held in installation.holder.running():

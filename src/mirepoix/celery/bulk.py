@@ -75,7 +75,9 @@ def _may_be_copied(model: Envelope, app: Any) -> bool:
     sends_nothing = model.body.endswith('{"callbacks": null, "errbacks": null, "chain": null, "chord": null}]')
     is_observed = signals.before_task_publish.receivers or signals.after_task_publish.receivers
     routes = app.conf.task_routes
-    routes_by_arguments = routes and any(callable(r) for r in (routes if isinstance(routes, (list, tuple)) else [routes]))
+    routes_by_arguments = routes and any(
+        callable(r) for r in (routes if isinstance(routes, (list, tuple)) else [routes])
+    )
     return bool(is_plain and sends_nothing and not is_observed and not routes_by_arguments)
 
 
@@ -117,5 +119,7 @@ def _as_call(one: Any) -> Call:
     if isinstance(one, Mapping):
         return (), one
     if isinstance(one, (str, bytes)) or not isinstance(one, Sequence):
-        raise TypeError(f"a call is a sequence of arguments, a mapping of keyword arguments or a signature, not {one!r}")
+        raise TypeError(
+            f"a call is a sequence of arguments, a mapping of keyword arguments or a signature, not {one!r}"
+        )
     return one, {}

@@ -167,8 +167,8 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             return str(found[0])
         if not found:
             raise EnqueueError(
-                f"{task_name} was sent to exchange {exchange!r} with routing key {routing_key!r}, which reaches no queue "
-                "of task_queues. Name the queue, or bind one to that key."
+                f"{task_name} was sent to exchange {exchange!r} with routing key {routing_key!r}, which reaches no "
+                "queue of task_queues. Name the queue, or bind one to that key."
             )
         raise EnqueueError(
             f"{task_name} was sent to exchange {exchange!r} with routing key {routing_key!r}, which reaches several "
@@ -217,7 +217,7 @@ class PublishScope:
     @classmethod
     def collects(cls, envelopes: list[Envelope]) -> bool:
         """Keep *envelopes* for the end of the enclosing scope; False outside of one."""
-        if cls._depth.get() < 2:
+        if cls._depth.get() <= 1:
             return False
         together = cls._together.get()
         if together is None:

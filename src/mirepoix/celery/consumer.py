@@ -27,7 +27,9 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """No task of that name is registered here."""
-        self._park(message, f"no task named {exc} is registered in this worker") or super().on_unknown_task(body, message, exc)
+        self._park(message, f"no task named {exc} is registered in this worker") or super().on_unknown_task(
+            body, message, exc
+        )
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """Not a message of Celery's."""

@@ -33,7 +33,7 @@ class Meter:
 
 
 def resident_kb(pid: int) -> int | None:
-    """The highest resident memory of a running process, from ``/proc``; None if it is dead, or there is no ``/proc``."""
+    """The highest resident memory of a running process, from ``/proc``; None if it is dead or there is none."""
     try:
         with open(f"/proc/{pid}/status") as status:  # noqa: PTH123
             for line in status:

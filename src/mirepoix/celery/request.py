@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any
 
-from billiard.einfo import ExceptionWithTraceback
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery.exceptions import Reject
 from celery.utils.log import get_logger
@@ -56,7 +56,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         return bool(super().revoked())
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
-        """A pool process begins to run it. An early acknowledgement would say nothing here: the lease is what counts."""
+        """A pool process begins to run it. An early acknowledgement means nothing here: the lease is what counts."""
         if self.lease is not None:
             # Other pools name a thread or a greenlet there.
             process = pid if self.installation.is_forking else os.getpid()
@@ -118,8 +118,6 @@ class LedgerRequest(Request):  # type: ignore[misc]
             try:
                 raise TimeLimitExceeded(timeout)
             except TimeLimitExceeded as error:
-                from billiard.einfo import ExceptionInfo
-
                 self._out_of_time(error, ExceptionInfo(), send_failed_event=True)
         self.over()
 
@@ -130,6 +128,13 @@ class LedgerRequest(Request):  # type: ignore[misc]
             if not (holder.is_stopping and holder.holds(self.lease.key)):
                 holder.forget(self.lease.key)
         self.acknowledge()
+
+    @property
+    def _held(self) -> Lease:
+        """The lease, where it is known that there is one."""
+        if self.lease is None:
+            raise RuntimeError(f"{self.name}[{self.id}] did not come from the ledger")
+        return self.lease
 
     def _process_died(self, error: BaseException) -> None:
         task_ready(self)
@@ -142,17 +147,23 @@ class LedgerRequest(Request):  # type: ignore[misc]
             return
         trouble = _death(error, self.worker_pid, self.installation.peak_of(self.lease))
         lost = self.installation.with_connection(
-            lambda connection: holder.lose(connection, self.lease.key, trouble, outcome="killed")
+            lambda connection: holder.lose(connection, self._held.key, trouble, outcome="killed")
         )
         if lost is not None:
-            logger.error("Task %s[%s] was running in a process that died (%s): %s", self.name, self.id, trouble.reason, lost.state)
+            logger.error(
+                "Task %s[%s] was running in a process that died (%s): %s",
+                self.name,
+                self.id,
+                trouble.reason,
+                lost.state,
+            )
 
     def _rejected_back(self, error: Reject) -> None:
         task_ready(self)
         self.installation.with_connection(
             lambda connection: self.installation.holder.lose(
                 connection,
-                self.lease.key,
+                self._held.key,
                 Trouble(f"rejected back to its queue: {error}"),
                 outcome="rejected",
                 delay_s=REJECTED_PAUSE_S,
@@ -163,7 +174,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         trouble = Trouble(
             f"hard time limit exceeded: {error}", "billiard.exceptions.TimeLimitExceeded", pid=self.worker_pid
         )
-        attempt = Attempt(self.lease, self.name)
+        attempt = Attempt(self._held, self.name)
         with attempts.running(attempt):  # errbacks are sent from here: they go out with the failure
             super().on_failure(exc_info, send_failed_event, return_ok=False)
         attempts.fail(self.installation.source, attempt, trouble)
@@ -171,7 +182,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
     def _broke_outside(self, error: BaseException, exc_info: Any, send_failed_event: bool) -> None:
         """Something failed around the user's code, so the pool process may have recorded nothing."""
         trouble = Trouble(f"{type(error).__name__}: {error}", type(error).__name__, str(exc_info.traceback))
-        attempt = Attempt(self.lease, self.name)
+        attempt = Attempt(self._held, self.name)
         with attempts.running(attempt):
             super().on_failure(exc_info, send_failed_event, return_ok=False)
         attempts.fail(self.installation.source, attempt, trouble)
@@ -180,7 +191,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         if self.lease is not None:
             words = "its expiry passed before it was started" if expired else f"{reason} by remote control"
             attempts.revoke(self.installation.source, self.lease, self.name, Trouble(words), is_expired=expired)
-            self.installation.holder.forget(self.lease.key)
+            self.installation.holder.forget(self._held.key)
         super()._announce_revoked(reason, terminated, signum, expired)
 
 

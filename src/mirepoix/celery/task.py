@@ -36,6 +36,7 @@ class LedgerTask:
         self.__dict__["_mirepoix_trace"] = None if tracer is None else guarded(self, tracer)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the user's code: what it sends by itself does not wait for the attempt's outcome."""
         with attempts.user_code():
             return super().__call__(*args, **kwargs)  # type: ignore[misc]
 

@@ -98,8 +98,8 @@ class Holder:
             self._completions.clear()
             self._oldest_completion_at = None
         logger.error(
-            "worker %s was declared dead while it lived (frozen, or cut off for longer than lease_ttl_s=%s): %d running "
-            "task(s) were given to others and their outcomes here will be refused: %s",
+            "worker %s was declared dead while it lived (frozen, or cut off for longer than lease_ttl_s=%s): %d "
+            "running task(s) were given to others and their outcomes here will be refused: %s",
             self.worker.id,
             self.settings.lease_ttl_s,
             len(running),
@@ -184,14 +184,18 @@ class Holder:
         """What is known of an attempt that is still held."""
         return self._held.get(key)
 
-    def lose(self, connection: Connection, key: Key, trouble: Trouble, *, outcome: str, delay_s: float = 0.0) -> Lost | None:
+    def lose(
+        self, connection: Connection, key: Key, trouble: Trouble, *, outcome: str, delay_s: float = 0.0
+    ) -> Lost | None:
         """The attempt's process died (or it was rejected): it goes back to the queue, or to quarantine."""
         held = self._held.get(key)
         if held is None:
             return None
         with connection.transaction() as tx:
             is_blamed = held.started_at is not None and outcome == "killed"
-            lost = reap.lose(tx, held.lease, trouble, self.settings, is_blamed=is_blamed, outcome=outcome, delay_s=delay_s)
+            lost = reap.lose(
+                tx, held.lease, trouble, self.settings, is_blamed=is_blamed, outcome=outcome, delay_s=delay_s
+            )
             reached(Crashpoint.LOSE_BEFORE_COMMIT)
         reached(Crashpoint.LOSE_AFTER_COMMIT)
         self.forget(key)
@@ -289,7 +293,9 @@ class Holder:
             for one in completions:
                 if one.lease.task_id not in accepted and not finish.is_settled(tx, one.lease):
                     logger.warning(
-                        "the outcome of task %s (attempt %d) was refused: its lease was lost", one.lease.task_id, one.lease.fence
+                        "the outcome of task %s (attempt %d) was refused: its lease was lost",
+                        one.lease.task_id,
+                        one.lease.fence,
                     )
         reached(Crashpoint.COMPLETE_BEFORE_COMMIT)
 

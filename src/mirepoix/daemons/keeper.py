@@ -66,7 +66,9 @@ class Keeper:
         if self._is_away:
             return RECONNECT_S
         # While tasks run or completions wait, look often enough to note starts and to relieve a busy loop.
-        return min(self._settings.liveness_interval_s, 0.05 if self._holder.count() or self._holder.has_completions else 1.0)
+        return min(
+            self._settings.liveness_interval_s, 0.05 if self._holder.count() or self._holder.has_completions else 1.0
+        )
 
     def _tick(self) -> None:
         connection = self._connection or self._connect()

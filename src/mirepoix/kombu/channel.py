@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 from kombu.transport import virtual
@@ -63,7 +64,9 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             body=message["body"],
             body_encoding=encoding,
             headers={key: value for key, value in headers.items() if key != LEASE_HEADER},
-            properties={k: v for k, v in properties.items() if k not in ("delivery_tag", "delivery_info", "body_encoding")},
+            properties={
+                k: v for k, v in properties.items() if k not in ("delivery_tag", "delivery_info", "body_encoding")
+            },
             content_type=message.get("content-type") or "application/data",
             content_encoding=message.get("content-encoding") or "utf-8",
             priority=properties.get("priority") or 0,
@@ -123,7 +126,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     def _purge(self, queue: str) -> int:
         with self.connection.installation.source.transaction() as tx:
             dropped = tx.run("drop_messages", queue=queue)
-            return operate.purge(tx, queue) + dropped
+            return int(operate.purge(tx, queue) + dropped)
 
     def queue_purge(self, queue: str, **_: Any) -> int:
         """Cancel what waits in the queue; return how many."""
@@ -139,8 +142,6 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     # ---- consuming
 
     def _get(self, queue: str, timeout: float | None = None) -> Any:
-        from queue import Empty
-
         if queue in self._task_queues():
             raise NoWorker(queue)
         with self.connection.installation.source.transaction() as tx:
@@ -204,7 +205,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         limit = self.qos.prefetch_count
         if not limit:
             return int(self.connection.installation.settings.take_batch)
-        return max(0, limit + self.batch.headroom(limit) - self.qos.unfinished)
+        return int(max(0, limit + self.batch.headroom(limit) - self.qos.unfinished))
 
     def _hand_over_buffer(self, queues: list[str]) -> int:
         delivered = 0
@@ -251,5 +252,3 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         received: dict[str, Any] = loads(message)
         received["properties"]["delivery_tag"] = self._next_delivery_tag()
         return received
-
-

@@ -37,7 +37,8 @@ class Batch:
     """How many tasks to lease beyond what can run now: about as many as finish in a tenth of a second.
 
     Slow tasks are leased one by one as slots come free, so none waits behind another in a worker that is busy while
-    a second worker is idle. Doubled when a batch was gone sooner than `FAST_S`, halved when it took longer than `SLOW_S`.
+    a second worker is idle. Doubled when a batch was gone sooner than `FAST_S`, halved when it took longer
+    than `SLOW_S`.
     """
 
     FAST_S = 0.05
