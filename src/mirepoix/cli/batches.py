@@ -1,0 +1,74 @@
+"""Decide about many tasks: in batches, one transaction each, told apart in what was done and what was not, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.ledger.query.tasks import states_of
+from mirepoix.ledger.tx import Connection, Tx
+from mirepoix.states import HELD, State
+
+BATCH = 500
+"""Tasks a transaction: workers never wait long for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One verb. *act* changes what it may (by the state seen just before) and returns ``{id: what was done}``."""
+
+    verb: str
+    done: str
+    default_states: frozenset[State]
+    act: Callable[[Tx, dict[str, tuple[State, bool]], str], dict[str, str]]
+    why_not: dict[State, str]
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the ids so far. A batch is in it only once it is committed."""
+
+    done: dict[str, str] = field(default_factory=dict)
+    not_done: dict[str, tuple[State | None, str]] = field(default_factory=dict)
+    held: list[str] = field(default_factory=list)
+    is_interrupted: bool = False
+
+
+@contextmanager
+def deciding(connection: Connection) -> Iterator[Tx]:
+    """One transaction of an operator."""
+    with connection.transaction() as tx:
+        yield tx
+        reached(Crashpoint.OPERATE_BEFORE_COMMIT)
+    reached(Crashpoint.OPERATE_AFTER_COMMIT)
+
+
+def carry_out(connection: Connection, decision: Decision, task_ids: Sequence[str], reason: str, report: Report) -> None:
+    """Do it, batch by batch, into *report*. Ctrl-C ends it after the batches that are committed."""
+    try:
+        for start in range(0, len(task_ids), BATCH):
+            batch = task_ids[start : start + BATCH]
+            with deciding(connection) as tx:
+                seen = states_of(tx, batch)
+                done = decision.act(tx, seen, reason)
+                # Read again what refused: it may have moved on since it was seen.
+                refused = states_of(tx, [task_id for task_id in batch if task_id not in done])
+            report.done |= done
+            for task_id in batch:
+                if task_id not in done:
+                    _note_refusal(report, decision, task_id, refused.get(task_id))
+    except KeyboardInterrupt:
+        report.is_interrupted = True
+
+
+def _note_refusal(report: Report, decision: Decision, task_id: str, now: tuple[State, bool] | None) -> None:
+    if now is None:
+        report.not_done[task_id] = (None, "the ledger has no such task")
+        return
+    state, _ = now
+    if state in HELD:
+        report.held.append(task_id)
+    why = decision.why_not.get(state, "it changed at the same moment; try again")
+    report.not_done[task_id] = (state, why)

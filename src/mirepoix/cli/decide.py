@@ -1,0 +1,239 @@
+"""``retry``, ``requeue``, ``cancel`` and ``discard``: a person's decisions about tasks, by id or by filters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from mirepoix.cli.batches import Decision, Report, carry_out
+from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.errors import CliError, NotAllDone
+from mirepoix.cli.find import resolve
+from mirepoix.cli.options import filter_options, filters_from, is_filtered, json_option
+from mirepoix.cli.words import count, one_line
+from mirepoix.ledger import operate
+from mirepoix.ledger.query.tasks import matching
+from mirepoix.ledger.tx import Tx
+from mirepoix.states import ATTENTION, State
+
+LISTED = 20
+"""Up to so many ids are listed one by one; `--json` lists every one."""
+
+Seen = dict[str, tuple[State, bool]]
+
+_BUSY = {
+    State.LEASED: "a worker has taken it",
+    State.RUNNING: "a worker is running it",
+}
+_DONE = {
+    State.SUCCEEDED: "it succeeded",
+    State.CANCELLED: "it is cancelled already",
+    State.EXPIRED: "it has expired",
+}
+
+
+def _retry(tx: Tx, seen: Seen, reason: str) -> dict[str, str]:
+    failed = [task_id for task_id, (state, _) in seen.items() if state is State.FAILED]
+    waiting = [task_id for task_id, (state, has_due) in seen.items() if state is State.PENDING and has_due]
+    done = dict.fromkeys(operate.requeue(tx, failed, reason), "requeued")
+    return done | dict.fromkeys(operate.hasten(tx, waiting), "hastened")
+
+
+RETRY = Decision(
+    "retry",
+    "retried",
+    frozenset({State.FAILED}),
+    _retry,
+    {
+        State.PENDING: "it is waiting for a worker already",
+        State.QUARANTINED: "it is quarantined: use requeue",
+        State.PARKED: "it is parked: use requeue",
+        **_BUSY,
+        State.SUCCEEDED: "it succeeded: there is nothing to retry",
+        State.CANCELLED: "it is cancelled: use requeue",
+        State.EXPIRED: "it has expired: use requeue",
+    },
+)
+REQUEUE = Decision(
+    "requeue",
+    "requeued",
+    ATTENTION,
+    lambda tx, seen, reason: dict.fromkeys(operate.requeue(tx, list(seen), reason), "requeued"),
+    {State.PENDING: "it is waiting already", **_BUSY, State.SUCCEEDED: "it succeeded: send it anew instead"},
+)
+CANCEL = Decision(
+    "cancel",
+    "cancelled",
+    frozenset({State.PENDING}),
+    lambda tx, seen, reason: dict.fromkeys(operate.cancel(tx, list(seen), reason), "cancelled"),
+    {
+        State.LEASED: "a worker has taken it: name the app (--app) to revoke it",
+        State.RUNNING: "a worker is running it: name the app (--app) to revoke it, with --terminate to kill it",
+        State.FAILED: "it failed: use discard",
+        State.QUARANTINED: "it is quarantined: use discard",
+        **_DONE,
+    },
+)
+DISCARD = Decision(
+    "discard",
+    "discarded",
+    ATTENTION,
+    lambda tx, seen, reason: dict.fromkeys(operate.discard(tx, list(seen), reason), "discarded"),
+    {State.PENDING: "it is waiting: use cancel", State.LEASED: "a worker has taken it: use cancel",
+     State.RUNNING: "a worker is running it: use cancel", **_DONE},
+)  # fmt: skip
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        json_option,
+        click.option("--reason", help="Why, to be kept in the ledger."),
+        click.option("--yes", "-y", "is_sure", is_flag=True, help="Do not ask."),
+        click.option("--limit", type=click.IntRange(min=1), help="At most so many of what the filters describe."),
+        filter_options,
+        click.argument("ids", nargs=-1),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_options
+@pass_desk
+def retry(desk: Desk, /, **given: Any) -> None:
+    """Run failed tasks again; let those that wait for a retry or an eta run now.
+
+    By filters, only failed tasks are meant unless --state says otherwise.
+    """
+    _decide(desk, RETRY, given)
+
+
+@click.command()
+@_options
+@pass_desk
+def requeue(desk: Desk, /, **given: Any) -> None:
+    """Run failed, quarantined, parked, cancelled or expired tasks again.
+
+    They run at once and with all their retries. By filters, only failed, quarantined and parked tasks are meant
+    unless --state says otherwise.
+    """
+    _decide(desk, REQUEUE, given)
+
+
+@click.command()
+@_options
+@click.option("--terminate", is_flag=True, help="Kill the process of a task that is running (with an app).")
+@pass_desk
+def cancel(desk: Desk, /, *, terminate: bool, **given: Any) -> None:
+    """End waiting or parked tasks before they start; revoke those that a worker has.
+
+    A revoked task is not run if it has not started. One that is running runs to its end, unless --terminate kills
+    it. By filters, only waiting tasks are meant unless --state says otherwise.
+    """
+    _decide(desk, CANCEL, given, terminate=terminate)
+
+
+@click.command()
+@_options
+@pass_desk
+def discard(desk: Desk, /, **given: Any) -> None:
+    """Decide that failed, quarantined or parked tasks need not run."""
+    _decide(desk, DISCARD, given)
+
+
+def _decide(desk: Desk, decision: Decision, given: dict[str, Any], *, terminate: bool | None = None) -> None:
+    report = Report()
+    ids = _wanted(desk, decision, given, report)
+    reason = one_line(given["reason"]) or f"{decision.done} by an operator"
+    try:
+        carry_out(desk.ready(), decision, ids, reason, report)
+        if terminate is not None and report.held and desk.app is not None:
+            _revoke(desk.app, report, terminate=terminate)
+    finally:
+        # Also when the database went away half-way: what is committed is done, and is said.
+        if report.done or report.not_done or not ids:
+            _tell(desk, decision, report, is_json=given["is_json"])
+    if report.not_done or report.is_interrupted:
+        raise NotAllDone
+
+
+def _wanted(desk: Desk, decision: Decision, given: dict[str, Any], report: Report) -> list[str]:
+    """The ids to decide about; those that cannot be found are noted in *report*."""
+    if given["ids"] and is_filtered(given):
+        raise click.UsageError("Give ids or filters, not both.")
+    if given["ids"]:
+        with desk.transaction() as tx:
+            found, missing = resolve(tx, given["ids"])
+        if not found:
+            raise CliError(" ".join(missing.values()))
+        report.not_done |= {asked: (None, why) for asked, why in missing.items()}
+        return found
+    if not is_filtered(given):
+        raise click.UsageError(f"Say which tasks to {decision.verb}: ids, or filters such as --name 'shop.*'.")
+    with desk.transaction() as tx:
+        tasks = matching(tx, filters_from(given, decision.default_states), given["limit"])
+    if tasks and not given["is_sure"]:
+        _confirm(decision, tasks)
+    return [task_id for task_id, _, _ in tasks]
+
+
+def _confirm(decision: Decision, tasks: list[tuple[str, str, State]]) -> None:
+    states = ", ".join(f"{n:,} {state}" for state, n in Counter(state for _, _, state in tasks).most_common())
+    names = Counter(name for _, name, _ in tasks).most_common()
+    click.echo(f"{count(len(tasks), 'task')} ({states}):", err=True)
+    for name, n in names[:5]:
+        click.echo(f"  {n:>7,}  {one_line(name)}", err=True)
+    if names[5:]:
+        click.echo(f"  {sum(n for _, n in names[5:]):>7,}  of {count(len(names) - 5, 'other name')}", err=True)
+    try:
+        click.confirm(f"{decision.verb.capitalize()} them?", abort=True, err=True)
+    except click.Abort:
+        raise CliError("Nothing was changed: it was not confirmed. Answer y, or use --yes.") from None
+
+
+def _revoke(app: Any, report: Report, *, terminate: bool) -> None:
+    app.control.revoke(report.held, terminate=terminate)
+    for task_id in report.held:
+        state, _ = report.not_done.pop(task_id)
+        if terminate:
+            report.done[task_id] = "told its worker to end it"
+        elif state is State.LEASED:
+            report.done[task_id] = "told its worker not to start it"
+        else:
+            report.not_done[task_id] = (state, "it is running and will run to its end: use --terminate to kill it")
+
+
+def _tell(desk: Desk, decision: Decision, report: Report, *, is_json: bool) -> None:
+    if is_json:
+        done = [{"id": task_id, "did": did} for task_id, did in report.done.items()]
+        left = [{"id": task_id, "state": state, "why": why} for task_id, (state, why) in report.not_done.items()]
+        told = {"command": decision.verb, "done": done, "not_done": left, "is_interrupted": report.is_interrupted}
+        desk.print_json(told)
+        return
+    if not report.done and not report.not_done:
+        desk.say("No task matches: nothing was changed.")
+    for did, ids in _grouped(report.done).items():
+        desk.say(f"{did}: {count(len(ids), 'task')}", "green")
+        _list(desk, ids)
+    for why, ids in _grouped({task_id: why for task_id, (_, why) in report.not_done.items()}).items():
+        desk.say(f"not {decision.done}: {count(len(ids), 'task')}: {why}", "yellow")
+        _list(desk, ids)
+    if report.is_interrupted:
+        click.echo("Interrupted: the rest was not touched.", err=True)
+
+
+def _grouped(by_id: dict[str, str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for task_id, word in by_id.items():
+        groups.setdefault(word, []).append(task_id)
+    return groups
+
+
+def _list(desk: Desk, ids: list[str]) -> None:
+    for task_id in ids[:LISTED]:
+        desk.say(f"  {one_line(task_id)}")
+    if ids[LISTED:]:
+        desk.say(f"  … and {len(ids) - LISTED:,} more (--json lists every id)")

@@ -1,0 +1,153 @@
+"""What every command works at: the app that was named, its ledger, one connection to it, and where to print."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from mirepoix.cli.errors import CliError
+from mirepoix.cli.words import as_json, one_line
+from mirepoix.connect.source import OwnConnection, Source
+from mirepoix.connect.url import source_for
+from mirepoix.ledger.migrate import require_current
+from mirepoix.ledger.tx import Tx
+
+NO_LEDGER = (
+    "No ledger is named. Use celery -A YOUR_APP mirepoix …, mirepoix --app YOUR_APP … (or MIREPOIX_APP=YOUR_APP), "
+    "or mirepoix --ledger URL …"
+)
+
+
+class Desk:
+    """Everything is opened when it is first needed, so that ``--help`` needs no app and no database."""
+
+    def __init__(self, app_name: str | None, url: str | None, celery_app: Any, *, no_color: bool = False) -> None:
+        self._app_name = app_name
+        self._url = url
+        self._celery_app = celery_app
+        self._opened: OwnConnection | None = None
+        self._is_ready = False
+        # Names and errors are other people's text: never markup.
+        self.console = Console(markup=False, highlight=False, emoji=False, no_color=no_color or None)
+
+    @cached_property
+    def app(self) -> Any | None:
+        """The Celery app, or None if none was named."""
+        if self._app_name is not None:
+            return found_app(self._app_name)
+        return self._celery_app
+
+    @cached_property
+    def source(self) -> Source:
+        """The ledger's database: the URL's if one was given, otherwise the app's."""
+        if self._url is not None:
+            return source_for(self._url)
+        if self.app is None:
+            raise CliError(NO_LEDGER)
+        from mirepoix.celery.app import installation_of
+
+        source: Source = installation_of(self.app).source
+        return source
+
+    def open(self) -> OwnConnection:
+        """The connection to the ledger, whatever its tables are like. Opened once."""
+        if self._opened is None:
+            # libpq alone would wait for minutes for a host that does not answer.
+            os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
+            self._opened = self.source.open()
+        return self._opened
+
+    def require_file(self) -> None:
+        """Refuse an SQLite file that is not there: opening it would create an empty ledger in silence."""
+        path = getattr(self.source, "path", None)
+        if isinstance(path, str) and not Path(path).exists():
+            raise CliError(
+                f"There is no ledger in {self.source.label}: the file does not exist. Check the path, or run migrate."
+            )
+
+    def ready(self) -> OwnConnection:
+        """The connection to a ledger whose tables are those this code needs; otherwise an error with the remedy."""
+        if not self._is_ready:
+            self.require_file()
+            self.require_schema()
+            self._is_ready = True
+        return self.open()
+
+    def require_schema(self) -> None:
+        """Refuse tables that are missing or of another version."""
+        require_current(self.open(), self.source.label, self.database_errors())
+
+    def transaction(self) -> AbstractContextManager[Tx]:
+        """One transaction on the ready ledger."""
+        return self.ready().transaction()
+
+    def database_errors(self) -> tuple[type[Exception], ...]:
+        """What the ledger's driver raises: the root of its errors, which PEP 249 calls ``Error``."""
+        bases = {base for error in self.source.disconnects for base in error.__mro__ if base.__name__ == "Error"}
+        return (*self.source.disconnects, *bases)
+
+    def explained(self, error: Exception) -> CliError | None:
+        """*error* in words if it came from the ledger's database, or None."""
+        if "source" not in self.__dict__ or not isinstance(error, self.database_errors()):
+            return None
+        label, said = self.source.label, one_line(str(error))
+        if self._opened is None:
+            return CliError(f"The ledger in {label} cannot be reached: {said}. Is the database up, and the URL right?")
+        return CliError(f"The ledger in {label} answered with an error: {said}. What was reported as done is done.")
+
+    def print(self, *what: RenderableType) -> None:
+        """Print for people."""
+        for one in what:
+            self.console.print(one)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print one line, never wrapped or cut: to read and to grep."""
+        self.console.print(Text(text, style=style), soft_wrap=True)
+
+    def print_json(self, value: Any) -> None:
+        """Print for programs."""
+        click.echo(as_json(value))
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._opened is not None:
+            self._opened.close()
+        if "source" in self.__dict__:
+            self.source.close()
+
+
+def found_app(name: str) -> Any:
+    """The Celery app of that name, as ``celery -A`` finds it."""
+    from celery import Celery
+    from celery.app.utils import find_app
+
+    try:
+        app = find_app(name)
+    except ModuleNotFoundError as error:
+        raise CliError(
+            f"The app {name!r} cannot be imported: there is no module {error.name!r}. Run it from the project's folder."
+        ) from error
+    except AttributeError as error:
+        raise CliError(
+            f"The app {name!r} was not found: {error}. Name it as celery -A does, e.g. shop.celery:app."
+        ) from error
+    except Exception as error:  # the app's own code runs here
+        why = f"{type(error).__name__}: {error}"
+        raise CliError(
+            f"The app {name!r} fails when it is imported: {why}. See it with: celery -A {name} report"
+        ) from error
+    if not isinstance(app, Celery):
+        raise CliError(
+            f"{name!r} is no Celery app but {type(app).__name__}. Name it as celery -A does, e.g. shop.celery:app."
+        )
+    return app
+
+
+pass_desk = click.make_pass_decorator(Desk)

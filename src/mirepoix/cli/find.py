@@ -1,0 +1,39 @@
+"""From what a person typed to a task's id: the whole id, or as much of it as tells it apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mirepoix.cli.words import one_line
+from mirepoix.ledger.query.tasks import beginning_with, states_of
+from mirepoix.ledger.tx import Tx
+
+CANDIDATES = 4
+
+
+def resolve(tx: Tx, typed: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The ids meant, without repetition, and for what cannot be told: why."""
+    whole = set()
+    for start in range(0, len(typed), 500):
+        whole |= set(states_of(tx, typed[start : start + 500]))
+    found: dict[str, None] = {}
+    missing: dict[str, str] = {}
+    for word in typed:
+        candidates = (
+            [word] if word in whole else [task_id for task_id, _, _ in beginning_with(tx, word, CANDIDATES + 1)]
+        )
+        if len(candidates) == 1:
+            found[candidates[0]] = None
+        else:
+            missing[word] = _why(word, candidates)
+    return list(found), missing
+
+
+def _why(word: str, candidates: list[str]) -> str:
+    if not candidates:
+        return (
+            f"The ledger has no task {one_line(word)!r} (never sent to it, rolled back, or pruned). See: mirepoix tasks"
+        )
+    shown = ", ".join(one_line(task_id) for task_id in candidates[:CANDIDATES])
+    more = ", …" if candidates[CANDIDATES:] else ""
+    return f"Several tasks begin with {one_line(word)!r}: {shown}{more}. Give more of the id."

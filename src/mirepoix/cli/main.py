@@ -1,0 +1,65 @@
+"""The group of commands: ``celery -A shop mirepoix …`` and ``mirepoix --app shop …``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mirepoix.cli.decide import cancel, discard, requeue, retry
+from mirepoix.cli.desk import Desk
+from mirepoix.cli.errors import CliError
+from mirepoix.cli.health import health
+from mirepoix.cli.maintain import migrate, prune
+from mirepoix.cli.show import show
+from mirepoix.cli.status import status
+from mirepoix.cli.tasks import tasks
+from mirepoix.errors import MirepoixError
+
+
+class Group(click.Group):
+    """Commands in the order of their use at night; the ledger's errors in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        """As they were added."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what a database or a wrong installation raises becomes a message."""
+        try:
+            return super().invoke(ctx)
+        except MirepoixError as error:
+            raise CliError(str(error)) from error
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            desk = ctx.find_object(Desk)
+            explained = desk.explained(error) if desk else None
+            if explained is None:
+                raise
+            raise explained from error
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-A", "--app", metavar="APP", envvar="MIREPOIX_APP", help="The Celery app, as celery -A takes it.")
+@click.option("--ledger", metavar="URL", envvar="MIREPOIX_LEDGER", help="The ledger's URL, to work without an app.")
+@click.pass_context
+def mirepoix(ctx: click.Context, app: str | None, ledger: str | None) -> None:
+    """See what became of every task, and decide about those that need it.
+
+    Start with: status, then tasks, then show ID.
+    """
+    is_plugin = hasattr(ctx.obj, "app")  # celery -A … mirepoix: Celery has found the app
+    is_typed = ctx.get_parameter_source("app") is click.core.ParameterSource.COMMANDLINE
+    desk = Desk(
+        app if is_typed or not is_plugin else None,
+        ledger,
+        ctx.obj.app if is_plugin else None,
+        no_color=bool(getattr(ctx.obj, "no_color", False)),
+    )
+    ctx.obj = desk
+    ctx.call_on_close(desk.close)
+
+
+for command in (status, tasks, show, retry, requeue, cancel, discard, health, prune, migrate):
+    mirepoix.add_command(command)

@@ -1,0 +1,101 @@
+"""The options that several commands share: which tasks, for people or for programs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from mirepoix.ledger.query.tasks import Filters
+from mirepoix.states import State
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+")
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
+    """``90s``, ``10m``, ``2h``, ``1h30m``, ``7d``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Read it; a usage error names the forms."""
+        if isinstance(value, timedelta):
+            return value
+        if not _DURATION.fullmatch(value):
+            self.fail(f"{value!r} is no duration. Write 90s, 10m, 2h, 1h30m or 7d.", param, ctx)
+        parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw])", value)
+        try:
+            return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
+        except OverflowError:
+            self.fail(f"{value!r} is too long a duration.", param, ctx)
+
+
+class Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
+    """A duration (that long ago), or a date and time in ISO 8601 (UTC, unless it says otherwise)."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | timedelta:
+        """Read it; a usage error names the forms."""
+        if isinstance(value, (datetime, timedelta)):
+            return value
+        if _DURATION.fullmatch(value):
+            return Duration().convert(value, param, ctx)
+        try:
+            found = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a duration (10m, 2h, 7d) nor a time (2026-03-29T02:30).", param, ctx)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+class States(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
+    """One state, or several with commas between them."""
+
+    name = "state"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[State]:
+        """Read it; a usage error names the states."""
+        if isinstance(value, frozenset):
+            return value
+        try:
+            return frozenset(State(word.strip().lower()) for word in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no state. The states are: {', '.join(State)}.", param, ctx)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--json``."""
+    return click.option("--json", "is_json", is_flag=True, help="Print JSON for programs.")(command)
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--state --name --queue --worker --since --until``; `filters_from` reads them."""
+    for option in reversed(
+        (
+            click.option(
+                "--state", "states", type=States(), multiple=True, help="Only this state; repeat it or use commas."
+            ),
+            click.option("--name", metavar="GLOB", help="Only this task name, e.g. 'shop.*'."),
+            click.option("--queue", metavar="GLOB", help="Only this queue."),
+            click.option("--worker", metavar="GLOB", help="Only what this worker (name or id) has or had last."),
+            click.option("--since", type=Moment(), help="Sent, taken or finished since: 10m, 2h, 7d, or ISO (UTC)."),
+            click.option("--until", type=Moment(), help="... and before."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def filters_from(given: dict[str, Any], default_states: frozenset[State] = frozenset(State)) -> Filters:
+    """The filters that `filter_options` collected."""
+    states = frozenset[State]().union(*given["states"]) or default_states
+    return Filters(states, given["name"], given["queue"], given["worker"], given["since"], given["until"])
+
+
+def is_filtered(given: dict[str, Any]) -> bool:
+    """Whether any filter was given."""
+    return any(given[name] for name in ("states", "name", "queue", "worker", "since", "until"))

@@ -1,0 +1,195 @@
+"""``mirepoix show ID``: the whole story of one task."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+
+import click
+from rich.padding import Padding
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.errors import CliError
+from mirepoix.cli.find import resolve
+from mirepoix.cli.looks import STYLES, plain_table, state_text
+from mirepoix.cli.options import json_option
+from mirepoix.cli.words import count, duration, memory, one_line, printable, run_time, when
+from mirepoix.ledger.query.history import MOST_CHILDREN, AttemptLine, Relative, Story, story
+from mirepoix.states import State
+
+
+@click.command()
+@click.argument("task_id", metavar="ID")
+@json_option
+@pass_desk
+def show(desk: Desk, task_id: str, is_json: bool) -> None:
+    """Tell the whole story of one task. The beginning of its id is enough.
+
+    This prints the task's arguments.
+    """
+    with desk.transaction() as tx:
+        found, missing = resolve(tx, [task_id])
+        told = story(tx, found[0]) if found else None
+    if told is None:
+        raise CliError(next(iter(missing.values()), f"The task {task_id!r} was pruned just now."))
+    if is_json:
+        desk.print_json(told)
+        return
+    desk.print(_headline(told), _facts(told))
+    _print_arguments(desk, told)
+    _print_attempts(desk, told)
+    _print_relatives(desk, told)
+    if hint := _hint(told):
+        desk.print("", Text(hint, style="dim"))
+
+
+def _headline(told: Story) -> Text:
+    text = Text.assemble((one_line(told.name), "bold"), "  ", (one_line(told.id), "dim"), "\n", state_text(told.state))
+    if told.due_in_s is not None and told.state is State.PENDING:
+        due = f"due in {duration(told.due_in_s)}" if told.due_in_s > 0 else f"due {duration(-told.due_in_s)} ago"
+        text.append(f", {due}")
+    if told.running_for_s is not None:
+        text.append(f" for {duration(told.running_for_s)}")
+    if told.reason:
+        text.append(f": {one_line(told.reason)}")
+    return text
+
+
+def _facts(told: Story) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for name, value in _fact_lines(told):
+        if value:
+            table.add_row(name, Text(value))
+    return table
+
+
+def _fact_lines(told: Story) -> Iterator[tuple[str, str]]:
+    yield "queue", one_line(told.queue) + (f", priority {told.priority}" if told.priority else "")
+    yield "sent", when(told.created_at)
+    yield "eta", when(told.eta)
+    yield "due", when(told.due_at)
+    yield "expires", when(told.expires_at)
+    yield "taken", when(told.leased_at)
+    yield "started", when(told.started_at)
+    yield "finished", when(told.finished_at)
+    yield "ran", ", ".join(filter(None, (run_time(told.run_time_s), memory(told.peak_memory_kb))))
+    if told.worker_id is not None and told.state in (State.LEASED, State.RUNNING):
+        alive = "" if told.worker_state == "alive" else f" ({told.worker_state or 'not in the ledger'}!)"
+        yield "worker", f"{told.worker or told.worker_id}{alive}" + (f", process {told.pid}" if told.pid else "")
+    counts = (
+        count(told.fence, "attempt") if told.fence else "",
+        f"{told.retries} by Celery's retry" if told.retries else "",
+        count(told.deaths, "death") + " of its process" if told.deaths else "",
+        f"handed out and lost {told.handovers} times" if told.handovers else "",
+        f"sent or requeued {told.generation + 1} times" if told.generation else "",
+    )
+    yield "tries", ", ".join(filter(None, counts))
+    yield "group", one_line(told.group_id)
+
+
+def _print_arguments(desk: Desk, told: Story) -> None:
+    if told.arguments is None:
+        desk.print(Text(f"\narguments: not JSON but {told.content_type}; they cannot be shown", style="dim"))
+        return
+    args, kwargs = told.arguments
+    for name, value in (("args", args), ("kwargs", kwargs)):
+        if value:
+            code = printable(json.dumps(value, indent=2, ensure_ascii=False))
+            short = printable(json.dumps(value, ensure_ascii=False))
+            desk.print(Text(f"{name} ", style="dim") + Text(short if len(short) < desk.console.width - 8 else code))
+    if not args and not kwargs:
+        desk.print(Text("called without arguments", style="dim"))
+
+
+def _print_attempts(desk: Desk, told: Story) -> None:
+    if not told.attempts:
+        desk.print("", Text("No worker has had it yet.", style="dim"))
+        return
+    hidden = told.fence - len(told.attempts)
+    desk.print("", Text("Attempts", style="bold"))
+    for attempt in told.attempts:
+        desk.print(_attempt_line(attempt))
+        if attempt.error:
+            error = f"{attempt.error_type}: {attempt.error}" if _adds(attempt) else attempt.error
+            desk.print(Padding(Text(printable(error), style="red"), (0, 0, 0, 5)))
+        if attempt.traceback:
+            syntax = Syntax(
+                printable(attempt.traceback.rstrip()),
+                "pytb",
+                theme="ansi_dark",
+                background_color="default",
+                word_wrap=True,
+            )
+            desk.print(Padding(syntax, (0, 0, 0, 5)))
+    if hidden > 0:
+        desk.print(Text(f"{count(hidden, 'more attempt')} left no history (handed out, never started)", style="dim"))
+
+
+def _adds(attempt: AttemptLine) -> bool:
+    return attempt.error_type is not None and attempt.error_type not in (attempt.error or "")
+
+
+def _attempt_line(attempt: AttemptLine) -> Text:
+    style = STYLES[State(attempt.outcome)] if attempt.outcome in set(State) else "yellow"
+    text = Text.assemble((f"{attempt.fence:>3}  ", "dim"), (one_line(attempt.outcome), style))
+    details = [
+        when(attempt.started_at or attempt.leased_at),
+        f"ran {run_time(attempt.run_time_s)}" if attempt.run_time_s is not None else "",
+        "never started" if attempt.started_at is None and attempt.finished_at else "",
+        memory(attempt.peak_memory_kb),
+        f"signal {_signal_name(attempt.signal)}" if attempt.signal else "",
+        f"exit code {attempt.exit_code}" if attempt.exit_code is not None else "",
+        f"on {one_line(attempt.worker or attempt.worker_id)}" if attempt.worker_id else "",
+        f"process {attempt.pid}" if attempt.pid else "",
+    ]
+    return text.append("  " + " · ".join(filter(None, details)))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def _print_relatives(desk: Desk, told: Story) -> None:
+    above = [(word, task) for word, task in (("sent by", told.parent), ("root", told.root)) if task is not None]
+    if told.parent is not None and told.root is not None and told.parent.id == told.root.id:
+        above = above[:1]
+    if not above and not told.children:
+        return
+    table = plain_table()
+    table.show_header = False
+    for column in range(4):
+        table.add_column(no_wrap=column != 3, style="dim" if column == 0 else "")  # noqa: PLR2004 (the last one)
+    for word, task in above:
+        table.add_row(word, *_named(task))
+    for number, task in enumerate(told.children):
+        table.add_row("" if number else "it sent", *_named(task))
+    desk.print("", table)
+    if len(told.children) == MOST_CHILDREN:
+        desk.print(Text(f"… the first {MOST_CHILDREN} of what it sent", style="dim"))
+
+
+def _named(task: Relative) -> tuple[Text, Text, Text]:
+    state = Text("not in the ledger", style="dim") if task.state is None else state_text(task.state)
+    return state, Text(one_line(task.name)), Text(one_line(task.id), style="dim")
+
+
+def _hint(told: Story) -> str:
+    """What can be done about it, as a command."""
+    verbs = {
+        State.FAILED: ("retry", "discard"),
+        State.QUARANTINED: ("requeue", "discard"),
+        State.PARKED: ("requeue", "discard"),
+        State.PENDING: ("retry", "cancel") if told.due_at is not None else ("cancel",),
+        State.LEASED: ("cancel",),
+        State.RUNNING: ("cancel --terminate",),
+    }.get(told.state, ())
+    return f"You can: {' or '.join(f'mirepoix {verb}' for verb in verbs)} {told.id}" if verbs else ""

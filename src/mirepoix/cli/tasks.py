@@ -1,0 +1,128 @@
+"""``mirepoix tasks``: the tasks that filters describe, newest first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.looks import plain_table, state_text
+from mirepoix.cli.options import filter_options, filters_from, is_filtered, json_option
+from mirepoix.cli.words import duration, one_line, printable
+from mirepoix.ledger.query.tasks import TaskLine, search
+from mirepoix.states import State
+
+SHORTEST_ID = 8
+WIDE = 120
+
+
+@click.command()
+@filter_options
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@click.option("--oldest", "is_oldest", is_flag=True, help="The oldest first.")
+@click.option("--args", "with_args", is_flag=True, help="Show the arguments too.")
+@click.option("--ids", "only_ids", is_flag=True, help="Print whole ids only, one a line, for xargs.")
+@json_option
+@pass_desk
+def tasks(
+    desk: Desk, /, limit: int, is_oldest: bool, with_args: bool, only_ids: bool, is_json: bool, **given: Any
+) -> None:
+    """List tasks, newest first.
+
+    A task's age counts from when it was sent (while it waits), taken (while a worker has it) or finished.
+    """
+    with desk.transaction() as tx:
+        found = search(tx, filters_from(given), limit + 1, oldest_first=is_oldest, with_arguments=with_args)
+    lines, has_more = found[:limit], len(found) > limit
+    if only_ids:
+        for line in lines:
+            click.echo(line.id)
+    elif is_json:
+        desk.print_json({"tasks": [_as_object(line, with_args=with_args) for line in lines], "has_more": has_more})
+    elif lines:
+        desk.print(_table(lines, desk.console.width, with_args=with_args))
+        if has_more:
+            click.echo(f"… and more. Use --limit, or narrow it down ({limit} shown).", err=True)
+    else:
+        hint = " Names are matched whole: try --name '*part*'." if given["name"] and "*" not in given["name"] else ""
+        click.echo(f"No task matches.{hint}" if is_filtered(given) else "The ledger has no tasks.", err=True)
+
+
+def _as_object(line: TaskLine, *, with_args: bool) -> dict[str, Any]:
+    args, kwargs = line.arguments or (None, None)
+    return {
+        "id": line.id,
+        "name": line.name,
+        "queue": line.queue,
+        "state": line.state,
+        "reason": line.reason,
+        "attempts": line.attempts,
+        "since": line.since,
+        "age_s": line.age_s,
+        "created_at": line.created_at,
+        "due_at": line.due_at,
+        "run_time_s": line.run_time_s,
+        "worker_id": line.worker_id,
+        "worker": line.worker,
+        **({"args": args, "kwargs": kwargs} if with_args else {}),
+    }
+
+
+def _table(lines: Sequence[TaskLine], width: int, *, with_args: bool) -> Table:
+    table = plain_table()
+    id_length = _telling_length([line.id for line in lines]) if width < WIDE else 255
+    table.add_column("id", no_wrap=True, min_width=SHORTEST_ID)
+    table.add_column("state", no_wrap=True)
+    table.add_column("age", justify="right", no_wrap=True)
+    table.add_column("tries", justify="right", no_wrap=True)
+    table.add_column("queue", max_width=14, no_wrap=True)
+    table.add_column("name", no_wrap=True, min_width=12)
+    table.add_column("what", ratio=1, no_wrap=not with_args)
+    for line in lines:
+        table.add_row(
+            Text(printable(line.id[:id_length])),
+            state_text(line.state),
+            duration(line.age_s),
+            str(line.attempts),
+            Text(one_line(line.queue)),
+            Text(one_line(line.name)),
+            _what(line, with_args=with_args),
+        )
+    return table
+
+
+def _what(line: TaskLine, *, with_args: bool) -> Text:
+    """What a person wants to know next about a task in that state."""
+    words = []
+    if line.state is State.PENDING and line.due_at is not None:
+        words.append(f"due {line.due_at:%m-%d %H:%M:%SZ}")
+    elif line.state in (State.LEASED, State.RUNNING):
+        words.append(f"on {line.worker or line.worker_id}")
+    if line.reason:
+        words.append(one_line(line.reason))
+    text = Text(" · ".join(words), style="dim" if line.state is State.SUCCEEDED else "")
+    if with_args and line.arguments is not None:
+        text.append(("\n" if words else "") + call(*line.arguments), style="cyan")
+    elif with_args:
+        text.append(" (arguments are not JSON)", style="dim")
+    return text
+
+
+def call(args: list[Any], kwargs: dict[str, Any]) -> str:
+    """Arguments as they would be written in a call, in JSON's spelling."""
+    words = [json.dumps(arg, ensure_ascii=False) for arg in args]
+    words += [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in kwargs.items()]
+    return one_line(f"({', '.join(words)})")
+
+
+def _telling_length(ids: Sequence[str]) -> int:
+    """The fewest characters that tell these ids apart: enough for `show` in all likelihood."""
+    for length in range(SHORTEST_ID, max(map(len, ids)) + 1):
+        if len({task_id[:length] for task_id in ids}) == len(ids):
+            return length
+    return max(map(len, ids))

@@ -1,0 +1,78 @@
+"""Durations, moments and other people's text as a terminal, or a program, should get them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def duration(seconds: float | None) -> str:
+    """At most two units: ``4s``, ``3m 20s``, ``2h 05m``, ``3d 04h``; nothing for None."""
+    if seconds is None:
+        return ""
+    whole = max(0, int(seconds))
+    if whole < _MINUTE:
+        return f"{whole}s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m {whole % _MINUTE:02}s"
+    if whole < _DAY:
+        return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE:02}m"
+    return f"{whole // _DAY}d {whole % _DAY // _HOUR:02}h"
+
+
+def run_time(seconds: float | None) -> str:
+    """How long something ran: with a fraction below a minute."""
+    if seconds is None:
+        return ""
+    return f"{seconds:.3g}s" if seconds < _MINUTE else duration(seconds)
+
+
+def memory(kilobytes: int | None) -> str:
+    """Kilobytes as people read them."""
+    if kilobytes is None:
+        return ""
+    return f"{kilobytes} kB" if kilobytes < 1024 else f"{kilobytes / 1024:,.0f} MB"  # noqa: PLR2004
+
+
+def when(moment: datetime | None) -> str:
+    """A moment to the second, in UTC."""
+    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def count(number: int, noun: str) -> str:
+    """``1 task``, ``1,200 tasks``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def one_line(text: str | None) -> str:
+    """Other people's text in one line, safe for a terminal."""
+    return printable(" ".join((text or "").split()))
+
+
+def printable(text: str) -> str:
+    """Text whose control characters a terminal does not obey: an exception's message may hold anything."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def as_json(value: Any) -> str:
+    """*value* for programs: dataclasses as objects, moments as ISO 8601 in UTC, sets in order."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, Mapping):
+        return {str(key): _plain(found) for key, found in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(_plain(found) for found in value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(found) for found in value]
+    return round(value, 3) if isinstance(value, float) else value
