@@ -1,5 +1,7 @@
 """``with mirepoix.using(...)``: a task has the fate of a row that the caller inserts beside it."""
 
+# ruff: noqa: PT012 (what happens inside of a transaction until it is left is the subject)
+
 from __future__ import annotations
 
 import asyncio
@@ -15,9 +17,9 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from callers import Caller
-from driver import Ledger, envelope
 from sqlalchemy import orm
 
+from driver import Ledger, envelope
 from mirepoix.connect import ambient
 from mirepoix.connect.ambient import using
 from mirepoix.connect.url import source_for
@@ -305,6 +307,6 @@ def test_a_database_that_no_ledger_speaks_is_refused():
 
 @pytest.mark.parametrize("thing", [object(), "sqlite:///file.db", None])
 def test_what_is_no_transaction_is_refused_with_the_list_of_what_is(thing: Any):
-    with pytest.raises(ConfigurationError, match="cannot join a .*Session or Connection"):
+    with pytest.raises(ConfigurationError, match=r"cannot join a .*Session or Connection"):
         using(thing).__enter__()
     assert ambient.current() is None

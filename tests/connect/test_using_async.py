@@ -1,5 +1,7 @@
 """``async with mirepoix.using(...)``: rows are written later, and still have the fate of the caller's own rows."""
 
+# ruff: noqa: PT012 (what happens inside of a transaction until it is left is the subject)
+
 from __future__ import annotations
 
 import asyncio
@@ -13,10 +15,10 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from callers import AsyncCaller
-from driver import Ledger, envelope
 from psycopg.rows import dict_row
 from sqlalchemy.ext import asyncio as sa_asyncio
 
+from driver import Ledger, envelope
 from mirepoix.connect import ambient
 from mirepoix.connect.ambient import using
 from mirepoix.connect.url import source_for
@@ -241,7 +243,7 @@ def test_many_blocks_on_one_session_write_each_task_once(run: Any, books: Ledger
 
 def test_a_synchronous_with_names_the_asynchronous_one(run: Any):
     async def work(caller: AsyncCaller) -> None:
-        with pytest.raises(ConfigurationError, match="async with mirepoix.using"):
+        with pytest.raises(ConfigurationError, match=r"async with mirepoix.using"):
             using(caller.held).__enter__()
         assert ambient.current() is None
 
@@ -355,8 +357,10 @@ def run_psycopg(postgresql_url: str) -> Iterator[Callable[[Any], Ledger]]:
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[Any]:
     connection = await psycopg.AsyncConnection.connect(url, row_factory=dict_row)
-    yield connection
-    await connection.close()
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 def test_psycopg_async_commits_and_rolls_back(run_psycopg: Any):
@@ -391,10 +395,9 @@ def test_psycopg_async_sends_a_finished_task_again(run_psycopg: Any):
 
 def test_psycopg_async_refuses_a_transaction_that_begins_inside(run_psycopg: Any):
     async def work(connection: Any) -> None:
-        async with using(connection):
-            async with connection.transaction():
-                with pytest.raises(ConfigurationError, match="async with connection.transaction"):
-                    send("a")
+        async with using(connection), connection.transaction():
+            with pytest.raises(ConfigurationError, match=r"async with connection.transaction"):
+                send("a")
         async with connection.transaction():
             async with using(connection):
                 send("b")
@@ -432,7 +435,7 @@ def test_psycopg_async_says_what_an_exception_drops(run_psycopg: Any, caplog: py
 
 def test_psycopg_async_names_async_with(run_psycopg: Any):
     async def work(connection: Any) -> None:
-        with pytest.raises(ConfigurationError, match="async with mirepoix.using"):
+        with pytest.raises(ConfigurationError, match=r"async with mirepoix.using"):
             using(connection).__enter__()
 
     run_psycopg(work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mirepoix.connect.caller import explained
@@ -67,8 +68,8 @@ class Collector:
 
     async def _write(self, chunk: list[Envelope]) -> None:
         # `enqueue.add` is the one place that knows the statements, and it cannot await: it runs up to the first
-        # statement that has no answer yet, and once more with the answer. One chunk takes two statements at most.
-        answers: list[list[tuple[Any, ...]]] = []
+        # statement that has no answer yet, and once more with the answer. One chunk takes a few statements at most.
+        answers: list[_Answer] = []
         while True:
             try:
                 enqueue.add(_Replay(answers), chunk)
@@ -77,15 +78,21 @@ class Collector:
             else:
                 return
 
-    async def _answer(self, name: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
+    async def _answer(self, name: str, params: dict[str, Any]) -> _Answer:
         with explained(self._where):
             async with self._connection.cursor(row_factory=_plain_rows) as cursor:
                 await cursor.execute(statement(name, self.dialect, "pyformat"), params)
-                rows: list[tuple[Any, ...]] = await cursor.fetchall()
-                return rows
+                has_rows = cursor.description is not None
+                return _Answer(int(cursor.rowcount), await cursor.fetchall() if has_rows else [])
 
     def _is_in_transaction(self) -> bool:
         return int(self._connection.info.transaction_status) != _IDLE
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    rowcount: int
+    rows: list[tuple[Any, ...]]
 
 
 class _NeedsAnswerError(Exception):
@@ -100,23 +107,26 @@ class _Replay:
 
     dialect = "postgresql"
 
-    def __init__(self, answers: list[list[tuple[Any, ...]]]) -> None:
+    def __init__(self, answers: Sequence[_Answer]) -> None:
         self._left = iter(answers)
 
-    def fetch(self, statement: str, /, **params: Any) -> list[tuple[Any, ...]]:
-        answer = next(self._left, None)
-        if answer is None:
-            raise _NeedsAnswerError(statement, params)
-        return answer
-
     def run(self, statement: str, /, **params: Any) -> int:
-        raise NotImplementedError(statement)
+        return self._next(statement, params).rowcount
+
+    def fetch(self, statement: str, /, **params: Any) -> list[tuple[Any, ...]]:
+        return self._next(statement, params).rows
 
     def query(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
         raise NotImplementedError(sql)
 
     def script(self, sql: str, /) -> None:
         raise NotImplementedError(sql)
+
+    def _next(self, statement: str, params: dict[str, Any]) -> _Answer:
+        answer = next(self._left, None)
+        if answer is None:
+            raise _NeedsAnswerError(statement, params)
+        return answer
 
 
 def _plain_rows(_cursor: Any) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
