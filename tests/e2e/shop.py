@@ -1,0 +1,260 @@
+"""The app that the real workers run: every task writes what it does to an effects file.
+
+A copy of this file is put beside each test's ledger. Its settings come from the environment, as JSON.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+
+import mirepoix
+
+FOLDER = Path(__file__).parent
+
+app = Celery("shop", broker=os.environ["SHOP_BROKER"])
+app.conf.update(json.loads(os.environ.get("SHOP_CONF", "{}")))
+mirepoix.install(app, os.environ["SHOP_LEDGER"], **json.loads(os.environ.get("SHOP_SETTINGS", "{}")))
+
+
+def tell(task: Any, what: str, **more: Any) -> None:
+    """Append one line to the effects file: at once, and whole."""
+    mark = getattr(task.request, "mirepoix", None) or {}
+    line = {
+        "at": time.monotonic(),  # the same clock in every process
+        "what": what,
+        "id": task.request.id,
+        "name": task.name,
+        "retries": task.request.retries,
+        "fence": mark.get("fence"),
+        "pid": os.getpid(),
+        **more,
+    }
+    file = os.open(FOLDER / "effects.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, json.dumps(line).encode() + b"\n")
+    os.close(file)
+
+
+@contextmanager
+def run(task: Any, **more: Any) -> Iterator[None]:
+    """Tell when it begins and ends, and whether another run of the same task is under way.
+
+    The kernel frees the lock when the process dies: whoever finds it taken overlaps with a run that lives.
+    """
+    lock = os.open(FOLDER / "runs" / str(task.request.id), os.O_WRONLY | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        tell(task, "overlap")
+    try:
+        tell(task, "begin", **more)
+        yield
+        tell(task, "end")
+    except BaseException as error:
+        tell(task, "raise", error=type(error).__name__)
+        raise
+    finally:
+        os.close(lock)
+
+
+def wait_for(name: str, timeout_s: float = 60.0) -> None:
+    """Wait until the test makes a file of that name."""
+    until = time.monotonic() + timeout_s
+    while not (FOLDER / name).exists():
+        if time.monotonic() > until:
+            raise TimeoutError(f"the test never made {name}")
+        time.sleep(0.01)
+
+
+def taken(name: str) -> bool:
+    """Take a file that the test made; True for one process only."""
+    try:
+        (FOLDER / name).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@app.task(bind=True)
+def note(self: Any, *_: Any, **__: Any) -> None:
+    """Tell that it ran."""
+    with run(self):
+        pass
+
+
+@app.task(bind=True)
+def spin(self: Any, seconds: float) -> None:
+    """Take that long."""
+    with run(self):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(0.01)
+
+
+@app.task(bind=True)
+def gate(self: Any, name: str) -> str:
+    """Run until the test makes a file of that name."""
+    with run(self):
+        wait_for(name)
+    return name
+
+
+@app.task(bind=True)
+def add(self: Any, x: float, y: float) -> float:
+    """Return a sum."""
+    with run(self, x=x, y=y):
+        return x + y
+
+
+@app.task(bind=True)
+def two(self: Any, a: int, *, b: int) -> None:
+    """Take one argument each way."""
+    with run(self, a=a, b=b):
+        pass
+
+
+@app.task(bind=True)
+def fail(self: Any, words: str = "no stock") -> None:
+    """Raise."""
+    with run(self):
+        raise ValueError(words)
+
+
+@app.task(bind=True, max_retries=5)
+def again(self: Any, times: int, countdown: float = 0.0) -> None:
+    """Ask for so many retries, then succeed."""
+    with run(self):
+        if self.request.retries < times:
+            raise self.retry(countdown=countdown, exc=KeyError("not yet"))
+
+
+@app.task(bind=True, autoretry_for=(KeyError,), default_retry_delay=0, max_retries=2)
+def again_by_itself(self: Any) -> None:
+    """Raise what is retried automatically, for ever."""
+    with run(self):
+        raise KeyError("not yet")
+
+
+@app.task(bind=True)
+def soft(self: Any) -> None:
+    """Run into the soft time limit and say so."""
+    with run(self):
+        try:
+            wait_for("never")
+        except SoftTimeLimitExceeded:
+            tell(self, "soft limit")
+            raise
+
+
+@app.task(bind=True)
+def die(self: Any, number: int = signal.SIGKILL) -> None:
+    """Kill the process it runs in, each time."""
+    with run(self):
+        os.kill(os.getpid(), number)
+        wait_for("never")
+
+
+@app.task(bind=True)
+def die_once(self: Any, token: str) -> None:
+    """Kill the process it runs in if the test's token is there."""
+    with run(self):
+        if taken(token):
+            wait_for_note(self)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_for_note(task: Any) -> None:
+    """Wait until the ledger says that this task runs: from then on a death is its own."""
+    from mirepoix import installation_of
+
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with installation_of(app).source.transaction() as tx:
+            ((state,),) = tx.query("SELECT state FROM mirepoix_task WHERE id = :id", id=task.request.id)
+        if state == "running":
+            return
+        time.sleep(0.01)
+    raise TimeoutError("the ledger never said that this task runs")
+
+
+@app.task(bind=True)
+def leave(self: Any, code: int = 3) -> None:
+    """Call sys.exit."""
+    with run(self):
+        sys.exit(code)
+
+
+@app.task(bind=True)
+def out_of_memory(self: Any) -> None:
+    """Raise MemoryError."""
+    with run(self):
+        raise MemoryError("a list of everything")
+
+
+@app.task(bind=True)
+def eat(self: Any, megabytes: int) -> None:
+    """Use that much memory."""
+    with run(self):
+        bytearray(megabytes * 1024 * 1024)
+
+
+@app.task(bind=True)
+def reject(self: Any, requeue: bool, times: int | None = None) -> None:
+    """Reject itself: each time, or until it was rejected so often."""
+    with run(self):
+        done = sum('"begin"' in line and self.request.id in line for line in open(FOLDER / "effects.jsonl"))
+        if times is None or done <= times:
+            raise Reject("not here", requeue=requeue)
+
+
+@app.task(bind=True)
+def ignore(self: Any) -> None:
+    """Raise Ignore."""
+    with run(self):
+        raise Ignore
+
+
+@app.task(bind=True)
+def parent(self: Any, *children: str) -> None:
+    """Send a task for each id, then end."""
+    with run(self):
+        for child in children:
+            note.apply_async(task_id=child)
+
+
+@app.task(bind=True)
+def replaced_by_task(self: Any) -> None:
+    """Give way to another task."""
+    with run(self):
+        raise self.replace(add.s(20, 22))
+
+
+@app.task(bind=True)
+def replaced_by_chain(self: Any, second_id: str) -> None:
+    """Give way to a chain."""
+    with run(self):
+        raise self.replace(add.s(1, 2) | add.s(3).set(task_id=second_id))
+
+
+@app.task(bind=True)
+def old_errback(self: Any, failed_id: str) -> None:
+    """Take the id of what failed, as errbacks of old did."""
+    with run(self, failed=failed_id):
+        pass
+
+
+@app.task(bind=True)
+def new_errback(self: Any, request: Any, exc: BaseException, traceback: Any) -> None:
+    """Take what failed itself; Celery calls it in place, without a message."""
+    tell(self, "errback", failed=request.id, error=type(exc).__name__)

@@ -1,0 +1,340 @@
+"""Real worker, beat and client processes on the shop of `shop.py`, and how to wait for what they do."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from celery import Celery
+from driver import Ledger
+
+import mirepoix
+from mirepoix.connect.url import source_for
+from mirepoix.states import FINAL, State
+
+T = TypeVar("T")
+
+DEADLINE_S = 30.0
+POLL_S = 0.02
+FINISHED = frozenset({*FINAL, State.QUARANTINED, State.PARKED})
+QUICK = ("--without-mingle", "--without-gossip")
+"""What makes a worker start a second sooner, and has nothing to do with tasks."""
+
+POOLS = ("prefork", "threads", "solo", "gevent")
+
+
+class Timeout(AssertionError):
+    """What a test waited for did not happen."""
+
+
+def until(condition: Callable[[], T], what: str, *, deadline_s: float = DEADLINE_S) -> T:
+    """The first true answer of *condition*; Timeout, saying *what* was awaited, if there is none in time."""
+    end = time.monotonic() + deadline_s
+    while not (answer := condition()):
+        if time.monotonic() > end:
+            raise Timeout(f"after {deadline_s:g} s still not: {what}")
+        time.sleep(POLL_S)
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One line of the effects file."""
+
+    at: float
+    what: str
+    id: str
+    name: str
+    retries: int
+    fence: int | None
+    pid: int
+    more: dict[str, Any]
+
+
+class Process:
+    """A process of the test's own, in a session of its own, with its output in a file."""
+
+    def __init__(self, name: str, command: list[str], folder: Path, env: dict[str, str]) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        with self.log.open("ab") as log:
+            self._popen = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, **env},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.pid = self._popen.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._popen.poll() is None
+
+    @property
+    def said(self) -> str:
+        """All it printed."""
+        return self.log.read_text(errors="replace")
+
+    def says(self, words: str, *, deadline_s: float = DEADLINE_S) -> Self:
+        """Wait until it has printed *words*."""
+
+        def has_said() -> bool:
+            if words in self.said:
+                return True
+            if not self.is_running:
+                raise Timeout(f"{self.name} ended ({self._popen.returncode}) before it said {words!r}:\n{self.said}")
+            return False
+
+        try:
+            until(has_said, f"{self.name} says {words!r}", deadline_s=deadline_s)
+        except Timeout as error:
+            raise Timeout(f"{error}\n{self.said}") from None
+        return self
+
+    def send(self, number: int) -> Self:
+        """Send a signal to this process, not to its children."""
+        self._popen.send_signal(number)
+        return self
+
+    def kill(self) -> Self:
+        """SIGKILL to this process, not to its children; return when it is gone."""
+        return self.send(signal.SIGKILL).ends()
+
+    def stop(self) -> Self:
+        """A warm shutdown; return when it is over."""
+        return self.send(signal.SIGTERM).ends()
+
+    def ends(self, *, deadline_s: float = DEADLINE_S) -> Self:
+        """Wait until it has ended."""
+        try:
+            self._popen.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            raise Timeout(f"{self.name} did not end within {deadline_s} s:\n{self.said}") from None
+        return self
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; a negative number is a signal."""
+        return self._popen.poll()
+
+    def freeze(self) -> Self:
+        """SIGSTOP to it and all its children."""
+        os.killpg(self.pid, signal.SIGSTOP)
+        return self
+
+    def thaw(self) -> Self:
+        """SIGCONT to it and all its children."""
+        os.killpg(self.pid, signal.SIGCONT)
+        return self
+
+    def children(self) -> list[int]:
+        """The processes of its pool."""
+        try:
+            return [int(word) for word in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+        except OSError:
+            return []
+
+    def remove(self) -> None:
+        """End it and what it forked, at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._popen.wait(DEADLINE_S)
+
+
+class Shop:
+    """One ledger, the app's module, its effects file, and every process that was started on them."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.url = url
+        (folder / "runs").mkdir(parents=True)
+        shutil.copyfile(Path(__file__).with_name("shop.py"), folder / "shop.py")
+        self._processes: list[Process] = []
+        self._clients: list[Celery] = []
+        self.broker = Broker()
+        self.app = self.client()
+        self.ledger = Ledger(source_for(url))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.remove()
+        self.ledger.connection.close()
+        self.ledger.source.close()
+        for app in self._clients:
+            app.mirepoix.source.close()
+            app.close()
+        self.broker.close()
+
+    # Who sends
+
+    def client(self, conf: dict[str, Any] | None = None, **settings: Any) -> Celery:
+        """An app in this process that sends to the ledger; it has no tasks of its own."""
+        app = Celery("client", set_as_current=False, broker=self.broker.url)
+        app.conf.update(conf or {})
+        mirepoix.install(app, self.url, **settings)
+        self._clients.append(app)
+        return app
+
+    def task(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """The signature of a task of the shop."""
+        return self.app.signature(f"shop.{name}", args=args, kwargs=kwargs)
+
+    def send(self, name: str, *args: Any, task_id: str | None = None, **options: Any) -> str:
+        """Send a task of the shop; return its id."""
+        return self.app.send_task(f"shop.{name}", args=args, task_id=task_id, **options).id
+
+    # What runs
+
+    def start(
+        self,
+        name: str,
+        *command: str,
+        env: dict[str, str] | None = None,
+        conf: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Process:
+        """A process of the shop: ``python`` with these arguments."""
+        process = Process(name, [sys.executable, *command], self.folder, self._env(conf, settings) | (env or {}))
+        self._processes.append(process)
+        return process
+
+    def worker(
+        self,
+        name: str = "w1",
+        *options: str,
+        pool: str = "prefork",
+        concurrency: int = 2,
+        is_awaited: bool = True,
+        env: dict[str, str] | None = None,
+        conf: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Process:
+        """A worker process; it is ready when this returns, unless *is_awaited* is false."""
+        process = self.start(
+            name,
+            *("-m", "celery", "-A", "shop", "worker", "-n", f"{name}@test", "-l", "info"),
+            *("-P", pool, "-c", str(concurrency), *QUICK, *options),
+            env=env,
+            conf=conf,
+            **settings,
+        )
+        return process.says(" ready.") if is_awaited else process
+
+    def celery(self, *command: str, conf: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command of Celery to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "celery", "-A", "shop", *command],
+            cwd=self.folder,
+            env={**os.environ, **self._env(conf, {})},
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+
+    def _env(self, conf: dict[str, Any] | None, settings: dict[str, Any]) -> dict[str, str]:
+        return {
+            "SHOP_LEDGER": self.url,
+            "SHOP_BROKER": self.broker.url,
+            "SHOP_CONF": json.dumps(conf or {}),
+            "SHOP_SETTINGS": json.dumps(settings),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONWARNINGS": "ignore",
+        }
+
+    # What happened
+
+    def make(self, name: str) -> None:
+        """Make a file that a task waits for, or takes."""
+        (self.folder / name).touch()
+
+    def effects(self, task_id: str | None = None, what: str | None = None) -> list[Effect]:
+        """What the tasks told, in the order of the file."""
+        file = self.folder / "effects.jsonl"
+        if not file.exists():
+            return []
+        found = []
+        for line in file.read_text().splitlines():
+            told = json.loads(line)
+            known = {key: told.pop(key) for key in Effect.__slots__ if key != "more"}
+            effect = Effect(**known, more=told)
+            if task_id in (None, effect.id) and what in (None, effect.what):
+                found.append(effect)
+        return found
+
+    def runs(self, task_id: str) -> int:
+        """How often the task's code began."""
+        return len(self.effects(task_id, "begin"))
+
+    def row(self, task_id: str) -> dict[str, Any]:
+        """The task's row."""
+        return self.ledger.row(task_id)
+
+    def state(self, task_id: str) -> str:
+        """The task's state."""
+        return self.ledger.state(task_id)
+
+    def wait(self, task_ids: str | Iterable[str], state: str | None = None, *, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until these tasks are in *state* (any in which nothing more happens, if None)."""
+        ids = [task_ids] if isinstance(task_ids, str) else list(task_ids)
+        wanted = FINISHED if state is None else {state}
+        states: dict[str, str] = {}
+
+        def are_there() -> bool:
+            found = self.ledger.states()
+            states.update({id: found.get(id, "no row") for id in ids})
+            return all(now in wanted for now in states.values())
+
+        try:
+            until(are_there, f"tasks are {state or 'finished'}", deadline_s=deadline_s)
+        except Timeout as error:
+            raise Timeout(f"{error}: {states}\n{self.logs()}") from None
+
+    def begun(self, task_id: str, times: int = 1) -> None:
+        """Wait until the task's code has begun so often."""
+        try:
+            until(lambda: self.runs(task_id) >= times, f"{task_id} began {times} time(s)")
+        except Timeout as error:
+            raise Timeout(f"{error}; row {self.row(task_id)}\n{self.logs()}") from None
+
+    def logs(self) -> str:
+        """The end of what every process printed."""
+        return "\n".join(f"--- {p.name}\n{p.said[-3000:]}" for p in self._processes)
+
+
+class Broker:
+    """A port that somebody listens on and nobody may dial: whoever does is seen, in whatever process."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.listen()
+        self.url = f"amqp://127.0.0.1:{self._socket.getsockname()[1]}//"
+
+    @property
+    def was_dialled(self) -> bool:
+        """Whether anybody tried to connect."""
+        return bool(select.select([self._socket], [], [], 0)[0])
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.close()
