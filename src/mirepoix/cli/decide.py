@@ -104,9 +104,9 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_options
 @pass_desk
 def retry(desk: Desk, /, **given: Any) -> None:
-    """Run failed tasks again; let those that wait for a retry or an eta run now.
+    """Run failed tasks again, or hasten waiting ones.
 
-    By filters, only failed tasks are meant unless --state says otherwise.
+    A task that waits for its next retry or its eta runs now. By filters, only failed tasks are meant unless --state says otherwise.
     """
     _decide(desk, RETRY, given)
 
@@ -115,9 +115,9 @@ def retry(desk: Desk, /, **given: Any) -> None:
 @_options
 @pass_desk
 def requeue(desk: Desk, /, **given: Any) -> None:
-    """Run failed, quarantined, parked, cancelled or expired tasks again.
+    """Run tasks again from any end but success.
 
-    They run at once and with all their retries. By filters, only failed, quarantined and parked tasks are meant
+    Failed, quarantined, parked, cancelled or expired. They run at once and with all their retries. By filters, only failed, quarantined and parked tasks are meant
     unless --state says otherwise.
     """
     _decide(desk, REQUEUE, given)
@@ -128,9 +128,9 @@ def requeue(desk: Desk, /, **given: Any) -> None:
 @click.option("--terminate", is_flag=True, help="Kill the process of a task that is running (with an app).")
 @pass_desk
 def cancel(desk: Desk, /, *, terminate: bool, **given: Any) -> None:
-    """End waiting or parked tasks before they start; revoke those that a worker has.
+    """End waiting tasks; revoke those a worker has.
 
-    A revoked task is not run if it has not started. One that is running runs to its end, unless --terminate kills
+    Waiting and parked tasks never start.     A revoked task is not run if it has not started. One that is running runs to its end, unless --terminate kills
     it. By filters, only waiting tasks are meant unless --state says otherwise.
     """
     _decide(desk, CANCEL, given, terminate=terminate)

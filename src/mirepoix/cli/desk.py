@@ -99,8 +99,10 @@ class Desk:
             return None
         label, said = self.source.label, one_line(str(error))
         if self._opened is None:
-            return CliError(f"The ledger in {label} cannot be reached: {said}. Is the database up, and the URL right?")
-        return CliError(f"The ledger in {label} answered with an error: {said}. What was reported as done is done.")
+            return CliError(f"The ledger in {label} cannot be reached ({said}). Is the database up, and the URL right?")
+        return CliError(
+            f"The ledger in {label} failed ({said}). What was reported as done is done; run it again for the rest."
+        )
 
     def print(self, *what: RenderableType) -> None:
         """Print for people."""

@@ -34,9 +34,9 @@ class Check:
 @json_option
 @pass_desk
 def health(desk: Desk, max_age: timedelta, is_json: bool) -> None:
-    """Check the ledger and its workers: exit code 0 well, 1 not well, 2 it cannot be told.
+    """Check ledger and workers; the exit code tells.
 
-    Not well: no live worker, a queue whose oldest ready task has waited too long, or tasks held by dead workers that
+    0 well, 1 not well, 2 it cannot be told. Not well: no live worker, a queue whose oldest ready task has waited too long, or tasks held by dead workers that
     nobody takes back. It cannot be told when the ledger cannot be reached or its tables are not of this version.
     """
     checks = _reach(desk)
@@ -89,7 +89,7 @@ def _judge(seen: Overview, max_age_s: float) -> Iterator[Check]:
         worst = max(old, key=lambda load: load.oldest_s or 0.0)
         more = f", and {count(len(old) - 1, 'other queue')}" if old[1:] else ""
         served = "" if worst.is_served else "; no live worker serves it"
-        said = f"{one_line(worst.queue)} has waited {duration(worst.oldest_s)}{served}{more}"
+        said = f"a task in {one_line(worst.queue)!r} has waited {duration(worst.oldest_s)}{served}{more}"
     else:
         said = f"nothing has waited more than {duration(max_age_s)}"
     yield Check("queues", not old, said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from mirepoix.cli.decide import cancel, discard, requeue, retry
 from mirepoix.cli.desk import Desk
@@ -20,7 +21,7 @@ from mirepoix.errors import MirepoixError
 class Group(click.Group):
     """Commands in the order of their use at night; the ledger's errors in one line."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """As they were added."""
         return list(self.commands)
 
@@ -50,13 +51,11 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None) -> None:
     Start with: status, then tasks, then show ID.
     """
     is_plugin = hasattr(ctx.obj, "app")  # celery -A … mirepoix: Celery has found the app
-    is_typed = ctx.get_parameter_source("app") is click.core.ParameterSource.COMMANDLINE
-    desk = Desk(
-        app if is_typed or not is_plugin else None,
-        ledger,
-        ctx.obj.app if is_plugin else None,
-        no_color=bool(getattr(ctx.obj, "no_color", False)),
-    )
+    typed = {name for name in ("app", "ledger") if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    # What was typed, for celery or for us, is never overruled by an environment variable.
+    app = app if "app" in typed or not is_plugin else None
+    ledger = ledger if "ledger" in typed or not (is_plugin or "app" in typed) else None
+    desk = Desk(app, ledger, ctx.obj.app if is_plugin else None, no_color=bool(getattr(ctx.obj, "no_color", False)))
     ctx.obj = desk
     ctx.call_on_close(desk.close)
 

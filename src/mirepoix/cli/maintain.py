@@ -38,9 +38,9 @@ def migrate(desk: Desk, is_json: bool) -> None:
 @json_option
 @pass_desk
 def prune(desk: Desk, older_than: timedelta, is_json: bool) -> None:
-    """Delete succeeded, cancelled and expired tasks that finished long ago.
+    """Delete tasks that finished long ago.
 
-    Failed, quarantined and parked tasks are never deleted: discard them first. Batches of 5,000, each in a transaction
+    That is succeeded, cancelled and expired ones. Failed, quarantined and parked tasks are never deleted: discard them first. Batches of 5,000, each in a transaction
     of its own, until none is left; Ctrl-C loses nothing.
     """
     pruned, is_interrupted = 0, False

@@ -43,8 +43,8 @@ def show(desk: Desk, task_id: str, is_json: bool) -> None:
     _print_arguments(desk, told)
     _print_attempts(desk, told)
     _print_relatives(desk, told)
-    if hint := _hint(told):
-        desk.print("", Text(hint, style="dim"))
+    for number, hint in enumerate(_hints(told)):
+        desk.say(("" if number else "\n") + hint, "dim")
 
 
 def _headline(told: Story) -> Text:
@@ -87,7 +87,7 @@ def _fact_lines(told: Story) -> Iterator[tuple[str, str]]:
         f"{told.retries} by Celery's retry" if told.retries else "",
         count(told.deaths, "death") + " of its process" if told.deaths else "",
         f"handed out and lost {told.handovers} times" if told.handovers else "",
-        f"sent or requeued {told.generation + 1} times" if told.generation else "",
+        f"message {told.generation + 1} under this id" if told.generation > told.retries else "",
     )
     yield "tries", ", ".join(filter(None, counts))
     yield "group", one_line(told.group_id)
@@ -113,31 +113,33 @@ def _print_attempts(desk: Desk, told: Story) -> None:
         return
     hidden = told.fence - len(told.attempts)
     desk.print("", Text("Attempts", style="bold"))
+    later = [attempt.traceback for attempt in told.attempts]
     for attempt in told.attempts:
+        later.pop(0)
         desk.print(_attempt_line(attempt))
         if attempt.error:
             error = f"{attempt.error_type}: {attempt.error}" if _adds(attempt) else attempt.error
-            desk.print(Padding(Text(printable(error), style="red"), (0, 0, 0, 5)))
-        if attempt.traceback:
-            syntax = Syntax(
-                printable(attempt.traceback.rstrip()),
-                "pytb",
-                theme="ansi_dark",
-                background_color="default",
-                word_wrap=True,
-            )
-            desk.print(Padding(syntax, (0, 0, 0, 5)))
+            desk.print(_indented(Text(printable(error), style="red")))
+        if attempt.traceback and attempt.traceback in later:
+            desk.print(_indented(Text("with the same traceback as a later attempt", style="dim")))
+        elif attempt.traceback:
+            code = printable(attempt.traceback.rstrip())
+            syntax = Syntax(code, "pytb", theme="ansi_dark", background_color="default", word_wrap=True)
+            desk.print(_indented(syntax))
     if hidden > 0:
         desk.print(Text(f"{count(hidden, 'more attempt')} left no history (handed out, never started)", style="dim"))
+
+
+def _indented(what: Text | Syntax) -> Padding:
+    return Padding(what, (0, 0, 0, 5))
 
 
 def _adds(attempt: AttemptLine) -> bool:
     return attempt.error_type is not None and attempt.error_type not in (attempt.error or "")
 
 
-def _attempt_line(attempt: AttemptLine) -> Text:
+def _attempt_line(attempt: AttemptLine) -> Table:
     style = STYLES[State(attempt.outcome)] if attempt.outcome in set(State) else "yellow"
-    text = Text.assemble((f"{attempt.fence:>3}  ", "dim"), (one_line(attempt.outcome), style))
     details = [
         when(attempt.started_at or attempt.leased_at),
         f"ran {run_time(attempt.run_time_s)}" if attempt.run_time_s is not None else "",
@@ -148,7 +150,13 @@ def _attempt_line(attempt: AttemptLine) -> Text:
         f"on {one_line(attempt.worker or attempt.worker_id)}" if attempt.worker_id else "",
         f"process {attempt.pid}" if attempt.pid else "",
     ]
-    return text.append("  " + " · ".join(filter(None, details)))
+    line = Table.grid(padding=(0, 2, 0, 0))
+    line.add_column(min_width=3, justify="right", style="dim")
+    line.add_column(no_wrap=True)
+    line.add_row(
+        str(attempt.fence), Text(one_line(attempt.outcome), style=style), Text(" · ".join(filter(None, details)))
+    )
+    return line
 
 
 def _signal_name(number: int) -> str:
@@ -182,8 +190,8 @@ def _named(task: Relative) -> tuple[Text, Text, Text]:
     return state, Text(one_line(task.name)), Text(one_line(task.id), style="dim")
 
 
-def _hint(told: Story) -> str:
-    """What can be done about it, as a command."""
+def _hints(told: Story) -> list[str]:
+    """What can be done about it, as commands."""
     verbs = {
         State.FAILED: ("retry", "discard"),
         State.QUARANTINED: ("requeue", "discard"),
@@ -191,5 +199,5 @@ def _hint(told: Story) -> str:
         State.PENDING: ("retry", "cancel") if told.due_at is not None else ("cancel",),
         State.LEASED: ("cancel",),
         State.RUNNING: ("cancel --terminate",),
-    }.get(told.state, ())
-    return f"You can: {' or '.join(f'mirepoix {verb}' for verb in verbs)} {told.id}" if verbs else ""
+    }
+    return [f"mirepoix {verb} {one_line(told.id)}" for verb in verbs.get(told.state, ())]

@@ -57,7 +57,7 @@ def status(desk: Desk, late_after: timedelta, is_all: bool, is_json: bool) -> No
     desk.print("", _last_hour(seen))
     if seen.kept:
         desk.print("", _kept_table(seen.kept))
-    workers = sorted(seen.workers, key=lambda worker: worker.is_alive and not worker.is_silent)
+    workers = sorted(seen.workers, key=lambda worker: not worker.is_silent and worker.is_alive)
     desk.print("", _worker_table(workers[:most]) if workers else Text("No worker is alive.", style="bold red"))
     _more(desk, workers, most, "worker")
 
@@ -96,22 +96,19 @@ def _finding_line(finding: Finding, late_s: float) -> Text:
 
 def _sentence(finding: Finding, late_s: float) -> str:
     tasks, age, late = count(finding.count, "task"), duration(finding.age_s), duration(late_s)
-    queue = f"queue {finding.queue!r}"
     match finding.kind:
         case "lost":
-            said = (
-                f"{tasks} held by {finding.worker or 'nobody'}, which is not alive: start a worker, it takes them back"
-            )
+            said = f"{tasks} held by {finding.worker or 'nobody'}, which is not alive (for {age}): start a worker"
         case "late" if not finding.is_served:
-            said = f"{tasks} waiting in {queue}, which no live worker serves; the oldest for {age}"
+            said = f"{tasks} in {finding.queue!r} (oldest {age}): no live worker serves this queue"
         case "late" if finding.state is State.LEASED:
-            said = f"{tasks} of {queue} taken over {late} ago and not started; the oldest {age} ago"
+            said = f"{tasks} of {finding.queue!r} taken over {late} ago, not started (oldest {age})"
         case "late":
-            said = f"{tasks} in {queue} ready for over {late}; the oldest for {age}"
+            said = f"{tasks} in {finding.queue!r} ready for over {late} (oldest {age})"
         case "stuck":
-            said = f"{tasks} {finding.state}, the newest {age} ago: mirepoix tasks --state {finding.state}"
+            said = f"{tasks} {finding.state} (newest {age} ago); see: tasks --state {finding.state}"
         case "failed":
-            said = f"{tasks} failed in the last hour, the newest {age} ago: mirepoix tasks --state failed --since 1h"
+            said = f"{tasks} failed in the last hour (newest {age} ago); see: tasks --state failed"
         case _ if finding.worker is None:
             said = "no worker is alive: nothing runs until one is started"
         case _:
@@ -128,7 +125,7 @@ def _queue_table(loads: Iterable[QueueLoad]) -> Table:
     table = plain_table()
     table.add_column("queue", no_wrap=True, max_width=24, min_width=8)
     for heading in ("waiting", "oldest", "scheduled", "taken", "running", "longest"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     for load in loads:
         is_bad = bool(load.late or (load.waiting and not load.is_served))
         waiting_style = ("bold red" if not load.is_served else "yellow") if is_bad else ""
@@ -158,8 +155,8 @@ def _last_hour(seen: Overview) -> Text:
 
 def _kept_table(kept: Iterable[Kept]) -> Table:
     table = plain_table()
-    table.add_column("to decide", no_wrap=True)
-    table.add_column("tasks", justify="right", no_wrap=True)
+    table.add_column("to decide", no_wrap=True, min_width=11)
+    table.add_column("tasks", justify="right", no_wrap=True, min_width=5)
     table.add_column("newest", no_wrap=True, ratio=1)
     for one in kept:
         newest = Text.assemble(f"{duration(one.newest_s)} ago  ", one_line(one.newest_name))
@@ -170,11 +167,10 @@ def _kept_table(kept: Iterable[Kept]) -> Table:
 
 def _worker_table(workers: Iterable[WorkerSeen]) -> Table:
     table = plain_table()
-    table.add_column("worker", no_wrap=True, max_width=28)
-    table.add_column("pool", no_wrap=True)
-    table.add_column("running", justify="right", no_wrap=True)
-    table.add_column("taken", justify="right", no_wrap=True)
-    table.add_column("heartbeat", justify="right", no_wrap=True)
+    table.add_column("worker", no_wrap=True, min_width=12, max_width=28)
+    table.add_column("pool", no_wrap=True, min_width=10)
+    for heading in ("running", "taken", "heartbeat"):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     table.add_column("queues", no_wrap=True, ratio=1)
     for worker in workers:
         pool = f"{worker.pool or '?'} {worker.concurrency or ''}".strip()

@@ -45,7 +45,7 @@ def tasks(
     elif is_json:
         desk.print_json({"tasks": [_as_object(line, with_args=with_args) for line in lines], "has_more": has_more})
     elif lines:
-        desk.print(_table(lines, desk.console.width, with_args=with_args))
+        desk.print(_table_of_calls(lines) if with_args else _table(lines, desk.console.width))
         if has_more:
             click.echo(f"… and more. Use --limit, or narrow it down ({limit} shown).", err=True)
     else:
@@ -73,16 +73,16 @@ def _as_object(line: TaskLine, *, with_args: bool) -> dict[str, Any]:
     }
 
 
-def _table(lines: Sequence[TaskLine], width: int, *, with_args: bool) -> Table:
+def _table(lines: Sequence[TaskLine], width: int) -> Table:
     table = plain_table()
     id_length = _telling_length([line.id for line in lines]) if width < WIDE else 255
     table.add_column("id", no_wrap=True, min_width=SHORTEST_ID)
-    table.add_column("state", no_wrap=True)
-    table.add_column("age", justify="right", no_wrap=True)
-    table.add_column("tries", justify="right", no_wrap=True)
-    table.add_column("queue", max_width=14, no_wrap=True)
-    table.add_column("name", no_wrap=True, min_width=12)
-    table.add_column("what", ratio=1, no_wrap=not with_args)
+    table.add_column("state", no_wrap=True, min_width=max(len(line.state) for line in lines))
+    table.add_column("age", justify="right", no_wrap=True, min_width=6)
+    table.add_column("tries", justify="right", no_wrap=True, min_width=5)
+    table.add_column("queue", no_wrap=True, min_width=6, max_width=14)
+    table.add_column("name", no_wrap=True, min_width=20)
+    table.add_column("what", ratio=1, no_wrap=True)
     for line in lines:
         table.add_row(
             Text(printable(line.id[:id_length])),
@@ -91,26 +91,35 @@ def _table(lines: Sequence[TaskLine], width: int, *, with_args: bool) -> Table:
             str(line.attempts),
             Text(one_line(line.queue)),
             Text(one_line(line.name)),
-            _what(line, with_args=with_args),
+            _what(line),
         )
     return table
 
 
-def _what(line: TaskLine, *, with_args: bool) -> Text:
+def _table_of_calls(lines: Sequence[TaskLine]) -> Table:
+    """Each task as the call it is: arguments need the room."""
+    table = plain_table()
+    for heading in ("id", "state", "age"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading == "age" else "left")
+    table.add_column("call", ratio=1, overflow="fold")
+    id_length = _telling_length([line.id for line in lines])
+    for line in lines:
+        given = call(*line.arguments) if line.arguments is not None else "(arguments that are not JSON)"
+        id_text = Text(printable(line.id[:id_length]))
+        table.add_row(id_text, state_text(line.state), duration(line.age_s), Text(one_line(line.name) + given))
+    return table
+
+
+def _what(line: TaskLine) -> Text:
     """What a person wants to know next about a task in that state."""
     words = []
     if line.state is State.PENDING and line.due_at is not None:
         words.append(f"due {line.due_at:%m-%d %H:%M:%SZ}")
     elif line.state in (State.LEASED, State.RUNNING):
-        words.append(f"on {line.worker or line.worker_id}")
+        words.append(f"on {one_line(line.worker or line.worker_id)}")
     if line.reason:
         words.append(one_line(line.reason))
-    text = Text(" · ".join(words), style="dim" if line.state is State.SUCCEEDED else "")
-    if with_args and line.arguments is not None:
-        text.append(("\n" if words else "") + call(*line.arguments), style="cyan")
-    elif with_args:
-        text.append(" (arguments are not JSON)", style="dim")
-    return text
+    return Text(" · ".join(words), style="dim" if line.state is State.SUCCEEDED else "")
 
 
 def call(args: list[Any], kwargs: dict[str, Any]) -> str:

@@ -12,17 +12,15 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def duration(seconds: float | None) -> str:
-    """At most two units: ``4s``, ``3m 20s``, ``2h 05m``, ``3d 04h``; nothing for None."""
+    """At most two units: ``4s``, ``3m 20s``, ``2h``, ``3d 04h``; nothing for None."""
     if seconds is None:
         return ""
     whole = max(0, int(seconds))
-    if whole < _MINUTE:
-        return f"{whole}s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE}m {whole % _MINUTE:02}s"
-    if whole < _DAY:
-        return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE:02}m"
-    return f"{whole // _DAY}d {whole % _DAY // _HOUR:02}h"
+    for unit, letter, part, small in ((_DAY, "d", _HOUR, "h"), (_HOUR, "h", _MINUTE, "m"), (_MINUTE, "m", 1, "s")):
+        if whole >= unit:
+            rest = whole % unit // part
+            return f"{whole // unit}{letter}" + (f" {rest:02}{small}" if rest else "")
+    return f"{whole}s"
 
 
 def run_time(seconds: float | None) -> str:
