@@ -33,7 +33,7 @@ def test_send_task_makes_a_waiting_row(shop: Shop) -> None:
 
 
 def test_a_task_defined_on_the_app_is_captured_too(shop: Shop) -> None:
-    @shop.app.task(name="shop.add")
+    @shop.app.task(name="shop.add", shared=False)
     def add(x: int, y: int) -> int:
         return x + y
 
@@ -157,7 +157,7 @@ def test_a_group_of_which_one_member_cannot_be_sent_leaves_nothing(shop: Shop) -
 
 
 def test_chunks_map_and_starmap_are_rows(shop: Shop) -> None:
-    @shop.app.task(name="shop.add")
+    @shop.app.task(name="shop.add", shared=False)
     def add(x: int, y: int = 0) -> int:
         return x + y
 
