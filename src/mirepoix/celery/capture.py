@@ -161,7 +161,12 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             for queue in queues.values()
             if queue.exchange is not None and queue.exchange.name == exchange and _routes(queue, routing_key)
         ]
-        declared = [entity.name for entity in declare or () if hasattr(entity, "routing_key")]
+        # Celery declares the default queue even where the caller named an exchange that does not lead to it.
+        declared = [
+            entity.name
+            for entity in declare or ()
+            if hasattr(entity, "routing_key") and getattr(entity.exchange, "name", None) == exchange
+        ]
         found = [name for name in matching if name in declared] or matching or declared
         if len(found) == 1:
             return str(found[0])
