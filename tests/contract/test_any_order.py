@@ -182,8 +182,8 @@ def test_the_promises_hold_in_any_order(source: Source):
     run_state_machine_as_test(
         machine(source),
         settings=settings(
-            max_examples=25,
-            stateful_step_count=30,
+            max_examples=60,
+            stateful_step_count=40,
             deadline=None,
             derandomize=True,
             database=None,

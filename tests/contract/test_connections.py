@@ -106,9 +106,10 @@ def test_a_source_can_be_copied_with_the_configuration(source: Source, ledger: L
 def test_news_is_what_others_committed(source: Source, ledger: Ledger):
     with Ledger(source) as watcher:
         watcher.connection.listen()
-        watcher.connection.has_news()
-        assert not watcher.connection.has_news()
+        watcher.connection.news()
+        assert not watcher.connection.news()
         ledger.send("t")
-        while not watcher.connection.has_news():
+        while not (news := watcher.connection.news()):
             pass
-        assert not watcher.connection.has_news()
+        assert "tasks" in news
+        assert not watcher.connection.news()

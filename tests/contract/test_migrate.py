@@ -60,10 +60,10 @@ def test_two_processes_that_migrate_at_once_both_succeed(empty_url: str):
     processes = [context.Process(target=_migrate, args=(empty_url, barrier, answers)) for _ in range(2)]
     for process in processes:
         process.start()
-    applied = [answers.get(timeout=60) for _ in processes]
     for process in processes:
-        process.join()
+        process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
+    applied = [answers.get(timeout=10) for _ in processes]
     expected = [name for name, _ in migrations("sqlite")]
     assert sorted(applied[0] + applied[1]) == expected
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from mirepoix.ledger.tx import Connection, Tx
 
@@ -16,11 +16,15 @@ _inherited: list[Connection] = []
 class Pool:
     """Lends connections; at most *size* are open, and a thread that finds none waits for one.
 
-    A connection that failed is closed, not lent again. After a fork the child starts with an empty pool.
+    A connection that failed is closed, not lent again; one that died while it was idle (*stale* is what its BEGIN then
+    raises) is replaced before anything was sent on it. After a fork the child starts with an empty pool.
     """
 
-    def __init__(self, open_connection: Callable[[], Connection], size: int = 10) -> None:
+    def __init__(
+        self, open_connection: Callable[[], Connection], size: int = 10, stale: tuple[type[Exception], ...] = ()
+    ) -> None:
         self._open = open_connection
+        self._stale = stale
         self._size = size
         self._reset()
 
@@ -36,10 +40,11 @@ class Pool:
             _inherited.extend(self._idle)
             self._reset()
         with self._slots:
-            connection = self._idle.pop() if self._idle else self._open()
+            transaction = ExitStack()
+            connection, tx = self._begin(transaction)
             is_sound = False
             try:
-                with connection.transaction() as tx:
+                with transaction:
                     yield tx
                 is_sound = True
             finally:
@@ -47,6 +52,22 @@ class Pool:
                     self._idle.append(connection)
                 else:
                     connection.close()
+
+    def _begin(self, transaction: ExitStack) -> tuple[Connection, Tx]:
+        while True:
+            connection, was_idle = self._lend()
+            try:
+                return connection, transaction.enter_context(connection.transaction())
+            except BaseException as error:
+                connection.close()
+                if not (was_idle and isinstance(error, self._stale)):
+                    raise
+
+    def _lend(self) -> tuple[Connection, bool]:
+        try:
+            return self._idle.pop(), True
+        except IndexError:  # asked this way, two threads cannot be promised the same one
+            return self._open(), False
 
     def close(self) -> None:
         """Close what is idle."""

@@ -32,7 +32,7 @@ class PostgresSource:
     def __init__(self, conninfo: str, label: str | None = None) -> None:
         self.conninfo = conninfo
         self.label = label or without_password(conninfo)
-        self._pool = Pool(self.open)
+        self._pool = Pool(self.open, stale=self.disconnects)
 
     def __repr__(self) -> str:
         return f"<ledger {self.label}>"

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -89,7 +90,8 @@ class SqliteConnection:
     def __init__(self, path: str) -> None:
         self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         # FULL: a commit survives a power cut, not only a crash of the process.
-        for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = on"):
+        _use_wal(self._connection)
+        for pragma in ("synchronous = full", "foreign_keys = on"):
             self._connection.execute(f"PRAGMA {pragma}")
         self._seen = self._data_version()
 
@@ -99,11 +101,12 @@ class SqliteConnection:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield DbapiTx(self._connection.cursor, "sqlite", "named")
+            self._connection.execute("COMMIT")
         except BaseException:
+            # A refused COMMIT leaves the transaction open.
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
 
     def wakeup_fd(self) -> None:
         """SQLite wakes nobody: poll `news`."""
@@ -146,6 +149,22 @@ class FileLock:
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         self._file.close()
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # Two processes that turn a new file to WAL at once would wait for each other: SQLite tells one of them "locked" at
+    # once, whatever its timeout.
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = wal")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                connection.close()
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def _is_locked(path: Path) -> bool:

@@ -102,7 +102,7 @@ def is_settled(tx: Tx, lease: Lease) -> bool:
         return False
     state, fence, worker_id, outcome = rows[0]
     if outcome is not None:
-        return outcome not in ("lost", "returned")
+        return outcome not in ("lost", "killed", "returned")
     # Without a row of its own it succeeded, or is under way, or was given back before it began (and has no worker).
     return (fence, worker_id) == (lease.fence, lease.worker_id) and state not in ("leased", "running")
 

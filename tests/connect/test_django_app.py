@@ -1,0 +1,156 @@
+"""``INSTALLED_APPS += ["mirepoix.django"]``: ``manage.py migrate`` and ``mirepoix migrate`` come to the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django_site import database
+
+from driver import Ledger
+from mirepoix.connect.source import Source
+from mirepoix.connect.url import source_for
+from mirepoix.ledger import migrate
+from mirepoix.sql import DIALECTS, migrations
+
+SETTINGS = """
+SECRET_KEY = "for tests"
+INSTALLED_APPS = ["mirepoix.django"]
+USE_TZ = True
+"""
+
+
+class Project:
+    """A Django project in a folder, driven as people do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, **settings: Any) -> None:
+        lines = [f"{name} = {value!r}" for name, value in settings.items()]
+        (self.folder / "shop_settings.py").write_text(SETTINGS + "\n".join(lines))
+
+    def manage(self, *arguments: str) -> str:
+        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "shop_settings", "PYTHONPATH": str(self.folder)}
+        done = subprocess.run(
+            [sys.executable, "-m", "django", *arguments],
+            env=environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Iterator[Source]:
+    source = source_for(empty_url)
+    yield source
+    source.close()
+
+
+def tables(source: Source) -> Any:
+    """Everything of ours in the database: tables, columns, indexes and views, as the server describes them."""
+    with Ledger(source) as ledger:
+        if source.dialect == "sqlite":
+            found = "SELECT name, sql FROM sqlite_schema WHERE tbl_name LIKE 'mirepoix%' ORDER BY name"
+            return ledger.query(found)
+        return [
+            ledger.query(
+                "SELECT table_name, column_name, data_type, column_default, is_nullable, is_identity "
+                "FROM information_schema.columns WHERE table_name LIKE 'mirepoix%' ORDER BY 1, ordinal_position"
+            ),
+            ledger.query("SELECT indexdef FROM pg_indexes WHERE tablename LIKE 'mirepoix%' ORDER BY 1"),
+            ledger.query("SELECT viewname, definition FROM pg_views WHERE viewname LIKE 'mirepoix%' ORDER BY 1"),
+            ledger.query(
+                "SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint "
+                "WHERE conrelid::regclass::text LIKE 'mirepoix%' ORDER BY 1, 2"
+            ),
+        ]
+
+
+def applied(source: Source) -> list[str]:
+    with Ledger(source) as ledger:
+        return [row[0] for row in ledger.query("SELECT name FROM mirepoix_migration ORDER BY name")]
+
+
+def migrate_ourselves(source: Source) -> list[str]:
+    connection = source.open()
+    try:
+        return migrate.migrate(connection)
+    finally:
+        connection.close()
+
+
+def test_both_ways_make_the_same_tables(project: Project, empty: Source, empty_url: str, source: Source):
+    project.write(DATABASES={"default": database(empty_url)})
+    project.manage("migrate")
+    assert tables(empty) == tables(source)
+    assert applied(empty) == applied(source) == [name for name, _ in migrations(empty.dialect)]
+
+
+def test_after_django_there_is_nothing_left_to_do(project: Project, empty: Source, empty_url: str):
+    project.write(DATABASES={"default": database(empty_url)})
+    project.manage("migrate")
+    assert migrate_ourselves(empty) == []
+
+
+def test_after_our_own_command_django_finds_the_tables_made(project: Project, source: Source, ledger_url: str):
+    before = tables(source)
+    project.write(DATABASES={"default": database(ledger_url)})
+    project.manage("migrate")
+    assert tables(source) == before
+    assert "[X] 0001_initial" in project.manage("showmigrations", "mirepoix")
+
+
+def test_only_the_ledgers_alias_is_migrated(project: Project, empty: Source, empty_url: str, tmp_path: Path):
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    project.write(
+        DATABASES={"default": database(other), "ledger": database(empty_url)}, CELERY_MIREPOIX_DJANGO_ALIAS="ledger"
+    )
+    project.manage("migrate")
+    assert tables(source_for(other)) == []
+    project.manage("migrate", "--database", "ledger")
+    assert "0001_initial" in applied(empty)
+
+
+def test_a_router_that_forbids_it_is_obeyed(project: Project, tmp_path: Path):
+    url = f"sqlite:///{tmp_path / 'shop.db'}"
+    (tmp_path / "routers.py").write_text(
+        "class Never:\n    def allow_migrate(self, db, app_label, **hints):\n        return app_label != 'mirepoix'\n"
+    )
+    project.write(DATABASES={"default": database(url)}, DATABASE_ROUTERS=["routers.Never"])
+    project.manage("migrate")
+    assert tables(source_for(url)) == []
+
+
+def test_sqlmigrate_shows_the_script(project: Project, empty_url: str):
+    project.write(DATABASES={"default": database(empty_url)})
+    assert "CREATE TABLE mirepoix_task" in project.manage("sqlmigrate", "mirepoix", "0001")
+
+
+def test_makemigrations_finds_nothing_to_add(project: Project, tmp_path: Path):
+    project.write(DATABASES={"default": database(f"sqlite:///{tmp_path / 'shop.db'}")})
+    project.manage("makemigrations", "--check", "--dry-run")
+    project.manage("check")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_script_has_a_django_migration_of_its_name(dialect: str):
+    folder = files("mirepoix.django") / "migrations"
+    made = {entry.name.removesuffix(".py") for entry in folder.iterdir() if entry.name.endswith(".py")}
+    scripts = {name for name, _ in migrations(dialect)}
+    assert made - {"__init__"} == scripts - {"0000_migrations"}
