@@ -106,7 +106,9 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 def retry(desk: Desk, /, **given: Any) -> None:
     """Run failed tasks again, or hasten waiting ones.
 
-    A task that waits for its next retry or its eta runs now. By filters, only failed tasks are meant unless --state says otherwise.
+    A task that waits for its next retry or its eta runs now. By filters, only failed tasks are meant unless
+    --state says otherwise.
+    """
     """
     _decide(desk, RETRY, given)
 
@@ -117,8 +119,9 @@ def retry(desk: Desk, /, **given: Any) -> None:
 def requeue(desk: Desk, /, **given: Any) -> None:
     """Run tasks again from any end but success.
 
-    Failed, quarantined, parked, cancelled or expired. They run at once and with all their retries. By filters, only failed, quarantined and parked tasks are meant
-    unless --state says otherwise.
+    Failed, quarantined, parked, cancelled or expired. They run at once and with all their retries. By filters,
+    only failed, quarantined and parked tasks are meant unless --state says otherwise.
+    """
     """
     _decide(desk, REQUEUE, given)
 
@@ -130,8 +133,10 @@ def requeue(desk: Desk, /, **given: Any) -> None:
 def cancel(desk: Desk, /, *, terminate: bool, **given: Any) -> None:
     """End waiting tasks; revoke those a worker has.
 
-    Waiting and parked tasks never start.     A revoked task is not run if it has not started. One that is running runs to its end, unless --terminate kills
-    it. By filters, only waiting tasks are meant unless --state says otherwise.
+    Waiting and parked tasks never start. A revoked task is not run if it has not started. One that is running
+    runs to its end, unless --terminate kills it. By filters, only waiting tasks are meant unless --state says
+    otherwise.
+    """
     """
     _decide(desk, CANCEL, given, terminate=terminate)
 

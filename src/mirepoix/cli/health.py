@@ -36,8 +36,10 @@ class Check:
 def health(desk: Desk, max_age: timedelta, is_json: bool) -> None:
     """Check ledger and workers; the exit code tells.
 
-    0 well, 1 not well, 2 it cannot be told. Not well: no live worker, a queue whose oldest ready task has waited too long, or tasks held by dead workers that
-    nobody takes back. It cannot be told when the ledger cannot be reached or its tables are not of this version.
+    0 well, 1 not well, 2 it cannot be told. Not well: no live worker, a queue whose oldest ready task has waited
+    too long, or tasks held by dead workers that nobody takes back. It cannot be told when the ledger cannot be
+    reached or its tables are not of this version.
+    """
     """
     checks = _reach(desk)
     if all(check.is_ok for check in checks):
