@@ -120,12 +120,13 @@ class DjangoSource:
 
     def _own_source(self) -> Source:
         # At each call from the settings as they are now: a test runner puts another database's name into them.
+        dialect = self.dialect
         target = _own_target(self._django(), self.label)
         if self._own is None or self._own[0] != target:
             self.close()
-            module, extra, source = _OWN[self.dialect]
+            module, extra, source = _OWN[dialect]
             make = getattr(optional(module, extra), source)
-            self._own = (target, make(target, self.label) if self.dialect == "postgresql" else make(target))
+            self._own = (target, make(target, self.label) if dialect == "postgresql" else make(target))
         return self._own[1]
 
 
