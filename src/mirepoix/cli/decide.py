@@ -109,7 +109,6 @@ def retry(desk: Desk, /, **given: Any) -> None:
     A task that waits for its next retry or its eta runs now. By filters, only failed tasks are meant unless
     --state says otherwise.
     """
-    """
     _decide(desk, RETRY, given)
 
 
@@ -121,7 +120,6 @@ def requeue(desk: Desk, /, **given: Any) -> None:
 
     Failed, quarantined, parked, cancelled or expired. They run at once and with all their retries. By filters,
     only failed, quarantined and parked tasks are meant unless --state says otherwise.
-    """
     """
     _decide(desk, REQUEUE, given)
 
@@ -136,7 +134,6 @@ def cancel(desk: Desk, /, *, terminate: bool, **given: Any) -> None:
     Waiting and parked tasks never start. A revoked task is not run if it has not started. One that is running
     runs to its end, unless --terminate kills it. By filters, only waiting tasks are meant unless --state says
     otherwise.
-    """
     """
     _decide(desk, CANCEL, given, terminate=terminate)
 

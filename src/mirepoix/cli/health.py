@@ -40,7 +40,6 @@ def health(desk: Desk, max_age: timedelta, is_json: bool) -> None:
     too long, or tasks held by dead workers that nobody takes back. It cannot be told when the ledger cannot be
     reached or its tables are not of this version.
     """
-    """
     checks = _reach(desk)
     if all(check.is_ok for check in checks):
         with desk.transaction() as tx:

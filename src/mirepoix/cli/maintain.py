@@ -24,7 +24,6 @@ def migrate(desk: Desk, is_json: bool) -> None:
 
     Safe to run at every deploy, and from several hosts at once.
     """
-    """
     applied = migrations.migrate(desk.open())
     if is_json:
         desk.print_json({"ledger": desk.source.label, "applied": applied})
@@ -43,7 +42,6 @@ def prune(desk: Desk, older_than: timedelta, is_json: bool) -> None:
 
     That is succeeded, cancelled and expired ones. Failed, quarantined and parked tasks are never deleted: discard
     them first. Batches of 5,000, each in a transaction of its own, until none is left; Ctrl-C loses nothing.
-    """
     """
     pruned, is_interrupted = 0, False
     try:
