@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from driver import Ledger
-from servers import PostgresServer, require_postgres
 
+from driver import Ledger
 from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.connect.url import source_for
 from mirepoix.ledger.migrate import migrate
+from servers import PostgresServer, require_postgres
 
 TEMPLATE = "mirepoix_template"
 _numbers = itertools.count(1)

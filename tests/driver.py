@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from mirepoix.config import Settings
 from mirepoix.connect.source import Source
 from mirepoix.ledger import enqueue, finish, operate, reap, take, workers
+from mirepoix.ledger.tx import Connection, Tx
 from mirepoix.records import Completion, Envelope, Lease, Lost, Taken, Trouble, Worker
 
 TTL_S = 1_000.0
@@ -185,6 +187,18 @@ class Ledger:
     def cancel(self, *task_ids: str) -> list[str]:
         """An operator cancels them."""
         return self.do(operate.cancel, task_ids)
+
+
+@contextmanager
+def rolled_back(of: Connection | Source) -> Iterator[Tx]:
+    """A transaction that fails at its end."""
+    with suppress(_AtTheEnd), of.transaction() as tx:
+        yield tx
+        raise _AtTheEnd
+
+
+class _AtTheEnd(Exception):
+    """What a caller raises."""
 
 
 def moment(value: Any) -> datetime | None:

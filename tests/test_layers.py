@@ -77,7 +77,7 @@ def _may_import(own: str, other: str) -> bool:
 
 
 def _part(parts: tuple[str, ...]) -> str:
-    return "" if parts == ("__init__",) or parts == ("__main__",) else parts[0]
+    return "" if parts in (("__init__",), ("__main__",)) else parts[0]
 
 
 def _imports(path: Path) -> Iterator[tuple[str, int]]:

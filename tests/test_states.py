@@ -6,10 +6,10 @@ import re
 from itertools import chain
 
 import pytest
-from drawing import PAGE, drawing
-from statements import Statement, statements
 
+from drawing import PAGE, drawing
 from mirepoix.states import ATTENTION, FINAL, HELD, TRANSITIONS, WAITING, State
+from statements import Statement, statements
 
 STATEMENTS = statements()
 WRITING = [one for one in STATEMENTS if one.transition is not None]

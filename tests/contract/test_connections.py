@@ -7,17 +7,17 @@ import pickle
 import threading
 
 import pytest
-from driver import Ledger, envelope
-from servers import PostgresServer
 
+from driver import Ledger, envelope
 from mirepoix.connect.source import Source
 from mirepoix.connect.url import source_for
 from mirepoix.ledger import enqueue
+from servers import PostgresServer
 
 
 def test_a_commit_that_fails_leaves_the_connection_usable(sqlite_url: str):
     with Ledger(source_for(sqlite_url)) as ledger:
-        with pytest.raises(Exception, match="FOREIGN KEY"), ledger.connection.transaction() as tx:
+        with pytest.raises(Exception, match="FOREIGN KEY"), ledger.connection.transaction() as tx:  # noqa: PT012
             tx.script("PRAGMA defer_foreign_keys = on")
             tx.script("INSERT INTO mirepoix_attempt (task_id, fence, outcome) VALUES ('nobody', 1, 'lost')")
         assert ledger.send("t") == {"t"}
@@ -64,7 +64,7 @@ def test_many_threads_share_a_few_pooled_connections(source: Source, ledger: Led
             for one in range(5):
                 with source.transaction() as tx:
                     enqueue.add(tx, [envelope(f"{number}.{one}")])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             errors.append(error)
 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(15)]

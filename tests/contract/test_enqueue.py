@@ -9,8 +9,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from driver import Ledger, envelope, moment
 
+from driver import Ledger, envelope, moment, rolled_back
 from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.ledger import enqueue
 
@@ -25,10 +25,6 @@ ODD_TEXTS = {
     "empty": "",
     "blank": "   ",
 }
-
-
-class Boom(Exception):
-    """What a caller raises."""
 
 
 def test_a_task_is_as_it_was_sent(ledger: Ledger):
@@ -156,12 +152,10 @@ def test_nothing_to_send_is_no_statement(ledger: Ledger):
 
 
 def test_a_rollback_leaves_nothing(ledger: Ledger, source: Source):
-    with pytest.raises(Boom), ledger.connection.transaction() as tx:
+    with rolled_back(ledger.connection) as tx:
         enqueue.add(tx, [envelope("t")])
-        raise Boom
-    with pytest.raises(Boom), source.transaction() as tx:
+    with rolled_back(source) as tx:
         enqueue.add(tx, [envelope("t")])
-        raise Boom
     assert ledger.counts()["mirepoix_task"] == 0
     assert ledger.send("t") == {"t"}
 
@@ -171,9 +165,8 @@ def test_a_rollback_of_a_rearm_leaves_the_task_as_it_was(ledger: Ledger):
     ledger.send("t")
     ledger.succeed(ledger.lease("w1"))
     before = ledger.row("t")
-    with pytest.raises(Boom), ledger.connection.transaction() as tx:
+    with rolled_back(ledger.connection) as tx:
         assert enqueue.add(tx, [envelope("t", name="other")]) == {"t"}
-        raise Boom
     assert ledger.row("t") == before
 
 

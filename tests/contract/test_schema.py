@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from driver import Ledger
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "schema.md").read_text("utf-8")

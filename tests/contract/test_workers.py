@@ -9,8 +9,8 @@ import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from driver import Ledger, moment
 
+from driver import Ledger, moment
 from mirepoix.connect.source import Source
 from mirepoix.ledger import workers
 from mirepoix.records import Worker

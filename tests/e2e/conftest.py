@@ -1,12 +1,15 @@
-"""A shop for each test: a fresh ledger, and real processes on it."""
+"""A shop for each test, or one with a running worker for a whole module: real processes on a fresh ledger."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from workers import Shop
+from workers import POOLS, Process, Shop
+
+DATABASES = ("sqlite", "postgresql")
 
 
 @pytest.fixture
@@ -15,3 +18,42 @@ def shop(ledger_url: str, tmp_path: Path) -> Iterator[Shop]:
     with Shop(tmp_path / "shop", ledger_url) as shop:
         yield shop
         assert not shop.broker.was_dialled
+
+
+@pytest.fixture(scope="module", params=[(d, p) for p in POOLS for d in DATABASES], ids="-".join)
+def open_shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A shop with one worker that a module's tests share, for each pool and each database."""
+    database, pool = request.param
+    folder = tmp_path_factory.mktemp(f"{database}-{pool}")
+    with Shop(folder / "shop", _module_ledger(request, database, folder)) as shop:
+        shop.pool = pool
+        shop.keeper = shop.worker("w1", "-E", pool=pool, max_handovers=3)
+        yield shop
+        assert shop.keeper.is_running, shop.keeper.said
+        assert not shop.broker.was_dialled
+
+
+@pytest.fixture
+def pool(open_shop: Shop) -> str:
+    """The pool of the shared worker."""
+    return open_shop.pool
+
+
+@pytest.fixture
+def keeper(open_shop: Shop) -> Process:
+    """The shared worker."""
+    return open_shop.keeper
+
+
+def _module_ledger(request: pytest.FixtureRequest, database: str, folder: Path) -> str:
+    if database == "sqlite":
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), folder / "ledger.db")
+        return f"sqlite:///{folder / 'ledger.db'}"
+    import psycopg
+
+    server = request.getfixturevalue("postgresql_server")
+    server.start()
+    name = folder.name.replace("-", "_")
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE mirepoix_template")
+    return server.url(name)

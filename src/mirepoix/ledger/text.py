@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def storable(text: str | None) -> str | None:
-    """*text* with NUL and lone surrogates written as escapes: no column takes them, and no failure may be lost for it."""
+    """*text* with NUL and lone surrogates as escapes: no column takes them, and no failure may be lost for it."""
     if text is None:
         return None
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,154 @@
+"""`mirepoix status` and `health`: is anything lost, late, stuck or dead?"""
+
+from __future__ import annotations
+
+import pytest
+
+from driver import envelope
+from mirepoix.ledger import enqueue
+
+
+def findings(cli, *words):
+    return [(one["kind"], one["severity"], one["count"]) for one in cli.json("status", *words)["findings"]]
+
+
+@pytest.fixture
+def worker(ledger):
+    return ledger.worker("w1")
+
+
+def test_a_ledger_at_rest_with_a_worker_is_well(cli, worker):
+    assert "ALL WELL" in cli("status").stdout
+    assert cli.json("status")["verdict"] == "ok"
+    assert cli.json("health")["status"] == "well"
+
+
+def test_no_worker_is_critical(cli):
+    assert findings(cli) == [("dead", "critical", 0)]
+    assert "ACT NOW" in cli("status").stdout
+    assert "FAIL workers" in cli("health", code=1).stdout
+
+
+def test_a_queue_that_nobody_serves_is_critical_at_once(cli, ledger, worker):
+    ledger.send("a", queue="mail")
+    assert findings(cli) == [("late", "critical", 1)]
+    assert "no worker serves it" in cli("status").stdout
+
+
+def test_a_task_is_late_only_after_that_long(cli, ledger, worker):
+    ledger.send("a")
+    ledger.passes(120)
+    assert findings(cli) == [("late", "warning", 1)]
+    assert findings(cli, "--late-after", "3m") == []
+    cli("health", "--max-age", "3m")
+    assert "FAIL queues: a task in 'celery' has waited 2m" in cli("health", "--max-age", "1m", code=1).stdout
+
+
+def test_a_task_that_is_due_tomorrow_is_scheduled_and_not_late(cli, ledger, worker):
+    ledger.send("a", eta="2999-01-01T00:00:00+00:00")
+    ledger.passes(120)
+    (queue,) = cli.json("status")["queues"]
+    assert (queue["waiting"], queue["scheduled"], queue["oldest_s"]) == (0, 1, None)
+    assert findings(cli) == []
+
+
+def test_a_task_that_came_due_waits_since_then(cli, ledger, worker):
+    ledger.send("a", eta="2999-01-01T00:00:00+00:00")
+    ledger.passes(7200)
+    due = "due_at = {earlier 30}, eta = {earlier 30}"
+    ledger.write(f"UPDATE mirepoix_task SET {due}")
+    (queue,) = cli.json("status")["queues"]
+    assert queue["waiting"] == 1
+    assert 29 < queue["oldest_s"] < 60
+
+
+def test_a_task_given_back_waits_since_then_and_not_since_it_was_sent(cli, ledger, worker):
+    ledger.send("a")
+    lease = ledger.lease(worker)
+    ledger.start(lease)
+    ledger.passes(7200)
+    ledger.give_back(worker, [lease])
+    (queue,) = cli.json("status")["queues"]
+    assert queue["oldest_s"] < 60
+
+
+def test_taken_and_not_started_is_late_too(cli, ledger, worker):
+    ledger.send("a")
+    ledger.lease(worker)
+    ledger.passes(120)
+    assert findings(cli) == [("late", "warning", 1)]
+    assert "taken over 1m ago, not started" in cli("status").stdout
+
+
+def test_tasks_of_a_dead_worker_that_nobody_takes_back_are_lost(cli, ledger, worker):
+    ledger.worker("w2")
+    ledger.send("a")
+    ledger.start(ledger.lease("w2"))
+    ledger.die("w2")
+    ledger.passes(10)
+    assert ("lost", "critical", 1) in findings(cli)
+    assert ("dead", "warning", 1) in findings(cli)
+    assert "FAIL reaper: 1 task held" in cli("health", code=1).stdout
+    ledger.reap()
+    assert [kind for kind, _, _ in findings(cli)] == ["dead"]
+
+
+def test_a_silent_worker_does_not_count_as_alive(cli, ledger):
+    ledger.worker("w1", ttl_s=1)
+    ledger.passes(60)
+    assert ("dead", "critical", 1) in findings(cli)
+
+
+def test_what_waits_for_a_decision_is_counted_with_its_newest(cli, ended):
+    ended("failed", "f1")
+    ended("failed", "f2")
+    ended("quarantined", "q")
+    ended("parked", "p")
+    assert findings(cli) == [("stuck", "warning", 1), ("stuck", "warning", 1), ("failed", "warning", 2)]
+    kept = {one["state"]: (one["count"], one["newest_id"]) for one in cli.json("status")["kept"]}
+    assert kept == {"quarantined": (1, "q"), "parked": (1, "p"), "failed": (2, "f2")}
+
+
+def test_failures_of_yesterday_are_listed_but_no_news(cli, ledger, ended):
+    ended("failed", "a")
+    ledger.passes(5000)
+    assert all(kind != "failed" for kind, _, _ in findings(cli))
+    assert cli.json("status")["kept"][0]["count"] == 1
+
+
+def test_the_last_hour_is_counted_and_older_is_not(cli, ledger, ended):
+    ended("succeeded", "old")
+    ledger.passes(3700)
+    ended("succeeded", "new")
+    ended("failed", "bad")
+    assert cli.json("status")["last_hour"] == {"succeeded": 1, "failed": 1, "cancelled": 0, "expired": 0}
+
+
+def test_a_worker_is_shown_with_what_it_does(cli, ledger, worker):
+    ledger.send("a", "b")
+    ledger.start(ledger.lease(worker))
+    ledger.lease(worker)
+    (seen,) = cli.json("status")["workers"]
+    assert (seen["name"], seen["running"], seen["held"], seen["is_alive"]) == ("w1@host", 1, 2, True)
+
+
+def test_a_hundred_queues_still_fit_one_screen(cli, ledger, worker):
+    for n in range(100):
+        ledger.do(enqueue.add, [envelope(queue=f"queue-with-a-very-long-name-{n}")])
+    screen = cli("status").stdout.splitlines()
+    assert len(screen) <= 30
+    assert max(map(len, screen[1:])) <= 80  # the first line names the ledger, whole
+    assert "95 queues more (--all)" in cli("status").stdout
+    assert len(cli("status", "--all").stdout.splitlines()) > 100
+
+
+def test_status_has_the_documented_keys(cli, worker):
+    assert list(cli.json("status")) == [
+        *("ledger", "at", "verdict", "findings", "late_after_s", "queues", "kept", "last_hour", "workers", "stranded")
+    ]
+
+
+def test_health_names_every_check(cli, worker):
+    report = cli.json("health")
+    assert [check["name"] for check in report["checks"]] == ["ledger", "schema", "workers", "queues", "reaper"]
+    assert report["exit_code"] == 0

@@ -1,0 +1,135 @@
+"""`mirepoix tasks`: filters, order, and what it keeps to itself."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def ids(cli, *words):
+    return cli("tasks", "--ids", *words).stdout.split()
+
+
+def test_the_newest_task_comes_first(cli, ledger, ended):
+    ended("succeeded", "first")
+    ended("failed", "second")
+    ledger.passes(60)
+    ledger.send("third")
+    assert ids(cli) == ["third", "second", "first"]
+    assert ids(cli, "--oldest") == ["first", "second", "third"]
+    assert ids(cli, "--limit", "1") == ["third"]
+
+
+@pytest.mark.parametrize("state", ["pending", "leased", "running", "succeeded", "failed", "quarantined", "parked"])
+def test_a_state_finds_its_own_tasks_only(cli, ledger, ended, state):
+    for one in ("leased", "running", "succeeded", "failed", "quarantined", "parked"):
+        ended(one, f"is-{one}")
+    ledger.send("is-pending")
+    assert ids(cli, "--state", state) == [f"is-{state}"]
+
+
+def test_states_can_be_listed_with_commas_or_repeated(cli, ended):
+    ended("failed", "a")
+    ended("parked", "b")
+    ended("succeeded", "c")
+    assert set(ids(cli, "--state", "failed,parked")) == {"a", "b"}
+    assert set(ids(cli, "--state", "failed", "--state", "succeeded")) == {"a", "c"}
+
+
+@pytest.mark.parametrize(
+    ("glob", "found"),
+    [
+        ("shop.pay", {"a"}),
+        ("shop.*", {"a", "b", "c"}),
+        ("shop.p?y", {"a"}),
+        ("SHOP.*", set()),
+        ("*100%_[x]*", {"c"}),
+        ("*_*", {"c"}),
+        ("x' OR '1'='1", set()),
+    ],
+)
+def test_a_name_is_a_glob_and_never_sql(cli, ledger, glob, found):
+    ledger.send("a", name="shop.pay")
+    ledger.send("b", name="shop.mail")
+    ledger.send("c", name="shop.100%_[x]")
+    assert set(ids(cli, "--name", glob)) == found
+
+
+def test_queue_and_worker_narrow_it_down(cli, ledger, ended):
+    ended("running", "a")
+    ledger.send("b", queue="mail")
+    assert ids(cli, "--queue", "m*") == ["b"]
+    assert ids(cli, "--worker", "ender@host") == ["a"]
+    assert ids(cli, "--worker", "ender") == ["a"]
+    assert ids(cli, "--worker", "nobody*") == []
+
+
+def test_since_and_until_take_durations_and_iso_times(cli, ledger, ended):
+    ended("succeeded", "old")
+    ledger.send("waits")
+    ledger.passes(3600)
+    ended("succeeded", "new")
+    assert ids(cli, "--since", "10m") == ["new"]
+    assert set(ids(cli, "--until", "10m")) == {"old", "waits"}
+    assert ids(cli, "--since", "2000-01-01", "--until", "2000-01-02T03:00+01:00") == []
+    assert len(ids(cli, "--since", "2000-01-01T00:00:00Z")) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--since", "yesterday"], "neither a duration"),
+        (["--state", "lost"], "The states are"),
+        (["--limit", "0"], "--limit"),
+    ],
+)
+def test_a_wrong_option_is_explained(cli, words, says):
+    assert says in cli("tasks", *words, code=2).stderr
+
+
+def test_arguments_are_shown_only_when_asked_for(cli, ledger):
+    ledger.send("a", body='[["s3cret"], {"to": "me"}, {}]')
+    assert "s3cret" not in cli("tasks").output
+    assert "s3cret" not in cli("tasks", "--json").output
+    assert '("s3cret", to="me")' in cli("tasks", "--args").stdout
+    assert cli.json("tasks", "--args")["tasks"][0]["kwargs"] == {"to": "me"}
+
+
+def test_arguments_that_are_not_json_are_no_obstacle(cli, ledger):
+    ledger.send("a", body="gASV", content_type="application/x-python-serialize", body_encoding="base64")
+    assert "not JSON" in cli("tasks", "--args").stdout
+    assert cli.json("tasks", "--args")["tasks"][0]["args"] is None
+
+
+def test_json_has_the_documented_keys(cli, ended):
+    ended("failed", "a")
+    found = cli.json("tasks")
+    (task,) = found["tasks"]
+    assert found["has_more"] is False
+    assert set(task) == {
+        *("id", "name", "queue", "state", "reason", "attempts", "since", "age_s", "created_at", "due_at"),
+        *("run_time_s", "worker_id", "worker"),
+    }
+    assert task["since"].endswith("Z")
+    assert task["state"] == "failed"
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_no_line_is_wider_than_the_screen(cli, ledger, ended, columns):
+    ended("failed", "a" * 36, name="shop.a.rather.long.name.of.a.task.in.some.module", queue="a-long-queue-name")
+    ledger.send("b" * 36)
+    lines = cli("tasks", columns=columns).stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert len(lines) == 3
+
+
+def test_escape_sequences_of_a_task_do_not_reach_the_terminal(cli, ledger):
+    ledger.send("a", name="shop.\x1b[31mpay", queue="[red]q[/red]")
+    output = cli("tasks").stdout
+    assert "\x1b" not in output
+    assert "[red]q" in output
+
+
+def test_an_empty_answer_says_so(cli, ledger):
+    assert "no tasks" in cli("tasks").stderr
+    ledger.send("a")
+    assert "matched whole" in cli("tasks", "--name", "pay").stderr
