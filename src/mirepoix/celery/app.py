@@ -18,7 +18,7 @@ from mirepoix.celery.bootsteps import HoldLeases
 from mirepoix.celery.capture import PublishScope, capturing
 from mirepoix.celery.control import durable
 from mirepoix.celery.meter import Meter
-from mirepoix.celery.task import LedgerTask, adopt
+from mirepoix.celery.task import adopt, adopting
 from mirepoix.config import Settings
 from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.connect.url import optional, source_for
@@ -206,15 +206,11 @@ def _capture(app: Any, installation: Installation) -> None:
     app.producer_or_acquire = PublishScope(installation)
     app.steps["worker"].add(HoldLeases)
 
-    def adopt_all(**_: Any) -> None:
-        for task in app.tasks.values():
-            adopt(task)
-
-    if isinstance(app.task_cls, str) and "Task" not in app.__dict__:
-        app.task_cls = type("Task", (LedgerTask, _imported(app.task_cls)), {"abstract": True, "__module__": __name__})
-    app.on_after_finalize.connect(adopt_all, weak=False)
-    if app.finalized:
-        adopt_all()
+    # A task may be registered long after the app was finalized, with a base class of its author's own.
+    registry = app._tasks  # noqa: SLF001
+    registry.__class__ = adopting(type(registry))
+    for task in registry.values():
+        adopt(task)
 
 
 def _imported(cls: Any) -> Any:

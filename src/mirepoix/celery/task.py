@@ -58,6 +58,17 @@ def adopt(task: Any) -> None:
         task.__class__ = type(cls.__name__, (LedgerTask, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__})
 
 
+def adopting(registry_class: type) -> type:
+    """*registry_class* (of the app's tasks) with every task that is registered, now or later, made one of ours."""
+
+    class AdoptingRegistry(registry_class):  # type: ignore[misc]
+        def __setitem__(self, name: str, task: Any) -> None:
+            adopt(task)
+            super().__setitem__(name, task)
+
+    return AdoptingRegistry
+
+
 def guarded(task: Any, tracer: Any) -> Any:
     """*tracer* as it runs under a lease: refused, parked, or run and its outcome recorded."""
 
