@@ -83,7 +83,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--queue", metavar="GLOB", help="Only this queue."),
             click.option("--worker", metavar="GLOB", help="Only what this worker (name or id) has or had last."),
             click.option("--since", type=Moment(), help="Sent, taken or finished since: 10m, 2h, 7d, or ISO (UTC)."),
-            click.option("--until", type=Moment(), help="... and before."),
+            click.option("--until", type=Moment(), help="Sent, taken or finished before."),
         )
     ):
         command = option(command)

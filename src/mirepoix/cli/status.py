@@ -17,7 +17,7 @@ from mirepoix.ledger.query.health import COUNTED_MOST, Kept, Overview, QueueLoad
 from mirepoix.ledger.query.verdict import Finding, Severity, findings, severity
 from mirepoix.states import State
 
-SHOWN = 8
+SHOWN = 6
 """Queues, workers and findings beyond this many are counted, not listed, unless --all is given: one screen."""
 
 _HEADLINES = {
@@ -47,7 +47,7 @@ def status(desk: Desk, late_after: timedelta, is_all: bool, is_json: bool) -> No
         desk.print_json(_as_object(desk, seen, found))
         return
     most = None if is_all else SHOWN
-    desk.print(Text(f"{desk.source.label}   {when(datetime.now(UTC))}", style="dim"))
+    desk.say(f"{when(datetime.now(UTC))}  {desk.source.label}", "dim")
     desk.print(_headline(found))
     for finding in found[:most]:
         desk.print(_finding_line(finding, late_after.total_seconds()))
@@ -100,7 +100,7 @@ def _sentence(finding: Finding, late_s: float) -> str:
         case "lost":
             said = f"{tasks} held by {finding.worker or 'nobody'}, which is not alive (for {age}): start a worker"
         case "late" if not finding.is_served:
-            said = f"{tasks} in {finding.queue!r} (oldest {age}): no live worker serves this queue"
+            said = f"{tasks} in {finding.queue!r} (oldest {age}): no worker serves it"
         case "late" if finding.state is State.LEASED:
             said = f"{tasks} of {finding.queue!r} taken over {late} ago, not started (oldest {age})"
         case "late":
