@@ -52,7 +52,7 @@ class TaskLine:
 
 @dataclass(frozen=True, slots=True)
 class _Branch:
-    """One group of states with the index it is read through, written so that SQLite sees it too."""
+    """Part of the tasks with the index it is read through, written so that SQLite sees it too."""
 
     states: frozenset[State]
     index: str
@@ -61,7 +61,8 @@ class _Branch:
 
 _ATTENTION = "t.state IN ('failed', 'quarantined', 'parked')"
 _BRANCHES = (
-    _Branch(frozenset({State.PENDING}), "t.state = 'pending'", "t.created_at"),
+    _Branch(frozenset({State.PENDING}), "t.state = 'pending' AND t.due_at IS NULL", "t.created_at"),
+    _Branch(frozenset({State.PENDING}), "t.state = 'pending' AND t.due_at IS NOT NULL", "t.created_at"),
     _Branch(frozenset({State.LEASED, State.RUNNING}), "t.state IN ('leased', 'running')", "t.leased_at"),
     _Branch(frozenset({State.FAILED}), f"{_ATTENTION} AND t.state = 'failed'", "t.finished_at"),
     _Branch(frozenset({State.QUARANTINED}), f"{_ATTENTION} AND t.state = 'quarantined'", "t.finished_at"),

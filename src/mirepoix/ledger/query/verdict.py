@@ -32,8 +32,8 @@ class Finding:
 
 
 def findings(overview: Overview) -> list[Finding]:
-    """Everything that is not as it should be, the most serious first."""
-    found = [*_lost(overview), *_late(overview), *_kept(overview), *_dead(overview)]
+    """Everything that is not as it should be, the most serious first; what may be many lines comes last."""
+    found = [*_lost(overview), *_dead(overview), *_kept(overview), *_late(overview)]
     return sorted(found, key=lambda finding: finding.severity is not Severity.CRITICAL)
 
 
