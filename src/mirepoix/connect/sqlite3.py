@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from mirepoix.connect.dbapi import DbapiTx
+from mirepoix.connect.forkgate import gate
 from mirepoix.connect.pool import Pool
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.tx import Connection, Tx
@@ -88,16 +89,23 @@ class SqliteConnection:
     """One connection to the file. Threads may share it in turn, never at once."""
 
     def __init__(self, path: str) -> None:
-        self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        # FULL: a commit survives a power cut, not only a crash of the process.
-        _use_wal(self._connection)
-        for pragma in ("synchronous = full", "foreign_keys = on"):
-            self._connection.execute(f"PRAGMA {pragma}")
-        self._seen = self._data_version()
+        with gate.no_fork():
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            # FULL: a commit survives a power cut, not only a crash of the process.
+            _use_wal(self._connection)
+            for pragma in ("synchronous = full", "foreign_keys = on"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._seen = self._data_version()
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """BEGIN IMMEDIATE: the write lock is taken at once, so that no transaction fails half-way for want of it."""
+        with gate.no_fork():
+            yield from self._transaction()
+
+    def _transaction(self) -> Iterator[Tx]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield DbapiTx(self._connection.cursor, "sqlite", "named")
@@ -122,11 +130,12 @@ class SqliteConnection:
 
     def close(self) -> None:
         """Close the file."""
-        with contextlib.suppress(sqlite3.Error):
+        with gate.no_fork(), contextlib.suppress(sqlite3.Error):
             self._connection.close()
 
     def _data_version(self) -> int:
-        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        with gate.no_fork():
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 class FileLock:
