@@ -23,8 +23,9 @@ LAYERS = {
     "daemons": 4,
     "celery": 5,
     "kombu": 5,
-    **dict.fromkeys(("django", "cli", "dashboard", "pytest", "demo"), 6),
-    "": 7,  # the package itself: what users import
+    **dict.fromkeys(("django", "dashboard", "pytest", "demo"), 6),
+    "cli": 7,  # it offers the demo as one of its commands
+    "": 8,  # the package itself: what users import
 }
 """What is below may be imported, what is beside or above may not; celery and kombu stand side by side and may."""
 

@@ -71,5 +71,5 @@ def _write_in_the_child(source: sqlite3.SqliteSource) -> None:
     try:
         with source.open().transaction() as tx:
             tx.script("CREATE TABLE child (a)")
-    except BaseException:
+    except sqlite3.SqliteSource.disconnects:
         os._exit(1)

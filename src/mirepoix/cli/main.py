@@ -15,6 +15,7 @@ from mirepoix.cli.maintain import migrate, prune
 from mirepoix.cli.show import show
 from mirepoix.cli.status import status
 from mirepoix.cli.tasks import tasks
+from mirepoix.demo.command import demo
 from mirepoix.errors import MirepoixError
 
 
@@ -60,5 +61,5 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None) -> None:
     ctx.call_on_close(desk.close)
 
 
-for command in (status, tasks, show, retry, requeue, cancel, discard, health, prune, migrate):
+for command in (status, tasks, show, retry, requeue, cancel, discard, health, prune, migrate, demo):
     mirepoix.add_command(command)

@@ -1,0 +1,24 @@
+"""What the demo's worker processes load: ``celery -A mirepoix.demo.worker worker``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+from mirepoix.demo.folder import FOLDER_VARIABLE, STOCK_VARIABLE, Folder
+from mirepoix.demo.shop import make_app
+
+
+def _end_with_the_demo() -> None:
+    # Our standard input is a pipe whose other end only the demo holds: it closes when the demo ends, however it ends.
+    # Not read through sys.stdin: its lock would be held while the pool forks.
+    os.read(0, 1)
+    os.killpg(os.getpid(), signal.SIGKILL)
+
+
+app = make_app(Folder(Path(os.environ[FOLDER_VARIABLE]), is_stock=STOCK_VARIABLE in os.environ))
+
+if os.getpgid(0) == os.getpid():
+    threading.Thread(target=_end_with_the_demo, daemon=True).start()
