@@ -15,9 +15,6 @@ from kombu.transport.virtual.base import Transport as VirtualTransport
 from mirepoix.connect.source import OwnConnection
 from mirepoix.kombu.channel import Channel
 
-MESSAGES_INTERVAL_S = 0.1
-"""How often messages are looked for when every commit to the file may have brought one (SQLite)."""
-
 
 class Transport(VirtualTransport):  # type: ignore[misc]
     """One connection of a worker or a client. Losing its database raises, and Celery connects anew."""
@@ -43,7 +40,6 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         self._flush_timer: Any = None
         self._wakeup: tuple[int, int] | None = None
         self._has_messages = True
-        self._looked_at = 0.0
 
     @property
     def own(self) -> OwnConnection:
@@ -188,9 +184,8 @@ class Transport(VirtualTransport):  # type: ignore[misc]
     def _round(self) -> int:
         delivered = 0
         holder = self.installation.holder
-        if self._has_messages and time.monotonic() - self._looked_at >= MESSAGES_INTERVAL_S:
+        if self._has_messages:  # before tasks: a revocation that was sent first is heard first
             self._has_messages = False
-            self._looked_at = time.monotonic()
             for channel in list(self.channels):
                 if channel._consumers:  # noqa: SLF001
                     delivered += channel.receive_messages()
