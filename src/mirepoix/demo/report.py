@@ -17,6 +17,12 @@ def print_audit(console: Console, audits: Sequence[Audit], elapsed_s: float | No
     console.print(Text(f"Audit{took}, from the effects on disk and the ledger", style="bold"))
     console.print(_figures(audits))
     ours = audits[0]
+    if ours.finished_twice:
+        console.print(Text("* killed before its end was recorded: effects elsewhere are at least once", style="dim"))
+    states = ", ".join(f"{count} {state}" for state, count in (ours.states or {}).items())
+    console.print(
+        Text(f"In the ledger: {states}, nothing else." if ours.holds else f"In the ledger: {states}.", style="dim")
+    )
     failed = [check for check in ours.checks if not check.holds]
     for check in failed:
         console.print(Text(f"✗ not true: {check.claim} ({check.found})", style="bold red"))
@@ -27,30 +33,27 @@ def print_audit(console: Console, audits: Sequence[Audit], elapsed_s: float | No
 
 
 def _figures(audits: Sequence[Audit]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim", show_header=len(audits) > 1)
-    table.add_column("")
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold", show_header=len(audits) > 1)
+    table.add_column("", no_wrap=True)
     for one in audits:
         table.add_column(one.side)
     rows: list[tuple[str, list[RenderableType]]] = [
-        ("orders", [f"{one.sent} sent, {one.committed} committed, {one.rolled_back} rolled back" for one in audits]),
-        ("  charged and receipted", [Text(str(one.done), style="green") for one in audits]),
+        ("orders", [f"{one.sent} placed, {one.committed} committed" for one in audits]),
+        ("  paid, with receipt", [_of(one.done, one.committed) for one in audits]),
         ("  lost", [_must_be_0(one.lost) for one in audits]),
-        ("  ran after a rollback", [_must_be_0(one.ran_after_rollback) for one in audits]),
-        ("SIGKILL", [f"{one.killed_processes} processes, {one.killed_workers} workers" for one in audits]),
-        ("  runs cut off, run again", [_of(one.recovered, one.cut_off) for one in audits]),
-        ("  begun again after", [_delays(one) for one in audits]),
-        ("runs that overlapped", [_must_be_0(one.overlapping) for one in audits]),
-        ("finished, then run again *", [str(one.finished_twice) for one in audits]),
+        ("  rolled back, ran", [_must_be_0(one.ran_after_rollback).append(f" of {one.rolled_back}") for one in audits]),
+        ("killed by SIGKILL", [f"{one.killed_processes} processes, {one.killed_workers} workers" for one in audits]),
+        ("  cut off, run again", [_of(one.recovered, one.cut_off) for one in audits]),
+        ("  again after", [_delays(one) for one in audits]),
+        ("  run again at its end*", [str(one.finished_twice) for one in audits]),
+        ("runs overlapping", [_must_be_0(one.overlapping) for one in audits]),
         ("poison", [_poison(one) for one in audits]),
         ("failed for good", [_failed(one) for one in audits]),
-        ("failed once, then retried", [_of(one.retried_done, one.retried_sent) for one in audits]),
+        ("retried", [_of(one.retried_done, one.retried_sent) for one in audits]),
         ("reminders", [_reminders(one) for one in audits]),
-        ("ledger", [_states(one) for one in audits]),
     ]
     for name, cells in rows:
         table.add_row(Text(name, style="dim"), *cells)
-    table.caption = "* killed before its end was recorded; other side effects are at least once"
-    table.caption_justify = "left"
     return table
 
 
@@ -65,12 +68,13 @@ def _of(value: int, total: int) -> Text:
 def _delays(one: Audit) -> str:
     if one.recovery_p50_s is None:
         return "-"
-    return f"{one.recovery_p50_s:.2f} s (p50), {one.recovery_p95_s:.2f} s (p95)"
+    return f"{one.recovery_p50_s:.2f} s, p95 {one.recovery_p95_s:.2f} s"
 
 
 def _poison(one: Audit) -> str:
-    runs = f"{one.poison_sent} sent, {one.poison_runs} runs"
-    return f"{runs}, no trace" if one.poison_quarantined is None else f"{runs}, {one.poison_quarantined} quarantined"
+    if one.poison_quarantined is None:
+        return f"{one.poison_sent} gone after {one.poison_runs} runs"
+    return f"{one.poison_quarantined} quarantined, {one.poison_runs} runs"
 
 
 def _failed(one: Audit) -> str:
@@ -80,12 +84,8 @@ def _failed(one: Audit) -> str:
 def _reminders(one: Audit) -> Text:
     text = _of(one.reminders_done, one.reminders_sent)
     if one.reminder_latest_s is not None:
-        text.append(f", at most {max(0.0, one.reminder_latest_s):.1f} s late", style="default")
+        text.append(f", {max(0.0, one.reminder_latest_s):.1f} s late at most", style="default")
     return text
-
-
-def _states(one: Audit) -> str:
-    return "none" if one.states is None else ", ".join(f"{state} {count}" for state, count in one.states.items())
 
 
 def _losses(other: Audit) -> str:

@@ -37,33 +37,33 @@ def make_app(folder: Folder) -> Celery:
 
 
 def _define_tasks(app: Any, folder: Folder) -> None:
-    @app.task(bind=True, name="shop.charge")
+    @app.task(bind=True, shared=False, name="shop.charge")
     def charge(self: Any, order: str) -> str:
         """Take the money."""
         with _noted(folder, self.request, "charge", order):
             time.sleep(CHARGE_S)
         return order
 
-    @app.task(bind=True, name="shop.receipt")
+    @app.task(bind=True, shared=False, name="shop.receipt")
     def receipt(self: Any, order: str) -> None:
         """Send the receipt: the second step of the chain."""
         with _noted(folder, self.request, "receipt", order):
             time.sleep(RECEIPT_S)
 
-    @app.task(bind=True, name="shop.poison")
+    @app.task(bind=True, shared=False, name="shop.poison")
     def poison(self: Any, order: str) -> None:
         """Kills the process that runs it, each time: a bad picture, a bug in a C library, too much memory."""
         with _noted(folder, self.request, "poison", order):
             time.sleep(0.1)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    @app.task(bind=True, name="shop.broken")
+    @app.task(bind=True, shared=False, name="shop.broken")
     def broken(self: Any, order: str) -> None:
         """Raises, each time."""
         with _noted(folder, self.request, "broken", order):
             raise RuntimeError(f"no such product in order {order}")
 
-    @app.task(bind=True, name="shop.flaky", max_retries=3, default_retry_delay=0.5)
+    @app.task(bind=True, shared=False, name="shop.flaky", max_retries=3, default_retry_delay=0.5)
     def flaky(self: Any, order: str) -> None:
         """Fails the first time and asks for a retry."""
         try:
@@ -73,7 +73,7 @@ def _define_tasks(app: Any, folder: Folder) -> None:
         except ConnectionError as error:
             raise self.retry(exc=error) from error
 
-    @app.task(bind=True, name="shop.reminder")
+    @app.task(bind=True, shared=False, name="shop.reminder")
     def reminder(self: Any, order: str) -> None:
         """Is due some time after it was sent."""
         with _noted(folder, self.request, "reminder", order):
