@@ -36,6 +36,7 @@ class Attempt:
     continuations: list[Envelope] = field(default_factory=list)
     again: Envelope | None = None
     """The message it sent under its own id: retry() and replace() do."""
+    began_at: float = field(default_factory=time.monotonic)
 
     def keeps(self, envelope: Envelope) -> bool:
         """Hold *envelope* back if it belongs to the outcome; False if it is to be written now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from typing import Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
@@ -58,9 +59,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """A pool process begins to run it. An early acknowledgement means nothing here: the lease is what counts."""
         if self.lease is not None:
-            # Other pools name a thread or a greenlet there.
-            process = pid if self.installation.is_forking else os.getpid()
-            self.installation.holder.started(self.lease.key, process)
+            self.installation.holder.started(self.lease.key, self._process(pid))
         self._is_accepting = True
         try:
             super().on_accepted(pid, time_accepted)
@@ -145,7 +144,9 @@ class LedgerRequest(Request):  # type: ignore[misc]
             # A cold shutdown kills the pool: nobody is to blame, and everything goes back when the pool is gone.
             holder.is_stopping = True
             return
-        trouble = _death(error, self.worker_pid, self.installation.peak_of(self.lease))
+        trouble = _death(
+            error, self._process(self.worker_pid), self.installation.peak_of(self.lease), self._run_time_s()
+        )
         lost = self.installation.with_connection(
             lambda connection: holder.lose(connection, self._held.key, trouble, outcome="killed")
         )
@@ -172,20 +173,34 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
     def _out_of_time(self, error: BaseException, exc_info: Any, send_failed_event: bool) -> None:
         trouble = Trouble(
-            f"hard time limit exceeded: {error}", "billiard.exceptions.TimeLimitExceeded", pid=self.worker_pid
+            f"hard time limit exceeded: {error}",
+            "billiard.exceptions.TimeLimitExceeded",
+            pid=self._process(self.worker_pid),
+            run_time_s=self._run_time_s(),
         )
-        attempt = Attempt(self._held, self.name)
-        with attempts.running(attempt):  # errbacks are sent from here: they go out with the failure
-            super().on_failure(exc_info, send_failed_event, return_ok=False)
-        attempts.fail(self.installation.source, attempt, trouble)
+        self._failed(exc_info, trouble, send_failed_event)
 
     def _broke_outside(self, error: BaseException, exc_info: Any, send_failed_event: bool) -> None:
         """Something failed around the user's code, so the pool process may have recorded nothing."""
         trouble = Trouble(f"{type(error).__name__}: {error}", type(error).__name__, str(exc_info.traceback))
+        self._failed(exc_info, trouble, send_failed_event)
+
+    def _failed(self, exc_info: Any, trouble: Trouble, send_failed_event: bool) -> None:
         attempt = Attempt(self._held, self.name)
-        with attempts.running(attempt):
-            super().on_failure(exc_info, send_failed_event, return_ok=False)
-        attempts.fail(self.installation.source, attempt, trouble)
+        try:
+            with attempts.running(attempt):  # errbacks are sent from here: they go out with the failure
+                super().on_failure(exc_info, send_failed_event, return_ok=False)
+        finally:
+            # An errback that cannot be sent must not keep the failure out of the ledger: nobody would report it again.
+            attempts.fail(self.installation.source, attempt, trouble)
+
+    def _process(self, pid: int | None) -> int | None:
+        # Pools that do not fork name a thread or a greenlet there.
+        return pid if self.installation.is_forking else os.getpid()
+
+    def _run_time_s(self) -> float | None:
+        held = self.installation.holder.lease_of(self._held.key)
+        return None if held is None or held.started_at is None else round(time.monotonic() - held.started_at, 6)
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         if self.lease is not None:
@@ -197,6 +212,9 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
 def _reported(generated: Any) -> Any:
     def on_success(self: LedgerRequest, outcome: Any, **kwargs: Any) -> Any:
+        if isinstance(outcome, ExceptionInfo):
+            # Pools without processes report a thread's or greenlet's end (sys.exit) here, where Celery cannot read it.
+            return self.on_failure(outcome)
         try:
             return generated(self, outcome, **kwargs)
         finally:
@@ -212,7 +230,7 @@ def _unwrapped(exc_info: Any) -> Any:
     return error.exc if isinstance(error, ExceptionWithTraceback) else error
 
 
-def _death(error: BaseException, pid: int | None, peak_memory_kb: int | None) -> Trouble:
+def _death(error: BaseException, pid: int | None, peak_memory_kb: int | None, run_time_s: float | None) -> Trouble:
     words = f"exit code {error.code}" if isinstance(error, SystemExit) else str(error)
     number = re.search(r"signal (\d+)", words)
     code = re.search(r"exit ?code:? (-?\d+)", words)
@@ -222,5 +240,6 @@ def _death(error: BaseException, pid: int | None, peak_memory_kb: int | None) ->
         signal=int(number[1]) if number else None,
         exit_code=int(code[1]) if code else None,
         pid=pid,
+        run_time_s=run_time_s,
         peak_memory_kb=peak_memory_kb,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionInfo
@@ -106,13 +107,14 @@ def _run(installation: Installation, attempt: Attempt, mark: dict[str, Any], tra
     with attempts.running(attempt):
         try:
             result = trace()
-        except MemoryError as error:
-            # Celery ends the whole worker for this; to the ledger it is a failure of this attempt.
-            attempts.fail(source, attempt, _trouble(ExceptionInfo(), error))
-            return trace_ok_t(ExceptionInfo(), TraceInfo(states.FAILURE, error), 0.0, None)
         except Reject as error:
-            attempts.fail(source, attempt, _trouble(ExceptionInfo(), error))
+            attempts.fail(source, attempt, _trouble(attempt, ExceptionInfo(), error))
             raise
+        except Exception as error:  # noqa: BLE001
+            # MemoryError, for which Celery ends the whole worker, or an errback that cannot be sent, which pools
+            # without processes report to nobody: to the ledger each is a failure of this attempt.
+            attempts.fail(source, attempt, _trouble(attempt, ExceptionInfo(), error))
+            return trace_ok_t(ExceptionInfo(), TraceInfo(states.FAILURE, error), 0.0, None)
     installation.meter.note(peak_memory_kb())
     _record(installation, attempt, result, commits=bool(mark.get("commits")))
     return result
@@ -123,7 +125,9 @@ def _record(installation: Installation, attempt: Attempt, result: Any, *, commit
     state = states.SUCCESS if result.info is None else result.info.state
     if attempt.again is not None:
         reason = "replaced" if state == states.IGNORED else _words(result.info)
-        attempts.run_again(source, attempt, _trouble(result.retval, result.info and result.info.retval, reason))
+        attempts.run_again(
+            source, attempt, _trouble(attempt, result.retval, result.info and result.info.retval, reason)
+        )
     elif state == states.SUCCESS:
         if commits or attempt.continuations:
             done = Completion(attempt.lease, result.runtime, peak_memory_kb(), pid=os.getpid())
@@ -134,7 +138,7 @@ def _record(installation: Installation, attempt: Attempt, result: Any, *, commit
     elif state == states.REJECTED and result.info.retval.requeue:
         return  # the parent hands it back, at a pace
     else:
-        attempts.fail(source, attempt, _trouble(result.retval, result.info.retval))
+        attempts.fail(source, attempt, _trouble(attempt, result.retval, result.info.retval))
 
 
 def _misfit(task: Any, args: Any, kwargs: Any) -> str | None:
@@ -151,13 +155,14 @@ def _misfit(task: Any, args: Any, kwargs: Any) -> str | None:
     return None
 
 
-def _trouble(info: Any, error: Any, reason: str | None = None) -> Trouble:
+def _trouble(attempt: Attempt, info: Any, error: Any, reason: str | None = None) -> Trouble:
     error = getattr(error, "exc", None) or error
     return Trouble(
         reason=reason or f"{type(error).__name__}: {error}",
         error_type=None if error is None else f"{type(error).__module__}.{type(error).__qualname__}",
         traceback=str(info.traceback) if isinstance(info, ExceptionInfo) else None,
         pid=os.getpid(),
+        run_time_s=round(time.monotonic() - attempt.began_at, 6),
         peak_memory_kb=peak_memory_kb(),
     )
 
