@@ -241,10 +241,10 @@ def replaced_by_task(self: Any) -> None:
 
 
 @app.task(bind=True)
-def replaced_by_chain(self: Any, second_id: str) -> None:
+def replaced_by_chain(self: Any) -> None:
     """Give way to a chain."""
     with run(self):
-        raise self.replace(add.s(1, 2) | add.s(3).set(task_id=second_id))
+        raise self.replace(add.s(1, 2) | add.s(3))
 
 
 @app.task(bind=True)
@@ -254,7 +254,7 @@ def old_errback(self: Any, failed_id: str) -> None:
         pass
 
 
-@app.task(bind=True)
-def new_errback(self: Any, request: Any, exc: BaseException, traceback: Any) -> None:
+@app.task
+def new_errback(request: Any, exc: BaseException, traceback: Any) -> None:
     """Take what failed itself; Celery calls it in place, without a message."""
-    tell(self, "errback", failed=request.id, error=type(exc).__name__)
+    tell(new_errback, "errback", failed=request.id, error=type(exc).__name__)
