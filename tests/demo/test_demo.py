@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mirepoix.demo.folder import Folder
 pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, "-c", "from mirepoix.cli.main import mirepoix; mirepoix()", "demo", "--json"]
+WORKERS_AND_PROCESSES = 2 + 2 * 2
 
 
 @pytest.fixture(scope="module")
@@ -87,19 +89,24 @@ def test_the_audit_fails_when_two_runs_overlapped(copy: Folder):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_demo_that_is_ended_takes_its_workers_with_it(number: signal.Signals, tmp_path: Path):
     folder = tmp_path / "kept"
-    process = subprocess.Popen(
-        [*COMMAND, "--orders", "200", "--keep", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    until = time.monotonic() + 60
-    while not Folder(folder / "mirepoix").effects.exists() and time.monotonic() < until:
-        time.sleep(0.05)  # a file of another process: there is nothing to wait on
-    assert len(processes_in(folder)) >= 6
-    process.send_signal(number)
-    process.communicate(timeout=30)
+    command = [*COMMAND, "--orders", "200", "--keep", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        try:
+            wait_until(lambda: len(processes_in(folder)) >= WORKERS_AND_PROCESSES)
+            process.send_signal(number)
+            process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == (-number if number == signal.SIGKILL else 130)
-    while processes_in(folder) and time.monotonic() < until:
+    wait_until(lambda: not processes_in(folder))
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Of other processes: there is nothing to wait on but a clock."""
+    until = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < until
         time.sleep(0.05)
-    assert processes_in(folder) == []
 
 
 def demo(*options: str) -> tuple[int, dict[str, Any]]:
