@@ -56,7 +56,7 @@ class Settings:
     """How often each worker prunes (at most 5,000 tasks a time)."""
 
     django_alias: str = "default"
-    """With Django: the database alias that holds the ledger."""
+    """With Django: the database alias that holds the ledger. Set in Django's settings, where the migrations read it."""
 
     def __post_init__(self) -> None:
         for name in ("lease_ttl_s", "liveness_interval_s", "flush_interval_s", "poll_interval_s"):
@@ -76,7 +76,8 @@ class Settings:
         unknown = sorted(set(given) - known)
         if unknown:
             raise ConfigurationError(
-                f"mirepoix.install() knows no setting {', '.join(map(repr, unknown))}. It knows: {', '.join(sorted(known))}."
+                f"mirepoix.install() knows no setting {', '.join(map(repr, unknown))}. "
+                f"It knows: {', '.join(sorted(known))}."
             )
         found = {name: conf[key] for name in known if (key := f"mirepoix_{name}") in conf}
         try:

@@ -12,9 +12,11 @@ Each member is used at exactly one place in the code and exercised by at least o
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from enum import StrEnum
+from pathlib import Path
 
 
 class Crashpoint(StrEnum):
@@ -58,16 +60,14 @@ def _armed() -> tuple[str, int] | None:
 
 
 _ARMED = _armed()
-_crossings = 0
+_crossings = itertools.count(1)
 
 
 def reached(point: Crashpoint) -> None:
     """Die here if a test armed this point; otherwise return at once."""
     if _ARMED is None or _ARMED[0] != point:
         return
-    global _crossings
-    _crossings += 1
-    if _crossings >= _ARMED[1] and _token_taken():
+    if next(_crossings) >= _ARMED[1] and _token_taken():
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -76,7 +76,7 @@ def _token_taken() -> bool:
     if token is None:
         return True
     try:
-        os.unlink(token)
+        Path(token).unlink()
     except FileNotFoundError:
         return False
     return True

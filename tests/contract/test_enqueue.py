@@ -94,7 +94,7 @@ def test_nul_and_lone_surrogates_escaped_in_json_are_kept(ledger: Ledger):
     ledger.fail(taken.lease)
     assert ledger.requeue("t") == ["t"]
     (taken,) = ledger.take("w1")
-    assert taken.headers == {"argsrepr": "a\0b", "retries": 0}
+    assert taken.headers == {"argsrepr": "a\0b", "retries": 0, "expires": None}
 
 
 def test_arguments_that_no_database_can_read_do_not_break_the_readable_view(ledger: Ledger):

@@ -65,7 +65,7 @@ def test_a_requeue_gives_back_every_chance(ledger: Ledger):
     for column in ("due_at", "expires_at", "finished_at"):
         assert row[column] is None, column
     (taken,) = ledger.take("w1")
-    assert taken.headers == {"task": "x", "retries": 0, "note": "100% 🧅"}
+    assert taken.headers == {"task": "x", "retries": 0, "expires": None, "note": "100% 🧅"}
     assert taken.lease.fence == 2
     assert [a["outcome"] for a in ledger.history("t")] == ["failed", "leased"]
 
@@ -77,7 +77,7 @@ def test_a_requeue_can_be_repeated(ledger: Ledger):
         ledger.fail(ledger.lease("w1"))
         ledger.requeue("t")
         assert ledger.row("t")["generation"] == generation
-    assert ledger.take("w1")[0].headers == {"argsrepr": "\0 🧅", "retries": 0}
+    assert ledger.take("w1")[0].headers == {"argsrepr": "\0 🧅", "retries": 0, "expires": None}
 
 
 def test_hastening_lets_a_waiting_task_run_now(ledger: Ledger):

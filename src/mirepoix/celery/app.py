@@ -144,7 +144,7 @@ def install(app: Any, url: str | None = None, **settings: Any) -> Installation:
     if unknown:
         Settings.read({}, settings)
     source = source_for(url) if url is not None else _django_source(settings)
-    if source.dialect == "sqlite" and url is not None:
+    if url is not None and source.dialect == "sqlite":
         connection = source.open()
         try:
             migrate.migrate(connection)
@@ -167,13 +167,18 @@ def installation_of(app: Any) -> Installation:
 
 
 def _django_source(settings: dict[str, Any]) -> Source:
-    if "DJANGO_SETTINGS_MODULE" not in os.environ:
+    if "django_alias" in settings:
         raise ConfigurationError(
-            "mirepoix.install() was given no URL and there is no Django (DJANGO_SETTINGS_MODULE is not set). "
-            "Pass one: mirepoix.install(app, 'sqlite:///tasks.db')."
+            "Name the ledger's database in Django's settings (CELERY_MIREPOIX_DJANGO_ALIAS = 'alias'), not in "
+            "mirepoix.install(): the migrations read it there."
         )
-    alias = settings.get("django_alias", "default")
-    source: Source = optional("django", "django").DjangoSource(alias)
+    try:
+        source: Source = optional("django", "django").DjangoSource()
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            "mirepoix.install() was given no URL and Django is not installed. Pass one: "
+            "mirepoix.install(app, 'sqlite:///tasks.db')."
+        ) from error
     return source
 
 

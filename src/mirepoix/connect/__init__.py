@@ -1,0 +1,1 @@
+"""Databases and callers' transactions, one library a file."""

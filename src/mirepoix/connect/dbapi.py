@@ -53,4 +53,3 @@ class DbapiTx:
             return rows
         finally:
             cursor.close()
-

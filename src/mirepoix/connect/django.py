@@ -13,10 +13,12 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError, connections, transaction
 from django.utils.connection import ConnectionDoesNotExist
 
+from mirepoix.config import Settings
 from mirepoix.connect.caller import CallerTx
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.source import LivenessLock, OwnConnection, Source
@@ -32,18 +34,27 @@ _NOT_LIBPQ = frozenset({"prepare_threshold", "autocommit"})
 class DjangoSource:
     """The ledger in Django's database *alias*."""
 
-    def __init__(self, alias: str = "default") -> None:
-        self.alias = alias
-        self.label = f"Django's database {alias!r}"
+    def __init__(self, alias: str | None = None) -> None:
+        self._alias = alias
         self._own: tuple[str, Source] | None = None
 
     def __repr__(self) -> str:
-        return f"<ledger {self.label}>"
+        return f"<ledger in Django's database {self._alias or '(by its settings)'}>"
 
-    def __getstate__(self) -> str:
-        return self.alias
+    @cached_property
+    def alias(self) -> str:
+        """Which of Django's databases it is: the one that the migrations go to as well."""
+        return self._alias or str(getattr(settings, "CELERY_MIREPOIX_DJANGO_ALIAS", Settings().django_alias))
 
-    def __setstate__(self, alias: str) -> None:
+    @property
+    def label(self) -> str:
+        """The database's name for people."""
+        return f"Django's database {self.alias!r}"
+
+    def __getstate__(self) -> str | None:
+        return self._alias
+
+    def __setstate__(self, alias: str | None) -> None:
         self.__init__(alias)  # type: ignore[misc]
 
     @cached_property

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg.rows import tuple_row
@@ -56,7 +57,7 @@ class PostgresSource:
         return PostgresConnection(self.conninfo, self.label)
 
     def hold_liveness(self, worker_id: str, liveness_key: int) -> AdvisoryLock:
-        """Take a session lock on a connection that forked children inherit, so that it outlives none and all of them."""
+        """Take a session lock on a connection that forked children inherit: it lasts until the last of them is gone."""
         return AdvisoryLock(self.conninfo, worker_id, liveness_key)
 
     def unheld(self, connection: Connection, worker_id: str) -> list[tuple[str, str]]:
@@ -148,16 +149,16 @@ class AdvisoryLock:
 def without_password(conninfo: str) -> str:
     """A URL for people."""
     parts = urlsplit(conninfo)
-    if parts.password is None:
-        return conninfo
-    host = parts.hostname or ""
-    where = f"{quote(parts.username or '')}:***@{host}" + (f":{parts.port}" if parts.port else "")
-    return urlunsplit(parts._replace(netloc=where))
+    query = re.sub(r"(^|&)password=[^&]*", r"\1password=***", parts.query)
+    user, _, host = parts.netloc.rpartition("@")
+    name, has_password, _ = user.partition(":")
+    where = f"{name}:***@{host}" if has_password else parts.netloc
+    return urlunsplit(parts._replace(netloc=where, query=query))
 
 
 def caller_tx(connection: psycopg.Connection[Any]) -> Tx:
     """The transaction that is open, or will be opened, on the caller's psycopg connection."""
-    return DbapiTx(lambda: connection.cursor(row_factory=tuple_row), "postgresql", "pyformat")
+    return DbapiTx(lambda: psycopg.Cursor(connection, row_factory=tuple_row), "postgresql", "pyformat")
 
 
 def _connect(conninfo: str) -> psycopg.Connection[Any]:

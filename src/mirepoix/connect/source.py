@@ -37,12 +37,17 @@ class OwnConnection(Connection, Protocol):
 class Source(Protocol):
     """One ledger's database."""
 
-    dialect: str
-    label: str
-    """The URL without its password, for people."""
+    @property
+    def dialect(self) -> str:
+        """``postgresql`` or ``sqlite``."""
 
-    disconnects: tuple[type[Exception], ...]
-    """What drivers raise when the database is away, or too busy."""
+    @property
+    def label(self) -> str:
+        """The URL without its password, for people."""
+
+    @property
+    def disconnects(self) -> tuple[type[Exception], ...]:
+        """What drivers raise when the database is away, or too busy."""
 
     def transaction(self) -> AbstractContextManager[Tx]:
         """A short transaction of the caller's thread, on a pooled connection (Django: on Django's own)."""

@@ -36,7 +36,8 @@ class SqliteSource:
     def __init__(self, path: str) -> None:
         if sqlite3.sqlite_version_info < OLDEST:
             raise ConfigurationError(
-                f"SQLite {sqlite3.sqlite_version} is too old for the ledger; it needs {'.'.join(map(str, OLDEST))} or newer."
+                f"SQLite {sqlite3.sqlite_version} is too old for the ledger; it needs "
+                f"{'.'.join(map(str, OLDEST))} or newer."
             )
         self.path = str(Path(path).absolute())
         self.label = f"sqlite:///{self.path}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mirepoix.connect.source import Source
@@ -25,15 +26,17 @@ def source_for(url: str) -> Source:
             raise ConfigurationError(
                 "The ledger cannot live in memory: workers are other processes. Use sqlite:///tasks.db."
             )
-        return import_module("mirepoix.connect.sqlite3").SqliteSource(path)  # type: ignore[no-any-return]
+        source: Source = import_module("mirepoix.connect.sqlite3").SqliteSource(path)
+        return source
     if scheme in _POSTGRESQL:
         if not urlsplit(url).path.strip("/"):
             raise ConfigurationError("The PostgreSQL URL names no database: postgresql://user:password@host/DATABASE.")
-        return optional("psycopg", "postgres").PostgresSource(f"postgresql://{rest}")  # type: ignore[no-any-return]
+        source = optional("psycopg", "postgres").PostgresSource(f"postgresql://{rest}")
+        return source  # noqa: RET504  (typed by its name)
     raise UnsupportedDatabase(f"{scheme}://" if separator else f"{url!r} (no URL)")
 
 
-def optional(module: str, extra: str):  # type: ignore[no-untyped-def]
+def optional(module: str, extra: str) -> Any:
     """The connector module of that name; ConfigurationError with the install line if its library is missing."""
     try:
         return import_module(f"mirepoix.connect.{module}")

@@ -47,8 +47,8 @@ def as_row(envelope: Envelope) -> dict[str, Any]:
         "content_encoding": envelope.content_encoding,
         "body_encoding": envelope.body_encoding,
         "body": envelope.body,
-        "headers": json.dumps(envelope.headers),
-        "properties": json.dumps(envelope.properties),
+        "headers": json.dumps(envelope.headers, allow_nan=False),
+        "properties": json.dumps(envelope.properties, allow_nan=False),
         "exchange": envelope.exchange,
         "routing_key": envelope.routing_key,
     }

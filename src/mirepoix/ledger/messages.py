@@ -7,6 +7,8 @@ from mirepoix.ledger.tx import Tx
 
 def put(tx: Tx, message: str, *, queue: str = "", exchange: str = "") -> None:
     """Leave *message* for one queue, or for everyone who listens to an exchange."""
+    if exchange:
+        tx.fetch("order_broadcasts", exchange=exchange)
     tx.run("put_message", queue=queue, exchange=exchange, message=message)
     tx.fetch("wake_listeners")
 

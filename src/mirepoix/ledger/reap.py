@@ -42,7 +42,7 @@ def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[Lost]:
     """
     reasons = {
         "reason_of_deaths": f"running in {settings.max_deaths} processes when they died",
-        "reason_of_handovers": f"handed out {settings.max_handovers} times and lost each time before it was seen to start",
+        "reason_of_handovers": f"handed out {settings.max_handovers} times and lost before it was seen to start",
     }
     bounds = {"max_deaths": settings.max_deaths, "max_handovers": settings.max_handovers}
     quarantined = tx.fetch("quarantine_of_dead_workers", **bounds, **reasons)

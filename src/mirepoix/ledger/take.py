@@ -41,7 +41,8 @@ def release_due(tx: Tx) -> int:
 def start(tx: Tx, worker_id: str, attempts: Sequence[tuple[Lease, float, int | None]]) -> set[str]:
     """Note that user code runs: ``(lease, seconds since it began, process id)`` each. Returns the ids noted."""
     rows = [
-        {"id": lease.task_id, "fence": lease.fence, "age_s": round(age_s, 3), "pid": pid} for lease, age_s, pid in attempts
+        {"id": lease.task_id, "fence": lease.fence, "age_s": round(age_s, 3), "pid": pid}
+        for lease, age_s, pid in attempts
     ]
     return {row[0] for row in tx.fetch("start", worker_id=worker_id, rows=json.dumps(rows))}
 

@@ -4,8 +4,8 @@
 UPDATE mirepoix_task
    SET state = 'pending', reason = :reason, generation = generation + 1, deaths = 0, handovers = 0, retries = 0,
        headers = CASE WHEN CAST(headers AS text) ~ '\\u(0000|[dD][89a-fA-F])'
-                      THEN CAST(regexp_replace(CAST(headers AS text), '\}\s*$', ', "retries": 0}') AS json)
-                      ELSE CAST(jsonb_set(CAST(headers AS jsonb), '{retries}', '0') AS json) END,
+                      THEN CAST(regexp_replace(CAST(headers AS text), '\}\s*$', ', "retries": 0, "expires": null}') AS json)
+                      ELSE CAST(CAST(headers AS jsonb) || '{"retries": 0, "expires": null}' AS json) END,
        due_at = NULL, expires_at = NULL, finished_at = NULL
  WHERE id = :task_id AND state IN ('failed', 'quarantined', 'parked', 'cancelled', 'expired')
 RETURNING id

@@ -46,6 +46,7 @@ CREATE INDEX mirepoix_task_expiring ON mirepoix_task (expires_at) WHERE state = 
 CREATE INDEX mirepoix_task_held ON mirepoix_task (worker_id) WHERE state IN ('leased', 'running');
 CREATE INDEX mirepoix_task_attention ON mirepoix_task (state, finished_at) WHERE state IN ('failed', 'quarantined', 'parked');
 CREATE INDEX mirepoix_task_finished ON mirepoix_task (finished_at) WHERE state IN ('succeeded', 'cancelled', 'expired');
+CREATE INDEX mirepoix_task_parent ON mirepoix_task (parent_id) WHERE parent_id IS NOT NULL;
 
 CREATE TABLE mirepoix_attempt (
     task_id           text NOT NULL REFERENCES mirepoix_task (id) ON DELETE CASCADE,

@@ -1,0 +1,2 @@
+-- The write lock orders them already.
+SELECT 1
