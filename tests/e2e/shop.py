@@ -213,7 +213,8 @@ def eat(self: Any, megabytes: int) -> None:
 def reject(self: Any, requeue: bool, times: int | None = None) -> None:
     """Reject itself: each time, or until it was rejected so often."""
     with run(self):
-        done = sum('"begin"' in line and self.request.id in line for line in open(FOLDER / "effects.jsonl"))
+        told = (FOLDER / "effects.jsonl").read_text().splitlines()
+        done = sum('"begin"' in line and self.request.id in line for line in told)
         if times is None or done <= times:
             raise Reject("not here", requeue=requeue)
 
@@ -258,3 +259,21 @@ def old_errback(self: Any, failed_id: str) -> None:
 def new_errback(request: Any, exc: BaseException, traceback: Any) -> None:
     """Take what failed itself; Celery calls it in place, without a message."""
     tell(new_errback, "errback", failed=request.id, error=type(exc).__name__)
+
+
+def produce() -> None:
+    """Send a bit of everything, under ids that the invariants know: again and again, it makes no difference."""
+    from celery import chain, group
+
+    group(note.si().set(task_id=f"group-{i}") for i in range(4)).delay()
+    chain(add.s(1, 2).set(task_id="chain-1"), add.s(3).set(task_id="chain-2"), add.s(4).set(task_id="chain-3")).delay()
+    chain(fail.si().set(task_id="broken-1"), note.si().set(task_id="broken-2")).delay()
+    add.apply_async((1, 2), task_id="link-1", link=add.s(5).set(task_id="link-2"))
+    fail.apply_async(task_id="failed-1", link_error=old_errback.s().set(task_id="failed-2"))
+    again.apply_async((2,), task_id="retried-1", link=note.s().set(task_id="retried-2"))
+    parent.apply_async(("child",), task_id="parent")
+    die_once.apply_async(("die",), task_id="dies", link=note.s().set(task_id="dies-2"))
+    spin.apply_async((0.2,), task_id="spin")
+    note.apply_async(task_id="later", countdown=0.5)
+    for i in range(4):
+        note.apply_async(task_id=f"note-{i}")

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from celery import chain, group, signals
 from celery.exceptions import QueueNotFound
-from driver import moment
 from kombu import Exchange, Queue
 from kombu.exceptions import EncodeError
 from workers import Shop
 
+from driver import moment
 from mirepoix.errors import EnqueueError, InvalidTaskId, PayloadNotSerializable, PayloadTooLarge
 
 SOON = timedelta(seconds=2)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from celery import Celery
-from driver import Ledger
 
 import mirepoix
+from driver import Ledger
 from mirepoix.connect.url import source_for
 from mirepoix.states import FINAL, State
 
@@ -160,7 +160,7 @@ class Process:
 class Shop:
     """One ledger, the app's module, its effects file, and every process that was started on them."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, *, has_client: bool = True) -> None:
         self.folder = folder
         self.url = url
         (folder / "runs").mkdir(parents=True)
@@ -168,7 +168,7 @@ class Shop:
         self._processes: list[Process] = []
         self._clients: list[Celery] = []
         self.broker = Broker()
-        self.app = self.client()
+        self.app = self.client() if has_client else None
         self.ledger = Ledger(source_for(url))
 
     def __enter__(self) -> Self:

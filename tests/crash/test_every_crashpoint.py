@@ -1,0 +1,141 @@
+"""Kill a process at every commit boundary: whatever it was doing is done by another, once, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import invariants
+import pytest
+from workers import Process, Shop, until
+
+from mirepoix.crashpoints import Crashpoint
+
+pytestmark = pytest.mark.slow
+
+PRODUCE = ("-c", "import shop; shop.produce()")
+SLOW_START = {"worker_prefetch_multiplier": 4}
+
+
+def armed(shop: Shop, point: Crashpoint, nth: int = 1) -> dict[str, str]:
+    """The environment in which one process dies at *point*, once."""
+    shop.make("token")
+    return {"MIREPOIX_CRASHPOINT": f"{point}:{nth}", "MIREPOIX_CRASHPOINT_TOKEN": str(shop.folder / "token")}
+
+
+def dies(shop: Shop, process: Process, *, is_child: bool = False) -> None:
+    """Wait until the token was taken, and the process (or one of its pool) killed by itself."""
+    until(
+        lambda: not (shop.folder / "token").exists(), f"{process.name} reached its crash point\n{process.said[-2000:]}"
+    )
+    if not is_child:
+        assert process.ends().exit_code == -9
+
+
+def produce(shop: Shop) -> None:
+    """Send everything; what is there already is left alone."""
+    assert shop.start("producer", *PRODUCE).ends().exit_code == 0, shop.logs()
+
+
+def a_producer_dies(shop: Shop, point: Crashpoint) -> None:
+    """The group is what is being sent."""
+    dies(shop, shop.start("armed", *PRODUCE, env=armed(shop, point)))
+    there = set(shop.ledger.states())
+    assert there == (set() if point is Crashpoint.ENQUEUE_BEFORE_COMMIT else {f"group-{i}" for i in range(4)})
+    produce(shop)
+    shop.worker("clean")
+
+
+def a_worker_dies(shop: Shop, point: Crashpoint) -> None:
+    """Under the whole load."""
+    produce(shop)
+    dies(shop, shop.worker("armed", env=armed(shop, point), is_awaited=False))
+    shop.worker("clean")
+
+
+def a_pool_process_dies(shop: Shop, point: Crashpoint) -> None:
+    """Its own worker takes care of it."""
+    produce(shop)
+    dies(shop, shop.worker("armed", env=armed(shop, point), is_awaited=False), is_child=True)
+
+
+def a_reaper_dies(shop: Shop, point: Crashpoint) -> None:
+    """While it takes back what another dead worker held."""
+    produce(shop)
+    shop.send("gate", "open", task_id="held", priority=9)
+    victim = shop.worker("victim", concurrency=1)
+    shop.begun("held")
+    victim.remove()
+    dies(shop, shop.worker("armed", env=armed(shop, point), is_awaited=False))
+    shop.make("open")
+    shop.worker("clean")
+    shop.wait("held", "succeeded")
+    assert shop.runs("held") >= 2
+
+
+def a_stopping_worker_dies(shop: Shop, point: Crashpoint) -> None:
+    """While it hands back what it took and had not begun; its pool still runs a task."""
+    shop.send("gate", "open", task_id="held", priority=9)
+    stopping = shop.worker("armed", concurrency=1, env=armed(shop, point), conf=SLOW_START)
+    shop.begun("held")
+    produce(shop)
+    until(lambda: "leased" in shop.ledger.states().values(), "it took more than it runs")
+    stopping.send(15)
+    if point in (Crashpoint.STOP_BEFORE_COMMIT, Crashpoint.STOP_AFTER_COMMIT):
+        until(lambda: "leased" not in shop.ledger.states().values(), "it handed back what it had not begun")
+        shop.make("open")
+    dies(shop, stopping)
+    shop.worker("clean")
+    shop.make("open")
+    shop.wait("held", "succeeded")
+
+
+def an_operator_dies(shop: Shop, point: Crashpoint) -> None:
+    """While requeueing what was cancelled."""
+    produce(shop)
+    command = ("-m", "celery", "-A", "shop", "mirepoix")
+    assert shop.start("cancels", *command, "cancel", "spin", "--yes").ends().exit_code == 0, shop.logs()
+    assert shop.state("spin") == "cancelled"
+    dies(shop, shop.start("armed", *command, "requeue", "spin", "--yes", env=armed(shop, point)))
+    assert shop.state("spin") == ("cancelled" if point is Crashpoint.OPERATE_BEFORE_COMMIT else "pending")
+    shop.start("clean-operator", *command, "requeue", "spin", "--yes").ends()
+    shop.ledger.write("UPDATE mirepoix_task SET generation = 0 WHERE id = 'spin'")  # it never ran before
+    shop.worker("clean")
+
+
+SCENARIOS: dict[str, Callable[[Shop, Crashpoint], None]] = {
+    "enqueue": a_producer_dies,
+    "outcome": a_pool_process_dies,
+    "reap": a_reaper_dies,
+    "give_back": a_stopping_worker_dies,
+    "stop": a_stopping_worker_dies,
+    "operate": an_operator_dies,
+}
+MIGRATION = """
+import os
+from mirepoix.connect.url import source_for
+from mirepoix.ledger.migrate import migrate
+migrate(source_for(os.environ["SHOP_LEDGER"]).open())
+"""
+MIGRATE = (Crashpoint.MIGRATE_BEFORE_COMMIT, Crashpoint.MIGRATE_AFTER_COMMIT)
+
+
+@pytest.mark.parametrize("point", [point for point in Crashpoint if point not in MIGRATE], ids=str)
+def test_whoever_dies_nothing_is_lost_and_nothing_is_done_twice(shop: Shop, point: Crashpoint) -> None:
+    shop.make("die")
+    SCENARIOS.get(point.partition(".")[0], a_worker_dies)(shop, point)
+    invariants.all_finished(shop)
+    invariants.check(shop)
+
+
+@pytest.mark.parametrize("point", MIGRATE, ids=str)
+def test_a_migration_that_dies_is_finished_by_the_next(empty_url: str, tmp_path: Path, point: Crashpoint) -> None:
+    migrate = ("-c", MIGRATION)
+    with Shop(tmp_path / "shop", empty_url, has_client=False) as shop:
+        shop.make("die")
+        dies(shop, shop.start("armed", *migrate, env=armed(shop, point)))
+        assert shop.start("migrates", *migrate).ends().exit_code == 0
+        produce(shop)
+        shop.worker("clean")
+        invariants.all_finished(shop)
+        invariants.check(shop)
