@@ -167,7 +167,7 @@ def _wanted(desk: Desk, decision: Decision, given: dict[str, Any], report: Repor
     if given["ids"] and is_filtered(given):
         raise click.UsageError("Give ids or filters, not both.")
     if given["ids"]:
-        with desk.transaction() as tx:
+        with desk.reading() as tx:
             found, missing = resolve(tx, given["ids"])
         if not found:
             raise CliError(" ".join(missing.values()))
@@ -175,7 +175,7 @@ def _wanted(desk: Desk, decision: Decision, given: dict[str, Any], report: Repor
         return found
     if not is_filtered(given):
         raise click.UsageError(f"Say which tasks to {decision.verb}: ids, or filters such as --name 'shop.*'.")
-    with desk.transaction() as tx:
+    with desk.reading() as tx:
         tasks = matching(tx, filters_from(given, decision.default_states), given["limit"])
     if tasks and not given["is_sure"]:
         _confirm(decision, tasks)

@@ -84,6 +84,10 @@ class Desk:
         """Refuse tables that are missing or of another version."""
         require_current(self.open(), self.source.label, self.database_errors())
 
+    def reading(self) -> AbstractContextManager[Tx]:
+        """A transaction on the ready ledger that only reads: a slow search keeps no task from being written."""
+        return self.ready().reading()
+
     def transaction(self) -> AbstractContextManager[Tx]:
         """One transaction on the ready ledger."""
         return self.ready().transaction()

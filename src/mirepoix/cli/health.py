@@ -42,7 +42,7 @@ def health(desk: Desk, max_age: timedelta, is_json: bool) -> None:
     """
     checks = _reach(desk)
     if all(check.is_ok for check in checks):
-        with desk.transaction() as tx:
+        with desk.reading() as tx:
             seen = overview(tx, late_after_s=max_age.total_seconds())
         checks += list(_judge(seen, max_age.total_seconds()))
         code = 0 if all(check.is_ok for check in checks) else UNHEALTHY

@@ -31,7 +31,7 @@ def show(desk: Desk, task_id: str, is_json: bool) -> None:
 
     This prints the task's arguments.
     """
-    with desk.transaction() as tx:
+    with desk.reading() as tx:
         found, missing = resolve(tx, [task_id])
         told = story(tx, found[0]) if found else None
     if told is None:

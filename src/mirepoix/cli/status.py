@@ -40,7 +40,7 @@ def status(desk: Desk, late_after: timedelta, is_all: bool, is_json: bool) -> No
 
     The exit code is 0 whatever it shows: see health for probes.
     """
-    with desk.transaction() as tx:
+    with desk.reading() as tx:
         seen = overview(tx, late_after.total_seconds())
     found = findings(seen)
     if is_json:

@@ -36,7 +36,7 @@ def tasks(
 
     A task's age counts from when it was sent (while it waits), taken (while a worker has it) or finished.
     """
-    with desk.transaction() as tx:
+    with desk.reading() as tx:
         found = search(tx, filters_from(given), limit + 1, oldest_first=is_oldest, with_arguments=with_args)
     lines, has_more = found[:limit], len(found) > limit
     if only_ids:

@@ -87,6 +87,10 @@ class PostgresConnection:
         with self._connection.transaction():
             yield DbapiTx(lambda: self._connection.cursor(row_factory=tuple_row), "postgresql", "pyformat")
 
+    def reading(self) -> AbstractContextManager[Tx]:
+        """Readers hold up nobody here: a transaction like any other."""
+        return self.transaction()
+
     def listen(self) -> None:
         """Be told about new tasks and messages from now on."""
         self._connection.execute("LISTEN mirepoix")

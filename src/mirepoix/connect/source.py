@@ -24,6 +24,9 @@ class LivenessLock(Protocol):
 class OwnConnection(Connection, Protocol):
     """One of our own connections, for a worker's delivery or a daemon."""
 
+    def reading(self) -> AbstractContextManager[Tx]:
+        """A transaction that only reads, and holds up nobody who writes."""
+
     def wakeup_fd(self) -> int | None:
         """A file descriptor that becomes readable when tasks or messages arrive; None: poll `news` instead."""
 

@@ -104,10 +104,16 @@ class SqliteConnection:
     def transaction(self) -> Iterator[Tx]:
         """BEGIN IMMEDIATE: the write lock is taken at once, so that no transaction fails half-way for want of it."""
         with gate.no_fork():
-            yield from self._transaction()
+            yield from self._transaction("BEGIN IMMEDIATE")
 
-    def _transaction(self) -> Iterator[Tx]:
-        self._connection.execute("BEGIN IMMEDIATE")
+    @contextmanager
+    def reading(self) -> Iterator[Tx]:
+        """BEGIN: a snapshot, beside which others may write."""
+        with gate.no_fork():
+            yield from self._transaction("BEGIN")
+
+    def _transaction(self, begin: str) -> Iterator[Tx]:
+        self._connection.execute(begin)
         try:
             yield DbapiTx(self._connection.cursor, "sqlite", "named")
             self._connection.execute("COMMIT")
