@@ -20,12 +20,12 @@ def shop(ledger_url: str, tmp_path: Path) -> Iterator[Shop]:
         assert not shop.broker.was_dialled
 
 
-@pytest.fixture(scope="module", params=[(d, p) for p in POOLS for d in DATABASES], ids="-".join)
+@pytest.fixture(scope="session", params=[(d, p) for p in POOLS for d in DATABASES], ids="-".join)
 def open_shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A shop with one worker that a module's tests share, for each pool and each database."""
+    """A shop with one worker that many tests share, for each pool and each database."""
     database, pool = request.param
     folder = tmp_path_factory.mktemp(f"{database}-{pool}")
-    with Shop(folder / "shop", _module_ledger(request, database, folder)) as shop:
+    with Shop(folder / "shop", _shared_ledger(request, database, folder)) as shop:
         shop.pool = pool
         shop.keeper = shop.worker("w1", "-E", pool=pool, max_handovers=3)
         yield shop
@@ -45,7 +45,7 @@ def keeper(open_shop: Shop) -> Process:
     return open_shop.keeper
 
 
-def _module_ledger(request: pytest.FixtureRequest, database: str, folder: Path) -> str:
+def _shared_ledger(request: pytest.FixtureRequest, database: str, folder: Path) -> str:
     if database == "sqlite":
         shutil.copyfile(request.getfixturevalue("sqlite_template"), folder / "ledger.db")
         return f"sqlite:///{folder / 'ledger.db'}"

@@ -1,0 +1,147 @@
+"""Processes die: what they ran is run again, and only what was running is blamed."""
+
+from __future__ import annotations
+
+import pytest
+from workers import POOLS, Shop, until
+
+from driver import moment
+
+
+def test_a_task_whose_process_was_killed_runs_again(shop: Shop) -> None:
+    shop.make("die")
+    worker = shop.worker()
+    id = shop.send("die_once", "die")
+    shop.wait(id, "succeeded")
+    (killed,) = shop.ledger.attempts(id)
+    first, second = shop.effects(id, "begin")
+    assert shop.row(id)["deaths"] == 1
+    assert (killed["outcome"], killed["signal"], killed["pid"]) == ("killed", 9, first.pid)
+    assert killed["peak_memory_kb"] > 10_000
+    assert killed["run_time_s"] > 0
+    assert second.at - first.at < 3
+    assert worker.is_running
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", POOLS)
+def test_what_a_killed_worker_ran_is_taken_over(shop: Shop, pool: str) -> None:
+    victim = shop.worker("victim", pool=pool, concurrency=1)
+    id = shop.send("gate", "open")
+    shop.begun(id)
+    until(lambda: shop.state(id) == "running", "the ledger knows that it runs")
+    shop.worker("other", pool=pool, concurrency=1)
+    victim.remove()
+    shop.begun(id, 2)
+    shop.make("open")
+    shop.wait(id, "succeeded")
+    row = shop.row(id)
+    (lost,) = shop.ledger.attempts(id)
+    assert (row["deaths"], row["fence"], lost["outcome"]) == (1, 2, "lost")
+    assert row["worker_id"].startswith("other@test#")
+    assert shop.effects(what="overlap") == []
+
+
+@pytest.mark.slow
+def test_children_that_outlive_their_worker_are_waited_for(shop: Shop) -> None:
+    victim = shop.worker("victim", concurrency=1)
+    id = shop.send("spin", 2.0)
+    shop.begun(id)
+    shop.worker("other", concurrency=1)
+    victim.kill()
+    shop.wait(id, "succeeded")
+    assert shop.effects(what="overlap") == []
+
+
+def test_a_process_that_is_replaced_after_some_tasks_is_no_death(shop: Shop) -> None:
+    shop.worker("w1", "--max-tasks-per-child", "2")
+    ids = [shop.send("note") for _ in range(10)]
+    shop.wait(ids, "succeeded")
+    assert shop.ledger.query("SELECT DISTINCT fence, deaths, handovers FROM mirepoix_task") == [(1, 0, 0)]
+    assert len({effect.pid for effect in shop.effects(what="begin")}) >= 5
+
+
+def test_a_process_that_is_replaced_for_its_memory_is_no_death(shop: Shop) -> None:
+    shop.worker("w1", "--max-memory-per-child", "60000", concurrency=1)
+    ids = [shop.send("eat", 80) for _ in range(4)]
+    shop.wait(ids, "succeeded")
+    assert shop.ledger.query("SELECT DISTINCT fence, deaths, handovers FROM mirepoix_task") == [(1, 0, 0)]
+    assert len({effect.pid for effect in shop.effects(what="begin")}) == 4
+
+
+def test_time_limits_are_failures_of_the_attempt(shop: Shop) -> None:
+    shop.worker()
+    soft = shop.send("soft", soft_time_limit=1)
+    hard = shop.send("gate", "never", time_limit=1)
+    shop.wait([soft, hard], "failed")
+    (stopped,) = shop.ledger.attempts(soft)
+    (killed,) = shop.ledger.attempts(hard)
+    assert "SoftTimeLimitExceeded" in stopped["error_type"]
+    assert "wait_for" in stopped["traceback"]
+    assert "TimeLimitExceeded" in killed["error_type"]
+    assert (killed["outcome"], shop.row(hard)["deaths"], shop.runs(hard)) == ("failed", 0, 1)
+    assert 0.9 < killed["run_time_s"] < 3
+    assert 0.9 < stopped["run_time_s"] < 3
+
+
+@pytest.mark.slow
+def test_what_kills_its_process_is_quarantined_and_harms_nobody(shop: Shop) -> None:
+    shop.worker()
+    poison = [shop.send("die"), shop.send("die", 11)]
+    healthy = [shop.send("spin", 0.02) for _ in range(30)]
+    shop.wait(poison, "quarantined")
+    shop.wait(healthy, "succeeded")
+    for id, number in zip(poison, (9, 11), strict=True):
+        assert (shop.runs(id), shop.row(id)["deaths"]) == (3, 3)
+        assert [(a["outcome"], a["signal"]) for a in shop.ledger.attempts(id)] == [("killed", number)] * 3
+    assert {(shop.row(id)["deaths"], shop.runs(id)) for id in healthy} == {(0, 1)}
+
+
+@pytest.mark.slow
+def test_a_task_longer_than_the_lease_runs_once(shop: Shop) -> None:
+    shop.worker("w1", lease_ttl_s=1)
+    shop.worker("w2", lease_ttl_s=1)
+    id = shop.send("spin", 6.0)
+    shop.wait(id, "succeeded")
+    assert (shop.runs(id), shop.row(id)["fence"]) == (1, 1)
+
+
+@pytest.mark.slow
+def test_tasks_that_wait_for_their_eta_outlive_their_worker(shop: Shop) -> None:
+    ids = [shop.send("note", countdown=2.0) for _ in range(20)]
+    victim = shop.worker("victim")
+    shop.wait(shop.send("note"), "succeeded")
+    victim.remove()
+    shop.worker("other")
+    shop.wait(ids, "succeeded")
+    assert [shop.runs(id) for id in ids] == [1] * 20
+    late = [(moment(shop.row(id)["started_at"]) - moment(shop.row(id)["eta"])).total_seconds() for id in ids]
+    assert min(late) + 0.01 >= 0
+    assert max(late) < 2.5
+
+
+@pytest.mark.slow
+def test_a_frozen_worker_can_write_nothing_and_goes_on_as_another(shop: Shop) -> None:
+    link = shop.task("note")
+    link.freeze()
+    frozen = shop.worker("frozen", concurrency=1, lease_ttl_s=1)
+    id = shop.send("gate", "open", link=link)
+    shop.begun(id)
+    frozen.freeze()
+    other = shop.worker("other", concurrency=1, lease_ttl_s=1)
+    shop.begun(id, 2)
+    frozen.thaw()
+    frozen.says("was declared dead while it lived")
+    shop.make("open")
+    shop.wait([id, link.id], "succeeded")
+    until(lambda: len(shop.effects(id, "end")) == 2, "both runs came to their end")
+    frozen.says("was refused")
+    row = shop.row(id)
+    assert (row["fence"], row["worker_id"].partition("#")[0]) == (2, "other@test")
+    assert (shop.runs(link.id), shop.row(link.id)["generation"]) == (1, 0)
+    other.stop()
+    after = shop.send("note")
+    shop.wait(after, "succeeded")
+    incarnation = shop.row(after)["worker_id"]
+    assert incarnation.startswith("frozen@test#")
+    assert incarnation != shop.ledger.attempts(id)[0]["worker_id"]

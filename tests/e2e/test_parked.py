@@ -1,0 +1,68 @@
+"""What no code can take is parked with its reason, and the worker goes on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from workers import Process, Shop
+
+
+def broken(shop: Shop, id: str, **columns: str) -> str:
+    """Send a task, and break its row before any worker sees it."""
+    shop.send("note", task_id=id, countdown=3600)
+    quoted = ", ".join("{} = '{}'".format(name, value.replace("'", "''")) for name, value in columns.items())
+    shop.ledger.write(f"UPDATE mirepoix_task SET {quoted}, due_at = NULL WHERE id = '{id}'")
+    return id
+
+
+def headers(shop: Shop, **more: Any) -> str:
+    """The headers of a note, with these changed."""
+    row = shop.row(shop.send("note", countdown=3600))
+    found = row["headers"] if isinstance(row["headers"], dict) else json.loads(row["headers"])
+    return json.dumps({**found, **more})
+
+
+def is_parked(shop: Shop, keeper: Process, id: str) -> str:
+    """Wait until it is parked; the worker must be as well as before. Returns the reason."""
+    shop.wait(id, "parked")
+    assert shop.runs(id) == 0
+    assert [a["outcome"] for a in shop.ledger.attempts(id)] == ["parked"]
+    after = shop.send("note")
+    shop.wait(after, "succeeded")
+    assert keeper.is_running
+    return str(shop.row(id)["reason"])
+
+
+def test_an_unknown_task_is_parked(open_shop: Shop, keeper: Process) -> None:
+    assert "shop.nothing" in is_parked(open_shop, keeper, open_shop.send("nothing"))
+
+
+@pytest.mark.parametrize(
+    ("what", "columns"),
+    [
+        ("body", {"body": "{no json"}),
+        ("content", {"content_type": "application/x-unknown"}),
+        ("pair", {"body": "[1, 2]"}),
+        ("text", {"body": '"text"'}),
+        ("kwargs", {"body": "[[1], [2], {}]"}),
+        ("args", {"body": '["text", {}, {}]'}),
+        ("encoding", {"body_encoding": "base64", "body": "§"}),
+        ("protocol", {"headers": "{}", "body": '{"task": "shop.note", "id": "x", "args": [], "kwargs": {}}'}),
+        ("list", {"headers": "[]"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_read_is_parked(open_shop: Shop, keeper: Process, what: str, columns: dict[str, str]) -> None:
+    assert is_parked(open_shop, keeper, broken(open_shop, f"broken-{what}", **columns))
+
+
+@pytest.mark.parametrize("header", ["eta", "expires"])
+def test_a_broken_time_is_parked(open_shop: Shop, keeper: Process, header: str) -> None:
+    id = f"broken-{header}"
+    assert is_parked(open_shop, keeper, broken(open_shop, id, headers=headers(open_shop, id=id, **{header: "soon"})))
+
+
+def test_arguments_that_do_not_fit_are_parked(open_shop: Shop, keeper: Process) -> None:
+    assert "argument" in is_parked(open_shop, keeper, open_shop.send("two", 1))

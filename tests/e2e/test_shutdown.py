@@ -1,0 +1,68 @@
+"""Workers are stopped: what has not begun goes back at once, what runs ends or goes back, and nobody is blamed."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from workers import Process, Shop
+
+pytestmark = pytest.mark.slow
+AHEAD = {"worker_prefetch_multiplier": 4}
+
+
+def loaded(shop: Shop, pool: str = "prefork", **conf: float) -> tuple[Process, str, list[str]]:
+    """A worker that runs one task and holds three more."""
+    running = shop.send("gate", "open", priority=9)
+    worker = shop.worker("stopping", pool=pool, concurrency=1, conf={**AHEAD, **conf})
+    shop.begun(running)
+    waiting = [shop.send("note") for _ in range(3)]
+    shop.wait(waiting, "leased")
+    return worker, running, waiting
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
+def test_a_warm_shutdown_hands_back_what_has_not_begun(shop: Shop, pool: str) -> None:
+    worker, running, waiting = loaded(shop, pool)
+    worker.send(signal.SIGTERM)
+    shop.wait(waiting, "pending")
+    assert worker.is_running
+    assert shop.state(running) in ("leased", "running")
+    shop.make("open")
+    assert worker.ends().exit_code == 0
+    assert shop.state(running) == "succeeded"
+    shop.worker("next")
+    shop.wait(waiting, "succeeded")
+    assert shop.ledger.query("SELECT DISTINCT deaths, handovers FROM mirepoix_task") == [(0, 0)]
+    assert [shop.runs(id) for id in (running, *waiting)] == [1] * 4
+
+
+def test_a_cold_shutdown_hands_back_what_runs_when_its_pool_is_dead(shop: Shop) -> None:
+    worker, running, waiting = loaded(shop)
+    shop.worker("next")
+    worker.send(signal.SIGQUIT).ends()
+    shop.begun(running, 2)
+    shop.make("open")
+    shop.wait([running, *waiting], "succeeded")
+    assert shop.ledger.query("SELECT DISTINCT deaths FROM mirepoix_task") == [(0,)]
+    assert shop.effects(what="overlap") == []
+
+
+def test_a_soft_shutdown_lets_tasks_end_within_its_timeout(shop: Shop) -> None:
+    worker, running, waiting = loaded(shop, worker_soft_shutdown_timeout=20.0)
+    worker.send(signal.SIGQUIT)
+    shop.wait(waiting, "pending")
+    shop.make("open")
+    worker.ends()
+    assert (shop.state(running), shop.runs(running)) == ("succeeded", 1)
+
+
+def test_a_soft_shutdown_hands_back_what_did_not_end_in_time(shop: Shop) -> None:
+    worker, running, waiting = loaded(shop, worker_soft_shutdown_timeout=1.0)
+    shop.worker("next")
+    worker.send(signal.SIGQUIT).ends()
+    shop.begun(running, 2)
+    shop.make("open")
+    shop.wait([running, *waiting], "succeeded")
+    assert shop.ledger.query("SELECT DISTINCT deaths FROM mirepoix_task") == [(0,)]
+    assert shop.effects(what="overlap") == []
