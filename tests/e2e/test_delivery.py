@@ -1,0 +1,179 @@
+"""In which order tasks come, by whom, and when; and what remote control can do about it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+from celery.events import EventReceiver
+from workers import Shop, until
+
+from driver import moment
+
+
+def begun(shop: Shop, ids: list[str]) -> list[str]:
+    """These tasks in the order in which they began."""
+    return [effect.id for effect in shop.effects(what="begin") if effect.id in ids]
+
+
+def test_the_highest_priority_goes_first_then_the_oldest(shop: Shop) -> None:
+    ids = [shop.send("note", priority=priority) for priority in (0, 5, 0, 9, 5)]
+    shop.worker(concurrency=1)
+    shop.wait(ids, "succeeded")
+    assert begun(shop, ids) == [ids[i] for i in (3, 1, 4, 0, 2)]
+
+
+def test_queues_take_turns(shop: Shop) -> None:
+    many = [shop.send("spin", 0.05, queue="many") for _ in range(20)]
+    few = [shop.send("note", queue="few") for _ in range(2)]
+    shop.worker("w1", "-Q", "many,few", concurrency=1)
+    shop.wait([*many, *few], "succeeded")
+    order = begun(shop, [*many, *few])
+    assert max(order.index(id) for id in few) < 10
+
+
+def test_a_worker_takes_only_from_its_queues(shop: Shop) -> None:
+    other = shop.send("note", queue="other")
+    mine = shop.send("note", queue="mine")
+    shop.worker("w1", "-Q", "mine")
+    shop.wait(mine, "succeeded")
+    assert shop.state(other) == "pending"
+
+
+@pytest.mark.slow
+def test_workers_share_the_work(shop: Shop) -> None:
+    shop.worker("w1", concurrency=1)
+    shop.worker("w2", concurrency=1)
+    ids = [shop.send("spin", 0.1) for _ in range(20)]
+    shop.wait(ids, "succeeded")
+    by_worker = [shop.row(id)["worker_id"].partition("@")[0] for id in ids]
+    assert min(by_worker.count("w1"), by_worker.count("w2")) >= 5
+    assert [shop.runs(id) for id in ids] == [1] * 20
+
+
+def test_a_task_waits_in_the_ledger_until_it_is_due(shop: Shop) -> None:
+    id = shop.send("note", countdown=2.5)
+    shop.worker()
+    before = shop.send("note")
+    shop.wait(before, "succeeded")
+    assert (shop.state(id), shop.row(id)["worker_id"]) == ("pending", None)
+    shop.wait(id, "succeeded")
+    row = shop.row(id)
+    late = (moment(row["leased_at"]) - moment(row["eta"])).total_seconds()
+    assert -0.01 <= late < 1.0
+
+
+def test_what_has_expired_is_not_run(shop: Shop) -> None:
+    id = shop.send("note", expires=0.2)
+    later = shop.send("note", expires=0.5, countdown=60)
+    kept = shop.send("note", expires=600)
+    until(lambda: moment(shop.row(id)["expires_at"]).timestamp() < time.time(), "it expired")
+    shop.worker()
+    shop.wait([id, later], "expired")
+    shop.wait(kept, "succeeded")
+    assert (shop.runs(id), shop.runs(later)) == (0, 0)
+
+
+def test_purge_cancels_what_waits(shop: Shop) -> None:
+    ids = [shop.send("note"), shop.send("note", countdown=60)]
+    other = shop.send("note", queue="other")
+    purged = shop.celery("purge", "-f")
+    assert purged.returncode == 0, purged.stderr
+    assert "2 messages" in purged.stdout
+    shop.wait(ids, "cancelled")
+    assert shop.state(other) == "pending"
+
+
+def test_a_revoked_task_that_waits_never_runs_whatever_worker_comes(shop: Shop) -> None:
+    id = shop.send("note")
+    later = shop.send("note", countdown=1)
+    shop.app.control.revoke([id, later])
+    assert (shop.state(id), shop.state(later)) == ("cancelled", "cancelled")
+    shop.worker()
+    shop.wait(shop.send("note", countdown=1.2), "succeeded")
+    assert (shop.runs(id), shop.runs(later)) == (0, 0)
+
+
+def test_a_running_task_is_terminated(shop: Shop) -> None:
+    worker = shop.worker()
+    id = shop.send("gate", "never")
+    shop.begun(id)
+    shop.app.control.revoke(id, terminate=True, signal="SIGKILL")
+    shop.wait(id, "cancelled")
+    after = shop.send("note")
+    shop.wait(after, "succeeded")
+    assert (shop.runs(id), shop.row(id)["deaths"]) == (1, 0)
+    assert worker.is_running
+
+
+@pytest.mark.slow
+def test_inspect_and_status_answer(shop: Shop) -> None:
+    shop.worker()
+    id = shop.send("gate", "open")
+    shop.begun(id)
+    ping = shop.celery("inspect", "ping", "-j", "-t", "3")
+    assert json.loads(ping.stdout) == {"w1@test": {"ok": "pong"}}
+    active = shop.app.control.inspect(timeout=2).active()
+    assert [task["id"] for task in active["w1@test"]] == [id]
+    assert "shop.note" in shop.app.control.inspect(timeout=2).registered()["w1@test"]
+    status = shop.celery("status", "-t", "3")
+    assert "1 node online" in status.stdout
+    shop.make("open")
+
+
+@pytest.mark.slow
+def test_consumers_are_cancelled_and_added_while_it_runs(shop: Shop) -> None:
+    shop.worker("w1", "-Q", "one")
+    assert shop.app.control.cancel_consumer("one", reply=True, timeout=2)
+    left = shop.send("note", queue="one")
+    assert shop.app.control.add_consumer("two", reply=True, timeout=2)
+    shop.wait(shop.send("note", queue="two"), "succeeded")
+    assert (shop.state(left), shop.runs(left)) == ("pending", 0)
+    assert shop.app.control.add_consumer("one", reply=True, timeout=2)
+    shop.wait(left, "succeeded")
+
+
+@pytest.mark.slow
+def test_a_rate_limit_is_kept(shop: Shop) -> None:
+    shop.worker(conf={"task_annotations": {"shop.note": {"rate_limit": "4/s"}}})
+    ids = [shop.send("note") for _ in range(8)]
+    shop.wait(ids, "succeeded")
+    at = sorted(effect.at for effect in shop.effects(what="begin"))
+    assert at[-1] - at[0] > 1.4
+    assert shop.ledger.query("SELECT DISTINCT fence, deaths FROM mirepoix_task") == [(1, 0)]
+
+
+@pytest.mark.slow
+def test_events_are_seen_by_a_receiver(shop: Shop) -> None:
+    shop.worker("w1", "-E")
+    seen: list[tuple[str, str]] = []
+    with shop.app.connection_for_read() as connection:
+        receiver = EventReceiver(
+            connection, handlers={"*": lambda event: seen.append((event["type"], event.get("uuid", "")))}, app=shop.app
+        )
+        ids = []
+
+        def capture() -> bool:
+            if not ids:
+                ids.append(shop.send("note"))
+            try:
+                receiver.capture(limit=1, timeout=0.5, wakeup=True)
+            except TimeoutError:
+                return False
+            return ("task-succeeded", ids[0]) in seen
+
+        until(capture, "the receiver sees the success")
+    shop.wait(ids, "succeeded")
+
+
+@pytest.mark.slow
+def test_beat_sends_what_is_due_and_it_runs(shop: Shop) -> None:
+    schedule = {"beat_schedule": {"tick": {"task": "shop.note", "schedule": 1.0}}}
+    shop.worker()
+    beat = shop.start("beat", "-m", "celery", "-A", "shop", "beat", "-s", str(shop.folder / "beat.db"), conf=schedule)
+    until(lambda: len(shop.effects(what="begin")) >= 2, "beat sent two and both ran")
+    beat.send(signal.SIGTERM).ends()
+    shop.wait(list(shop.ledger.states()), "succeeded")
+    assert shop.ledger.query("SELECT DISTINCT name FROM mirepoix_task") == [("shop.note",)]
