@@ -101,8 +101,8 @@ def _heading(plan: Plan, sides: Sequence[Side]) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append("mirepoix demo", style="bold")
     text.append(f"  {elapsed_s:2.0f} s", style="dim")
-    text.append(f"  {plan.orders} orders, {plan.workers} workers with {plan.processes} processes each; ")
-    return text.append(f"SIGKILL for {plan.child_kills} processes, {plan.worker_kills} workers", style="red")
+    text.append(f"  {plan.orders} orders, {plan.workers} workers; ")
+    return text.append(f"to kill: {plan.child_kills} processes, {plan.worker_kills} workers", style="red")
 
 
 def _block(side: Side, plan: Plan, *, is_named: bool) -> list[RenderableType]:
@@ -137,11 +137,10 @@ def _kills(progress: Progress) -> Text:
     delays = sorted(progress.delays_s)
     text = Text("killed  ", style="dim", no_wrap=True, overflow="ellipsis")
     text.append(f"{progress.child_kills} processes, {progress.worker_kills} workers", style="not dim red")
-    text.append(f"  cut off {progress.cut_off}", style="not dim")
-    text.append(f"  run again {len(delays)}", style="not dim green")
+    text.append(f"  cut off {progress.cut_off}, run again {len(delays)}", style="not dim")
     if delays:
         middle, late = (delays[ceil(part * len(delays)) - 1] for part in (0.5, 0.95))
-        text.append(f" after {middle:.2f} s, p95 {late:.2f} s", style="not dim")
+        text.append(f": {middle:.2f} s, p95 {late:.2f} s", style="not dim green")
     return text
 
 

@@ -133,12 +133,14 @@ class Side:
         with closing(sqlite3.connect(self.folder.database, timeout=30.0)) as ledger:
             self.progress.states = dict(ledger.execute("SELECT state, count(*) FROM mirepoix_task GROUP BY state"))
             kept = ledger.execute(
-                "SELECT id, name, state, reason FROM mirepoix_task WHERE state IN ('failed', 'quarantined', 'parked')"
+                "SELECT id, name, state, reason, deaths FROM mirepoix_task"
+                " WHERE state IN ('failed', 'quarantined', 'parked')"
             ).fetchall()
-        for task_id, name, state, reason in kept:
+        for task_id, name, state, reason, deaths in kept:
             if task_id not in self._decided:
                 self._decided.add(task_id)
-                self._say("decision", f"{name.removeprefix('shop.')} is {state}: {reason}")
+                why = f"{deaths} processes died under it" if state == "quarantined" else reason
+                self._say("decision", f"{name.removeprefix('shop.')} is {state}: {why}")
 
     def _is_quiet(self) -> bool:
         states = self.progress.states
