@@ -90,7 +90,6 @@ def _reminders(one: Audit) -> Text:
 
 def _losses(other: Audit) -> str:
     unrun = other.reminders_sent - other.reminders_done
-    return (
-        f"{other.side}, default settings, the same kills: {other.lost} of {other.committed} orders and {unrun} of "
-        f"{other.reminders_sent} reminders lost; {other.ran_after_rollback} of {other.rolled_back} rolled-back orders ran."
-    )
+    orders = f"{other.lost} of {other.committed} orders and {unrun} of {other.reminders_sent} reminders lost"
+    ghosts = f"{other.ran_after_rollback} of {other.rolled_back} rolled-back orders ran"
+    return f"{other.side}, default settings, the same kills: {orders}; {ghosts}."
