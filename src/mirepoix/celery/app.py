@@ -6,13 +6,14 @@ import os
 import platform
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import fields
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-import celery.bin.worker  # noqa: F401  (its options are read by steps)
+from celery.utils.log import get_logger
 
 from mirepoix.celery.bootsteps import HoldLeases
 from mirepoix.celery.capture import PublishScope, capturing
@@ -20,6 +21,7 @@ from mirepoix.celery.control import durable
 from mirepoix.celery.meter import Meter
 from mirepoix.celery.task import adopt, adopting
 from mirepoix.config import Settings
+from mirepoix.connect.caller import missing_table
 from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.connect.url import optional, source_for
 from mirepoix.daemons.holder import Holder
@@ -27,6 +29,8 @@ from mirepoix.daemons.keeper import Keeper
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import migrate
 from mirepoix.records import Lease, Worker
+
+logger = get_logger("mirepoix.worker")
 
 T = TypeVar("T")
 
@@ -61,8 +65,8 @@ class Installation:
     def begin_worker(
         self, name: str, *, pool: str, is_forking: bool, concurrency: int, queues: tuple[str, ...]
     ) -> None:
-        """Register this process as a worker. Called before its pool forks."""
-        self.require_schema()
+        """Register this process as a worker, waiting for a database that is away. Called before its pool forks."""
+        self._until_reached(self.require_schema)
         self.meter  # noqa: B018  (made before the fork, so that it is shared)
         software = {
             "mirepoix": version("mirepoix"),
@@ -74,7 +78,24 @@ class Installation:
         self._pid = os.getpid()
         self.is_forking = is_forking
         self.holder = Holder(self.source, self.settings, worker)
-        self.holder.register()
+        self._until_reached(self.holder.register)
+
+    def _until_reached(self, act: Callable[[], None]) -> None:
+        pause_s = 0.5
+        while True:
+            try:
+                act()
+            except self.source.disconnects as error:
+                logger.warning(
+                    "the ledger in %s cannot be reached, trying again in %.1f s: %s",
+                    self.source.label,
+                    pause_s,
+                    str(error).strip().splitlines()[0],
+                )
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, 5.0)
+            else:
+                return
 
     def start_keeper(self, on_tick: Callable[[], None]) -> None:
         """Start the thread that keeps this worker alive in the ledger."""
@@ -94,7 +115,7 @@ class Installation:
             holder.close()
         except self.source.disconnects as error:
             # The others find the lock free and take back what was held.
-            print(f"mirepoix: the worker could not sign off: {error}")  # noqa: T201
+            logger.warning("the worker could not sign off: %s", str(error).strip())
         self.source.close()
 
     def may_run(self, lease: Lease) -> bool:
@@ -124,7 +145,7 @@ class Installation:
         """Raise SchemaError, naming the remedy, if the ledger's tables are not what this code needs."""
         connection = self.source.open()
         try:
-            migrate.require_current(connection, self.source.label, (Exception,))
+            migrate.require_current(connection, self.source.label, lambda error: missing_table(error) is not None)
         finally:
             connection.close()
 

@@ -7,6 +7,7 @@ from typing import Any
 from celery import bootsteps, signals
 
 from mirepoix.celery.meter import is_dead, resident_kb
+from mirepoix.errors import MirepoixError
 
 
 class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -17,6 +18,14 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
     def create(self, worker: Any) -> None:
         """Called before any step starts, so before the pool forks: children inherit the liveness lock."""
         installation = worker.app.mirepoix
+        try:
+            self._begin(worker, installation)
+        except MirepoixError as error:
+            raise SystemExit(f"mirepoix: {error}") from error
+        signals.worker_shutdown.connect(self._end, sender=worker, weak=False)
+        self._installation = installation
+
+    def _begin(self, worker: Any, installation: Any) -> None:
         installation.begin_worker(
             name=worker.hostname,
             pool=worker.pool_cls.__module__.rpartition(".")[2],
@@ -24,8 +33,6 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
             concurrency=worker.concurrency,
             queues=tuple(worker.app.amqp.queues.consume_from),
         )
-        signals.worker_shutdown.connect(self._end, sender=worker, weak=False)
-        self._installation = installation
 
     def start(self, worker: Any) -> None:
         """The pool is up: begin to renew, to reap and to note."""

@@ -23,6 +23,7 @@ from kombu.utils.time import maybe_s_to_ms
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.connect import ambient
+from mirepoix.connect.caller import CallerTx
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import EnqueueError, InvalidTaskId, PayloadNotSerializable, PayloadTooLarge
 from mirepoix.ledger import enqueue
@@ -274,7 +275,7 @@ def writing(installation: Installation) -> Iterator[Callable[[Sequence[Envelope]
         yield partial(enqueue.add, tx)
         return
     with installation.source.transaction() as own:
-        yield partial(enqueue.add, own)
+        yield partial(enqueue.add, CallerTx(own, lambda: installation.source.label))
         reached(Crashpoint.ENQUEUE_BEFORE_COMMIT)
     reached(Crashpoint.ENQUEUE_AFTER_COMMIT)
 

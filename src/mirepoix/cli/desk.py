@@ -82,15 +82,11 @@ class Desk:
 
     def require_schema(self) -> None:
         """Refuse tables that are missing or of another version."""
-        require_current(self.open(), self.source.label, self.database_errors())
+        require_current(self.open(), self.source.label, lambda error: isinstance(error, self.database_errors()))
 
     def reading(self) -> AbstractContextManager[Tx]:
         """A transaction on the ready ledger that only reads: a slow search keeps no task from being written."""
         return self.ready().reading()
-
-    def transaction(self) -> AbstractContextManager[Tx]:
-        """One transaction on the ready ledger."""
-        return self.ready().transaction()
 
     def database_errors(self) -> tuple[type[Exception], ...]:
         """What the ledger's driver raises: the root of its errors, which PEP 249 calls ``Error``."""

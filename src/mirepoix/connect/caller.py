@@ -77,17 +77,17 @@ def explained(where: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # every driver has its own class for it, and none is imported here
-        reason = _missing(error)
+        reason = missing_table(error)
         if reason is None:
             raise
         raise SchemaError(
-            f"The ledger's tables are not in {where()}, the database of the transaction that this task would join, or "
-            f"are those of an older version ({reason}). If the ledger is in another database, send the task outside "
-            "of this transaction; if it belongs here, run: mirepoix --app YOUR_APP migrate"
+            f"The ledger's tables are not in {where()}, where this task was to be written, or are those of an older "
+            f"version ({reason}). If the ledger belongs there, run: mirepoix --app YOUR_APP migrate; if it is in "
+            "another database, send the task outside of this transaction."
         ) from error
 
 
-def _missing(error: BaseException | None) -> str | None:
+def missing_table(error: BaseException | None) -> str | None:
     """What a driver says is missing; None if *error*, or what it wraps, is about something else."""
     while error is not None:
         code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import SchemaError
 from mirepoix.ledger.tx import Connection, Tx
@@ -38,14 +40,17 @@ def migrate(connection: Connection) -> list[str]:
     return applied
 
 
-def require_current(connection: Connection, where: str, missing_table: tuple[type[Exception], ...]) -> None:
+def require_current(connection: Connection, where: str, is_missing: Callable[[Exception], bool]) -> None:
     """Raise SchemaError, naming the remedy, unless every migration this code knows has been applied."""
     try:
         with connection.transaction() as tx:
             missing = pending(tx)
-    except missing_table as error:
+    except Exception as error:
+        if not is_missing(error):
+            raise
         raise SchemaError(
-            f"The ledger in {where} has no tables (or cannot be read): {error}. Run: mirepoix --app YOUR_APP migrate"
+            f"The ledger in {where} has no tables (or cannot be read): {str(error).splitlines()[0]}. "
+            "Run: mirepoix --app YOUR_APP migrate"
         ) from error
     if missing:
         raise SchemaError(
