@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import click
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -121,7 +122,7 @@ def _urgency(load: QueueLoad) -> tuple[bool, float, str]:
     return (load.is_served or not load.waiting, -(load.oldest_s or 0.0), load.queue)
 
 
-def _queue_table(loads: Iterable[QueueLoad]) -> Table:
+def _queue_table(loads: Iterable[QueueLoad]) -> RenderableType:
     table = plain_table()
     table.add_column("queue", no_wrap=True, max_width=24, min_width=8)
     for heading in ("waiting", "oldest", "scheduled", "taken", "running", "longest"):
@@ -138,9 +139,7 @@ def _queue_table(loads: Iterable[QueueLoad]) -> Table:
             f"{load.running:,}",
             duration(load.longest_s) or "-",
         )
-    if not table.row_count:
-        table.add_row(Text("no queue has tasks or a worker", style="dim"))
-    return table
+    return table if table.row_count else Text("No queue has tasks or a worker.", style="dim")
 
 
 def _last_hour(seen: Overview) -> Text:
