@@ -224,17 +224,19 @@ class Channel(virtual.Channel):  # type: ignore[misc]
 
     def _as_message(self, taken: Taken) -> dict[str, Any]:
         """A leased task as Celery expects it. Its eta has come, so Celery need not hold it back once more."""
+        # Whatever stands in the row, the worker must come to see it: it is the consumer that parks what cannot be read.
+        headers = taken.headers if isinstance(taken.headers, dict) else {}
         mark = {
             "id": taken.lease.task_id,
             "fence": taken.lease.fence,
             "worker": taken.lease.worker_id,
-            "eta": taken.headers.get("eta"),
+            "eta": headers.get("eta"),
         }
         return {
             "body": taken.body,
             "content-type": taken.content_type,
             "content-encoding": taken.content_encoding,
-            "headers": {**taken.headers, "eta": None, LEASE_HEADER: mark},
+            "headers": {**headers, "eta": None, LEASE_HEADER: mark},
             "properties": {
                 **taken.properties,
                 "body_encoding": None if taken.body_encoding == "utf-8" else taken.body_encoding,
