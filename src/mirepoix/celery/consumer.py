@@ -48,6 +48,11 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         handle = super().create_task_handler(*args, **kwargs)
 
         def guarded(message: Any) -> Any:
+            mark = (message.headers or {}).get(LEASE_HEADER)
+            if isinstance(mark, dict) and message.headers.get("id") != mark["id"]:
+                # It would run under that id, and nobody would report on this one. Protocol 1 has its id in the body.
+                self._park(message, "its headers do not name its task id: not a message of Celery's protocol 2")
+                return None
             try:
                 return handle(message)
             except self.connection_errors:
