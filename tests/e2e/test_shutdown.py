@@ -44,7 +44,10 @@ def test_a_cold_shutdown_hands_back_what_runs_when_its_pool_is_dead(shop: Shop) 
     shop.begun(running, 2)
     shop.make("open")
     shop.wait([running, *waiting], "succeeded")
-    assert shop.ledger.query("SELECT DISTINCT deaths FROM mirepoix_task") == [(0,)]
+    assert [(a["outcome"], a["error"]) for a in shop.ledger.attempts(running)] == [
+        ("returned", "its worker was stopped")
+    ]
+    assert shop.row(running)["deaths"] == 0
     assert shop.effects(what="overlap") == []
 
 
@@ -64,5 +67,8 @@ def test_a_soft_shutdown_hands_back_what_did_not_end_in_time(shop: Shop) -> None
     shop.begun(running, 2)
     shop.make("open")
     shop.wait([running, *waiting], "succeeded")
-    assert shop.ledger.query("SELECT DISTINCT deaths FROM mirepoix_task") == [(0,)]
+    assert [(a["outcome"], a["error"]) for a in shop.ledger.attempts(running)] == [
+        ("returned", "its worker was stopped")
+    ]
+    assert shop.row(running)["deaths"] == 0
     assert shop.effects(what="overlap") == []
