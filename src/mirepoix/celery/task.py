@@ -128,6 +128,9 @@ def _record(installation: Installation, attempt: Attempt, result: Any, *, commit
         attempts.run_again(
             source, attempt, _trouble(attempt, result.retval, result.info and result.info.retval, reason)
         )
+    elif result.info is None and isinstance(result.retval, ExceptionInfo):
+        # An error of Celery's own before the request was built: it is reported like a success.
+        attempts.fail(source, attempt, _trouble(attempt, result.retval, result.retval.exception))
     elif state == states.SUCCESS:
         if commits or attempt.continuations:
             done = Completion(attempt.lease, result.runtime, peak_memory_kb(), pid=os.getpid())
