@@ -23,6 +23,15 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         except MirepoixError as error:
             raise SystemExit(f"mirepoix: {error}") from error
         signals.worker_shutdown.connect(self._end, sender=worker, weak=False)
+        # A cold shutdown sends no signal: there the end is when every step, and with them the pool, was terminated.
+        stopped = worker.blueprint.on_stopped
+
+        def on_stopped() -> None:
+            if stopped:
+                stopped()
+            self._end()
+
+        worker.blueprint.on_stopped = on_stopped
         self._installation = installation
 
     def _begin(self, worker: Any, installation: Any) -> None:
