@@ -1,0 +1,107 @@
+"""The Celery app of the benchmarks: the same tasks and settings on every system."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import struct
+import threading
+import time
+
+from celery import Celery
+
+import mirepoix
+
+SLOT = struct.Struct("<qq")
+SLOTS = 256
+
+
+def make_app(url: str) -> Celery:
+    """An app whose tasks go to *url*: a ledger, or a broker as Celery has it."""
+    options = {}
+    is_ledger = url.startswith(("postgresql:", "sqlite:"))
+    if url.startswith("amqp:"):
+        options["broker_transport_options"] = {"confirm_publish": True}
+    app = Celery("benchmarks", broker=None if is_ledger else url, backend=None, set_as_current=False)
+    app.conf.update(
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        **options,
+    )
+    if os.environ.get("BENCHMARK_PREFETCH"):
+        app.conf.worker_prefetch_multiplier = int(os.environ["BENCHMARK_PREFETCH"])
+    if is_ledger:
+        settings = {}
+        if os.environ.get("BENCHMARK_LEASE_TTL_S"):
+            settings["lease_ttl_s"] = float(os.environ["BENCHMARK_LEASE_TTL_S"])
+        mirepoix.install(app, url, **settings)
+    for function in (noop, stamp, effect, poison):
+        app.task(name=function.__name__)(function)
+    return app
+
+
+def noop() -> None:
+    """Only counts itself, in a page that is shared with whoever measures."""
+    _slot().add()
+
+
+def stamp(sent_at: float) -> None:
+    """Notes how long ago it was sent."""
+    _append(f"{time.time() - sent_at}\n")
+
+
+def effect(key: str, seconds: float) -> None:
+    """Notes when it begins and ends: the side effect that is counted after processes were killed."""
+    _append(f"start {key} {os.getpid()} {time.time()}\n")
+    time.sleep(seconds)
+    _append(f"end {key} {os.getpid()} {time.time()}\n")
+
+
+def poison(key: str) -> None:
+    """Kills the process it runs in."""
+    _append(f"start {key} {os.getpid()} {time.time()}\n")
+    time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _append(line: str) -> None:
+    file = os.open(os.environ["BENCHMARK_FILE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, line.encode())
+    os.close(file)
+
+
+class _Slot(threading.local):
+    """This thread's own counter in the shared file, so that no two threads or processes write to one."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.file = os.open(os.environ["BENCHMARK_FILE"], os.O_RDWR)
+        self.page = mmap.mmap(self.file, SLOTS * SLOT.size)
+        self.count = 0
+        owner = (self.pid << 32) | (threading.get_native_id() & 0xFFFFFFFF)
+        self.at = (threading.get_native_id() % SLOTS) * SLOT.size
+        while SLOT.unpack_from(self.page, self.at)[0] not in (0, owner):
+            self.at = (self.at + SLOT.size) % (SLOTS * SLOT.size)
+        SLOT.pack_into(self.page, self.at, owner, 0)
+
+    def add(self) -> None:
+        self.count += 1
+        SLOT.pack_into(self.page, self.at, SLOT.unpack_from(self.page, self.at)[0], self.count)
+
+
+_slots: list[_Slot] = []
+
+
+def _slot() -> _Slot:
+    if not _slots or _slots[0].pid != os.getpid():
+        _slots[:] = [_Slot()]
+    return _slots[0]
+
+
+if "BENCHMARK_URL" in os.environ:
+    app = make_app(os.environ["BENCHMARK_URL"])

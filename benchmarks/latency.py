@@ -1,0 +1,53 @@
+"""From delay() to the task's body on an idle worker: ``python -m benchmarks.latency``.
+
+All workers stand idle side by side; one client sends to each in turn, so that what else the machine does hits
+all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.app import make_app
+from benchmarks.machine import load, print_header, spread
+from benchmarks.servers import NAMES, servers
+from benchmarks.worker import Worker
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=200, help="tasks for each system (default 200)")
+    parser.add_argument("--pause-s", type=float, default=0.03, help="between two sends (default 0.03)")
+    parser.add_argument("--systems", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--pool", default="prefork", choices=["prefork", "solo", "threads"])
+    given = parser.parse_args()
+    with servers(*given.systems) as systems, ExitStack() as stack:
+        print_header(
+            f"Latency on an idle worker, {given.pool} -c 2", systems, f"one task every {given.pause_s} s in turn"
+        )
+        files, tasks = {}, {}
+        for server in systems:
+            server.reset()
+            file = files[server.label] = Path(tempfile.mkstemp(prefix="mirepoix-benchmark-")[1])
+            stack.callback(file.unlink, missing_ok=True)
+            worker = stack.enter_context(Worker(server, given.pool, 2, file))
+            task = tasks[server.label] = make_app(server.url).tasks["stamp"]
+            task.delay(0.0)
+            worker.wait(lambda file=file: bool(file.read_text()))
+        for _ in range(given.count):
+            for task in tasks.values():
+                task.delay(time.time())
+                time.sleep(given.pause_s)
+        time.sleep(1.0)
+        for label, file in files.items():
+            late = [float(line) for line in file.read_text().split()][1:]
+            print(f"  {label:24} {spread(late)}")
+        print(f"load after: {load()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""The benchmarks' own servers, on free loopback ports, with the durability that each comes with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.machine import children, command_line, cpu_s, tree_cpu_s
+
+NAMES = ("postgresql", "sqlite", "rabbitmq", "redis")
+
+
+@dataclass
+class Server:
+    """A system under test: where its tasks go, and the process whose CPU time is its own (None: there is none)."""
+
+    name: str
+    url: str
+    pid: int | None = None
+    version: str = ""
+
+    @property
+    def is_ledger(self) -> bool:
+        return self.name in ("postgresql", "sqlite")
+
+    @property
+    def label(self) -> str:
+        return f"mirepoix on {self.name}" if self.is_ledger else f"celery on {self.name}"
+
+    def another(self, name: str) -> Server:
+        """A second ledger on the same server: a database, or a file."""
+        if self.name == "postgresql":
+            self.execute(f"CREATE DATABASE {name}")
+            return replace(self, url=self.url.rpartition("/")[0] + f"/{name}")
+        folder = Path(self.url.removeprefix("sqlite:///")).with_name(name)
+        folder.mkdir()
+        return replace(self, url=f"sqlite:///{folder}/ledger.db")
+
+    def cpu_s(self) -> float:
+        return 0.0 if self.pid is None else tree_cpu_s(self.pid)
+
+    def sessions_cpu_s(self) -> float:
+        """Of that, PostgreSQL's work in the sessions that are open; vacuum, checkpoints and ended sessions left out."""
+        if self.name != "postgresql":
+            return self.cpu_s()
+        return sum(cpu_s(pid) for pid in children(self.pid) if b"127.0.0.1(" in command_line(pid))
+
+    def reset(self) -> None:
+        """Empty it: no task, no result, no history."""
+        if self.name == "postgresql":
+            from mirepoix.connect.url import source_for
+            from mirepoix.ledger.migrate import migrate
+
+            self.execute("DROP SCHEMA public CASCADE", "CREATE SCHEMA public", "CHECKPOINT")
+            connection = source_for(self.url).open()
+            migrate(connection)
+            connection.close()
+        elif self.name == "sqlite":
+            for path in Path(self.url.removeprefix("sqlite:///")).parent.glob("ledger.db*"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        elif self.name == "redis":
+            import redis
+
+            redis.Redis.from_url(self.url).flushall()
+        else:
+            import kombu
+
+            with kombu.Connection(self.url) as connection, contextlib.suppress(Exception):
+                connection.channel().queue_purge("celery")
+
+    def execute(self, *statements: str, rows: bool = False) -> list[tuple]:
+        """Run SQL on the ledger, each statement committed by itself; the last one's rows."""
+        if self.name == "sqlite":
+            import sqlite3
+
+            connection = sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=30, isolation_level=None)
+        else:
+            import psycopg
+
+            connection = psycopg.connect(self.url, autocommit=True)
+        try:
+            for statement in statements:
+                cursor = connection.execute(statement)
+            return cursor.fetchall() if rows else []
+        finally:
+            connection.close()
+
+
+@contextmanager
+def servers(*names: str) -> Iterator[list[Server]]:
+    """Start those servers; end them, and delete what they wrote, when the block is left."""
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="mirepoix-benchmark-"))
+        folder.chmod(0o755)
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield [stack.enter_context(_START[name](folder)) for name in names or NAMES]
+
+
+@contextmanager
+def _postgresql(folder: Path) -> Iterator[Server]:
+    binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    data, port = folder / "postgresql", free_port()
+    data.mkdir(mode=0o700)
+    as_user = []
+    if os.geteuid() == 0:  # the server refuses to run as root
+        user = pwd.getpwnam("postgres")
+        os.chown(data, user.pw_uid, user.pw_gid)
+        as_user = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--"]
+    subprocess.run(
+        [*as_user, binaries / "initdb", "-D", data, "-U", "mirepoix", "-A", "trust", "-E", "UTF8", "--locale", "C"],
+        check=True,
+        capture_output=True,
+        cwd="/",
+    )
+    options = [
+        "-c",
+        "listen_addresses=127.0.0.1",
+        "-c",
+        f"unix_socket_directories={data}",
+        "-c",
+        "log_min_messages=fatal",
+    ]
+    options += ["-c", "shared_preload_libraries=pg_stat_statements"] if os.environ.get("BENCHMARK_STATEMENTS") else []
+    with _process([*as_user, binaries / "postgres", "-D", data, "-p", str(port), *options], signal.SIGINT) as process:
+        import psycopg
+
+        url = f"postgresql://mirepoix@127.0.0.1:{port}/postgres"
+        _until(lambda: psycopg.connect(url).close(), psycopg.OperationalError)
+        server = Server("postgresql", url, process.pid)
+        server.version = server.execute("SHOW server_version", rows=True)[0][0].split()[0]
+        fsync = server.execute("SHOW fsync", rows=True)[0][0]
+        commit = server.execute("SHOW synchronous_commit", rows=True)[0][0]
+        server.version += f" (fsync {fsync}, synchronous_commit {commit})"
+        yield server
+
+
+@contextmanager
+def _sqlite(folder: Path) -> Iterator[Server]:
+    import sqlite3
+
+    (folder / "sqlite").mkdir()
+    version = f"{sqlite3.sqlite_version} (WAL, synchronous FULL)"
+    yield Server("sqlite", f"sqlite:///{folder}/sqlite/ledger.db", None, version)
+
+
+@contextmanager
+def _redis(folder: Path) -> Iterator[Server]:
+    import redis
+
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--appendonly", "yes"]
+    with _process([*command, "--loglevel", "warning"]) as process:
+        url = f"redis://127.0.0.1:{port}/0"
+        _until(redis.Redis.from_url(url).ping, redis.ConnectionError)
+        version = redis.Redis.from_url(url).info()["redis_version"]
+        yield Server("redis", url, process.pid, f"{version} (AOF everysec)")
+
+
+@contextmanager
+def _rabbitmq(folder: Path) -> Iterator[Server]:
+    import kombu
+
+    home = folder / "rabbitmq"
+    home.mkdir()
+    port, epmd, dist = free_port(), free_port(), free_port()
+    environment = os.environ | {
+        "HOME": str(home),
+        "ERL_EPMD_PORT": str(epmd),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": f"benchmark{port}@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(dist),
+        "RABBITMQ_MNESIA_BASE": str(home / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(home / "log"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
+        "RABBITMQ_PID_FILE": str(home / "pid"),
+        "RABBITMQ_CONFIG_FILE": str(home / "none"),
+    }
+    (home / "plugins").write_text("[].")
+    binary = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+    with (
+        _process(["epmd", "-port", str(epmd), "-address", "127.0.0.1"], environment=environment),
+        _process([binary], environment=environment) as process,
+    ):
+        url = f"amqp://guest:guest@127.0.0.1:{port}//"
+
+        def properties() -> dict:
+            with kombu.Connection(url, connect_timeout=2) as connection:
+                connection.connect()
+                return connection.connection.server_properties
+
+        _until(properties, Exception)
+        yield Server("rabbitmq", url, process.pid, str(properties()["version"]))
+
+
+_START = {"postgresql": _postgresql, "sqlite": _sqlite, "redis": _redis, "rabbitmq": _rabbitmq}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def _process(command: list, end: signal.Signals = signal.SIGTERM, environment: dict | None = None) -> Iterator:
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        cwd="/",
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(end)
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _until(works, error, timeout_s: float = 60.0) -> None:
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            works()
+        except error:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+        else:
+            return
