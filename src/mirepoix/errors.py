@@ -10,6 +10,7 @@
     │   ├── PayloadNotSerializable
     │   └── InvalidTaskId
     ├── SchemaError                 the ledger's tables are missing or of another version
+    ├── LedgerAway                  a worker's or client's connection to the ledger was lost (a ConnectionError)
     └── NoWorker                    a task queue was consumed outside a worker
 
 A refusal (a lost lease, a task that is no longer waiting) is a value, never an exception.
@@ -74,6 +75,10 @@ class InvalidTaskId(EnqueueError):
 
 class SchemaError(MirepoixError):
     """The ledger's tables are missing or of another version."""
+
+
+class LedgerAway(MirepoixError, ConnectionError):
+    """The ledger's database cannot be reached. Celery's worker connects again for it, as for a lost broker."""
 
 
 class NoWorker(MirepoixError):

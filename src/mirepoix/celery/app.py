@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import socket
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import fields
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any
 
 from celery.utils.log import get_logger
 
@@ -28,11 +27,9 @@ from mirepoix.daemons.holder import Holder
 from mirepoix.daemons.keeper import Keeper
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import migrate
-from mirepoix.records import Lease, Worker
+from mirepoix.records import Lease, Trouble, Worker
 
 logger = get_logger("mirepoix.worker")
-
-T = TypeVar("T")
 
 
 class Installation:
@@ -48,7 +45,6 @@ class Installation:
         self._pid = os.getpid()
         self._keeper: Keeper | None = None
         self._connection: OwnConnection | None = None
-        self._connection_lock = threading.Lock()
 
     @cached_property
     def settings(self) -> Settings:
@@ -128,18 +124,23 @@ class Installation:
         """The last known peak memory of an attempt's process."""
         return None if lease is None else self.peaks.get(lease.key)
 
-    def with_connection(self, use: Callable[[OwnConnection], T]) -> T | None:
-        """Tell the ledger something from the worker's loop. If the database is away, the reaper will find out."""
-        with self._connection_lock:
-            try:
-                if self._connection is None:
-                    self._connection = self.source.open()
-                return use(self._connection)
-            except self.source.disconnects:
-                if self._connection is not None:
-                    self._connection.close()
-                    self._connection = None
-                return None
+    def lost(self, lease: Lease, trouble: Trouble, *, outcome: str, delay_s: float = 0.0) -> None:
+        """Tell the ledger, from the worker's loop, of an attempt whose process died or that was rejected.
+
+        If the database is away, the keeper tells it when it is back.
+        """
+        holder = self.holder
+        if holder is None:
+            return
+        holder.lost(lease.key, trouble, outcome=outcome, delay_s=delay_s)
+        try:
+            if self._connection is None:
+                self._connection = self.source.open()
+            holder.report_losses(self._connection)
+        except self.source.disconnects:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def require_schema(self) -> None:
         """Raise SchemaError, naming the remedy, if the ledger's tables are not what this code needs."""
@@ -210,7 +211,13 @@ def _configure(app: Any, installation: Installation) -> None:
         "broker_transport_options": {"installation": installation},
         "worker_consumer": "mirepoix.celery.consumer:LedgerConsumer",
     }
-    app.add_defaults({"worker_prefetch_multiplier": 1, "broker_connection_retry_on_startup": True})
+    app.add_defaults(
+        {
+            "worker_prefetch_multiplier": 1,
+            "broker_connection_retry_on_startup": True,
+            "worker_cancel_long_running_tasks_on_connection_loss": False,
+        }
+    )
 
     def configure(**_: Any) -> None:
         for key, value in forced.items():

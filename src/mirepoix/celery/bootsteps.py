@@ -23,6 +23,7 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         except MirepoixError as error:
             raise SystemExit(f"mirepoix: {error}") from error
         signals.worker_shutdown.connect(self._end, sender=worker, weak=False)
+        signals.worker_shutting_down.connect(self._begin_to_end, weak=False)
         # A cold shutdown sends no signal: there the end is when every step, and with them the pool, was terminated.
         stopped = worker.blueprint.on_stopped
 
@@ -47,6 +48,11 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         """The pool is up: begin to renew, to reap and to note."""
         installation = self._installation
         installation.start_keeper(lambda: watch_pool(installation, worker))
+
+    def _begin_to_end(self, **_: Any) -> None:
+        # Called in the signal's handler, long before the consumer is closed: a soft shutdown waits for what runs.
+        if self._installation.holder is not None:
+            self._installation.holder.begin_to_stop()
 
     def _end(self, **_: Any) -> None:
         # The last thing a worker does, after its pool is gone: what it still holds can go back safely.

@@ -69,8 +69,6 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         super().on_close()
         installation = self.app.mirepoix
         if installation.holder is not None:
-            if self.controller.blueprint.state != _RUN:
-                installation.holder.is_stopping = True
             installation.holder.abandon()
 
     def _park(self, message: Any, reason: str) -> bool:
@@ -83,6 +81,3 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         self.app.mirepoix.holder.forget(lease.key)
         message.ack_log_error(logger, self.connection_errors)
         return True
-
-
-_RUN = 0x1

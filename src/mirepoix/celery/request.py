@@ -45,6 +45,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         if mark is not None:
             mark["commits"] = commits_in_the_pool(self._payload[2])
         self._is_accepting = False
+        self._goes_back_later = False
 
     # ---- the way to the pool
 
@@ -54,7 +55,12 @@ class LedgerRequest(Request):  # type: ignore[misc]
             task_ready(self)
             self.acknowledge()
             return True
-        return bool(super().revoked())
+        if super().revoked():
+            return True
+        if self.lease is not None:
+            # Asked right before the pool gets it (and before, for one that may expire).
+            self.installation.holder.handed_to_pool(self.lease.key)
+        return False
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """A pool process begins to run it. An early acknowledgement means nothing here: the lease is what counts."""
@@ -122,10 +128,8 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
     def over(self) -> None:
         """Nothing more will be heard of this attempt."""
-        if self.lease is not None:
-            holder = self.installation.holder
-            if not (holder.is_stopping and holder.holds(self.lease.key)):
-                holder.forget(self.lease.key)
+        if self.lease is not None and not self._goes_back_later:
+            self.installation.holder.forget(self.lease.key)
         self.acknowledge()
 
     @property
@@ -139,37 +143,19 @@ class LedgerRequest(Request):  # type: ignore[misc]
         task_ready(self)
         if self._already_revoked or self._already_cancelled:
             return
-        holder = self.installation.holder
-        if holder.is_stopping or worker_state.should_terminate is not None:
+        if worker_state.should_terminate is not None:
             # A cold shutdown kills the pool: nobody is to blame, and everything goes back when the pool is gone.
-            holder.is_stopping = True
+            self._goes_back_later = True
             return
         trouble = _death(
             error, self._process(self.worker_pid), self.installation.peak_of(self.lease), self._run_time_s()
         )
-        lost = self.installation.with_connection(
-            lambda connection: holder.lose(connection, self._held.key, trouble, outcome="killed")
-        )
-        if lost is not None:
-            logger.error(
-                "Task %s[%s] was running in a process that died (%s): %s",
-                self.name,
-                self.id,
-                trouble.reason,
-                lost.state,
-            )
+        self.installation.lost(self._held, trouble, outcome="killed")
 
     def _rejected_back(self, error: Reject) -> None:
         task_ready(self)
-        self.installation.with_connection(
-            lambda connection: self.installation.holder.lose(
-                connection,
-                self._held.key,
-                Trouble(f"rejected back to its queue: {error}"),
-                outcome="rejected",
-                delay_s=REJECTED_PAUSE_S,
-            )
-        )
+        trouble = Trouble(f"rejected back to its queue: {error}")
+        self.installation.lost(self._held, trouble, outcome="rejected", delay_s=REJECTED_PAUSE_S)
 
     def _out_of_time(self, error: BaseException, exc_info: Any, send_failed_event: bool) -> None:
         trouble = Trouble(

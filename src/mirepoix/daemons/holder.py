@@ -21,7 +21,7 @@ from mirepoix.connect.source import LivenessLock, Source
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.ledger import finish, reap, take, workers
 from mirepoix.ledger.tx import Connection, Tx
-from mirepoix.records import Completion, Lease, Lost, Taken, Trouble, Worker
+from mirepoix.records import Completion, Lease, Taken, Trouble, Worker
 
 logger = logging.getLogger("mirepoix.holder")
 
@@ -37,7 +37,19 @@ class Held:
     started_at: float | None = None
     pid: int | None = None
     is_noted: bool = False
+    is_with_pool: bool = False
     abandoned_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What the ledger must still hear about an attempt whose process died while the database was away."""
+
+    lease: Lease
+    trouble: Trouble
+    outcome: str
+    is_blamed: bool
+    delay_s: float
 
 
 class Holder:
@@ -52,6 +64,7 @@ class Holder:
         self._held: dict[Key, Held] = {}
         self._completions: list[Completion] = []
         self._oldest_completion_at: float | None = None
+        self._losses: list[Loss] = []
         self._turn = 0
         self.liveness: LivenessLock | None = None
         self._liveness_key = 0
@@ -180,26 +193,59 @@ class Holder:
         with self._lock:
             self._held.pop(key, None)
 
+    def handed_to_pool(self, key: Key) -> None:
+        """The pool has it, and may begin with it at any moment."""
+        held = self._held.get(key)
+        if held is not None:
+            held.is_with_pool = True
+
+    def begin_to_stop(self) -> None:
+        """Take nothing more, and hand back what the pool has not got. Safe in a signal handler: it only sets flags."""
+        self.is_stopping = True
+        moment = time.monotonic() - _GRACE_S
+        with self._lock:
+            for held in self._held.values():
+                if held.started_at is None and not held.is_with_pool:
+                    held.abandoned_at = moment
+
     def lease_of(self, key: Key) -> Held | None:
         """What is known of an attempt that is still held."""
         return self._held.get(key)
 
-    def lose(
-        self, connection: Connection, key: Key, trouble: Trouble, *, outcome: str, delay_s: float = 0.0
-    ) -> Lost | None:
-        """The attempt's process died (or it was rejected): it goes back to the queue, or to quarantine."""
-        held = self._held.get(key)
-        if held is None:
-            return None
-        with connection.transaction() as tx:
-            is_blamed = held.started_at is not None and outcome == "killed"
-            lost = reap.lose(
-                tx, held.lease, trouble, self.settings, is_blamed=is_blamed, outcome=outcome, delay_s=delay_s
-            )
-            reached(Crashpoint.LOSE_BEFORE_COMMIT)
-        reached(Crashpoint.LOSE_AFTER_COMMIT)
-        self.forget(key)
-        return lost
+    def lost(self, key: Key, trouble: Trouble, *, outcome: str, delay_s: float = 0.0) -> None:
+        """The attempt's process died, or it was rejected. `report_losses` tells the ledger."""
+        with self._lock:
+            held = self._held.pop(key, None)
+            if held is not None:
+                is_blamed = held.started_at is not None and outcome == "killed"
+                self._losses.append(Loss(held.lease, trouble, outcome, is_blamed, delay_s))
+
+    def report_losses(self, connection: Connection) -> None:
+        """Take back what was lost: to the queue, or to quarantine. What cannot be told now is told the next time."""
+        while self._losses:
+            with self._lock:
+                if not self._losses:
+                    return
+                loss = self._losses.pop(0)
+            try:
+                with connection.transaction() as tx:
+                    lost = reap.lose(
+                        tx,
+                        loss.lease,
+                        loss.trouble,
+                        self.settings,
+                        is_blamed=loss.is_blamed,
+                        outcome=loss.outcome,
+                        delay_s=loss.delay_s,
+                    )
+                    reached(Crashpoint.LOSE_BEFORE_COMMIT)
+            except BaseException:
+                with self._lock:
+                    self._losses.insert(0, loss)
+                raise
+            reached(Crashpoint.LOSE_AFTER_COMMIT)
+            if lost is not None:
+                logger.error("task %s[%s] is %s: %s", lost.name, lost.task_id, lost.state, loss.trouble.reason)
 
     # ---- what the keeper asks for
 

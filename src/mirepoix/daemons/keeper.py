@@ -79,6 +79,7 @@ class Keeper:
             if not holder.heartbeat(connection):
                 holder.reincarnate()
         holder.flush(connection, older_than_s=5 * self._settings.flush_interval_s)
+        holder.report_losses(connection)
         holder.note_started(connection)
         holder.give_back_abandoned(connection)
         if self._on_tick is not None:

@@ -50,7 +50,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         if "task" in headers and "id" in headers:
             self._put_task(queue, message, headers)
             return
-        with self.connection.installation.source.transaction() as tx:
+        with self.connection.transaction() as tx:
             messages.put(tx, dumps(message), queue=queue)
 
     def _put_task(self, queue: str, message: dict[str, Any], headers: dict[str, Any]) -> None:
@@ -77,11 +77,11 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             parent_id=headers.get("parent_id"),
             group_id=headers.get("group"),
         )
-        with self.connection.installation.source.transaction() as tx:
+        with self.connection.transaction() as tx:
             enqueue.add(tx, [envelope])
 
     def _put_fanout(self, exchange: str, message: dict[str, Any], routing_key: str, **_: Any) -> None:
-        with self.connection.installation.source.transaction() as tx:
+        with self.connection.transaction() as tx:
             messages.put(tx, dumps(message), exchange=exchange)
 
     def prepare_message(self, body: Any, *args: Any, **kwargs: Any) -> Any:
@@ -100,16 +100,16 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         if self.typeof(exchange).type == "fanout":
             self._fanout_of[queue] = exchange
-            with self.connection.installation.source.transaction() as tx:
+            with self.connection.transaction() as tx:
                 self._positions.setdefault(exchange, messages.position(tx, exchange))
             return
         if self._is_transient(exchange):
-            with self.connection.installation.source.transaction() as tx:
+            with self.connection.transaction() as tx:
                 messages.bind(tx, exchange, routing_key or "", pattern or "", queue)
 
     def get_table(self, exchange: str) -> list[tuple[str, str, str]]:
         """The bindings of an exchange; task queues have none, as the ledger routes by the queue's name."""
-        with self.connection.installation.source.transaction() as tx:
+        with self.connection.transaction() as tx:
             return messages.bindings(tx, exchange)
 
     def _is_transient(self, exchange: str) -> bool:
@@ -119,12 +119,12 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         return self.connection.installation.app.amqp.queues
 
     def _size(self, queue: str) -> int:
-        with self.connection.installation.source.transaction() as tx:
+        with self.connection.transaction() as tx:
             ready = tx.fetch("count_waiting", queue=queue)[0][0]
             return int(ready) + int(tx.fetch("count_messages", queue=queue)[0][0])
 
     def _purge(self, queue: str) -> int:
-        with self.connection.installation.source.transaction() as tx:
+        with self.connection.transaction() as tx:
             dropped = tx.run("drop_messages", queue=queue)
             return int(operate.purge(tx, queue) + dropped)
 
@@ -133,7 +133,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         return self._purge(queue)
 
     def _delete(self, queue: str, *_: Any, **__: Any) -> None:
-        with self.connection.installation.source.transaction() as tx:
+        with self.connection.transaction() as tx:
             messages.unbind(tx, queue)
 
     def _has_queue(self, queue: str, **_: Any) -> bool:
@@ -144,12 +144,12 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     def _get(self, queue: str, timeout: float | None = None) -> Any:
         if queue in self._task_queues():
             raise NoWorker(queue)
-        with self.connection.installation.source.transaction() as tx:
+        with self.connection.transaction() as tx:
             waiting = messages.take(tx, queue)
         if not waiting:
             raise Empty
         for message in waiting[1:]:
-            with self.connection.installation.source.transaction() as tx:
+            with self.connection.transaction() as tx:
                 messages.put(tx, message, queue=queue)
         return self._as_received(waiting[0])
 
@@ -201,21 +201,27 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             self.buffer.clear()
         super().close()
 
+    @property
+    def headroom(self) -> int:
+        """How many messages beyond the prefetch count the pool may be given: none where that would block the worker."""
+        return self.batch.headroom(self.qos.prefetch_count) if self.connection.has_loop else 0
+
     def _free(self) -> int:
         limit = self.qos.prefetch_count
         if not limit:
             return int(self.connection.installation.settings.take_batch)
-        return int(max(0, limit + self.batch.headroom(limit) - self.qos.unfinished))
+        return int(max(0, limit + self.headroom - self.qos.unfinished))
 
     def _hand_over_buffer(self, queues: list[str]) -> int:
         delivered = 0
         until = time.monotonic() + DELIVER_FOR_S
-        while self.buffer and self.qos.can_consume() and time.monotonic() < until:
+        holder = self.connection.installation.holder
+        while self.buffer and self.qos.can_consume() and time.monotonic() < until and not holder.is_stopping:
             taken = self.buffer.popleft()
             if taken.queue in queues:
                 delivered += self._hand_over(self._as_message(taken), taken.queue)
             else:  # cancel_consumer arrived in between
-                self.connection.installation.holder.abandon([taken.lease], now=True)
+                holder.abandon([taken.lease], now=True)
         return delivered
 
     def _hand_over(self, message: dict[str, Any], queue: str) -> int:

@@ -14,7 +14,7 @@ class QoS(virtual.QoS):  # type: ignore[misc]
     def can_consume(self) -> bool:
         """Whether one more message may be handed to the worker."""
         limit = self.prefetch_count
-        return not limit or self.unfinished < limit + self.channel.batch.headroom(limit)
+        return not limit or self.unfinished < limit + self.channel.headroom
 
     @property
     def unfinished(self) -> int:

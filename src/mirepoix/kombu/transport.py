@@ -7,13 +7,20 @@ import os
 import select
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport.virtual.base import Transport as VirtualTransport
 
 from mirepoix.connect.source import OwnConnection
+from mirepoix.errors import LedgerAway
 from mirepoix.kombu.channel import Channel
+from mirepoix.ledger.tx import Tx
+
+SHUTDOWN_LOOK_S = 0.25
+"""How long a worker without an event loop waits before it looks whether it should stop."""
 
 
 class Transport(VirtualTransport):  # type: ignore[misc]
@@ -23,6 +30,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
     driver_type = "mirepoix"
     driver_name = "mirepoix"
     can_parse_url = True
+    connection_errors = (*VirtualTransport.connection_errors, LedgerAway)
     default_port = None
     implements = virtual.Transport.implements.extend(
         asynchronous=True, exchange_type=frozenset(["direct", "topic", "fanout"]), heartbeats=False
@@ -31,9 +39,6 @@ class Transport(VirtualTransport):  # type: ignore[misc]
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
         self.installation = client.transport_options["installation"]
-        disconnects = self.installation.source.disconnects
-        self.connection_errors = (*virtual.Transport.connection_errors, *disconnects)
-        self.channel_errors = (*virtual.Transport.channel_errors, *disconnects)
         self._own: OwnConnection | None = None
         self._loop: Any = None
         self._timers: list[Any] = []
@@ -45,9 +50,27 @@ class Transport(VirtualTransport):  # type: ignore[misc]
     def own(self) -> OwnConnection:
         """The connection that deliveries are taken on, opened when first needed."""
         if self._own is None:
-            self._own = self.installation.source.open()
-            self._own.listen()
+            with self.reaching():
+                self._own = self.installation.source.open()
+                self._own.listen()
         return self._own
+
+    @contextmanager
+    def reaching(self) -> Iterator[None]:
+        """Turn the driver's errors about a lost database into one that Celery connects again for.
+
+        Celery asks the transport's class for such errors, before it is known which driver there will be.
+        """
+        try:
+            yield
+        except self.installation.source.disconnects as error:
+            raise LedgerAway(str(error).strip()) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        """A short transaction for what is no delivery."""
+        with self.reaching(), self.installation.source.transaction() as tx:
+            yield tx
 
     def driver_version(self) -> str:
         """The database that stands where a broker would."""
@@ -71,6 +94,11 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             self._own = None
 
     # ---- in Celery's event loop: prefork, threads, solo
+
+    @property
+    def has_loop(self) -> bool:
+        """Whether Celery's event loop runs this connection."""
+        return self._loop is not None
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Be woken by the database where it can, by timers where it cannot."""
@@ -110,7 +138,8 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             self._wakeup = None
 
     def _look(self) -> None:
-        news = self.own.news()
+        with self.reaching():
+            news = self.own.news()
         if "tasks" in news:
             for channel in self.channels:
                 channel.may_have_more = True
@@ -128,7 +157,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         if holder is None:
             return
         if holder.completions_waiting >= holder.settings.take_batch:
-            holder.flush(self.own)
+            self._flush()
         elif holder.has_completions and self._flush_timer is None:
             self._flush_timer = self._loop.call_later(holder.settings.flush_interval_s, self._flush)
         if any(channel.has_work() for channel in self.channels):
@@ -137,7 +166,8 @@ class Transport(VirtualTransport):  # type: ignore[misc]
     def _flush(self) -> None:
         self._flush_timer = None
         if self.installation.holder is not None:
-            self.installation.holder.flush(self.own)
+            with self.reaching():
+                self.installation.holder.flush(self.own)
 
     def _wake(self) -> None:
         if self._wakeup is not None:
@@ -152,6 +182,9 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     def drain_events(self, connection: Any, timeout: float | None = None) -> None:
         """Wait until something was delivered; socket.timeout after *timeout* seconds."""
+        if self.installation.holder is not None:
+            # A worker looks whether it should stop each time this returns; a client waits for a reply.
+            timeout = min(timeout or SHUTDOWN_LOOK_S, SHUTDOWN_LOOK_S)
         until = None if timeout is None else time.monotonic() + timeout
         self._expect_anything()
         while not self._round():
@@ -175,13 +208,18 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             select.select([fd], [], [], pause)
         self._look()
         if holder is not None:
-            holder.flush(self.own, older_than_s=settings.flush_interval_s)
+            with self.reaching():
+                holder.flush(self.own, older_than_s=settings.flush_interval_s)
             for channel in self.channels:  # a greenlet may have freed a place without telling anyone
                 channel.may_have_more = channel.may_have_more or not channel.buffer
 
     # ---- both
 
     def _round(self) -> int:
+        with self.reaching():
+            return self._deliveries()
+
+    def _deliveries(self) -> int:
         delivered = 0
         holder = self.installation.holder
         if self._has_messages:  # before tasks: a revocation that was sent first is heard first
