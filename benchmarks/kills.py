@@ -83,6 +83,7 @@ class Scene:
         now = time.time()
         self.killed |= dict.fromkeys(children(worker.pid), now)
         worker.kill()
+        worker.stop()
         self.workers.append(self.hire())
 
     def judge(self) -> dict:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -100,6 +101,8 @@ class Server:
 @contextmanager
 def servers(*names: str) -> Iterator[list[Server]]:
     """Start those servers; end them, and delete what they wrote, when the block is left."""
+    # Whoever ends a benchmark ends its servers and workers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="mirepoix-benchmark-"))
         folder.chmod(0o755)
