@@ -33,7 +33,7 @@ class Settings:
     start_noted_after_s: float = 0.05
     """An attempt that runs longer than this is noted in the ledger as started (for blame and for people)."""
 
-    flush_interval_s: float = 0.01
+    flush_interval_s: float = 0.02
     """Successes with nothing to keep or send are recorded together, at the latest after this long."""
 
     take_batch: int = 500

@@ -26,7 +26,7 @@ from mirepoix.states import FINAL, State
 
 T = TypeVar("T")
 
-DEADLINE_S = 12.0
+DEADLINE_S = 25.0
 POLL_S = 0.02
 FINISHED = frozenset({*FINAL, State.QUARANTINED, State.PARKED})
 QUICK = ("--without-mingle", "--without-gossip")

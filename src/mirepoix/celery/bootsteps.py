@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import bootsteps, signals
+from celery.worker import state
 
 from mirepoix.celery.meter import is_dead, resident_kb
 from mirepoix.errors import MirepoixError
@@ -24,6 +25,14 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
             raise SystemExit(f"mirepoix: {error}") from error
         signals.worker_shutdown.connect(self._end, sender=worker, weak=False)
         signals.worker_shutting_down.connect(self._begin_to_end, weak=False)
+        # A soft shutdown waits, in the signal's handler, before it sends that signal: hand back before it waits.
+        wait = worker.wait_for_soft_shutdown
+
+        def hand_back_and_wait() -> None:
+            self._begin_to_end()
+            wait()
+
+        worker.wait_for_soft_shutdown = hand_back_and_wait
         # A cold shutdown sends no signal: there the end is when every step, and with them the pool, was terminated.
         stopped = worker.blueprint.on_stopped
 
@@ -50,9 +59,16 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         installation.start_keeper(lambda: watch_pool(installation, worker))
 
     def _begin_to_end(self, **_: Any) -> None:
-        # Called in the signal's handler, long before the consumer is closed: a soft shutdown waits for what runs.
-        if self._installation.holder is not None:
-            self._installation.holder.begin_to_stop()
+        # Called in the signal's handler. A pool in this process asks before it runs what was handed back; a process of
+        # a pool does not ask: what one was sent stays.
+        installation = self._installation
+        if installation.holder is None:
+            return
+        begun: frozenset[tuple[str, int]] = frozenset()
+        if installation.is_forking:
+            sent = (r for r in tuple(state.reserved_requests) if r.may_have_begun and r.lease is not None)
+            begun = frozenset(request.lease.key for request in sent)
+        installation.holder.begin_to_stop(may_have_begun=begun)
 
     def _end(self, **_: Any) -> None:
         # The last thing a worker does, after its pool is gone: what it still holds can go back safely.

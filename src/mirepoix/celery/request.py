@@ -55,12 +55,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
             task_ready(self)
             self.acknowledge()
             return True
-        if super().revoked():
-            return True
-        if self.lease is not None:
-            # Asked right before the pool gets it (and before, for one that may expire).
-            self.installation.holder.handed_to_pool(self.lease.key)
-        return False
+        return bool(super().revoked())
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """A pool process begins to run it. An early acknowledgement means nothing here: the lease is what counts."""
@@ -76,6 +71,12 @@ class LedgerRequest(Request):  # type: ignore[misc]
         """Free the place in the prefetch, once the attempt is over."""
         if not self._is_accepting:
             super().acknowledge()
+
+    @property
+    def may_have_begun(self) -> bool:
+        """Whether a pool process was sent it, and may run it although it has not said so yet."""
+        job = self._apply_result() if self._apply_result is not None else None
+        return getattr(job, "_write_to", None) is not None
 
     # ---- the ways to end
 

@@ -80,12 +80,18 @@ class PostgresConnection:
             raise ConfigurationError(f"{label} is PostgreSQL {version}; the ledger needs 13 or newer.")
         self._connection.add_notify_handler(self._note)
         self._news: set[str] = set()
+        self._tx = DbapiTx(lambda: self._connection.cursor(row_factory=tuple_row), "postgresql", "pyformat")
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """BEGIN … COMMIT."""
         with self._connection.transaction():
-            yield DbapiTx(lambda: self._connection.cursor(row_factory=tuple_row), "postgresql", "pyformat")
+            yield self._tx
+
+    @contextmanager
+    def statements(self) -> Iterator[Tx]:
+        """Without BEGIN: each statement is a transaction, in one round trip."""
+        yield self._tx
 
     def reading(self) -> AbstractContextManager[Tx]:
         """Readers hold up nobody here: a transaction like any other."""

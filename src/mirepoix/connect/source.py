@@ -24,6 +24,9 @@ class LivenessLock(Protocol):
 class OwnConnection(Connection, Protocol):
     """One of our own connections, for a worker's delivery or a daemon."""
 
+    def statements(self) -> AbstractContextManager[Tx]:
+        """Statements that each commit by themselves: for one alone, or for some that may stand alone."""
+
     def reading(self) -> AbstractContextManager[Tx]:
         """A transaction that only reads, and holds up nobody who writes."""
 

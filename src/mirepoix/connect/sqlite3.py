@@ -107,6 +107,12 @@ class SqliteConnection:
             yield from self._transaction("BEGIN IMMEDIATE")
 
     @contextmanager
+    def statements(self) -> Iterator[Tx]:
+        """Without BEGIN: each statement is a transaction."""
+        with gate.no_fork():
+            yield DbapiTx(self._connection.cursor, "sqlite", "named")
+
+    @contextmanager
     def reading(self) -> Iterator[Tx]:
         """BEGIN: a snapshot, beside which others may write."""
         with gate.no_fork():

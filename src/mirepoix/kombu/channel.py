@@ -173,15 +173,16 @@ class Channel(virtual.Channel):  # type: ignore[misc]
 
     def receive_tasks(self, holder: Holder) -> int:
         """Lease what this channel's consumers can use, and hand over what the prefetch allows; return how many."""
+        if not self.buffer and not self.may_have_more:
+            return 0
         queues = [queue for queue in self._active_queues if queue in self._task_queues()]
         if not queues:
             return 0
         delivered = self._hand_over_buffer(queues)
         if self.may_have_more and not holder.is_stopping:
-            wanted = self.batch.wanted(self._free(), len(self.buffer))
+            wanted = self.batch.wanted(self._free(), len(self.buffer), holder.finished)
             if wanted:
                 taken = holder.exchange(self.connection.own, queues, wanted)
-                self.batch.took(wanted, len(taken))
                 self.may_have_more = len(taken) >= wanted
                 self.buffer.extend(taken)
                 delivered += self._hand_over_buffer(queues)
@@ -202,12 +203,26 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         super().close()
 
     @property
+    def limit(self) -> int:
+        """How many messages may be with the worker at once; 0: any number.
+
+        Without an event loop a pool that is full would block the worker, remote control and all: there, no more than
+        the pool can run.
+        """
+        limit = int(self.qos.prefetch_count)
+        holder = self.connection.installation.holder
+        if self.connection.has_loop or holder is None:
+            return limit
+        slots = int(holder.worker.concurrency)
+        return min(limit or slots, slots)
+
+    @property
     def headroom(self) -> int:
-        """How many messages beyond the prefetch count the pool may be given: none where that would block the worker."""
+        """How many messages beyond that limit a pool of processes is kept supplied with."""
         return self.batch.headroom(self.qos.prefetch_count) if self.connection.has_loop else 0
 
     def _free(self) -> int:
-        limit = self.qos.prefetch_count
+        limit = self.limit
         if not limit:
             return int(self.connection.installation.settings.take_batch)
         return int(max(0, limit + self.headroom - self.qos.unfinished))

@@ -13,7 +13,7 @@ class QoS(virtual.QoS):  # type: ignore[misc]
 
     def can_consume(self) -> bool:
         """Whether one more message may be handed to the worker."""
-        limit = self.prefetch_count
+        limit = self.channel.limit
         return not limit or self.unfinished < limit + self.channel.headroom
 
     @property
@@ -34,42 +34,39 @@ class QoS(virtual.QoS):  # type: ignore[misc]
 
 
 class Batch:
-    """How many tasks to lease beyond what can run now: about as many as finish in a tenth of a second.
+    """How many tasks to lease beyond what can run now: as many as this worker finishes in `AHEAD_S`.
 
-    Slow tasks are leased one by one as slots come free, so none waits behind another in a worker that is busy while
-    a second worker is idle. Doubled when a batch was gone sooner than `FAST_S`, halved when it took longer
-    than `SLOW_S`.
+    Tasks that take longer than that are leased one by one as slots come free, so none waits behind another in a worker
+    that is busy while a second worker is idle; quick ones are leased by the hundred.
     """
 
-    FAST_S = 0.05
-    SLOW_S = 0.2
+    AHEAD_S = 0.1
+    WINDOW_S = 0.05
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.lookahead = 0
-        self._taken_at = 0.0
-        self._was_full = False
+        self._since = 0.0
+        self._finished = 0
 
     def headroom(self, prefetch_count: int) -> int:
         """How many messages beyond the prefetch count a pool of quick tasks is kept supplied with."""
         return min(self.lookahead, 2 * prefetch_count)
 
-    def wanted(self, free: int, buffered: int) -> int:
-        """How many to take now, with *free* places and *buffered* leases waiting here; 0: not yet."""
+    def wanted(self, free: int, buffered: int, finished: int) -> int:
+        """How many to take now; 0: not yet.
+
+        *free* places, *buffered* leases that wait here, and how many tasks this worker has *finished* so far.
+        """
+        self._measure(finished)
         if buffered > self.lookahead // 2:
             return 0
-        if self._was_full:
-            self._adapt(time.monotonic() - self._taken_at)
         return min(self._limit, max(0, free + self.lookahead - buffered))
 
-    def took(self, wanted: int, taken: int) -> None:
-        """Note what came of it."""
-        self._taken_at = time.monotonic()
-        self._was_full = taken >= wanted
-
-    def _adapt(self, lasted_s: float) -> None:
-        self._was_full = False
-        if lasted_s < self.FAST_S:
-            self.lookahead = min(self._limit, max(4, 2 * self.lookahead))
-        elif lasted_s > self.SLOW_S:
-            self.lookahead //= 2
+    def _measure(self, finished: int) -> None:
+        now = time.monotonic()
+        passed_s = now - self._since
+        if passed_s < self.WINDOW_S:
+            return
+        self.lookahead = min(self._limit, int((finished - self._finished) / passed_s * self.AHEAD_S))
+        self._since, self._finished = now, finished

@@ -152,7 +152,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             channel.may_have_more = True
 
     def _on_tick(self) -> None:
-        self._round()
+        delivered = self._round()
         holder = self.installation.holder
         if holder is None:
             return
@@ -160,7 +160,8 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             self._flush()
         elif holder.has_completions and self._flush_timer is None:
             self._flush_timer = self._loop.call_later(holder.settings.flush_interval_s, self._flush)
-        if any(channel.has_work() for channel in self.channels):
+        if delivered or any(channel.has_work() for channel in self.channels):
+            # The pool's own part of the tick, which writes to its processes, may have come before ours.
             self._wake()
 
     def _flush(self) -> None:

@@ -1,5 +1,6 @@
 -- transition: leased|running -> pending
 -- The attempt asks for another: the message it sent under its own id replaces the one it ran from.
+-- The + keeps the planner off the index on worker_id: each row is found by its id.
 UPDATE mirepoix_task AS t
    SET state = 'pending', reason = :reason, generation = t.generation + 1,
        name = r.name, queue = r.queue, priority = r.priority, retries = r.retries,
@@ -19,6 +20,6 @@ UPDATE mirepoix_task AS t
                json_extract(value, '$.headers') AS headers, json_extract(value, '$.properties') AS properties,
                json_extract(value, '$.exchange') AS exchange, json_extract(value, '$.routing_key') AS routing_key
           FROM json_each(:rows)) AS r
- WHERE t.id = r.id AND t.id = :task_id AND t.fence = :fence AND t.worker_id = :worker_id
+ WHERE t.id = r.id AND t.id = :task_id AND t.fence = :fence AND +t.worker_id = :worker_id
    AND t.state IN ('leased', 'running')
 RETURNING id, fence, generation - 1, worker_id, leased_at, started_at

@@ -1,5 +1,6 @@
 -- transition: leased|running -> succeeded
 -- The fence makes a late write from a lost attempt touch no row.
+-- The + keeps the planner off the index on worker_id: each row is found by its id.
 UPDATE mirepoix_task AS t
    SET state = 'succeeded', finished_at = strftime('%Y-%m-%d %H:%M:%f', 'now'), run_time_s = r.run_time_s,
        started_at = coalesce(t.started_at,
@@ -10,5 +11,5 @@ UPDATE mirepoix_task AS t
                json_extract(value, '$.peak_memory_kb') AS peak_memory_kb,
                json_extract(value, '$.reason') AS reason, json_extract(value, '$.pid') AS pid
           FROM json_each(:rows)) AS r
- WHERE t.id = r.id AND t.fence = r.fence AND t.worker_id = :worker_id AND t.state IN ('leased', 'running')
+ WHERE t.id = r.id AND t.fence = r.fence AND +t.worker_id = :worker_id AND t.state IN ('leased', 'running')
 RETURNING id
