@@ -43,7 +43,7 @@ class Settings:
     """How often an idle worker asks although nothing woke it: the bound on a lost notification."""
 
     sqlite_poll_interval_s: float = 0.01
-    """How often an idle worker looks whether the SQLite file changed (a few microseconds each)."""
+    """How often an idle worker looks whether the SQLite file changed, where the system cannot tell it (not Linux)."""
 
     payload_limit_bytes: int = 1_048_576
     """The largest message body that is accepted, in bytes of serialised arguments."""

@@ -106,6 +106,11 @@ class PostgresConnection:
         """Readable when a notification arrives."""
         return self._connection.fileno()
 
+    @property
+    def is_told_early(self) -> bool:
+        """A notification comes after the commit."""
+        return False
+
     def news(self) -> frozenset[str]:
         """What was notified since the last call. Raises psycopg.OperationalError if the server is gone."""
         # A closed socket is readable too: consume_input raises for it, and the worker reconnects.

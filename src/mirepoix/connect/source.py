@@ -33,6 +33,10 @@ class OwnConnection(Connection, Protocol):
     def wakeup_fd(self) -> int | None:
         """A file descriptor that becomes readable when tasks or messages arrive; None: poll `news` instead."""
 
+    @property
+    def is_told_early(self) -> bool:
+        """Whether the descriptor tells of a commit a moment before `news` can see it: then look again."""
+
     def news(self) -> frozenset[str]:
         """What others committed since the last call, of ``tasks`` and ``messages``. Never blocks."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from mirepoix.connect import inotify
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.forkgate import gate
 from mirepoix.connect.pool import Pool
@@ -90,6 +91,8 @@ class SqliteConnection:
     """One connection to the file. Threads may share it in turn, never at once."""
 
     def __init__(self, path: str) -> None:
+        self._path = path
+        self._watch: inotify.Watch | None = None
         with gate.no_fork():
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
@@ -129,20 +132,33 @@ class SqliteConnection:
                 self._connection.execute("ROLLBACK")
             raise
 
-    def wakeup_fd(self) -> None:
-        """SQLite wakes nobody: poll `news`."""
-
     def listen(self) -> None:
-        """Nothing to subscribe to."""
+        """Watch the write-ahead log, to which every commit is appended, where the system can."""
+        if self._watch is None:
+            self._watch = inotify.watch(Path(f"{self._path}-wal"))
+
+    def wakeup_fd(self) -> int | None:
+        """Readable when somebody committed; None where that cannot be watched: poll `news`."""
+        return None if self._watch is None else self._watch.fd
+
+    @property
+    def is_told_early(self) -> bool:
+        """A commit is written to the log, then synced, then seen."""
+        return self._watch is not None
 
     def news(self) -> frozenset[str]:
         """Whether another connection committed since the last call (a few microseconds)."""
+        if self._watch is not None:
+            self._watch.drain()
         version = self._data_version()
         has_changed, self._seen = version != self._seen, version
         return ANYTHING if has_changed else NOTHING
 
     def close(self) -> None:
         """Close the file."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
         with gate.no_fork(), contextlib.suppress(sqlite3.Error):
             self._connection.close()
 

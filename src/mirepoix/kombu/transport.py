@@ -19,6 +19,10 @@ from mirepoix.errors import LedgerAway
 from mirepoix.kombu.channel import Channel
 from mirepoix.ledger.tx import Tx
 
+LOOK_AGAIN_FIRST_S = 0.001
+LOOK_AGAIN_LAST_S = 0.1
+"""A commit that was announced but cannot be seen yet is looked for after 1, 2, 4 … 64 ms; then the poll finds it."""
+
 SHUTDOWN_LOOK_S = 0.25
 """How long a worker without an event loop waits before it looks whether it should stop."""
 
@@ -43,6 +47,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         self._loop: Any = None
         self._timers: list[Any] = []
         self._flush_timer: Any = None
+        self._again: Any = None
         self._wakeup: tuple[int, int] | None = None
         self._has_messages = True
 
@@ -124,10 +129,10 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             return
         # Celery's hub keeps on_tick over a reconnect: the old connection's must not stay.
         loop.on_tick.discard(self._on_tick)
-        for timer in (*self._timers, self._flush_timer):
+        for timer in (*self._timers, self._flush_timer, self._again):
             if timer is not None:
                 timer.cancel()
-        self._timers, self._flush_timer = [], None
+        self._timers, self._flush_timer, self._again = [], None, None
         with contextlib.suppress(Exception):
             loop.remove_reader(self._own.wakeup_fd() if self._own is not None else -1)
         if self._wakeup is not None:
@@ -138,6 +143,26 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             self._wakeup = None
 
     def _look(self) -> None:
+        """Something was written: a commit, perhaps one that cannot be seen yet (or one of our own)."""
+        self._stop_looking()
+        if not self._is_news() and self.own.is_told_early:
+            self._look_later(LOOK_AGAIN_FIRST_S)
+
+    def _look_again(self, after_s: float) -> None:
+        self._again = None
+        if not self._is_news() and 2 * after_s <= LOOK_AGAIN_LAST_S:
+            self._look_later(2 * after_s)
+
+    def _look_later(self, after_s: float) -> None:
+        if self._loop is not None:
+            self._again = self._loop.call_later(after_s, self._look_again, after_s)
+
+    def _stop_looking(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+
+    def _is_news(self) -> bool:
         with self.reaching():
             news = self.own.news()
         if "tasks" in news:
@@ -145,6 +170,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
                 channel.may_have_more = True
         if "messages" in news:
             self._has_messages = True
+        return bool(news)
 
     def _expect_anything(self) -> None:
         self._has_messages = True
@@ -198,7 +224,8 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         settings = self.installation.settings
         holder = self.installation.holder
         fd = self.own.wakeup_fd()
-        pause = settings.sqlite_poll_interval_s if fd is None else settings.poll_interval_s
+        has_to_poll = fd is None or self.own.is_told_early
+        pause = settings.sqlite_poll_interval_s if has_to_poll else settings.poll_interval_s
         if holder is not None:
             pause = min(pause, settings.flush_interval_s if holder.has_completions else 0.05)
         if left is not None:
