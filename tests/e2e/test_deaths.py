@@ -7,6 +7,8 @@ from workers import POOLS, Shop, until
 
 from driver import moment
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_task_whose_process_was_killed_runs_again(shop: Shop) -> None:
     shop.make("die")
@@ -23,7 +25,6 @@ def test_a_task_whose_process_was_killed_runs_again(shop: Shop) -> None:
     assert worker.is_running
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 def test_what_a_killed_worker_ran_is_taken_over(shop: Shop, pool: str) -> None:
     victim = shop.worker("victim", pool=pool, concurrency=1)
@@ -42,7 +43,6 @@ def test_what_a_killed_worker_ran_is_taken_over(shop: Shop, pool: str) -> None:
     assert shop.effects(what="overlap") == []
 
 
-@pytest.mark.slow
 def test_children_that_outlive_their_worker_are_waited_for(shop: Shop) -> None:
     victim = shop.worker("victim", concurrency=1)
     id = shop.send("spin", 2.0)
@@ -84,7 +84,6 @@ def test_time_limits_are_failures_of_the_attempt(shop: Shop) -> None:
     assert 0.9 < stopped["run_time_s"] < 3
 
 
-@pytest.mark.slow
 def test_what_kills_its_process_is_quarantined_and_harms_nobody(shop: Shop) -> None:
     shop.worker()
     poison = [shop.send("die"), shop.send("die", 11)]
@@ -97,7 +96,6 @@ def test_what_kills_its_process_is_quarantined_and_harms_nobody(shop: Shop) -> N
     assert {(shop.row(id)["deaths"], shop.runs(id)) for id in healthy} == {(0, 1)}
 
 
-@pytest.mark.slow
 def test_a_task_longer_than_the_lease_runs_once(shop: Shop) -> None:
     shop.worker("w1", lease_ttl_s=1)
     shop.worker("w2", lease_ttl_s=1)
@@ -106,7 +104,6 @@ def test_a_task_longer_than_the_lease_runs_once(shop: Shop) -> None:
     assert (shop.runs(id), shop.row(id)["fence"]) == (1, 1)
 
 
-@pytest.mark.slow
 def test_tasks_that_wait_for_their_eta_outlive_their_worker(shop: Shop) -> None:
     ids = [shop.send("note", countdown=2.0) for _ in range(20)]
     victim = shop.worker("victim")
@@ -120,7 +117,6 @@ def test_tasks_that_wait_for_their_eta_outlive_their_worker(shop: Shop) -> None:
     assert max(late) < 2.5
 
 
-@pytest.mark.slow
 def test_a_frozen_worker_can_write_nothing_and_goes_on_as_another(shop: Shop) -> None:
     link = shop.task("note")
     link.freeze()

@@ -12,6 +12,8 @@ from workers import Shop, until
 
 from driver import moment
 
+pytestmark = pytest.mark.slow
+
 
 def begun(shop: Shop, ids: list[str]) -> list[str]:
     """These tasks in the order in which they began."""
@@ -42,7 +44,6 @@ def test_a_worker_takes_only_from_its_queues(shop: Shop) -> None:
     assert shop.state(other) == "pending"
 
 
-@pytest.mark.slow
 def test_workers_share_the_work(shop: Shop) -> None:
     shop.worker("w1", concurrency=1)
     shop.worker("w2", concurrency=1)
@@ -108,7 +109,6 @@ def test_a_running_task_is_terminated(shop: Shop) -> None:
     assert worker.is_running
 
 
-@pytest.mark.slow
 def test_inspect_and_status_answer(shop: Shop) -> None:
     shop.worker()
     id = shop.send("gate", "open")
@@ -123,7 +123,6 @@ def test_inspect_and_status_answer(shop: Shop) -> None:
     shop.make("open")
 
 
-@pytest.mark.slow
 def test_consumers_are_cancelled_and_added_while_it_runs(shop: Shop) -> None:
     shop.worker("w1", "-Q", "one")
     assert shop.app.control.cancel_consumer("one", reply=True, timeout=2)
@@ -135,7 +134,6 @@ def test_consumers_are_cancelled_and_added_while_it_runs(shop: Shop) -> None:
     shop.wait(left, "succeeded")
 
 
-@pytest.mark.slow
 def test_a_rate_limit_is_kept(shop: Shop) -> None:
     shop.worker(conf={"task_annotations": {"shop.note": {"rate_limit": "4/s"}}})
     ids = [shop.send("note") for _ in range(8)]
@@ -145,7 +143,6 @@ def test_a_rate_limit_is_kept(shop: Shop) -> None:
     assert shop.ledger.query("SELECT DISTINCT fence, deaths FROM mirepoix_task") == [(1, 0)]
 
 
-@pytest.mark.slow
 def test_events_are_seen_by_a_receiver(shop: Shop) -> None:
     shop.worker("w1", "-E")
     seen: list[tuple[str, str]] = []
@@ -168,7 +165,6 @@ def test_events_are_seen_by_a_receiver(shop: Shop) -> None:
     shop.wait(ids, "succeeded")
 
 
-@pytest.mark.slow
 def test_beat_sends_what_is_due_and_it_runs(shop: Shop) -> None:
     schedule = {"beat_schedule": {"tick": {"task": "shop.note", "schedule": 1.0}}}
     shop.worker()

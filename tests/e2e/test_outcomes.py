@@ -10,6 +10,8 @@ from workers import Process, Shop, until
 
 from driver import moment
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_success_is_recorded_with_its_attempt(open_shop: Shop, pool: str) -> None:
     id = open_shop.send("spin", 0.12)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from workers import Process, Shop
 
+pytestmark = pytest.mark.slow
+
 
 def broken(shop: Shop, id: str, **columns: str) -> str:
     """Send a task, and break its row before any worker sees it."""
