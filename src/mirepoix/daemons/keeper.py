@@ -23,6 +23,8 @@ logger = logging.getLogger("mirepoix.keeper")
 MESSAGES_KEPT_S = 60.0
 BINDINGS_KEPT_S = 24 * 3600.0
 RECONNECT_S = 0.25
+CONFIRM_S = 0.15
+"""How long a worker's lock must have been free before its death is believed."""
 
 
 class Keeper:
@@ -38,6 +40,7 @@ class Keeper:
         self._steady_since = time.monotonic()
         self._next_heartbeat = self._next_liveness = self._next_prune = self._next_due = 0.0
         self._is_away = False
+        self._suspected: dict[str, float] = {}
 
     def start(self) -> None:
         """Start the thread."""
@@ -66,9 +69,8 @@ class Keeper:
         if self._is_away:
             return RECONNECT_S
         # While tasks run or completions wait, look often enough to note starts and to relieve a busy loop.
-        return min(
-            self._settings.liveness_interval_s, 0.05 if self._holder.count() or self._holder.has_completions else 1.0
-        )
+        is_busy = self._holder.count() or self._holder.has_completions or self._suspected
+        return min(self._settings.liveness_interval_s, 0.05 if is_busy else 1.0)
 
     def _tick(self) -> None:
         connection = self._connection or self._connect()
@@ -84,10 +86,10 @@ class Keeper:
         holder.give_back_abandoned(connection)
         if self._on_tick is not None:
             self._on_tick()
+        self._check_own_lock()
         if now >= self._next_liveness:
             self._next_liveness = now + self._settings.liveness_interval_s
-            self._check_own_lock()
-            self._reap(connection)
+            self._reap(connection, now)
         if now >= self._next_due:
             self._tend(connection, now)
         if now >= self._next_prune:
@@ -101,15 +103,15 @@ class Keeper:
 
     def _check_own_lock(self) -> None:
         if self._holder.liveness is not None and not self._holder.liveness.is_held():
-            # The session ended (a restart, a failover): nobody takes that for our death, as the row names the server
-            # start. A new incarnation would lose what runs here, so only the lock is taken again.
+            # The session ended, but not we. A new incarnation would lose what runs here, so only the lock is taken
+            # again: at once, as the others look a second time before they believe in a death.
             self._holder.retake_liveness()
 
-    def _reap(self, connection: OwnConnection) -> None:
+    def _reap(self, connection: OwnConnection, now: float) -> None:
         holder = self._holder
-        dead = [(id, name, "its process is gone") for id, name in holder.source.unheld(connection, holder.worker.id)]
+        dead = self._confirmed(holder.source.unheld(connection, holder.worker.id), now)
         with connection.transaction() as tx:
-            found = [(id, name) for id, name, reason in dead if workers.declare_dead(tx, id, reason)]
+            found = [(id, name) for id, name in dead if workers.declare_dead(tx, id, "its process is gone")]
             if time.monotonic() - self._steady_since >= self._settings.lease_ttl_s:
                 # Not right after the database was away: then everybody's heartbeat stayed out.
                 found += workers.declare_silent_dead(tx)
@@ -122,6 +124,17 @@ class Keeper:
             logger.warning("worker %s (%s) is dead", name, id)
         for one in lost:
             logger.warning("task %s[%s] was lost with its worker and is %s", one.name, one.task_id, one.state)
+
+    def _confirmed(self, unheld: list[tuple[str, str]], now: float) -> list[tuple[str, str]]:
+        """Of the workers whose lock nobody holds, those of which that was so a moment ago too.
+
+        A session that is ended under a living worker frees its lock too; the worker takes it again within that moment.
+        """
+        confirmed = [(id, name) for id, name in unheld if now - self._suspected.get(id, now) >= CONFIRM_S]
+        self._suspected = {id: self._suspected.get(id, now) for id, _ in unheld}
+        if len(confirmed) < len(unheld):
+            self._next_liveness = now + CONFIRM_S
+        return confirmed
 
     def _tend(self, connection: OwnConnection, now: float) -> None:
         with connection.transaction() as tx:
