@@ -35,7 +35,7 @@ def clone(server: Server, model: str, count: int, *, finished: bool = False) -> 
     else:
         id = f"printf('%08x', n * 2654435761 % 4294967296) || '{unique}'"
         number = f"(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {count}) SELECT n FROM c)"
-        moment, wake = "strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || n * 0.5 || ' seconds')", "SELECT 1"
+        moment, wake = "strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || (n * 0.5) || ' seconds')", "SELECT 1"
         headers = f"replace(t.headers, t.id, {id})"
     more, values = "", ""
     if finished:
