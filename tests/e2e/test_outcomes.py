@@ -215,5 +215,8 @@ def test_a_failure_whose_errback_cannot_be_sent_is_recorded_all_the_same(open_sh
     errback = open_shop.task("two")
     id = open_shop.send("fail", "no stock", link_error=errback)
     open_shop.wait(id, "failed")
-    assert open_shop.ledger.attempts(id)[0]["outcome"] == "failed"
+    (attempt,) = open_shop.ledger.attempts(id)
+    assert attempt["outcome"] == "failed"
+    assert "no stock" in attempt["error"]
+    assert "; then TypeError" in attempt["error"]
     assert keeper.is_running

@@ -113,7 +113,7 @@ def _run(installation: Installation, attempt: Attempt, mark: dict[str, Any], tra
         except Exception as error:  # noqa: BLE001
             # MemoryError, for which Celery ends the whole worker, or an errback that cannot be sent, which pools
             # without processes report to nobody: to the ledger each is a failure of this attempt.
-            attempts.fail(source, attempt, _trouble(attempt, ExceptionInfo(), error))
+            attempts.fail(source, attempt, _broken_handling(attempt, error))
             return trace_ok_t(ExceptionInfo(), TraceInfo(states.FAILURE, error), 0.0, None)
     installation.meter.note(peak_memory_kb())
     _record(installation, attempt, result, commits=bool(mark.get("commits")))
@@ -168,6 +168,15 @@ def _trouble(attempt: Attempt, info: Any, error: Any, reason: str | None = None)
         run_time_s=round(time.monotonic() - attempt.began_at, 6),
         peak_memory_kb=peak_memory_kb(),
     )
+
+
+def _broken_handling(attempt: Attempt, error: Exception) -> Trouble:
+    """An error in handling an error: both are told, the first one first."""
+    chain: list[BaseException] = [error]
+    while chain[0].__context__ is not None:
+        chain.insert(0, chain[0].__context__)
+    said = dict.fromkeys(f"{type(one).__name__}: {one}" for one in chain)
+    return _trouble(attempt, ExceptionInfo(), chain[0], "; then ".join(said))
 
 
 def _words(info: Any) -> str:
