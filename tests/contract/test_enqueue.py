@@ -7,6 +7,8 @@ import logging
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
@@ -275,3 +277,23 @@ def test_an_eta_that_has_passed_is_kept_but_the_task_is_ready(ledger: Ledger):
 def test_times_are_those_of_the_database_in_utc(ledger: Ledger):
     ledger.send("t")
     assert abs(moment(ledger.row("t")["created_at"]) - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+def test_headers_hold_what_celery_and_its_users_put_there(ledger: Ledger):
+    moment = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+    ledger.send("t", headers={"at": moment, "id": UUID(int=7), "price": Decimal("1.20"), "tags": {"b", "a"}})
+    ledger.worker("w1")
+    (taken,) = ledger.take("w1")
+    assert taken.headers == {
+        "at": "2026-11-22T09:30:00+00:00",
+        "id": "00000000-0000-0000-0000-000000000007",
+        "price": "1.20",
+        "tags": ["a", "b"],
+    }
+
+
+@pytest.mark.parametrize("value", [object(), float("nan")])
+def test_a_header_that_json_cannot_hold_is_refused_and_nothing_is_written(ledger: Ledger, value: object):
+    with pytest.raises((TypeError, ValueError), match="JSON"):
+        ledger.send("t", headers={"x": value})
+    assert ledger.query("SELECT count(*) FROM mirepoix_task") == [(0,)]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Envelope
@@ -47,11 +50,24 @@ def as_row(envelope: Envelope) -> dict[str, Any]:
         "content_encoding": envelope.content_encoding,
         "body_encoding": envelope.body_encoding,
         "body": envelope.body,
-        "headers": json.dumps(envelope.headers, allow_nan=False),
-        "properties": json.dumps(envelope.properties, allow_nan=False),
+        "headers": json.dumps(envelope.headers, allow_nan=False, default=_plain),
+        "properties": json.dumps(envelope.properties, allow_nan=False, default=_plain),
         "exchange": envelope.exchange,
         "routing_key": envelope.routing_key,
     }
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has for a value in a header that it does not know. Raises TypeError for what has no such form."""
+    if hasattr(value, "__json__"):  # Celery's signatures, and whatever kombu's own encoder asks
+        return value.__json__()
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
+    if isinstance(value, (UUID, Decimal)):
+        return str(value)
+    raise TypeError(f"a header or property holds a {type(value).__qualname__}, which JSON cannot hold")
 
 
 def _add_chunk(tx: Tx, chunk: list[Envelope]) -> set[str]:
