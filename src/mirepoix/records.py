@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+LEASE_HEADER = "mirepoix"
+"""The header by which a worker tells its pool which attempt it is running. Never stored."""
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:

@@ -27,15 +27,12 @@ from mirepoix.connect.caller import CallerTx
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import EnqueueError, InvalidTaskId, PayloadNotSerializable, PayloadTooLarge
 from mirepoix.ledger import enqueue
-from mirepoix.records import Envelope
+from mirepoix.records import LEASE_HEADER, Envelope
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
 
 logger = logging.getLogger("mirepoix.enqueue")
-
-LEASE_HEADER = "mirepoix"
-"""The header by which a worker tells its pool which attempt it is running. Never stored."""
 
 _REFUSED_CONTENT = ("application/x-python-serialize",)
 _ID_LIMIT = 255

@@ -9,9 +9,8 @@ from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer
 
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery.capture import LEASE_HEADER
 from mirepoix.celery.task import adopt
-from mirepoix.records import Lease, Trouble
+from mirepoix.records import LEASE_HEADER, Lease, Trouble
 
 logger = get_logger("mirepoix.worker")
 

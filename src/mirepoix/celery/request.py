@@ -17,9 +17,8 @@ from celery.worker.state import task_ready
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery.attempt import Attempt
-from mirepoix.celery.capture import LEASE_HEADER
 from mirepoix.celery.task import commits_in_the_pool
-from mirepoix.records import Lease, Trouble
+from mirepoix.records import LEASE_HEADER, Lease, Trouble
 
 logger = get_logger("mirepoix.worker")
 

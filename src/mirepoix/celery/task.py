@@ -15,8 +15,7 @@ from celery.exceptions import Ignore, Reject
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery.attempt import Attempt
-from mirepoix.celery.capture import LEASE_HEADER
-from mirepoix.records import Completion, Lease, Trouble
+from mirepoix.records import LEASE_HEADER, Completion, Lease, Trouble
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation

@@ -14,14 +14,13 @@ from kombu.utils.json import dumps, loads
 from mirepoix.errors import NoWorker
 from mirepoix.kombu.qos import Batch, QoS
 from mirepoix.ledger import enqueue, messages, operate
-from mirepoix.records import Envelope, Taken
+from mirepoix.records import LEASE_HEADER, Envelope, Taken
 
 if TYPE_CHECKING:
     from mirepoix.daemons.holder import Holder
 
 logger = logging.getLogger("mirepoix.delivery")
 
-LEASE_HEADER = "mirepoix"
 DELIVER_FOR_S = 0.05
 """How long one round may hand messages to a pool that runs them in this very thread."""
 
