@@ -146,22 +146,20 @@ def test_a_rate_limit_is_kept(shop: Shop) -> None:
 def test_events_are_seen_by_a_receiver(shop: Shop) -> None:
     shop.worker("w1", "-E")
     seen: list[tuple[str, str]] = []
+    ids: list[str] = []
+
+    class Receiver(EventReceiver):
+        def on_consume_ready(self, *_: object, **__: object) -> None:
+            ids.append(shop.send("note"))  # not before: nobody keeps events for a receiver that does not listen yet
+
+    def note(event: dict[str, str]) -> None:
+        seen.append((event["type"], event.get("uuid", "")))
+        receiver.should_stop = seen[-1] == ("task-succeeded", ids[0])
+
     with shop.app.connection_for_read() as connection:
-        receiver = EventReceiver(
-            connection, handlers={"*": lambda event: seen.append((event["type"], event.get("uuid", "")))}, app=shop.app
-        )
-        ids = []
-
-        def capture() -> bool:
-            if not ids:
-                ids.append(shop.send("note"))
-            try:
-                receiver.capture(limit=1, timeout=0.5, wakeup=True)
-            except TimeoutError:
-                return False
-            return ("task-succeeded", ids[0]) in seen
-
-        until(capture, "the receiver sees the success")
+        receiver = Receiver(connection, handlers={"*": note}, app=shop.app)
+        receiver.capture(limit=None, timeout=20, wakeup=False)
+    assert ("task-succeeded", ids[0]) in seen
     shop.wait(ids, "succeeded")
 
 
