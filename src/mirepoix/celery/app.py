@@ -120,6 +120,11 @@ class Installation:
             return True
         return self.holder.holds(lease.key)
 
+    @property
+    def is_pool_process(self) -> bool:
+        """Whether this process was forked by a worker's pool."""
+        return self.is_forking and self._pid != os.getpid()
+
     def peak_of(self, lease: Lease | None) -> int | None:
         """The last known peak memory of an attempt's process."""
         return None if lease is None else self.peaks.get(lease.key)

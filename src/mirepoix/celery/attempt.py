@@ -14,12 +14,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from mirepoix.connect.source import Source
 from mirepoix.crashpoints import Crashpoint, reached
-from mirepoix.ledger import finish
+from mirepoix.ledger import finish, reap
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Completion, Envelope, Lease, Trouble
+
+if TYPE_CHECKING:
+    from mirepoix.celery.app import Installation
 
 logger = logging.getLogger("mirepoix.attempt")
 
@@ -124,6 +128,18 @@ def park(source: Source, lease: Lease, name: str, trouble: Trouble) -> None:
     """Commit that no code here can take the task."""
     logger.error("task %s[%s] is parked: %s", name, lease.task_id, trouble.reason)
     _settle(source, Attempt(lease, name), "parking", lambda tx: finish.park(tx, lease, trouble))
+
+
+def lose(installation: Installation, lease: Lease, name: str) -> None:
+    """Commit that a process died with the attempt before its parent heard of its beginning."""
+    trouble = Trouble("its process died before its parent had heard that it began", "WorkerLostError")
+    settings = installation.settings
+
+    def write(tx: Tx) -> bool:
+        return reap.lose(tx, lease, trouble, settings, is_blamed=True, outcome="killed") is not None
+
+    logger.error("task %s[%s] had begun in a process that died", name, lease.task_id)
+    _settle(installation.source, Attempt(lease, name), "death", write)
 
 
 def revoke(source: Source, lease: Lease, name: str, trouble: Trouble, *, is_expired: bool) -> None:

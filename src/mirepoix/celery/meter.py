@@ -1,19 +1,22 @@
-"""Peak memory of pool processes, passed to their parent through a page they share."""
+"""A page that pool processes and their parent share: peak memory, and which attempt each began last."""
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 import struct
 
-SLOTS = 4096 // 16
-_SLOT = struct.Struct("qq")
+_SLOT = struct.Struct("<qqQ")
+_PEAK = struct.Struct("<qq")
+_BEGUN_AT = _PEAK.size
+SLOTS = 4096 // _SLOT.size
 
 
 class Meter:
-    """One slot a process: ``(pid, highest resident memory in kB)``. Made before the pool forks.
+    """One slot a process: ``(pid, highest resident memory in kB, attempt begun last)``. Made before the pool forks.
 
-    With more than 256 processes, or a pool that does not fork, some figures are missing: they are None, never wrong.
+    With more processes than slots, or a pool that does not fork, some figures are missing: they are None, never wrong.
     """
 
     def __init__(self) -> None:
@@ -22,13 +25,27 @@ class Meter:
     def note(self, peak_kb: int) -> None:
         """Called by the process itself."""
         pid = os.getpid()
-        _SLOT.pack_into(self._page, (pid % SLOTS) * _SLOT.size, pid, peak_kb)
+        _PEAK.pack_into(self._page, (pid % SLOTS) * _SLOT.size, pid, peak_kb)
+
+    def begin(self, key: tuple[str, int]) -> bool:
+        """Note that this process begins the attempt. False: another one had begun it, and died of it unheard.
+
+        Celery's pool hands a job to a second process by itself if the first died before its parent had read that it
+        had begun.
+        """
+        attempt = hashlib.blake2b(f"{key[1]}:{key[0]}".encode(), digest_size=8).digest()
+        found = self._page.find(attempt)
+        if found >= 0 and found % _SLOT.size == _BEGUN_AT:
+            return False
+        begun_at = (os.getpid() % SLOTS) * _SLOT.size + _BEGUN_AT
+        self._page[begun_at : begun_at + len(attempt)] = attempt
+        return True
 
     def read(self, pid: int | None) -> int | None:
         """The last figure of *pid*, for its parent."""
         if pid is None:
             return None
-        owner, peak_kb = _SLOT.unpack_from(self._page, (pid % SLOTS) * _SLOT.size)
+        owner, peak_kb = _PEAK.unpack_from(self._page, (pid % SLOTS) * _SLOT.size)
         return int(peak_kb) if owner == pid else None
 
 

@@ -84,6 +84,9 @@ def guarded(task: Any, tracer: Any) -> Any:
         if misfit is not None:
             attempts.park(installation.source, lease, task.name, Trouble(misfit))
             return _ignored(misfit)
+        if installation.is_pool_process and not installation.meter.begin(lease.key):
+            attempts.lose(installation, lease, task.name)
+            return _ignored("the process that began it died")
         request["eta"] = mark.get("eta")
         return _run(installation, Attempt(lease, task.name), mark, lambda: tracer(uuid, args, kwargs, request))
 
