@@ -41,8 +41,9 @@ class LedgerRequest(Request):  # type: ignore[misc]
         mark = self._request_dict.get(LEASE_HEADER)
         self.installation = self._app.mirepoix
         self.lease = None if mark is None else Lease(self.id, mark["fence"], mark["worker"])
+        self._pool_commits = mark is not None and commits_in_the_pool(self._payload[2])
         if mark is not None:
-            mark["commits"] = commits_in_the_pool(self._payload[2])
+            mark["commits"] = self._pool_commits
         self._is_accepting = False
         self._goes_back_later = False
 
@@ -85,7 +86,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
             return
         holder = self.installation.holder
         held = holder.lease_of(self.lease.key)
-        if commits_in_the_pool(self._payload[2]):
+        if self._pool_commits:
             holder.forget(self.lease.key)
         else:
             holder.complete(self.lease.key, runtime, self.installation.meter.read(held.pid) if held else None)
