@@ -41,6 +41,10 @@ class Attempt:
     again: Envelope | None = None
     """The message it sent under its own id: retry() and replace() do."""
     began_at: float = field(default_factory=time.monotonic)
+    installation: Installation | None = None
+    """Where its steps are kept; None for one that runs no user code."""
+    steps: set[str] = field(default_factory=set)
+    """The names of the steps it has done, or is doing."""
 
     def keeps(self, envelope: Envelope) -> bool:
         """Hold *envelope* back if it belongs to the outcome; False if it is to be written now."""

@@ -88,7 +88,8 @@ def guarded(task: Any, tracer: Any) -> Any:
             attempts.lose(installation, lease, task.name)
             return _ignored("the process that began it died")
         request["eta"] = mark.get("eta")
-        return _run(installation, Attempt(lease, task.name), mark, lambda: tracer(uuid, args, kwargs, request))
+        attempt = Attempt(lease, task.name, installation=installation)
+        return _run(installation, attempt, mark, lambda: tracer(uuid, args, kwargs, request))
 
     return trace
 
