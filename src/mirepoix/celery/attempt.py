@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mirepoix.attempt")
 
 _current: ContextVar[Attempt | None] = ContextVar("mirepoix_attempt", default=None)
+_whose_code: ContextVar[Attempt | None] = ContextVar("mirepoix_user_code", default=None)
+"""The attempt whose user's code runs in this context. Not a flag of the attempt: a thread or an asyncio task that user
+code started, and that outlives it, is still the user's code while the outcome is made."""
 
 
 @dataclass(slots=True)
@@ -36,7 +39,6 @@ class Attempt:
 
     lease: Lease
     name: str
-    is_in_user_code: bool = False
     continuations: list[Envelope] = field(default_factory=list)
     again: Envelope | None = None
     """The message it sent under its own id: retry() and replace() do."""
@@ -51,7 +53,7 @@ class Attempt:
         if envelope.id == self.lease.task_id:
             self.again = envelope
             return True
-        if self.is_in_user_code:
+        if _whose_code.get() is self:
             return False
         self.continuations.append(envelope)
         return True
@@ -85,29 +87,21 @@ def outside() -> Iterator[None]:
 @contextmanager
 def user_code() -> Iterator[None]:
     """Around the user's own code: what it sends does not wait for the outcome."""
-    attempt = _current.get()
-    if attempt is None:
-        yield
-        return
-    before, attempt.is_in_user_code = attempt.is_in_user_code, True
+    token = _whose_code.set(_current.get())
     try:
         yield
     finally:
-        attempt.is_in_user_code = before
+        _whose_code.reset(token)
 
 
 @contextmanager
 def outcome_code() -> Iterator[None]:
     """Around retry() and replace(), called by user code: all they send is part of the outcome."""
-    attempt = _current.get()
-    if attempt is None:
-        yield
-        return
-    before, attempt.is_in_user_code = attempt.is_in_user_code, False
+    token = _whose_code.set(None)
     try:
         yield
     finally:
-        attempt.is_in_user_code = before
+        _whose_code.reset(token)
 
 
 def succeed(source: Source, attempt: Attempt, completion: Completion) -> None:
