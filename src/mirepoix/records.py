@@ -71,14 +71,67 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Result:
+    """What is kept of a task for those who ask: its status in Celery's words, and the value or error as text.
+
+    ``result`` is as the result serializer wrote it, base64 of that where it is not text. ``meta`` is a JSON object of
+    everything else that Celery tells of a result.
+    """
+
+    task_id: str
+    status: str
+    result: str | None
+    traceback: str | None = None
+    meta: str = "{}"
+    content_type: str = "application/json"
+    expires_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One member of a chord that has returned, whether it succeeded or not. ``result`` is serialised."""
+
+    group_id: str
+    task_id: str
+    position: int | None
+    status: str
+    result: str | None
+    origin: Any = field(default=None, compare=False)
+    """What the chord's body is sent with, if this part is the last: Celery's request of the member. Never stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chord:
+    """A chord that begins: how many parts have to return before its body is sent. Written with its members."""
+
+    group_id: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class SavedGroup:
+    """The ids of a group's results, nested as the group was. ``result`` is JSON."""
+
+    group_id: str
+    result: str
+    expires_s: float | None = None
+
+
+Outgoing = Envelope | Chord | SavedGroup
+"""What a transaction may send."""
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
-    """A task that ran to its end without anything to keep or send: recorded in batches."""
+    """A task that ran to its end and sends nothing: recorded in batches, with its result."""
 
     lease: Lease
     run_time_s: float | None = None
     peak_memory_kb: int | None = None
     reason: str | None = None
     pid: int | None = None
+    results: tuple[Result, ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

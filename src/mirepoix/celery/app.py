@@ -8,12 +8,14 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import fields
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any
 
+from celery.app.backends import BACKEND_ALIASES
 from celery.utils.log import get_logger
 
+from mirepoix.celery import chords
 from mirepoix.celery.bootsteps import HoldLeases
 from mirepoix.celery.capture import PublishScope, capturing
 from mirepoix.celery.control import durable
@@ -30,6 +32,11 @@ from mirepoix.ledger import migrate
 from mirepoix.records import Lease, Trouble, Worker
 
 logger = get_logger("mirepoix.worker")
+
+BACKEND_ALIASES.setdefault("mirepoix", "mirepoix.celery.backend:LedgerBackend")
+
+LEDGER_BACKEND = "mirepoix://"
+"""The result backend of an app that names none: results in the ledger."""
 
 
 class Installation:
@@ -73,7 +80,9 @@ class Installation:
         worker = Worker("", name, socket.gethostname(), os.getpid(), pool, concurrency, queues, software)
         self._pid = os.getpid()
         self.is_forking = is_forking
-        self.holder = Holder(self.source, self.settings, worker)
+        self.holder = Holder(
+            self.source, self.settings, worker, partial(chords.return_parts, self), partial(chords.return_ended, self)
+        )
         self._until_reached(self.holder.register)
 
     def _until_reached(self, act: Callable[[], None]) -> None:
@@ -180,6 +189,7 @@ def install(app: Any, url: str | None = None, **settings: Any) -> Installation:
     installation = app.mirepoix = Installation(app, source, settings)
     _configure(app, installation)
     _capture(app, installation)
+    chords.add_tasks(app)
     return installation
 
 
@@ -230,8 +240,16 @@ def _configure(app: Any, installation: Installation) -> None:
 
     # Fired each time the configuration is loaded, so that the order of install() and config_from_object() is free.
     app.on_after_configure.connect(configure, weak=False)
+    app.on_after_configure.connect(_choose_backend, sender=app, weak=False)
     if app.configured:
         configure()
+        _choose_backend(app)
+
+
+def _choose_backend(sender: Any, **_: Any) -> None:
+    """Keep results in the ledger, unless the app names a backend of its own."""
+    if not sender.conf.result_backend and not sender.backend_cls:
+        sender.conf.result_backend = LEDGER_BACKEND
 
 
 def _capture(app: Any, installation: Installation) -> None:

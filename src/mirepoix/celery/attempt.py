@@ -2,30 +2,37 @@
 
 Celery sends links and the rest of a chain after the user's code returned and before anything is recorded. Those
 sends, and whatever ``retry()`` and ``replace()`` send, are *continuations*: kept here, then written in the very
-transaction that records the outcome, behind the fence. What user code sends by itself is its own business and is
-written at once (or in the transaction it joined).
+transaction that records the outcome, behind the fence, together with results and parts of chords. What user code sends
+by itself is its own business and is written at once (or in the transaction it joined).
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 
+from celery import states
+
+from mirepoix.celery import chords
 from mirepoix.connect.source import Source
 from mirepoix.crashpoints import Crashpoint, reached
-from mirepoix.ledger import finish, reap
+from mirepoix.ledger import finish, reap, results
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Completion, Envelope, Lease, Trouble
+from mirepoix.records import Completion, Envelope, Lease, Outgoing, Part, Result, Trouble
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
 
 logger = logging.getLogger("mirepoix.attempt")
+
+LARGE_RESULT = 64 * 1024
+"""A result longer than this does not go through the pipe to the worker's parent."""
 
 _current: ContextVar[Attempt | None] = ContextVar("mirepoix_attempt", default=None)
 _whose_code: ContextVar[Attempt | None] = ContextVar("mirepoix_user_code", default=None)
@@ -35,11 +42,11 @@ code started, and that outlives it, is still the user's code while the outcome i
 
 @dataclass(slots=True)
 class Attempt:
-    """What an execution has sent so far, and what it still holds back."""
+    """What an execution has sent so far, and what it still holds back for its outcome."""
 
     lease: Lease
     name: str
-    continuations: list[Envelope] = field(default_factory=list)
+    continuations: list[Outgoing] = field(default_factory=list)
     again: Envelope | None = None
     """The message it sent under its own id: retry() and replace() do."""
     began_at: float = field(default_factory=time.monotonic)
@@ -47,16 +54,51 @@ class Attempt:
     """Where its steps are kept; None for one that runs no user code."""
     steps: set[str] = field(default_factory=set)
     """The names of the steps it has done, or is doing."""
+    results: dict[str, Result] = field(default_factory=dict)
+    """What is to be kept, by task id: its own result, and those of tasks that will not run because it failed."""
+    parts: list[Part] = field(default_factory=list)
+    """The parts of chords that it returns."""
+    transaction: OpenTransaction | None = None
+    """That of a transactional task, until it is committed or rolled back."""
+    is_over: bool = False
+    """Its outcome is in the ledger, or was refused: whatever comes now is no part of it."""
 
-    def keeps(self, envelope: Envelope) -> bool:
-        """Hold *envelope* back if it belongs to the outcome; False if it is to be written now."""
-        if envelope.id == self.lease.task_id:
-            self.again = envelope
+    def keeps(self, item: Outgoing) -> bool:
+        """Hold *item* back if it belongs to the outcome; False if it is to be written now."""
+        if self.is_over:
+            return False
+        if isinstance(item, Envelope) and item.id == self.lease.task_id:
+            self.again = item
             return True
         if _whose_code.get() is self:
             return False
-        self.continuations.append(envelope)
+        self.continuations.append(item)
         return True
+
+    def collects(self, status: str) -> bool:
+        """Whether a result with that status belongs to the outcome; False if it is to be written now."""
+        ends = status in states.READY_STATES or status == states.RETRY
+        return ends and not self.is_over and _whose_code.get() is not self
+
+    @property
+    def commits_here(self) -> bool:
+        """Whether the process that runs it commits its success; if not, the worker's parent does, with others."""
+        is_large = sum(len(result.result or "") for result in self.results.values()) > LARGE_RESULT
+        return bool(self.continuations or self.transaction is not None or is_large)
+
+
+class OpenTransaction(Protocol):
+    """The transaction that a transactional task runs in: its own writes, and the outcome behind the fence."""
+
+    def conclude(self, write: Callable[[Tx], bool]) -> bool:
+        """Write the outcome and COMMIT; False, and ROLLBACK, if it was refused. Raises what the COMMIT raises."""
+
+    def roll_back(self) -> None:
+        """Leave nothing of it. Never raises."""
+
+
+class Refused(BaseException):
+    """The attempt had lost its lease: nothing of it was written. Not an Exception: Celery must not handle it."""
 
 
 def current() -> Attempt | None:
@@ -104,28 +146,44 @@ def outcome_code() -> Iterator[None]:
         _whose_code.reset(token)
 
 
-def succeed(source: Source, attempt: Attempt, completion: Completion) -> None:
-    """Commit a success and its continuations, or nothing."""
-    _settle(source, attempt, "success", lambda tx: finish.succeed_with(tx, completion, attempt.continuations))
+def conclude(installation: Installation, attempt: Attempt, completion: Completion) -> None:
+    """Commit a success in the process that ran the task; raise Refused if the lease was lost."""
+    done = replace(completion, run_time_s=round(time.monotonic() - attempt.began_at, 6), pid=os.getpid())
+    if not succeed(installation, attempt, done):
+        raise Refused
 
 
-def fail(source: Source, attempt: Attempt, trouble: Trouble) -> None:
+def succeed(installation: Installation, attempt: Attempt, completion: Completion) -> bool:
+    """Commit a success, its results and its continuations, or nothing."""
+    return _settle(
+        installation, attempt, "success", lambda tx: finish.succeed_with(tx, completion, attempt.continuations)
+    )
+
+
+def fail(installation: Installation, attempt: Attempt, trouble: Trouble) -> bool:
     """Commit a failure and its errbacks, or nothing."""
-    _settle(source, attempt, "failure", lambda tx: finish.fail(tx, attempt.lease, trouble, attempt.continuations))
+    return _settle(
+        installation, attempt, "failure", lambda tx: finish.fail(tx, attempt.lease, trouble, attempt.continuations)
+    )
 
 
-def run_again(source: Source, attempt: Attempt, trouble: Trouble) -> None:
+def run_again(installation: Installation, attempt: Attempt, trouble: Trouble) -> bool:
     """Commit that the task runs again, from the message it sent under its own id."""
     again = attempt.again
     if again is None:
         raise RuntimeError(f"{attempt.name}[{attempt.lease.task_id}] asked to run again without a message")
-    _settle(source, attempt, "retry", lambda tx: finish.retry(tx, attempt.lease, again, trouble, attempt.continuations))
+    return _settle(
+        installation,
+        attempt,
+        "retry",
+        lambda tx: finish.retry(tx, attempt.lease, again, trouble, attempt.continuations),
+    )
 
 
-def park(source: Source, lease: Lease, name: str, trouble: Trouble) -> None:
+def park(installation: Installation, lease: Lease, name: str, trouble: Trouble) -> None:
     """Commit that no code here can take the task."""
     logger.error("task %s[%s] is parked: %s", name, lease.task_id, trouble.reason)
-    _settle(source, Attempt(lease, name), "parking", lambda tx: finish.park(tx, lease, trouble))
+    _settle(installation, Attempt(lease, name), "parking", lambda tx: finish.park(tx, lease, trouble))
 
 
 def lose(installation: Installation, lease: Lease, name: str) -> None:
@@ -137,24 +195,62 @@ def lose(installation: Installation, lease: Lease, name: str) -> None:
         return reap.lose(tx, lease, trouble, settings, is_blamed=True, outcome="killed") is not None
 
     logger.error("task %s[%s] had begun in a process that died", name, lease.task_id)
-    _settle(installation.source, Attempt(lease, name), "death", write)
+    _settle(installation, Attempt(lease, name), "death", write)
 
 
-def revoke(source: Source, lease: Lease, name: str, trouble: Trouble, *, is_expired: bool) -> None:
+def revoke(installation: Installation, attempt: Attempt, trouble: Trouble, *, is_expired: bool) -> None:
     """Commit that the task was revoked, or expired, while a worker held it."""
     end = finish.expire if is_expired else finish.revoke
-    _settle(source, Attempt(lease, name), "revocation", lambda tx: end(tx, lease, trouble))
+
+    def write(tx: Tx) -> bool:
+        if not end(tx, attempt.lease, trouble):
+            return False
+        if not attempt.parts:
+            chords.return_ended(installation, tx, [attempt.lease.task_id], trouble.reason)
+        return True
+
+    _settle(installation, attempt, "revocation", write)
 
 
-def _settle(source: Source, attempt: Attempt, what: str, write: Callable[[Tx], bool]) -> None:
-    """Write an outcome, waiting for a database that is away: what was done must not be forgotten for that."""
+def _settle(installation: Installation, attempt: Attempt, what: str, write: Callable[[Tx], bool]) -> bool:
+    """Write an outcome with all that belongs to it; whether it was accepted."""
+
+    def write_all(tx: Tx) -> bool:
+        if not write(tx):
+            return False
+        results.store(tx, list(attempt.results.values()), is_outcome=True)
+        chords.return_parts(installation, tx, attempt.parts)
+        reached(Crashpoint.OUTCOME_BEFORE_COMMIT)
+        return True
+
+    transaction = attempt.transaction
+    if transaction is None:
+        is_accepted = _persist(installation, attempt, what, write_all)
+    else:
+        # Its transaction can be tried once only: what the user's code wrote is in it.
+        is_accepted = transaction.conclude(write_all)
+        attempt.transaction = None
+    attempt.is_over = True
+    reached(Crashpoint.OUTCOME_AFTER_COMMIT)
+    if not is_accepted and not _is_known(installation.source, attempt.lease):
+        logger.warning(
+            "the %s of task %s[%s] (attempt %d) was refused: its lease was lost; nothing of it was written or sent",
+            what,
+            attempt.name,
+            attempt.lease.task_id,
+            attempt.lease.fence,
+        )
+    return is_accepted
+
+
+def _persist(installation: Installation, attempt: Attempt, what: str, write: Callable[[Tx], bool]) -> bool:
+    """Write in a transaction of our own, waiting for a database that is away: what was done must not be forgotten."""
+    source = installation.source
     pause_s = 0.05
     while True:
         try:
             with source.transaction() as tx:
-                is_accepted = write(tx)
-                reached(Crashpoint.OUTCOME_BEFORE_COMMIT)
-            break
+                return write(tx)
         except source.disconnects as error:
             logger.warning(
                 "the %s of task %s[%s] cannot be recorded yet, trying again: %s",
@@ -165,15 +261,6 @@ def _settle(source: Source, attempt: Attempt, what: str, write: Callable[[Tx], b
             )
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 2.0)
-    reached(Crashpoint.OUTCOME_AFTER_COMMIT)
-    if not is_accepted and not _is_known(source, attempt.lease):
-        logger.warning(
-            "the %s of task %s[%s] (attempt %d) was refused: its lease was lost; nothing of it was written or sent",
-            what,
-            attempt.name,
-            attempt.lease.task_id,
-            attempt.lease.fence,
-        )
 
 
 def _is_known(source: Source, lease: Lease) -> bool:

@@ -26,8 +26,8 @@ from mirepoix.connect import ambient
 from mirepoix.connect.caller import CallerTx
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import EnqueueError, InvalidTaskId, PayloadNotSerializable, PayloadTooLarge
-from mirepoix.ledger import enqueue
-from mirepoix.records import LEASE_HEADER, Envelope
+from mirepoix.ledger import outgoing
+from mirepoix.records import LEASE_HEADER, Envelope, Outgoing
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
@@ -38,7 +38,7 @@ _REFUSED_CONTENT = ("application/x-python-serialize",)
 _ID_LIMIT = 255
 
 
-_sink: ContextVar[list[Envelope] | None] = ContextVar("mirepoix_sink", default=None)
+_sink: ContextVar[list[Outgoing] | None] = ContextVar("mirepoix_sink", default=None)
 
 
 class UnserializablePayload(PayloadNotSerializable, EncodeError):  # type: ignore[misc]
@@ -196,7 +196,7 @@ class PublishScope:
     """
 
     _depth: ContextVar[int] = ContextVar("mirepoix_publish_depth", default=0)
-    _together: ContextVar[list[Envelope] | None] = ContextVar("mirepoix_publish_together", default=None)
+    _together: ContextVar[list[Outgoing] | None] = ContextVar("mirepoix_publish_together", default=None)
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
@@ -218,35 +218,37 @@ class PublishScope:
             write(self._installation, together)
 
     @classmethod
-    def collects(cls, envelopes: list[Envelope]) -> bool:
-        """Keep *envelopes* for the end of the enclosing scope; False outside of one."""
-        if cls._depth.get() <= 1:
+    def collects(cls, items: list[Outgoing]) -> bool:
+        """Keep *items* for the end of the enclosing scope; False outside of one."""
+        # A task opens a scope of its own around its sending; a chord is begun in that of its members.
+        own = 1 if isinstance(items[0], Envelope) else 0
+        if cls._depth.get() <= own:
             return False
         together = cls._together.get()
         if together is None:
             together = []
             cls._together.set(together)
-        together.extend(envelopes)
+        together.extend(items)
         return True
 
 
-def send(installation: Installation, envelopes: list[Envelope]) -> None:
-    """Write *envelopes*, or leave them with the attempt or the group they belong to."""
+def send(installation: Installation, items: list[Outgoing]) -> None:
+    """Write *items*, or leave them with the attempt or the group they belong to."""
     sink = _sink.get()
     if sink is not None:
-        sink.extend(envelopes)
+        sink.extend(items)
         return
     attempt = attempts.current()
     if attempt is not None:
-        envelopes = [envelope for envelope in envelopes if not attempt.keeps(envelope)]
-    if envelopes and not PublishScope.collects(envelopes):
-        write(installation, envelopes)
+        items = [item for item in items if not attempt.keeps(item)]
+    if items and not PublishScope.collects(items):
+        write(installation, items)
 
 
 @contextmanager
-def captured() -> Iterator[list[Envelope]]:
+def captured() -> Iterator[list[Outgoing]]:
     """Gather what is sent inside the block instead of writing it."""
-    gathered: list[Envelope] = []
+    gathered: list[Outgoing] = []
     token = _sink.set(gathered)
     try:
         yield gathered
@@ -254,14 +256,14 @@ def captured() -> Iterator[list[Envelope]]:
         _sink.reset(token)
 
 
-def write(installation: Installation, envelopes: list[Envelope]) -> None:
+def write(installation: Installation, envelopes: list[Outgoing]) -> None:
     """Write *envelopes* in the caller's transaction; in one of our own if there is none."""
     with writing(installation) as add:
         add(envelopes)
 
 
 @contextmanager
-def writing(installation: Installation) -> Iterator[Callable[[Sequence[Envelope]], object]]:
+def writing(installation: Installation) -> Iterator[Callable[[Sequence[Outgoing]], object]]:
     """What adds envelopes to the caller's transaction; to one of our own, committed at the end, if there is none."""
     joined = ambient.current()
     if joined is not None:
@@ -269,10 +271,10 @@ def writing(installation: Installation) -> Iterator[Callable[[Sequence[Envelope]
         return
     tx = installation.source.joined()
     if tx is not None:
-        yield partial(enqueue.add, tx)
+        yield partial(outgoing.add, tx)
         return
     with installation.source.transaction() as own:
-        yield partial(enqueue.add, CallerTx(own, lambda: installation.source.label))
+        yield partial(outgoing.add, CallerTx(own, lambda: installation.source.label))
         reached(Crashpoint.ENQUEUE_BEFORE_COMMIT)
     reached(Crashpoint.ENQUEUE_AFTER_COMMIT)
 

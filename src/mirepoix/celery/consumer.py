@@ -76,7 +76,7 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
             return False
         lease = Lease(mark["id"], mark["fence"], mark["worker"])
         name = str(message.headers.get("task"))
-        attempts.park(self.app.mirepoix.source, lease, name, Trouble(reason))
+        attempts.park(self.app.mirepoix, lease, name, Trouble(reason))
         self.app.mirepoix.holder.forget(lease.key)
         message.ack_log_error(logger, self.connection_errors)
         return True

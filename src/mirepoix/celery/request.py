@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from dataclasses import replace
 from typing import Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
@@ -17,8 +18,8 @@ from celery.worker.state import task_ready
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery.attempt import Attempt
-from mirepoix.celery.task import commits_in_the_pool
-from mirepoix.records import LEASE_HEADER, Lease, Trouble
+from mirepoix.celery.report import Reported
+from mirepoix.records import LEASE_HEADER, Completion, Lease, Trouble
 
 logger = get_logger("mirepoix.worker")
 
@@ -41,9 +42,6 @@ class LedgerRequest(Request):  # type: ignore[misc]
         mark = self._request_dict.get(LEASE_HEADER)
         self.installation = self._app.mirepoix
         self.lease = None if mark is None else Lease(self.id, mark["fence"], mark["worker"])
-        self._pool_commits = mark is not None and commits_in_the_pool(self._payload[2])
-        if mark is not None:
-            mark["commits"] = self._pool_commits
         self._is_accepting = False
         self._goes_back_later = False
 
@@ -80,16 +78,28 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
     # ---- the ways to end
 
-    def succeeded(self, runtime: float | None) -> None:
+    def succeeded(self, shown: Any, runtime: float | None) -> None:
         """The pool reported a success: recorded with the next batch, unless the pool process committed it itself."""
         if self.lease is None:
             return
         holder = self.installation.holder
         held = holder.lease_of(self.lease.key)
-        if self._pool_commits:
+        if held is None:
+            return
+        report = shown if isinstance(shown, Reported) else Reported(shown)
+        if report.is_recorded:
             holder.forget(self.lease.key)
-        else:
-            holder.complete(self.lease.key, runtime, self.installation.meter.read(held.pid) if held else None)
+            return
+        done = Completion(
+            held.lease,
+            runtime,
+            self.installation.meter.read(held.pid),
+            pid=held.pid,
+            results=report.results,
+            # The last part of a chord sends its body, in this member's name.
+            parts=tuple(replace(part, origin=self._context) for part in report.parts),
+        )
+        holder.complete(done)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """The attempt did not return: it raised, was killed, ran out of time or was terminated."""
@@ -108,7 +118,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
                 task_ready(self)
                 logger.error("Task %s[%s] ran out of memory", self.name, self.id)
                 return None
-            if not return_ok and not isinstance(error, Terminated):
+            if isinstance(error, Reject) or (not return_ok and not isinstance(error, Terminated)):
                 return self._broke_outside(error, exc_info, send_failed_event)
             return super().on_failure(exc_info, send_failed_event, return_ok)
         finally:
@@ -169,7 +179,8 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
     def _broke_outside(self, error: BaseException, exc_info: Any, send_failed_event: bool) -> None:
         """Something failed around the user's code, so the pool process may have recorded nothing."""
-        trouble = Trouble(f"{type(error).__name__}: {error}", type(error).__name__, str(exc_info.traceback))
+        kind = f"{type(error).__module__}.{type(error).__qualname__}"
+        trouble = Trouble(f"{type(error).__name__}: {error}", kind, str(exc_info.traceback))
         self._failed(exc_info, trouble, send_failed_event)
 
     def _failed(self, exc_info: Any, trouble: Trouble, send_failed_event: bool) -> None:
@@ -179,7 +190,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
                 super().on_failure(exc_info, send_failed_event, return_ok=False)
         finally:
             # An errback that cannot be sent must not keep the failure out of the ledger: nobody would report it again.
-            attempts.fail(self.installation.source, attempt, trouble)
+            attempts.fail(self.installation, attempt, trouble)
 
     def _process(self, pid: int | None) -> int | None:
         # Pools that do not fork name a thread or a greenlet there.
@@ -190,11 +201,15 @@ class LedgerRequest(Request):  # type: ignore[misc]
         return None if held is None or held.started_at is None else round(time.monotonic() - held.started_at, 6)
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
-        if self.lease is not None:
-            words = "its expiry passed before it was started" if expired else f"{reason} by remote control"
-            attempts.revoke(self.installation.source, self.lease, self.name, Trouble(words), is_expired=expired)
-            self.installation.holder.forget(self._held.key)
-        super()._announce_revoked(reason, terminated, signum, expired)
+        if self.lease is None:
+            super()._announce_revoked(reason, terminated, signum, expired)
+            return
+        words = "its expiry passed before it was started" if expired else f"{reason} by remote control"
+        attempt = Attempt(self.lease, self.name)
+        with attempts.running(attempt):  # its result, and what it returns to a chord, are committed with its end
+            super()._announce_revoked(reason, terminated, signum, expired)
+        attempts.revoke(self.installation, attempt, Trouble(words), is_expired=expired)
+        self.installation.holder.forget(self.lease.key)
 
 
 def _reported(generated: Any) -> Any:
@@ -206,7 +221,7 @@ def _reported(generated: Any) -> Any:
             return generated(self, outcome, **kwargs)
         finally:
             if not outcome[0]:
-                self.succeeded(outcome[2])
+                self.succeeded(outcome[1], outcome[2])
                 self.over()
 
     return on_success

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import sys
@@ -10,15 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionInfo
 from celery import states
+from celery.app.task import Context
 from celery.app.trace import TraceInfo, trace_ok_t
 from celery.exceptions import Ignore, Reject
 
 from mirepoix.celery import attempt as attempts
+from mirepoix.celery import coroutines
 from mirepoix.celery.attempt import Attempt
+from mirepoix.celery.report import Reported
 from mirepoix.records import LEASE_HEADER, Completion, Lease, Trouble
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
+
+logger = logging.getLogger("mirepoix.attempt")
 
 
 class LedgerTask:
@@ -56,6 +62,7 @@ def adopt(task: Any) -> None:
     cls = type(task)
     if not issubclass(cls, LedgerTask):
         task.__class__ = type(cls.__name__, (LedgerTask, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__})
+    coroutines.adapt(task)
 
 
 def adopting(registry_class: type) -> type:
@@ -82,21 +89,16 @@ def guarded(task: Any, tracer: Any) -> Any:
             return _ignored("its lease was handed back")
         misfit = _misfit(task, args, kwargs)
         if misfit is not None:
-            attempts.park(installation.source, lease, task.name, Trouble(misfit))
+            attempts.park(installation, lease, task.name, Trouble(misfit))
             return _ignored(misfit)
         if installation.is_pool_process and not installation.meter.begin(lease.key):
             attempts.lose(installation, lease, task.name)
             return _ignored("the process that began it died")
         request["eta"] = mark.get("eta")
         attempt = Attempt(lease, task.name, installation=installation)
-        return _run(installation, attempt, mark, lambda: tracer(uuid, args, kwargs, request))
+        return _run(installation, attempt, task, request, lambda: tracer(uuid, args, kwargs, request))
 
     return trace
-
-
-def commits_in_the_pool(embed: dict[str, Any] | None) -> bool:
-    """Whether the process that runs the task commits its success: it has something to send."""
-    return bool(embed and (embed.get("callbacks") or embed.get("chain") or embed.get("chord")))
 
 
 def peak_memory_kb() -> int:
@@ -105,46 +107,65 @@ def peak_memory_kb() -> int:
     return peak // 1024 if sys.platform == "darwin" else peak
 
 
-def _run(installation: Installation, attempt: Attempt, mark: dict[str, Any], trace: Any) -> Any:
-    source = installation.source
+def _run(installation: Installation, attempt: Attempt, task: Any, request: Any, trace: Any) -> Any:
     with attempts.running(attempt):
         try:
             result = trace()
-        except Reject as error:
-            attempts.fail(source, attempt, _trouble(attempt, ExceptionInfo(), error))
-            raise
+        except attempts.Refused:
+            return _ignored("its lease was lost")
+        except Reject:
+            raise  # the parent records it
         except Exception as error:  # noqa: BLE001
             # MemoryError, for which Celery ends the whole worker, or an errback that cannot be sent, which pools
             # without processes report to nobody: to the ledger each is a failure of this attempt.
-            attempts.fail(source, attempt, _broken_handling(attempt, error))
-            return trace_ok_t(ExceptionInfo(), TraceInfo(states.FAILURE, error), 0.0, None)
-    installation.meter.note(peak_memory_kb())
-    _record(installation, attempt, result, commits=bool(mark.get("commits")))
-    return result
+            info = ExceptionInfo()
+            _store_failure(task, request, error, info)
+            attempts.fail(installation, attempt, _broken_handling(attempt, error))
+            return trace_ok_t(info, TraceInfo(states.FAILURE, error), 0.0, None)
+        finally:
+            if attempt.transaction is not None:
+                attempt.transaction.roll_back()
+                attempt.transaction = None
+        installation.meter.note(peak_memory_kb())
+        return _record(installation, attempt, result)
 
 
-def _record(installation: Installation, attempt: Attempt, result: Any, *, commits: bool) -> None:
-    source = installation.source
+def _record(installation: Installation, attempt: Attempt, result: Any) -> Any:
+    """Record the outcome, or let the parent do so: it records a success together with others."""
     state = states.SUCCESS if result.info is None else result.info.state
+    if attempt.is_over:
+        return result._replace(retstr=Reported(result.retstr, is_recorded=True))
     if attempt.again is not None:
         reason = "replaced" if state == states.IGNORED else _words(result.info)
         attempts.run_again(
-            source, attempt, _trouble(attempt, result.retval, result.info and result.info.retval, reason)
+            installation, attempt, _trouble(attempt, result.retval, result.info and result.info.retval, reason)
         )
     elif result.info is None and isinstance(result.retval, ExceptionInfo):
         # An error of Celery's own before the request was built: it is reported like a success.
-        attempts.fail(source, attempt, _trouble(attempt, result.retval, result.retval.exception))
+        attempts.fail(installation, attempt, _trouble(attempt, result.retval, result.retval.exception))
     elif state == states.SUCCESS:
-        if commits or attempt.continuations:
-            done = Completion(attempt.lease, result.runtime, peak_memory_kb(), pid=os.getpid())
-            attempts.succeed(source, attempt, done)
+        if not attempt.commits_here:
+            return result._replace(retstr=Reported(result.retstr, attempt.results.values(), attempt.parts))
+        done = Completion(attempt.lease, result.runtime, peak_memory_kb(), pid=os.getpid())
+        attempts.succeed(installation, attempt, done)
     elif state == states.IGNORED:
         done = Completion(attempt.lease, result.runtime, peak_memory_kb(), "ignored by the task", os.getpid())
-        attempts.succeed(source, attempt, done)
-    elif state == states.REJECTED and result.info.retval.requeue:
-        return  # the parent hands it back, at a pace
+        attempts.succeed(installation, attempt, done)
+    elif state == states.REJECTED:
+        return result  # the parent hands it back, at a pace, or records the failure
     else:
-        attempts.fail(source, attempt, _trouble(attempt, result.retval, result.info.retval))
+        attempts.fail(installation, attempt, _trouble(attempt, result.retval, result.info.retval))
+    return result._replace(retstr=Reported(result.retstr, is_recorded=True))
+
+
+def _store_failure(task: Any, request: Any, error: Exception, info: ExceptionInfo) -> None:
+    """Tell the result backend of a failure that Celery's tracer did not handle."""
+    try:
+        task.backend.mark_as_failure(
+            request["id"], error, info.traceback, request=Context(request), call_errbacks=False
+        )
+    except Exception:
+        logger.exception("the failure of task %s[%s] cannot be stored as its result", task.name, request["id"])
 
 
 def _misfit(task: Any, args: Any, kwargs: Any) -> str | None:

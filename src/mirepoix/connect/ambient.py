@@ -24,9 +24,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from mirepoix.connect.caller import CallerTx, sqlite3_tx
 from mirepoix.errors import ConfigurationError
-from mirepoix.ledger import enqueue
+from mirepoix.ledger import outgoing
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Envelope
+from mirepoix.records import Outgoing
 
 
 class Joined(Protocol):
@@ -36,7 +36,7 @@ class Joined(Protocol):
     def dialect(self) -> str:
         """``postgresql`` or ``sqlite``."""
 
-    def add(self, envelopes: Sequence[Envelope], /) -> None:
+    def add(self, envelopes: Sequence[Outgoing], /) -> None:
         """Make them part of the transaction: its COMMIT makes them real, its ROLLBACK leaves nothing of them."""
 
 
@@ -60,9 +60,9 @@ class Direct:
         self.tx = tx
         self.dialect = tx.dialect
 
-    def add(self, envelopes: Sequence[Envelope], /) -> None:
+    def add(self, envelopes: Sequence[Outgoing], /) -> None:
         """Write *envelopes*."""
-        enqueue.add(self.tx, envelopes)
+        outgoing.add(self.tx, envelopes)
 
 
 class using:  # noqa: N801, it reads as the statement it makes

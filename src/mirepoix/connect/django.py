@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -77,6 +77,14 @@ class DjangoSource:
         if _is_in_event_loop():
             return self._own_source().transaction()
         return self._atomic()
+
+    def apart(self) -> AbstractContextManager[Tx]:
+        """A transaction on a connection of our own: what Django rolls back does not touch it.
+
+        On SQLite it is part of the open ``atomic`` block, if there is one: a second writer would wait for its end.
+        """
+        joined = self.joined() if self.dialect == "sqlite" else None
+        return self._own_source().apart() if joined is None else nullcontext(joined)
 
     def joined(self) -> Tx | None:
         """What this thread's ``atomic`` block (or ``autocommit`` that is switched off) makes tasks part of, or None."""

@@ -48,6 +48,10 @@ class PostgresSource:
         """A short transaction on a pooled connection."""
         return self._pool.transaction()
 
+    def apart(self) -> AbstractContextManager[Tx]:
+        """The same: a pooled connection is never the caller's."""
+        return self._pool.transaction()
+
     def joined(self) -> Tx | None:
         """A plain PostgreSQL ledger has no framework whose transaction it could join."""
         return None
@@ -80,6 +84,7 @@ class PostgresConnection:
             raise ConfigurationError(f"{label} is PostgreSQL {version}; the ledger needs 13 or newer.")
         self._connection.add_notify_handler(self._note)
         self._news: set[str] = set()
+        self._finished: set[str] = set()
         self._tx = DbapiTx(lambda: self._connection.cursor(row_factory=tuple_row), "postgresql", "pyformat")
 
     @contextmanager
@@ -102,6 +107,17 @@ class PostgresConnection:
         self._connection.execute("LISTEN mirepoix")
         self._connection.execute("LISTEN mirepoix_message")
 
+    def listen_results(self) -> None:
+        """Be told the ids of finished tasks from now on."""
+        self._connection.execute("LISTEN mirepoix_result")
+
+    def finished(self) -> frozenset[str]:
+        """What was notified since the last call. Raises psycopg.OperationalError if the server is gone."""
+        self._consume()
+        finished = frozenset(self._finished)
+        self._finished.clear()
+        return finished
+
     def wakeup_fd(self) -> int | None:
         """Readable when a notification arrives."""
         return self._connection.fileno()
@@ -113,10 +129,7 @@ class PostgresConnection:
 
     def news(self) -> frozenset[str]:
         """What was notified since the last call. Raises psycopg.OperationalError if the server is gone."""
-        # A closed socket is readable too: consume_input raises for it, and the worker reconnects.
-        self._connection.pgconn.consume_input()
-        while notification := self._connection.pgconn.notifies():
-            self._news.add(_TOPICS[notification.relname])
+        self._consume()
         news = frozenset(self._news)
         self._news.clear()
         return news
@@ -126,9 +139,21 @@ class PostgresConnection:
         with contextlib.suppress(psycopg.Error):
             self._connection.close()
 
+    def _consume(self) -> None:
+        # A closed socket is readable too: consume_input raises for it, and the worker reconnects.
+        self._connection.pgconn.consume_input()
+        while notification := self._connection.pgconn.notifies():
+            self._heard(notification.relname, notification.extra)
+
     def _note(self, notification: psycopg.Notify) -> None:
         # Called for what arrives in the answer to another statement.
-        self._news.add(_TOPICS[notification.channel.encode()])
+        self._heard(notification.channel.encode(), notification.payload.encode())
+
+    def _heard(self, channel: bytes, payload: bytes) -> None:
+        if channel == b"mirepoix_result":
+            self._finished.update(payload.decode().split(","))
+        else:
+            self._news.add(_TOPICS[channel])
 
 
 _TOPICS = {b"mirepoix": "tasks", b"mirepoix_message": "messages"}

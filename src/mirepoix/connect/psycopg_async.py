@@ -9,8 +9,8 @@ from typing import Any
 
 from mirepoix.connect.caller import explained
 from mirepoix.errors import ConfigurationError
-from mirepoix.ledger import enqueue
-from mirepoix.records import Envelope
+from mirepoix.ledger import enqueue, outgoing
+from mirepoix.records import Outgoing
 from mirepoix.sql import statement
 
 logger = logging.getLogger("mirepoix.enqueue")
@@ -34,9 +34,9 @@ class Collector:
         self._where = where
         self._depth = _depth_of(connection)
         self._was_in_transaction = False
-        self._envelopes: list[Envelope] = []
+        self._envelopes: list[Outgoing] = []
 
-    def add(self, envelopes: Sequence[Envelope], /) -> None:
+    def add(self, envelopes: Sequence[Outgoing], /) -> None:
         """Keep *envelopes* for the end of the block."""
         if _depth_of(self._connection) != self._depth:
             raise ConfigurationError(
@@ -66,13 +66,13 @@ class Collector:
                 "an exception left `async with mirepoix.using(connection)`: %d tasks are not sent", len(self._envelopes)
             )
 
-    async def _write(self, chunk: list[Envelope]) -> None:
-        # `enqueue.add` is the one place that knows the statements, and it cannot await: it runs up to the first
+    async def _write(self, chunk: list[Outgoing]) -> None:
+        # `outgoing.add` is the one place that knows the statements, and it cannot await: it runs up to the first
         # statement that has no answer yet, and once more with the answer. One chunk takes a few statements at most.
         answers: list[_Answer] = []
         while True:
             try:
-                enqueue.add(_Replay(answers), chunk)
+                outgoing.add(_Replay(answers), chunk)
             except _NeedsAnswerError as asked:
                 answers.append(await self._answer(asked.statement, asked.params))
             else:

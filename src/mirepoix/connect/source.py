@@ -43,6 +43,12 @@ class OwnConnection(Connection, Protocol):
     def listen(self) -> None:
         """Begin to be told about new tasks and messages."""
 
+    def listen_results(self) -> None:
+        """Begin to be told about results."""
+
+    def finished(self) -> frozenset[str]:
+        """The ids of tasks that finished since the last call; ``*`` stands for ids that are not told. Never blocks."""
+
 
 class Source(Protocol):
     """One ledger's database."""
@@ -61,6 +67,13 @@ class Source(Protocol):
 
     def transaction(self) -> AbstractContextManager[Tx]:
         """A short transaction of the caller's thread, on a pooled connection (Django: on Django's own)."""
+
+    def apart(self) -> AbstractContextManager[Tx]:
+        """A short transaction that is committed whatever becomes of the caller's.
+
+        Only where the caller's would keep it waiting for ever, an SQLite file that Django has a transaction open on, it
+        is part of that one.
+        """
 
     def joined(self) -> Tx | None:
         """The transaction the caller's framework has open right now (Django's ``atomic``), or None."""

@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from mirepoix.connect.caller import CallerTx
 from mirepoix.errors import ConfigurationError, UnsupportedDatabase
-from mirepoix.ledger import enqueue
+from mirepoix.ledger import outgoing
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Envelope
+from mirepoix.records import Outgoing
 from mirepoix.sql import DIALECTS, spell, statement
 
 
@@ -95,7 +95,7 @@ class Collector:
         self.dialect = caller_tx(sync).dialect
         self._waiting = _waiting_of(sync)
 
-    def add(self, envelopes: Sequence[Envelope], /) -> None:
+    def add(self, envelopes: Sequence[Outgoing], /) -> None:
         """Keep *envelopes* until they can be written."""
         self._waiting.extend(envelopes)
 
@@ -108,12 +108,12 @@ class Collector:
         """Leave it to the transaction: its commit still writes what was added, its rollback drops it."""
 
 
-_waiting: WeakKeyDictionary[Session | Connection, list[Envelope]] = WeakKeyDictionary()
+_waiting: WeakKeyDictionary[Session | Connection, list[Outgoing]] = WeakKeyDictionary()
 """What was added and not written yet, of every session and connection that was ever used so. Listeners cannot be
 removed from a Connection, so each gets them once."""
 
 
-def _waiting_of(sync: Session | Connection) -> list[Envelope]:
+def _waiting_of(sync: Session | Connection) -> list[Outgoing]:
     waiting = _waiting.get(sync)
     if waiting is None:
         waiting = _waiting[sync] = []
@@ -124,7 +124,7 @@ def _waiting_of(sync: Session | Connection) -> list[Envelope]:
     return waiting
 
 
-def _listen_to_session(session: Session, waiting: list[Envelope]) -> None:
+def _listen_to_session(session: Session, waiting: list[Outgoing]) -> None:
     def write(session: Session) -> None:
         _write(caller_tx(session), waiting)
 
@@ -148,7 +148,7 @@ def _listen_to_session(session: Session, waiting: list[Envelope]) -> None:
     event.listen(session, "after_transaction_end", drop_at_end)
 
 
-def _listen_to_connection(connection: Connection, waiting: list[Envelope]) -> None:
+def _listen_to_connection(connection: Connection, waiting: list[Outgoing]) -> None:
     def write(connection: Connection, *_: Any) -> None:
         _write(caller_tx(connection), waiting)
 
@@ -161,11 +161,11 @@ def _listen_to_connection(connection: Connection, waiting: list[Envelope]) -> No
         event.listen(connection, name, drop)
 
 
-def _write(tx: Tx, waiting: list[Envelope]) -> None:
+def _write(tx: Tx, waiting: list[Outgoing]) -> None:
     if waiting:
         envelopes = waiting.copy()
         waiting.clear()
-        enqueue.add(tx, envelopes)
+        outgoing.add(tx, envelopes)
 
 
 def _engine_of(session: Session | scoped_session[Any]) -> Engine:

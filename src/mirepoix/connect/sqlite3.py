@@ -23,6 +23,7 @@ BUSY_TIMEOUT_S = 30.0
 
 ANYTHING = frozenset({"tasks", "messages"})
 NOTHING: frozenset[str] = frozenset()
+SOMETHING = frozenset({"*"})
 
 OLDEST = (3, 35, 0)
 """The first SQLite with RETURNING."""
@@ -57,6 +58,10 @@ class SqliteSource:
 
     def transaction(self) -> AbstractContextManager[Tx]:
         """A short transaction on a pooled connection."""
+        return self._pool.transaction()
+
+    def apart(self) -> AbstractContextManager[Tx]:
+        """The same: a pooled connection is never the caller's."""
         return self._pool.transaction()
 
     def joined(self) -> Tx | None:
@@ -136,6 +141,14 @@ class SqliteConnection:
         """Watch the write-ahead log, to which every commit is appended, where the system can."""
         if self._watch is None:
             self._watch = inotify.watch(Path(f"{self._path}-wal"))
+
+    def listen_results(self) -> None:
+        """The same file tells of them."""
+        self.listen()
+
+    def finished(self) -> frozenset[str]:
+        """SQLite says that something was committed, never what."""
+        return SOMETHING if self.news() else NOTHING
 
     def wakeup_fd(self) -> int | None:
         """Readable when somebody committed; None where that cannot be watched: poll `news`."""

@@ -13,15 +13,15 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mirepoix.config import Settings
 from mirepoix.connect.source import LivenessLock, OwnConnection, Source
 from mirepoix.crashpoints import Crashpoint, reached
-from mirepoix.ledger import finish, reap, take, workers
+from mirepoix.ledger import finish, reap, results, take, workers
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Completion, Lease, Taken, Trouble, Worker
+from mirepoix.records import Completion, Lease, Part, Taken, Trouble, Worker
 
 logger = logging.getLogger("mirepoix.holder")
 
@@ -54,8 +54,19 @@ class Loss:
 class Holder:
     """The leases of one worker process, and everything it has to tell the ledger about them."""
 
-    def __init__(self, source: Source, settings: Settings, worker: Worker) -> None:
+    def __init__(
+        self,
+        source: Source,
+        settings: Settings,
+        worker: Worker,
+        return_parts: Callable[[Tx, Sequence[Part]], None] | None = None,
+        return_ended: Callable[[Tx, Sequence[str], str], None] | None = None,
+    ) -> None:
         self.source = source
+        self.return_parts = return_parts
+        """What notes that parts of chords have returned, and sends the bodies of those that are complete."""
+        self.return_ended = return_ended
+        """The same for tasks that ended without running, by their ids, with the reason."""
         self.settings = settings
         self.worker = worker
         self.is_stopping = False
@@ -132,7 +143,8 @@ class Holder:
         taken: list[Taken] = []
         try:
             # Completions alone are one statement, which commits by itself: two round trips fewer.
-            with connection.transaction() if queues else connection.statements() as tx:
+            is_one_statement = not queues and not any(one.results or one.parts for one in completions)
+            with connection.statements() if is_one_statement else connection.transaction() as tx:
                 if completions:
                     self._record(tx, completions)
                 if queues:
@@ -164,6 +176,16 @@ class Holder:
         return self._oldest_completion_at is not None
 
     @property
+    def has_results(self) -> bool:
+        """Whether a result waits to be recorded, or the part of a chord."""
+        return any(one.results or one.parts for one in self._completions)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether parts of chords are among them."""
+        return any(one.parts for one in self._completions)
+
+    @property
     def completions_waiting(self) -> int:
         """How many successes wait to be recorded."""
         return len(self._completions)
@@ -179,14 +201,13 @@ class Holder:
             if held is not None:
                 held.started_at, held.pid, held.abandoned_at = time.monotonic(), pid, None
 
-    def complete(self, key: Key, run_time_s: float | None, peak_memory_kb: int | None) -> None:
-        """The attempt succeeded and leaves nothing to keep or send: record it with the next batch."""
+    def complete(self, completion: Completion) -> None:
+        """The attempt succeeded and sends nothing: record it, and its result, with the next batch."""
         with self._lock:
-            held = self._held.pop(key, None)
-            if held is None:
+            if self._held.pop(completion.lease.key, None) is None:
                 return
             self.finished += 1
-            self._completions.append(Completion(held.lease, run_time_s, peak_memory_kb, pid=held.pid))
+            self._completions.append(completion)
             if self._oldest_completion_at is None:
                 self._oldest_completion_at = time.monotonic()
 
@@ -336,6 +357,11 @@ class Holder:
     def _record(self, tx: Tx, completions: list[Completion]) -> None:
         reached(Crashpoint.COMPLETE_BEFORE_COMMIT)
         accepted = finish.succeed(tx, self.worker.id, completions)
+        valid = [one for one in completions if one.lease.task_id in accepted]
+        results.store(tx, [result for one in valid for result in one.results], is_outcome=True)
+        parts = [part for one in valid for part in one.parts]
+        if parts and self.return_parts is not None:
+            self.return_parts(tx, parts)
         if len(accepted) < len(completions):
             for one in completions:
                 if one.lease.task_id not in accepted and not finish.is_settled(tx, one.lease):

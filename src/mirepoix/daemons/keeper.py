@@ -16,7 +16,7 @@ from collections.abc import Callable
 from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.daemons.holder import Holder
-from mirepoix.ledger import messages, operate, reap, take, workers
+from mirepoix.ledger import chords, messages, operate, reap, results, take, workers
 
 logger = logging.getLogger("mirepoix.keeper")
 
@@ -138,7 +138,10 @@ class Keeper:
 
     def _tend(self, connection: OwnConnection, now: float) -> None:
         with connection.transaction() as tx:
-            changed = take.release_due(tx) + reap.expire(tx)
+            expired = reap.expire(tx)
+            if expired and self._holder.return_ended is not None:
+                self._holder.return_ended(tx, expired, "expired before a worker took it")
+            changed = take.release_due(tx) + len(expired)
             next_due_s = take.next_due_s(tx)
             if changed:
                 reached(Crashpoint.TEND_BEFORE_COMMIT)
@@ -152,6 +155,8 @@ class Keeper:
             messages.forget_old(tx, MESSAGES_KEPT_S, BINDINGS_KEPT_S)
             if self._settings.retention_s is not None:
                 operate.prune(tx, self._settings.retention_s)
+                chords.prune(tx, self._settings.retention_s)
+            results.prune(tx)
 
     def _lost_database(self, error: Exception) -> None:
         if not self._is_away:

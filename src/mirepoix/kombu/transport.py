@@ -47,6 +47,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         self._loop: Any = None
         self._timers: list[Any] = []
         self._flush_timer: Any = None
+        self._flushed_at = 0.0
         self._again: Any = None
         self._wakeup: tuple[int, int] | None = None
         self._has_messages = True
@@ -185,16 +186,27 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         if holder.completions_waiting >= holder.settings.take_batch:
             self._flush()
         elif holder.has_completions and self._flush_timer is None:
-            self._flush_timer = self._loop.call_later(holder.settings.flush_interval_s, self._flush)
+            # Somebody may wait for a result: it is not held up where nothing runs that could follow it soon.
+            is_first = time.monotonic() - self._flushed_at >= holder.settings.flush_interval_s
+            if holder.has_results and (is_first or not holder.count()):
+                self._flush()
+            else:
+                self._flush_timer = self._loop.call_later(holder.settings.flush_interval_s, self._flush)
         if delivered or any(channel.has_work() for channel in self.channels):
             # The pool's own part of the tick, which writes to its processes, may have come before ours.
             self._wake()
 
     def _flush(self) -> None:
         self._flush_timer = None
+        self._flushed_at = time.monotonic()
         if self.installation.holder is not None:
+            has_parts = self.installation.holder.has_parts
             with self.reaching():
                 self.installation.holder.flush(self.own)
+            if has_parts:
+                # The body of a chord may have been sent: nobody wakes this connection for what it wrote itself.
+                self._expect_anything()
+                self._wake()
 
     def _wake(self) -> None:
         if self._wakeup is not None:

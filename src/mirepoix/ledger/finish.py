@@ -10,10 +10,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from mirepoix.ledger import enqueue
+from mirepoix.ledger import enqueue, outgoing
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Completion, Envelope, Lease, Trouble
+from mirepoix.records import Completion, Envelope, Lease, Outgoing, Trouble
 
 
 def succeed(tx: Tx, worker_id: str, completions: Sequence[Completion]) -> set[str]:
@@ -32,15 +32,15 @@ def succeed(tx: Tx, worker_id: str, completions: Sequence[Completion]) -> set[st
     return {row[0] for row in tx.fetch("succeed", worker_id=worker_id, rows=json.dumps(rows))}
 
 
-def succeed_with(tx: Tx, completion: Completion, continuations: Sequence[Envelope]) -> bool:
+def succeed_with(tx: Tx, completion: Completion, continuations: Sequence[Outgoing]) -> bool:
     """Record a success together with what it sends: all of it commits with *tx*, or none."""
     if not succeed(tx, completion.lease.worker_id, [completion]):
         return False
-    enqueue.add(tx, continuations)
+    outgoing.add(tx, continuations)
     return True
 
 
-def fail(tx: Tx, lease: Lease, trouble: Trouble, continuations: Sequence[Envelope] = ()) -> bool:
+def fail(tx: Tx, lease: Lease, trouble: Trouble, continuations: Sequence[Outgoing] = ()) -> bool:
     """Record a failure that no retry follows, with its traceback; errbacks go out with it."""
     ended = _end(
         tx,
@@ -53,17 +53,17 @@ def fail(tx: Tx, lease: Lease, trouble: Trouble, continuations: Sequence[Envelop
         pid=trouble.pid,
     )
     if ended:
-        enqueue.add(tx, continuations)
+        outgoing.add(tx, continuations)
     return ended
 
 
-def retry(tx: Tx, lease: Lease, envelope: Envelope, trouble: Trouble, continuations: Sequence[Envelope] = ()) -> bool:
+def retry(tx: Tx, lease: Lease, envelope: Envelope, trouble: Trouble, continuations: Sequence[Outgoing] = ()) -> bool:
     """Replace the message by *envelope*, which the attempt sent under its own id, and wait until it is due."""
     rows = tx.fetch("retry", reason=storable(trouble.reason), rows=json.dumps([enqueue.as_row(envelope)]), **_of(lease))
     if not rows:
         return False
     record(tx, rows, "retried", trouble)
-    enqueue.add(tx, continuations)
+    outgoing.add(tx, continuations)
     return True
 
 

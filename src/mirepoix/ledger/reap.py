@@ -54,9 +54,9 @@ def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[Lost]:
     return [_lost(row, "quarantined") for row in quarantined] + [_lost(row, "pending") for row in pending]
 
 
-def expire(tx: Tx) -> int:
-    """End the waiting tasks whose expiry has passed; return how many."""
-    return len(tx.fetch("expire"))
+def expire(tx: Tx) -> list[str]:
+    """End the waiting tasks whose expiry has passed; return their ids."""
+    return [row[0] for row in tx.fetch("expire")]
 
 
 def _lost(row: tuple[Any, ...], state: str) -> Lost:

@@ -1,4 +1,4 @@
-"""The whole story of one task: its facts, every attempt, what sent it and what it sent."""
+"""The whole story of one task: its facts, every attempt and step, what sent it and what it sent."""
 
 from __future__ import annotations
 
@@ -49,6 +49,17 @@ class AttemptLine:
 
 
 @dataclass(frozen=True, slots=True)
+class StepLine:
+    """A step that is done, and the attempt that did it. ``result`` is JSON, or None where it was not asked for."""
+
+    name: str
+    fence: int
+    done_at: datetime
+    run_time_s: float | None
+    result: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """Everything the ledger knows about one task."""
 
@@ -85,11 +96,15 @@ class Story:
     parent: Relative | None
     root: Relative | None
     attempts: tuple[AttemptLine, ...]
+    steps: tuple[StepLine, ...]
     children: tuple[Relative, ...]
 
 
-def story(tx: Tx, task_id: str) -> Story | None:
-    """The story of the task with exactly that id, or None. At most `MOST_CHILDREN` of what it sent are told."""
+def story(tx: Tx, task_id: str, *, has_results: bool = False) -> Story | None:
+    """The story of the task with exactly that id, or None. At most `MOST_CHILDREN` of what it sent are told.
+
+    What its steps returned is told only if it *has_results*: there may be secrets in it.
+    """
     rows = tx.fetch("story_of_task", task_id=task_id)
     if not rows:
         return None
@@ -129,6 +144,7 @@ def story(tx: Tx, task_id: str) -> Story | None:
         due_in_s=seconds(row[31]),
         running_for_s=seconds(row[32]) if state is State.RUNNING else None,
         attempts=tuple(_attempt(found) for found in tx.fetch("story_of_attempts", task_id=task_id)),
+        steps=tuple(_step(found, has_results) for found in tx.fetch("story_of_steps", task_id=task_id)),
         children=tuple(_named(found) for found in tx.fetch("story_of_children", task_id=task_id, most=MOST_CHILDREN)),
     )
 
@@ -142,6 +158,10 @@ def _relative(tx: Tx, task_id: str | None) -> Relative | None:
 
 def _named(row: tuple[Any, ...]) -> Relative:
     return Relative(id=row[0], name=row[1], queue=row[2], state=State(row[3]), created_at=moment(row[4]))
+
+
+def _step(row: tuple[Any, ...], has_result: bool) -> StepLine:
+    return StepLine(row[0], row[1], known_moment(row[2]), row[3], row[4] if has_result else None)
 
 
 def _attempt(row: tuple[Any, ...]) -> AttemptLine:

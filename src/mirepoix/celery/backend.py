@@ -1,0 +1,309 @@
+"""Celery's result backend on the ledger: what a task returned is committed with its outcome, and waiters are woken.
+
+Results of an attempt are not written as Celery hands them over: they are kept with the attempt (`celery/attempt.py`)
+and committed together with its outcome and with whatever it sends, or refused with them. What user code reports while
+it runs (``update_state``) is written at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from billiard.exceptions import WorkerLostError
+from celery import states
+from celery.backends.base import Backend, SyncBackendMixin
+from celery.exceptions import TaskRevokedError
+from celery.result import GroupResult, result_from_tuple
+from celery.utils.functional import _regen
+from kombu.serialization import loads
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import dumps as json_dumps
+from kombu.utils.json import loads as json_loads
+
+from mirepoix.celery import attempt as attempts
+from mirepoix.celery import capture, chords
+from mirepoix.celery.waiting import Waiters
+from mirepoix.errors import ConfigurationError
+from mirepoix.ledger import chords as ledger_chords
+from mirepoix.ledger import results
+from mirepoix.ledger.results import Known
+from mirepoix.records import Chord, Completion, Part, Result, SavedGroup
+
+if TYPE_CHECKING:
+    from mirepoix.celery.app import Installation
+
+_BASE64 = ";base64"
+
+_ENDED_WITHOUT_RESULT: dict[str, tuple[str, Callable[[str], Exception]]] = {
+    "cancelled": (states.REVOKED, TaskRevokedError),
+    "expired": (states.REVOKED, TaskRevokedError),
+    "quarantined": (states.FAILURE, WorkerLostError),
+}
+"""What Celery calls the end of a task that did not run to it."""
+
+_STILL_TO_COME = frozenset({"pending", "leased", "running", "parked"})
+
+
+class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
+    """Results, states and groups in the ledger's own tables, chords counted there."""
+
+    supports_autoexpire = True
+    supports_native_join = True
+    supports_failure_expires = True
+
+    def __init__(self, app: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(app, *args, **kwargs)
+        if self.serializer == "pickle":
+            raise ConfigurationError(
+                "result_serializer is 'pickle', which the ledger does not keep. Set result_serializer='json'."
+            )
+        self.thread_safe = True
+        self._failure_expires = app.conf.get("result_failure_expires")
+        self._waiters: Waiters | None = None
+
+    @property
+    def installation(self) -> Installation:
+        """The installation whose ledger this is."""
+        from mirepoix.celery.app import installation_of
+
+        return installation_of(self.app)
+
+    def as_uri(self, include_password: bool = False) -> str:
+        """The ledger's database, for people."""
+        return str(self.installation.source.label)
+
+    # ---- storing
+
+    def _store_result(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **_: Any
+    ) -> Any:
+        record = self._record(bytes_to_str(task_id), result, state, traceback, request)
+        attempt = attempts.current()
+        if attempt is not None and attempt.collects(state):
+            attempt.results[record.task_id] = record
+        else:
+            # A zombie's report of its own progress must not hide what became of the task.
+            guard = attempt.lease if attempt is not None and not attempt.is_over else None
+            with self.installation.source.transaction() as tx:
+                results.store(tx, [record], only_while=guard)
+        return result
+
+    def mark_as_done(self, task_id: str, result: Any, request: Any = None, *args: Any, **kwargs: Any) -> None:
+        """Keep the result; commit the attempt, if it has to be committed here. Raises Refused if it is a zombie's."""
+        super().mark_as_done(task_id, result, request, *args, **kwargs)
+        attempt = attempts.current()
+        if attempt is not None and attempt.lease.task_id == task_id and attempt.commits_here:
+            attempts.conclude(self.installation, attempt, Completion(attempt.lease))
+
+    def mark_as_revoked(
+        self,
+        task_id: str,
+        reason: str = "",
+        request: Any = None,
+        store_result: bool = True,
+        state: str = states.REVOKED,
+    ) -> None:
+        """As Celery does; but a revocation by remote control says nothing about a task that a worker holds."""
+        if request is None and attempts.current() is None and self._is_held(task_id):
+            return
+        super().mark_as_revoked(task_id, reason, request, store_result, state)
+
+    def _is_held(self, task_id: str) -> bool:
+        return any(known.task_state in ("leased", "running") for known in self._find([task_id]))
+
+    def _record(self, task_id: str, result: Any, state: str, traceback: Any, request: Any) -> Result:
+        meta = self._get_result_meta(result=result, state=state, traceback=traceback, request=request)
+        for column in ("status", "result", "traceback"):
+            meta.pop(column)
+        text, content_type = self._as_text(result)
+        return Result(
+            task_id=task_id,
+            status=state,
+            result=text,
+            content_type=content_type,
+            traceback=None if traceback is None else str(traceback),
+            meta=json_dumps(meta, default=repr),
+            expires_s=self._expires_s(state),
+        )
+
+    def _expires_s(self, state: str) -> float | None:
+        if state == states.FAILURE and self._failure_expires is not None:
+            return self.prepare_expires(self._failure_expires) or None
+        return self.expires or None
+
+    def _as_text(self, value: Any) -> tuple[str, str]:
+        payload = self.encode(value)
+        if isinstance(payload, bytes):
+            return base64.b64encode(payload).decode("ascii"), self.content_type + _BASE64
+        return payload, self.content_type
+
+    def _as_value(self, text: str | None, content_type: str | None) -> Any:
+        if text is None or content_type is None:
+            return None
+        if content_type.endswith(_BASE64):
+            return loads(base64.b64decode(text), content_type.removesuffix(_BASE64), "binary", accept=self.accept)
+        return loads(text, content_type, "utf-8", accept=self.accept)
+
+    # ---- reading
+
+    def _find(self, task_ids: Iterable[str]) -> list[Known]:
+        with self.installation.source.transaction() as tx:
+            return results.find(tx, task_ids)
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        return self._meta(self._find([bytes_to_str(task_id)])[0])
+
+    def task_result_exists(self, task_id: str) -> bool:
+        """Whether the task is known: it waits, it runs, or its result is kept. Not if that was forgotten or ignored."""
+        known = self._find([task_id])[0]
+        return known.task_state in _STILL_TO_COME or self._meta(known)["status"] != states.PENDING
+
+    def _meta(self, known: Known) -> dict[str, Any]:
+        if known.status not in states.READY_STATES and known.task_state in _ENDED_WITHOUT_RESULT:
+            status, error = _ENDED_WITHOUT_RESULT[known.task_state]
+            return {"task_id": known.task_id, "status": status, "result": error(known.task_reason or ""),
+                    "traceback": None, "children": []}  # fmt: skip
+        if known.status is None:
+            return {"task_id": known.task_id, "status": states.PENDING, "result": None}
+        meta = {
+            **json_loads(known.meta or "{}"),
+            "task_id": known.task_id,
+            "status": known.status,
+            "result": self._as_value(known.result, known.content_type),
+            "traceback": known.traceback,
+        }
+        found: dict[str, Any] = self.meta_from_decoded(meta)
+        return found
+
+    def _forget(self, task_id: str) -> None:
+        with self.installation.source.transaction() as tx:
+            results.forget(tx, task_id)
+
+    # ---- waiting
+
+    def wait_for_pending(
+        self,
+        result: Any,
+        timeout: float | None = None,
+        interval: float = 0.5,
+        no_ack: bool = True,
+        on_message: Any = None,
+        on_interval: Any = None,
+        callback: Any = None,
+        propagate: bool = True,
+    ) -> Any:
+        """Wait for one result, woken when it is committed."""
+        self._ensure_not_eager()
+        for _, meta in self.get_many(
+            [result.id], timeout=timeout, interval=interval, on_message=on_message, on_interval=on_interval
+        ):
+            result._maybe_set_cache(meta)  # noqa: SLF001
+        return result.maybe_throw(propagate=propagate, callback=callback)
+
+    def wait_for(
+        self,
+        task_id: str,
+        timeout: float | None = None,
+        interval: float = 0.5,
+        no_ack: bool = True,
+        on_interval: Any = None,
+    ) -> dict[str, Any]:
+        """Wait for one task; return what is kept of it. Raises celery.exceptions.TimeoutError."""
+        self._ensure_not_eager()
+        return next(meta for _, meta in self.get_many([task_id], timeout, interval, on_interval=on_interval))
+
+    def get_many(
+        self,
+        task_ids: Iterable[str],
+        timeout: float | None = None,
+        interval: float = 0.5,
+        no_ack: bool = True,
+        on_message: Any = None,
+        on_interval: Any = None,
+        max_iterations: int | None = None,
+        READY_STATES: frozenset[str] = states.READY_STATES,  # noqa: N803  (Celery's own)
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """``(id, meta)`` of each task as it becomes ready. Raises celery.exceptions.TimeoutError.
+
+        PostgreSQL tells of each commit and SQLite's file is watched; *interval* (seconds) only bounds how long a lost
+        notification can go unnoticed.
+        """
+        for ready in self._ready_waiters().wait(set(task_ids), timeout, interval or 0.5, on_interval, max_iterations):
+            meta = ready if isinstance(ready, dict) else self._meta(ready)
+            if on_message is not None:
+                on_message(meta)
+            yield meta["task_id"], meta
+
+    def _ready_waiters(self) -> Waiters:
+        if self._waiters is None or self._waiters.pid != os.getpid():
+            self._waiters = Waiters(self.installation, self._look)
+        return self._waiters
+
+    def _look(self, task_ids: set[str]) -> list[dict[str, Any]]:
+        """Those of the tasks that are ready."""
+        cached = [self._cache[id] for id in task_ids if id in self._cache]
+        left = task_ids - {meta["task_id"] for meta in cached}
+        fresh = [self._meta(known) for known in self._find(left)] if left else []
+        for meta in fresh:
+            if meta["status"] == states.SUCCESS:
+                self._cache[meta["task_id"]] = meta
+        return [meta for meta in (*cached, *fresh) if meta["status"] in states.READY_STATES]
+
+    # ---- groups
+
+    def _save_group(self, group_id: str, result: Any) -> Any:
+        with self.installation.source.transaction() as tx:
+            results.save_group(tx, self._saved(group_id, result))
+        return result
+
+    def _saved(self, group_id: str, result: Any) -> SavedGroup:
+        return SavedGroup(group_id, json_dumps(result.as_tuple()), self.expires or None)
+
+    def _restore_group(self, group_id: str) -> dict[str, Any] | None:
+        with self.installation.source.transaction() as tx:
+            saved = results.saved_group(tx, group_id)
+        return None if saved is None else {"result": result_from_tuple(json_loads(saved), self.app)}
+
+    def _delete_group(self, group_id: str) -> None:
+        with self.installation.source.transaction() as tx:
+            results.forget_group(tx, group_id)
+
+    # ---- chords
+
+    def set_chord_size(self, group_id: str, chord_size: int) -> None:
+        """Begin to count: written in the transaction of the chord's members."""
+        capture.send(self.installation, [Chord(group_id, chord_size)])
+
+    def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
+        """Keep the shape of a header that is nested, so that the body gets its results in that shape."""
+        if isinstance(header_result_args[1], _regen):
+            return
+        header = self.app.GroupResult(*header_result_args)
+        if any(isinstance(one, GroupResult) for one in header.results):
+            capture.send(self.installation, [self._saved(header.id, header)])
+
+    def add_to_chord(self, chord_id: str, result: Any) -> None:
+        """One member more is waited for."""
+        with self.installation.source.transaction() as tx:
+            ledger_chords.grow(tx, chord_id)
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:
+        """A member has ended. If it is the last one, the body goes out in the transaction that records this."""
+        if not request.group or not request.id:
+            return
+        text, _content_type = self._as_text(self.encode_result(result, state))
+        part = Part(request.group, request.id, request.group_index, state, text, request)
+        attempt = attempts.current()
+        if attempt is not None and attempt.collects(state):
+            attempt.parts.append(part)
+        else:
+            with self.installation.source.transaction() as tx:
+                chords.return_parts(self.installation, tx, [part])
+
+    def part_value(self, part: Part) -> Any:
+        """What a part of a chord returned, or the error it raised."""
+        value = self._as_value(part.result, self.content_type + ("" if self.content_encoding == "utf-8" else _BASE64))
+        return self.exception_to_python(value) if part.status in states.EXCEPTION_STATES else value

@@ -1,0 +1,144 @@
+"""End a chord: send its body, or what tells of its failure, in the transaction that records the last part.
+
+The body is sent from wherever that is: a pool process, or the worker's parent, which records most successes in
+batches. A failed chord calls the user's own error callbacks, so that is left to a task of ours, which is sent in the
+same transaction and runs like any other: under a lease, its effects committed with its outcome.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from celery import states
+from celery._state import _task_stack
+from celery.app.task import Context
+from celery.canvas import maybe_signature
+from celery.exceptions import ChordError, TaskRevokedError
+from celery.result import GroupResult
+from kombu.utils.json import dumps, loads
+
+from mirepoix.ledger import chords, outgoing, results
+from mirepoix.ledger.chords import Returned
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Outgoing, Part
+
+if TYPE_CHECKING:
+    from mirepoix.celery.app import Installation
+
+logger = logging.getLogger("mirepoix.chord")
+
+FAIL_CHORD = "mirepoix.fail_chord"
+"""The task that calls the error callbacks of a failed chord."""
+
+
+def return_parts(installation: Installation, tx: Tx, parts: Sequence[Part]) -> None:
+    """Note that *parts* have returned; whatever is complete by that is ended in the same transaction."""
+    for returned in chords.return_parts(tx, parts):
+        _end(installation, tx, returned)
+
+
+def return_ended(installation: Installation, tx: Tx, task_ids: Iterable[str], reason: str) -> None:
+    """The same for tasks that ended without running: cancelled, expired, discarded."""
+    error = {"exc_type": "TaskRevokedError", "exc_message": [reason], "exc_module": TaskRevokedError.__module__}
+    members = chords.members(tx, task_ids, states.REVOKED, dumps(error))
+    return_parts(installation, tx, [part for part, _ in members])
+
+
+def add_tasks(app: Any) -> None:
+    """Register the task that ends a failed chord."""
+
+    @app.task(name=FAIL_CHORD, shared=False, ignore_result=True, typing=False)  # type: ignore[untyped-decorator]
+    def fail_chord(callback: Any, message: str, cause: Any) -> None:
+        from mirepoix.celery import attempt as attempts
+
+        error = ChordError(message)
+        error.__cause__ = app.backend.exception_to_python(cause)
+        # What the callbacks send, and the results of what will not run, are committed with this task's outcome.
+        with attempts.outcome_code():
+            try:
+                raise error
+            except ChordError as raised:
+                logger.exception("Chord %r raised: %r", callback.get("options", {}).get("group_id"), raised)  # noqa: TRY401
+                app.backend.chord_error_from_stack(maybe_signature(callback, app=app), raised)
+
+
+def _end(installation: Installation, tx: Tx, returned: Returned) -> None:
+    failed = returned.failed_part
+    if failed is None:
+        shape = results.saved_group(tx, returned.group_id)
+        try:
+            sent = _body(installation, returned, shape)
+        except Exception as error:  # of the user's: a router, a signal's receiver, a value that cannot be sent
+            logger.exception("the body of chord %s cannot be sent", returned.group_id)
+            failed = returned.parts[-1]
+            sent = _failure(installation, tx, returned, f"Callback error: {error!r}", error)
+    else:
+        value = installation.app.backend.part_value(failed)
+        sent = _failure(installation, tx, returned, f"Dependency {failed.task_id} raised {value!r}", value)
+    if chords.end(tx, returned.group_id, is_success=failed is None):
+        outgoing.add(tx, sent)
+
+
+def _body(installation: Installation, returned: Returned, shape: str | None) -> list[Outgoing]:
+    app = installation.app
+    values: Any = [app.backend.part_value(part) for part in returned.parts]
+    if shape is not None:
+        by_id = dict(zip((part.task_id for part in returned.parts), values, strict=True))
+        from celery.result import result_from_tuple
+
+        values = _shaped(result_from_tuple(loads(shape), app), by_id)
+    request = _request_of(returned.origin)
+    with _captured() as sent, _acting_as(app, request):
+        maybe_signature(request.chord, app=app, clone=True).delay(values)
+    return sent
+
+
+def _failure(installation: Installation, tx: Tx, returned: Returned, message: str, cause: Any) -> list[Outgoing]:
+    app = installation.app
+    request = _request_of(returned.origin)
+    error = app.backend.prepare_exception(cause, serializer="json") if isinstance(cause, BaseException) else None
+    queue = chords.queue_of(tx, [part.task_id for part in returned.parts] + [request.id])
+    with _captured() as sent, _acting_as(app, request):
+        where = {"queue": queue} if queue in app.amqp.queues else {}
+        app.tasks[FAIL_CHORD].apply_async((request.chord, message, error), add_to_parent=False, **where)
+    return sent
+
+
+def _shaped(result: Any, values: Mapping[str, Any]) -> Any:
+    """The values of a nested group, nested as its results are."""
+    if isinstance(result, GroupResult):
+        return [_shaped(one, values) for one in result.results]
+    return values.get(result.id)
+
+
+def _request_of(origin: Any) -> Context:
+    return origin if isinstance(origin, Context) else Context(dict(origin))
+
+
+@contextmanager
+def _captured() -> Iterator[list[Outgoing]]:
+    from mirepoix.celery.capture import captured
+
+    with captured() as sent:
+        yield sent
+
+
+@contextmanager
+def _acting_as(app: Any, request: Context) -> Iterator[None]:
+    """Let what is sent descend from the member that returned last: its root, its stamps, its priority."""
+    task = app.tasks.get(request.task)
+    if task is None:
+        yield
+        return
+    own = Context({**request.__dict__, "called_directly": False, "_children": None})
+    own.delivery_info = own.delivery_info or {}
+    _task_stack.push(task)
+    task.request_stack.push(own)
+    try:
+        yield
+    finally:
+        task.request_stack.pop()
+        _task_stack.pop()

@@ -1,0 +1,162 @@
+"""Wait for tasks to finish: asleep until the database says that one of them has."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from celery.exceptions import TimeoutError as CeleryTimeoutError
+
+from mirepoix.connect.source import OwnConnection, Source
+
+if TYPE_CHECKING:
+    from mirepoix.celery.app import Installation
+
+ANY = "*"
+"""Says that results were written whose ids are not told."""
+
+LOOK_AGAIN_FIRST_S = 0.001
+LOOK_AGAIN_LAST_S = 0.1
+"""A commit that was announced but cannot be seen yet is looked for after 1, 2, 4 … 64 ms."""
+
+IDLE_KEPT = 8
+"""How many listening connections are kept for the next who wait."""
+
+
+class Waiters:
+    """The listening connections of one process: one for each thread (or greenlet) that waits just now."""
+
+    def __init__(self, installation: Installation, look: Callable[[set[str]], list[dict[str, Any]]]) -> None:
+        self.pid = os.getpid()
+        self._source: Source = installation.source
+        self._poll_s = installation.settings.sqlite_poll_interval_s
+        self._look = look
+        self._idle: list[Listener] = []
+        self._lock = threading.Lock()
+
+    def wait(
+        self,
+        task_ids: set[str],
+        timeout_s: float | None,
+        interval_s: float,
+        on_interval: Callable[[], Any] | None = None,
+        rounds: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """What `look` finds of each task, as it finishes; at most *rounds* looks. Raises celery's TimeoutError.
+
+        A database that is away is waited for as well, as long as *timeout_s* allows.
+        """
+        left = set(task_ids)
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with ExitStack() as listening:
+            listener: Listener | None = None
+            while left:
+                try:
+                    for ready in self._look(set(left)):
+                        left.discard(ready["task_id"])
+                        yield ready
+                    if not left or rounds == 1:
+                        return
+                    rounds = None if rounds is None else rounds - 1
+                    for_s = _remaining_s(deadline, interval_s, len(left), len(task_ids))
+                    if listener is None:
+                        # Listening begins before the second look: nothing is missed between the two.
+                        listener = listening.enter_context(self._listening())
+                        continue
+                    if on_interval is not None:
+                        on_interval()
+                    listener.wait(left, for_s)
+                except self._source.disconnects:
+                    if deadline is not None and time.monotonic() >= deadline:
+                        raise
+                    listener = None
+                    time.sleep(min(interval_s, 0.5))
+
+    @contextmanager
+    def _listening(self) -> Iterator[Listener]:
+        listener = self._lend()
+        try:
+            yield listener
+        finally:
+            self._take_back(listener)
+
+    def _lend(self) -> Listener:
+        with self._lock:
+            while self._idle:
+                listener = self._idle.pop()
+                with suppress(*self._source.disconnects):
+                    listener.forget()
+                    return listener
+                listener.close()
+        return Listener(self._source.open(), self._poll_s)
+
+    def _take_back(self, listener: Listener) -> None:
+        with self._lock:
+            if not listener.is_broken and len(self._idle) < IDLE_KEPT and os.getpid() == self.pid:
+                self._idle.append(listener)
+                return
+        listener.close()
+
+
+class Listener:
+    """One connection that is told of results, used by one who waits at a time."""
+
+    def __init__(self, connection: OwnConnection, poll_s: float) -> None:
+        self._connection = connection
+        self._poll_s = poll_s
+        self.is_broken = False
+        connection.listen_results()
+
+    def wait(self, task_ids: set[str], for_s: float) -> None:
+        """Return when one of the tasks may have finished, or after *for_s*."""
+        deadline = time.monotonic() + for_s
+        look_again_s: float | None = None
+        while True:
+            finished = self._finished()
+            if ANY in finished or finished & task_ids:
+                return
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return
+            fd = self._connection.wakeup_fd()
+            if fd is None:
+                time.sleep(min(self._poll_s, left_s))
+            elif _is_readable(fd, left_s if look_again_s is None else min(left_s, look_again_s)):
+                look_again_s = LOOK_AGAIN_FIRST_S if self._connection.is_told_early else None
+            elif look_again_s is not None:
+                look_again_s = 2 * look_again_s if 2 * look_again_s <= LOOK_AGAIN_LAST_S else None
+
+    def forget(self) -> None:
+        """Drop what was told while nobody waited."""
+        self._finished()
+
+    def _finished(self) -> frozenset[str]:
+        self.is_broken = True  # unless this returns
+        finished = self._connection.finished()
+        self.is_broken = False
+        return finished
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def _remaining_s(deadline: float | None, interval_s: float, left: int, asked: int) -> float:
+    if deadline is None:
+        return interval_s
+    remaining_s = deadline - time.monotonic()
+    if remaining_s <= 0:
+        raise CeleryTimeoutError(f"The operation timed out: {left} of {asked} tasks are not ready.")
+    return min(interval_s, remaining_s)
+
+
+def _is_readable(fd: int, for_s: float) -> bool:
+    # poll() and not select(): a web server may have more than 1,024 files open.
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(max(0.0, for_s) * 1000))

@@ -1,0 +1,130 @@
+"""Count the parts of chords that return: whoever returns the last one ends the chord, in the same transaction."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mirepoix.ledger.text import storable
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Chord, Part
+
+SUCCESS = "SUCCESS"
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A chord all of whose parts have returned, in the order of its header. *origin* is that of one of the last."""
+
+    group_id: str
+    parts: tuple[Part, ...]
+    origin: Any
+
+    @property
+    def failed_part(self) -> Part | None:
+        """The first part that did not succeed."""
+        return next((part for part in self.parts if part.status != SUCCESS), None)
+
+
+def begin(tx: Tx, chord: Chord) -> None:
+    """Begin to count the parts of a chord. Its members are to be enqueued by the same transaction."""
+    tx.run("open_chord", group_id=chord.group_id, size=chord.size)
+
+
+def grow(tx: Tx, group_id: str, by: int = 1) -> None:
+    """Wait for more parts."""
+    tx.run("grow_chord", group_id=group_id, by=by)
+
+
+def return_parts(tx: Tx, parts: Sequence[Part]) -> list[Returned]:
+    """Note that *parts* have returned; give back the chords that are complete by that and not yet ended.
+
+    Each chord is given back to one transaction only: its row is locked until that ends. A part that has returned
+    before, or whose chord has ended or is not known, counts for nothing.
+    """
+    if not parts:
+        return []
+    waiting = {
+        row[0] for row in tx.fetch("lock_chords", group_ids=json.dumps(sorted({part.group_id for part in parts})))
+    }
+    rows = [
+        {
+            "group_id": part.group_id,
+            "task_id": part.task_id,
+            "position": part.position,
+            "status": part.status,
+            "result": storable(part.result),
+        }
+        for part in parts
+        if part.group_id in waiting
+    ]
+    if not rows:
+        return []
+    added = Counter(row[0] for row in tx.fetch("add_chord_parts", rows=json.dumps(rows)))
+    origins = {part.group_id: part.origin for part in parts}
+    complete = []
+    for group_id, returned in sorted(added.items()):
+        counted = tx.fetch("count_chord_parts", group_id=group_id, returned=returned)
+        if counted and counted[0][0]:
+            complete.append(Returned(group_id, _parts(tx, group_id), origins[group_id]))
+    return complete
+
+
+def end(tx: Tx, group_id: str, *, is_success: bool) -> bool:
+    """End a chord: its body (or what tells of its failure) goes out with *tx*. False if it had ended."""
+    if not tx.fetch("end_chord", group_id=group_id, state="fired" if is_success else "failed"):
+        return False
+    tx.run("drop_chord_parts", group_id=group_id)
+    return True
+
+
+def members(tx: Tx, task_ids: Iterable[str], status: str, error: str) -> list[tuple[Part, str]]:
+    """The parts that these tasks, which ended without running, would have returned: ``(part, queue)`` each.
+
+    *error* is the serialised exception. A task that stands in a chain returns the part of the chain's last task. Each
+    part's origin is the task's message, as a mapping with the chord and the headers.
+    """
+    found = []
+    ids = list(task_ids)
+    for id, queue, body, stored in tx.fetch("chord_members", ids=json.dumps(ids)) if ids else ():
+        embed = _embed(body)
+        headers = stored if isinstance(stored, dict) else json.loads(stored)
+        for options in ({**headers, **embed, "task_id": id}, *_options_of_chain(embed)):
+            group_id = options.get("group") or options.get("group_id")
+            if options.get("chord") and group_id and options.get("task_id"):
+                origin = {**headers, "chord": options["chord"], "group": group_id, "id": id}
+                part = Part(group_id, options["task_id"], options.get("group_index"), status, error, origin)
+                found.append((part, queue))
+                break
+    return found
+
+
+def queue_of(tx: Tx, task_ids: Iterable[str]) -> str | None:
+    """A queue that one of these tasks went through; None if none of them is known."""
+    rows = tx.fetch("queue_of", ids=json.dumps(list(task_ids)))
+    return rows[0][0] if rows else None
+
+
+def prune(tx: Tx, older_than_s: float) -> None:
+    """Delete the rows of chords that ended long ago."""
+    tx.run("prune_chords", older_than_s=older_than_s)
+
+
+def _parts(tx: Tx, group_id: str) -> tuple[Part, ...]:
+    rows = tx.fetch("chord_parts", group_id=group_id)
+    return tuple(Part(group_id, row[0], place, row[1], row[2]) for place, row in enumerate(rows))
+
+
+def _embed(body: str) -> dict[str, Any]:
+    try:
+        _, _, embed = json.loads(body)
+    except (ValueError, TypeError):
+        return {}
+    return embed if isinstance(embed, dict) else {}
+
+
+def _options_of_chain(embed: dict[str, Any]) -> list[dict[str, Any]]:
+    return [task.get("options") or {} for task in embed.get("chain") or () if isinstance(task, dict)]

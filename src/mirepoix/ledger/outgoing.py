@@ -1,0 +1,19 @@
+"""Write what a transaction sends: tasks, and the chords and groups they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mirepoix.ledger import chords, enqueue, results
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Chord, Envelope, Outgoing, SavedGroup
+
+
+def add(tx: Tx, items: Sequence[Outgoing]) -> None:
+    """Make all of *items* part of *tx*, the chords before their members."""
+    for item in items:
+        if isinstance(item, Chord):
+            chords.begin(tx, item)
+        elif isinstance(item, SavedGroup):
+            results.save_group(tx, item)
+    enqueue.add(tx, [item for item in items if isinstance(item, Envelope)])

@@ -1,0 +1,85 @@
+"""Keep what tasks returned or raised, for those who ask by id; and the ids of groups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mirepoix.ledger.text import storable
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Lease, Result, SavedGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger knows of one id: its stored result (``status`` is None without one), and its task's state."""
+
+    task_id: str
+    status: str | None
+    result: str | None
+    content_type: str | None
+    traceback: str | None
+    meta: str | None
+    task_state: str | None
+    task_reason: str | None
+
+
+def store(tx: Tx, results: Sequence[Result], *, is_outcome: bool = False, only_while: Lease | None = None) -> None:
+    """Keep *results*, each in place of what was kept under its id. Only an *outcome* of an attempt replaces a success.
+
+    With *only_while* nothing is written once that lease is lost.
+    """
+    if not results:
+        return
+    guard = (
+        {}
+        if only_while is None
+        else {"guard_id": only_while.task_id, "fence": only_while.fence, "worker_id": only_while.worker_id}
+    )
+    rows = [
+        {
+            "task_id": one.task_id,
+            "status": one.status,
+            "result": storable(one.result),
+            "content_type": one.content_type,
+            "traceback": storable(one.traceback),
+            "meta": storable(one.meta),
+            "expires_s": one.expires_s,
+            **guard,
+        }
+        for one in {result.task_id: result for result in results}.values()
+    ]
+    tx.run("store_results", rows=json.dumps(rows), is_outcome=int(is_outcome))
+
+
+def find(tx: Tx, task_ids: Iterable[str]) -> list[Known]:
+    """What is known of each id, in any order."""
+    return [Known(*row) for row in tx.fetch("results", ids=json.dumps(list(task_ids)))]
+
+
+def forget(tx: Tx, task_id: str) -> None:
+    """Drop what is kept under the id. The task itself stays in the ledger."""
+    tx.run("forget_result", task_id=task_id)
+
+
+def save_group(tx: Tx, group: SavedGroup) -> None:
+    """Keep the ids of a group's results."""
+    tx.run("save_group", group_id=group.group_id, result=group.result, expires_s=group.expires_s)
+
+
+def saved_group(tx: Tx, group_id: str) -> str | None:
+    """What `save_group` kept."""
+    rows = tx.fetch("saved_group", group_id=group_id)
+    return rows[0][0] if rows else None
+
+
+def forget_group(tx: Tx, group_id: str) -> None:
+    """Drop a saved group."""
+    tx.run("forget_group", group_id=group_id)
+
+
+def prune(tx: Tx, batch: int = 5_000) -> int:
+    """Delete up to *batch* results whose time is over, and the groups; return how many results."""
+    tx.run("prune_groups")
+    return tx.run("prune_results", batch=batch)

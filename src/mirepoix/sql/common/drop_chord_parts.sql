@@ -1,0 +1,1 @@
+DELETE FROM mirepoix_chord_part WHERE group_id = :group_id

@@ -1,0 +1,1 @@
+DELETE FROM mirepoix_group WHERE group_id = :group_id

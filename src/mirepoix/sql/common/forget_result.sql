@@ -1,0 +1,1 @@
+DELETE FROM mirepoix_result WHERE task_id = :task_id

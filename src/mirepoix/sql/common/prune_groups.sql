@@ -1,0 +1,1 @@
+DELETE FROM mirepoix_group WHERE expires_at < {now}

@@ -1,0 +1,1 @@
+SELECT result FROM mirepoix_group WHERE group_id = :group_id

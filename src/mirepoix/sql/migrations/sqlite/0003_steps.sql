@@ -1,0 +1,11 @@
+-- What a task's steps returned: a later attempt gets it instead of doing the work again. It goes with its task.
+
+CREATE TABLE mirepoix_step (
+    task_id           text NOT NULL REFERENCES mirepoix_task (id) ON DELETE CASCADE,
+    name              text NOT NULL,
+    result            text NOT NULL,
+    fence             integer NOT NULL,
+    created_at        text NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now')),
+    run_time_s        real,
+    PRIMARY KEY (task_id, name)
+);

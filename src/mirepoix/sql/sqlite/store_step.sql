@@ -1,0 +1,6 @@
+-- The fence lets no lost attempt keep what it did. One writer at a time: no row needs a lock.
+INSERT INTO mirepoix_step (task_id, name, result, fence, run_time_s)
+SELECT id, :name, :result, fence, :run_time_s
+  FROM mirepoix_task
+ WHERE id = :task_id AND fence = :fence AND worker_id = :worker_id AND state IN ('leased', 'running')
+    ON CONFLICT (task_id, name) DO NOTHING
