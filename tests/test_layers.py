@@ -40,6 +40,7 @@ HOMES = {
     "rich": ("cli/", "demo/"),
     "click": ("cli/", "demo/"),
     "gevent": ("celery/",),
+    "eventlet": ("celery/",),
     "pytest": ("pytest/",),
     "starlette": ("dashboard/",),
     "jinja2": ("dashboard/",),

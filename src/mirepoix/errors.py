@@ -10,6 +10,7 @@
     │   ├── PayloadNotSerializable
     │   └── InvalidTaskId
     ├── SchemaError                 the ledger's tables are missing or of another version
+    ├── CoroutineCancelled          an async def task ended with CancelledError, which no limit or signal had caused
     ├── LedgerAway                  a worker's or client's connection to the ledger was lost (a ConnectionError)
     └── NoWorker                    a task queue was consumed outside a worker
 
@@ -75,6 +76,10 @@ class InvalidTaskId(EnqueueError):
 
 class SchemaError(MirepoixError):
     """The ledger's tables are missing or of another version."""
+
+
+class CoroutineCancelled(MirepoixError):
+    """The coroutine of a task ended with ``asyncio.CancelledError``, which its own code had caused: a failure."""
 
 
 class LedgerAway(MirepoixError, ConnectionError):

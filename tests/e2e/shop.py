@@ -277,3 +277,6 @@ def produce() -> None:
     note.apply_async(task_id="later", countdown=0.5)
     for i in range(4):
         note.apply_async(task_id=f"note-{i}")
+
+
+import asynchronous  # noqa: E402, F401  (the tasks there are made with what is above)

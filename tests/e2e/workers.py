@@ -164,7 +164,8 @@ class Shop:
         self.folder = folder
         self.url = url
         (folder / "runs").mkdir(parents=True)
-        shutil.copyfile(Path(__file__).with_name("shop.py"), folder / "shop.py")
+        for module in ("shop.py", "asynchronous.py"):
+            shutil.copyfile(Path(__file__).with_name(module), folder / module)
         self._processes: list[Process] = []
         self._clients: list[Celery] = []
         self.broker = Broker()

@@ -1,0 +1,282 @@
+"""Run a task that is an ``async def``: its tracer, which is synchronous, drives the coroutine to its end.
+
+Each thread of a pool that runs such tasks keeps one event loop for as long as it lives, so what is bound to a loop (an
+engine, a client) outlives a task. The loop runs while a task does, and stands still between tasks.
+
+=================  ==========================================================================================
+prefork, solo      one loop, in the main thread of the process
+threads            a loop for each thread
+gevent, eventlet   the greenlet waits for a native thread, which has a loop: asyncio runs once in a thread, however many
+                   greenlets that has
+=================  ==========================================================================================
+
+A coroutine that is cut short (the soft time limit, a greenlet that is killed, a signal) is cancelled and runs on until
+it has cleaned up. Whoever calls the task as a function is given the coroutine, as from any ``async def``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import os
+import signal
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from billiard.exceptions import SoftTimeLimitExceeded
+from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
+from celery._state import pop_current_task, push_current_task
+from celery.utils.log import get_logger
+
+from mirepoix.celery import native
+from mirepoix.errors import ConfigurationError, CoroutineCancelled
+
+logger = get_logger("mirepoix.coroutine")
+
+_CALLERS = ("celery.map", "celery.starmap")
+"""Celery's own tasks that call other tasks as functions; chunks() are starmaps."""
+
+_is_called_by_celery: ContextVar[bool] = ContextVar("mirepoix_called_by_celery", default=False)
+
+_SETTLING_ROUNDS = 3
+"""How often the loop is turned once more for what is as good as done: an ``async for`` that was left is closed so."""
+
+
+def adapt(task: Any) -> None:
+    """Let tracers run *task* if it is an ``async def``. Does nothing the second time, nor to any other task.
+
+    Raises ConfigurationError for an asynchronous generator.
+    """
+    if "_mirepoix_coroutine" in vars(task):
+        return
+    if task.name in _CALLERS:
+        task.run = _driving(task.run)
+        task._mirepoix_coroutine = False  # noqa: SLF001
+        return
+    name = "_orig_run" if "_orig_run" in vars(task) else "run"  # autoretry_for has put itself in front already
+    run = getattr(task, name)
+    validated = _validated_by_pydantic(run)
+    function = validated.cell_contents if validated else run
+    if inspect.isasyncgenfunction(function):
+        raise ConfigurationError(
+            f"The task {task.name} is an asynchronous generator (async def with yield): a task returns one value. "
+            "Collect what it yields, or send a task for each."
+        )
+    if not inspect.iscoroutinefunction(inspect.unwrap(function)):
+        return
+    if validated:  # what it returns is validated as well, so the coroutine has to end inside
+        validated.cell_contents = driver(task, function)
+    else:
+        setattr(task, name, driver(task, function))
+    task._mirepoix_coroutine = True  # noqa: SLF001
+
+
+def driver(task: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """*function*, of *task*, which runs its coroutine to the end when a tracer calls it."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        made = function(*args, **kwargs)
+        request = task.request
+        if not inspect.iscoroutine(made) or (request.called_directly and not _is_called_by_celery.get()):
+            return made
+        is_under_loop = _is_under_loop()
+        if is_under_loop and not request.is_eager:
+            return made  # the task's own code calls it
+        if is_under_loop or native.is_green():
+            return _run_elsewhere(task, made)
+        return _run(task, made, _loop_of_this_thread())
+
+    return run
+
+
+def _driving(run: Callable[..., Any]) -> Callable[..., Any]:
+    """*run*, of a task of Celery's own, whose calls of tasks are run to their end."""
+
+    @functools.wraps(run)
+    def calling(*args: Any, **kwargs: Any) -> Any:
+        token = _is_called_by_celery.set(True)
+        try:
+            return run(*args, **kwargs)
+        finally:
+            _is_called_by_celery.reset(token)
+
+    return calling
+
+
+def _run(
+    task: Any,
+    coroutine: Coroutine[Any, Any, Any],
+    kept: _Loop,
+    on_start: Callable[[asyncio.Task[Any]], None] | None = None,
+) -> Any:
+    """Run *coroutine* to its end, and warn of what it leaves behind."""
+    loop = kept.loop
+    running = loop.create_task(coroutine)
+    if on_start is not None:
+        on_start(running)
+    try:
+        with _soft_limit(loop, running) as limit:
+            return _to_the_end(loop, running)
+    except asyncio.CancelledError as error:
+        if limit.is_over:
+            raise SoftTimeLimitExceeded from error
+        raise CoroutineCancelled(f"{task.name} was cancelled by its own code") from error
+    finally:
+        count = kept.new_leftovers()
+        if count:
+            logger.warning(
+                "task %s[%s] ended and left %d asyncio task(s) pending: they run only while this thread runs other "
+                "asynchronous tasks, and are lost when it ends. Await what you start (asyncio.TaskGroup does).",
+                task.name,
+                task.request.id,
+                count,
+            )
+
+
+def _to_the_end(loop: asyncio.AbstractEventLoop, running: asyncio.Task[Any]) -> Any:
+    try:
+        return loop.run_until_complete(running)
+    except BaseException:
+        # A signal's exception (SystemExit, KeyboardInterrupt) leaves the loop, not the coroutine.
+        if not running.done():
+            running.cancel()
+            _wait(loop, running)
+        if not running.cancelled():
+            running.exception()  # asyncio logs what nobody asked for
+        raise
+
+
+def _wait(loop: asyncio.AbstractEventLoop, running: asyncio.Task[Any]) -> None:
+    loop.run_until_complete(asyncio.wait([running]))
+
+
+class _Limit:
+    """Whether the soft time limit has passed while the coroutine waited."""
+
+    is_over = False
+
+
+@contextmanager
+def _soft_limit(loop: asyncio.AbstractEventLoop, running: asyncio.Task[Any]) -> Iterator[_Limit]:
+    """While the coroutine waits, the soft time limit's signal cancels it; in its own code it raises, as in any task.
+
+    Raised elsewhere, in a callback of the loop or in another asyncio task, the exception would be theirs.
+    """
+    limit = _Limit()
+
+    def on_signal(number: int, frame: Any) -> None:
+        if asyncio.current_task(loop) is running:
+            soft_timeout_sighandler(number, frame)
+        limit.is_over = True
+        loop.call_soon_threadsafe(running.cancel)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or SIG_SOFT_TIMEOUT is None or signal.getsignal(SIG_SOFT_TIMEOUT) is not soft_timeout_sighandler:
+        yield limit
+        return
+    signal.signal(SIG_SOFT_TIMEOUT, on_signal)
+    try:
+        yield limit
+    finally:
+        signal.signal(SIG_SOFT_TIMEOUT, soft_timeout_sighandler)
+
+
+def _run_elsewhere(task: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run *coroutine* on another thread, as the same task, and wait. Cancelled if the waiting is cut short."""
+    request = task.request
+    begun: list[asyncio.Task[Any]] = []
+    is_cancelled = threading.Event()
+
+    def on_start(running: asyncio.Task[Any]) -> None:
+        begun.append(running)
+        if is_cancelled.is_set():
+            running.cancel()
+
+    def run() -> Any:
+        # Celery keeps what runs, and its request, for each thread.
+        push_current_task(task)
+        task.request_stack.push(request)
+        try:
+            return _run(task, coroutine, _loop_of_this_thread(), on_start)
+        finally:
+            task.request_stack.pop()
+            pop_current_task()
+
+    def cancel() -> None:
+        is_cancelled.set()
+        for running in begun:
+            running.get_loop().call_soon_threadsafe(running.cancel)
+
+    return native.call(run, cancel)
+
+
+class _Loop:
+    """The event loop of one thread of one process, which the thread keeps."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self._left: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        weakref.finalize(self, _close, self.loop, self.pid)
+
+    def new_leftovers(self) -> int:
+        """Count the asyncio tasks that are pending and were not when this was last asked."""
+        for _ in range(_SETTLING_ROUNDS):
+            if not self._new():
+                return 0
+            self.loop.run_until_complete(asyncio.sleep(0))
+        new = self._new()
+        self._left.update(new)
+        return len(new)
+
+    def _new(self) -> list[asyncio.Task[Any]]:
+        return [pending for pending in asyncio.all_tasks(self.loop) if pending not in self._left]
+
+
+class _Here(threading.local):
+    """What this thread keeps: its loop."""
+
+    kept: _Loop | None = None
+
+
+_here = _Here()
+_inherited: list[_Loop] = []
+"""Loops a child found after a fork: never used, never closed (that would deafen the parent's, by the shared epoll)."""
+
+
+def _loop_of_this_thread() -> _Loop:
+    kept = _here.kept
+    if kept is not None and kept.pid != os.getpid():
+        _inherited.append(kept)
+        kept = None
+    if kept is None or kept.loop.is_closed():
+        kept = _here.kept = _Loop()
+    return kept
+
+
+def _close(loop: asyncio.AbstractEventLoop, pid: int) -> None:
+    if os.getpid() == pid:
+        loop.close()
+
+
+def _is_under_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _validated_by_pydantic(run: Any) -> Any:
+    """The cell in which Celery's wrapper for ``pydantic=True`` keeps the task's function, or None."""
+    wrapper = getattr(run, "__func__", run)
+    code = getattr(wrapper, "__code__", None)
+    if code is None or wrapper.__globals__.get("__name__") != "celery.app.base" or "task_fun" not in code.co_freevars:
+        return None
+    return wrapper.__closure__[code.co_freevars.index("task_fun")]
