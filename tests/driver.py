@@ -22,6 +22,7 @@ MOMENTS = {
     "mirepoix_attempt": ("leased_at", "started_at", "finished_at"),
     "mirepoix_message": ("created_at",),
     "mirepoix_binding": ("created_at",),
+    "mirepoix_step": ("created_at",),
 }
 _ids = itertools.count(1)
 

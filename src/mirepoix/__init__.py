@@ -2,6 +2,7 @@
 
 from mirepoix.celery.app import Installation, install, installation_of
 from mirepoix.celery.bulk import bulk
+from mirepoix.celery.step import idempotency_key, step
 from mirepoix.connect.ambient import using
 
-__all__ = ["Installation", "bulk", "install", "installation_of", "using"]
+__all__ = ["Installation", "bulk", "idempotency_key", "install", "installation_of", "step", "using"]

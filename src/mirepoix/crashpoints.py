@@ -33,6 +33,8 @@ class Crashpoint(StrEnum):
     START_AFTER_COMMIT = "start.after_commit"
     COMPLETE_BEFORE_COMMIT = "complete.before_commit"
     COMPLETE_AFTER_COMMIT = "complete.after_commit"
+    STEP_BEFORE_COMMIT = "step.before_commit"
+    STEP_AFTER_COMMIT = "step.after_commit"
     OUTCOME_BEFORE_COMMIT = "outcome.before_commit"
     OUTCOME_AFTER_COMMIT = "outcome.after_commit"
     LOSE_BEFORE_COMMIT = "lose.before_commit"

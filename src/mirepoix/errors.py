@@ -9,12 +9,15 @@
     │   ├── PayloadTooLarge
     │   ├── PayloadNotSerializable
     │   └── InvalidTaskId
+    ├── LeaseLost                   a task goes on in an attempt that may write nothing any more
+    ├── StepNotStored               a step ran, and what it returned could not be kept
     ├── SchemaError                 the ledger's tables are missing or of another version
     ├── CoroutineCancelled          an async def task ended with CancelledError, which no limit or signal had caused
     ├── LedgerAway                  a worker's or client's connection to the ledger was lost (a ConnectionError)
     └── NoWorker                    a task queue was consumed outside a worker
 
-A refusal (a lost lease, a task that is no longer waiting) is a value, never an exception.
+A refusal (a lost lease, a task that is no longer waiting) is a value, never an exception; but user code that goes on
+without its lease is stopped by LeaseLost.
 """
 
 from __future__ import annotations
@@ -72,6 +75,40 @@ class InvalidTaskId(EnqueueError):
         self.what = what
         self.value = value
         super().__init__(f"The {what} {value!r} cannot be stored: {reason}")
+
+
+class LeaseLost(MirepoixError):
+    """The attempt that calls lost its lease: another may run the task now. Let it end the task.
+
+    A step that raised it may have run; what it returned was not kept. Nothing of this attempt will be recorded.
+    """
+
+    def __init__(self, task_id: str, fence: int) -> None:
+        self.task_id = task_id
+        self.fence = fence
+        super().__init__(
+            f"Attempt {fence} of task {task_id} lost its lease: its worker was taken for dead, or the task was taken "
+            "back. Another attempt may run; this one can record nothing and should end."
+        )
+
+    def __reduce__(self) -> tuple[type[LeaseLost], tuple[str, int]]:
+        return LeaseLost, (self.task_id, self.fence)
+
+
+class StepNotStored(MirepoixError):
+    """A step ran, with all its effects, and what it returned could not be kept: the next attempt runs it again."""
+
+    def __init__(self, task_id: str, step: str, reason: str) -> None:
+        self.task_id = task_id
+        self.step = step
+        self.reason = reason
+        super().__init__(
+            f"The step {step!r} of task {task_id} ran, but what it returned could not be stored: {reason} "
+            "Another attempt will run this step again."
+        )
+
+    def __reduce__(self) -> tuple[type[StepNotStored], tuple[str, str, str]]:
+        return StepNotStored, (self.task_id, self.step, self.reason)
 
 
 class SchemaError(MirepoixError):

@@ -11,7 +11,7 @@ from workers import Shop
 
 SENT = (
     *(f"group-{i}" for i in range(4)),
-    *("chain-1", "broken-1", "link-1", "failed-1", "retried-1", "parent", "dies", "spin", "later"),
+    *("chain-1", "broken-1", "link-1", "failed-1", "retried-1", "parent", "dies", "spin", "pay", "later"),
     *(f"note-{i}" for i in range(4)),
 )
 FAIL = frozenset({"broken-1", "failed-1"})
@@ -42,6 +42,7 @@ def check(shop: Shop) -> None:
     continuations_exist_exactly_with_their_outcome(shop)
     fences_only_rise(shop)
     no_two_runs_overlap(shop)
+    what_a_step_returned_is_what_every_attempt_got(shop)
 
 
 def nothing_was_lost(shop: Shop) -> None:
@@ -93,3 +94,12 @@ def fences_only_rise(shop: Shop) -> None:
 def no_two_runs_overlap(shop: Shop) -> None:
     """No run found the lock of its task taken by another."""
     assert shop.effects(what="overlap") == []
+
+
+def what_a_step_returned_is_what_every_attempt_got(shop: Shop) -> None:
+    """One result was kept, however often the work was begun, and it was begun under one key."""
+    assert shop.ledger.query("SELECT task_id, name FROM mirepoix_step") == [("pay", "charge")]
+    charges, paid = shop.effects("pay", "charge"), shop.effects("pay", "paid")
+    assert 1 <= len(charges) <= 2
+    assert len({charge.more["key"] for charge in charges}) == 1
+    assert {effect.more["in_process"] for effect in paid} == {charges[-1].pid}

@@ -90,6 +90,14 @@ def a_stopping_worker_dies(shop: Shop, point: Crashpoint) -> None:
     shop.wait("held", "succeeded")
 
 
+def a_pool_process_dies_in_a_step(shop: Shop, point: Crashpoint) -> None:
+    """Before its result is committed the work is done again; after it, not."""
+    a_pool_process_dies(shop, point)
+    shop.wait("pay", "succeeded")
+    assert len(shop.effects("pay", "charge")) == (2 if point is Crashpoint.STEP_BEFORE_COMMIT else 1)
+    assert shop.runs("pay") == 2
+
+
 def an_operator_dies(shop: Shop, point: Crashpoint) -> None:
     """While requeueing what was cancelled."""
     produce(shop)
@@ -106,6 +114,7 @@ def an_operator_dies(shop: Shop, point: Crashpoint) -> None:
 SCENARIOS: dict[str, Callable[[Shop, Crashpoint], None]] = {
     "enqueue": a_producer_dies,
     "outcome": a_pool_process_dies,
+    "step": a_pool_process_dies_in_a_step,
     "reap": a_reaper_dies,
     "give_back": a_stopping_worker_dies,
     "stop": a_stopping_worker_dies,

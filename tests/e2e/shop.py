@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,25 @@ def new_errback(request: Any, exc: BaseException, traceback: Any) -> None:
     tell(new_errback, "errback", failed=request.id, error=type(exc).__name__)
 
 
+@app.task(bind=True, max_retries=5)
+def pay(self: Any, then: str = "", during: str = "") -> None:
+    """Charge once, in a step (which waits for a file of the name *during*); then retry twice, or fail until mended."""
+
+    def charge() -> dict[str, Any]:
+        tell(self, "charge", key=mirepoix.idempotency_key("charge"))
+        if during:
+            wait_for(during)
+        return {"amount": Decimal("9.90"), "by": mirepoix.idempotency_key("charge"), "pid": os.getpid()}
+
+    with run(self):
+        paid = mirepoix.step("charge", charge)
+        tell(self, "paid", by=paid["by"], in_process=paid["pid"], kind=type(paid["amount"]).__name__)
+        if then == "retry" and self.request.retries < 2:
+            raise self.retry(countdown=0)
+        if then == "fail" and not (FOLDER / "mended").exists():
+            raise ValueError("out of stock")
+
+
 def produce() -> None:
     """Send a bit of everything, under ids that the invariants know: again and again, it makes no difference."""
     from celery import chain, group
@@ -274,6 +294,7 @@ def produce() -> None:
     parent.apply_async(("child",), task_id="parent")
     die_once.apply_async(("die",), task_id="dies", link=note.s().set(task_id="dies-2"))
     spin.apply_async((0.2,), task_id="spin")
+    pay.apply_async(task_id="pay")
     note.apply_async(task_id="later", countdown=0.5)
     for i in range(4):
         note.apply_async(task_id=f"note-{i}")

@@ -24,16 +24,17 @@ from mirepoix.states import State
 
 @click.command()
 @click.argument("task_id", metavar="ID")
+@click.option("--results", "has_results", is_flag=True, help="Show what its steps returned, too.")
 @json_option
 @pass_desk
-def show(desk: Desk, task_id: str, is_json: bool) -> None:
+def show(desk: Desk, task_id: str, has_results: bool, is_json: bool) -> None:
     """Tell the whole story of one task. The beginning of its id is enough.
 
     This prints the task's arguments.
     """
     with desk.reading() as tx:
         found, missing = resolve(tx, [task_id])
-        told = story(tx, found[0]) if found else None
+        told = story(tx, found[0], has_results=has_results) if found else None
     if told is None:
         raise CliError(next(iter(missing.values()), f"The task {task_id!r} was pruned just now."))
     if is_json:
@@ -42,6 +43,7 @@ def show(desk: Desk, task_id: str, is_json: bool) -> None:
     desk.print(_headline(told), _facts(told))
     _print_arguments(desk, told)
     _print_attempts(desk, told)
+    _print_steps(desk, told)
     _print_relatives(desk, told)
     for number, hint in enumerate(_hints(told)):
         desk.say(("" if number else "\n") + hint, "dim")
@@ -157,6 +159,22 @@ def _attempt_line(attempt: AttemptLine) -> Table:
         str(attempt.fence), Text(one_line(attempt.outcome), style=style), Text(" · ".join(filter(None, details)))
     )
     return line
+
+
+def _print_steps(desk: Desk, told: Story) -> None:
+    if not told.steps:
+        return
+    desk.print("", Text("Steps", style="bold"))
+    for step in told.steps:
+        took = "" if step.run_time_s is None else f"took {run_time(step.run_time_s)}"
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_column(min_width=3, justify="right", style="dim")
+        line.add_column()
+        line.add_column(no_wrap=True)
+        line.add_row(str(step.fence), one_line(step.name), " · ".join(filter(None, (when(step.done_at), took))))
+        desk.print(line)
+        if step.result is not None:
+            desk.print(_indented(Text(printable(step.result))))
 
 
 def _signal_name(number: int) -> str:
