@@ -3,6 +3,7 @@
 from mirepoix.celery.app import Installation, install, installation_of
 from mirepoix.celery.bulk import bulk
 from mirepoix.celery.step import idempotency_key, step
+from mirepoix.celery.transactional import transaction
 from mirepoix.connect.ambient import using
 
-__all__ = ["Installation", "bulk", "idempotency_key", "install", "installation_of", "step", "using"]
+__all__ = ["Installation", "bulk", "idempotency_key", "install", "installation_of", "step", "transaction", "using"]

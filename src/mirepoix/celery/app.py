@@ -22,6 +22,7 @@ from mirepoix.celery.control import durable
 from mirepoix.celery.meter import Meter
 from mirepoix.celery.task import adopt, adopting
 from mirepoix.config import Settings
+from mirepoix.connect.begun import Begun
 from mirepoix.connect.caller import missing_table
 from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.connect.url import optional, source_for
@@ -42,9 +43,12 @@ LEDGER_BACKEND = "mirepoix://"
 class Installation:
     """What one app's installation consists of. It is the app's attribute ``mirepoix``."""
 
-    def __init__(self, app: Any, source: Source, given: dict[str, Any]) -> None:
+    def __init__(
+        self, app: Any, source: Source, given: dict[str, Any], session_factory: Callable[[], Any] | None = None
+    ) -> None:
         self.app = app
         self.source = source
+        self.session_factory = session_factory
         self._given = given
         self.holder: Holder | None = None
         self.peaks: dict[tuple[str, int], int] = {}
@@ -57,6 +61,13 @@ class Installation:
     def settings(self) -> Settings:
         """The settings, read when they are first needed: the app is configured by then."""
         return Settings.read(self.app.conf, self._given)
+
+    def begin(self) -> Begun:
+        """A transaction for a transactional task."""
+        if self.session_factory is None:
+            return self.source.begin()
+        begun: Begun = optional("sqlalchemy", "sqlalchemy").begin(self.session_factory)
+        return begun
 
     @cached_property
     def meter(self) -> Meter:
@@ -165,12 +176,17 @@ class Installation:
             connection.close()
 
 
-def install(app: Any, url: str | None = None, **settings: Any) -> Installation:
+def install(
+    app: Any, url: str | None = None, *, session_factory: Callable[[], Any] | None = None, **settings: Any
+) -> Installation:
     """Make *app* reliable: every task it sends, by any API of Celery, is a row in the ledger at *url*.
 
     The ledger delivers the tasks itself; no broker is dialled, and ``broker_url`` is not used. An SQLite ledger is
     created and migrated here; for PostgreSQL run ``mirepoix --app YOUR_APP migrate`` once for each release.
     Without *url* the ledger is in Django's database (``mirepoix_django_alias``).
+
+    *session_factory* (an SQLAlchemy ``sessionmaker``, ``scoped_session`` or ``Engine`` of the ledger's database) is
+    what transactional tasks write with: see `mirepoix.transaction`.
 
     *settings* are those of `mirepoix.config.Settings`. Raises ConfigurationError for what cannot work.
     """
@@ -186,7 +202,7 @@ def install(app: Any, url: str | None = None, **settings: Any) -> Installation:
             migrate.migrate(connection)
         finally:
             connection.close()
-    installation = app.mirepoix = Installation(app, source, settings)
+    installation = app.mirepoix = Installation(app, source, settings, session_factory)
     _configure(app, installation)
     _capture(app, installation)
     chords.add_tasks(app)

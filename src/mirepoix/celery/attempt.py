@@ -56,8 +56,8 @@ class Attempt:
     """The names of the steps it has done, or is doing."""
     results: dict[str, Result] = field(default_factory=dict)
     """What is to be kept, by task id: its own result, and those of tasks that will not run because it failed."""
-    parts: list[Part] = field(default_factory=list)
-    """The parts of chords that it returns."""
+    parts: dict[tuple[str, str], Part] = field(default_factory=dict)
+    """The parts of chords that it returns, by chord and member."""
     transaction: OpenTransaction | None = None
     """That of a transactional task, until it is committed or rolled back."""
     is_over: bool = False
@@ -79,6 +79,15 @@ class Attempt:
         """Whether a result with that status belongs to the outcome; False if it is to be written now."""
         ends = status in states.READY_STATES or status == states.RETRY
         return ends and not self.is_over and _whose_code.get() is not self
+
+    def forget_success(self) -> None:
+        """It failed after its code had returned: nothing of its success may be sent, kept or committed."""
+        self.continuations.clear()
+        self.results.clear()
+        self.parts.clear()
+        if self.transaction is not None:
+            self.transaction.roll_back()
+            self.transaction = None
 
     @property
     def commits_here(self) -> bool:
@@ -153,6 +162,17 @@ def conclude(installation: Installation, attempt: Attempt, completion: Completio
         raise Refused
 
 
+def conclude_ignored(installation: Installation, attempt: Attempt) -> None:
+    """The same for a transactional task that raised Ignore, which replace() does as well."""
+    if attempt.again is not None:
+        is_accepted = run_again(installation, attempt, Trouble("replaced"))
+    else:
+        done = Completion(attempt.lease, reason="ignored by the task", pid=os.getpid())
+        is_accepted = succeed(installation, attempt, done)
+    if not is_accepted:
+        raise Refused
+
+
 def succeed(installation: Installation, attempt: Attempt, completion: Completion) -> bool:
     """Commit a success, its results and its continuations, or nothing."""
     return _settle(
@@ -219,17 +239,17 @@ def _settle(installation: Installation, attempt: Attempt, what: str, write: Call
         if not write(tx):
             return False
         results.store(tx, list(attempt.results.values()), is_outcome=True)
-        chords.return_parts(installation, tx, attempt.parts)
+        chords.return_parts(installation, tx, list(attempt.parts.values()))
         reached(Crashpoint.OUTCOME_BEFORE_COMMIT)
         return True
 
     transaction = attempt.transaction
     if transaction is None:
-        is_accepted = _persist(installation, attempt, what, write_all)
+        is_accepted = persist(installation, attempt, what, write_all)
     else:
         # Its transaction can be tried once only: what the user's code wrote is in it.
-        is_accepted = transaction.conclude(write_all)
         attempt.transaction = None
+        is_accepted = transaction.conclude(write_all)
     attempt.is_over = True
     reached(Crashpoint.OUTCOME_AFTER_COMMIT)
     if not is_accepted and not _is_known(installation.source, attempt.lease):
@@ -243,7 +263,7 @@ def _settle(installation: Installation, attempt: Attempt, what: str, write: Call
     return is_accepted
 
 
-def _persist(installation: Installation, attempt: Attempt, what: str, write: Callable[[Tx], bool]) -> bool:
+def persist(installation: Installation, attempt: Attempt, what: str, write: Callable[[Tx], bool]) -> bool:
     """Write in a transaction of our own, waiting for a database that is away: what was done must not be forgotten."""
     source = installation.source
     pause_s = 0.05

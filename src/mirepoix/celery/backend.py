@@ -26,6 +26,7 @@ from kombu.utils.json import loads as json_loads
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery import capture, chords
 from mirepoix.celery.waiting import Waiters
+from mirepoix.connect import ambient
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import chords as ledger_chords
 from mirepoix.ledger import results
@@ -87,7 +88,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         else:
             # A zombie's report of its own progress must not hide what became of the task.
             guard = attempt.lease if attempt is not None and not attempt.is_over else None
-            with self.installation.source.transaction() as tx:
+            with ambient.apart(self.installation.source) as tx:
                 results.store(tx, [record], only_while=guard)
         return result
 
@@ -97,6 +98,13 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         attempt = attempts.current()
         if attempt is not None and attempt.lease.task_id == task_id and attempt.commits_here:
             attempts.conclude(self.installation, attempt, Completion(attempt.lease))
+
+    def mark_as_failure(self, task_id: str, *args: Any, **kwargs: Any) -> None:
+        """Keep the error, and send the error callbacks, in place of what a success would have left."""
+        attempt = attempts.current()
+        if attempt is not None and attempt.lease.task_id == task_id and attempt.collects(states.FAILURE):
+            attempt.forget_success()
+        super().mark_as_failure(task_id, *args, **kwargs)
 
     def mark_as_revoked(
         self,
@@ -298,7 +306,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         part = Part(request.group, request.id, request.group_index, state, text, request)
         attempt = attempts.current()
         if attempt is not None and attempt.collects(state):
-            attempt.parts.append(part)
+            attempt.parts[part.group_id, part.task_id] = part
         else:
             with self.installation.source.transaction() as tx:
                 chords.return_parts(self.installation, tx, [part])

@@ -16,8 +16,9 @@ from celery.app.trace import TraceInfo, trace_ok_t
 from celery.exceptions import Ignore, Reject
 
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery import coroutines
+from mirepoix.celery import coroutines, transactional
 from mirepoix.celery.attempt import Attempt
+from mirepoix.celery.backend import LedgerBackend
 from mirepoix.celery.report import Reported
 from mirepoix.records import LEASE_HEADER, Completion, Lease, Trouble
 
@@ -33,6 +34,19 @@ class LedgerTask:
     Request = "mirepoix.celery.request:LedgerRequest"
 
     @property
+    def backend(self) -> Any:
+        """Celery's; one that is not the ledger's hears of a transactional task's success after the COMMIT."""
+        backend = super().backend  # type: ignore[misc]
+        attempt = attempts.current()
+        if attempt is None or attempt.transaction is None or isinstance(backend, LedgerBackend):
+            return backend
+        return transactional.Committing(backend, attempt, self.app.mirepoix)  # type: ignore[attr-defined]
+
+    @backend.setter
+    def backend(self, backend: Any) -> None:
+        self._backend = backend
+
+    @property
     def __trace__(self) -> Any:
         return self.__dict__.get("_mirepoix_trace")
 
@@ -43,6 +57,8 @@ class LedgerTask:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the user's code: what it sends by itself does not wait for the attempt's outcome."""
+        if getattr(self, "transactional", False):  # @app.task(transactional=True)
+            return transactional.run(self, lambda: super(LedgerTask, self).__call__(*args, **kwargs))  # type: ignore[misc]
         with attempts.user_code():
             return super().__call__(*args, **kwargs)  # type: ignore[misc]
 
@@ -63,6 +79,7 @@ def adopt(task: Any) -> None:
     if not issubclass(cls, LedgerTask):
         task.__class__ = type(cls.__name__, (LedgerTask, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__})
     coroutines.adapt(task)
+    transactional.check(task)
 
 
 def adopting(registry_class: type) -> type:
@@ -135,6 +152,8 @@ def _record(installation: Installation, attempt: Attempt, result: Any) -> Any:
     state = states.SUCCESS if result.info is None else result.info.state
     if attempt.is_over:
         return result._replace(retstr=Reported(result.retstr, is_recorded=True))
+    if attempt.transaction is not None:  # a success would have committed it
+        attempt.forget_success()
     if attempt.again is not None:
         reason = "replaced" if state == states.IGNORED else _words(result.info)
         attempts.run_again(
@@ -145,7 +164,7 @@ def _record(installation: Installation, attempt: Attempt, result: Any) -> Any:
         attempts.fail(installation, attempt, _trouble(attempt, result.retval, result.retval.exception))
     elif state == states.SUCCESS:
         if not attempt.commits_here:
-            return result._replace(retstr=Reported(result.retstr, attempt.results.values(), attempt.parts))
+            return result._replace(retstr=Reported(result.retstr, attempt.results.values(), attempt.parts.values()))
         done = Completion(attempt.lease, result.runtime, peak_memory_kb(), pid=os.getpid())
         attempts.succeed(installation, attempt, done)
     elif state == states.IGNORED:

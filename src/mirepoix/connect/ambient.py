@@ -15,7 +15,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 from mirepoix.connect.caller import CallerTx, sqlite3_tx
+from mirepoix.connect.source import Source
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import outgoing
 from mirepoix.ledger.tx import Tx
@@ -123,6 +124,17 @@ def joined(tx: Tx) -> Iterator[None]:
         yield
     finally:
         _close(block)
+
+
+def apart(source: Source) -> AbstractContextManager[Tx]:
+    """A short transaction that is committed whatever becomes of the one that is joined just now.
+
+    On SQLite it is part of that one: a second writer would wait for its end, and so for itself.
+    """
+    block = current()
+    if source.dialect == "sqlite" and isinstance(block, Direct):
+        return nullcontext(block.tx)
+    return source.apart()
 
 
 def tx_of(transaction: Any) -> Tx:

@@ -7,6 +7,7 @@ for news, and hold the lock that says who is alive. Nothing here touches Django'
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,6 +20,7 @@ from django.db import InterfaceError, OperationalError, connections, transaction
 from django.utils.connection import ConnectionDoesNotExist
 
 from mirepoix.config import Settings
+from mirepoix.connect.begun import Begun
 from mirepoix.connect.caller import CallerTx
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.source import LivenessLock, OwnConnection, Source
@@ -86,6 +88,12 @@ class DjangoSource:
         joined = self.joined() if self.dialect == "sqlite" else None
         return self._own_source().apart() if joined is None else nullcontext(joined)
 
+    def begin(self) -> Begun:
+        """Django's ``atomic`` on this thread's connection, to be committed with a task's outcome."""
+        connection = self._django()
+        _drop_if_broken(connection)
+        return AtomicBegun(self.alias, self._tx(connection))
+
     def joined(self) -> Tx | None:
         """What this thread's ``atomic`` block (or ``autocommit`` that is switched off) makes tasks part of, or None."""
         connection = self._django()
@@ -147,6 +155,37 @@ class DjangoSource:
             make = getattr(optional(module, extra), source)
             self._own = (target, make(target, self.label) if dialect == "postgresql" else make(target))
         return self._own[1]
+
+
+class AtomicBegun:
+    """An ``atomic`` block that stays open until the task's outcome is known."""
+
+    def __init__(self, alias: str, tx: Tx) -> None:
+        self.tx = tx
+        self.handle = connections[alias]
+        self._atomic = transaction.atomic(using=alias)
+        self._atomic.__enter__()
+
+    def joined(self) -> AbstractContextManager[None]:
+        """What is sent in an ``atomic`` block is part of it anyway."""
+        return nullcontext()
+
+    def prepare(self) -> None:
+        """Raise what Django raises for a block that an error has broken: leaving it would roll it back in silence."""
+        self.handle.validate_no_broken_transaction()
+
+    def commit(self) -> None:
+        """COMMIT; Django's ``on_commit`` functions run."""
+        self._atomic.__exit__(None, None, None)
+
+    def roll_back(self) -> None:
+        """ROLLBACK."""
+        with contextlib.suppress(Exception):
+            self._atomic.__exit__(_RolledBackError, _RolledBackError(), None)
+
+
+class _RolledBackError(Exception):
+    """Leaves the block so that Django rolls it back."""
 
 
 _OWN = {"postgresql": ("psycopg", "postgres", "PostgresSource"), "sqlite": ("sqlite3", "", "SqliteSource")}

@@ -36,6 +36,12 @@ class Pool:
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """One transaction on a lent connection."""
+        with self.lent() as (_, tx):
+            yield tx
+
+    @contextmanager
+    def lent(self) -> Iterator[tuple[Connection, Tx]]:
+        """One transaction, with the connection that it is on."""
         if self._pid != os.getpid():
             _inherited.extend(self._idle)
             self._reset()
@@ -45,7 +51,7 @@ class Pool:
             is_sound = False
             try:
                 with transaction:
-                    yield tx
+                    yield connection, tx
                 is_sound = True
             finally:
                 if is_sound:

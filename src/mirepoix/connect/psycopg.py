@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg.rows import tuple_row
 
+from mirepoix.connect import ambient
+from mirepoix.connect.begun import Begun, OwnBegun
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.pool import Pool
 from mirepoix.errors import ConfigurationError
@@ -22,6 +24,9 @@ LOCK_NAMESPACE = 1_296_651_877
 
 OLDEST = 130_000
 """PostgreSQL 13."""
+
+
+_IDLE = psycopg.pq.TransactionStatus.IDLE
 
 
 class PostgresSource:
@@ -51,6 +56,14 @@ class PostgresSource:
     def apart(self) -> AbstractContextManager[Tx]:
         """The same: a pooled connection is never the caller's."""
         return self._pool.transaction()
+
+    def begin(self) -> Begun:
+        """A transaction for a task; user code gets the psycopg connection."""
+        return OwnBegun(self._lend, lambda raw: raw.info.transaction_status != _IDLE, ambient.joined)
+
+    def _lend(self, stack: ExitStack) -> tuple[psycopg.Connection[Any], Tx]:
+        connection, tx = stack.enter_context(self._pool.lent())
+        return cast(PostgresConnection, connection).raw, tx
 
     def joined(self) -> Tx | None:
         """A plain PostgreSQL ledger has no framework whose transaction it could join."""
@@ -86,6 +99,11 @@ class PostgresConnection:
         self._news: set[str] = set()
         self._finished: set[str] = set()
         self._tx = DbapiTx(lambda: self._connection.cursor(row_factory=tuple_row), "postgresql", "pyformat")
+
+    @property
+    def raw(self) -> psycopg.Connection[Any]:
+        """The driver's own connection."""
+        return self._connection
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:

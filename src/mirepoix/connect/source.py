@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from mirepoix.connect.begun import Begun
 from mirepoix.ledger.tx import Connection, Tx
 
 
@@ -74,6 +75,9 @@ class Source(Protocol):
         Only where the caller's would keep it waiting for ever, an SQLite file that Django has a transaction open on, it
         is part of that one.
         """
+
+    def begin(self) -> Begun:
+        """A transaction for a task to run in, which its outcome is committed with."""
 
     def joined(self) -> Tx | None:
         """The transaction the caller's framework has open right now (Django's ``atomic``), or None."""

@@ -6,7 +6,9 @@ never built on a caller's DB-API connection: rows then survived a rollback or we
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,6 +17,8 @@ from sqlalchemy import Connection, CursorResult, Engine, TextClause, event, text
 from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
+from mirepoix.connect import ambient
+from mirepoix.connect.begun import ENDED_BY_ITSELF
 from mirepoix.connect.caller import CallerTx
 from mirepoix.errors import ConfigurationError, UnsupportedDatabase
 from mirepoix.ledger import outgoing
@@ -60,6 +64,102 @@ def caller_tx(caller: Session | scoped_session[Any] | Connection) -> Tx:
         return _tx(lambda: caller, caller.engine)
     # The Session's own connection for this transaction: no autoflush, and no ORM event of the caller's runs.
     return _tx(caller.connection, _engine_of(caller))
+
+
+def begin(factory: Callable[[], Any]) -> SessionBegun | ConnectionBegun:
+    """A transaction for a task on what *factory* makes: an Engine, a sessionmaker, a scoped_session.
+
+    Raises ConfigurationError for anything else.
+    """
+    if isinstance(factory, Engine):
+        return ConnectionBegun(factory.connect())
+    made = factory()
+    if isinstance(made, Connection):
+        return ConnectionBegun(made)
+    if isinstance(made, Session):
+        return SessionBegun(made, factory.remove if isinstance(factory, scoped_session) else made.close)
+    raise ConfigurationError(
+        f"mirepoix.install(session_factory=...) made a {type(made).__qualname__}. It takes an SQLAlchemy Engine, a "
+        "sessionmaker or a scoped_session."
+    )
+
+
+class SessionBegun:
+    """A Session's transaction."""
+
+    def __init__(self, session: Session, close: Callable[[], object]) -> None:
+        self.handle = session
+        self.tx = caller_tx(session)
+        self._close = close
+        self._is_ours = False
+        event.listen(session, "before_commit", self._refuse)
+
+    def joined(self) -> AbstractContextManager[None]:
+        """Around user code."""
+        return ambient.joined(self.tx)
+
+    def prepare(self) -> None:
+        """Flush, so that what the database refuses is refused before the outcome."""
+        self.handle.flush()
+
+    def commit(self) -> None:
+        """COMMIT, and close the session."""
+        self._is_ours = True
+        self.handle.commit()
+        self._end()
+
+    def roll_back(self) -> None:
+        """ROLLBACK, and close the session."""
+        with contextlib.suppress(Exception):
+            self.handle.rollback()
+        with contextlib.suppress(Exception):
+            self._end()
+
+    def _end(self) -> None:
+        event.remove(self.handle, "before_commit", self._refuse)
+        self._close()
+
+    def _refuse(self, session: Session) -> None:
+        if not self._is_ours and not session.in_nested_transaction():
+            raise ConfigurationError(ENDED_BY_ITSELF)
+
+
+class ConnectionBegun:
+    """A Connection's transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.handle = connection
+        self.tx = caller_tx(connection)
+        self._transaction = connection.begin()
+        self._is_ours = False
+        event.listen(connection, "commit", self._refuse)
+
+    def joined(self) -> AbstractContextManager[None]:
+        """Around user code."""
+        return ambient.joined(self.tx)
+
+    def prepare(self) -> None:
+        """A Connection keeps nothing back; but user code must have left the transaction open."""
+        if not self._transaction.is_active:
+            raise ConfigurationError(ENDED_BY_ITSELF)
+
+    def commit(self) -> None:
+        """COMMIT, and give the connection back."""
+        self._is_ours = True
+        self._transaction.commit()
+        self.handle.close()
+
+    def roll_back(self) -> None:
+        """ROLLBACK, and give the connection back."""
+        with contextlib.suppress(Exception):
+            # By the driver: SQLAlchemy takes a transaction whose commit was refused above for ended.
+            self.handle.connection.rollback()
+        with contextlib.suppress(Exception):
+            self.handle.close()
+
+    def _refuse(self, _connection: Connection) -> None:
+        if not self._is_ours:
+            raise ConfigurationError(ENDED_BY_ITSELF)
 
 
 def caller_tx_or_none(caller: Any) -> Tx | None:

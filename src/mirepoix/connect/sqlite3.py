@@ -8,10 +8,12 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import cast
 
-from mirepoix.connect import inotify
+from mirepoix.connect import ambient, inotify
+from mirepoix.connect.begun import Begun, OwnBegun
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.forkgate import gate
 from mirepoix.connect.pool import Pool
@@ -64,6 +66,14 @@ class SqliteSource:
         """The same: a pooled connection is never the caller's."""
         return self._pool.transaction()
 
+    def begin(self) -> Begun:
+        """A transaction for a task; user code gets the sqlite3 connection."""
+        return OwnBegun(self._lend, lambda raw: raw.in_transaction, ambient.joined)
+
+    def _lend(self, stack: ExitStack) -> tuple[sqlite3.Connection, Tx]:
+        connection, tx = stack.enter_context(self._pool.lent())
+        return cast(SqliteConnection, connection).raw, tx
+
     def joined(self) -> Tx | None:
         """A plain SQLite ledger has no framework whose transaction it could join."""
         return None
@@ -107,6 +117,11 @@ class SqliteConnection:
             for pragma in ("synchronous = full", "foreign_keys = on"):
                 self._connection.execute(f"PRAGMA {pragma}")
             self._seen = self._data_version()
+
+    @property
+    def raw(self) -> sqlite3.Connection:
+        """The driver's own connection."""
+        return self._connection
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
