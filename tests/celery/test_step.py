@@ -368,6 +368,18 @@ class TestOnSqlite:
                 end()
         assert [row[0] for row in task.kept()] == ["charge-commit"]
 
+    def test_coroutines_join_it_in_the_thread_it_belongs_to(self, task: Task, theirs: sqlite3.Connection):
+        async def run() -> None:
+            theirs.execute("CREATE TABLE mine (x)")
+            theirs.execute("INSERT INTO mine VALUES (1)")
+            with mirepoix.using(theirs):
+                await asyncio.gather(*(mirepoix.step(name, task.work_later, name) for name in "ab"))
+
+        with task.attempt():
+            asyncio.run(run())
+            theirs.commit()
+        assert [row[0] for row in task.kept()] == ["a", "b"]
+
     def test_another_is_an_error_before_the_work(self, task: Task, theirs: sqlite3.Connection):
         with task.attempt():
             theirs.execute("BEGIN IMMEDIATE")

@@ -82,3 +82,20 @@ def test_a_relative_that_was_pruned_is_still_named(cli, ledger):
     told = cli("show", "a").stdout
     assert "long-gone" in told
     assert "not in the ledger" in told
+
+
+def test_steps_are_told_but_not_what_they_returned_unless_it_is_asked_for(cli, ledger):
+    from mirepoix.ledger import steps
+
+    ledger.worker("w")
+    ledger.send("a")
+    ledger.do(steps.store, ledger.lease("w"), "charge-7", '{"card": "4242"}', 0.25)
+    told = cli("show", "a").stdout
+    assert "Steps" in told
+    assert "charge-7" in told
+    assert "took 0.25" in told
+    assert "4242" not in told
+    assert '{"card": "4242"}' in cli("show", "a", "--results").stdout
+    (step,) = cli.json("show", "a")["steps"]
+    assert (step["name"], step["fence"], step["run_time_s"], step["result"]) == ("charge-7", 1, 0.25, None)
+    assert cli.json("show", "a", "--results")["steps"][0]["result"] == '{"card": "4242"}'

@@ -75,6 +75,22 @@ async def async_again(self: Any, times: int) -> None:
             raise self.retry(countdown=0, exc=KeyError("not yet"))
 
 
+@app.task(bind=True, name="async.pay", max_retries=5)
+async def async_pay(self: Any, times: int) -> None:
+    """Charge three times at once, each in a step, then ask for so many retries."""
+
+    async def charge(card: str) -> str:
+        tell(self, "charge", key=mirepoix.idempotency_key(f"charge-{card}"))
+        await asyncio.sleep(0.01)
+        return card
+
+    with run(self):
+        paid = await asyncio.gather(*(mirepoix.step(f"charge-{card}", charge, card) for card in "abc"))
+        tell(self, "paid", paid=paid)
+        if self.request.retries < times:
+            raise self.retry(countdown=0)
+
+
 @app.task(bind=True, name="async.again_by_itself", autoretry_for=(KeyError,), default_retry_delay=0, max_retries=2)
 async def async_again_by_itself(self: Any) -> None:
     """Raise what is retried automatically, for ever."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from workers import Shop, until
+from workers import POOLS, Shop, until
 
 from mirepoix.crashpoints import Crashpoint
 
@@ -79,6 +79,17 @@ def test_a_zombie_is_stopped_at_its_step_and_keeps_nothing(shop: Shop) -> None:
     assert len(set(keys(shop, id))) == 1
     assert [paid.fence for paid in shop.effects(id, "paid")] == [2]
     assert shop.state(id) == "succeeded"
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_steps_of_coroutines_are_not_done_again_by_a_retry(shop: Shop, pool: str) -> None:
+    shop.worker(pool=pool)
+    ids = [shop.app.send_task("async.pay", args=(2,)).id for _ in range(3)]
+    shop.wait(ids, "succeeded")
+    for id in ids:
+        assert (shop.runs(id), len(keys(shop, id)), len(set(keys(shop, id)))) == (3, 3, 3)
+        assert [paid.more["paid"] for paid in shop.effects(id, "paid")] == [["a", "b", "c"]] * 3
+    assert len(kept(shop)) == 9
 
 
 def test_what_was_done_is_shown(shop: Shop) -> None:

@@ -106,12 +106,17 @@ class _Step:
     async def awaited(self, run: Callable[[], Any]) -> Any:
         """As `done`, for a coroutine; the database is waited for in a thread."""
         with self._only_once():
-            result = await asyncio.to_thread(self._find)
+            result = await self._beside(self._find)
             if result is None:
                 began_at = time.monotonic()
                 value = await run()
-                result = await asyncio.to_thread(self._store, value, time.monotonic() - began_at)
+                result = await self._beside(self._store, value, time.monotonic() - began_at)
             return loads(result)
+
+    async def _beside(self, function: Callable[..., T], *args: Any) -> T:
+        if _joined(self._source) is None:
+            return await asyncio.to_thread(function, *args)
+        return function(*args)  # the caller's connection is of this thread
 
     @contextmanager
     def _only_once(self) -> Iterator[None]:
@@ -202,10 +207,14 @@ _SQLITE_WAITS = (
 
 
 def _apart(source: Source) -> AbstractContextManager[Tx]:
-    joined = ambient.current()
-    if source.dialect == "sqlite" and isinstance(joined, ambient.Direct):
-        return nullcontext(joined.tx)  # for the reason why Django's transaction is joined
-    return source.apart()
+    joined = _joined(source)
+    return source.apart() if joined is None else nullcontext(joined)
+
+
+def _joined(source: Source) -> Tx | None:
+    """The caller's transaction on an SQLite file: one that is apart would wait for its end."""
+    block = ambient.current()
+    return block.tx if source.dialect == "sqlite" and isinstance(block, ambient.Direct) else None
 
 
 def _check(name: Any) -> None:
