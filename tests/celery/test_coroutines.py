@@ -7,6 +7,7 @@ import gc
 import inspect
 import logging
 import os
+import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
+from billiard.pool import soft_timeout_sighandler
 from celery import Celery, Task, _state, current_task, shared_task
 from celery.app.trace import build_tracer
 from pydantic import BaseModel
@@ -382,3 +385,99 @@ def test_a_thread_that_ends_closes_its_loop(app: Celery) -> None:
     thread.join()
     gc.collect()
     assert loops[0].is_closed()
+
+
+def test_retry_in_a_task_group_is_a_retry(app: Celery) -> None:
+    @app.task(name="again", bind=True, max_retries=5)
+    async def again(self: Task) -> int:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(0))
+            if self.request.retries < 2:
+                raise self.retry(countdown=0)
+        return self.request.retries
+
+    assert again.apply().get() == 2
+
+
+@pytest.fixture
+def limited() -> Iterator[Callable[[], None]]:
+    """As in a pool process: what it gives sends the signal of the soft time limit."""
+    before = signal.signal(signal.SIGUSR1, soft_timeout_sighandler)
+    yield lambda: os.kill(os.getpid(), signal.SIGUSR1)
+    assert signal.getsignal(signal.SIGUSR1) is soft_timeout_sighandler
+    signal.signal(signal.SIGUSR1, before)
+
+
+async def own_code(send: Callable[[], None], seen: list[str]) -> None:
+    try:
+        send()
+    except SoftTimeLimitExceeded:
+        seen.append("raised")
+        raise
+
+
+async def body_of_a_task_group(send: Callable[[], None], seen: list[str]) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(60))
+        await own_code(send, seen)
+
+
+async def callback(send: Callable[[], None], seen: list[str]) -> None:
+    loop = asyncio.get_running_loop()
+    loop.call_soon(send)
+    try:
+        await loop.create_future()
+    except asyncio.CancelledError:
+        await asyncio.sleep(0)
+        seen.append("cancelled")
+        raise
+
+
+async def other_asyncio_task(send: Callable[[], None], seen: list[str]) -> None:
+    async def child() -> None:
+        send()
+        await asyncio.sleep(60)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(child())
+    except asyncio.CancelledError:
+        seen.append("cancelled")
+        raise
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        (own_code, "raised"),
+        (body_of_a_task_group, "raised"),
+        (callback, "cancelled"),
+        (other_asyncio_task, "cancelled"),
+    ],
+)
+def test_wherever_the_soft_time_limit_strikes_the_task_fails_with_it(
+    app: Celery, limited: Callable[[], None], caplog: pytest.LogCaptureFixture, code: Any, how: str
+) -> None:
+    seen: list[str] = []
+
+    @app.task(name="slow")
+    async def slow() -> None:
+        await code(limited, seen)
+
+    with pytest.raises(SoftTimeLimitExceeded):
+        traced(app, "slow")
+    assert seen == [how]
+    assert [message for message in caplog.messages if "left" in message] == []
+
+
+def test_a_coroutine_may_make_something_of_the_soft_time_limit(app: Celery, limited: Callable[[], None]) -> None:
+    @app.task(name="partial")
+    async def partial() -> str:
+        asyncio.get_running_loop().call_soon(limited)
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return "half of it"
+        return "all"
+
+    assert traced(app, "partial") == "half of it"

@@ -31,6 +31,7 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 from celery._state import pop_current_task, push_current_task
+from celery.exceptions import TaskPredicate
 from celery.utils.log import get_logger
 
 from mirepoix.celery import native
@@ -117,16 +118,25 @@ def _run(
 ) -> Any:
     """Run *coroutine* to its end, and warn of what it leaves behind."""
     loop = kept.loop
-    running = loop.create_task(coroutine)
-    if on_start is not None:
-        on_start(running)
+    limit = _Limit()
     try:
-        with _soft_limit(loop, running) as limit:
-            return _to_the_end(loop, running)
+        with _soft_limit(limit, coroutine):
+            limit.running = loop.create_task(coroutine)
+            if limit.is_over:
+                limit.running.cancel()
+            if on_start is not None:
+                on_start(limit.running)
+            return _to_the_end(loop, limit.running)
     except asyncio.CancelledError as error:
         if limit.is_over:
             raise SoftTimeLimitExceeded from error
         raise CoroutineCancelled(f"{task.name} was cancelled by its own code") from error
+    except BaseExceptionGroup as group:
+        # An asyncio.TaskGroup wraps all that is raised in it, and Celery has to see retry(), replace() and the limit.
+        meant, other = group.split((TaskPredicate, SoftTimeLimitExceeded))
+        if meant is None or other is not None:
+            raise
+        raise _first(meant) from None
     finally:
         count = kept.new_leftovers()
         if count:
@@ -137,6 +147,12 @@ def _run(
                 task.request.id,
                 count,
             )
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _to_the_end(loop: asyncio.AbstractEventLoop, running: asyncio.Task[Any]) -> Any:
@@ -157,34 +173,46 @@ def _wait(loop: asyncio.AbstractEventLoop, running: asyncio.Task[Any]) -> None:
 
 
 class _Limit:
-    """Whether the soft time limit has passed while the coroutine waited."""
+    """Whether the soft time limit has passed."""
 
     is_over = False
+    running: asyncio.Task[Any] | None = None
 
 
 @contextmanager
-def _soft_limit(loop: asyncio.AbstractEventLoop, running: asyncio.Task[Any]) -> Iterator[_Limit]:
-    """While the coroutine waits, the soft time limit's signal cancels it; in its own code it raises, as in any task.
-
-    Raised elsewhere, in a callback of the loop or in another asyncio task, the exception would be theirs.
-    """
-    limit = _Limit()
+def _soft_limit(limit: _Limit, coroutine: Coroutine[Any, Any, Any]) -> Iterator[None]:
+    """While the coroutine waits, the soft time limit's signal cancels it; in its own code it raises, as in any task."""
 
     def on_signal(number: int, frame: Any) -> None:
-        if asyncio.current_task(loop) is running:
-            soft_timeout_sighandler(number, frame)
         limit.is_over = True
-        loop.call_soon_threadsafe(running.cancel)
+        if _is_own_code(frame, coroutine):
+            soft_timeout_sighandler(number, frame)
+        elif limit.running is not None:
+            limit.running.get_loop().call_soon_threadsafe(limit.running.cancel)
 
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or SIG_SOFT_TIMEOUT is None or signal.getsignal(SIG_SOFT_TIMEOUT) is not soft_timeout_sighandler:
-        yield limit
+        yield
         return
     signal.signal(SIG_SOFT_TIMEOUT, on_signal)
     try:
-        yield limit
+        yield
     finally:
         signal.signal(SIG_SOFT_TIMEOUT, soft_timeout_sighandler)
+
+
+def _is_own_code(frame: Any, coroutine: Any) -> bool:
+    """Whether *frame* was called by *coroutine*, and not by way of asyncio.
+
+    Raised in a callback, or in another asyncio task, an exception would be theirs; raised in asyncio itself, it might
+    keep the loop from ever waking the coroutine.
+    """
+    own = getattr(coroutine, "cr_frame", None)
+    while frame is not None and frame is not own:
+        if frame.f_globals.get("__name__", "").partition(".")[0] == "asyncio":
+            return False
+        frame = frame.f_back
+    return frame is not None
 
 
 def _run_elsewhere(task: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
