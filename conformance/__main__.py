@@ -1,0 +1,96 @@
+"""Run Celery's integration suite: ``python -m conformance [--table] [pytest arguments]``; see `scripts/conformance`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TextIO
+
+from conformance.servers import ledger, redis_server
+from conformance.suite import CACHE, lay_out
+from conformance.table import read, table
+
+ROOT = Path(__file__).parent.parent
+SIDES = {"mirepoix": "Mirepoix", "broker": "Mirepoix, results in Redis", "redis": "Celery on Redis"}
+
+
+def main(arguments: list[str]) -> int:
+    """Run one side, or with ``--table`` both, and return pytest's exit code (the ledger's)."""
+    # Whoever ends this process ends its servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if arguments[:1] == ["--table"]:
+        return compare(arguments[1:])
+    return run(_side(), arguments)
+
+
+def compare(arguments: list[str]) -> int:
+    """Run both sides, their output on standard error, then print the table in Markdown."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    records = {side: CACHE / f"{side}.json" for side in ("redis", _side("mirepoix"))}
+    codes = [run(side, arguments, record=path, output=sys.stderr) for side, path in records.items()]
+    print(table({SIDES[side]: read(path) for side, path in records.items()}))
+    return codes[-1]
+
+
+def run(side: str, arguments: list[str], *, record: Path | None = None, output: TextIO | None = None) -> int:
+    """Run the suite on that side and return pytest's exit code; its outcomes as JSON go to *record*."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mirepoix-conformance-")))
+        lay_out(folder, os.environ.get("CELERY_SOURCE"))
+        port = stack.enter_context(redis_server())
+        plugins = ["pytest_timeout", "pytest_rerunfailures", "celery.contrib.pytest", "conformance.record"]
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # the suite runs `celery`
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            # Database 0 is where the tests themselves keep notes.
+            "REDIS_HOST": "127.0.0.1",
+            "REDIS_PORT": str(port),
+            "TEST_BROKER": f"redis://127.0.0.1:{port}/1",
+            "TEST_BACKEND": f"redis://127.0.0.1:{port}/2",
+            "WORKER_LOGLEVEL": "INFO",  # some tests read the worker's log
+            "CONFORMANCE": side,
+        }
+        if record is not None:
+            environment["CONFORMANCE_RECORD"] = str(record)
+        if side != "redis":
+            environment["LEDGER"] = stack.enter_context(ledger(os.environ.get("LEDGER")))
+            plugins.append("conformance.plugin")
+        options = ["-p", "no:cacheprovider", "-o", "timeout=120", "-ra"]
+        options += [word for plugin in plugins for word in ("-p", plugin)]
+        options += [] if _names_a_path(folder, arguments) else ["t/integration"]
+        return _call([sys.executable, "-m", "pytest", *options, *arguments], folder, environment, output)
+
+
+def _call(command: list[str], folder: Path, environment: dict[str, str], output: TextIO | None) -> int:
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output)
+    try:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue  # pytest was told too, and sums up
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=60)
+
+
+def _names_a_path(folder: Path, arguments: list[str]) -> bool:
+    return any((folder / word.partition("::")[0]).exists() for word in arguments if not word.startswith("-"))
+
+
+def _side(default: str = "mirepoix") -> str:
+    side = os.environ.get("CONFORMANCE") or default
+    if side not in SIDES:
+        raise SystemExit(f"CONFORMANCE={side}: one of {', '.join(SIDES)}.")
+    return side
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
