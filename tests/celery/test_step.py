@@ -149,6 +149,16 @@ def test_a_result_that_is_too_large_is_refused(task: Task):
     assert [row[0] for row in task.kept()] == ["fits"]
 
 
+def test_a_transactional_task_that_fails_has_kept_its_steps_where_they_can_be_kept_apart(task: Task):
+    with task.attempt():
+        begun = task.installation.source.begin()
+        with begun.joined():
+            mirepoix.step("charge", task.work, 1)
+        begun.roll_back()
+    # On SQLite nobody else could write before this transaction ended: the step was part of it.
+    assert task.kept() == ([] if task.ledger.source.dialect == "sqlite" else [("charge", "1", 1)])
+
+
 def test_a_name_is_used_once_in_an_attempt(task: Task):
     for _ in range(2):  # also where the first call is answered from the ledger
         with task.attempt():

@@ -12,7 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from celery import current_task
@@ -114,9 +114,9 @@ class _Step:
             return loads(result)
 
     async def _beside(self, function: Callable[..., T], *args: Any) -> T:
-        if _joined(self._source) is None:
-            return await asyncio.to_thread(function, *args)
-        return function(*args)  # the caller's connection is of this thread
+        if self._source.dialect == "sqlite" and isinstance(ambient.current(), ambient.Direct):
+            return function(*args)  # on the caller's connection, which is of this thread
+        return await asyncio.to_thread(function, *args)
 
     @contextmanager
     def _only_once(self) -> Iterator[None]:
@@ -162,7 +162,7 @@ class _Step:
         pause_s = 0.05
         while True:
             try:
-                with _apart(self._source) as tx:
+                with ambient.apart(self._source) as tx:
                     return act(tx)
             except self._source.disconnects as error:
                 if self._source.dialect == "sqlite":
@@ -204,17 +204,6 @@ _SQLITE_WAITS = (
     "SQLite lets one transaction write at a time: if this task has one open on another connection to the ledger's "
     "file, end it before the step."
 )
-
-
-def _apart(source: Source) -> AbstractContextManager[Tx]:
-    joined = _joined(source)
-    return source.apart() if joined is None else nullcontext(joined)
-
-
-def _joined(source: Source) -> Tx | None:
-    """The caller's transaction on an SQLite file: one that is apart would wait for its end."""
-    block = ambient.current()
-    return block.tx if source.dialect == "sqlite" and isinstance(block, ambient.Direct) else None
 
 
 def _check(name: Any) -> None:
