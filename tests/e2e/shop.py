@@ -301,3 +301,4 @@ def produce() -> None:
 
 
 import asynchronous  # noqa: E402, F401  (the tasks there are made with what is above)
+import canvas  # noqa: E402, F401

@@ -164,7 +164,7 @@ class Shop:
         self.folder = folder
         self.url = url
         (folder / "runs").mkdir(parents=True)
-        for module in ("shop.py", "asynchronous.py"):
+        for module in ("shop.py", "asynchronous.py", "canvas.py"):
             shutil.copyfile(Path(__file__).with_name(module), folder / module)
         self._processes: list[Process] = []
         self._clients: list[Celery] = []

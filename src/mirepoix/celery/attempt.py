@@ -92,8 +92,10 @@ class Attempt:
     @property
     def commits_here(self) -> bool:
         """Whether the process that runs it commits its success; if not, the worker's parent does, with others."""
+        # A part of another task's is returned in that one's name, which only this process knows.
+        is_for_others = any(part.task_id != self.lease.task_id for part in self.parts.values())
         is_large = sum(len(result.result or "") for result in self.results.values()) > LARGE_RESULT
-        return bool(self.continuations or self.transaction is not None or is_large)
+        return bool(self.continuations or self.transaction is not None or is_large or is_for_others)
 
 
 class OpenTransaction(Protocol):

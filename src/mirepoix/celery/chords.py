@@ -33,6 +33,9 @@ logger = logging.getLogger("mirepoix.chord")
 FAIL_CHORD = "mirepoix.fail_chord"
 """The task that calls the error callbacks of a failed chord."""
 
+LONG = 4_096
+"""Of an error, so much is told to the error callbacks of its chord; the member's own result keeps all of it."""
+
 
 def return_parts(installation: Installation, tx: Tx, parts: Sequence[Part]) -> None:
     """Note that *parts* have returned; whatever is complete by that is ended in the same transaction."""
@@ -63,6 +66,25 @@ def add_tasks(app: Any) -> None:
             except ChordError as raised:
                 logger.exception("Chord %r raised: %r", callback.get("options", {}).get("group_id"), raised)  # noqa: TRY401
                 app.backend.chord_error_from_stack(maybe_signature(callback, app=app), raised)
+                _fail_inside(app, callback, raised)
+
+
+def _fail_inside(app: Any, signature: Mapping[str, Any], error: ChordError) -> None:
+    """Fail what Celery leaves waiting: the parts of a failed body, and the chord that it is a member of."""
+    from mirepoix.celery import attempt as attempts
+
+    options = signature.get("options") or {}
+    id, attempt = options.get("task_id"), attempts.current()
+    if id and attempt is not None and id not in attempt.results:
+        app.backend.store_result(id, error, states.FAILURE)
+    if id and options.get("chord") and options.get("group_id"):
+        member = Context({**options, "task": signature.get("task"), "id": id, "group": options["group_id"]})
+        app.backend.on_chord_part_return(member, states.FAILURE, error)
+    kwargs = signature.get("kwargs") or {}
+    inside = {"chord": [kwargs.get("body")], "chain": kwargs.get("tasks"), "group": kwargs.get("tasks")}
+    for one in inside.get(signature.get("subtask_type") or "") or ():
+        if one:
+            _fail_inside(app, one, error)
 
 
 def _end(installation: Installation, tx: Tx, returned: Returned) -> None:
@@ -74,10 +96,10 @@ def _end(installation: Installation, tx: Tx, returned: Returned) -> None:
         except Exception as error:  # of the user's: a router, a signal's receiver, a value that cannot be sent
             logger.exception("the body of chord %s cannot be sent", returned.group_id)
             failed = returned.parts[-1]
-            sent = _failure(installation, tx, returned, f"Callback error: {error!r}", error)
+            sent = _failure(installation, tx, returned, f"Callback error: {_shown(error)}", error)
     else:
-        value = installation.app.backend.part_value(failed)
-        sent = _failure(installation, tx, returned, f"Dependency {failed.task_id} raised {value!r}", value)
+        value = _raised(installation, failed)
+        sent = _failure(installation, tx, returned, f"Dependency {failed.task_id} raised {_shown(value)}", value)
     if chords.end(tx, returned.group_id, is_success=failed is None):
         outgoing.add(tx, sent)
 
@@ -97,14 +119,41 @@ def _body(installation: Installation, returned: Returned, shape: str | None) -> 
 
 
 def _failure(installation: Installation, tx: Tx, returned: Returned, message: str, cause: Any) -> list[Outgoing]:
+    """What tells of the failure. It cannot be refused: nobody would hear of the chord any more."""
     app = installation.app
     request = _request_of(returned.origin)
     error = app.backend.prepare_exception(cause, serializer="json") if isinstance(cause, BaseException) else None
+    if error is not None and len(dumps(error, default=_shown)) > LONG:
+        error["exc_message"] = [_shown(cause)]
     queue = chords.queue_of(tx, [part.task_id for part in returned.parts] + [request.id])
-    with _captured() as sent, _acting_as(app, request):
-        where = {"queue": queue} if queue in app.amqp.queues else {}
-        app.tasks[FAIL_CHORD].apply_async((request.chord, message, error), add_to_parent=False, **where)
+    is_known = queue in app.amqp.queues or (queue and app.conf.task_create_missing_queues)
+    where = {"queue": queue} if is_known else {}
+    try:
+        with _captured() as sent, _acting_as(app, request):
+            app.tasks[FAIL_CHORD].apply_async((request.chord, message, error), add_to_parent=False, **where)
+    except Exception:  # of the user's, as above; or a callback that fills a message by itself
+        logger.exception("the error callbacks of chord %s cannot be called: %s", returned.group_id, message)
+        body = (request.chord.get("options") or {}).get("task_id")
+        failure = app.backend._record(body, ChordError(message), states.FAILURE, None, None)  # noqa: SLF001
+        results.store(tx, [failure])
+        return []
     return sent
+
+
+def _raised(installation: Installation, failed: Part) -> Any:
+    try:
+        return installation.app.backend.part_value(failed)
+    except Exception as error:  # noqa: BLE001, an error that cannot be read any more is one as well
+        return error
+
+
+def _shown(value: Any) -> str:
+    """*value* in words that fit into a message, whatever it is."""
+    try:
+        words = repr(value)
+    except Exception:  # noqa: BLE001, the user's code
+        words = f"a {type(value).__qualname__} that cannot be shown"
+    return words if len(words) <= LONG else f"{words[:LONG]} … ({len(words)} characters)"
 
 
 def _shaped(result: Any, values: Mapping[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mirepoix.celery import chords
 from mirepoix.ledger import operate
 
 
@@ -14,7 +15,7 @@ def durable(control_class: type) -> type:
         def revoke(self, task_id: Any, *args: Any, **kwargs: Any) -> Any:
             ids = [task_id] if isinstance(task_id, str) else [str(one) for one in task_id]
             with self.app.mirepoix.source.transaction() as tx:
-                operate.cancel(tx, ids, "revoked")
+                chords.return_ended(self.app.mirepoix, tx, operate.cancel(tx, ids, "revoked"), "revoked")
             return super().revoke(task_id, *args, **kwargs)
 
     return LedgerControl

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -24,6 +24,8 @@ class Decision:
     default_states: frozenset[State]
     act: Callable[[Tx, dict[str, tuple[State, bool]], str], dict[str, str]]
     why_not: dict[State, str]
+    is_end: bool = False
+    """Whether it ends tasks that did not run to their end: a chord that waits for one of them must hear of it."""
 
 
 @dataclass(slots=True)
@@ -45,14 +47,26 @@ def deciding(connection: Connection) -> Iterator[Tx]:
     reached(Crashpoint.OPERATE_AFTER_COMMIT)
 
 
-def carry_out(connection: Connection, decision: Decision, task_ids: Sequence[str], reason: str, report: Report) -> None:
-    """Do it, batch by batch, into *report*. Ctrl-C ends it after the batches that are committed."""
+def carry_out(
+    connection: Connection,
+    decision: Decision,
+    task_ids: Sequence[str],
+    reason: str,
+    report: Report,
+    return_ended: Callable[[Tx, Iterable[str], str], None] | None = None,
+) -> None:
+    """Do it, batch by batch, into *report*. Ctrl-C ends it after the batches that are committed.
+
+    *return_ended* tells chords of the tasks that were done with, in the same transaction.
+    """
     try:
         for start in range(0, len(task_ids), BATCH):
             batch = task_ids[start : start + BATCH]
             with deciding(connection) as tx:
                 seen = states_of(tx, batch)
                 done = decision.act(tx, seen, reason)
+                if return_ended is not None:
+                    return_ended(tx, done, reason)
                 # Read again what refused: it may have moved on since it was seen.
                 refused = states_of(tx, [task_id for task_id in batch if task_id not in done])
             report.done |= done

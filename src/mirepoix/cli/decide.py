@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
 
+from mirepoix.celery import chords
 from mirepoix.cli.batches import Decision, Report, carry_out
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError, NotAllDone
@@ -76,6 +78,7 @@ CANCEL = Decision(
         State.QUARANTINED: "it is quarantined: use discard",
         **_DONE,
     },
+    is_end=True,
 )
 DISCARD = Decision(
     "discard",
@@ -84,6 +87,7 @@ DISCARD = Decision(
     lambda tx, seen, reason: dict.fromkeys(operate.discard(tx, list(seen), reason), "discarded"),
     {State.PENDING: "it is waiting: use cancel", State.LEASED: "a worker has taken it: use cancel",
      State.RUNNING: "a worker is running it: use cancel", **_DONE},
+    is_end=True,
 )  # fmt: skip
 
 
@@ -151,7 +155,8 @@ def _decide(desk: Desk, decision: Decision, given: dict[str, Any], *, terminate:
     ids = _wanted(desk, decision, given, report)
     reason = one_line(given["reason"]) or f"{decision.done} by an operator"
     try:
-        carry_out(desk.ready(), decision, ids, reason, report)
+        ended = partial(chords.return_ended, desk.installation) if decision.is_end and ids else None
+        carry_out(desk.ready(), decision, ids, reason, report, ended)
         if terminate is not None and report.held and desk.app is not None:
             _revoke(desk.app, report, terminate=terminate)
     finally:

@@ -56,6 +56,18 @@ class Desk:
         source: Source = installation_of(self.app).source
         return source
 
+    @cached_property
+    def installation(self) -> Any:
+        """The app's; without an app one of our own, which knows every queue and no task. Not inside a transaction."""
+        from mirepoix.celery.app import install, installation_of
+
+        if self.app is not None:
+            return installation_of(self.app)
+        self.ready()
+        from celery import Celery
+
+        return install(Celery("mirepoix", set_as_current=False), self._url)
+
     def open(self) -> OwnConnection:
         """The connection to the ledger, whatever its tables are like. Opened once."""
         if self._opened is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
+from mirepoix.celery import chords
 from mirepoix.errors import NoWorker
 from mirepoix.kombu.qos import Batch, QoS
 from mirepoix.ledger import enqueue, messages, operate
@@ -125,7 +126,9 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     def _purge(self, queue: str) -> int:
         with self.connection.transaction() as tx:
             dropped = tx.run("drop_messages", queue=queue)
-            return int(operate.purge(tx, queue) + dropped)
+            purged = operate.purge(tx, queue)
+            chords.return_ended(self.connection.installation, tx, purged, "purged")
+            return int(len(purged) + dropped)
 
     def queue_purge(self, queue: str, **_: Any) -> int:
         """Cancel what waits in the queue; return how many."""

@@ -36,9 +36,9 @@ def discard(tx: Tx, task_ids: Iterable[str], reason: str = "discarded by an oper
     return _each(tx, "discard", task_ids, reason=reason)
 
 
-def purge(tx: Tx, queue: str) -> int:
-    """Cancel everything that waits in a queue; return how many. The rows stay until they are pruned."""
-    return len(tx.fetch("purge", queue=queue))
+def purge(tx: Tx, queue: str) -> list[str]:
+    """Cancel everything that waits in a queue; return the ids. The rows stay until they are pruned."""
+    return [row[0] for row in tx.fetch("purge", queue=queue)]
 
 
 def prune(tx: Tx, older_than_s: float, batch: int = 5_000) -> int:
