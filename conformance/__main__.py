@@ -48,11 +48,11 @@ def run(side: str, arguments: list[str], *, record: Path | None = None, output: 
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # the suite runs `celery`
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            # Database 0 is where the tests themselves keep notes.
+            # Database 0 is where the tests keep notes of their own, and where they look for results.
             "REDIS_HOST": "127.0.0.1",
             "REDIS_PORT": str(port),
             "TEST_BROKER": f"redis://127.0.0.1:{port}/1",
-            "TEST_BACKEND": f"redis://127.0.0.1:{port}/2",
+            "TEST_BACKEND": f"redis://127.0.0.1:{port}/0",
             "WORKER_LOGLEVEL": "INFO",  # some tests read the worker's log
             "CONFORMANCE": side,
         }
