@@ -323,7 +323,12 @@ def test_what_is_no_json_text_returns_nothing(ledger: Ledger):
     assert members(ledger) == []
 
 
-def test_a_queue_of_any_known_task_is_told(ledger: Ledger):
+def test_a_queue_of_any_known_task_is_told_best_one_that_somebody_takes_from(ledger: Ledger):
     ledger.send("t", queue="slow")
     assert ledger.do(chords.queue_of, ["unknown", "t"]) == "slow"
+    ledger.worker("w1")
+    ledger.send("taken", queue="quick")
+    ledger.send("u", queue="slow")
+    ledger.take("w1", queues=["quick"])
+    assert ledger.do(chords.queue_of, ["t", "taken", "u"]) == "quick"
     assert ledger.do(chords.queue_of, ["unknown"]) is None

@@ -1,2 +1,6 @@
--- A queue that one of these tasks went through: somebody takes from it.
-SELECT queue FROM mirepoix_task WHERE id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)) AS w(value)) LIMIT 1
+-- A queue that one of these tasks went through: somebody takes from it, surely if one of them was taken.
+SELECT queue
+  FROM mirepoix_task
+ WHERE id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)) AS w(value))
+ ORDER BY CASE WHEN fence > 0 THEN 0 ELSE 1 END, seq DESC
+ LIMIT 1

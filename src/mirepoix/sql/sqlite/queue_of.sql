@@ -1,2 +1,6 @@
--- A queue that one of these tasks went through: somebody takes from it.
-SELECT queue FROM mirepoix_task WHERE id IN (SELECT value FROM json_each(:ids)) LIMIT 1
+-- A queue that one of these tasks went through: somebody takes from it, surely if one of them was taken.
+SELECT queue
+  FROM mirepoix_task
+ WHERE id IN (SELECT value FROM json_each(:ids))
+ ORDER BY CASE WHEN fence > 0 THEN 0 ELSE 1 END, seq DESC
+ LIMIT 1
