@@ -20,6 +20,8 @@ from benchmarks.app import make_app
 from benchmarks.machine import children, load, print_header, spread
 from benchmarks.servers import Server, servers
 from benchmarks.worker import Worker
+from celery import chain, chord
+from celery.canvas import Signature
 
 
 class Scene:
@@ -197,6 +199,68 @@ def long_test(server: Server) -> None:
         scene.close()
 
 
+def canvas_test(server: Server, chains: int = 50, steps: int = 5, chords: int = 20, members: int = 10) -> None:
+    """Chains and chords under 20 kills of pool processes and 5 of whole workers, spread over their run."""
+    scene = Scene(server, workers=2, concurrency=4)
+    effect = scene.tasks["effect"]
+
+    def task(key: str) -> Signature:
+        scene.sent[key] = time.time()
+        return effect.si(key, 0.05 + 0.1 * random.random()).set(task_id=key, ignore_result=False)
+
+    try:
+        for number in range(max(chains, chords)):
+            if number < chains:
+                chain(*(task(f"t-chain{number}-{step}") for step in range(steps))).delay()
+            if number < chords:
+                header = [task(f"t-chord{number}-{place}") for place in range(members)]
+                body = task(f"t-body{number}").set(link=task(f"t-link{number}"))
+                chord(header, body).delay()
+        total = len(scene.sent)
+        kills = [scene.kill_child] * 20
+        for place in range(5):
+            kills.insert(5 * place + 2, scene.kill_worker)
+        for number, kill in enumerate(kills):
+            scene.until(lambda number=number: scene.finished("t-") >= total * (number + 0.5) / len(kills))
+            kill()
+        is_done = scene.until(lambda: succeeded(server) >= total, 60.0)
+        found = scene.judge()
+        ((fired, counted),) = server.execute(
+            "SELECT count(*), sum(CASE WHEN done = size THEN 1 ELSE 0 END) FROM mirepoix_chord WHERE state = 'fired'",
+            rows=True,
+        )
+        twice = server.execute(
+            "SELECT task_id FROM mirepoix_attempt_history "
+            "WHERE outcome = 'succeeded' GROUP BY task_id HAVING count(*) > 1",
+            rows=True,
+        )
+        left = server.execute("SELECT count(*) FROM mirepoix_chord_part", rows=True)[0][0]
+        results = server.execute(
+            "SELECT count(*) FROM mirepoix_result WHERE status = 'SUCCESS' AND task_id LIKE 't-%'", rows=True
+        )[0][0]
+        deaths = server.execute("SELECT sum(deaths) FROM mirepoix_task", rows=True)[0][0]
+        print(
+            f"  {server.label}: {chains} chains of {steps} and {chords} chords of {members} (each body with a link), "
+            f"{total} tasks; {len(scene.killed)} processes killed, {deaths} of them while a task was noted in them"
+        )
+        print(
+            f"    succeeded {succeeded(server)} ({'all' if is_done else 'NOT ALL'}), twice {len(twice)}; results kept "
+            f"{results}; chords fired {fired}, of them with every member counted once {counted}, parts left over {left}"
+        )
+        print(
+            f"    lost {found['lost']}, overlapping {found['overlaps']}, run again after they had ended "
+            f"{found['again']}; begun again after the death: {spread(found['reruns'])}",
+            flush=True,
+        )
+    finally:
+        scene.close()
+
+
+def succeeded(server: Server) -> int:
+    sql = "SELECT count(*) FROM mirepoix_task WHERE state = 'succeeded' AND id LIKE 't-%'"
+    return server.execute(sql, rows=True)[0][0]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=300)
@@ -208,6 +272,7 @@ def main() -> None:
         choices=("none", "child", "worker", "poison", "eta"),
         default=["none", "child", "worker", "poison", "eta"],
     )
+    parser.add_argument("--canvas", action="store_true", help="chains and chords, and nothing else")
     parser.add_argument("--long", action="store_true", help="the 60 s task as well")
     given = parser.parse_args()
     random.seed(7)
@@ -217,6 +282,11 @@ def main() -> None:
             systems,
             f"2 workers, prefork -c 4, tasks of 0.1 to 0.3 s, one every {given.every_s} s",
         )
+        if given.canvas:
+            for server in systems:
+                canvas_test(server)
+            print(f"load after: {load()}")
+            return
         for server in systems:
             for how, kills in (("none", 0), ("child", 20), ("worker", 5)):
                 if how in given.only:
