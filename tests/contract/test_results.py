@@ -13,6 +13,7 @@ from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.ledger import operate, results
 from mirepoix.ledger.results import Known
 from mirepoix.records import Lease, Result, SavedGroup
+from mirepoix.sql import statement
 
 
 def success(task_id: str = "t", value: str | None = "1", **fields) -> Result:
@@ -52,6 +53,15 @@ def test_an_id_without_a_result_is_found_with_what_is_known_of_its_task(ledger: 
     assert (known["waits"].task_state, known["waits"].task_reason) == ("pending", None)
     assert (known["cancelled"].task_state, known["cancelled"].task_reason) == ("cancelled", "because")
     assert known["unknown"].task_state is None
+
+
+def test_no_result_is_looked_for_by_reading_a_table_whole(ledger: Ledger):
+    store(ledger, *(success(f"r{number}") for number in range(3_000)))
+    ledger.send(*(f"t{number}" for number in range(300)))
+    with ledger.connection.transaction() as tx:
+        explain = "EXPLAIN " if tx.dialect == "postgresql" else "EXPLAIN QUERY PLAN "
+        plan = [row[-1] for row in tx.query(explain + statement("results", tx.dialect, "named"), ids='["r1"]')]
+    assert not [step for step in plan if "Seq Scan" in step or step in ("SCAN r", "SCAN t")], plan
 
 
 def test_nothing_asked_and_nothing_stored_is_nothing(ledger: Ledger):

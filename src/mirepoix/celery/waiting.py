@@ -6,6 +6,7 @@ import os
 import select
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ class Waiters:
         self._look = look
         self._idle: list[Listener] = []
         self._lock = threading.Lock()
+        weakref.finalize(self, _close, self._idle, self.pid)
 
     def wait(
         self,
@@ -49,10 +51,13 @@ class Waiters:
     ) -> Iterator[dict[str, Any]]:
         """What `look` finds of each task, as it finishes; at most *rounds* looks. Raises celery's TimeoutError.
 
+        *on_interval* is called about every *interval_s*, however often something wakes this.
+
         A database that is away is waited for as well, as long as *timeout_s* allows.
         """
         left = set(task_ids)
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        asked_at = time.monotonic()
+        deadline = None if timeout_s is None else asked_at + timeout_s
         with ExitStack() as listening:
             listener: Listener | None = None
             while left:
@@ -68,8 +73,10 @@ class Waiters:
                         # Listening begins before the second look: nothing is missed between the two.
                         listener = listening.enter_context(self._listening())
                         continue
-                    if on_interval is not None:
+                    # Not each time that something is committed: of a chord's body Celery asks here for every member.
+                    if on_interval is not None and time.monotonic() - asked_at >= interval_s:
                         on_interval()
+                        asked_at = time.monotonic()
                     listener.wait(left, for_s)
                 except self._source.disconnects:
                     if deadline is not None and time.monotonic() >= deadline:
@@ -144,6 +151,13 @@ class Listener:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def _close(idle: list[Listener], pid: int) -> None:
+    """Close what is kept for the next, when there will be none; a forked child leaves its parent's alone."""
+    if os.getpid() == pid:
+        for listener in idle:
+            listener.close()
 
 
 def _remaining_s(deadline: float | None, interval_s: float, left: int, asked: int) -> float:

@@ -167,14 +167,16 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         with self.reaching():
             news = self.own.news()
         if "tasks" in news:
-            for channel in self.channels:
-                channel.may_have_more = True
+            self._expect_tasks()
         if "messages" in news:
             self._has_messages = True
         return bool(news)
 
     def _expect_anything(self) -> None:
         self._has_messages = True
+        self._expect_tasks()
+
+    def _expect_tasks(self) -> None:
         for channel in self.channels:
             channel.may_have_more = True
 
@@ -198,15 +200,16 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     def _flush(self) -> None:
         self._flush_timer = None
-        self._flushed_at = time.monotonic()
         if self.installation.holder is not None:
             has_parts = self.installation.holder.has_parts
             with self.reaching():
                 self.installation.holder.flush(self.own)
             if has_parts:
                 # The body of a chord may have been sent: nobody wakes this connection for what it wrote itself.
-                self._expect_anything()
+                self._expect_tasks()
                 self._wake()
+        # From its end: a database that takes longer than the interval is not given one success after another.
+        self._flushed_at = time.monotonic()
 
     def _wake(self) -> None:
         if self._wakeup is not None:

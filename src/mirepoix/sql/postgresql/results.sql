@@ -1,5 +1,8 @@
 -- What is known of each id: its stored result, and where its task is.
+-- LATERAL with OFFSET 0 has each row found by its id: joined freely, the planner, who does not know how few ids are
+-- asked for, reads both tables whole.
 SELECT w.id, r.status, r.result, r.content_type, r.traceback, r.meta, t.state, t.reason
   FROM json_array_elements_text(CAST(:ids AS json)) AS w(id)
-  LEFT JOIN mirepoix_result AS r ON r.task_id = w.id
-  LEFT JOIN mirepoix_task AS t ON t.id = w.id
+  LEFT JOIN LATERAL (
+       SELECT status, result, content_type, traceback, meta FROM mirepoix_result WHERE task_id = w.id OFFSET 0) AS r ON true
+  LEFT JOIN LATERAL (SELECT state, reason FROM mirepoix_task WHERE id = w.id OFFSET 0) AS t ON true
