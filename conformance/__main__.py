@@ -61,7 +61,7 @@ def run(side: str, arguments: list[str], *, record: Path | None = None, output: 
         if side != "redis":
             environment["LEDGER"] = stack.enter_context(ledger(os.environ.get("LEDGER")))
             plugins.append("conformance.plugin")
-        options = ["-p", "no:cacheprovider", "-o", "timeout=120", "-ra"]
+        options = ["-p", "no:cacheprovider", "-o", "timeout=300", "-ra"]
         options += [word for plugin in plugins for word in ("-p", plugin)]
         options += [] if _names_a_path(folder, arguments) else ["t/integration"]
         return _call([sys.executable, "-m", "pytest", *options, *arguments], folder, environment, output)

@@ -60,6 +60,8 @@ class Attempt:
     """The parts of chords that it returns, by chord and member."""
     transaction: OpenTransaction | None = None
     """That of a transactional task, until it is committed or rolled back."""
+    afterwards: list[Callable[[], object]] = field(default_factory=list)
+    """What is to be done once its outcome is in the ledger."""
     is_over: bool = False
     """Its outcome is in the ledger, or was refused: whatever comes now is no part of it."""
 
@@ -77,8 +79,12 @@ class Attempt:
 
     def collects(self, status: str) -> bool:
         """Whether a result with that status belongs to the outcome; False if it is to be written now."""
-        ends = status in states.READY_STATES or status == states.RETRY
-        return ends and not self.is_over and _whose_code.get() is not self
+        return self.is_making_outcome and (status in states.READY_STATES or status == states.RETRY)
+
+    @property
+    def is_making_outcome(self) -> bool:
+        """Whether what is done in this context is part of its outcome."""
+        return not self.is_over and _whose_code.get() is not self
 
     def forget_success(self) -> None:
         """It failed after its code had returned: nothing of its success may be sent, kept or committed."""
@@ -262,6 +268,11 @@ def _settle(installation: Installation, attempt: Attempt, what: str, write: Call
             attempt.lease.task_id,
             attempt.lease.fence,
         )
+    for act in attempt.afterwards if is_accepted else ():
+        try:
+            act()
+        except Exception:
+            logger.exception("what task %s[%s] left to be done failed", attempt.name, attempt.lease.task_id)
     return is_accepted
 
 

@@ -24,9 +24,8 @@ from kombu.utils.json import dumps as json_dumps
 from kombu.utils.json import loads as json_loads
 
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery import capture, chords
+from mirepoix.celery import capture, chords, transactional
 from mirepoix.celery.waiting import Waiters
-from mirepoix.connect import ambient
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import chords as ledger_chords
 from mirepoix.ledger import results
@@ -88,7 +87,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         else:
             # A zombie's report of its own progress must not hide what became of the task.
             guard = attempt.lease if attempt is not None and not attempt.is_over else None
-            with ambient.apart(self.installation.source) as tx:
+            with transactional.apart(self.installation, attempt) as tx:
                 results.store(tx, [record], only_while=guard)
         return result
 
@@ -240,10 +239,11 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         notification can go unnoticed.
         """
         for ready in self._ready_waiters().wait(set(task_ids), timeout, interval or 0.5, on_interval, max_iterations):
-            meta = ready if isinstance(ready, dict) else self._meta(ready)
+            if on_interval is not None and ready["status"] in states.PROPAGATE_STATES:
+                on_interval()  # it raises the error of a parent, which says more than what followed from it
             if on_message is not None:
-                on_message(meta)
-            yield meta["task_id"], meta
+                on_message(ready)
+            yield ready["task_id"], ready
 
     def _ready_waiters(self) -> Waiters:
         if self._waiters is None or self._waiters.pid != os.getpid():

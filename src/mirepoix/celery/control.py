@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from mirepoix.celery import attempt as attempts
 from mirepoix.celery import chords
 from mirepoix.ledger import operate
 
@@ -13,6 +15,11 @@ def durable(control_class: type) -> type:
 
     class LedgerControl(control_class):  # type: ignore[misc]
         def revoke(self, task_id: Any, *args: Any, **kwargs: Any) -> Any:
+            attempt = attempts.current()
+            if attempt is not None and attempt.is_making_outcome:
+                # The handling of a failed chord revokes what it has failed: workers must find it failed by then.
+                attempt.afterwards.append(partial(self.revoke, task_id, *args, **kwargs))
+                return None
             ids = [task_id] if isinstance(task_id, str) else [str(one) for one in task_id]
             with self.app.mirepoix.source.transaction() as tx:
                 chords.return_ended(self.app.mirepoix, tx, operate.cancel(tx, ids, "revoked"), "revoked")
