@@ -464,15 +464,13 @@ def _is_past(shop: Shop, id: str) -> bool:
     return bool(shop.ledger.query(sql, id=id))
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_a_member_that_is_revoked_while_it_is_held_fails_the_chord(shop: Shop, pool: str) -> None:
-    shop.worker(concurrency=1, pool=pool, conf={"worker_prefetch_multiplier": 4})
+def test_a_member_that_is_revoked_while_it_is_held_fails_the_chord(shop: Shop) -> None:
+    shop.worker(concurrency=1, conf={"worker_prefetch_multiplier": 4})
     gate = shop.send("gate", "open", priority=9)
     shop.begun(gate)
     result = chord([shop.task("note"), add(shop, 1, 1)], collect(shop), app=shop.app).delay()
     id = result.parent.results[0].id
-    if pool == "prefork":
-        until(lambda: shop.state(id) == "leased", "it is held")
+    until(lambda: shop.state(id) == "leased", "it is held")
     shop.app.control.revoke(id, reply=True, timeout=5)
     shop.make("open")
     raises(result)
