@@ -150,6 +150,13 @@ def test_what_is_forgotten_is_gone_and_the_task_is_not(ledger: Ledger, lease: Le
     assert found(ledger, "other").status == "SUCCESS"
 
 
+def test_a_task_that_is_requeued_waits_again_to_those_who_ask(ledger: Ledger, lease: Lease):
+    ledger.fail(lease)
+    store(ledger, Result("t", "FAILURE", '{"exc_type": "ValueError"}'))
+    ledger.requeue("t")
+    assert (found(ledger).status, found(ledger).task_state) == (None, "pending")
+
+
 def test_a_rolled_back_result_was_never_stored(ledger: Ledger):
     with rolled_back(ledger.connection) as tx:
         results.store(tx, [success()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mirepoix.ledger import results
 from mirepoix.ledger.tx import Tx
 
 
@@ -16,8 +17,14 @@ def cancel(tx: Tx, task_ids: Iterable[str], reason: str = "cancelled by an opera
 
 
 def requeue(tx: Tx, task_ids: Iterable[str], reason: str = "requeued by an operator") -> list[str]:
-    """Run failed, quarantined, parked, cancelled or expired tasks again, at once and with all their retries."""
+    """Run failed, quarantined, parked, cancelled or expired tasks again, at once and with all their retries.
+
+    What was kept of their failure as a result is dropped: to those who ask, they wait again. A chord that failed because
+    of one stays failed.
+    """
     changed = _each(tx, "requeue", task_ids, reason=reason)
+    for task_id in changed:
+        results.forget(tx, task_id)
     if changed:
         tx.fetch("wake")
     return changed
