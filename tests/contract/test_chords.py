@@ -297,6 +297,22 @@ def test_a_step_of_a_chain_returns_the_part_of_the_chains_last_step(ledger: Ledg
     assert found.origin["chord"] == BODY
 
 
+def test_a_step_of_a_chain_that_ends_in_a_group_returns_all_its_parts(ledger: Ledger):
+    def last(id: str, **more: Any) -> dict[str, Any]:
+        return {"task": "x", "options": {"task_id": id, "group_id": "g", "chord": BODY}, "subtask_type": None, **more}
+
+    chain = {"task": "celery.chain", "subtask_type": "chain", "kwargs": {"tasks": [{"task": "x"}, last("b")]}}
+    inner = {"task": "celery.chord", "subtask_type": "chord", "kwargs": {"header": [last("no")], "body": last("c")}}
+    both = {
+        "task": "celery.group",
+        "subtask_type": "group",
+        "options": {"task_id": "no", "group_id": "g", "chord": BODY},
+    }
+    both["kwargs"] = {"tasks": [last("a"), chain, inner]}
+    ledger.send("first", body=body(chain=[both, {"task": "x", "options": {"task_id": "y"}}]), headers={})
+    assert [found.task_id for found, _ in members(ledger, "first")] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -309,6 +309,33 @@ def test_a_step_that_fails_in_a_chain_of_the_header_fails_the_chord(open_shop: S
     everything_is_counted(open_shop, result, "failed")
 
 
+@pytest.mark.parametrize("end", ["group", "chord", "group and task", "group of chains"])
+@pytest.mark.parametrize("how", ["fails", "is cancelled"])
+def test_a_chain_of_the_header_that_never_comes_to_its_group_fails_the_chord(
+    open_shop: Shop, how: str, end: str
+) -> None:
+    app = open_shop.app
+    both = group([add(open_shop, 1), add(open_shop, 2)], app=app)
+    rest = {
+        "group": both,
+        "chord": chord([add(open_shop, 1), add(open_shop, 2)], collect(open_shop), app=app),
+        "group and task": both | collect(open_shop),
+        "group of chains": group([add(open_shop, 1) | add(open_shop, 2), add(open_shop, 3)], app=app),
+    }[end]
+    first = open_shop.task("fail") if how == "fails" else open_shop.task("note").set(queue="nobody")
+    result = chord([first | rest, add(open_shop, 1, 1)], collect(open_shop), app=app).delay()
+    if how == "is cancelled":
+        group_id = result.parent.id
+        ((id,),) = open_shop.ledger.query(
+            "SELECT id FROM mirepoix_task WHERE queue = 'nobody' AND state = 'pending' AND created_at >= "
+            "(SELECT created_at FROM mirepoix_chord WHERE group_id = :id)",
+            id=group_id,
+        )
+        app.control.revoke(id)
+    raises(result)
+    everything_is_counted(open_shop, result, "failed")
+
+
 def test_what_follows_a_failed_chord_fails_with_it(open_shop: Shop) -> None:
     last = (
         group([open_shop.task("fail"), add(open_shop, 1, 1)], app=open_shop.app)

@@ -300,6 +300,10 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
 
     def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:
         """A member has ended. If it is the last one, the body goes out in the transaction that records this."""
+        if getattr(request, "subtask_type", None) == "group":  # a chain that failed before it came to its group
+            group = {"subtask_type": "group", "kwargs": request.kwargs}
+            chords.fail_inside(self.app, group, result, state)
+            return
         if not request.group or not request.id:
             return
         text, _content_type = self._as_text(self.encode_result(result, state))

@@ -66,25 +66,28 @@ def add_tasks(app: Any) -> None:
             except ChordError as raised:
                 logger.exception("Chord %r raised: %r", callback.get("options", {}).get("group_id"), raised)  # noqa: TRY401
                 app.backend.chord_error_from_stack(maybe_signature(callback, app=app), raised)
-                _fail_inside(app, callback, raised)
+                fail_inside(app, callback, raised)
 
 
-def _fail_inside(app: Any, signature: Mapping[str, Any], error: ChordError) -> None:
-    """Fail what Celery leaves waiting: the parts of a failed body, and the chord that it is a member of."""
+def fail_inside(app: Any, signature: Mapping[str, Any], error: Any, state: str = states.FAILURE) -> None:
+    """Fail what Celery leaves waiting of a signature that will not run.
+
+    That is all it consists of, and the chords that this is a member of.
+    """
     from mirepoix.celery import attempt as attempts
 
-    options = signature.get("options") or {}
+    kind, kwargs, options = signature.get("subtask_type"), signature.get("kwargs") or {}, signature.get("options") or {}
     id, attempt = options.get("task_id"), attempts.current()
-    if id and attempt is not None and id not in attempt.results:
-        app.backend.store_result(id, error, states.FAILURE)
-    if id and options.get("chord") and options.get("group_id"):
-        member = Context({**options, "task": signature.get("task"), "id": id, "group": options["group_id"]})
-        app.backend.on_chord_part_return(member, states.FAILURE, error)
-    kwargs = signature.get("kwargs") or {}
+    if id and kind != "group":  # a group is no member of a chord: each of its tasks is
+        if attempt is None or id not in attempt.results:
+            app.backend.store_result(id, error, state)
+        if options.get("chord") and options.get("group_id"):
+            member = Context({**options, "task": signature.get("task"), "id": id, "group": options["group_id"]})
+            app.backend.on_chord_part_return(member, state, error)
     inside = {"chord": [kwargs.get("body")], "chain": kwargs.get("tasks"), "group": kwargs.get("tasks")}
-    for one in inside.get(signature.get("subtask_type") or "") or ():
+    for one in inside.get(kind or "") or ():
         if one:
-            _fail_inside(app, one, error)
+            fail_inside(app, one, error, state)
 
 
 def _end(installation: Installation, tx: Tx, returned: Returned) -> None:

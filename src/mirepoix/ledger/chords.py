@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,21 +84,22 @@ def end(tx: Tx, group_id: str, *, is_success: bool) -> bool:
 def members(tx: Tx, task_ids: Iterable[str], status: str, error: str) -> list[tuple[Part, str]]:
     """The parts that these tasks, which ended without running, would have returned: ``(part, queue)`` each.
 
-    *error* is the serialised exception. A task that stands in a chain returns the part of the chain's last task. Each
-    part's origin is the task's message, as a mapping with the chord and the headers.
+    *error* is the serialised exception. A task that stands in a chain returns the part of the chain's last task, or
+    those of the group that it ends in. Each part's origin is the task's message, as a mapping with the chord and the
+    headers.
     """
     found = []
     ids = list(task_ids)
     for id, queue, body, stored in tx.fetch("chord_members", ids=json.dumps(ids)) if ids else ():
         embed = _embed(body)
         headers = stored if isinstance(stored, dict) else json.loads(stored)
-        for options in ({**headers, **embed, "task_id": id}, *_options_of_chain(embed)):
+        own = {**headers, **embed, "task_id": id}
+        for options in [own] if embed.get("chord") else _ends_of_chain(embed):
             group_id = options.get("group") or options.get("group_id")
             if options.get("chord") and group_id and options.get("task_id"):
                 origin = {**headers, "chord": options["chord"], "group": group_id, "id": id}
                 part = Part(group_id, options["task_id"], options.get("group_index"), status, error, origin)
                 found.append((part, queue))
-                break
     return found
 
 
@@ -126,5 +127,23 @@ def _embed(body: str) -> dict[str, Any]:
     return embed if isinstance(embed, dict) else {}
 
 
-def _options_of_chain(embed: dict[str, Any]) -> list[dict[str, Any]]:
-    return [task.get("options") or {} for task in embed.get("chain") or () if isinstance(task, dict)]
+def _ends_of_chain(embed: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for step in embed.get("chain") or ():
+        yield from _ends(step)
+
+
+def _ends(signature: Any) -> Iterator[dict[str, Any]]:
+    """The options of the tasks that return a signature's parts."""
+    if not isinstance(signature, dict):
+        return
+    kwargs = signature.get("kwargs") or {}
+    inside = {
+        "group": kwargs.get("tasks"),
+        "chord": [kwargs.get("body")],
+        "chain": (kwargs.get("tasks") or [])[-1:],
+    }.get(signature.get("subtask_type") or "")
+    if inside is None:
+        yield signature.get("options") or {}
+        return
+    for one in inside:
+        yield from _ends(one)
