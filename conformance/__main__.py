@@ -23,6 +23,9 @@ def main(arguments: list[str]) -> int:
     """Run one side, or with ``--table`` both, and return pytest's exit code (the ledger's)."""
     # Whoever ends this process ends its servers too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if "--expected" in arguments:
+        arguments = [word for word in arguments if word != "--expected"]
+        os.environ["CONFORMANCE_EXPECTED"] = "1"
     if arguments[:1] == ["--table"]:
         return compare(arguments[1:])
     return run(_side(), arguments)

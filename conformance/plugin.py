@@ -17,6 +17,7 @@ from celery import Celery
 from celery.contrib.testing import app as testing
 
 import mirepoix
+from conformance.deviations import reason_for
 from mirepoix.celery.backend import LedgerBackend
 from mirepoix.connect.url import source_for
 
@@ -48,6 +49,14 @@ def _keep_results(app: Celery) -> None:
         return made_by_celery()
 
     app._get_backend = get_backend
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With ``--expected``: what is known not to pass, and why, does not fail the run."""
+    for item in items if os.environ.get("CONFORMANCE_EXPECTED") else ():
+        reason = reason_for(item.nodeid)
+        if reason is not None:
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=False))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
