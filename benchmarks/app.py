@@ -17,15 +17,18 @@ SLOT = struct.Struct("<qq")
 SLOTS = 256
 
 
-def make_app(url: str) -> Celery:
-    """An app whose tasks go to *url*: a ledger, or a broker as Celery has it."""
+def make_app(url: str, results_url: str | None = None) -> Celery:
+    """An app whose tasks go to *url*: a ledger, or a broker as Celery has it.
+
+    Results are ignored, or kept at *results_url* (``mirepoix://``: in the ledger).
+    """
     options = {}
     is_ledger = url.startswith(("postgresql:", "sqlite:"))
     if url.startswith("amqp:"):
         options["broker_transport_options"] = {"confirm_publish": True}
-    app = Celery("benchmarks", broker=None if is_ledger else url, backend=None, set_as_current=False)
+    app = Celery("benchmarks", broker=None if is_ledger else url, backend=results_url, set_as_current=False)
     app.conf.update(
-        task_ignore_result=True,
+        task_ignore_result=results_url is None,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_send_task_events=False,
@@ -40,7 +43,7 @@ def make_app(url: str) -> Celery:
         if os.environ.get("BENCHMARK_LEASE_TTL_S"):
             settings["lease_ttl_s"] = float(os.environ["BENCHMARK_LEASE_TTL_S"])
         mirepoix.install(app, url, **settings)
-    for function in (noop, stamp, effect, poison):
+    for function in (noop, answer, moment, latest, stamp, effect, poison):
         app.task(name=function.__name__)(function)
     return app
 
@@ -48,6 +51,23 @@ def make_app(url: str) -> Celery:
 def noop() -> None:
     """Only counts itself, in a page that is shared with whoever measures."""
     _slot().add()
+
+
+def answer() -> int:
+    """Counts itself, and returns something small."""
+    _slot().add()
+    return 42
+
+
+def moment(number: int) -> float:
+    """A member of a chord: returns when it ran."""
+    return time.time()
+
+
+def latest(moments: list[float]) -> tuple[int, float, float]:
+    """The body of a chord: how many members there were, when the last of them ran, and when this began."""
+    began_at = time.time()
+    return len(moments), max(moments), began_at
 
 
 def stamp(sent_at: float) -> None:
@@ -104,4 +124,4 @@ def _slot() -> _Slot:
 
 
 if "BENCHMARK_URL" in os.environ:
-    app = make_app(os.environ["BENCHMARK_URL"])
+    app = make_app(os.environ["BENCHMARK_URL"], os.environ.get("BENCHMARK_RESULTS_URL"))

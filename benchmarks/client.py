@@ -1,4 +1,4 @@
-"""Send tasks from a process of its own and print, as JSON, how long it took: ``python -m benchmarks.client HOW N``."""
+"""Send tasks from a process of its own; print as JSON how long it took: ``python -m benchmarks.client HOW N TASK``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from benchmarks.machine import Snapshot, Span
 from benchmarks.servers import Server
 
 
-def send(server: Server, how: str, count: int) -> Span:
-    """Let a fresh process send *count* no-op tasks (``single``, ``group`` or ``bulk``); what it cost."""
+def send(server: Server, how: str, count: int, task: str = "noop") -> Span:
+    """Let a fresh process send *count* tasks (``single``, ``group`` or ``bulk``); what it cost."""
     from benchmarks.worker import ROOT
 
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.client", how, str(count)],
+        [sys.executable, "-m", "benchmarks.client", how, str(count), task],
         cwd=ROOT,
-        env=os.environ | {"BENCHMARK_URL": server.url},
+        env=os.environ | server.environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -37,13 +37,13 @@ def send(server: Server, how: str, count: int) -> Span:
     return Span(count, said["seconds"], {"client": said["cpu"], "server": after - before}, others)
 
 
-def _send(how: str, count: int) -> None:
+def _send(how: str, count: int, name: str) -> None:
     from benchmarks.app import app
     from celery import group
 
     import mirepoix
 
-    task = app.tasks["noop"]
+    task = app.tasks[name]
     ways: dict[str, Any] = {
         "single": lambda: [task.delay() for _ in range(count)],
         "group": lambda: [group(task.s() for _ in range(1000)).apply_async() for _ in range(count // 1000)],
@@ -65,4 +65,4 @@ def _send(how: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    _send(sys.argv[1], int(sys.argv[2]))
+    _send(sys.argv[1], int(sys.argv[2]), sys.argv[3])

@@ -39,6 +39,11 @@ class Server:
     def label(self) -> str:
         return f"mirepoix on {self.name}" if self.is_ledger else f"celery on {self.name}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What tells a worker or a client of this system."""
+        return {"BENCHMARK_URL": self.url}
+
     def another(self, name: str) -> Server:
         """A second ledger on the same server: a database, or a file."""
         if self.name == "postgresql":

@@ -38,7 +38,7 @@ class Worker:
             self.process = subprocess.Popen(
                 [*command, "-n", f"w{time.monotonic_ns()}@%h", *FLAGS],
                 cwd=ROOT,
-                env=os.environ | {"BENCHMARK_URL": server.url, "BENCHMARK_FILE": str(self.file)} | more,
+                env=os.environ | server.environment | {"BENCHMARK_FILE": str(self.file)} | more,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
