@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ def open_shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         yield shop
         assert shop.keeper.is_running, shop.keeper.said
         assert not shop.broker.was_dialled
+
+
+@pytest.fixture(scope="session")
+def shared_ledger(request: pytest.FixtureRequest) -> Callable[[str, Path], str]:
+    """Makes a fresh migrated ledger of that kind, for several tests; the folder is its own."""
+    return partial(_shared_ledger, request)
 
 
 @pytest.fixture

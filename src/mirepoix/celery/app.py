@@ -69,6 +69,14 @@ class Installation:
         begun: Begun = optional("sqlalchemy", "sqlalchemy").begin(self.session_factory)
         return begun
 
+    @property
+    def passing_errors(self) -> tuple[type[Exception], ...]:
+        """What transactions of transactional tasks raise when the database is away, too busy or in a conflict."""
+        if self.session_factory is None:
+            return self.source.disconnects
+        passing: tuple[type[Exception], ...] = optional("sqlalchemy", "sqlalchemy").PASSING
+        return (*self.source.disconnects, *passing)
+
     @cached_property
     def meter(self) -> Meter:
         """Peak memory of pool processes."""

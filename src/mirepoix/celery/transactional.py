@@ -6,16 +6,20 @@
     COMMIT   it returned, or raised Ignore (replace() does): with outcome, result, links, parts of chords
     ROLLBACK it raised (retry() does), or its lease was lost
 
-A failure and a retry are recorded after the ROLLBACK, in a transaction of their own. A COMMIT that the database refuses
-for reasons of the moment (a serialisation failure, a lost connection) has left nothing, so the task runs again; one
-that is refused for what the task wrote (a deferred constraint) is the task's failure.
+A failure and a retry are recorded after the ROLLBACK, in a transaction of their own. A BEGIN or COMMIT that the database
+refuses for reasons of the moment (a serialisation failure, a lost connection) has left nothing, so the task runs again;
+a COMMIT that is refused for what the task wrote (a deferred constraint) is the task's failure. Whoever hears of an error
+while it commits asks the ledger first: the COMMIT may have arrived, or what failed may have come after it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import random
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +28,10 @@ from kombu.exceptions import EncodeError
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery.attempt import Attempt, Refused
+from mirepoix.connect import ambient
 from mirepoix.connect.begun import Begun
-from mirepoix.connect.source import Source
-from mirepoix.errors import ConfigurationError
-from mirepoix.ledger import finish, reap
+from mirepoix.errors import ConfigurationError, SchemaError
+from mirepoix.ledger import finish, reap, take
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Completion, Trouble
 
@@ -36,8 +40,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mirepoix.attempt")
 
-AGAIN_AFTER_S = 0.05
-"""How long a task waits whose COMMIT the database refused for reasons of the moment."""
+AGAIN_AFTER_S = (0.05, 0.5)
+"""How long a task waits, at the least and at the most, whose COMMIT the database refused for reasons of the moment:
+tasks that were in each other's way should not meet again."""
+
+BEGIN_AFTER_S = (1.0, 2.0)
+"""The same for one whose transaction could not begin."""
+
+_PASSING = frozenset(
+    (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR)
+    + (sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL)
+)
+"""What SQLite, which has one error class for nearly everything, may not say another time."""
 
 _running: ContextVar[Begun | None] = ContextVar("mirepoix_running_transaction", default=None)
 
@@ -90,6 +104,13 @@ def run(task: Any, call: Callable[[], Any]) -> Any:
     return _run_in(attempt, attempt.installation, call)
 
 
+def apart(installation: Installation, attempt: Attempt | None) -> AbstractContextManager[Tx]:
+    """A short transaction for what a running task reports; part of its own where that one could not commit after it."""
+    if attempt is not None and isinstance(attempt.transaction, UnitOfWork) and attempt.transaction.is_snapshot:
+        return nullcontext(attempt.transaction.tx)
+    return ambient.apart(installation.source)
+
+
 def _run_in(attempt: Attempt, installation: Installation, call: Callable[[], Any]) -> Any:
     unit = UnitOfWork(installation, attempt)
     attempt.transaction = unit
@@ -108,21 +129,20 @@ def _run_in(attempt: Attempt, installation: Installation, call: Callable[[], Any
 def _run_alone(task: Any, call: Callable[[], Any]) -> Any:
     """Eagerly, or called as a function: there is no outcome to commit with."""
     begun = task.app.mirepoix.begin()
+    ignored = None
     try:
         with _joined(begun), attempts.user_code():
             try:
                 result = call()
-            except Ignore:
-                begun.prepare()
-                begun.commit()
-                raise
+            except Ignore as error:
+                ignored = error
         begun.prepare()
-    except Ignore:
-        raise
+        begun.commit()
     except BaseException:
         begun.roll_back()
         raise
-    begun.commit()
+    if ignored is not None:
+        raise ignored
     return result
 
 
@@ -132,21 +152,67 @@ class UnitOfWork:
     def __init__(self, installation: Installation, attempt: Attempt) -> None:
         self._installation = installation
         self._attempt = attempt
-        self._begun = installation.begin()
+        self.is_snapshot = False
+        """Whether it sees the database as it was when it began, and cannot write to rows that changed since."""
         try:
-            is_held = self._begun.tx.fetch(
-                "look_at_lease",
-                task_id=attempt.lease.task_id,
-                fence=attempt.lease.fence,
-                worker_id=attempt.lease.worker_id,
-            )
+            self._begin()
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            if not self._is_of_the_moment(error):
+                raise
+            self._run_again("its transaction could not begin", error, BEGIN_AFTER_S)
+            raise Refused from error
+
+    @property
+    def tx(self) -> Tx:
+        """The ledger's own statements in it."""
+        return self._begun.tx
+
+    def _begin(self) -> None:
+        self._begun = self._installation.begin()
+        try:
+            if self._looks_from_before_its_start():
+                # Its worker would note the start meanwhile, and the outcome could then never be written.
+                self._begun.roll_back()
+                self._note_start()
+                self._begun = self._installation.begin()
+                self._looks_from_before_its_start()
         except BaseException:
             self._begun.roll_back()
             raise
-        if not is_held:
-            self._begun.roll_back()
-            logger.warning("task %s[%s] does not begin: its lease was lost", attempt.name, attempt.lease.task_id)
-            raise Refused
+
+    def _looks_from_before_its_start(self) -> bool:
+        found = self._look(self._begun.tx)
+        if not found:
+            self._refuse()
+        ((self.is_snapshot, is_started),) = ((bool(one) for one in row) for row in found)
+        return self.is_snapshot and not is_started
+
+    def _look(self, tx: Tx) -> list[tuple[Any, ...]]:
+        lease = self._attempt.lease
+        try:
+            return tx.fetch("look_at_lease", task_id=lease.task_id, fence=lease.fence, worker_id=lease.worker_id)
+        except SchemaError as error:
+            raise ConfigurationError(f"{_ANOTHER_DATABASE} {error}") from error
+
+    def _refuse(self) -> None:
+        attempt, installation = self._attempt, self._installation
+        if installation.session_factory is not None:
+            with installation.source.apart() as tx:
+                if self._look(tx):
+                    raise ConfigurationError(_ANOTHER_DATABASE)
+        logger.warning("task %s[%s] does not begin: its lease was lost", attempt.name, attempt.lease.task_id)
+        raise Refused
+
+    def _note_start(self) -> None:
+        lease = self._attempt.lease
+        attempts.persist(
+            self._installation,
+            self._attempt,
+            "start",
+            lambda tx: bool(take.start(tx, lease.worker_id, [(lease, 0.0, os.getpid())])),
+        )
 
     @contextmanager
     def joined(self) -> Iterator[None]:
@@ -159,41 +225,54 @@ class UnitOfWork:
 
         Raises CommitRefused if what the task wrote is why; Refused if it is to run again.
         """
+        is_committing = False
         try:
             self._begun.prepare()
             if not write(self._begun.tx):
                 self._begun.roll_back()
                 return False
-            self._begun.commit()
+            is_committing = True
+            with attempts.user_code():  # what it left to be done after the COMMIT is its own
+                self._begun.commit()
         except Exception as error:
             self._begun.roll_back()
-            self._attempt.forget_success()
-            if self._is_settled(error):
+            if is_committing and self._is_settled():
+                logger.exception(
+                    "task %s[%s] is committed; after that there was an error", self._attempt.name, self._task_id
+                )
                 return True
-            if not _is_of_the_moment(error, self._installation.source):
+            self._attempt.forget_success()
+            self._attempt.again = None
+            if not self._is_of_the_moment(error):
                 raise CommitRefused(f"{type(error).__name__}: {str(error).strip()}") from error
-            self._run_again(error)
+            self._run_again("its COMMIT was refused, nothing of it is left", error, AGAIN_AFTER_S)
             raise Refused from error
+        except BaseException:
+            self._begun.roll_back()
+            raise
         return True
 
     def roll_back(self) -> None:
         """Leave nothing of it."""
         self._begun.roll_back()
 
-    def _is_settled(self, error: Exception) -> bool:
-        """Whether the COMMIT arrived although its answer did not."""
-        if not _is_of_the_moment(error, self._installation.source):
-            return False
+    @property
+    def _task_id(self) -> str:
+        return self._attempt.lease.task_id
+
+    def _is_settled(self) -> bool:
+        """Whether the COMMIT arrived: its answer may have been lost, or what failed may have come after it."""
         lease = self._attempt.lease
         return attempts.persist(self._installation, self._attempt, "outcome", lambda tx: finish.is_settled(tx, lease))
 
-    def _run_again(self, error: Exception) -> None:
+    def _run_again(self, what: str, error: Exception, after_s: tuple[float, float]) -> None:
         attempt, settings = self._attempt, self._installation.settings
-        trouble = Trouble(f"its COMMIT was refused, nothing of it is left: {str(error).strip()}", type(error).__name__)
+        trouble = Trouble(f"{what}: {str(error).strip()}", type(error).__name__, pid=os.getpid())
 
         def write(tx: Tx) -> bool:
+            delay_s = random.uniform(*after_s)
             lost = reap.lose(
-                tx, attempt.lease, trouble, settings, is_blamed=False, outcome="rolled back", delay_s=AGAIN_AFTER_S
+                tx, attempt.lease, trouble, settings, is_blamed=False, outcome="rolled back", delay_s=delay_s
             )
             return lost is not None
 
@@ -201,6 +280,18 @@ class UnitOfWork:
         attempts.persist(self._installation, attempt, "rollback", write)
         attempt.transaction = None
         attempt.is_over = True
+
+    def _is_of_the_moment(self, error: BaseException | None) -> bool:
+        """Whether the database may take the same transaction another time."""
+        passing = self._installation.passing_errors
+        is_passing = False
+        while error is not None:
+            code = getattr(error, "sqlite_errorcode", None)
+            if code is not None:
+                return code & 0xFF in _PASSING
+            is_passing = is_passing or isinstance(error, passing)
+            error = getattr(error, "orig", None) or error.__cause__
+        return is_passing
 
 
 class Committing:
@@ -230,10 +321,8 @@ def _joined(begun: Begun) -> Iterator[None]:
         _running.reset(token)
 
 
-def _is_of_the_moment(error: BaseException | None, source: Source) -> bool:
-    """Whether the database may take the same transaction another time."""
-    while error is not None:
-        if isinstance(error, source.disconnects):
-            return True
-        error = getattr(error, "orig", None) or error.__cause__
-    return False
+_ANOTHER_DATABASE = (
+    "The session_factory of mirepoix.install() belongs to another database than the ledger: what a transactional task "
+    "writes could not be committed with its outcome. Nothing was written. Give the ledger that database's URL, or leave "
+    "transactional out."
+)

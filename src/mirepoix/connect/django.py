@@ -165,6 +165,7 @@ class AtomicBegun:
         self.handle = connections[alias]
         self._atomic = transaction.atomic(using=alias)
         self._atomic.__enter__()
+        self._is_open = True
 
     def joined(self) -> AbstractContextManager[None]:
         """What is sent in an ``atomic`` block is part of it anyway."""
@@ -176,10 +177,14 @@ class AtomicBegun:
 
     def commit(self) -> None:
         """COMMIT; Django's ``on_commit`` functions run."""
+        self._is_open = False  # Django leaves the block whatever is raised here; leaving it twice would leave another
         self._atomic.__exit__(None, None, None)
 
     def roll_back(self) -> None:
         """ROLLBACK."""
+        if not self._is_open:
+            return
+        self._is_open = False
         with contextlib.suppress(Exception):
             self._atomic.__exit__(_RolledBackError, _RolledBackError(), None)
 

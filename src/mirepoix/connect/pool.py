@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 from mirepoix.ledger.tx import Connection, Tx
 
@@ -14,14 +14,14 @@ _inherited: list[Connection] = []
 
 
 class Pool:
-    """Lends connections; at most *size* are open, and a thread that finds none waits for one.
+    """Lends connections; at most *size* are open, and a thread that finds none waits for one (None: there is no bound).
 
     A connection that failed is closed, not lent again; one that died while it was idle (*stale* is what its BEGIN then
     raises) is replaced before anything was sent on it. After a fork the child starts with an empty pool.
     """
 
     def __init__(
-        self, open_connection: Callable[[], Connection], size: int = 10, stale: tuple[type[Exception], ...] = ()
+        self, open_connection: Callable[[], Connection], size: int | None = 10, stale: tuple[type[Exception], ...] = ()
     ) -> None:
         self._open = open_connection
         self._stale = stale
@@ -31,7 +31,9 @@ class Pool:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._idle: list[Connection] = []
-        self._slots = threading.BoundedSemaphore(self._size)
+        self._slots: AbstractContextManager[object] = nullcontext()
+        if self._size is not None:
+            self._slots = threading.BoundedSemaphore(self._size)
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:

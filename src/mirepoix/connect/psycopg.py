@@ -39,6 +39,8 @@ class PostgresSource:
         self.conninfo = conninfo
         self.label = label or without_password(conninfo)
         self._pool = Pool(self.open, stale=self.disconnects)
+        # One for each task that runs; whoever runs it needs one of the others besides, and must not wait for its own.
+        self._begun = Pool(self.open, size=None, stale=self.disconnects)
 
     def __repr__(self) -> str:
         return f"<ledger {self.label}>"
@@ -62,7 +64,7 @@ class PostgresSource:
         return OwnBegun(self._lend, lambda raw: raw.info.transaction_status != _IDLE, ambient.joined)
 
     def _lend(self, stack: ExitStack) -> tuple[psycopg.Connection[Any], Tx]:
-        connection, tx = stack.enter_context(self._pool.lent())
+        connection, tx = stack.enter_context(self._begun.lent())
         return cast(PostgresConnection, connection).raw, tx
 
     def joined(self) -> Tx | None:
@@ -85,6 +87,7 @@ class PostgresSource:
     def close(self) -> None:
         """Close pooled connections."""
         self._pool.close()
+        self._begun.close()
 
 
 class PostgresConnection:

@@ -14,7 +14,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, CursorResult, Engine, TextClause, event, text
-from sqlalchemy.exc import UnboundExecutionError
+from sqlalchemy.exc import InterfaceError, OperationalError, UnboundExecutionError
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from mirepoix.connect import ambient
@@ -25,6 +25,9 @@ from mirepoix.ledger import outgoing
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Outgoing
 from mirepoix.sql import DIALECTS, spell, statement
+
+PASSING: tuple[type[Exception], ...] = (OperationalError, InterfaceError)
+"""What any driver's conflicts and lost connections are wrapped in."""
 
 
 class SqlalchemyTx:
@@ -73,15 +76,33 @@ def begin(factory: Callable[[], Any]) -> SessionBegun | ConnectionBegun:
     """
     if isinstance(factory, Engine):
         return ConnectionBegun(factory.connect())
+    if isinstance(factory, scoped_session):
+        return SessionBegun(*_in_scope(factory))
     made = factory()
     if isinstance(made, Connection):
         return ConnectionBegun(made)
     if isinstance(made, Session):
-        return SessionBegun(made, factory.remove if isinstance(factory, scoped_session) else made.close)
+        return SessionBegun(made, made.close)
     raise ConfigurationError(
         f"mirepoix.install(session_factory=...) made a {type(made).__qualname__}. It takes an SQLAlchemy Engine, a "
         "sessionmaker or a scoped_session."
     )
+
+
+def _in_scope(scope: scoped_session[Any]) -> tuple[Session, Callable[[], None]]:
+    """A new Session, which is the scope's until it is ended: one that was there may be in the middle of something."""
+    registry = scope.registry
+    before = registry() if registry.has() else None
+    session = scope.session_factory()
+    registry.set(session)
+
+    def end() -> None:
+        try:
+            session.close()
+        finally:
+            registry.clear() if before is None else registry.set(before)
+
+    return session, end
 
 
 class SessionBegun:
@@ -89,10 +110,16 @@ class SessionBegun:
 
     def __init__(self, session: Session, close: Callable[[], object]) -> None:
         self.handle = session
-        self.tx = caller_tx(session)
         self._close = close
         self._is_ours = False
         event.listen(session, "before_commit", self._refuse)
+        try:
+            self.tx = caller_tx(session)
+            self._transaction = session.begin()
+            _require_transaction(session.connection())
+        except BaseException:
+            self.roll_back()
+            raise
 
     def joined(self) -> AbstractContextManager[None]:
         """Around user code."""
@@ -100,6 +127,8 @@ class SessionBegun:
 
     def prepare(self) -> None:
         """Flush, so that what the database refuses is refused before the outcome."""
+        if self.handle.get_transaction() is not self._transaction:
+            raise ConfigurationError(ENDED_BY_ITSELF)
         self.handle.flush()
 
     def commit(self) -> None:
@@ -129,10 +158,15 @@ class ConnectionBegun:
 
     def __init__(self, connection: Connection) -> None:
         self.handle = connection
-        self.tx = caller_tx(connection)
-        self._transaction = connection.begin()
         self._is_ours = False
-        event.listen(connection, "commit", self._refuse)
+        try:
+            self.tx = caller_tx(connection)
+            self._transaction = connection.begin()
+            _require_transaction(connection)
+            event.listen(connection, "commit", self._refuse)
+        except BaseException:
+            self.roll_back()
+            raise
 
     def joined(self) -> AbstractContextManager[None]:
         """Around user code."""
@@ -160,6 +194,14 @@ class ConnectionBegun:
     def _refuse(self, _connection: Connection) -> None:
         if not self._is_ours:
             raise ConfigurationError(ENDED_BY_ITSELF)
+
+
+def _require_transaction(connection: Connection) -> None:
+    if connection._is_autocommit_isolation():  # noqa: SLF001, the only way to ask that needs no statement
+        raise ConfigurationError(
+            'The engine of mirepoix.install(session_factory=...) has isolation_level="AUTOCOMMIT": what a transactional '
+            "task writes would be committed at once, whatever becomes of the task. Give it an engine without."
+        )
 
 
 def caller_tx_or_none(caller: Any) -> Tx | None:

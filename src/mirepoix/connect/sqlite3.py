@@ -48,6 +48,8 @@ class SqliteSource:
         if not Path(self.path).parent.is_dir():
             raise ConfigurationError(f"The folder of {self.label} does not exist. Create it, or name another file.")
         self._pool = Pool(self.open)
+        # One for each task that runs; whoever runs it needs one of the others besides, and must not wait for its own.
+        self._begun = Pool(self.open, size=None)
 
     def __repr__(self) -> str:
         return f"<ledger {self.label}>"
@@ -71,7 +73,7 @@ class SqliteSource:
         return OwnBegun(self._lend, lambda raw: raw.in_transaction, ambient.joined)
 
     def _lend(self, stack: ExitStack) -> tuple[sqlite3.Connection, Tx]:
-        connection, tx = stack.enter_context(self._pool.lent())
+        connection, tx = stack.enter_context(self._begun.lent())
         return cast(SqliteConnection, connection).raw, tx
 
     def joined(self) -> Tx | None:
@@ -97,6 +99,7 @@ class SqliteSource:
     def close(self) -> None:
         """Close pooled connections."""
         self._pool.close()
+        self._begun.close()
 
     def _lock_folder(self) -> Path:
         return Path(self.path + "-workers")
