@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mirepoix.ledger import chords
+from mirepoix.records import Chord, Part
+
 
 def test_the_story_has_facts_arguments_attempts_and_relatives(cli, ledger, ended):
     ledger.send("root")
@@ -27,6 +30,16 @@ def test_json_tells_the_same(cli, ledger, ended):
     assert [child["id"] for child in told["children"]] == ["child"]
     (attempt,) = told["attempts"]
     assert (attempt["outcome"], attempt["error_type"], attempt["worker"]) == ("failed", "ValueError", "ender@host")
+
+
+def test_a_member_of_a_chord_tells_how_far_that_has_come(cli, ledger):
+    ledger.send("a", group_id="g")
+    ledger.do(chords.begin, Chord("g", 2))
+    assert "0 of 2 members have returned" in cli("show", "a").stdout
+    ledger.do(chords.return_parts, [Part("g", one, None, "SUCCESS", "1") for one in "ab"])
+    assert cli.json("show", "a")["chord"] == {"state": "waiting", "done": 2, "size": 2}
+    ledger.do(chords.end, "g", is_success=True)
+    assert "its body was sent" in cli("show", "a").stdout
 
 
 def test_every_attempt_is_told_and_a_repeated_traceback_only_once(cli, ledger, ended):

@@ -93,6 +93,10 @@ def _fact_lines(told: Story) -> Iterator[tuple[str, str]]:
     )
     yield "tries", ", ".join(filter(None, counts))
     yield "group", one_line(told.group_id)
+    if told.chord is not None:
+        ended = {"fired": "its body was sent", "failed": "a member failed, so its body was not sent"}
+        how = ended.get(told.chord.state, f"{told.chord.done} of {told.chord.size} members have returned")
+        yield "chord", how
 
 
 def _print_arguments(desk: Desk, told: Story) -> None:

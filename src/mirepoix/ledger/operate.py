@@ -19,8 +19,8 @@ def cancel(tx: Tx, task_ids: Iterable[str], reason: str = "cancelled by an opera
 def requeue(tx: Tx, task_ids: Iterable[str], reason: str = "requeued by an operator") -> list[str]:
     """Run failed, quarantined, parked, cancelled or expired tasks again, at once and with all their retries.
 
-    What was kept of their failure as a result is dropped: to those who ask, they wait again. A chord that failed because
-    of one stays failed.
+    What was kept of their failure as a result is dropped: to those who ask, they wait again. A chord that failed
+    because of one stays failed.
     """
     changed = _each(tx, "requeue", task_ids, reason=reason)
     for task_id in changed:

@@ -60,6 +60,15 @@ class StepLine:
 
 
 @dataclass(frozen=True, slots=True)
+class ChordLine:
+    """How far a chord has come: ``waiting`` while *done* of *size* members have returned; ``fired`` or ``failed``."""
+
+    state: str
+    done: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """Everything the ledger knows about one task."""
 
@@ -75,6 +84,7 @@ class Story:
     deaths: int
     handovers: int
     group_id: str | None
+    chord: ChordLine | None
     created_at: datetime
     eta: datetime | None
     due_at: datetime | None
@@ -125,6 +135,7 @@ def story(tx: Tx, task_id: str, *, has_results: bool = False) -> Story | None:
         root=_relative(tx, row[11]) if row[11] != row[0] else None,
         parent=_relative(tx, row[12]),
         group_id=row[13],
+        chord=_chord(tx, row[13]),
         created_at=known_moment(row[14]),
         eta=moment(row[15]),
         due_at=moment(row[16]),
@@ -154,6 +165,11 @@ def _relative(tx: Tx, task_id: str | None) -> Relative | None:
         return None
     rows = tx.fetch("story_of_relative", task_id=task_id)
     return _named(rows[0]) if rows else Relative(task_id)
+
+
+def _chord(tx: Tx, group_id: str | None) -> ChordLine | None:
+    rows = tx.fetch("story_of_chord", group_id=group_id) if group_id else []
+    return ChordLine(*rows[0]) if rows else None
 
 
 def _named(row: tuple[Any, ...]) -> Relative:
