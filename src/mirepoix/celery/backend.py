@@ -306,7 +306,10 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
             return
         if not request.group or not request.id:
             return
-        text, _content_type = self._as_text(self.encode_result(result, state))
+        encoded = self.encode_result(result, state)
+        if getattr(result, chords.CALLED, None) and isinstance(encoded, dict):
+            encoded[chords.CALLED] = getattr(result, chords.CALLED)
+        text, _content_type = self._as_text(encoded)
         part = Part(request.group, request.id, request.group_index, state, text, request)
         attempt = attempts.current()
         if attempt is not None and attempt.collects(state):
@@ -318,4 +321,9 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
     def part_value(self, part: Part) -> Any:
         """What a part of a chord returned, or the error it raised."""
         value = self._as_value(part.result, self.content_type + ("" if self.content_encoding == "utf-8" else _BASE64))
-        return self.exception_to_python(value) if part.status in states.EXCEPTION_STATES else value
+        if part.status not in states.EXCEPTION_STATES:
+            return value
+        error = self.exception_to_python(value)
+        if isinstance(value, dict) and value.get(chords.CALLED):
+            setattr(error, chords.CALLED, value[chords.CALLED])
+        return error

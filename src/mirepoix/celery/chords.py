@@ -18,6 +18,7 @@ from celery.app.task import Context
 from celery.canvas import maybe_signature
 from celery.exceptions import ChordError, TaskRevokedError
 from celery.result import GroupResult
+from celery.utils.functional import maybe_list
 from kombu.utils.json import dumps, loads
 
 from mirepoix.ledger import chords, outgoing, results
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
 
 logger = logging.getLogger("mirepoix.chord")
+
+CALLED = "errbacks_called"
+"""Where the error of a chord keeps whom it has told: ``link_error`` links one to a chord and to those in it, to be told
+once."""
 
 FAIL_CHORD = "mirepoix.fail_chord"
 """The task that calls the error callbacks of a failed chord."""
@@ -59,14 +64,23 @@ def add_tasks(app: Any) -> None:
 
         error = ChordError(message)
         error.__cause__ = app.backend.exception_to_python(cause)
+        called = _errbacks(cause.get(CALLED) if isinstance(cause, dict) else None)
+        options = callback.setdefault("options", {})
+        own = [one for one in _errbacks(options.get("link_error")) if one not in called]
+        options["link_error"] = own
+        setattr(error, CALLED, called + own)
         # What the callbacks send, and the results of what will not run, are committed with this task's outcome.
         with attempts.outcome_code():
             try:
                 raise error
             except ChordError as raised:
-                logger.exception("Chord %r raised: %r", callback.get("options", {}).get("group_id"), raised)  # noqa: TRY401
+                logger.exception("Chord %r raised: %r", options.get("group_id"), raised)  # noqa: TRY401
                 app.backend.chord_error_from_stack(maybe_signature(callback, app=app), raised)
                 fail_inside(app, callback, raised)
+
+
+def _errbacks(given: Any) -> list[Any]:
+    return [dict(one) for one in maybe_list(given) or ()]
 
 
 def fail_inside(app: Any, signature: Mapping[str, Any], error: Any, state: str = states.FAILURE) -> None:
@@ -128,6 +142,8 @@ def _failure(installation: Installation, tx: Tx, returned: Returned, message: st
     error = app.backend.prepare_exception(cause, serializer="json") if isinstance(cause, BaseException) else None
     if error is not None and len(dumps(error, default=_shown)) > LONG:
         error["exc_message"] = [_shown(cause)]
+    if error is not None and getattr(cause, CALLED, None):
+        error[CALLED] = getattr(cause, CALLED)
     queue = chords.queue_of(tx, [part.task_id for part in returned.parts] + [request.id])
     is_known = queue in app.amqp.queues or (queue and app.conf.task_create_missing_queues)
     where = {"queue": queue} if is_known else {}
