@@ -85,7 +85,7 @@ def _free(app: Celery, backend: Any) -> None:
     for group in (kombu.pools.producers, kombu.pools.connections):
         for key, pool in list(group.items()):
             connection = pool.connection if group is kombu.pools.connections else pool.connections.connection
-            if (connection.transport_options or {}).get("installation") is app.mirepoix:
+            if (connection.transport_options or {}).get("ledger") == app.mirepoix.token:
                 dict.pop(group, key)
                 pool.force_close_all()
     waiters = getattr(backend, "_waiters", None)

@@ -6,6 +6,7 @@ import os
 import platform
 import socket
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import fields
 from functools import cached_property, partial
@@ -29,6 +30,7 @@ from mirepoix.connect.url import optional, source_for
 from mirepoix.daemons.holder import Holder
 from mirepoix.daemons.keeper import Keeper
 from mirepoix.errors import ConfigurationError
+from mirepoix.kombu.transport import INSTALLATIONS
 from mirepoix.ledger import migrate
 from mirepoix.records import Lease, Trouble, Worker
 
@@ -47,6 +49,8 @@ class Installation:
         self, app: Any, source: Source, given: dict[str, Any], session_factory: Callable[[], Any] | None = None
     ) -> None:
         self.app = app
+        self.token = uuid.uuid4().hex
+        INSTALLATIONS[self.token] = self
         self.source = source
         self.session_factory = session_factory
         self._given = given
@@ -247,7 +251,7 @@ def _configure(app: Any, installation: Installation) -> None:
     forced = {
         "broker_read_url": "mirepoix://",
         "broker_write_url": "mirepoix://",
-        "broker_transport_options": {"installation": installation},
+        "broker_transport_options": {"ledger": installation.token},
         "worker_consumer": "mirepoix.celery.consumer:LedgerConsumer",
     }
     app.add_defaults(
@@ -277,8 +281,6 @@ def _choose_backend(sender: Any, **_: Any) -> None:
 
 
 def _capture(app: Any, installation: Installation) -> None:
-    import mirepoix.kombu.transport  # noqa: F401  (registers mirepoix://)
-
     app.amqp_cls = capturing(_imported(app.amqp_cls))
     app.control_cls = durable(_imported(app.control_cls))
     for made in ("amqp", "control"):

@@ -208,10 +208,16 @@ def run_again(installation: Installation, attempt: Attempt, trouble: Trouble) ->
     )
 
 
-def park(installation: Installation, lease: Lease, name: str, trouble: Trouble) -> None:
-    """Commit that no code here can take the task."""
+def park(installation: Installation, lease: Lease, name: str, trouble: Trouble, error: Exception) -> None:
+    """Commit that no code here can take the task. To those who wait for its result it failed, until it is requeued."""
     logger.error("task %s[%s] is parked: %s", name, lease.task_id, trouble.reason)
-    _settle(installation, Attempt(lease, name), "parking", lambda tx: finish.park(tx, lease, trouble))
+    attempt = Attempt(lease, name)
+    with running(attempt):
+        try:
+            installation.app.backend.store_result(lease.task_id, error, states.FAILURE)
+        except Exception:  # of a backend that is not the ledger
+            logger.exception("the result of the parked task %s[%s] cannot be stored", name, lease.task_id)
+    _settle(installation, attempt, "parking", lambda tx: finish.park(tx, lease, trouble))
 
 
 def lose(installation: Installation, lease: Lease, name: str) -> None:

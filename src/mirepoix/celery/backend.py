@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from billiard.exceptions import WorkerLostError
@@ -161,7 +162,19 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
             return results.find(tx, task_ids)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
-        return self._meta(self._find([bytes_to_str(task_id)])[0])
+        known = self._find([bytes_to_str(task_id)])[0]
+        attempt = attempts.current()
+        kept = None if attempt is None else attempt.results.get(known.task_id)
+        if kept is not None:  # an error callback that is called in place asks for the failure it was called for
+            known = replace(
+                known,
+                status=kept.status,
+                result=kept.result,
+                content_type=kept.content_type,
+                traceback=kept.traceback,
+                meta=kept.meta,
+            )
+        return self._meta(known)
 
     def task_result_exists(self, task_id: str) -> bool:
         """Whether the task is known: it waits, it runs, or its result is kept. Not if that was forgotten or ignored."""

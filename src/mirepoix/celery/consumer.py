@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from celery.exceptions import InvalidTaskError, NotRegistered
 from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer
 
@@ -26,9 +27,8 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """No task of that name is registered here."""
-        self._park(message, f"no task named {exc} is registered in this worker") or super().on_unknown_task(
-            body, message, exc
-        )
+        reason = f"no task named {exc} is registered in this worker"
+        self._park(message, reason, NotRegistered(*exc.args)) or super().on_unknown_task(body, message, exc)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """Not a message of Celery's."""
@@ -70,13 +70,13 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         if installation.holder is not None:
             installation.holder.abandon()
 
-    def _park(self, message: Any, reason: str) -> bool:
+    def _park(self, message: Any, reason: str, error: Exception | None = None) -> bool:
         mark = (message.headers or {}).get(LEASE_HEADER) if isinstance(message.headers, dict) else None
         if not isinstance(mark, dict):
             return False
         lease = Lease(mark["id"], mark["fence"], mark["worker"])
         name = str(message.headers.get("task"))
-        attempts.park(self.app.mirepoix, lease, name, Trouble(reason))
+        attempts.park(self.app.mirepoix, lease, name, Trouble(reason), error or InvalidTaskError(reason))
         self.app.mirepoix.holder.forget(lease.key)
         message.ack_log_error(logger, self.connection_errors)
         return True

@@ -76,6 +76,13 @@ class LedgerRequest(Request):  # type: ignore[misc]
         job = self._apply_result() if self._apply_result is not None else None
         return getattr(job, "_write_to", None) is not None
 
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """What ``celery inspect active`` tells: a task that has begun is acknowledged, unless it asks for late."""
+        told: dict[str, Any] = super().info(safe)
+        if self.lease is not None and self.time_start is not None and not self.task.acks_late:
+            told["acknowledged"] = True
+        return told
+
     # ---- the ways to end
 
     def succeeded(self, shown: Any, runtime: float | None) -> None:

@@ -106,7 +106,7 @@ def guarded(task: Any, tracer: Any) -> Any:
             return _ignored("its lease was handed back")
         misfit = _misfit(task, args, kwargs)
         if misfit is not None:
-            attempts.park(installation, lease, task.name, Trouble(misfit))
+            attempts.park(installation, lease, task.name, Trouble(misfit), TypeError(misfit))
             return _ignored(misfit)
         if installation.is_pool_process and not installation.meter.begin(lease.key):
             attempts.lose(installation, lease, task.name)

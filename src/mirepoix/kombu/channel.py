@@ -12,7 +12,7 @@ from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
 from mirepoix.celery import chords
-from mirepoix.errors import NoWorker
+from mirepoix.errors import EnqueueError, NoWorker
 from mirepoix.kombu.qos import Batch, QoS
 from mirepoix.ledger import enqueue, messages, operate
 from mirepoix.records import LEASE_HEADER, Envelope, Taken
@@ -37,8 +37,6 @@ class Channel(virtual.Channel):  # type: ignore[misc]
 
     def __init__(self, connection: Any, **kwargs: Any) -> None:
         super().__init__(connection, **kwargs)
-        self._fanout_of: dict[str, str] = {}
-        self._positions: dict[str, int] = {}
         self.buffer: deque[Taken] = deque()
         self.batch = Batch(connection.installation.settings.take_batch)
         self.may_have_more = True
@@ -50,6 +48,11 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         if "task" in headers and "id" in headers:
             self._put_task(queue, message, headers)
             return
+        if queue in self._task_queues():
+            raise EnqueueError(
+                f"What was published to the task queue {queue!r} is no task of Celery's protocol 2: it has no headers "
+                "'task' and 'id'. Nobody would ever take it."
+            )
         with self.connection.transaction() as tx:
             messages.put(tx, dumps(message), queue=queue)
 
@@ -99,9 +102,9 @@ class Channel(virtual.Channel):  # type: ignore[misc]
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         if self.typeof(exchange).type == "fanout":
-            self._fanout_of[queue] = exchange
+            self.connection.fanout_of[queue] = exchange
             with self.connection.transaction() as tx:
-                self._positions.setdefault(exchange, messages.position(tx, exchange))
+                self.connection.positions.setdefault(queue, messages.position(tx, exchange))
             return
         if self._is_transient(exchange):
             with self.connection.transaction() as tx:
@@ -159,12 +162,12 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         """Deliver remote control, replies and events to this channel's consumers; return how many."""
         delivered = 0
         for queue in list(self._active_queues):
-            exchange = self._fanout_of.get(queue)
+            exchange = self.connection.fanout_of.get(queue)
             if exchange is not None:
                 with self.connection.own.transaction() as tx:
-                    arrived = messages.broadcasts(tx, exchange, self._positions[exchange])
+                    arrived = messages.broadcasts(tx, exchange, self.connection.positions[queue])
                 for position, message in arrived:
-                    self._positions[exchange] = position
+                    self.connection.positions[queue] = position
                     delivered += self._hand_over(self._as_received(message), queue)
             elif queue not in self._task_queues():
                 with self.connection.own.transaction() as tx:
@@ -262,6 +265,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             "headers": {**headers, "eta": None, LEASE_HEADER: mark},
             "properties": {
                 **taken.properties,
+                "priority": taken.priority,
                 "body_encoding": None if taken.body_encoding == "utf-8" else taken.body_encoding,
                 "delivery_tag": f"{taken.lease.fence}:{taken.lease.task_id}",
                 "delivery_info": {

@@ -10,14 +10,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport.virtual.base import Transport as VirtualTransport
 
 from mirepoix.connect.source import OwnConnection
-from mirepoix.errors import LedgerAway
+from mirepoix.errors import ConfigurationError, LedgerAway
 from mirepoix.kombu.channel import Channel
 from mirepoix.ledger.tx import Tx
+
+INSTALLATIONS: WeakValueDictionary[str, Any] = WeakValueDictionary()
+"""Every installation of this process, by the token that its app's transport options hold. Those are shown to people,
+sent to whoever inspects the worker, and compared: they can hold no object."""
 
 LOOK_AGAIN_FIRST_S = 0.001
 LOOK_AGAIN_LAST_S = 0.1
@@ -42,7 +47,11 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
-        self.installation = client.transport_options["installation"]
+        self._token = (client.transport_options or {}).get("ledger", "")
+        self.fanout_of: dict[str, str] = {}
+        """The exchange of each queue that broadcasts come to. A channel that takes another's place finds them here."""
+        self.positions: dict[str, int] = {}
+        """How far each of these queues has been read."""
         self._own: OwnConnection | None = None
         self._loop: Any = None
         self._timers: list[Any] = []
@@ -51,6 +60,14 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         self._again: Any = None
         self._wakeup: tuple[int, int] | None = None
         self._has_messages = True
+
+    @property
+    def installation(self) -> Any:
+        """The installation whose ledger this is. Raises ConfigurationError for an URL that was opened by itself."""
+        found = INSTALLATIONS.get(self._token)
+        if found is None:
+            raise ConfigurationError("mirepoix:// is opened by the app it is installed on, not by its URL.")
+        return found
 
     @property
     def own(self) -> OwnConnection:
@@ -84,7 +101,8 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     def as_uri(self, uri: str, include_password: bool = False, mask: str = "**") -> str:
         """Where this worker is connected to, for its banner and its logs."""
-        return str(self.installation.source.label)
+        # Celery also asks about the mere URL, where it shows its configuration.
+        return str(self.installation.source.label) if self._token in INSTALLATIONS else uri
 
     def establish_connection(self) -> Any:
         """Open the database, so that a ledger that cannot be reached is noticed now."""
