@@ -12,14 +12,28 @@ DEVIATIONS: dict[str, str] = {
     "t/integration/test_canvas.py::test_chord::test_generator[[]*]": (
         "a chord's header is written in one transaction, all of it or nothing: its members start when all are sent"
     ),
+    "t/integration/test_group_chains.py::test_group_chains::test_pending_chord_keeps_header_errback[[]*]": (
+        "an error callback that is called in place runs before the failure is committed, so that it cannot be lost: whoever "
+        "it wakes may look a moment too early"
+    ),
+    "t/integration/test_inspect.py::test_Inspect::test_scheduled": (
+        "a task with an ETA waits in the ledger, not in a worker"
+    ),
 }
 """What passes on Redis and not here, by intent."""
 
+NOT_APPLICABLE: dict[str, str] = {
+    "t/integration/test_canvas.py::test_chord::test_chord_on_error": "reads the parts of a chord from a Redis list",
+    "t/integration/test_redis_backend.py::*": "a test of Celery's Redis backend, its keys and its client",
+    "t/integration/test_tasks.py::test_task_redis_result_backend::test_asyncresult_*_cancels_subscription": (
+        "counts Redis' subscriptions"
+    ),
+}
+"""What looks into Redis itself."""
+
 ELSEWHERE_TOO: dict[str, str] = {
-    "t/integration/test_canvas.py::test_chord::test_chord_on_error": "fails on Celery's own Redis backend as well",
-    "t/integration/test_redis_backend.py::test_pubsub_*": "a test of Celery's Redis client; fails on Redis as well",
     "t/integration/test_worker.py::test_pidbox_reset_after_repeated_control_errors": (
-        "fails on Celery's own Redis broker as well"
+        "fails on Celery's own Redis as well, at the end of a whole session"
     ),
 }
 """What does not pass on Redis either, with the versions of today."""
@@ -27,7 +41,7 @@ ELSEWHERE_TOO: dict[str, str] = {
 
 def reason_for(test: str) -> str | None:
     """Why *test* is expected to fail; None if it is not."""
-    for pattern, reason in (DEVIATIONS | ELSEWHERE_TOO).items():
+    for pattern, reason in (DEVIATIONS | NOT_APPLICABLE | ELSEWHERE_TOO).items():
         if fnmatchcase(test, pattern):
             return reason
     return None
