@@ -13,8 +13,8 @@ DEVIATIONS: dict[str, str] = {
         "a chord's header is written in one transaction, all of it or nothing: its members start when all are sent"
     ),
     "t/integration/test_group_chains.py::test_group_chains::test_pending_chord_keeps_header_errback[[]*]": (
-        "an error callback that is called in place runs before the failure is committed, so that it cannot be lost: whoever "
-        "it wakes may look a moment too early"
+        "an error callback that is called in place runs before the failure is committed, so that it cannot be lost: "
+        "whoever it wakes may look a moment too early"
     ),
     "t/integration/test_inspect.py::test_Inspect::test_scheduled": (
         "a task with an ETA waits in the ledger, not in a worker"
