@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import pickle
 import sqlite3
 import subprocess
@@ -430,3 +431,23 @@ for use in (lambda: source.dialect, lambda: source.joined(), lambda: source.open
         raise AssertionError("no error")
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_forked_process_leaves_djangos_connection_to_its_parent(site: Site):
+    def connection() -> int:
+        with site.source.transaction():
+            return id(connections["default"].connection)
+
+    before = connection()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, b"same" if connection() == before else b"another")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 10) == b"another"
+    assert connection() == before
+    os.close(reading)
+    os.close(writing)

@@ -39,6 +39,7 @@ class DjangoSource:
     def __init__(self, alias: str | None = None) -> None:
         self._alias = alias
         self._own: tuple[str, Source] | None = None
+        self._pid = os.getpid()
 
     def __repr__(self) -> str:
         return f"<ledger in Django's database {self._alias or '(by its settings)'}>"
@@ -134,7 +135,7 @@ class DjangoSource:
 
     def _django(self) -> Any:
         try:
-            return connections[self.alias]
+            connection = connections[self.alias]
         except ImproperlyConfigured as error:
             raise ConfigurationError(
                 f"The ledger is in {self.label}, but Django is not configured. Set DJANGO_SETTINGS_MODULE, or give "
@@ -144,6 +145,10 @@ class DjangoSource:
             raise ConfigurationError(
                 f"The ledger is in {self.label}, but DATABASES has no such alias. Correct CELERY_MIREPOIX_DJANGO_ALIAS."
             ) from error
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            _leave_to_parent(connection)
+        return connection
 
     def _own_source(self) -> Source:
         # At each call from the settings as they are now: a test runner puts another database's name into them.
@@ -202,6 +207,19 @@ def dialect_of(connection: Any) -> str:
     if vendor not in DIALECTS:
         raise UnsupportedDatabase(f"Django's database {connection.alias!r} ({connection.settings_dict['ENGINE']})")
     return vendor
+
+
+_inherited: list[Any] = []
+"""Connections a child found after a fork: never used, never closed (closing would end the parent's session)."""
+
+
+def _leave_to_parent(connection: Any) -> None:
+    # Celery's own support for Django does so too, but is only there if DJANGO_SETTINGS_MODULE is set. Without it, two
+    # processes spoke on one connection, and half of a transaction was committed (measured).
+    is_in_memory = connection.vendor == "sqlite" and connection.is_in_memory_db()
+    if connection.connection is not None and not connection.in_atomic_block and not is_in_memory:
+        _inherited.append(connection.connection)
+        connection.connection = None
 
 
 def _is_in_event_loop() -> bool:
