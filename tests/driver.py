@@ -53,8 +53,8 @@ class Ledger:
             return function(tx, *args, **kwargs)
 
     def query(self, sql: str, **params: Any) -> list[tuple[Any, ...]]:
-        """Rows of a plain SELECT."""
-        with self.connection.transaction() as tx:
+        """Rows of a plain SELECT; on SQLite also while somebody has a transaction open."""
+        with self.connection.reading() as tx:
             return tx.query(sql, **params)
 
     def write(self, sql: str) -> None:

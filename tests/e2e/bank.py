@@ -77,6 +77,9 @@ if HOW == "django":
             db_table = "deed"
             managed = False
 
+        def __str__(self) -> str:
+            return self.word
+
 elif HOW == "plain":
     import sqlite3
 
@@ -135,7 +138,7 @@ def insert_nested(task: Any, word: str, *, is_broken: bool) -> None:
             insert(task, word)
             execute("ROLLBACK TO inner_one" if is_broken else "RELEASE inner_one")
             return
-        nested = {"django": lambda: transaction.atomic(), "plain": lambda: held().transaction()}.get(
+        nested = {"django": transaction.atomic if HOW == "django" else None, "plain": lambda: held().transaction()}.get(
             HOW, lambda: held().begin_nested()
         )
         with nested():
@@ -213,32 +216,36 @@ def do_step(task: Any, word: str) -> None:
 
 
 def add_up(task: Any, word: str) -> None:
-    """Write how many rows there are: two that do so at once cannot both be right (write skew)."""
+    """Write how many such rows there are: two that do so side by side, a and b, cannot both be right (write skew)."""
     count = execute("SELECT count(*) FROM deed WHERE word LIKE 'sum-%'")
-    tell(task, "counted", count=count)
-    other = "b" if word == "a" else "a"
-    if task.request.delivery_info is not None and (FOLDER / "pairs").exists():
-        (FOLDER / f"read-{word}").touch()
-        wait_for(f"read-{other}")
+    meet(f"read-{word}")
     insert(task, f"sum-{word}-{count}")
+    meet(f"written-{word}")
+
+
+def meet(name: str) -> None:
+    """Wait until the other one is here too."""
+    (FOLDER / name).touch()
+    wait_for(name[:-1] + ("b" if name[-1] == "a" else "a"))
 
 
 VERBS: dict[str, Callable[[Any, str], Any]] = {
     "write": insert,
+    "write-fence": lambda task, word: insert(task, f"{word}-{attempts.current().lease.fence}"),
     "orm": with_orm,
     "nested": lambda task, word: insert_nested(task, word, is_broken=False),
     "broken-nested": lambda task, word: insert_nested(task, word, is_broken=True),
     "swallow": swallow,
     "sql": lambda task, sql: execute(sql),
     "promise": lambda task, word: execute(f"INSERT INTO promise VALUES ('{word}')"),
-    "send": lambda task, id: listed.apply_async((id,), task_id=id),
+    "send": lambda task, word: listed.apply_async((word,), task_id=word),
     "fail": lambda task, words: raise_(ValueError(words)),
     "key-error": lambda task, words: raise_(KeyError(words)),
     "retry": retry,
     "ignore": lambda task, _: raise_(Ignore()),
     "replace": lambda task, word: task.replace(listed.s(word)),
     "on-commit": lambda task, what: on_commit(lambda: tell(task, what)),
-    "send-on-commit": lambda task, id: on_commit(lambda: listed.apply_async((id,), task_id=id)),
+    "send-on-commit": lambda task, word: on_commit(lambda: listed.apply_async((word,), task_id=word)),
     "fail-on-commit": lambda task, words: on_commit(lambda: raise_(ValueError(words))),
     "mark": mark,
     "commit": lambda task, _: (connection if HOW == "django" else held()).commit(),

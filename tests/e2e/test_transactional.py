@@ -1,11 +1,9 @@
-"""Transactional tasks in real workers: what they write commits with their outcome and with what they send, or not at all."""
+"""Transactional tasks in real workers: what they write commits with their outcome and what they send, or not at all."""
 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from banks import HOWS, Bank

@@ -6,10 +6,10 @@
     COMMIT   it returned, or raised Ignore (replace() does): with outcome, result, links, parts of chords
     ROLLBACK it raised (retry() does), or its lease was lost
 
-A failure and a retry are recorded after the ROLLBACK, in a transaction of their own. A BEGIN or COMMIT that the database
-refuses for reasons of the moment (a serialisation failure, a lost connection) has left nothing, so the task runs again;
-a COMMIT that is refused for what the task wrote (a deferred constraint) is the task's failure. Whoever hears of an error
-while it commits asks the ledger first: the COMMIT may have arrived, or what failed may have come after it.
+A failure and a retry are recorded after the ROLLBACK, in a transaction of their own. A BEGIN or COMMIT that the
+database refuses for reasons of the moment (a serialisation failure, a lost connection) has left nothing, so the task
+runs again; a COMMIT that is refused for what the task wrote (a deferred constraint) is the task's failure. Whoever
+hears of an error while it commits asks the ledger first: the COMMIT may have arrived, or what failed came after it.
 """
 
 from __future__ import annotations
@@ -48,8 +48,16 @@ BEGIN_AFTER_S = (1.0, 2.0)
 """The same for one whose transaction could not begin."""
 
 _PASSING = frozenset(
-    (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR)
-    + (sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL)
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+    }
 )
 """What SQLite, which has one error class for nearly everything, may not say another time."""
 
@@ -323,6 +331,6 @@ def _joined(begun: Begun) -> Iterator[None]:
 
 _ANOTHER_DATABASE = (
     "The session_factory of mirepoix.install() belongs to another database than the ledger: what a transactional task "
-    "writes could not be committed with its outcome. Nothing was written. Give the ledger that database's URL, or leave "
-    "transactional out."
+    "writes could not be committed with its outcome. Nothing was written. Give the ledger that database's URL, or "
+    "leave transactional out."
 )

@@ -199,8 +199,8 @@ class ConnectionBegun:
 def _require_transaction(connection: Connection) -> None:
     if connection._is_autocommit_isolation():  # noqa: SLF001, the only way to ask that needs no statement
         raise ConfigurationError(
-            'The engine of mirepoix.install(session_factory=...) has isolation_level="AUTOCOMMIT": what a transactional '
-            "task writes would be committed at once, whatever becomes of the task. Give it an engine without."
+            'The engine of mirepoix.install(session_factory=...) has isolation_level="AUTOCOMMIT": what a task writes '
+            "would be committed at once, whatever becomes of the task. Give it an engine without."
         )
 
 

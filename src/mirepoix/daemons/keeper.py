@@ -95,6 +95,16 @@ class Keeper:
         if now >= self._next_prune:
             self._next_prune = now + self._settings.prune_interval_s
             self._prune(connection)
+        moment = time.monotonic()
+        if self._has_waited(now, moment):
+            self._steady_since = moment
+
+    def _has_waited(self, since: float, moment: float) -> bool:
+        """Whether this took so long that others may have missed a heartbeat while they waited for the same lock.
+
+        On SQLite a task may have a transaction open for as long as it likes, and nobody else can write meanwhile.
+        """
+        return moment - since >= self._settings.lease_ttl_s / 2
 
     def _connect(self) -> OwnConnection:
         self._connection = self._holder.source.open()
@@ -112,8 +122,9 @@ class Keeper:
         dead = self._confirmed(holder.source.unheld(connection, holder.worker.id), now)
         with connection.transaction() as tx:
             found = [(id, name) for id, name in dead if workers.declare_dead(tx, id, "its process is gone")]
-            if time.monotonic() - self._steady_since >= self._settings.lease_ttl_s:
-                # Not right after the database was away: then everybody's heartbeat stayed out.
+            moment = time.monotonic()
+            if moment - self._steady_since >= self._settings.lease_ttl_s and not self._has_waited(now, moment):
+                # Not right after the database was away, or locked: then everybody's heartbeat stayed out.
                 found += workers.declare_silent_dead(tx)
             lost = reap.lose_of_dead_workers(tx, self._settings)
             if found or lost:
