@@ -317,7 +317,7 @@ def test_outside_of_a_task_there_is_no_key():
 
 
 def test_an_eager_task_has_its_own_id_and_keeps_nothing(task: Task):
-    @task.app.task
+    @task.app.task(shared=False)
     def pay() -> tuple[str, Any]:
         return mirepoix.idempotency_key("charge"), mirepoix.step("charge", task.work, (1,))
 
