@@ -158,7 +158,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
     # ---- reading
 
     def _find(self, task_ids: Iterable[str]) -> list[Known]:
-        with self.installation.source.transaction() as tx:
+        with self.installation.source.reading() as tx:
             return results.find(tx, task_ids)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
@@ -284,7 +284,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         return SavedGroup(group_id, json_dumps(result.as_tuple()), self.expires or None)
 
     def _restore_group(self, group_id: str) -> dict[str, Any] | None:
-        with self.installation.source.transaction() as tx:
+        with self.installation.source.reading() as tx:
             saved = results.saved_group(tx, group_id)
         return None if saved is None else {"result": result_from_tuple(json_loads(saved), self.app)}
 

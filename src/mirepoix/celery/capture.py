@@ -83,7 +83,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         if given is None or isinstance(given, CaptureProducer):
             return self
         other = object.__new__(CaptureProducer)  # copy() would ask kombu, and get a producer on a connection
-        vars(other).update(vars(self), _events=given)
+        other.__dict__.update(self.__dict__, _events=given)
         return other
 
     @property

@@ -81,6 +81,10 @@ class DjangoSource:
             return self._own_source().transaction()
         return self._atomic()
 
+    def reading(self) -> AbstractContextManager[Tx]:
+        """A look on Django's connection, which sees what its open transaction has written."""
+        return self._own_source().reading() if _is_in_event_loop() else self._atomic()
+
     def apart(self) -> AbstractContextManager[Tx]:
         """A transaction on a connection of our own: what Django rolls back does not touch it.
 

@@ -6,11 +6,22 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any
 
 from mirepoix.ledger.tx import Connection, Tx
 
 _inherited: list[Connection] = []
 """Connections a child found after a fork: never used, never closed (closing would end the parent's session)."""
+
+
+def _transaction(connection: Any) -> AbstractContextManager[Tx]:
+    begun: AbstractContextManager[Tx] = connection.transaction()
+    return begun
+
+
+def _reading(connection: Any) -> AbstractContextManager[Tx]:
+    begun: AbstractContextManager[Tx] = connection.reading()
+    return begun
 
 
 class Pool:
@@ -42,14 +53,22 @@ class Pool:
             yield tx
 
     @contextmanager
-    def lent(self) -> Iterator[tuple[Connection, Tx]]:
-        """One transaction, with the connection that it is on."""
+    def reading(self) -> Iterator[Tx]:
+        """One look on a lent connection: it holds up nobody who writes."""
+        with self.lent(_reading) as (_, tx):
+            yield tx
+
+    @contextmanager
+    def lent(
+        self, begin: Callable[[Any], AbstractContextManager[Tx]] = _transaction
+    ) -> Iterator[tuple[Connection, Tx]]:
+        """What *begin* begins on a lent connection, and the connection that it is on."""
         if self._pid != os.getpid():
             _inherited.extend(self._idle)
             self._reset()
         with self._slots:
             transaction = ExitStack()
-            connection, tx = self._begin(transaction)
+            connection, tx = self._begin(transaction, begin)
             is_sound = False
             try:
                 with transaction:
@@ -61,11 +80,13 @@ class Pool:
                 else:
                     connection.close()
 
-    def _begin(self, transaction: ExitStack) -> tuple[Connection, Tx]:
+    def _begin(
+        self, transaction: ExitStack, begin: Callable[[Any], AbstractContextManager[Tx]]
+    ) -> tuple[Connection, Tx]:
         while True:
             connection, was_idle = self._lend()
             try:
-                return connection, transaction.enter_context(connection.transaction())
+                return connection, transaction.enter_context(begin(connection))
             except BaseException as error:
                 connection.close()
                 if not (was_idle and isinstance(error, self._stale)):

@@ -55,6 +55,10 @@ class PostgresSource:
         """A short transaction on a pooled connection."""
         return self._pool.transaction()
 
+    def reading(self) -> AbstractContextManager[Tx]:
+        """A look at what is committed, on a pooled connection."""
+        return self._pool.reading()
+
     def apart(self) -> AbstractContextManager[Tx]:
         """The same: a pooled connection is never the caller's."""
         return self._pool.transaction()

@@ -69,6 +69,9 @@ class Source(Protocol):
     def transaction(self) -> AbstractContextManager[Tx]:
         """A short transaction of the caller's thread, on a pooled connection (Django: on Django's own)."""
 
+    def reading(self) -> AbstractContextManager[Tx]:
+        """A short look that only reads, and holds up nobody who writes. It sees the caller's own transaction or not."""
+
     def apart(self) -> AbstractContextManager[Tx]:
         """A short transaction that is committed whatever becomes of the caller's.
 
