@@ -406,6 +406,14 @@ def test_a_failure_too_large_for_a_message_fails_the_chord(shop: Shop, is_chain:
     assert worker.is_running
 
 
+def test_a_failure_that_can_be_told_to_no_callback_fails_the_chord(shop: Shop) -> None:
+    worker = shop.worker(payload_limit_bytes=300)  # too little for any message that holds the body
+    result = chord([shop.task("fail"), add(shop, 1, 1)], collect(shop), app=shop.app).delay()
+    assert "raised" in str(raises(result))
+    everything_is_counted(shop, result, "failed")
+    assert worker.is_running
+
+
 def test_values_too_large_for_a_message_fail_the_chord(shop: Shop) -> None:
     worker = shop.worker(payload_limit_bytes=4_000)
     body = collect(shop).on_error(shop.task("new_errback"))

@@ -153,8 +153,8 @@ def _failure(installation: Installation, tx: Tx, returned: Returned, message: st
     except Exception:  # of the user's, as above; or a callback that fills a message by itself
         logger.exception("the error callbacks of chord %s cannot be called: %s", returned.group_id, message)
         body = (request.chord.get("options") or {}).get("task_id")
-        failure = app.backend._record(body, ChordError(message), states.FAILURE, None, None)  # noqa: SLF001
-        results.store(tx, [failure])
+        failure = app.backend.encode_result(ChordError(message), states.FAILURE)
+        results.store(tx, [app.backend._record(body, failure, states.FAILURE, None, None)])  # noqa: SLF001
         return []
     return sent
 
