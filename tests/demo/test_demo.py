@@ -90,7 +90,10 @@ def test_the_audit_fails_when_two_runs_overlapped(copy: Folder):
 def test_a_demo_that_is_ended_takes_its_workers_with_it(number: signal.Signals, tmp_path: Path):
     folder = tmp_path / "kept"
     command = [*COMMAND, "--orders", "200", "--keep", str(folder)]
+    # A shell's background job, which these tests may be, ignores SIGINT, and so would what it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        signal.signal(signal.SIGINT, before)
         try:
             wait_until(lambda: len(processes_in(folder)) >= WORKERS_AND_PROCESSES)
             process.send_signal(number)
