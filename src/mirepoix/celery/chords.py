@@ -17,7 +17,7 @@ from celery._state import _task_stack
 from celery.app.task import Context
 from celery.canvas import maybe_signature
 from celery.exceptions import ChordError, TaskRevokedError
-from celery.result import GroupResult
+from celery.result import GroupResult, result_from_tuple
 from celery.utils.functional import maybe_list
 from kombu.utils.json import dumps, loads
 
@@ -126,8 +126,6 @@ def _body(installation: Installation, returned: Returned, shape: str | None) -> 
     values: Any = [app.backend.part_value(part) for part in returned.parts]
     if shape is not None:
         by_id = dict(zip((part.task_id for part in returned.parts), values, strict=True))
-        from celery.result import result_from_tuple
-
         values = _shaped(result_from_tuple(loads(shape), app), by_id)
     request = _request_of(returned.origin)
     with _captured() as sent, _acting_as(app, request):

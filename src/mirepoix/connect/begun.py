@@ -70,10 +70,10 @@ class OwnBegun:
     def roll_back(self) -> None:
         """ROLLBACK."""
         with contextlib.suppress(Exception):
-            self._stack.__exit__(_RolledBackError, _RolledBackError(), None)
+            self._stack.__exit__(RolledBackError, RolledBackError(), None)
 
 
-class _RolledBackError(Exception):
+class RolledBackError(Exception):
     """Leaves the transaction's block so that it is rolled back."""
 
 

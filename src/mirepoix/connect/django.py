@@ -20,7 +20,7 @@ from django.db import InterfaceError, OperationalError, connections, transaction
 from django.utils.connection import ConnectionDoesNotExist
 
 from mirepoix.config import Settings
-from mirepoix.connect.begun import Begun
+from mirepoix.connect.begun import Begun, RolledBackError
 from mirepoix.connect.caller import CallerTx
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.source import LivenessLock, OwnConnection, Source
@@ -195,11 +195,7 @@ class AtomicBegun:
             return
         self._is_open = False
         with contextlib.suppress(Exception):
-            self._atomic.__exit__(_RolledBackError, _RolledBackError(), None)
-
-
-class _RolledBackError(Exception):
-    """Leaves the block so that Django rolls it back."""
+            self._atomic.__exit__(RolledBackError, RolledBackError(), None)
 
 
 _OWN = {"postgresql": ("psycopg", "postgres", "PostgresSource"), "sqlite": ("sqlite3", "", "SqliteSource")}
