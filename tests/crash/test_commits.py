@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from banks import Bank
+from banks import Bank, Open, opening
 from workers import Process, until
 
 from driver import Ledger
@@ -27,21 +27,12 @@ CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON deed DEFERRABLE INITIALLY DEFERRE
     WHEN (NEW.word = 'slow') EXECUTE FUNCTION slow()
 """
 
-Open = Callable[..., Bank]
-
 
 @pytest.fixture
 def open_bank(tmp_path: Path) -> Iterator[Open]:
     """Opens a bank at a ledger's URL."""
-    banks: list[Bank] = []
-
-    def open_(url: str, how: str, **env: str) -> Bank:
-        banks.append(Bank(tmp_path / f"bank{len(banks)}", url, how, **env))
-        return banks[-1]
-
-    yield open_
-    for bank in banks:
-        bank.__exit__()
+    with opening(tmp_path) as open_:
+        yield open_
 
 
 @pytest.fixture(params=["session", "plain", "django"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -99,6 +101,23 @@ class Bank(Shop):
     def outcomes(self, task_id: str) -> list[str]:
         """How its attempts ended."""
         return [attempt["outcome"] for attempt in self.ledger.history(task_id)]
+
+
+Open = Callable[..., Bank]
+
+
+@contextmanager
+def opening(folder: Path) -> Iterator[Open]:
+    """What opens banks at ledgers' URLs, in folders of their own; they are closed at the end."""
+    banks: list[Bank] = []
+
+    def open_(url: str, how: str, **env: str) -> Bank:
+        banks.append(Bank(folder / f"bank{len(banks)}", url, how, **env))
+        return banks[-1]
+
+    yield open_
+    for bank in banks:
+        bank.__exit__()
 
 
 def _database(url: str, isolation: str) -> dict[str, Any]:

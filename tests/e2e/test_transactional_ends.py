@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from banks import HOWS, Bank
+from banks import HOWS, Bank, Open, opening
 from workers import until
 
 pytestmark = pytest.mark.slow
-
-Open = Callable[..., Bank]
 
 SLOW_COMMIT = """
 CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); RETURN NULL; END';
@@ -25,15 +23,8 @@ CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON deed DEFERRABLE INITIALLY DEFERRE
 @pytest.fixture
 def open_bank(tmp_path: Path) -> Iterator[Open]:
     """Opens a bank at a ledger's URL."""
-    banks: list[Bank] = []
-
-    def open_(url: str, how: str, **env: str) -> Bank:
-        banks.append(Bank(tmp_path / f"bank{len(banks)}", url, how, **env))
-        return banks[-1]
-
-    yield open_
-    for bank in banks:
-        bank.__exit__()
+    with opening(tmp_path) as open_:
+        yield open_
 
 
 @pytest.fixture(params=["session", "plain", "django"])
