@@ -17,16 +17,18 @@ SLOT = struct.Struct("<qq")
 SLOTS = 256
 
 
-def make_app(url: str, results_url: str | None = None) -> Celery:
-    """An app whose tasks go to *url*: a ledger, or a broker as Celery has it.
+def make_app(url: str, results_url: str | None = None, broker_url: str | None = None) -> Celery:
+    """An app whose tasks go to *url*: a ledger (with a broker in front of it at *broker_url*), or a broker as Celery
+    has it.
 
     Results are ignored, or kept at *results_url* (``mirepoix://``: in the ledger).
     """
     options = {}
-    is_ledger = url.startswith(("postgresql:", "sqlite:"))
+    is_ledger = url.startswith(("postgresql:", "mysql:", "sqlite:"))
     if url.startswith("amqp:"):
         options["broker_transport_options"] = {"confirm_publish": True}
-    app = Celery("benchmarks", broker=None if is_ledger else url, backend=results_url, set_as_current=False)
+    broker = broker_url if is_ledger else url
+    app = Celery("benchmarks", broker=broker, backend=results_url, set_as_current=False)
     app.conf.update(
         task_ignore_result=results_url is None,
         task_acks_late=True,
@@ -36,10 +38,18 @@ def make_app(url: str, results_url: str | None = None) -> Celery:
         broker_connection_retry_on_startup=True,
         **options,
     )
+    if os.environ.get("BENCHMARK_VISIBILITY_S"):
+        app.conf.broker_transport_options = {
+            "visibility_timeout": float(os.environ["BENCHMARK_VISIBILITY_S"]),
+            **dict.fromkeys(("unacked_restore_interval", "unacked_restore_throttle"), 1),
+        }
     if os.environ.get("BENCHMARK_PREFETCH"):
         app.conf.worker_prefetch_multiplier = int(os.environ["BENCHMARK_PREFETCH"])
     if is_ledger:
         settings = {}
+        if broker_url:
+            settings["delivery"] = "broker"
+            app.conf.task_default_queue = "celery-ledger"
         if os.environ.get("BENCHMARK_LEASE_TTL_S"):
             settings["lease_ttl_s"] = float(os.environ["BENCHMARK_LEASE_TTL_S"])
         mirepoix.install(app, url, **settings)
@@ -72,24 +82,25 @@ def latest(moments: list[float]) -> tuple[int, float, float]:
 
 def stamp(sent_at: float) -> None:
     """Notes how long ago it was sent."""
-    _append(f"{time.time() - sent_at}\n")
+    append(f"{time.time() - sent_at}\n")
 
 
 def effect(key: str, seconds: float) -> None:
     """Notes when it begins and ends: the side effect that is counted after processes were killed."""
-    _append(f"start {key} {os.getpid()} {time.time()}\n")
+    append(f"start {key} {os.getpid()} {time.time()}\n")
     time.sleep(seconds)
-    _append(f"end {key} {os.getpid()} {time.time()}\n")
+    append(f"end {key} {os.getpid()} {time.time()}\n")
 
 
 def poison(key: str) -> None:
     """Kills the process it runs in."""
-    _append(f"start {key} {os.getpid()} {time.time()}\n")
+    append(f"start {key} {os.getpid()} {time.time()}\n")
     time.sleep(0.1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _append(line: str) -> None:
+def append(line: str) -> None:
+    """Add a line to the effects file, at once and whole."""
     file = os.open(os.environ["BENCHMARK_FILE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, line.encode())
     os.close(file)
@@ -124,4 +135,6 @@ def _slot() -> _Slot:
 
 
 if "BENCHMARK_URL" in os.environ:
-    app = make_app(os.environ["BENCHMARK_URL"], os.environ.get("BENCHMARK_RESULTS_URL"))
+    app = make_app(
+        os.environ["BENCHMARK_URL"], os.environ.get("BENCHMARK_RESULTS_URL"), os.environ.get("BENCHMARK_BROKER")
+    )

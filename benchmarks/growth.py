@@ -15,10 +15,10 @@ import uuid
 
 from benchmarks import client
 from benchmarks.machine import Span, load, print_header
-from benchmarks.servers import Server, servers
+from benchmarks.servers import LEDGERS, Server, servers
 from benchmarks.worker import Worker
 
-COLUMNS = "name, queue, content_type, content_encoding, body_encoding, body, properties, exchange, routing_key"
+COLUMNS = "name, queue, content_type, content_encoding, body_encoding, body, properties, exchange, routing_key, shape"
 STEP = 500
 
 
@@ -32,6 +32,13 @@ def clone(server: Server, model: str, count: int, *, finished: bool = False) -> 
         number = f"generate_series(1, {count}) AS s(n)"
         moment, wake = "now() - n * interval '0.5 second'", "SELECT pg_notify('mirepoix', '')"
         headers = f"replace(t.headers::text, t.id, {id})::json"
+    elif server.name == "mariadb":
+        id = f"concat(lpad(lower(hex(n * 2654435761 % 4294967296)), 8, '0'), '{unique}')"
+        number = (
+            f"(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {count}) SELECT n FROM c) AS c"
+        )
+        moment, wake = "UTC_TIMESTAMP(6) - INTERVAL n * 0.5 SECOND", "SELECT 1"
+        headers = f"replace(t.headers, t.id, {id})"
     else:
         id = f"printf('%08x', n * 2654435761 % 4294967296) || '{unique}'"
         number = f"(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {count}) SELECT n FROM c)"
@@ -43,7 +50,9 @@ def clone(server: Server, model: str, count: int, *, finished: bool = False) -> 
         values = f", 'succeeded', 1, {moment}, {moment}, {moment}, {moment}, 0.001, 'w@gone'"
     of = ", ".join(f"t.{column}" for column in COLUMNS.split(", "))
     one = f"(SELECT * FROM mirepoix_task WHERE id = '{model}') AS t"
+    prelude = ["SET SESSION max_recursive_iterations = 10000000"] if server.name == "mariadb" else []
     server.execute(
+        *prelude,
         f"INSERT INTO mirepoix_task (id, headers, {COLUMNS}{more}) SELECT {id}, {headers}, {of}{values} "
         f"FROM {one} CROSS JOIN {number}",
         wake,
@@ -59,7 +68,8 @@ def prepare(server: Server, waiting: int, finished: int) -> str:
     if finished:
         clone(server, model, finished, finished=True)
     clone(server, model, waiting)
-    server.execute(*(("VACUUM ANALYZE", "CHECKPOINT") if server.name == "postgresql" else ("ANALYZE",)))
+    tidy = {"postgresql": ("VACUUM ANALYZE", "CHECKPOINT"), "mariadb": ("ANALYZE TABLE mirepoix_task",)}
+    server.execute(*tidy.get(server.name, ("ANALYZE",)))
     return model
 
 
@@ -81,6 +91,8 @@ def plans(server: Server) -> dict[str, str]:
     from mirepoix.connect.url import source_for
     from mirepoix.sql import statement
 
+    if server.name == "mariadb":
+        return mariadb_plans(server)
     wanted = {"worker_id": "explain", "queues": json.dumps(["celery"]), "batch": 100, "rows": "[]"}
     name = "explain"
     insert = (
@@ -113,6 +125,31 @@ def plans(server: Server) -> dict[str, str]:
     return found
 
 
+def mariadb_plans(server: Server) -> dict[str, str]:
+    """The same of MariaDB, whose statements are several: the plan of each step, not run."""
+    from mirepoix.connect.url import source_for
+    from mirepoix.sql import steps
+
+    found = {}
+    connection = source_for(server.url).open()
+    ids = [
+        row[0] for row in server.execute("SELECT id FROM mirepoix_task WHERE state = 'pending' LIMIT 100", rows=True)
+    ]
+    wanted = {"worker_id": "explain", "queue": "celery", "batch": 100, "found": json.dumps(ids)}
+    wanted["rows"] = json.dumps([{"id": id, "fence": 1, "run_time_s": 0.1, "pid": 1} for id in ids])
+    with connection.raw.cursor() as cursor:
+        for verb in ("take", "succeed", "release_due", "next_due", "expire", "lose_of_dead_workers"):
+            lines = []
+            for step in steps(verb, "mysql", "pyformat"):
+                cursor.execute("EXPLAIN " + step.sql, {name: wanted[name] for name in step.names if name in wanted})
+                for _, _, table, access, _, index, _, _, rows, *_ in cursor.fetchall():
+                    if index:
+                        lines.append(f"USING INDEX {index} on {table}: {access}, {rows} rows")
+            found[verb] = "\n".join(lines)
+    connection.close()
+    return found
+
+
 def summary(plan: str) -> str:
     """The time, the buffers and the indexes of one plan in a line."""
     time_ms = re.search(r"Execution Time: ([\d.]+)", plan)
@@ -125,7 +162,7 @@ def summary(plan: str) -> str:
 
 def report(server: Server, ledgers: dict[str, Server], spans: dict[str, list[Span]], in_full: bool) -> None:
     # SQLite's work is done in the worker's own process.
-    party = "server" if server.name == "postgresql" else "parent"
+    party = "parent" if server.name == "sqlite" else "server"
     base = None
     for label, found in spans.items():
         us = {name: statistics.median(span.us(name) for span in found) for name in found[0].parties}
@@ -147,7 +184,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--finished", type=int, default=1_000_000)
     parser.add_argument("--waiting", type=int, default=100_000)
-    parser.add_argument("--systems", nargs="+", choices=("postgresql", "sqlite"), default=["postgresql", "sqlite"])
+    parser.add_argument("--systems", nargs="+", choices=LEDGERS, default=list(LEDGERS))
     parser.add_argument("--plans", action="store_true", help="print the plans in full")
     given = parser.parse_args()
     states = {

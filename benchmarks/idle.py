@@ -8,15 +8,16 @@ from contextlib import ExitStack
 
 from benchmarks.app import make_app
 from benchmarks.machine import Span, load, print_header, pss_mb
-from benchmarks.servers import servers
+from benchmarks.servers import LEDGERS, NAMES, servers
 from benchmarks.worker import Worker
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--systems", nargs="+", choices=NAMES, default=[*LEDGERS, "redis"])
     given = parser.parse_args()
-    with servers("postgresql", "sqlite", "redis") as systems, ExitStack() as stack:
+    with servers(*given.systems) as systems, ExitStack() as stack:
         print_header(f"An idle worker, prefork -c 2, {given.seconds:g} s", systems, "each worker has run 200 tasks")
         workers = {}
         for server in systems:
@@ -31,7 +32,7 @@ def main() -> None:
         time.sleep(given.seconds)
         last = {label: worker.snapshot() for label, worker in workers.items()}
         memory = {label: pss_mb(worker.pid) for label, worker in workers.items()}
-        stock = memory["celery on redis"]
+        stock = memory.get("celery on redis", 0.0)
         for label in workers:
             span = Span.between(first[label], last[label])
             share = {party: 100 * used / span.seconds for party, used in span.parties.items()}

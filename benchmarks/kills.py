@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.app import make_app
 from benchmarks.machine import children, load, print_header, spread
-from benchmarks.servers import Server, servers
+from benchmarks.servers import BROKER_MODE, LEDGERS, Server, servers
 from benchmarks.worker import Worker
 from celery import chain, chord
 from celery.canvas import Signature
@@ -31,7 +31,7 @@ class Scene:
         self.server, self.concurrency, self.more = server, concurrency, more
         server.reset()
         self.file = Path(tempfile.mkstemp(prefix="mirepoix-benchmark-")[1])
-        self.tasks = make_app(server.url).tasks
+        self.tasks = make_app(server.url, broker_url=server.broker and server.broker.url).tasks
         self.workers = [self.hire() for _ in range(workers)]
         self.sent: dict[str, float] = {}
         self.killed: dict[int, float] = {}
@@ -265,7 +265,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=300)
     parser.add_argument("--every-s", type=float, default=0.075, help="between two sends: slots stay free at this pace")
-    parser.add_argument("--systems", nargs="+", choices=("postgresql", "sqlite"), default=["postgresql", "sqlite"])
+    parser.add_argument("--systems", nargs="+", choices=(*LEDGERS, *BROKER_MODE), default=list(LEDGERS))
     parser.add_argument(
         "--only",
         nargs="+",

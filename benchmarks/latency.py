@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.app import make_app
 from benchmarks.machine import load, print_header, spread
-from benchmarks.servers import NAMES, servers
+from benchmarks.servers import BROKER_MODE, NAMES, servers
 from benchmarks.worker import Worker
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200, help="tasks for each system (default 200)")
     parser.add_argument("--pause-s", type=float, default=0.03, help="between two sends (default 0.03)")
-    parser.add_argument("--systems", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--systems", nargs="+", choices=(*NAMES, *BROKER_MODE), default=list(NAMES))
     parser.add_argument("--pool", default="prefork", choices=["prefork", "solo", "threads"])
     given = parser.parse_args()
     with servers(*given.systems) as systems, ExitStack() as stack:
@@ -35,7 +35,8 @@ def main() -> None:
             file = files[server.label] = Path(tempfile.mkstemp(prefix="mirepoix-benchmark-")[1])
             stack.callback(file.unlink, missing_ok=True)
             worker = stack.enter_context(Worker(server, given.pool, 2, file))
-            task = tasks[server.label] = make_app(server.url).tasks["stamp"]
+            app = make_app(server.url, broker_url=server.broker and server.broker.url)
+            task = tasks[server.label] = app.tasks["stamp"]
             task.delay(0.0)
             worker.wait(lambda file=file: bool(file.read_text()))
         for _ in range(given.count):

@@ -17,7 +17,9 @@ def print_header(title: str, servers: list, settings: str) -> None:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "?")
     memory = int(Path("/proc/meminfo").read_text().split()[1]) // 1024**2
-    packages = ", ".join(f"{name} {version(name)}" for name in ("mirepoix", "celery", "kombu", "psycopg", "redis"))
+    packages = ", ".join(
+        f"{name} {version(name)}" for name in ("mirepoix", "celery", "kombu", "psycopg", "pymysql", "redis")
+    )
     print(f"{title}\nmachine: {os.cpu_count()} x {model}, {memory} GiB, {platform.system()} {platform.release()}")
     print(f"software: Python {platform.python_version()}, {packages}")
     print("servers: " + "; ".join(f"{server.name} {server.version}" for server in servers))

@@ -12,14 +12,51 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.machine import children, command_line, cpu_s, tree_cpu_s
 
-NAMES = ("postgresql", "sqlite", "rabbitmq", "redis")
+LEDGERS = ("postgresql", "mariadb", "sqlite")
+NAMES = (*LEDGERS, "rabbitmq", "redis")
+BROKER_MODE = ("postgresql-rabbitmq", "postgresql-redis", "mariadb-rabbitmq", "mariadb-redis")
+"""A ledger with a broker in front of it."""
+
+LEDGER_QUEUE = "celery-ledger"
+"""The queue of what goes by a broker that stands in front of a ledger."""
+
+
+class Daemon:
+    """A server's process, which a benchmark may kill and start again at the same place."""
+
+    def __init__(self, command: list, works: Callable[[], object], environment: dict | None = None) -> None:
+        self._command = [str(word) for word in command]
+        self._works = works
+        self._environment = environment
+        self._process: subprocess.Popen | None = None
+
+    def start(self) -> int:
+        """Start it; return its pid when it answers."""
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self._environment,
+            cwd="/",
+            start_new_session=True,
+        )
+        _until(self._works, Exception)
+        return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL to all of it."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
 
 @dataclass
@@ -30,10 +67,19 @@ class Server:
     url: str
     pid: int | None = None
     version: str = ""
+    broker: Server | None = None
+    """What stands in front of the ledger, if anything."""
+    daemon: Daemon | None = None
+    """How to kill it and start it again, if that was thought of."""
+
+    @property
+    def kind(self) -> str:
+        """What the URL leads to."""
+        return self.name.partition("-")[0]
 
     @property
     def is_ledger(self) -> bool:
-        return self.name in ("postgresql", "sqlite")
+        return self.kind in LEDGERS
 
     @property
     def label(self) -> str:
@@ -42,11 +88,11 @@ class Server:
     @property
     def environment(self) -> dict[str, str]:
         """What tells a worker or a client of this system."""
-        return {"BENCHMARK_URL": self.url}
+        return {"BENCHMARK_URL": self.url, "BENCHMARK_BROKER": self.broker.url if self.broker else ""}
 
     def another(self, name: str) -> Server:
         """A second ledger on the same server: a database, or a file."""
-        if self.name == "postgresql":
+        if self.kind != "sqlite":
             self.execute(f"CREATE DATABASE {name}")
             return replace(self, url=self.url.rpartition("/")[0] + f"/{name}")
         folder = Path(self.url.removeprefix("sqlite:///")).with_name(name)
@@ -54,25 +100,33 @@ class Server:
         return replace(self, url=f"sqlite:///{folder}/ledger.db")
 
     def cpu_s(self) -> float:
-        return 0.0 if self.pid is None else tree_cpu_s(self.pid)
+        own = 0.0 if self.pid is None else tree_cpu_s(self.pid)
+        return own + (self.broker.cpu_s() if self.broker else 0.0)
 
     def sessions_cpu_s(self) -> float:
         """Of that, PostgreSQL's work in the sessions that are open; vacuum, checkpoints and ended sessions left out."""
-        if self.name != "postgresql":
+        if self.kind != "postgresql":
             return self.cpu_s()
-        return sum(cpu_s(pid) for pid in children(self.pid) if b"127.0.0.1(" in command_line(pid))
+        broker = self.broker.cpu_s() if self.broker else 0.0
+        return broker + sum(cpu_s(pid) for pid in children(self.pid) if b"127.0.0.1(" in command_line(pid))
 
     def reset(self) -> None:
         """Empty it: no task, no result, no history."""
-        if self.name == "postgresql":
+        if self.broker is not None:
+            self.broker.reset()
+        if self.kind in ("postgresql", "mariadb"):
             from mirepoix.connect.url import source_for
             from mirepoix.ledger.migrate import migrate
 
-            self.execute("DROP SCHEMA public CASCADE", "CREATE SCHEMA public", "CHECKPOINT")
+            if self.kind == "postgresql":
+                self.execute("DROP SCHEMA public CASCADE", "CREATE SCHEMA public", "CHECKPOINT")
+            else:
+                name = self.url.rpartition("/")[2]
+                self.execute(f"DROP DATABASE {name}", f"CREATE DATABASE {name}")
             connection = source_for(self.url).open()
             migrate(connection)
             connection.close()
-        elif self.name == "sqlite":
+        elif self.kind == "sqlite":
             for path in Path(self.url.removeprefix("sqlite:///")).parent.glob("ledger.db*"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         elif self.name == "redis":
@@ -82,22 +136,28 @@ class Server:
         else:
             import kombu
 
-            with kombu.Connection(self.url) as connection, contextlib.suppress(Exception):
-                connection.channel().queue_purge("celery")
+            for queue in ("celery", LEDGER_QUEUE):
+                with kombu.Connection(self.url) as connection, contextlib.suppress(Exception):
+                    connection.channel().queue_purge(queue)
 
     def execute(self, *statements: str, rows: bool = False) -> list[tuple]:
         """Run SQL on the ledger, each statement committed by itself; the last one's rows."""
-        if self.name == "sqlite":
+        if self.kind == "sqlite":
             import sqlite3
 
             connection = sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=30, isolation_level=None)
+        elif self.kind == "mariadb":
+            from mirepoix.connect.url import source_for
+
+            connection = source_for(self.url).open().raw
         else:
             import psycopg
 
             connection = psycopg.connect(self.url, autocommit=True)
         try:
+            cursor = connection.cursor()
             for statement in statements:
-                cursor = connection.execute(statement)
+                cursor.execute(statement)
             return cursor.fetchall() if rows else []
         finally:
             connection.close()
@@ -112,7 +172,18 @@ def servers(*names: str) -> Iterator[list[Server]]:
         folder = Path(tempfile.mkdtemp(prefix="mirepoix-benchmark-"))
         folder.chmod(0o755)
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        yield [stack.enter_context(_START[name](folder)) for name in names or NAMES]
+        started: dict[str, Server] = {}
+        for part in dict.fromkeys(part for name in names or NAMES for part in name.split("-")):
+            started[part] = stack.enter_context(_START[part](folder))
+        yield [started[name] if name in started else _behind(name, started) for name in names or NAMES]
+
+
+def _behind(name: str, started: dict[str, Server]) -> Server:
+    """A ledger of its own with a broker in front, whose other tasks are in another queue."""
+    ledger, broker = name.split("-")
+    own = started[ledger].another(f"behind_{broker}")
+    version = f"{ledger} {own.version} behind {broker} {started[broker].version}"
+    return replace(own, name=name, broker=started[broker], version=version)
 
 
 @contextmanager
@@ -154,6 +225,43 @@ def _postgresql(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
+def _mariadb(folder: Path) -> Iterator[Server]:
+    data, port = folder / "mariadb", free_port()
+    as_user, user = [], []
+    if os.geteuid() == 0:  # the server refuses to run as root
+        mysql = pwd.getpwnam("mysql")
+        os.chown(folder, mysql.pw_uid, mysql.pw_gid)
+        as_user, user = ["setpriv", "--reuid", "mysql", "--regid", "mysql", "--clear-groups", "--"], ["--user=mysql"]
+    quietly = ["--no-defaults", f"--datadir={data}"]
+    # In /tmp the next MariaDB that starts on this machine would delete what this one has there.
+    (folder / "tmp").mkdir(mode=0o777)
+    (folder / "tmp").chmod(0o777)
+    quietly.append(f"--tmpdir={folder}/tmp")
+    install = ["mariadb-install-db", *quietly, *user, "--auth-root-authentication-method=normal", "--skip-test-db"]
+    subprocess.run(install, check=True, capture_output=True, cwd="/")
+    where = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder}/mariadb.sock"]
+    with _process(
+        [
+            *as_user,
+            shutil.which("mariadbd") or "/usr/sbin/mariadbd",
+            *quietly,
+            *where,
+            f"--pid-file={folder}/mariadb.pid",
+        ]
+    ) as process:
+        import pymysql
+
+        _until(lambda: pymysql.connect(host="127.0.0.1", port=port, user="root").close(), pymysql.OperationalError)
+        with pymysql.connect(host="127.0.0.1", port=port, user="root") as connection:
+            cursor = connection.cursor()
+            cursor.execute("CREATE DATABASE benchmark")
+            cursor.execute("SELECT version(), @@innodb_flush_log_at_trx_commit")
+            version, flush = cursor.fetchall()[0]
+        version = f"{version.partition('-')[0]} (innodb_flush_log_at_trx_commit {flush})"
+        yield Server("mariadb", f"mysql://root@127.0.0.1:{port}/benchmark", process.pid, version)
+
+
+@contextmanager
 def _sqlite(folder: Path) -> Iterator[Server]:
     import sqlite3
 
@@ -168,11 +276,14 @@ def _redis(folder: Path) -> Iterator[Server]:
 
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--appendonly", "yes"]
-    with _process([*command, "--loglevel", "warning"]) as process:
-        url = f"redis://127.0.0.1:{port}/0"
-        _until(redis.Redis.from_url(url).ping, redis.ConnectionError)
+    url = f"redis://127.0.0.1:{port}/0"
+    daemon = Daemon([*command, "--loglevel", "warning"], lambda: redis.Redis.from_url(url).ping())
+    try:
+        pid = daemon.start()
         version = redis.Redis.from_url(url).info()["redis_version"]
-        yield Server("redis", url, process.pid, f"{version} (AOF everysec)")
+        yield Server("redis", url, pid, f"{version} (AOF everysec)", daemon=daemon)
+    finally:
+        daemon.kill()
 
 
 @contextmanager
@@ -197,23 +308,26 @@ def _rabbitmq(folder: Path) -> Iterator[Server]:
         "RABBITMQ_CONFIG_FILE": str(home / "none"),
     }
     (home / "plugins").write_text("[].")
+    if "BENCHMARK_CONSUMER_TIMEOUT_MS" in os.environ:
+        (home / "none.conf").write_text(f"consumer_timeout = {os.environ['BENCHMARK_CONSUMER_TIMEOUT_MS']}\n")
     binary = "/usr/lib/rabbitmq/bin/rabbitmq-server"
-    with (
-        _process(["epmd", "-port", str(epmd), "-address", "127.0.0.1"], environment=environment),
-        _process([binary], environment=environment) as process,
-    ):
-        url = f"amqp://guest:guest@127.0.0.1:{port}//"
+    url = f"amqp://guest:guest@127.0.0.1:{port}//"
 
-        def properties() -> dict:
-            with kombu.Connection(url, connect_timeout=2) as connection:
-                connection.connect()
-                return connection.connection.server_properties
+    def properties() -> dict:
+        with kombu.Connection(url, connect_timeout=2) as connection:
+            connection.connect()
+            return connection.connection.server_properties
 
-        _until(properties, Exception)
-        yield Server("rabbitmq", url, process.pid, str(properties()["version"]))
+    daemon = Daemon([binary], properties, environment)
+    with _process(["epmd", "-port", str(epmd), "-address", "127.0.0.1"], environment=environment):
+        try:
+            pid = daemon.start()
+            yield Server("rabbitmq", url, pid, str(properties()["version"]), daemon=daemon)
+        finally:
+            daemon.kill()
 
 
-_START = {"postgresql": _postgresql, "sqlite": _sqlite, "redis": _redis, "rabbitmq": _rabbitmq}
+_START = {"postgresql": _postgresql, "mariadb": _mariadb, "sqlite": _sqlite, "redis": _redis, "rabbitmq": _rabbitmq}
 
 
 def free_port() -> int:

@@ -13,7 +13,7 @@ import time
 
 from benchmarks import client
 from benchmarks.machine import Span, load, print_header
-from benchmarks.servers import NAMES, Server, servers
+from benchmarks.servers import BROKER_MODE, LEDGERS, NAMES, Server, servers
 from benchmarks.worker import Worker
 
 POOLS = {"prefork": 2, "solo": 1, "threads": 2}
@@ -23,9 +23,11 @@ def drain(server: Server, count: int, pool: str) -> tuple[Span, dict[str, float]
     """Fill the queue, then let one worker empty it."""
     server.reset()
     client.send(server, "bulk" if server.is_ledger else "single", count - 1)
-    if server.name == "postgresql":
+    if server.kind == "postgresql":
         server.execute("VACUUM ANALYZE mirepoix_task", "CHECKPOINT")
         time.sleep(0.1)
+    elif server.kind == "mariadb":
+        server.execute("ANALYZE TABLE mirepoix_task")
     before = counters(server)
     with Worker(server, pool, POOLS[pool]) as worker:
         worker.wait(lambda: worker.done() >= count * 0.1)
@@ -54,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=4000, help="tasks a drain (default 4000)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--systems", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--systems", nargs="+", choices=(*NAMES, *BROKER_MODE), default=list(NAMES))
     parser.add_argument("--pools", nargs="*", choices=list(POOLS), default=list(POOLS))
     parser.add_argument("--send", nargs="*", choices=["single", "group", "bulk"], default=["single", "group", "bulk"])
     given = parser.parse_args()
@@ -117,7 +119,7 @@ def _print_sends(how: str, systems: list[Server], runs: dict[str, list[Span]]) -
 
 
 def _print_ratios(rates: dict[str, float]) -> None:
-    for ours in ("postgresql", "sqlite"):
+    for ours in (*LEDGERS, *BROKER_MODE):
         ratios = [
             f"{rates[ours] / rates[peer]:.2f} x {peer}" for peer in ("rabbitmq", "redis") if {ours, peer} <= set(rates)
         ]

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pymysql
 from celery import Celery
 
 import mirepoix
@@ -45,10 +46,11 @@ def _database(url: str) -> dict:
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": path, "OPTIONS": {"timeout": 60}}
     parts = urlsplit(url)
     place = {"NAME": parts.path.strip("/"), "USER": parts.username, "HOST": parts.hostname, "PORT": parts.port}
-    return {"ENGINE": "django.db.backends.postgresql", **place}
+    return {"ENGINE": f"django.db.backends.{parts.scheme}", **place}
 
 
 if os.environ.get("DJANGO_SETTINGS_MODULE") == "benchmarks.transfers":
+    pymysql.install_as_MySQLdb()
     DATABASES = {"default": _database(os.environ["TRANSFERS_URL"])}
     INSTALLED_APPS = ["mirepoix.django"]
     SECRET_KEY = "for benchmarks"
@@ -103,7 +105,8 @@ def _sessions(url: str):
     from sqlalchemy import orm
 
     if not url.startswith("sqlite"):
-        return orm.sessionmaker(sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:")))
+        url = url.replace("postgresql:", "postgresql+psycopg:").replace("mysql:", "mysql+pymysql:")
+        return orm.sessionmaker(sa.create_engine(url))
     engine = sa.create_engine(url, connect_args={"timeout": 60})
     return orm.sessionmaker(engine)
 
@@ -286,13 +289,13 @@ def run(scene: Scene, tasks: int, kills: int, freezes: int, seconds: float, time
 
 def main() -> None:
     from benchmarks.machine import load, print_header
-    from benchmarks.servers import servers
+    from benchmarks.servers import LEDGERS, servers
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--freezes", type=int, default=10)
-    parser.add_argument("--systems", nargs="+", choices=("postgresql", "sqlite"), default=["postgresql", "sqlite"])
+    parser.add_argument("--systems", nargs="+", choices=LEDGERS, default=list(LEDGERS))
     parser.add_argument("--by", nargs="+", choices=BYS, default=list(BYS))
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args()

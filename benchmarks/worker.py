@@ -25,7 +25,13 @@ class Worker:
     """One worker process and its pool, in a session of its own."""
 
     def __init__(
-        self, server: Server, pool: str = "prefork", concurrency: int = 2, file: Path | None = None, **more: str
+        self,
+        server: Server,
+        pool: str = "prefork",
+        concurrency: int = 2,
+        file: Path | None = None,
+        module: str = "benchmarks.app",
+        **more: str,
     ) -> None:
         self.server = server
         self.file = file or Path(tempfile.mkstemp(prefix="mirepoix-benchmark-")[1])
@@ -33,7 +39,7 @@ class Worker:
             self.file.write_bytes(bytes(SLOTS * SLOT.size))
         self._owns_file = file is None
         self.log = Path(tempfile.mkstemp(prefix="mirepoix-benchmark-", suffix=".log")[1])
-        command = [sys.executable, "-m", "celery", "-A", "benchmarks.app", "worker", "-P", pool, "-c", str(concurrency)]
+        command = [sys.executable, "-m", "celery", "-A", module, "worker", "-P", pool, "-c", str(concurrency)]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [*command, "-n", f"w{time.monotonic_ns()}@%h", *FLAGS],

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers import PostgresServer, postgres_binaries
+from tests.servers import MariadbServer, PostgresServer, mariadb_program, postgres_binaries, run_mariadb
 
 from mirepoix.connect.url import source_for
 from mirepoix.ledger.migrate import migrate
@@ -43,8 +43,8 @@ def redis_server() -> Iterator[int]:
 def ledger(given: str | None) -> Iterator[str]:
     """The URL of a migrated ledger.
 
-    *given* is a database URL, ``sqlite`` for a temporary file, or ``postgresql`` for a server of our own; None: the
-    server if PostgreSQL is installed, else the file.
+    *given* is a database URL, ``sqlite`` for a temporary file, or ``postgresql`` or ``mariadb`` for a server of our
+    own; None: PostgreSQL's server if that is installed, else the file.
     """
     given = given or ("postgresql" if postgres_binaries() else "sqlite")
     if given == "sqlite":
@@ -60,6 +60,17 @@ def ledger(given: str | None) -> Iterator[str]:
             yield _migrated(server.url())
         finally:
             server.remove()
+    elif given == "mariadb":
+        program = mariadb_program()
+        if program is None:
+            raise SystemExit("MariaDB's server programs are not installed. Run: sudo apt-get install mariadb-server")
+        mariadb = MariadbServer(program)
+        try:
+            mariadb.start()
+            run_mariadb(mariadb, "CREATE DATABASE ledger")
+            yield _migrated(mariadb.url("ledger"))
+        finally:
+            mariadb.remove()
     else:
         scheme, separator, path = given.partition(":///")
         is_relative_file = scheme.startswith("sqlite") and separator and not path.startswith("/")

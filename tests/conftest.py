@@ -8,15 +8,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery import _state
+from kombu.transport import TRANSPORT_ALIASES
 
-from driver import Ledger
+from brokers import RabbitServer, RedisServer, started
+from driver import Ledger, migrate_ledger
 from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.connect.url import source_for
-from mirepoix.ledger.migrate import migrate
-from servers import PostgresServer, require_postgres
+from servers import MariadbServer, PostgresServer, Served, require_mariadb, require_postgres, run_mariadb
 
 TEMPLATE = "mirepoix_template"
+DATABASES = ("sqlite", "postgresql", "mariadb")
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def own_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery gives an app's tasks to all others of the process, those of later tests, too."""
+    monkeypatch.setattr(_state, "_on_app_finalizers", set(_state._on_app_finalizers))
 
 
 @pytest.fixture(scope="session")
@@ -26,17 +35,47 @@ def postgresql_server() -> Iterator[PostgresServer]:
     try:
         server.start()
         _run(server, f"CREATE DATABASE {TEMPLATE}")
-        _migrate(server.url(TEMPLATE))
+        migrate_ledger(server.url(TEMPLATE))
         yield server
     finally:
         server.remove()
 
 
 @pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariadbServer]:
+    """A MariaDB of the tests' own. A test that kills it need not revive it."""
+    server = MariadbServer(require_mariadb())
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitServer]:
+    """A RabbitMQ that several tests share; a test that kills it starts it again."""
+    yield from started(RabbitServer, "rabbitmq")
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """A Redis that keeps nothing on disk."""
+    yield from started(RedisServer, "redis")
+
+
+@pytest.fixture
+def estimating(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a broker, in this process, that only estimates how many messages wait."""
+    monkeypatch.setitem(TRANSPORT_ALIASES, "estimating", "estimating:Transport")
+    return "estimating://"
+
+
+@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One migrated SQLite file to copy."""
     path = tmp_path_factory.mktemp("template") / "ledger.db"
-    _migrate(f"sqlite:///{path}")
+    migrate_ledger(f"sqlite:///{path}")
     return path
 
 
@@ -47,6 +86,14 @@ def postgresql_url(postgresql_server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
+def mariadb_url(mariadb_server: MariadbServer) -> Iterator[str]:
+    """A fresh migrated ledger in MariaDB."""
+    for url in _mariadb_database(mariadb_server):
+        migrate_ledger(url)
+        yield url
+
+
+@pytest.fixture
 def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
     """A fresh migrated ledger in an SQLite file."""
     path = tmp_path / "ledger.db"
@@ -54,17 +101,26 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def ledger_url(request: pytest.FixtureRequest) -> str:
     """A fresh migrated ledger, once for each database."""
     return request.getfixturevalue(f"{request.param}_url")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["postgresql", "mariadb"])
+def served(request: pytest.FixtureRequest) -> Served:
+    """A fresh migrated ledger and its server, once for each that is one."""
+    kind = request.param
+    return Served(request.getfixturevalue(f"{kind}_server"), request.getfixturevalue(f"{kind}_url"))
+
+
+@pytest.fixture(params=DATABASES)
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database without a table, once for each kind."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'empty.db'}"
+    elif request.param == "mariadb":
+        yield from _mariadb_database(request.getfixturevalue("mariadb_server"))
     else:
         yield from _database(request.getfixturevalue("postgresql_server"), "")
 
@@ -101,16 +157,17 @@ def _database(server: PostgresServer, options: str) -> Iterator[str]:
     _run(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def _mariadb_database(server: MariadbServer) -> Iterator[str]:
+    server.start()
+    name = f"ledger_{next(_numbers)}"
+    run_mariadb(server, f"CREATE DATABASE {name}")
+    yield server.url(name)
+    server.start()
+    run_mariadb(server, f"DROP DATABASE {name}")
+
+
 def _run(server: PostgresServer, sql: str) -> None:
     import psycopg
 
     with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute(sql)
-
-
-def _migrate(url: str) -> None:
-    source = source_for(url)
-    connection = source.open()
-    migrate(connection)
-    connection.close()
-    source.close()

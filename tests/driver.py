@@ -10,19 +10,28 @@ from typing import Any, Self
 
 from mirepoix.config import Settings
 from mirepoix.connect.source import Source
+from mirepoix.connect.url import source_for
 from mirepoix.ledger import enqueue, finish, operate, reap, take, workers
+from mirepoix.ledger.migrate import migrate
 from mirepoix.ledger.tx import Connection, Tx
 from mirepoix.records import Completion, Envelope, Lease, Lost, Taken, Trouble, Worker
 
 TTL_S = 1_000.0
 OOPS = Trouble("it went wrong", error_type="ValueError", traceback="Traceback: line 1", pid=7, run_time_s=0.5)
 MOMENTS = {
-    "mirepoix_task": ("created_at", "eta", "due_at", "expires_at", "leased_at", "started_at", "finished_at"),
-    "mirepoix_worker": ("started_at", "heartbeat_at", "alive_until", "ended_at"),
+    "mirepoix_task": ("created_at", "eta", "due_at", "expires_at", "sent_at", "leased_at", "started_at", "finished_at"),
+    "mirepoix_worker": ("started_at", "heartbeat_at", "alive_until", "ended_at", "heard_at"),
     "mirepoix_attempt": ("leased_at", "started_at", "finished_at"),
     "mirepoix_message": ("created_at",),
     "mirepoix_binding": ("created_at",),
     "mirepoix_step": ("created_at",),
+    "mirepoix_queue": ("looked_at", "probed_at"),
+    "mirepoix_edit": ("edited_at",),
+    "mirepoix_failure_group": (
+        *("first_seen_at", "last_seen_at", "hour_at", "decided_at", "ignored_until", "regressed_at"),
+    ),
+    "mirepoix_replay": ("began_at", "ended_at"),
+    "mirepoix_replayed": ("replayed_at", "undone_at", "finished_at", "expires_at", "stored_at", "result_expires_at"),
 }
 _ids = itertools.count(1)
 
@@ -64,15 +73,14 @@ class Ledger:
 
     def passes(self, seconds: float) -> None:
         """Let time pass: everything the ledger knows happened so much earlier."""
-        is_sqlite = self.source.dialect == "sqlite"
+        earlier = {
+            "sqlite": f"strftime('%Y-%m-%d %H:%M:%f', {{0}}, '-{seconds} seconds')",
+            "postgresql": f"{{0}} - {seconds} * interval '1 second'",
+            "mysql": f"{{0}} - INTERVAL {seconds} SECOND",
+        }[self.source.dialect]
         with self.connection.transaction() as tx:
             for table, columns in MOMENTS.items():
-                spelled = (
-                    f"{c} = strftime('%Y-%m-%d %H:%M:%f', {c}, '-{seconds} seconds')"
-                    if is_sqlite
-                    else f"{c} = {c} - {seconds} * interval '1 second'"
-                    for c in columns
-                )
+                spelled = (f"{column} = {earlier.format(column)}" for column in columns)
                 tx.script(f"UPDATE {table} SET {', '.join(spelled)}")
 
     # What the tables say
@@ -114,8 +122,11 @@ class Ledger:
         """The columns of a table or view, in order."""
         if self.source.dialect == "sqlite":
             return [row[0] for row in self.query("SELECT name FROM pragma_table_info(:name) ORDER BY cid", name=table)]
+        visible = "AND extra NOT LIKE '%INVISIBLE%'" if self.source.dialect == "mysql" else ""
+        schema = "DATABASE()" if self.source.dialect == "mysql" else "'public'"
         found = self.query(
-            "SELECT column_name FROM information_schema.columns WHERE table_name = :name ORDER BY ordinal_position",
+            f"SELECT column_name FROM information_schema.columns WHERE table_schema = {schema} AND table_name = :name"
+            f" {visible} ORDER BY ordinal_position",
             name=table,
         )
         return [row[0] for row in found]
@@ -198,12 +209,34 @@ def rolled_back(of: Connection | Source) -> Iterator[Tx]:
         raise _AtTheEnd
 
 
+def migrate_ledger(url: str) -> None:
+    """Make the tables of a ledger in the database at *url*."""
+    source = source_for(url)
+    connection = source.open()
+    migrate(connection)
+    connection.close()
+    source.close()
+
+
+def until_somebody_waits_for_a_lock(watcher: Ledger) -> None:
+    """Return when a statement waits for what another transaction has locked; not for SQLite."""
+    waiting = {
+        "postgresql": "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+        "mysql": "SELECT 1 FROM information_schema.processlist"
+        " WHERE db = DATABASE() AND info LIKE '%FOR UPDATE' AND time_ms > 50",
+    }[watcher.source.dialect]
+    while not watcher.query(waiting):
+        pass
+
+
 class _AtTheEnd(Exception):
     """What a caller raises."""
 
 
 def moment(value: Any) -> datetime | None:
     """A time as the database gave it, with its zone."""
-    if value is None or isinstance(value, datetime):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
     return datetime.fromisoformat(value).replace(tzinfo=UTC)

@@ -1,57 +1,57 @@
-"""A PostgreSQL server of the tests' own, on a private port, that a test may kill."""
+"""PostgreSQL and MariaDB servers of the tests' own, on private ports, that a test may kill."""
 
 from __future__ import annotations
 
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import threading
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 INSTALL = "sudo apt-get install postgresql"
+INSTALL_MARIADB = "sudo apt-get install mariadb-server"
 
 
-class PostgresServer:
+class DatabaseServer:
     """One data directory and, while it runs, one server on it. The port stays the same over restarts.
 
-    A commit reaches the operating system before it is answered, so that SIGKILL loses nothing; only a power cut
-    would (fsync is off). The server's time zone is deliberately not UTC.
+    A commit reaches the operating system before it is answered, so that SIGKILL loses nothing; only a power cut would.
     """
 
-    def __init__(self, binaries: Path) -> None:
-        self._binaries = binaries
+    name = ""
+    prefix = ""
+    user = ""
+    """Who runs it, where the tests are root's."""
+    ends_by = signal.SIGTERM
+    dies_by = "KILL"
+    """What it gets when the tests' process dies."""
+    is_ready_when = ""
+    """What it says then."""
+
+    def __init__(self, folders: tuple[str, ...]) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._log: list[str] = []
-        self.folder = Path(tempfile.mkdtemp(prefix="mirepoix-pg-", dir=_quick_folder()))
+        self.folder = Path(tempfile.mkdtemp(prefix=self.prefix, dir=_quick_folder()))
         self.folder.chmod(0o755)
         self._data = self.folder / "data"
-        self._data.mkdir(mode=0o700)
+        made = [self.folder / name for name in folders]
+        for folder in made:
+            folder.mkdir(mode=0o700)
         if os.geteuid() == 0:
-            postgres = pwd.getpwnam("postgres")
-            for path in (self.folder, self._data):
-                os.chown(path, postgres.pw_uid, postgres.pw_gid)
+            owner = pwd.getpwnam(self.user)
+            for folder in (self.folder, *made):
+                os.chown(folder, owner.pw_uid, owner.pw_gid)
         self.port = _free_port()
-        subprocess.run(
-            [
-                *_as_unprivileged(),
-                str(binaries / "initdb"),
-                *("--pgdata", str(self._data), "--username", "mirepoix", "--auth", "trust"),
-                *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
-            ],
-            check=True,
-            capture_output=True,
-            cwd=self.folder,
-        )
-
-    def url(self, database: str = "postgres") -> str:
-        """Where *database* of this server is."""
-        return f"postgresql://mirepoix@127.0.0.1:{self.port}/{database}"
+        subprocess.run(self._initialising(), check=True, capture_output=True, cwd=self.folder)
 
     @property
     def is_running(self) -> bool:
@@ -63,27 +63,12 @@ class PostgresServer:
         if self.is_running:
             return
         self._log = []
-        options = {
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": str(self.folder),
-            "fsync": "off",
-            "full_page_writes": "off",
-            "max_connections": "100",
-            "lc_messages": "C",
-            "timezone": "Asia/Kathmandu",
-            "log_min_messages": "warning",
-            "log_min_error_statement": "panic",
-        }
         self._process = subprocess.Popen(
-            [
-                *_as_unprivileged("--pdeathsig", "INT"),
-                str(self._binaries / "postgres"),
-                *("-D", str(self._data), "-p", str(self.port)),
-                *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
-            ],
+            [*_as_unprivileged("--pdeathsig", self.dies_by, user=self.user), *self._serving()],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",
             cwd=self.folder,
             start_new_session=True,  # Ctrl-C in the terminal is for pytest
         )
@@ -92,11 +77,11 @@ class PostgresServer:
         self._reader = threading.Thread(target=self._read, args=(self._process, is_ready), daemon=True)
         self._reader.start()
         if not is_ready.wait(timeout=60) or not self.is_running:
-            raise RuntimeError("PostgreSQL did not start:\n" + "".join(self._log))
+            raise RuntimeError(f"{self.name} did not start:\n" + "".join(self._log))
 
     def stop(self) -> None:
         """End the server in order; open sessions are cut."""
-        self._end(signal.SIGINT)
+        self._end(self.ends_by)
 
     def kill(self) -> None:
         """SIGKILL to every process of the server, as when its host loses power but not its disk."""
@@ -108,9 +93,15 @@ class PostgresServer:
         self.start()
 
     def remove(self) -> None:
-        """Stop, and delete the data."""
+        """End it, and delete the data."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _initialising(self) -> list[str]:
+        raise NotImplementedError
+
+    def _serving(self) -> list[str]:
+        raise NotImplementedError
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is None:
@@ -129,9 +120,123 @@ class PostgresServer:
         with process.stderr as lines:
             for line in lines:
                 self._log.append(line)
-                if "ready to accept connections" in line:
+                if self.is_ready_when in line:
                     is_ready.set()
         is_ready.set()
+
+
+class PostgresServer(DatabaseServer):
+    """PostgreSQL, with fsync off. Its time zone is deliberately not UTC."""
+
+    name, prefix, user = "PostgreSQL", "mirepoix-pg-", "postgres"
+    ends_by = signal.SIGINT
+    dies_by = "INT"
+    is_ready_when = "ready to accept connections"
+
+    def __init__(self, binaries: Path) -> None:
+        self._binaries = binaries
+        super().__init__(("data",))
+
+    def url(self, database: str = "postgres") -> str:
+        """Where *database* of this server is."""
+        return f"postgresql://mirepoix@127.0.0.1:{self.port}/{database}"
+
+    def _initialising(self) -> list[str]:
+        return [
+            *_as_unprivileged(),
+            str(self._binaries / "initdb"),
+            *("--pgdata", str(self._data), "--username", "mirepoix", "--auth", "trust"),
+            *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
+        ]
+
+    def _serving(self) -> list[str]:
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(self.folder),
+            "fsync": "off",
+            "full_page_writes": "off",
+            "max_connections": "100",
+            "lc_messages": "C",
+            "timezone": "Asia/Kathmandu",
+            "log_min_messages": "warning",
+            "log_min_error_statement": "panic",
+        }
+        return [
+            str(self._binaries / "postgres"),
+            *("-D", str(self._data), "-p", str(self.port)),
+            *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
+        ]
+
+
+class MariadbServer(DatabaseServer):
+    """MariaDB. Its time zone, character set and isolation are deliberately none of those the ledger needs."""
+
+    name, prefix, user = "MariaDB", "mirepoix-my-", "mysql"
+    is_ready_when = "ready for connections"
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+        super().__init__(("tmp",))
+
+    def url(self, database: str = "mysql") -> str:
+        """Where *database* of this server is."""
+        return f"mysql://root@127.0.0.1:{self.port}/{database}"
+
+    def remove(self) -> None:
+        """Kill it, which is quicker, and delete the data."""
+        self.kill()
+        super().remove()
+
+    @property
+    def _temporary(self) -> Path:
+        """In /tmp the next MariaDB that starts on this machine would delete what this one has there."""
+        return self.folder / "tmp"
+
+    def _initialising(self) -> list[str]:
+        return [
+            "mariadb-install-db",
+            *("--no-defaults", f"--datadir={self._data}", f"--tmpdir={self._temporary}"),
+            *("--auth-root-authentication-method=normal", "--skip-test-db"),
+            *("--skip-name-resolve", *(["--user=mysql"] if os.geteuid() == 0 else [])),
+        ]
+
+    def _serving(self) -> list[str]:
+        options = {
+            "datadir": self._data,
+            "tmpdir": self._temporary,
+            "bind-address": "127.0.0.1",
+            "port": self.port,
+            "socket": self.folder / "server.sock",
+            "pid-file": self.folder / "server.pid",
+            "innodb-flush-log-at-trx-commit": 2,
+            "innodb-flush-method": "fsync",
+            "innodb-doublewrite": 0,
+            "innodb-buffer-pool-size": "64M",
+            "innodb-log-file-size": "32M",
+            "max-connections": 200,
+            "default-time-zone": "+05:45",
+            "character-set-server": "latin1",
+        }
+        return [
+            *(str(self._program), "--no-defaults", "--skip-name-resolve"),
+            *(f"--{name}={value}" for name, value in options.items()),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A ledger on a server that the test may kill."""
+
+    server: DatabaseServer
+    url: str
+
+
+def run_mariadb(server: MariadbServer, sql: str) -> None:
+    """Run one statement as the server's master."""
+    import pymysql
+
+    with pymysql.connect(host="127.0.0.1", port=server.port, user="root", autocommit=True) as connection:
+        connection.cursor().execute(sql)
 
 
 def _quick_folder() -> str | None:
@@ -161,17 +266,37 @@ def require_postgres() -> Path:
     return binaries
 
 
-def _as_unprivileged(*options: str) -> list[str]:
+def mariadb_program() -> Path | None:
+    """MariaDB's server, if what makes its data directory is there too."""
+    found = [Path(path) for path in (shutil.which("mariadbd"), "/usr/sbin/mariadbd") if path and Path(path).exists()]
+    return found[0] if found and shutil.which("mariadb-install-db") else None
+
+
+def require_mariadb() -> Path:
+    """The server's program. Missing: skip at home, fail in CI."""
+    program = mariadb_program()
+    if program is None:
+        message = f"MariaDB's server programs are not installed. Run: {INSTALL_MARIADB}"
+        if os.environ.get("CI"):
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)
+    return program
+
+
+def _as_unprivileged(*options: str, user: str = "postgres") -> list[str]:
     if os.geteuid() == 0:
-        # The server refuses to run as root.
-        return ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", *options, "--"]
+        # The servers refuse to run as root.
+        return ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", *options, "--"]
     return ["setpriv", *options, "--"] if options and shutil.which("setpriv") else []
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, below those that the system lends to clients: it is still free after a restart."""
+    while True:
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _children(pid: int) -> list[int]:

@@ -34,9 +34,18 @@ class Statement:
     @property
     def writes_task_state(self) -> bool:
         """Whether it creates a task or sets its state."""
-        return bool(
-            re.search(r"INSERT INTO mirepoix_task\b|UPDATE mirepoix_task (AS t )?SET (state|due_at) =", self.sql)
-        )
+        return "INSERT INTO mirepoix_task " in self.sql or bool({"state", "due_at"} & set(self.task_assignments))
+
+    @property
+    def task_assignments(self) -> dict[str, str]:
+        """What its UPDATE of mirepoix_task sets, in order."""
+        update = re.search(r"UPDATE (?:(?! SET ).)*\bmirepoix_task\b(?:(?! SET ).)* SET (.*)", self.sql)
+        return assignments(update[1]) if update else {}
+
+    @property
+    def steps(self) -> list[str]:
+        """Its statements, which are several on MySQL only."""
+        return self.sql.split(" ; ")
 
     @property
     def transition(self) -> tuple[frozenset[State | None], State] | None:
@@ -45,6 +54,22 @@ class Statement:
         if said is None:
             return None
         return frozenset(None if word == "new" else State(word) for word in said[1].split("|")), State(said[2])
+
+
+def assignments(sql: str) -> dict[str, str]:
+    """``{column: expression}`` of what follows SET, in order, up to WHERE or FROM."""
+    found: list[str] = [""]
+    depth = 0
+    for word in re.split(r"(\W)", sql):
+        depth += (word in ("(", "CASE")) - (word in (")", "END"))
+        if depth == 0 and word in ("WHERE", "FROM"):
+            break
+        if depth == 0 and word == ",":
+            found.append("")
+        else:
+            found[-1] += word
+    pairs = (one.split(" = ", 1) for one in found)
+    return {column.strip().removeprefix("t."): expression.strip() for column, expression in pairs}
 
 
 def statements() -> list[Statement]:

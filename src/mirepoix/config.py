@@ -6,11 +6,19 @@ configuration (in Django: ``CELERY_MIREPOIX_LEASE_TTL_S``). The argument of ``in
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from mirepoix.errors import ConfigurationError
+
+_CHOICES = {
+    "delivery": ("ledger", "broker"),
+    "foreign_tasks": ("run", "adopt"),
+    "deaf_worker": ("report", "exit"),
+    "check_types": ("off", "warn", "raise"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +30,7 @@ class Settings:
     processes are seen in about a second whatever this says, and a task may run for days under it."""
 
     liveness_interval_s: float = 0.2
-    """How often each worker looks for workers that died. One cheap statement (PostgreSQL) or system call (SQLite)."""
+    """How often each worker looks for workers that died. One cheap statement, or system call (SQLite)."""
 
     max_deaths: int = 3
     """A task that was running in this many processes when they died is quarantined."""
@@ -45,26 +53,105 @@ class Settings:
     sqlite_poll_interval_s: float = 0.01
     """How often an idle worker looks whether the SQLite file changed, where the system cannot tell it (not Linux)."""
 
+    mysql_poll_interval_s: float = 0.01
+    """How often an idle worker looks for new tasks in MariaDB or MySQL, which tell nobody of a commit (0.1 ms each)."""
+
     payload_limit_bytes: int = 1_048_576
     """The largest message body that is accepted, in bytes of serialised arguments."""
+
+    check_types: str = "warn"
+    """What becomes of a call whose arguments are of other types than the task's annotations ask for, where it is sent:
+    ``warn`` (logged once for each parameter and type), ``raise`` ArgumentTypeError, or ``off``. A task's own option
+    ``check_types`` goes before this."""
 
     retention_s: float | None = 7 * 24 * 3600.0
     """Succeeded, cancelled and expired tasks are pruned after this long; ``None`` keeps them. Failed, quarantined
     and parked tasks are never pruned by themselves."""
 
+    parked_failure_after_s: float = 3.0
+    """A task that no code here can take waits for a worker whose code can. Those who wait for its result are told that
+    it failed when it has waited so long; if it is taken up after all, they may ask again."""
+
     prune_interval_s: float = 60.0
     """How often each worker prunes (at most 5,000 tasks a time)."""
+
+    delivery: str = "ledger"
+    """Who delivers: ``ledger`` (workers take their tasks from the database, no broker is needed) or ``broker`` (the
+    app's own ``broker_url`` rings for each task; what it loses or repeats does no harm)."""
+
+    capture: bool = True
+    """Off: what the app sends goes to its broker as Celery sends it, and only workers know the ledger. The first of the
+    two deploys by which a running system moves in (see the how-to). Only with ``delivery="broker"``."""
+
+    foreign_tasks: str = "run"
+    """What a worker does with a message whose task is not in the ledger (sent by other programs, or before the
+    installation): ``run`` it as Celery does, or ``adopt`` it: write it into the ledger, then acknowledge it."""
+
+    relay: bool = True
+    """Whether this app's workers take part in publishing what its senders could not (one of all of them does). Off
+    where ``celery -A app mirepoix relay`` runs."""
+
+    relay_grace_s: float = 1.0
+    """How long a sender that committed a task has time to publish it by itself, before the relay does."""
+
+    relay_batch: int = 500
+    """The most tasks that are published, and noted as sent, together."""
+
+    resend_after_s: float = 30.0
+    """A task that the broker was told of and that nobody took for this long, or for three times as long as others of
+    its queue have lately waited, goes out again if the broker has fewer messages than the ledger expects."""
+
+    broker_retry_s: float = 1.0
+    """How often an absent broker is tried again."""
+
+    probe_interval_s: float = 30.0
+    """How often probes go through each queue, to find workers that are connected and hear nothing; 0 sends none."""
+
+    deaf_worker: str = "report"
+    """What a worker does that finds itself deaf: ``report`` it (in its log; ``mirepoix health`` finds it too), or
+    ``exit``, so that its supervisor starts another. A third probe interval without hearing anything is deaf."""
+
+    release: str | None = None
+    """The version of the code, as you name your releases. It is noted with every failure: what fails again in a new
+    release is told from what fails in an old worker. Without it, what ``MIREPOIX_RELEASE`` says."""
 
     django_alias: str = "default"
     """With Django: the database alias that holds the ledger. Set in Django's settings, where the migrations read it."""
 
+    django_app: str = ""
+    """With Django: the Celery app, as ``celery -A`` takes it, where it is not the one in the celery module of the
+    project's package. Set in Django's settings: the checks, the admin and ``manage.py mirepoix`` read it there."""
+
+    def look_interval_s(self, dialect: str) -> float:
+        """How often to look for news where the database tells of none."""
+        return self.mysql_poll_interval_s if dialect == "mysql" else self.sqlite_poll_interval_s
+
     def __post_init__(self) -> None:
-        for name in ("lease_ttl_s", "liveness_interval_s", "flush_interval_s", "poll_interval_s"):
+        intervals = ("liveness_interval_s", "flush_interval_s", "poll_interval_s", "mysql_poll_interval_s")
+        for name in ("lease_ttl_s", "broker_retry_s", "resend_after_s", *intervals):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"mirepoix_{name} must be above 0, not {getattr(self, name)!r}.")
-        for name in ("max_deaths", "max_handovers", "take_batch", "payload_limit_bytes"):
+        for name in ("max_deaths", "max_handovers", "take_batch", "payload_limit_bytes", "relay_batch"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"mirepoix_{name} must be at least 1, not {getattr(self, name)!r}.")
+        for name in ("relay_grace_s", "probe_interval_s", "parked_failure_after_s"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"mirepoix_{name} must be 0 or more, not {getattr(self, name)!r}.")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigurationError(
+                    f"mirepoix_{name} must be {' or '.join(map(repr, choices))}, not {getattr(self, name)!r}."
+                )
+        if not self.capture and not self.has_broker:
+            raise ConfigurationError(
+                "mirepoix_capture is off, and there is no broker that tasks could go to instead of the ledger. Set "
+                "mirepoix_delivery='broker'."
+            )
+
+    @property
+    def has_broker(self) -> bool:
+        """Whether a broker delivers."""
+        return self.delivery == "broker"
 
     @classmethod
     def read(cls, conf: Mapping[str, Any], given: Mapping[str, Any]) -> Settings:
@@ -80,7 +167,8 @@ class Settings:
                 f"It knows: {', '.join(sorted(known))}."
             )
         found = {name: conf[key] for name in known if (key := f"mirepoix_{name}") in conf}
+        from_environment = {"release": release} if (release := os.environ.get("MIREPOIX_RELEASE")) else {}
         try:
-            return replace(cls(), **{**found, **given})
+            return replace(cls(), **{**from_environment, **found, **given})
         except TypeError as error:
             raise ConfigurationError(f"A Mirepoix setting has a value of the wrong type: {error}.") from error

@@ -4,16 +4,21 @@
 
     MirepoixError
     ├── ConfigurationError          the installation cannot work as written
-    │   └── UnsupportedDatabase     a URL or connection of a database that no ledger speaks
+    │   ├── UnsupportedDatabase     a URL or connection of a database that no ledger speaks
+    │   └── NewerLockFormat         a newer Mirepoix wrote the signature lock
     ├── EnqueueError                the call was refused before anything was written
     │   ├── PayloadTooLarge
     │   ├── PayloadNotSerializable
-    │   └── InvalidTaskId
+    │   ├── InvalidTaskId
+    │   └── ArgumentTypeError       an argument is of another type than the task's annotation asks for (a TypeError)
     ├── LeaseLost                   a task goes on in an attempt that may write nothing any more
     ├── StepNotStored               a step ran, and what it returned could not be kept
+    ├── UpcastFailed                an upcaster raised, or returned what are no arguments; the task is parked
     ├── SchemaError                 the ledger's tables are missing or of another version
+    ├── WrittenThroughOrm           a model of the ledger was saved or deleted; Mirepoix alone writes it
     ├── CoroutineCancelled          an async def task ended with CancelledError, which no limit or signal had caused
     ├── LedgerAway                  a worker's or client's connection to the ledger was lost (a ConnectionError)
+    ├── BrokerAway                  the broker cannot be reached; tasks wait in the ledger (a ConnectionError)
     └── NoWorker                    a task queue was consumed outside a worker
 
 A refusal (a lost lease, a task that is no longer waiting) is a value, never an exception; but user code that goes on
@@ -21,6 +26,8 @@ without its lease is stopped by LeaseLost.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class MirepoixError(Exception):
@@ -37,8 +44,21 @@ class UnsupportedDatabase(ConfigurationError):
     def __init__(self, what: str) -> None:
         self.what = what
         super().__init__(
-            f"{what} is not a database Mirepoix can keep its ledger in. Use sqlite:///path.db or "
-            "postgresql://user:password@host/database (install 'mirepoix[postgres]')."
+            f"{what} is not a database Mirepoix can keep its ledger in. Use sqlite:///path.db, "
+            "postgresql://user:password@host/database (install 'mirepoix[postgres]') or "
+            "mysql://user:password@host/database (MariaDB or MySQL; install 'mirepoix[mysql]')."
+        )
+
+
+class NewerLockFormat(ConfigurationError):
+    """A newer Mirepoix wrote the signature lock, in a format that this one would misread."""
+
+    def __init__(self, found: int, known: int) -> None:
+        self.found = found
+        self.known = known
+        super().__init__(
+            f"The signature lock is of format {found}, and this Mirepoix reads up to {known}. Upgrade Mirepoix to the "
+            "version that wrote it."
         )
 
 
@@ -77,6 +97,16 @@ class InvalidTaskId(EnqueueError):
         super().__init__(f"The {what} {value!r} cannot be stored: {reason}")
 
 
+class ArgumentTypeError(EnqueueError, TypeError):
+    """Arguments are of other types than the task's annotations ask for, and ``check_types`` is "raise"."""
+
+    def __init__(self, task_name: str, mistypes: Sequence[object]) -> None:
+        self.task_name = task_name
+        self.mistypes = tuple(mistypes)
+        what = "; ".join(map(str, self.mistypes))
+        super().__init__(f"{task_name} was called with arguments of the wrong type: {what}. Nothing was sent.")
+
+
 class LeaseLost(MirepoixError):
     """The attempt that calls lost its lease: another may run the task now. Let it end the task.
 
@@ -111,8 +141,30 @@ class StepNotStored(MirepoixError):
         return StepNotStored, (self.task_id, self.step, self.reason)
 
 
+class UpcastFailed(MirepoixError):
+    """An upcaster raised, or returned what are no arguments. The task is parked: no code of it has run."""
+
+    def __init__(self, task_name: str, from_version: int, why: str) -> None:
+        self.task_name = task_name
+        self.from_version = from_version
+        self.why = why
+        super().__init__(f"The upcaster of {task_name} from version {from_version} failed: {why}.")
+
+
 class SchemaError(MirepoixError):
     """The ledger's tables are missing or of another version."""
+
+
+class WrittenThroughOrm(MirepoixError):
+    """A model of the ledger was to be saved, changed or deleted through Django's ORM. Nothing was written."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"{what} cannot be written through Django's models: they only read, the ledger is Mirepoix' own. Decide "
+            "about tasks with manage.py mirepoix retry, requeue, cancel or discard, or the actions in the admin; old "
+            "ones are deleted by manage.py mirepoix prune."
+        )
 
 
 class CoroutineCancelled(MirepoixError):
@@ -121,6 +173,14 @@ class CoroutineCancelled(MirepoixError):
 
 class LedgerAway(MirepoixError, ConnectionError):
     """The ledger's database cannot be reached. Celery's worker connects again for it, as for a lost broker."""
+
+
+class BrokerAway(MirepoixError, ConnectionError):
+    """The broker cannot be reached, or does not confirm. Nothing is lost: tasks wait in the ledger until it can."""
+
+    def __init__(self, where: str, why: object) -> None:
+        self.where = where
+        super().__init__(f"{where} cannot be reached ({str(why).strip() or type(why).__name__})")
 
 
 class NoWorker(MirepoixError):

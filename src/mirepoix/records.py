@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 LEASE_HEADER = "mirepoix"
 """The header by which a worker tells its pool which attempt it is running. Never stored."""
+
+SENT_HEADER = "mirepoix_task"
+"""The header by which a worker knows a message whose task is in the ledger: its value is true. Never stored."""
+
+PROBE_HEADER = "mirepoix_probe"
+"""The header of a message that is no task: it only shows that somebody still listens to its queue."""
+
+VERSION_HEADER = "mirepoix_version"
+"""The header that says under which version of its task a payload was written; without it: version 1."""
+
+UNSENT = -1
+"""As an envelope's ``sent_fence``: the relay publishes it, at once."""
+
+PROMISED = -2
+"""As an envelope's ``sent_fence``: its sender publishes it after the commit; the relay does if that did not happen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +51,23 @@ class Envelope:
     root_id: str | None = None
     parent_id: str | None = None
     group_id: str | None = None
+    sent_fence: int | None = None
+    """Who tells the broker of it, `UNSENT` or `PROMISED`; None where the ledger delivers it itself."""
+    version: int = 1
+    """The version of its task's arguments."""
+    shape: str | None = None
+    """What it calls, without values, as `mirepoix.signatures.waiting` writes it; None if that cannot be told."""
+    written_by: str | None = None
+    """The versions of Celery and kombu that built it; None where another program did."""
+
+
+class Unfit(StrEnum):
+    """What the code that took a task lacks. Other code may have it: then the task is taken up by itself."""
+
+    TASK = "task"  # no task of that name
+    VERSION = "version"  # the payload is newer, or there is no upcaster on the way
+    ARGUMENTS = "arguments"  # they do not fit the signature
+    UPCAST = "upcast"  # an upcaster failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +101,15 @@ class Taken:
     routing_key: str
     priority: int
     is_redelivered: bool
+    written_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """A task that the broker is to be told of, as it stands at that *fence*."""
+
+    envelope: Envelope
+    fence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +188,8 @@ class Trouble:
     pid: int | None = None
     run_time_s: float | None = None
     peak_memory_kb: int | None = None
+    release: str | None = None
+    """The version of the code that failed, where it says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +204,8 @@ class Worker:
     concurrency: int = 0
     queues: tuple[str, ...] = ()
     software: dict[str, str] = field(default_factory=dict)
+    relays: int = 0
+    """Whether it may publish what waits for the broker: 0 no, 1 a worker that does so too, 2 a relay of its own."""
 
 
 @dataclass(frozen=True, slots=True)

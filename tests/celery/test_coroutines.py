@@ -1,7 +1,6 @@
 """Tasks that are coroutines, in one process: how they are adopted, called, and run eagerly."""
 
-from __future__ import annotations
-
+# No postponed annotations: Celery 5.5 looks for models in them, and would find texts.
 import asyncio
 import gc
 import inspect

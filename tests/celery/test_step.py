@@ -29,7 +29,7 @@ from mirepoix.connect import sqlite3 as our_sqlite3
 from mirepoix.connect.url import source_for
 from mirepoix.errors import ConfigurationError, LeaseLost, StepNotStored
 from mirepoix.records import Lease
-from servers import PostgresServer
+from servers import Served
 
 
 class Task:
@@ -331,23 +331,23 @@ def test_an_eager_task_has_its_own_id_and_keeps_nothing(task: Task):
 
 
 def test_a_ledger_that_is_away_is_waited_for_and_no_result_is_forgotten(
-    postgresql_server: PostgresServer, postgresql_url: str, caplog: pytest.LogCaptureFixture
+    served: Served, caplog: pytest.LogCaptureFixture
 ):
-    with Ledger(source_for(postgresql_url)) as ledger:
-        _ends_and_begins(Task(ledger, postgresql_url), postgresql_server, caplog)
+    with Ledger(source_for(served.url)) as ledger:
+        _ends_and_begins(Task(ledger, served.url), served, caplog)
         with Ledger(ledger.source) as books:
             assert books.query("SELECT name, result FROM mirepoix_step") == [("charge", "1")]
 
 
-def _ends_and_begins(task: Task, postgresql_server: PostgresServer, caplog: pytest.LogCaptureFixture) -> None:
+def _ends_and_begins(task: Task, served: Served, caplog: pytest.LogCaptureFixture) -> None:
     def work() -> int:
-        postgresql_server.kill()
+        served.server.kill()
         return task.work(1)
 
     with ThreadPoolExecutor(1) as thread, task.attempt(), caplog.at_level(logging.WARNING):
         result = thread.submit(contextvars.copy_context().run, mirepoix.step, "charge", work)
         until(lambda: "'charge' of task shop.pay[t] waits for the ledger" in caplog.text)
-        postgresql_server.start()
+        served.server.start()
         assert result.result(20) == 1
     assert len(task.calls) == 1
     task.installation.source.close()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery import Celery
 from click.testing import CliRunner, Result
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "e2e"))
 
 from driver import Ledger
 from mirepoix.cli.main import mirepoix
@@ -16,14 +22,20 @@ from mirepoix.cli.main import mirepoix
 
 @dataclass
 class Cli:
-    """``mirepoix --ledger URL …``; 80 columns, no terminal."""
+    """``mirepoix --ledger URL …``, or ``celery -A APP mirepoix …`` of *app*; 80 columns, no terminal."""
 
     url: str
+    app: Celery | None = None
 
     def __call__(self, *words: str, code: int = 0, answer: str | None = None, columns: int = 80) -> Result:
         """Run it; fail unless it ends with *code*, and never accept a traceback."""
+        named = ["--ledger", self.url] if self.app is None else []
         result = CliRunner().invoke(
-            mirepoix, ["--ledger", self.url, *words], input=answer, env={"COLUMNS": str(columns), "MIREPOIX_APP": None}
+            mirepoix,
+            [*named, *words],
+            input=answer,
+            env={"COLUMNS": str(columns), "MIREPOIX_APP": None},
+            obj=None if self.app is None else SimpleNamespace(app=self.app),  # what Celery hands to its commands
         )
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -40,6 +52,12 @@ class Cli:
 def cli(ledger_url: str) -> Cli:
     """The command line on the test's ledger."""
     return Cli(ledger_url)
+
+
+@pytest.fixture
+def cli_of(ledger_url: str) -> Callable[[Celery], Cli]:
+    """Makes the command line of an app: ``cli_of(app)``."""
+    return lambda app: Cli(ledger_url, app)
 
 
 @pytest.fixture

@@ -6,10 +6,13 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
+import pymysql
 import sqlalchemy as sa
 from psycopg.rows import dict_row
+from pymysql.cursors import DictCursor
 from sqlalchemy import orm
 from sqlalchemy.ext import asyncio as sa_asyncio
 
@@ -103,6 +106,34 @@ def psycopg_autocommit(url: str) -> Iterator[Caller]:
 
 
 @contextmanager
+def pymysql_plain(url: str) -> Iterator[Caller]:
+    """Its default, REPEATABLE READ, without the flag that our own connections have; its rows would spoil ours."""
+    connection = _pymysql(url)
+    yield Caller(connection, lambda sql: connection.cursor().execute(sql))
+    connection.close()
+
+
+@contextmanager
+def pymysql_autocommit(url: str) -> Iterator[Caller]:
+    connection = _pymysql(url, autocommit=True)
+    yield Caller(connection, lambda sql: connection.cursor().execute(sql), "BEGIN")
+    connection.close()
+
+
+def _pymysql(url: str, **more: Any) -> pymysql.Connection[Any]:
+    parts = urlsplit(url)
+    return pymysql.connect(
+        host=parts.hostname,
+        port=parts.port,
+        user=parts.username,
+        database=parts.path.strip("/"),
+        charset="latin1",
+        cursorclass=DictCursor,
+        **more,
+    )
+
+
+@contextmanager
 def _engine(url: str) -> Iterator[sa.Engine]:
     engine = sa.create_engine(url)
     if url.startswith("sqlite"):
@@ -155,6 +186,24 @@ def scoped_session_psycopg(url: str) -> Iterator[Caller]:
 
 
 @contextmanager
+def session_pymysql(url: str) -> Iterator[Caller]:
+    with _session(_driver(url, "pymysql")) as caller:
+        yield caller
+
+
+@contextmanager
+def session_mariadb_dialect(url: str) -> Iterator[Caller]:
+    with _session(url.replace("mysql://", "mariadb+pymysql://")) as caller:
+        yield caller
+
+
+@contextmanager
+def connection_pymysql(url: str) -> Iterator[Caller]:
+    with _engine(_driver(url, "pymysql")) as engine, engine.connect() as connection:
+        yield AlchemyCaller(connection, lambda sql: connection.execute(sa.text(sql)))
+
+
+@contextmanager
 def connection_sqlite(url: str) -> Iterator[Caller]:
     with _engine(url) as engine, engine.connect() as connection:
         yield AlchemyCaller(connection, lambda sql: connection.execute(sa.text(sql)))
@@ -175,6 +224,14 @@ ON_POSTGRESQL = [
     scoped_session_psycopg,
     connection_psycopg2,
 ]
+ON_MARIADB = [pymysql_plain, pymysql_autocommit, session_pymysql, session_mariadb_dialect, connection_pymysql]
+
+
+def url_of(kind: Any) -> str:
+    """The fixture of the ledger that *kind* connects to."""
+    if kind in ON_SQLITE or kind in ASYNC_ON_SQLITE:
+        return "sqlite_url"
+    return "mariadb_url" if kind in ON_MARIADB or kind in ASYNC_ON_MARIADB else "postgresql_url"
 
 
 class AsyncCaller:
@@ -230,8 +287,11 @@ def _async(make: Any, driver: str) -> Any:
 async_session_aiosqlite = _async(_async_session, "aiosqlite")
 async_session_asyncpg = _async(_async_session, "asyncpg")
 async_session_psycopg = _async(_async_session, "psycopg")
+async_session_aiomysql = _async(_async_session, "aiomysql")
+async_connection_aiomysql = _async(_async_connection, "aiomysql")
 async_connection_aiosqlite = _async(_async_connection, "aiosqlite")
 async_connection_asyncpg = _async(_async_connection, "asyncpg")
 
+ASYNC_ON_MARIADB = [async_session_aiomysql, async_connection_aiomysql]
 ASYNC_ON_SQLITE = [async_session_aiosqlite, async_connection_aiosqlite]
 ASYNC_ON_POSTGRESQL = [async_session_asyncpg, async_session_psycopg, async_connection_asyncpg]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import callers
-import django_site
 import pytest
 import sqlalchemy as sa
 from celery import Celery, chain, chord, group
@@ -19,6 +18,7 @@ from sqlalchemy import orm
 from sqlalchemy.ext import asyncio as sa_asyncio
 from test_django_app import Project
 
+import django_site
 import mirepoix
 from driver import Ledger
 from mirepoix.connect.url import source_for
@@ -82,7 +82,8 @@ def books(ledger_url: str) -> Iterator[Ledger]:
 
 @pytest.fixture
 def engine(ledger_url: str) -> Iterator[sa.Engine]:
-    with callers._engine(ledger_url.replace("postgresql:", "postgresql+psycopg:")) as engine:
+    url = ledger_url.replace("postgresql:", "postgresql+psycopg:").replace("mysql:", "mysql+pymysql:")
+    with callers._engine(url) as engine:
         yield engine
 
 
@@ -105,6 +106,7 @@ def test_an_async_session_decides_about_all_of_it(ledger_url: str, books: Ledger
 
     async def main() -> None:
         url = ledger_url.replace("postgresql:", "postgresql+asyncpg:").replace("sqlite:", "sqlite+aiosqlite:")
+        url = url.replace("mysql:", "mysql+aiomysql:")
         engine = sa_asyncio.create_async_engine(url)
         async with sa_asyncio.AsyncSession(engine) as session:
             with pytest.raises(Boom):

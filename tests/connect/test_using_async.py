@@ -37,14 +37,17 @@ def send(*task_ids: str) -> None:
     joined.add([envelope(task_id) for task_id in task_ids])
 
 
-@pytest.fixture(params=[*callers.ASYNC_ON_SQLITE, *callers.ASYNC_ON_POSTGRESQL], ids=lambda make: make.__name__)
+KINDS = [*callers.ASYNC_ON_SQLITE, *callers.ASYNC_ON_POSTGRESQL, *callers.ASYNC_ON_MARIADB]
+
+
+@pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
 def kind(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
 @pytest.fixture
 def url(kind: Any, request: pytest.FixtureRequest) -> str:
-    return request.getfixturevalue("sqlite_url" if kind in callers.ASYNC_ON_SQLITE else "postgresql_url")
+    return request.getfixturevalue(callers.url_of(kind))
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import threading
 import pytest
 
 from driver import Ledger, envelope
+from mirepoix.connect import mysql_codes
 from mirepoix.connect.source import Source
 from mirepoix.connect.url import source_for
-from mirepoix.ledger import enqueue
-from servers import PostgresServer
+from mirepoix.ledger import enqueue, operate, workers
+from servers import Served
 
 
 def test_a_commit_that_fails_leaves_the_connection_usable(sqlite_url: str):
@@ -25,14 +26,14 @@ def test_a_commit_that_fails_leaves_the_connection_usable(sqlite_url: str):
 
 
 def test_a_restart_of_the_server_costs_no_sending_although_pooled_connections_died(
-    postgresql_server: PostgresServer, postgresql_url: str
+    served: Served,
 ):
-    source = source_for(postgresql_url)
+    source = source_for(served.url)
     with source.transaction() as one, source.transaction() as two, source.transaction() as three:
         for number, tx in enumerate((one, two, three)):
             enqueue.add(tx, [envelope(f"before{number}")])
-    postgresql_server.kill()
-    postgresql_server.start()
+    served.server.kill()
+    served.server.start()
     with source.transaction() as tx:
         assert enqueue.add(tx, [envelope("after")]) == {"after"}
     with Ledger(source) as ledger:
@@ -41,16 +42,16 @@ def test_a_restart_of_the_server_costs_no_sending_although_pooled_connections_di
 
 
 def test_while_the_server_is_away_the_error_is_one_of_those_the_source_names(
-    postgresql_server: PostgresServer, postgresql_url: str
+    served: Served,
 ):
-    source = source_for(postgresql_url)
+    source = source_for(served.url)
     with source.transaction() as tx:
         enqueue.add(tx, [envelope("t")])
-    postgresql_server.stop()
+    served.server.stop()
     for _ in range(2):
         with pytest.raises(source.disconnects), source.transaction():
             pass
-    postgresql_server.start()
+    served.server.start()
     with source.transaction() as tx:
         assert enqueue.add(tx, [envelope("t")]) == set()
     source.close()
@@ -113,3 +114,55 @@ def test_news_is_what_others_committed(source: Source, ledger: Ledger):
             pass
         assert "tasks" in news
         assert not watcher.connection.news()
+
+
+def test_a_transaction_that_the_server_ends_for_a_deadlock_is_done_again(mariadb_url: str):
+    source = source_for(mariadb_url)
+    with Ledger(source) as ledger:
+        for name in ("w1", "w2"):
+            ledger.worker(name)
+        both = threading.Barrier(2)
+        beaten = []
+
+        def renew(first: str, second: str) -> None:
+            with source.open().transaction() as tx:
+                assert workers.heartbeat(tx, first, 10.0)
+                both.wait(20)
+                # Each waits for the row of the other now: the server ends one of the two transactions.
+                assert workers.heartbeat(tx, second, 10.0)
+                beaten.append(first)
+
+        threads = [threading.Thread(target=renew, args=names) for names in (("w1", "w2"), ("w2", "w1"))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(beaten) == ["w1", "w2"]
+    source.close()
+
+
+def test_one_that_would_be_answered_otherwise_fails_with_the_deadlock(mariadb_url: str):
+    source = source_for(mariadb_url)
+    with Ledger(source) as ledger:
+        ledger.send("a", "b")
+        both = threading.Barrier(2)
+        ended = []
+
+        def cancel(first: str, second: str) -> None:
+            try:
+                with source.open().transaction() as tx:
+                    operate.cancel(tx, [first])
+                    both.wait(20)
+                    ended.append(operate.cancel(tx, [second]))
+            except source.disconnects as error:
+                ended.append(error.args[0])
+
+        threads = [threading.Thread(target=cancel, args=names) for names in ("ab", "ba")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert mysql_codes.DEADLOCK in ended
+        assert ["a"] in ended or ["b"] in ended
+        assert set(ledger.states().values()) == {"cancelled"}
+    source.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,9 @@ import pytest
 
 from driver import Ledger, envelope, moment, rolled_back
 from mirepoix.connect.source import OwnConnection, Source
+from mirepoix.connect.url import source_for
 from mirepoix.ledger import enqueue
+from servers import Served
 
 ODD_TEXTS = {
     "quotes": """it's "quoted" `back` \\ slashed \\n""",
@@ -182,6 +185,22 @@ def test_what_is_not_committed_nobody_can_take(source: Source, ledger: Ledger, c
     assert ledger.take_ids("w1") == ["t"]
 
 
+def test_an_id_that_somebody_else_is_sending_is_waited_for(served: Served):
+    source = source_for(served.url)
+    answers = []
+    with Ledger(source) as ledger, Ledger(source) as other:
+        with ledger.connection.transaction() as tx:
+            enqueue.add(tx, [envelope("t")])
+            sender = threading.Thread(target=lambda: answers.append(other.send("new", "t", "newer")))
+            sender.start()
+            sender.join(0.2)
+            assert answers == []
+        sender.join(20)
+        assert answers == [{"new", "newer"}]
+        assert set(ledger.states()) == {"t", "new", "newer"}
+    source.close()
+
+
 @pytest.mark.parametrize("state", ["pending", "leased", "running", "parked", "quarantined"])
 def test_a_task_that_is_not_finished_ignores_a_second_sending(
     ledger: Ledger, state: str, caplog: pytest.LogCaptureFixture
@@ -224,6 +243,13 @@ def test_one_id_twice_in_one_sending_is_one_task(ledger: Ledger):
     ledger.succeed(ledger.lease("w1"))
     assert ledger.send("t", "t") == {"t"}
     assert ledger.row("t")["generation"] == 1
+
+
+def test_one_id_twice_in_one_adoption_is_the_first_of_them(ledger: Ledger):
+    twice = [envelope("t", body="[[1], {}, {}]"), envelope("u"), envelope("t", body="[[2], {}, {}]")]
+    assert ledger.do(enqueue.adopt, twice) == {"t", "u"}
+    assert ledger.row("t")["body"] == "[[1], {}, {}]"
+    assert ledger.do(enqueue.adopt, twice) == set()
 
 
 def test_in_one_sending_new_known_and_finished_ids_each_get_their_own_answer(ledger: Ledger):

@@ -44,9 +44,9 @@ def test_a_fresh_database_gets_every_migration_once(empty: Source, own: OwnConne
         assert ledger.send("t") == {"t"}
 
 
-def test_both_databases_have_the_same_migrations():
+def test_all_databases_have_the_same_migrations():
     names = {dialect: [name for name, _ in migrations(dialect)] for dialect in DIALECTS}
-    assert names["postgresql"] == names["sqlite"]
+    assert names["postgresql"] == names["sqlite"] == names["mysql"]
 
 
 def test_migrating_again_keeps_what_is_there(ledger: Ledger):
@@ -75,6 +75,19 @@ def test_a_migration_that_was_cut_short_is_repeated_whole(empty: Source, own: Ow
         for _, script in migrations(empty.dialect):
             tx.script(script)
     assert migrate.migrate(own) == names
+
+
+def test_on_mariadb_a_script_may_find_that_some_of_it_is_there(mariadb_url: str):
+    script = """
+    CREATE TABLE mirepoix_more (id int PRIMARY KEY);
+    ALTER TABLE mirepoix_more ADD COLUMN since datetime(6), ADD KEY mirepoix_more_since (since);
+    CREATE INDEX mirepoix_more_both ON mirepoix_more (since, id);
+    """
+    with Ledger(source_for(mariadb_url)) as ledger:
+        ledger.write("CREATE TABLE mirepoix_more (id int PRIMARY KEY)")
+        for _ in range(2):
+            ledger.write(script)
+        assert ledger.columns("mirepoix_more") == ["id", "since"]
 
 
 def test_missing_tables_and_missing_migrations_are_named_with_the_remedy(empty: Source, own: OwnConnection):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from driver import OOPS, Ledger, envelope, rolled_back
+from driver import OOPS, Ledger, envelope, rolled_back, until_somebody_waits_for_a_lock
 from mirepoix.connect.source import Source
 from mirepoix.ledger import finish, operate, take
 from mirepoix.records import Trouble
@@ -175,7 +175,7 @@ def test_a_task_that_is_requeued_while_it_is_pruned_is_not_deleted(source: Sourc
         assert operate.requeue(tx, ["t"]) == ["t"]
         pruner.start()
         if source.dialect == "postgresql":
-            _until_somebody_waits_for_a_lock(watcher)
+            until_somebody_waits_for_a_lock(watcher)
     pruner.join()
     assert pruned == [0]
     assert ledger.states() == {"t": "pending"}
@@ -203,7 +203,7 @@ def test_a_cancel_and_a_take_at_once_have_one_winner(source: Source, ledger: Led
     with Ledger(source) as watcher, ledger.connection.transaction() as tx:
         assert len(take.take(tx, "w1", ["celery"], 1)) == 1
         canceller.start()
-        _until_somebody_waits_for_a_lock(watcher)
+        until_somebody_waits_for_a_lock(watcher)
     canceller.join()
     assert cancelled == []
     assert ledger.states() == {"t": "leased"}
@@ -218,13 +218,6 @@ def test_odd_reasons_and_ids_are_bound_not_spliced(ledger: Ledger):
     assert ledger.do(operate.requeue, [odd], odd) == [odd]
     assert ledger.do(operate.purge, odd) == []
     assert envelope(odd).id == odd
-
-
-def _until_somebody_waits_for_a_lock(watcher: Ledger) -> None:
-    while not watcher.query(
-        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    ):
-        pass
 
 
 def _in(seconds: float) -> str:

@@ -18,7 +18,8 @@ def test_every_table_and_view_is_on_the_page_and_no_other(ledger: Ledger):
     if ledger.source.dialect == "sqlite":
         found = ledger.query("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name LIKE 'mirepoix%'")
     else:
-        found = ledger.query("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
+        schema = "DATABASE()" if ledger.source.dialect == "mysql" else "'public'"
+        found = ledger.query(f"SELECT table_name FROM information_schema.tables WHERE table_schema = {schema}")
     assert {row[0] for row in found} == set(SECTIONS)
 
 
@@ -41,11 +42,11 @@ def test_the_queries_on_the_page_run(ledger: Ledger, number: int):
     assert len(ledger.query(QUERIES[number].rstrip().removesuffix(";"))) >= 1
 
 
-def test_both_databases_have_the_same_columns(sqlite_url: str, postgresql_url: str):
+def test_all_databases_have_the_same_columns(sqlite_url: str, postgresql_url: str, mariadb_url: str):
     from mirepoix.connect.url import source_for
 
     columns = []
-    for url in (sqlite_url, postgresql_url):
+    for url in (sqlite_url, postgresql_url, mariadb_url):
         with Ledger(source_for(url)) as ledger:
             columns.append({table: set(ledger.columns(table)) for table in SECTIONS})
-    assert columns[0] == columns[1]
+    assert columns[0] == columns[1] == columns[2]

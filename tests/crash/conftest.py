@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
 
 from workers import Shop
 
+pytest.register_assert_rewrite("invariants")
+
 
 @pytest.fixture
 def shop(ledger_url: str, tmp_path: Path) -> Iterator[Shop]:

@@ -1,6 +1,6 @@
 """What must hold of a ledger and of the effects on disk, whoever died and whenever.
 
-The tasks are those that `shop.produce` sends.
+The tasks are those that `load.produce` sends.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ def one_success_a_generation(shop: Shop) -> None:
     )
     assert [key for key, count in successes.items() if count > 1] == []
     generations = dict(shop.ledger.query("SELECT id, generation FROM mirepoix_task"))
+    # A parent that dies after it has sent its child, and runs again, sends it again; by then the child may have ended.
+    assert generations.pop("child") in range(shop.runs("parent"))
     assert generations == {id: 2 if id == "retried-1" else 0 for id in generations}
 
 

@@ -47,6 +47,21 @@ def pg_bank(open_bank: Open, postgresql_url: str, request: pytest.FixtureRequest
     return open_bank(postgresql_url, request.param)
 
 
+SERVED = [
+    *(("postgresql", how) for how in ("session", "engine", "plain", "django")),
+    *(("mariadb", how) for how in ("session", "plain", "django")),
+]
+
+
+@pytest.fixture(params=SERVED, ids="-".join)
+def served_bank(open_bank: Open, request: pytest.FixtureRequest) -> Bank:
+    """One of each kind, on each database that is a server."""
+    database, how = request.param
+    bank = open_bank(request.getfixturevalue(f"{database}_url"), how)
+    bank.server = request.getfixturevalue(f"{database}_server")
+    return bank
+
+
 def link_of(bank: Bank) -> Any:
     link = bank.task("listed", "linked")
     link.freeze()
@@ -112,8 +127,8 @@ def test_a_task_whose_connection_is_ended_before_its_commit_runs_again(
     _connection_ends(bank)
 
 
-def test_so_does_one_of_any_other_kind(pg_bank: Bank) -> None:
-    _connection_ends(pg_bank)
+def test_so_does_one_of_any_other_kind(served_bank: Bank) -> None:
+    _connection_ends(served_bank)
 
 
 def _connection_ends(bank: Bank) -> None:
@@ -129,18 +144,16 @@ def _connection_ends(bank: Bank) -> None:
     assert (bank.row(id)["deaths"], bank.row(id)["retries"]) == (0, 0)
 
 
-def test_a_task_in_whose_middle_the_server_restarts_runs_again(
-    pg_bank: Bank, postgresql_server: PostgresServer
-) -> None:
-    bank = pg_bank
+def test_a_task_in_whose_middle_the_server_restarts_runs_again(served_bank: Bank) -> None:
+    bank = served_bank
     bank.worker()
     ids = [bank.send("work", f"write {n}", "wait open") for n in range(2)]
     for id in ids:
         bank.begun(id)
-    postgresql_server.kill()
+    bank.server.kill()
     bank.make("open")
     until(lambda: all(bank.effects(id, "end") for id in ids), "their code ended while the database was away")
-    postgresql_server.start()
+    bank.server.start()
     bank.ledger.connection.close()
     bank.ledger = Ledger(source_for(bank.url))
     bank.wait(ids, "succeeded", deadline_s=40)
@@ -192,8 +205,8 @@ def ends_once(bank: Bank, id: str, link: Any, word: str) -> None:
     assert bank.app.AsyncResult(id).get(timeout=20) == "done"
 
 
-def test_the_commit_of_a_zombie_is_refused_and_leaves_nothing(pg_bank: Bank) -> None:
-    bank = pg_bank
+def test_the_commit_of_a_zombie_is_refused_and_leaves_nothing(served_bank: Bank) -> None:
+    bank = served_bank
     id, link, frozen = freeze_in_the_middle(bank, "write-fence a")
     bank.worker("other", concurrency=1, lease_ttl_s=1)
     until(lambda: len(bank.effects(id, "wrote")) == 2, "another has come as far")
@@ -204,11 +217,16 @@ def test_the_commit_of_a_zombie_is_refused_and_leaves_nothing(pg_bank: Bank) -> 
     ends_once(bank, id, link, "a-2")
 
 
-def test_who_waits_for_the_locks_of_a_zombie_goes_on_when_it_wakes(pg_bank: Bank) -> None:
-    bank = pg_bank
+def test_who_waits_for_the_locks_of_a_zombie_goes_on_when_it_wakes(served_bank: Bank) -> None:
+    bank = served_bank
     id, link, frozen = freeze_in_the_middle(bank, "write a", "send child")
     bank.worker("other", concurrency=1, lease_ttl_s=1)
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO deed%'"
+    if bank.is_mysql:
+        waiting = (
+            "SELECT count(*) FROM information_schema.processlist"
+            " WHERE db = DATABASE() AND info LIKE 'INSERT INTO deed%' AND time_ms > 100"
+        )
     until(lambda: bank.ledger.query(waiting) == [(1,)], "the other waits for what the zombie wrote")
     assert len(bank.effects(id, "wrote")) == 1
     bank.make("open")

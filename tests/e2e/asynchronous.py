@@ -11,16 +11,9 @@ from typing import Any
 
 from celery import current_task
 from celery.exceptions import SoftTimeLimitExceeded
-from pydantic import BaseModel
 from shop import FOLDER, app, note, run, tell
 
 import mirepoix
-
-
-class Order(BaseModel):
-    """What pydantic makes of arguments and results."""
-
-    number: int
 
 
 async def wait_for(name: str) -> None:
@@ -162,13 +155,6 @@ async def async_hog(self: Any) -> None:
             raise
 
 
-@app.task(name="async.validated", pydantic=True)
-async def async_validated(order: Order) -> Order:
-    """Take a model and return one."""
-    await asyncio.sleep(0)
-    return Order(number=order.number + 1)
-
-
 @functools.cache
 def engine_of(loop: asyncio.AbstractEventLoop) -> Any:
     """An engine for each loop: a pool of threads has several."""
@@ -176,7 +162,9 @@ def engine_of(loop: asyncio.AbstractEventLoop) -> Any:
 
     url = os.environ["SHOP_LEDGER"]
     return create_async_engine(
-        url.replace("sqlite:", "sqlite+aiosqlite:", 1).replace("postgresql:", "postgresql+asyncpg:", 1)
+        url.replace("sqlite:", "sqlite+aiosqlite:", 1)
+        .replace("postgresql:", "postgresql+asyncpg:", 1)
+        .replace("mysql:", "mysql+aiomysql:", 1)
     )
 
 

@@ -25,7 +25,7 @@ HOW = os.environ["BANK_HOW"]
 LEDGER = os.environ["SHOP_LEDGER"]
 ROWS = os.environ.get("BANK_ROWS", LEDGER)
 """Where the session's rows are: in the ledger's own database, unless a test wants it wrong."""
-DRIVER = os.environ.get("BANK_DRIVER", "psycopg")
+DRIVER = os.environ.get("BANK_DRIVER", "pymysql" if ROWS.startswith("mysql") else "psycopg")
 ISOLATION = os.environ.get("BANK_ISOLATION", "")
 ERRORS: tuple[type[Exception], ...]
 
@@ -42,7 +42,7 @@ def alchemy() -> Any:
 
     if not ROWS.startswith("sqlite"):
         more = {"isolation_level": ISOLATION} if ISOLATION else {}
-        return sa.create_engine(ROWS.replace("postgresql://", f"postgresql+{DRIVER}://"), **more)
+        return sa.create_engine(ROWS.replace("://", f"+{DRIVER}://", 1), **more)
     engine = sa.create_engine(ROWS, connect_args={"timeout": 30})
 
     @sa.event.listens_for(engine, "connect")
@@ -84,9 +84,10 @@ elif HOW == "plain":
     import sqlite3
 
     import psycopg
+    import pymysql
 
     mirepoix.install(app, LEDGER, **SETTINGS)
-    ERRORS = (sqlite3.Error, psycopg.Error)
+    ERRORS = (sqlite3.Error, psycopg.Error, pymysql.Error)
 else:
     import sqlalchemy as sa
     from sqlalchemy import orm
@@ -119,7 +120,8 @@ def execute(sql: str) -> Any:
             cursor.execute(sql)
             return cursor.fetchone()[0] if cursor.description else None
     if HOW == "plain":
-        cursor = held().execute(sql)
+        cursor = held().cursor()
+        cursor.execute(sql)
         return cursor.fetchone()[0] if cursor.description else None
     result = held().execute(sa.text(sql))
     return result.scalar() if result.returns_rows else None
@@ -133,10 +135,10 @@ def insert(task: Any, word: str) -> None:
 def insert_nested(task: Any, word: str, *, is_broken: bool) -> None:
     """A row within a savepoint, which is rolled back if *is_broken*."""
     with suppress(KeyError):
-        if HOW == "plain" and LEDGER.startswith("sqlite"):
+        if HOW == "plain" and not LEDGER.startswith("postgresql"):
             execute("SAVEPOINT inner_one")
             insert(task, word)
-            execute("ROLLBACK TO inner_one" if is_broken else "RELEASE inner_one")
+            execute("ROLLBACK TO SAVEPOINT inner_one" if is_broken else "RELEASE SAVEPOINT inner_one")
             return
         nested = {"django": transaction.atomic if HOW == "django" else None, "plain": lambda: held().transaction()}.get(
             HOW, lambda: held().begin_nested()
@@ -190,6 +192,11 @@ def end_connection(task: Any, token: str) -> None:
     """Let another session end this one's connection, if the test's token is there."""
     if token and not taken(token):
         return
+    if LEDGER.startswith("mysql"):
+        session = execute("SELECT CONNECTION_ID()")
+        with app.mirepoix.source.apart() as tx:
+            tx.script(f"KILL CONNECTION {session}")
+        return
     import psycopg
 
     pid = execute("SELECT pg_backend_pid()")
@@ -208,7 +215,8 @@ def durable(task: Any, _: str) -> None:
 
 
 def isolation(task: Any, _: str) -> None:
-    tell(task, "isolation", level=execute("SHOW transaction_isolation"))
+    asked = "SELECT @@tx_isolation" if LEDGER.startswith("mysql") else "SHOW transaction_isolation"
+    tell(task, "isolation", level=execute(asked).lower().replace("-", " "))
 
 
 def do_step(task: Any, word: str) -> None:

@@ -19,12 +19,25 @@ CREATE TABLE kept (word text PRIMARY KEY);
 CREATE TABLE promise (word text NOT NULL REFERENCES kept (word) DEFERRABLE INITIALLY DEFERRED)
 """
 
+MYSQL_TABLES = """
+CREATE TABLE deed (task text NOT NULL, word varchar(255) PRIMARY KEY);
+CREATE TABLE kept (word varchar(255) PRIMARY KEY);
+CREATE TABLE promise (word varchar(255) NOT NULL, FOREIGN KEY (word) REFERENCES kept (word))
+"""
+
 SETTINGS = """
+import pymysql
+
+pymysql.install_as_MySQLdb()
 SECRET_KEY = "for tests"
 INSTALLED_APPS = ["mirepoix.django"]
 USE_TZ = True
 DATABASES = {{"default": {database!r}}}
 """
+
+
+def _isolation_level(isolation: str, kind: str) -> Any:
+    return isolation.lower() if kind == "mysql" else ISOLATION_LEVELS[isolation]
 
 
 ISOLATION_LEVELS = {"REPEATABLE READ": 3, "SERIALIZABLE": 4}
@@ -43,7 +56,12 @@ class Bank(Shop):
             self.env["DJANGO_SETTINGS_MODULE"] = "bank_settings"
             database = _database(url, env.get("BANK_ISOLATION", ""))
             (folder / "bank_settings.py").write_text(SETTINGS.format(database=database))
-        self.ledger.write(TABLES)
+        self.ledger.write(MYSQL_TABLES if self.is_mysql else TABLES)
+
+    @property
+    def is_mysql(self) -> bool:
+        """Whether nothing is looked at in the COMMIT, and an error undoes one statement only."""
+        return self.url.startswith("mysql")
 
     @property
     def is_sqlite(self) -> bool:
@@ -129,10 +147,10 @@ def _database(url: str, isolation: str) -> dict[str, Any]:
         }
     parts = urlsplit(url)
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": f"django.db.backends.{parts.scheme}",
         "NAME": parts.path.strip("/"),
         "USER": parts.username or "",
         "HOST": parts.hostname or "",
         "PORT": parts.port or "",
-        "OPTIONS": {"isolation_level": ISOLATION_LEVELS[isolation]} if isolation else {},
+        "OPTIONS": {"isolation_level": _isolation_level(isolation, parts.scheme)} if isolation else {},
     }

@@ -12,6 +12,8 @@ from celery.exceptions import ChordError
 from celery.result import AsyncResult
 from workers import DEADLINE_S, Shop, until
 
+from releases import CELERY, SENT_ONCE, since
+
 pytestmark = pytest.mark.slow
 
 
@@ -115,6 +117,7 @@ def test_a_chain_into_a_chord_and_on(open_shop: Shop) -> None:
     assert answer(last.delay()) == [[2, 3, 4], "end"]
 
 
+@SENT_ONCE
 def test_a_group_in_a_chain_of_the_header_keeps_its_shape(open_shop: Shop) -> None:
     split = add(open_shop, 1, 1) | group([add(open_shop, 10), add(open_shop, 20)], app=open_shop.app)
     body = chord([split, add(open_shop, 1, 1), split], collect(open_shop), app=open_shop.app).delay()
@@ -157,6 +160,7 @@ def test_a_body_that_is_a_chord(open_shop: Shop) -> None:
     assert answer(body) == [[[0, 2], 0], [[0, 2], 1]]
 
 
+@since(5, 7, otherwise="it refuses them: a chord hands them to its header")
 def test_a_body_with_a_link(open_shop: Shop) -> None:
     link = collect(open_shop, "linked")
     link.freeze()
@@ -173,6 +177,7 @@ def test_a_chord_that_a_task_sends(open_shop: Shop) -> None:
     assert open_shop.row(body.id)["root_id"] == id
 
 
+@since(5, 6, otherwise="the members of a group that takes a member's place all have that one's place")
 def test_members_that_give_way(open_shop: Shop) -> None:
     header = [
         open_shop.task("replaced_in_place", 1),
@@ -213,6 +218,7 @@ def test_a_member_that_retries_counts_once(open_shop: Shop) -> None:
     fired(open_shop, body)
 
 
+@SENT_ONCE
 def test_a_chord_that_is_sent_twice_under_its_ids_runs_twice(open_shop: Shop) -> None:
     signature = chord(adds(open_shop, 2), collect(open_shop), app=open_shop.app)
     first, second = signature.delay(), signature.delay()
@@ -230,7 +236,8 @@ def test_the_body_descends_from_the_header(open_shop: Shop) -> None:
     told = answer(last)
     members = {result.id for result in last.parent.results}
     assert told["root"] == root.id
-    assert told["parent"] in members
+    # Before 5.7 Celery says itself, where the chord is sent, that its body descends from what sends it.
+    assert told["parent"] in (members if CELERY >= (5, 7) else {root.id})
     row = open_shop.row(last.id)
     assert (row["root_id"], row["parent_id"]) == (root.id, told["parent"])
 
@@ -284,6 +291,7 @@ def test_a_failed_chord_calls_the_errbacks_of_its_body_in_both_styles(open_shop:
     assert told.more["error"] == "ChordError"
 
 
+@since(5, 7, otherwise="it refuses them: a chord hands them to its header")
 def test_a_chord_with_link_error(open_shop: Shop) -> None:
     old = open_shop.task("old_errback")
     old.freeze()
@@ -428,31 +436,29 @@ def test_values_too_large_for_a_message_fail_the_chord(shop: Shop) -> None:
 # ---- members that end without running
 
 
-@pytest.mark.parametrize("where", ["member", "step", "last step"])
 @pytest.mark.parametrize("how", ["revoke", "cancel", "cancel without an app", "purge"])
-def test_a_member_that_is_cancelled_while_it_waits_fails_the_chord(shop: Shop, how: str, where: str) -> None:
-    broken = shop.task("note").set(queue="nobody", task_id="broken")
-    member = {
-        "member": broken,
-        "step": add(shop, 1, 1) | broken | add(shop, 1),
-        "last step": add(shop, 1, 1) | broken,
-    }[where]
+def test_a_member_that_is_cancelled_while_it_waits_fails_the_chord(shop: Shop, how: str) -> None:
+    ids = ["member", "step", "last step"]
+    alone, step, last = (shop.task("note").set(queue="nobody", task_id=id) for id in ids)
+    members = [alone, add(shop, 1, 1) | step | add(shop, 1), add(shop, 1, 1) | last]
     body = collect(shop).on_error(shop.task("new_errback"))
-    result = chord([member, add(shop, 1, 1)], body, app=shop.app).delay()
+    results = [chord([member, add(shop, 1, 1)], body.clone(), app=shop.app).delay() for member in members]
     shop.worker()
-    shop.wait("broken", "pending")
+    shop.wait(ids, "pending")
     if how == "revoke":
-        shop.app.control.revoke("broken")
+        shop.app.control.revoke(ids)
     elif how == "cancel":
-        assert shop.celery("mirepoix", "cancel", "broken", "--yes").returncode == 0
+        assert shop.celery("mirepoix", "cancel", *ids, "--yes").returncode == 0
     elif how == "purge":
         assert shop.celery("purge", "-f", "-Q", "nobody").returncode == 0
     else:
-        command = ("-m", "mirepoix.cli", "--ledger", shop.url, "cancel", "broken", "--yes")
+        command = ("-m", "mirepoix.cli", "--ledger", shop.url, "cancel", *ids, "--yes")
         assert shop.start("cancels", *command).ends().exit_code == 0, shop.logs()
-    assert "TaskRevokedError" in str(raises(result))
-    assert [effect.more["failed"] for effect in shop.effects(what="errback")] == [result.id]
-    everything_is_counted(shop, result, "failed")
+    for result in results:
+        assert "TaskRevokedError" in str(raises(result))
+        everything_is_counted(shop, result, "failed")
+    told = [effect.more["failed"] for effect in shop.effects(what="errback")]
+    assert sorted(told) == sorted(result.id for result in results)
 
 
 def test_a_parked_member_that_is_discarded_fails_the_chord(shop: Shop) -> None:
@@ -494,7 +500,11 @@ def test_a_member_that_expires_fails_the_chord(shop: Shop, is_held: bool) -> Non
 
 
 def _is_past(shop: Shop, id: str) -> bool:
-    now = "strftime('%Y-%m-%d %H:%M:%f', 'now')" if shop.ledger.source.dialect == "sqlite" else "clock_timestamp()"
+    now = {
+        "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now')",
+        "postgresql": "clock_timestamp()",
+        "mysql": "UTC_TIMESTAMP(6)",
+    }[shop.ledger.source.dialect]
     sql = f"SELECT 1 FROM mirepoix_task WHERE id = :id AND expires_at < {now}"
     return bool(shop.ledger.query(sql, id=id))
 
@@ -506,7 +516,7 @@ def test_a_member_that_is_revoked_while_it_is_held_fails_the_chord(shop: Shop) -
     result = chord([shop.task("note"), add(shop, 1, 1)], collect(shop), app=shop.app).delay()
     id = result.parent.results[0].id
     until(lambda: shop.state(id) == "leased", "it is held")
-    shop.app.control.revoke(id, reply=True, timeout=5)
+    shop.app.control.revoke(id, reply=True, limit=1, timeout=20)
     shop.make("open")
     raises(result)
     assert (shop.state(id), shop.runs(id)) == ("cancelled", 0)
@@ -574,16 +584,25 @@ def test_a_failed_member_that_is_requeued_does_not_end_the_chord_again(shop: Sho
 # ---- together with the caller's transaction, and the outcome
 
 
+@SENT_ONCE
 def test_a_chord_is_sent_with_its_callers_transaction_or_not_at_all(shop: Shop) -> None:
     import sqlite3
+    from urllib.parse import urlsplit
 
     import psycopg
+    import pymysql
 
     import mirepoix
 
     signature = chord(adds(shop, 3), collect(shop), app=shop.app)
     path = shop.url.removeprefix("sqlite:///")
-    connection = sqlite3.connect(path) if shop.url.startswith("sqlite") else psycopg.connect(shop.url)
+    if shop.url.startswith("mysql"):
+        parts = urlsplit(shop.url)
+        connection = pymysql.connect(
+            host=parts.hostname, port=parts.port, user=parts.username, database=parts.path.strip("/")
+        )
+    else:
+        connection = sqlite3.connect(path) if shop.url.startswith("sqlite") else psycopg.connect(shop.url)
     with mirepoix.using(connection):
         signature.delay()
     connection.rollback()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from workers import POOLS, Shop, until
@@ -25,6 +26,17 @@ def test_a_task_whose_process_was_killed_runs_again(shop: Shop) -> None:
     assert killed["run_time_s"] > 0
     assert second.at - first.at < 3
     assert worker.is_running
+
+
+def test_a_process_that_ended_itself_is_replaced_at_once(shop: Shop) -> None:
+    shop.worker(concurrency=1, max_deaths=4)
+    id = shop.send("leave")
+    shop.wait(id, "quarantined")
+    after = shop.send("note")
+    shop.wait(after, "succeeded")
+    at = [effect.at for effect in shop.effects(what="begin")]
+    assert len(at) == 5
+    assert max(later - earlier for earlier, later in pairwise(at)) < 3
 
 
 @pytest.mark.parametrize("pool", POOLS)

@@ -211,12 +211,21 @@ def test_map_and_starmap_run(open_shop: Shop, kind: str) -> None:
     assert open_shop.row(id)["name"] == f"celery.{kind}"
 
 
+def test_an_errback_that_does_not_fit_is_parked_and_the_failure_is_told_as_it_was(open_shop: Shop) -> None:
+    errback = open_shop.task("two").set(task_id="misfit-errback")
+    id = open_shop.send("fail", "no stock", link_error=errback)
+    open_shop.wait(id, "failed")
+    (attempt,) = open_shop.ledger.attempts(id)
+    assert attempt["error"] == "ValueError: no stock"
+    open_shop.wait("misfit-errback", "parked")
+
+
 def test_a_failure_whose_errback_cannot_be_sent_is_recorded_all_the_same(open_shop: Shop, keeper: Process) -> None:
-    errback = open_shop.task("two")
+    errback = open_shop.task("note").set(exchange="nowhere", routing_key="nobody")
     id = open_shop.send("fail", "no stock", link_error=errback)
     open_shop.wait(id, "failed")
     (attempt,) = open_shop.ledger.attempts(id)
     assert attempt["outcome"] == "failed"
     assert "no stock" in attempt["error"]
-    assert "; then TypeError" in attempt["error"]
+    assert "; then EnqueueError" in attempt["error"]
     assert keeper.is_running

@@ -21,7 +21,8 @@ import mirepoix
 from driver import Ledger
 from mirepoix.connect.url import source_for
 from mirepoix.errors import ConfigurationError
-from servers import PostgresServer
+from releases import CELERY, since
+from servers import Served
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +94,7 @@ def test_an_error_that_cannot_be_shown_is_a_failure_all_the_same(open_shop: Shop
     open_shop.wait(result.id, "failed")
 
 
+@pytest.mark.skipif(CELERY == (5, 6), reason="Celery 5.6 keeps the result of a task that is sent by its name")
 def test_what_is_ignored_is_not_kept(open_shop: Shop) -> None:
     by_task, by_call = sent(open_shop, "quiet", 1), sent(open_shop, "add", 1, 1, ignore_result=True)
     open_shop.wait([by_task.id, by_call.id], "succeeded")
@@ -201,7 +203,7 @@ def test_a_zombie_reports_no_progress(shop: Shop) -> None:
     result = sent(shop, "late_progress", "first", "go on")
     shop.begun(result.id)
     zombie.freeze()
-    shop.worker("other")
+    shop.worker("other", lease_ttl_s=1.0)
     assert answer(result) is None
     shop.ledger.do(lambda tx: tx.script("DELETE FROM mirepoix_result"))
     shop.make("go on")
@@ -236,7 +238,7 @@ def test_a_task_that_is_revoked_while_it_is_held_is_revoked(shop: Shop) -> None:
     shop.begun(gate)
     result = sent(shop, "note")
     until(lambda: shop.state(result.id) == "leased", "it is held")
-    shop.app.control.revoke(result.id, reply=True, timeout=5)
+    shop.app.control.revoke(result.id, reply=True, limit=1, timeout=20)
     shop.make("open")
     with pytest.raises(TaskRevokedError, match="revoked"):
         answer(result)
@@ -256,7 +258,7 @@ def test_a_revocation_says_nothing_of_a_task_that_runs(shop: Shop) -> None:
     shop.worker()
     result = sent(shop, "gate", "open")
     shop.begun(result.id)
-    shop.app.control.revoke(result.id, reply=True, timeout=5)
+    shop.app.control.revoke(result.id, reply=True, limit=1, timeout=20)
     assert result.state == "PENDING"
     shop.make("open")
     assert answer(result) == "open"
@@ -303,6 +305,7 @@ def test_a_failed_task_that_is_requeued_has_its_new_result(shop: Shop) -> None:
 # ---- forgetting, expiry, existence
 
 
+@since(5, 7, otherwise="no AsyncResult.exists()")
 def test_what_exists_is_what_waits_runs_or_is_kept(shop: Shop) -> None:
     result = sent(shop, "gate", "open")
     assert not result_of(shop, "unknown").exists()
@@ -319,6 +322,7 @@ def test_what_exists_is_what_waits_runs_or_is_kept(shop: Shop) -> None:
     assert shop.state(result.id) == "succeeded"
 
 
+@since(5, 7, otherwise="no AsyncResult.exists()")
 def test_what_is_expired_is_deleted_by_the_keeper(shop: Shop) -> None:
     shop.worker(conf={"result_expires": 1, "result_failure_expires": 3_600}, prune_interval_s=0.2)
     result, failure = sent(shop, "add", 1, 1), sent(shop, "fail")
@@ -483,10 +487,8 @@ def test_greenlets_wait_without_holding_up_each_other(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
-def test_who_waits_while_the_server_restarts_gets_the_result(
-    postgresql_url: str, tmp_path: Any, postgresql_server: PostgresServer, how: str
-) -> None:
-    with Shop(tmp_path / "shop", postgresql_url) as shop:
+def test_who_waits_while_the_server_restarts_gets_the_result(served: Served, tmp_path: Any, how: str) -> None:
+    with Shop(tmp_path / "shop", served.url) as shop:
         shop.worker()
         result = sent(shop, "gate", "open")
         shop.begun(result.id)
@@ -494,10 +496,10 @@ def test_who_waits_while_the_server_restarts_gets_the_result(
         with ThreadPoolExecutor(1) as thread:
             waiting = thread.submit(answer, result, on_interval=is_waiting.set, interval=0.1)
             assert is_waiting.wait(20)
-            getattr(postgresql_server, how)()
+            getattr(served.server, how)()
             shop.make("open")
             until(lambda: shop.effects(result.id, "end"), "its code ended while the database was away")
-            postgresql_server.start()
+            served.server.start()
             assert waiting.result(DEADLINE_S) == "open"
         shop.ledger.connection.close()
         shop.ledger = Ledger(source_for(shop.url))

@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 from celery import Celery
 
 import mirepoix
+from brokers import BrokerServer
 from driver import Ledger
 from mirepoix.connect.url import source_for
 from mirepoix.states import FINAL, State
@@ -160,15 +161,26 @@ class Process:
 class Shop:
     """One ledger, the app's module, its effects file, and every process that was started on them."""
 
-    def __init__(self, folder: Path, url: str, *, has_client: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        *,
+        has_client: bool = True,
+        broker: BrokerServer | None = None,
+        conf: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
         self.folder = folder
         self.url = url
+        self.conf = conf or {}
+        self.settings = settings
         (folder / "runs").mkdir(parents=True)
-        for module in ("shop.py", "asynchronous.py", "canvas.py"):
+        for module in ("shop.py", "asynchronous.py", "canvas.py", "validated.py", "load.py", "released.py"):
             shutil.copyfile(Path(__file__).with_name(module), folder / module)
         self._processes: list[Process] = []
         self._clients: list[Celery] = []
-        self.broker = Broker()
+        self.broker = Broker() if broker is None else broker
         self.app = self.client() if has_client else None
         self.ledger = Ledger(source_for(url))
 
@@ -183,15 +195,16 @@ class Shop:
         for app in self._clients:
             app.mirepoix.source.close()
             app.close()
-        self.broker.close()
+        if isinstance(self.broker, Broker):
+            self.broker.close()
 
     # Who sends
 
     def client(self, conf: dict[str, Any] | None = None, **settings: Any) -> Celery:
         """An app in this process that sends to the ledger; it has no tasks of its own."""
         app = Celery("client", set_as_current=False, broker=self.broker.url)
-        app.conf.update(conf or {})
-        mirepoix.install(app, self.url, **settings)
+        app.conf.update({**self.conf, **(conf or {})})
+        mirepoix.install(app, self.url, **{**self.settings, **settings})
         self._clients.append(app)
         return app
 
@@ -256,8 +269,8 @@ class Shop:
         return {
             "SHOP_LEDGER": self.url,
             "SHOP_BROKER": self.broker.url,
-            "SHOP_CONF": json.dumps(conf or {}),
-            "SHOP_SETTINGS": json.dumps(settings),
+            "SHOP_CONF": json.dumps({**self.conf, **(conf or {})}),
+            "SHOP_SETTINGS": json.dumps({**self.settings, **settings}),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONWARNINGS": "ignore",
         }

@@ -7,8 +7,9 @@ import platform
 import socket
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
+from datetime import datetime
 from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any
@@ -16,9 +17,13 @@ from typing import Any
 from celery.app.backends import BACKEND_ALIASES
 from celery.utils.log import get_logger
 
+from mirepoix.broker.relay import Relay
+from mirepoix.broker.sender import Sender
+from mirepoix.celery import attempt as attempts
 from mirepoix.celery import chords
 from mirepoix.celery.bootsteps import HoldLeases
 from mirepoix.celery.capture import PublishScope, capturing
+from mirepoix.celery.code import Code
 from mirepoix.celery.control import durable
 from mirepoix.celery.meter import Meter
 from mirepoix.celery.task import adopt, adopting
@@ -32,7 +37,7 @@ from mirepoix.daemons.keeper import Keeper
 from mirepoix.errors import ConfigurationError
 from mirepoix.kombu.transport import INSTALLATIONS
 from mirepoix.ledger import migrate
-from mirepoix.records import Lease, Trouble, Worker
+from mirepoix.records import PROMISED, UNSENT, Envelope, Lease, Outgoing, Trouble, Worker
 
 logger = get_logger("mirepoix.worker")
 
@@ -55,16 +60,79 @@ class Installation:
         self.session_factory = session_factory
         self._given = given
         self.holder: Holder | None = None
+        self.intake: Any = None
+        """What takes leases for the broker's messages, in a worker."""
+        self.delivery = "ledger"
+        """Who delivers, as the app was configured when it was configured."""
         self.peaks: dict[tuple[str, int], int] = {}
         self.is_forking = False
         self._pid = os.getpid()
         self._keeper: Keeper | None = None
+        self._relay: Relay | None = None
         self._connection: OwnConnection | None = None
 
     @cached_property
     def settings(self) -> Settings:
         """The settings, read when they are first needed: the app is configured by then."""
+        settings = self.read_settings()
+        if settings.delivery != self.delivery:
+            raise ConfigurationError(
+                f"mirepoix_delivery was set to {settings.delivery!r} after the app was configured for "
+                f"{self.delivery!r}. Set it before, or give it to mirepoix.install(delivery=...)."
+            )
+        return settings
+
+    def read_settings(self) -> Settings:
+        """The settings as they are now. Raises ConfigurationError."""
+        if not self.app.configured:
+            self.app.conf["broker_url"]  # asking whether a name is in it would not load it
         return Settings.read(self.app.conf, self._given)
+
+    # ---- what is sent
+
+    @cached_property
+    def sender(self) -> Sender:
+        """What publishes to the broker what this process has committed."""
+        return Sender(self.app, self.source, self.settings)
+
+    @property
+    def sent_fence(self) -> int | None:
+        """That of an envelope that is written now."""
+        return UNSENT if self.delivery == "broker" else None
+
+    def promised(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """*items* as they are written by a process that will `announce` them; what has an eta the relay publishes."""
+        return [
+            replace(item, sent_fence=PROMISED)
+            if isinstance(item, Envelope) and item.sent_fence == UNSENT and item.eta is None
+            else item
+            for item in items
+        ]
+
+    def announce(self, items: Iterable[Outgoing]) -> None:
+        """Tell the broker of what this process has committed, by the side.
+
+        Never raises: the relay tells it otherwise.
+        """
+        try:
+            if self.delivery == "broker":
+                self.sender.ring([*items])
+        except Exception:
+            logger.exception("what was committed is left to the relay to publish")
+
+    @property
+    def captures(self) -> bool:
+        """Whether what is sent now is written into the ledger; an attempt's always is."""
+        return self.settings.capture or attempts.current() is not None
+
+    def moment(self, text: str | None) -> str | None:
+        """An ISO moment with an offset; a naive one is in the app's time zone, as Celery's worker reads it."""
+        if text is None:
+            return None
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=self.app.timezone)
+        return moment.isoformat()
 
     def begin(self) -> Begun:
         """A transaction for a transactional task."""
@@ -82,6 +150,11 @@ class Installation:
         return (*self.source.disconnects, *passing)
 
     @cached_property
+    def code(self) -> Code:
+        """What the app's tasks can take."""
+        return Code(self.app)
+
+    @cached_property
     def meter(self) -> Meter:
         """Peak memory of pool processes."""
         return Meter()
@@ -89,7 +162,14 @@ class Installation:
     # ---- the worker process
 
     def begin_worker(
-        self, name: str, *, pool: str, is_forking: bool, concurrency: int, queues: tuple[str, ...]
+        self,
+        name: str,
+        *,
+        pool: str,
+        is_forking: bool,
+        concurrency: int,
+        queues: tuple[str, ...],
+        relays: int | None = None,
     ) -> None:
         """Register this process as a worker, waiting for a database that is away. Called before its pool forks."""
         self._until_reached(self.require_schema)
@@ -100,11 +180,18 @@ class Installation:
             "kombu": version("kombu"),
             "python": platform.python_version(),
         }
-        worker = Worker("", name, socket.gethostname(), os.getpid(), pool, concurrency, queues, software)
+        if relays is None:
+            relays = int(self.settings.has_broker and self.settings.relay)
+        worker = Worker("", name, socket.gethostname(), os.getpid(), pool, concurrency, queues, software, relays)
         self._pid = os.getpid()
         self.is_forking = is_forking
         self.holder = Holder(
-            self.source, self.settings, worker, partial(chords.return_parts, self), partial(chords.return_ended, self)
+            self.source,
+            self.settings,
+            worker,
+            partial(chords.return_parts, self),
+            partial(chords.return_ended, self),
+            self.code.can_take,
         )
         self._until_reached(self.holder.register)
 
@@ -132,11 +219,19 @@ class Installation:
         self._keeper = Keeper(self.holder, on_tick)
         self._keeper.start()
 
+    def start_relay(self, on_round: Callable[[OwnConnection], None]) -> Relay:
+        """Start the thread that publishes what waits for the broker, whenever this worker is the one that does."""
+        self._relay = Relay(self, lambda: None if self.holder is None else self.holder.worker.id, on_round)
+        self._relay.start()
+        return self._relay
+
     def end_worker(self) -> None:
         """The pool is gone: hand back what is left and sign off."""
         if self.holder is None or self._pid != os.getpid():
             return
         holder, self.holder = self.holder, None
+        if self._relay is not None:
+            self._relay.stop()
         if self._keeper is not None:
             self._keeper.stop()
         try:
@@ -151,6 +246,10 @@ class Installation:
         if self.holder is None or self._pid != os.getpid():
             return True
         return self.holder.holds(lease.key)
+
+    def may_begin(self, lease: Lease) -> bool:
+        """Whether the worker may give the attempt to its pool: not what is about to be handed back."""
+        return self.holder is not None and self.holder.may_begin(lease.key)
 
     @property
     def is_pool_process(self) -> bool:
@@ -193,8 +292,10 @@ def install(
 ) -> Installation:
     """Make *app* reliable: every task it sends, by any API of Celery, is a row in the ledger at *url*.
 
-    The ledger delivers the tasks itself; no broker is dialled, and ``broker_url`` is not used. An SQLite ledger is
-    created and migrated here; for PostgreSQL run ``mirepoix --app YOUR_APP migrate`` once for each release.
+    The ledger delivers the tasks itself; no broker is dialled, and ``broker_url`` is not used. With
+    ``delivery="broker"`` the app keeps its broker, which only rings for tasks that stand in the ledger. An SQLite
+    ledger is created and migrated here; for PostgreSQL and MariaDB run ``mirepoix --app YOUR_APP migrate`` once for
+    each release.
     Without *url* the ledger is in Django's database (``mirepoix_django_alias``).
 
     *session_factory* (an SQLAlchemy ``sessionmaker``, ``scoped_session`` or ``Engine`` of the ledger's database) is
@@ -248,22 +349,30 @@ def _django_source(settings: dict[str, Any]) -> Source:
 
 
 def _configure(app: Any, installation: Installation) -> None:
-    forced = {
-        "broker_read_url": "mirepoix://",
-        "broker_write_url": "mirepoix://",
-        "broker_transport_options": {"ledger": installation.token},
-        "worker_consumer": "mirepoix.celery.consumer:LedgerConsumer",
+    defaults = {
+        "broker_connection_retry_on_startup": True,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
     }
-    app.add_defaults(
-        {
-            "worker_prefetch_multiplier": 1,
-            "broker_connection_retry_on_startup": True,
-            "worker_cancel_long_running_tasks_on_connection_loss": False,
-        }
-    )
+    forced = {"worker_consumer": "mirepoix.celery.consumer:LedgerConsumer"}
+    by_delivery: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "ledger": (
+            {"worker_prefetch_multiplier": 1},
+            {
+                "broker_read_url": "mirepoix://",
+                "broker_write_url": "mirepoix://",
+                "broker_transport_options": {"ledger": installation.token},
+            },
+        ),
+        # Tasks that run on over a lost connection are acknowledged already: they take no place in the new one's
+        # prefetch. And a worker never gives up a broker that is away.
+        "broker": ({"worker_enable_prefetch_count_reduction": False, "broker_connection_max_retries": None}, {}),
+    }
 
     def configure(**_: Any) -> None:
-        for key, value in forced.items():
+        installation.delivery = installation.read_settings().delivery
+        own_defaults, own_forced = by_delivery[installation.delivery]
+        app.conf.add_defaults({**defaults, **own_defaults})
+        for key, value in {**forced, **own_forced}.items():
             setattr(app.conf, key, value)
 
     # Fired each time the configuration is loaded, so that the order of install() and config_from_object() is free.

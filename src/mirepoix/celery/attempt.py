@@ -24,7 +24,7 @@ from mirepoix.connect.source import Source
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.ledger import finish, reap, results
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Completion, Envelope, Lease, Outgoing, Part, Result, Trouble
+from mirepoix.records import Completion, Envelope, Lease, Outgoing, Part, Result, Trouble, Unfit
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
@@ -38,6 +38,9 @@ _current: ContextVar[Attempt | None] = ContextVar("mirepoix_attempt", default=No
 _whose_code: ContextVar[Attempt | None] = ContextVar("mirepoix_user_code", default=None)
 """The attempt whose user's code runs in this context. Not a flag of the attempt: a thread or an asyncio task that user
 code started, and that outlives it, is still the user's code while the outcome is made."""
+
+_continues: ContextVar[bool | None] = ContextVar("mirepoix_continues", default=None)
+"""Whether what is sent in this context follows from a payload; None: ask the attempt."""
 
 
 @dataclass(slots=True)
@@ -156,11 +159,31 @@ def user_code() -> Iterator[None]:
 @contextmanager
 def outcome_code() -> Iterator[None]:
     """Around retry() and replace(), called by user code: all they send is part of the outcome."""
-    token = _whose_code.set(None)
+    token, by_user = _whose_code.set(None), _continues.set(False)
     try:
         yield
     finally:
+        _continues.reset(by_user)
         _whose_code.reset(token)
+
+
+@contextmanager
+def continuing() -> Iterator[None]:
+    """Around the sending of what a payload, or a chord, carries for later, where no attempt need be under way."""
+    token = _continues.set(True)
+    try:
+        yield
+    finally:
+        _continues.reset(token)
+
+
+def is_continuing() -> bool:
+    """Whether what is sent in this context was written by whoever wrote the payload (a link, the rest of a chain)."""
+    told = _continues.get()
+    if told is not None:
+        return told
+    attempt = _current.get()
+    return attempt is not None and attempt.is_making_outcome
 
 
 def conclude(installation: Installation, attempt: Attempt, completion: Completion) -> None:
@@ -190,6 +213,7 @@ def succeed(installation: Installation, attempt: Attempt, completion: Completion
 
 def fail(installation: Installation, attempt: Attempt, trouble: Trouble) -> bool:
     """Commit a failure and its errbacks, or nothing."""
+    trouble = replace(trouble, release=installation.settings.release)
     return _settle(
         installation, attempt, "failure", lambda tx: finish.fail(tx, attempt.lease, trouble, attempt.continuations)
     )
@@ -200,6 +224,7 @@ def run_again(installation: Installation, attempt: Attempt, trouble: Trouble) ->
     again = attempt.again
     if again is None:
         raise RuntimeError(f"{attempt.name}[{attempt.lease.task_id}] asked to run again without a message")
+    trouble = replace(trouble, release=installation.settings.release)
     return _settle(
         installation,
         attempt,
@@ -208,16 +233,30 @@ def run_again(installation: Installation, attempt: Attempt, trouble: Trouble) ->
     )
 
 
-def park(installation: Installation, lease: Lease, name: str, trouble: Trouble, error: Exception) -> None:
-    """Commit that no code here can take the task. To those who wait for its result it failed, until it is requeued."""
+def park(
+    installation: Installation,
+    lease: Lease,
+    name: str,
+    trouble: Trouble,
+    error: Exception,
+    lacking: Unfit | None = None,
+    shape: str | None = None,
+) -> None:
+    """Commit that no code here can take the task.
+
+    If other code may be able to, it says what is *lacking*, and what the task calls: then those who wait for its result
+    are told only after a while that it failed. Otherwise at once, until it is requeued.
+    """
     logger.error("task %s[%s] is parked: %s", name, lease.task_id, trouble.reason)
     attempt = Attempt(lease, name)
+    backend = installation.app.backend
     with running(attempt):
         try:
-            installation.app.backend.store_result(lease.task_id, error, states.FAILURE)
+            if lacking is None or not getattr(backend, "tells_of_parked", False):
+                backend.store_result(lease.task_id, error, states.FAILURE)
         except Exception:  # of a backend that is not the ledger
             logger.exception("the result of the parked task %s[%s] cannot be stored", name, lease.task_id)
-    _settle(installation, attempt, "parking", lambda tx: finish.park(tx, lease, trouble))
+    _settle(installation, attempt, "parking", lambda tx: finish.park(tx, lease, trouble, lacking, shape))
 
 
 def lose(installation: Installation, lease: Lease, name: str) -> None:
@@ -248,6 +287,7 @@ def revoke(installation: Installation, attempt: Attempt, trouble: Trouble, *, is
 
 def _settle(installation: Installation, attempt: Attempt, what: str, write: Callable[[Tx], bool]) -> bool:
     """Write an outcome with all that belongs to it; whether it was accepted."""
+    attempt.continuations = installation.promised(attempt.continuations)
 
     def write_all(tx: Tx) -> bool:
         if not write(tx):
@@ -274,6 +314,8 @@ def _settle(installation: Installation, attempt: Attempt, what: str, write: Call
             attempt.lease.task_id,
             attempt.lease.fence,
         )
+    if is_accepted and attempt.continuations:
+        installation.announce(attempt.continuations)
     for act in attempt.afterwards if is_accepted else ():
         try:
             act()

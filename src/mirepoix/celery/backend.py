@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from billiard.exceptions import WorkerLostError
 from celery import states
-from celery.backends.base import Backend, SyncBackendMixin
-from celery.exceptions import TaskRevokedError
+from celery.backends.base import SyncBackendMixin
+from celery.exceptions import NotRegistered, TaskRevokedError
 from celery.result import GroupResult, result_from_tuple
 from celery.utils.functional import _regen
 from kombu.serialization import loads
@@ -26,6 +26,7 @@ from kombu.utils.json import loads as json_loads
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery import capture, chords, transactional
+from mirepoix.celery.versions import Backend
 from mirepoix.celery.waiting import Waiters
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import chords as ledger_chords
@@ -48,12 +49,18 @@ _ENDED_WITHOUT_RESULT: dict[str, tuple[str, Callable[[str], Exception]]] = {
 _STILL_TO_COME = frozenset({"pending", "leased", "running", "parked"})
 
 
+def _parked(reason: str) -> Exception:
+    return NotRegistered(reason) if reason.startswith("no task named") else TypeError(reason)
+
+
 class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
     """Results, states and groups in the ledger's own tables, chords counted there."""
 
     supports_autoexpire = True
     supports_native_join = True
     supports_failure_expires = True
+    tells_of_parked = True
+    """What is parked for other code needs no result: after a while it is a failure by its state."""
 
     def __init__(self, app: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(app, *args, **kwargs)
@@ -186,6 +193,9 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
             status, error = _ENDED_WITHOUT_RESULT[known.task_state]
             return {"task_id": known.task_id, "status": status, "result": error(known.task_reason or ""),
                     "traceback": None, "children": []}  # fmt: skip
+        if known.status not in states.READY_STATES and self._is_parked_for_long(known):
+            return {"task_id": known.task_id, "status": states.FAILURE, "result": _parked(known.task_reason or ""),
+                    "traceback": None, "children": []}  # fmt: skip
         if known.status is None:
             return {"task_id": known.task_id, "status": states.PENDING, "result": None}
         meta = {
@@ -197,6 +207,10 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         }
         found: dict[str, Any] = self.meta_from_decoded(meta)
         return found
+
+    def _is_parked_for_long(self, known: Known) -> bool:
+        patience_s = self.installation.settings.parked_failure_after_s
+        return known.parked_s is not None and float(known.parked_s) >= patience_s
 
     def _forget(self, task_id: str) -> None:
         with self.installation.source.transaction() as tx:

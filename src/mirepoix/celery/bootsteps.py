@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from celery import bootsteps, signals
+from celery.platforms import EX_FAILURE
 from celery.worker import state
 
+from mirepoix.broker.hearing import Hearing
 from mirepoix.celery.meter import is_dead, resident_kb
+from mirepoix.celery.request import given_to_pool
 from mirepoix.errors import MirepoixError
 
 
@@ -57,22 +60,31 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         """The pool is up: begin to renew, to reap and to note."""
         installation = self._installation
         installation.start_keeper(lambda: watch_pool(installation, worker))
+        if installation.settings.has_broker:
+            installation.start_relay(Hearing(installation, _exit))
+
+    def info(self, worker: Any) -> dict[str, Any]:
+        """For ``celery inspect stats``: what came of the broker's messages."""
+        intake = self._installation.intake
+        return {} if intake is None else {"mirepoix": dict(intake.counts)}
 
     def _begin_to_end(self, **_: Any) -> None:
         # Called in the signal's handler. A pool in this process asks before it runs what was handed back; a process of
-        # a pool does not ask: what one was sent stays.
+        # a pool does not ask: what one was sent stays, and what one may still be sent until the consumer closes, which
+        # hands back what was not.
         installation = self._installation
         if installation.holder is None:
             return
-        begun: frozenset[tuple[str, int]] = frozenset()
-        if installation.is_forking:
-            sent = (r for r in tuple(state.reserved_requests) if r.may_have_begun and r.lease is not None)
-            begun = frozenset(request.lease.key for request in sent)
-        installation.holder.begin_to_stop(may_have_begun=begun)
+        installation.holder.begin_to_stop(may_have_begun=given_to_pool(installation))
 
     def _end(self, **_: Any) -> None:
         # The last thing a worker does, after its pool is gone: what it still holds can go back safely.
         self._installation.end_worker()
+
+
+def _exit() -> None:
+    """Let the worker end as by SIGTERM, but with an exit code that tells a supervisor of a failure."""
+    state.should_stop = EX_FAILURE
 
 
 def watch_pool(installation: Any, worker: Any) -> None:
@@ -85,16 +97,13 @@ def watch_pool(installation: Any, worker: Any) -> None:
     pool = getattr(worker.pool, "_pool", None)
     if pool is None or not hasattr(pool, "maintain_pool"):
         return
-    has_dead = False
     for held in installation.holder.running():
-        if held.pid is None:
-            continue
-        peak = resident_kb(held.pid)
+        peak = None if held.pid is None else resident_kb(held.pid)
         if peak is not None:
             installation.peaks[held.lease.key] = peak
-        elif is_dead(held.pid):
-            has_dead = True
-    if has_dead and worker.hub is not None:
+    # Whatever it ran or did not: the pool goes on giving tasks to a process until it finds it dead.
+    pids = [process.pid for process in tuple(pool._pool)]  # noqa: SLF001
+    if worker.hub is not None and any(is_dead(pid) for pid in pids if pid):  # one that is being started has none yet
         worker.hub.call_soon(pool.maintain_pool)
     if len(installation.peaks) > PEAKS_KEPT:
         alive = {held.lease.key for held in installation.holder.running()}

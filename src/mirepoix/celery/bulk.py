@@ -13,8 +13,10 @@ from celery.utils.saferepr import saferepr
 from kombu.utils.json import dumps
 
 from mirepoix.celery import attempt as attempts
+from mirepoix.celery import payload, typed
 from mirepoix.celery.capture import captured, check, writing
-from mirepoix.ledger.enqueue import ROWS_A_STATEMENT
+from mirepoix.config import Settings
+from mirepoix.ledger.rows import ROWS_A_STATEMENT
 from mirepoix.records import Envelope
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def _envelopes(
             model = _built_by_celery(task, call, options)
             yield model
             if _may_be_copied(model, installation.app):
-                copy = _copier(model, task, installation.settings.payload_limit_bytes)
+                copy = _copier(model, task, installation.settings)
         else:
             yield copy(call)
 
@@ -81,7 +83,8 @@ def _may_be_copied(model: Envelope, app: Any) -> bool:
     return bool(is_plain and sends_nothing and not is_observed and not routes_by_arguments)
 
 
-def _copier(model: Envelope, task: Any, limit_bytes: int) -> Callable[[Call], Envelope]:
+def _copier(model: Envelope, task: Any, settings: Settings) -> Callable[[Call], Envelope]:
+    shapes: dict[tuple[int, frozenset[str]], str | None] = {}
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     is_own_root = model.root_id == model.id
     fits = getattr(task, "__header__", None) if task.typing else None
@@ -90,18 +93,23 @@ def _copier(model: Envelope, task: Any, limit_bytes: int) -> Callable[[Call], En
         args, kwargs = call
         if fits is not None:
             fits(*args, **kwargs)
+        typed.check(task, args, kwargs, settings.check_types)
         id = str(uuid.uuid4())
         root_id = id if is_own_root else model.root_id
+        kind = (len(args), frozenset(kwargs))
+        if kind not in shapes:
+            shapes[kind] = payload.shape_of(model.name, model.headers, (args, kwargs, embed))
         shown = {"argsrepr": _shown(tuple(args), task), "kwargsrepr": _shown(dict(kwargs), task)}
         envelope = replace(
             model,
             id=id,
             root_id=root_id,
             body=dumps((args, kwargs, embed)),
+            shape=shapes[kind],
             headers={**model.headers, **shown, "id": id, "root_id": root_id},
             properties={**model.properties, "correlation_id": id},
         )
-        check(envelope, limit_bytes)
+        check(envelope, settings.payload_limit_bytes)
         return envelope
 
     return copy

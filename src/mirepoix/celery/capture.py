@@ -12,22 +12,25 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kombu import Connection, Producer
 from kombu.exceptions import EncodeError
-from kombu.transport.virtual.exchange import TopicExchange
 from kombu.utils.time import maybe_s_to_ms
 
+from mirepoix.broker.routes import routes
 from mirepoix.celery import attempt as attempts
+from mirepoix.celery import payload, typed
+from mirepoix.celery.canonical import WRITER
+from mirepoix.celery.purge import purging
 from mirepoix.connect import ambient
 from mirepoix.connect.caller import CallerTx
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import EnqueueError, InvalidTaskId, PayloadNotSerializable, PayloadTooLarge
 from mirepoix.ledger import outgoing
-from mirepoix.records import LEASE_HEADER, Envelope, Outgoing
+from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Envelope, Outgoing
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
@@ -53,13 +56,21 @@ def capturing(amqp_class: type) -> type:
             from mirepoix.celery.app import installation_of
 
             send = super()._create_task_sender()
-            producer = CaptureProducer(installation_of(self.app))
+            installation = installation_of(self.app)
+            producer = CaptureProducer(installation)
 
             def send_task_message(given: Any, name: str, message: Any, **options: Any) -> Any:
+                if not installation.captures:
+                    return send(given, name, message, **options)
                 # Nothing is dialled, so there is nothing to retry.
                 return send(producer.with_events_of(given), name, message, **{**options, "retry": False})
 
             return send_task_message
+
+        def Connection(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 (Celery's name for its class)
+            from mirepoix.celery.app import installation_of
+
+            return purging(super().Connection(*args, **kwargs), installation_of(self.app))
 
         @property
         def create_task_message(self) -> Any:
@@ -119,18 +130,40 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             self._publish_event(body, routing_key, headers, serializer, exchange, **properties)
             return
         headers.pop(LEASE_HEADER, None)
+        self._check_types(headers["task"], body)
+        body = self._versioned(headers, body)
+        shape = payload.shape_of(headers["task"], headers, body)
         try:
             body, content_type, content_encoding = self._prepare(
                 body, serializer, content_type, content_encoding, compression, headers
             )
         except EncodeError as error:
             raise UnserializablePayload(headers["task"], f"{error}. Pass values that JSON can hold.") from error
+        expires = self._installation.moment(headers.get("expires"))
         if expiration is not None:
+            # A broker would drop the message after so long: that is an expiry.
+            dropped_at = (datetime.now(UTC) + timedelta(seconds=expiration)).isoformat()
+            expires = expires or dropped_at
             properties["expiration"] = str(int(maybe_s_to_ms(expiration)))
         if delivery_mode is not None:
             properties["delivery_mode"] = delivery_mode
-        exchange = getattr(exchange, "name", exchange) or ""
-        queue = self._queue_of(exchange, routing_key or "", declare, headers["task"])
+        named = getattr(exchange, "name", exchange) or ""
+        found = self._queues_of(named, routing_key or "", declare)
+        if len(found) > 1 and self._installation.delivery == "broker":
+            self._publish_to_all(
+                body,
+                routing_key=routing_key,
+                exchange=exchange,
+                declare=declare,
+                headers=headers,
+                content_type=content_type,
+                content_encoding=content_encoding,
+                priority=priority,
+                **properties,
+            )
+            return
+        exchange = named
+        queue = self._only(found, exchange, routing_key or "", headers["task"])
         text, body_encoding = _as_text(body)
         envelope = Envelope(
             id=headers["id"],
@@ -145,34 +178,78 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             properties={key: value for key, value in properties.items() if value is not None} | {"priority": priority},
             exchange=exchange,
             routing_key=routing_key or "",
-            eta=self._moment(headers.get("eta")),
-            expires=self._moment(headers.get("expires")),
+            eta=self._installation.moment(headers.get("eta")),
+            expires=expires,
             retries=headers.get("retries") or 0,
             root_id=headers.get("root_id"),
             parent_id=headers.get("parent_id"),
             group_id=headers.get("group"),
+            sent_fence=self._installation.sent_fence,
+            version=payload.version_in(headers),
+            shape=shape,
+            written_by=WRITER,
         )
         check(envelope, self._installation.settings.payload_limit_bytes)
         send(self._installation, [envelope])
 
+    def _check_types(self, name: str, body: Any) -> None:
+        attempt = attempts.current()
+        if attempt is not None and attempt.is_making_outcome:
+            return  # whoever wrote it is not here: an error would undo the work of the task that is over
+        task = self._installation.app.tasks.get(name)
+        if task is not None and isinstance(body, (list, tuple)) and body:
+            typed.check(task, body[0], body[1], self._installation.settings.check_types)
+
+    def _versioned(self, headers: dict[str, Any], body: Any) -> Any:
+        """Mark the message, and what it carries for later, with the versions that the tasks have in this code."""
+        versions = self._installation.app.tasks.versions
+        if not versions:
+            return body
+        if headers["task"] in versions:
+            headers.setdefault(VERSION_HEADER, versions[headers["task"]])
+        if isinstance(body, (list, tuple)) and len(body) == 3:  # noqa: PLR2004 (arguments, keywords, what is carried)
+            kwargs = payload.marked_call(headers["task"], body[1], versions)
+            return (body[0], kwargs, payload.marked(body[2], versions))
+        return body
+
     def _publish_event(
         self, body: Any, routing_key: Any, headers: dict[str, Any], serializer: Any, exchange: Any, **properties: Any
     ) -> None:
+        if self._events is None and self._installation.delivery == "broker":
+            declare = [exchange] if getattr(exchange, "name", None) else None
+            self._installation.sender.event(
+                body,
+                routing_key=routing_key,
+                headers=headers,
+                serializer=serializer,
+                exchange=exchange,
+                declare=declare,
+                **properties,
+            )
+            return
         own = self._installation.app.amqp.producer_pool
         with nullcontext(self._events) if self._events is not None else own.acquire(block=True) as producer:
             producer.publish(
                 body, routing_key=routing_key, headers=headers, serializer=serializer, exchange=exchange, **properties
             )
 
-    def _queue_of(self, exchange: str, routing_key: str, declare: Any, task_name: str) -> str:
-        """The queue that a broker would have routed the message to."""
+    def _publish_to_all(self, body: Any, **options: Any) -> None:
+        """What reaches several queues is one message to each, and no task of the ledger: the broker has it alone."""
+        with self._installation.app.amqp.producer_pool.acquire(block=True) as producer:
+            producer.publish(body, retry=True, **options)
+
+    def _queues_of(self, exchange: str, routing_key: str, declare: Any) -> list[str]:
+        """The queues that a broker routes the message to, as far as the app knows them."""
         queues = self._installation.app.amqp.queues
         if not exchange:
-            return routing_key
+            return [routing_key]
+        fanout = [q for q in queues.values() if q.exchange is not None and q.exchange.name == exchange]
+        if any(queue.exchange.type == "fanout" for queue in fanout):
+            return [queue.name for queue in fanout] * 2
         matching = [
             queue.name
             for queue in queues.values()
-            if queue.exchange is not None and queue.exchange.name == exchange and _routes(queue, routing_key)
+            if queue.exchange is not None and queue.exchange.name == exchange and routes(queue, routing_key)
         ]
         # Celery declares the default queue even where the caller named an exchange that does not lead to it.
         declared = [
@@ -180,9 +257,12 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             for entity in declare or ()
             if hasattr(entity, "routing_key") and getattr(entity.exchange, "name", None) == exchange
         ]
-        found = [name for name in matching if name in declared] or matching or declared
+        return [str(name) for name in [name for name in matching if name in declared] or matching or declared]
+
+    def _only(self, found: list[str], exchange: str, routing_key: str, task_name: str) -> str:
+        """The one queue; EnqueueError if there is none, or more."""
         if len(found) == 1:
-            return str(found[0])
+            return found[0]
         if not found:
             raise EnqueueError(
                 f"{task_name} was sent to exchange {exchange!r} with routing key {routing_key!r}, which reaches no "
@@ -192,15 +272,6 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             f"{task_name} was sent to exchange {exchange!r} with routing key {routing_key!r}, which reaches several "
             f"queues ({', '.join(map(str, found))}). A task of the ledger is one row in one queue: name the queue."
         )
-
-    def _moment(self, text: str | None) -> str | None:
-        """An ISO moment with an offset; a naive one is in the app's time zone, as Celery's worker reads it."""
-        if text is None:
-            return None
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=self._installation.app.timezone)
-        return moment.isoformat()
 
 
 class PublishScope:
@@ -219,7 +290,12 @@ class PublishScope:
 
     @contextmanager
     def __call__(self, producer: Any = None) -> Iterator[Any]:
-        """Stands in for ``app.producer_or_acquire``: never takes a broker connection."""
+        """Stands in for ``app.producer_or_acquire``: never takes a broker connection for what the ledger captures."""
+        if not self._installation.captures:
+            app = self._installation.app
+            with type(app).producer_or_acquire(app, producer) as real:
+                yield real
+            return
         depth = self._depth.get()
         token = self._depth.set(depth + 1)
         try:
@@ -282,16 +358,43 @@ def writing(installation: Installation) -> Iterator[Callable[[Sequence[Outgoing]
     """What adds envelopes to the caller's transaction; to one of our own, committed at the end, if there is none."""
     joined = ambient.current()
     if joined is not None:
-        yield joined.add
+        yield _announcing(installation, joined.add, joined.after_commit)
         return
     tx = installation.source.joined()
     if tx is not None:
-        yield partial(outgoing.add, tx)
+        yield _announcing(installation, partial(outgoing.add, tx), installation.source.after_commit)
         return
+    committed: list[Callable[[], None]] = []
+
+    def after_commit(act: Callable[[], None]) -> bool:
+        committed.append(act)
+        return True
+
     with installation.source.transaction() as own:
-        yield partial(outgoing.add, CallerTx(own, lambda: installation.source.label))
+        add = partial(outgoing.add, CallerTx(own, lambda: installation.source.label))
+        yield _announcing(installation, add, after_commit)
         reached(Crashpoint.ENQUEUE_BEFORE_COMMIT)
     reached(Crashpoint.ENQUEUE_AFTER_COMMIT)
+    for act in committed:
+        act()
+
+
+def _announcing(
+    installation: Installation,
+    add: Callable[[Sequence[Outgoing]], object],
+    after_commit: Callable[[Callable[[], None]], bool],
+) -> Callable[[Sequence[Outgoing]], object]:
+    """*add*, with the broker told by this process once it is committed, where that can be known: else by the relay."""
+    if installation.delivery != "broker":
+        return add
+
+    def add_and_announce(items: Sequence[Outgoing]) -> object:
+        promised = installation.promised(items)
+        if after_commit(partial(installation.announce, promised)):
+            items = promised
+        return add(items)
+
+    return add_and_announce
 
 
 def check(envelope: Envelope, limit_bytes: int) -> None:
@@ -318,12 +421,3 @@ def _as_text(body: str | bytes) -> tuple[str, str]:
         return body.decode("utf-8"), "utf-8"
     except UnicodeDecodeError:
         return base64.b64encode(body).decode("ascii"), "base64"
-
-
-def _routes(queue: Any, routing_key: str) -> bool:
-    if queue.exchange.type == "fanout":
-        return True
-    if queue.exchange.type == "topic":
-        pattern = TopicExchange(None).key_to_pattern(queue.routing_key or "")
-        return bool(TopicExchange(None)._match(pattern, routing_key))  # noqa: SLF001
-    return bool(queue.routing_key == routing_key)

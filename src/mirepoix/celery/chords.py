@@ -21,6 +21,7 @@ from celery.result import GroupResult, result_from_tuple
 from celery.utils.functional import maybe_list
 from kombu.utils.json import dumps, loads
 
+from mirepoix.celery import payload
 from mirepoix.ledger import chords, outgoing, results
 from mirepoix.ledger.chords import Returned
 from mirepoix.ledger.tx import Tx
@@ -129,8 +130,13 @@ def _body(installation: Installation, returned: Returned, shape: str | None) -> 
         values = _shaped(result_from_tuple(loads(shape), app), by_id)
     request = _request_of(returned.origin)
     with _captured() as sent, _acting_as(app, request):
-        maybe_signature(request.chord, app=app, clone=True).delay(values)
+        maybe_signature(_of_first_version(request.chord, app), app=app, clone=True).delay(values)
     return sent
+
+
+def _of_first_version(body: Any, app: Any) -> Any:
+    """A chord's body that its writer has not marked with a version was written for the first."""
+    return payload.marked({"chord": body}, dict.fromkeys(app.tasks.versions, 1))["chord"]
 
 
 def _failure(installation: Installation, tx: Tx, returned: Returned, message: str, cause: Any) -> list[Outgoing]:
@@ -186,9 +192,10 @@ def _request_of(origin: Any) -> Context:
 
 @contextmanager
 def _captured() -> Iterator[list[Outgoing]]:
+    from mirepoix.celery import attempt as attempts
     from mirepoix.celery.capture import captured
 
-    with captured() as sent:
+    with captured() as sent, attempts.continuing():
         yield sent
 
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from celery.concurrency.solo import TaskPool as SoloPool
 from celery.exceptions import InvalidTaskError, NotRegistered
 from celery.utils.log import get_logger
+from celery.worker import state
 from celery.worker.consumer import Consumer
 
+from mirepoix.broker.intake import Intake
+from mirepoix.broker.message import LeasedMessage, is_of_ledger
 from mirepoix.celery import attempt as attempts
+from mirepoix.celery import payload
+from mirepoix.celery.request import sent_to_pool
 from mirepoix.celery.task import adopt
-from mirepoix.records import LEASE_HEADER, Lease, Trouble
+from mirepoix.celery.versions import keeping_running_jobs
+from mirepoix.records import LEASE_HEADER, Lease, Trouble, Unfit
+from mirepoix.signatures.waiting import Call, to_text
 
 logger = get_logger("mirepoix.worker")
 
@@ -25,10 +34,13 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
             adopt(task)
         super().update_strategies()
 
+    intake: Intake | None = None
+    """What takes leases for the broker's messages, while there is a connection to one."""
+
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """No task of that name is registered here."""
         reason = f"no task named {exc} is registered in this worker"
-        self._park(message, reason, NotRegistered(*exc.args)) or super().on_unknown_task(body, message, exc)
+        self._park(message, reason, NotRegistered(*exc.args), Unfit.TASK) or super().on_unknown_task(body, message, exc)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """Not a message of Celery's."""
@@ -39,13 +51,23 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         self._park(message, f"not a valid task message: {exc}") or super().on_invalid_task(body, message, exc)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """The body cannot be read."""
+        """The body cannot be read. That of a message which only rings for a task is not read at all."""
+        if self.intake is not None and not isinstance(message, LeasedMessage) and is_of_ledger(message):
+            self.intake.receive(message)
+            return
         self._park(message, f"the body cannot be decoded: {exc}") or super().on_decode_error(message, exc)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
         """Celery's handler, with a guard: four kinds of malformed message would end the whole worker."""
-        handle = super().create_task_handler(*args, **kwargs)
+        handle = self._guarded(super().create_task_handler(*args, **kwargs))
+        if not self.app.mirepoix.settings.has_broker:
+            return handle
+        if self.intake is None:
+            self.intake = self.app.mirepoix.intake = Intake(self, self.app.mirepoix, partial(_is_in_a_task, self.pool))
+        self.intake.start(handle)
+        return self.intake.receive
 
+    def _guarded(self, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def guarded(message: Any) -> Any:
             mark = (message.headers or {}).get(LEASE_HEADER)
             if isinstance(mark, dict) and message.headers.get("id") != mark["id"]:
@@ -63,20 +85,67 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
 
         return guarded
 
+    def ensure_connected(self, conn: Any) -> Any:
+        """As Celery does, but notice a broker that comes back: Celery waits up to 30 s between its tries."""
+        settings = self.app.mirepoix.settings
+        if settings.has_broker:
+            pause_s = settings.broker_retry_s
+            conn.ensure_connection = partial(
+                conn.ensure_connection, interval_start=pause_s, interval_step=0, interval_max=pause_s
+            )
+        return super().ensure_connected(conn)
+
     def on_close(self) -> None:
         """Called first of all when the worker stops or loses its connection: what has not started goes back."""
-        super().on_close()
+        _keep_what_was_sent(self.pool)
+        _acknowledge_what_was_sent()
+        begun = sent_to_pool(self.app.mirepoix)
+        with keeping_running_jobs(self.pool):
+            super().on_close()
+        if self.intake is not None:
+            self.intake.stop()
         installation = self.app.mirepoix
         if installation.holder is not None:
-            installation.holder.abandon()
+            # Nobody reads what the pool says until there is a connection again: what it was sent may run, or be done.
+            installation.holder.abandon(may_have_begun=begun)
 
-    def _park(self, message: Any, reason: str, error: Exception | None = None) -> bool:
+    def _park(self, message: Any, reason: str, error: Exception | None = None, lacking: Unfit | None = None) -> bool:
         mark = (message.headers or {}).get(LEASE_HEADER) if isinstance(message.headers, dict) else None
         if not isinstance(mark, dict):
             return False
         lease = Lease(mark["id"], mark["fence"], mark["worker"])
         name = str(message.headers.get("task"))
-        attempts.park(self.app.mirepoix, lease, name, Trouble(reason), error or InvalidTaskError(reason))
+        shape = to_text(Call(name, payload.version_in(message.headers)))
+        error = error or InvalidTaskError(reason)
+        attempts.park(self.app.mirepoix, lease, name, Trouble(reason), error, lacking, shape)
         self.app.mirepoix.holder.forget(lease.key)
         message.ack_log_error(logger, self.connection_errors)
         return True
+
+
+def _acknowledge_what_was_sent() -> None:
+    """Acknowledge what came past the ledger and was sent to a process of the pool, unless it asks for that later.
+
+    Celery does so when it hears that the task has begun, which nobody reads any more: the broker would give it to
+    another worker while it runs here.
+    """
+    for request in tuple(state.reserved_requests):
+        if getattr(request, "lease", True) is None and request.may_have_begun and not request.task.acks_late:
+            request.acknowledge()
+
+
+def _is_in_a_task(pool: Any) -> bool:
+    """Whether the worker's own thread is running a task: meanwhile it can hear nothing, and is not deaf."""
+    return isinstance(pool, SoloPool) and len(state.active_requests) > 0
+
+
+def _keep_what_was_sent(pool: Any) -> None:
+    """Let Celery's pool of processes wait for every task that it has sent to one.
+
+    It would forget those that no process has accepted yet, although they run: their processes then wait 30 s for
+    somebody to read what came of them, and nobody hears that they have begun.
+    """
+    jobs = getattr(getattr(pool, "_pool", None), "_cache", None)
+    for job in tuple(jobs.values()) if isinstance(jobs, dict) else ():
+        if getattr(job, "_write_to", None) is not None and not job._accepted:  # noqa: SLF001
+            job._accepted = True  # noqa: SLF001

@@ -61,7 +61,7 @@ def adapt(task: Any) -> None:
         return
     name = "_orig_run" if "_orig_run" in vars(task) else "run"  # autoretry_for has put itself in front already
     run = getattr(task, name)
-    validated = _validated_by_pydantic(run)
+    validated = validated_by_pydantic(run)
     function = validated.cell_contents if validated else run
     if inspect.isasyncgenfunction(function):
         raise ConfigurationError(
@@ -93,7 +93,13 @@ def driver(task: Any, function: Callable[..., Any]) -> Callable[..., Any]:
             return _run_elsewhere(task, made)
         return _run(task, made, _loop_of_this_thread())
 
+    run._mirepoix_drives = function  # type: ignore[attr-defined]  # noqa: SLF001
     return run
+
+
+def driven(run: Callable[..., Any]) -> Callable[..., Any]:
+    """The function for which `driver` made *run*; *run* itself if it did not."""
+    return getattr(run, "_mirepoix_drives", run)
 
 
 def _driving(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -301,7 +307,7 @@ def _is_under_loop() -> bool:
     return True
 
 
-def _validated_by_pydantic(run: Any) -> Any:
+def validated_by_pydantic(run: Any) -> Any:
     """The cell in which Celery's wrapper for ``pydantic=True`` keeps the task's function, or None."""
     wrapper = getattr(run, "__func__", run)
     code = getattr(wrapper, "__code__", None)

@@ -49,7 +49,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
     def revoked(self) -> bool:
         """Also true for what is no longer this worker's to run: it is dropped without a word in the ledger."""
-        if self.lease is not None and not self.installation.may_run(self.lease):
+        if self.lease is not None and not self.installation.may_begin(self.lease):
             task_ready(self)
             self.acknowledge()
             return True
@@ -57,8 +57,10 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """A pool process begins to run it. An early acknowledgement means nothing here: the lease is what counts."""
-        if self.lease is not None:
-            self.installation.holder.started(self.lease.key, self._process(pid))
+        if self.lease is None:  # sent past the ledger: Celery's own way
+            super().on_accepted(pid, time_accepted)
+            return
+        self.installation.holder.started(self.lease.key, self._process(pid))
         self._is_accepting = True
         try:
             super().on_accepted(pid, time_accepted)
@@ -69,6 +71,11 @@ class LedgerRequest(Request):  # type: ignore[misc]
         """Free the place in the prefetch, once the attempt is over."""
         if not self._is_accepting:
             super().acknowledge()
+
+    @property
+    def is_with_pool(self) -> bool:
+        """Whether the pool was given it: a process of the pool may be sent it at any moment."""
+        return self._apply_result is not None
 
     @property
     def may_have_begun(self) -> bool:
@@ -252,3 +259,19 @@ def _death(error: BaseException, pid: int | None, peak_memory_kb: int | None, ru
         run_time_s=run_time_s,
         peak_memory_kb=peak_memory_kb,
     )
+
+
+def given_to_pool(installation: Any) -> frozenset[tuple[str, int]]:
+    """The attempts that its processes were sent, or may still be sent before the pool is closed."""
+    if not installation.is_forking:
+        return frozenset()
+    reserved = tuple(worker_state.reserved_requests)
+    return frozenset(request.lease.key for request in reserved if request.lease is not None and request.is_with_pool)
+
+
+def sent_to_pool(installation: Any) -> frozenset[tuple[str, int]]:
+    """The attempts that were sent to a pool's processes: each may have begun, and cannot be called back."""
+    if not installation.is_forking:
+        return frozenset()
+    reserved = tuple(worker_state.reserved_requests)
+    return frozenset(request.lease.key for request in reserved if request.lease is not None and request.may_have_begun)

@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionInfo
@@ -16,16 +17,24 @@ from celery.app.trace import TraceInfo, trace_ok_t
 from celery.exceptions import Ignore, Reject
 
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery import coroutines, transactional
+from mirepoix.celery import coroutines, payload, transactional, upcast
 from mirepoix.celery.attempt import Attempt
 from mirepoix.celery.backend import LedgerBackend
+from mirepoix.celery.code import Misfit, misfit_inside, misfit_of
 from mirepoix.celery.report import Reported
-from mirepoix.records import LEASE_HEADER, Completion, Lease, Trouble
+from mirepoix.celery.signatures import aliases_of, version_of
+from mirepoix.errors import ConfigurationError, UpcastFailed
+from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Completion, Lease, Trouble, Unfit
+from mirepoix.signatures.shape import Shape
+from mirepoix.signatures.waiting import Call, to_text
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
 
 logger = logging.getLogger("mirepoix.attempt")
+
+KINDS_KEPT = 1_000
+"""Of so many kinds of calls of a task it is kept whether they fit."""
 
 
 class LedgerTask:
@@ -62,6 +71,31 @@ class LedgerTask:
         with attempts.user_code():
             return super().__call__(*args, **kwargs)  # type: ignore[misc]
 
+    def apply_async(self, *args: Any, **kwargs: Any) -> Any:
+        """Celery's; what another release may have written is not held against this one's signature.
+
+        What follows from a payload (a link, the rest of a chain, the body of a chord) has the arguments and the version
+        of its writer. An error here would fail the task in front of it; whoever receives it binds it, or parks it.
+        """
+        if not attempts.is_continuing():
+            return super().apply_async(*args, **kwargs)  # type: ignore[misc]
+        unchecked = object.__new__(type(self))
+        unchecked.__dict__.update(self.__dict__, typing=False)
+        return super(LedgerTask, unchecked).apply_async(*args, **kwargs)  # type: ignore[misc]
+
+    def upcast(self, *, from_version: int) -> Any:
+        """Decorate the function that turns the arguments of that version into those of the next.
+
+        It takes what the task took then, and returns a mapping of keyword arguments, or a pair of positional and
+        keyword arguments. Raises ConfigurationError for a version that is not below the task's ``version``.
+        """
+        return upcast.register(self, from_version)
+
+    @property
+    def upcasters(self) -> Any:
+        """The functions that `upcast` decorated, by version."""
+        return upcast.upcasters_of(self)
+
     def retry(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's retry; what it sends is committed with the attempt's outcome."""
         with attempts.outcome_code():
@@ -80,6 +114,7 @@ def adopt(task: Any) -> None:
         task.__class__ = type(cls.__name__, (LedgerTask, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__})
     coroutines.adapt(task)
     transactional.check(task)
+    upcast.check(task)
 
 
 def adopting(registry_class: type) -> type:
@@ -89,6 +124,25 @@ def adopting(registry_class: type) -> type:
         def __setitem__(self, name: str, task: Any) -> None:
             adopt(task)
             super().__setitem__(name, task)
+            self._know(task)
+
+        @cached_property
+        def versions(self) -> dict[str, int]:
+            """The versions of those tasks that have another than the first."""
+            return {task.name: version_of(task) for task in self.values() if version_of(task) != 1}
+
+        @cached_property
+        def aliases(self) -> dict[str, str]:
+            """The names of tasks by their aliases."""
+            return {alias: task.name for task in self.values() for alias in aliases_of(task)}
+
+        def _know(self, task: Any) -> None:
+            if version_of(task) != 1:
+                self.versions[task.name] = version_of(task)
+            for alias in aliases_of(task):
+                other = self.aliases.setdefault(alias, task.name)
+                if other != task.name:
+                    raise ConfigurationError(f"The tasks {other} and {task.name} have the same alias {alias!r}.")
 
     return AdoptingRegistry
 
@@ -104,10 +158,15 @@ def guarded(task: Any, tracer: Any) -> Any:
         lease = Lease(uuid, mark["fence"], mark["worker"])
         if not installation.may_run(lease):
             return _ignored("its lease was handed back")
-        misfit = _misfit(task, args, kwargs)
-        if misfit is not None:
-            attempts.park(installation, lease, task.name, Trouble(misfit), TypeError(misfit))
-            return _ignored(misfit)
+        received = _received(task, args, kwargs, request)
+        if isinstance(received, Misfit):
+            shape = None if received.what is None else Shape.of(args, kwargs)
+            called = to_text(Call(task.name, payload.version_in(request), shape))
+            attempts.park(
+                installation, lease, task.name, Trouble(received.reason), received.error, received.what, called
+            )
+            return _ignored(received.reason)
+        args, kwargs = received
         if installation.is_pool_process and not installation.meter.begin(lease.key):
             attempts.lose(installation, lease, task.name)
             return _ignored("the process that began it died")
@@ -187,18 +246,45 @@ def _store_failure(task: Any, request: Any, error: Exception, info: ExceptionInf
         logger.exception("the failure of task %s[%s] cannot be stored as its result", task.name, request["id"])
 
 
-def _misfit(task: Any, args: Any, kwargs: Any) -> str | None:
-    """Why these arguments cannot be given to the task, or None. User code is not run to find out."""
+def _received(task: Any, args: Any, kwargs: Any, request: Any) -> Misfit | tuple[Any, Any]:
+    """The arguments as the task takes them, or why it cannot. Only upcasters are run to find out."""
     if not isinstance(kwargs, dict) or not isinstance(args, (list, tuple)):
-        return "the arguments are no list and mapping"
-    header = getattr(task, "__header__", None)
-    if header is None:
+        return Misfit(None, "the arguments are no list and mapping")
+    version, current = payload.version_in(request), version_of(task)
+    if version != current:
+        misfit = misfit_of(task, Call(task.name, version, Shape.of(args, kwargs)))
+        if misfit is not None:
+            return misfit
+        try:
+            args, kwargs = upcast.apply(task, version, args, kwargs)
+        except UpcastFailed as error:
+            return Misfit(Unfit.UPCAST, str(error))
+        request[VERSION_HEADER] = current  # of a retry, too
+    versions = task.app.tasks.versions
+    if versions:  # what it carries was marked by its writer, unless that knew of the first version only
+        request.update(payload.marked(request, dict.fromkeys(versions, 1)))
+    return _misfit(task, args, kwargs) or _misfit_in_map(task, kwargs) or (args, kwargs)
+
+
+def _misfit_in_map(task: Any, kwargs: Any) -> Misfit | None:
+    """Why the calls that a celery.map makes would not be right as they are: nothing turns them into others."""
+    found = payload.call_in_map(task.name, kwargs)
+    if found is None:
         return None
-    try:
-        header(*args, **kwargs)
-    except TypeError as error:
-        return f"the arguments do not fit the task's signature: {error}"
-    return None
+    called, calls = found
+    misfits = (misfit_inside(task.name, task.app.tasks.get(called.task), call) for call in calls or [called])
+    return next((misfit for misfit in misfits if misfit is not None), None)
+
+
+def _misfit(task: Any, args: Any, kwargs: Any) -> Misfit | None:
+    """Why they do not fit the task; judged once for each kind of call."""
+    judged: dict[tuple[int, frozenset[Any]], Misfit | None] = vars(task).setdefault("_mirepoix_judged", {})
+    kind = (len(args), frozenset(kwargs))
+    if kind not in judged:
+        if len(judged) >= KINDS_KEPT:
+            judged.clear()
+        judged[kind] = misfit_of(task, Call(task.name, version_of(task), Shape.of(args, kwargs)))
+    return judged[kind]
 
 
 def _trouble(attempt: Attempt, info: Any, error: Any, reason: str | None = None) -> Trouble:

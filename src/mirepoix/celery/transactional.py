@@ -28,7 +28,7 @@ from kombu.exceptions import EncodeError
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery.attempt import Attempt, Refused
-from mirepoix.connect import ambient
+from mirepoix.connect import ambient, mysql_codes
 from mirepoix.connect.begun import Begun
 from mirepoix.errors import ConfigurationError, SchemaError
 from mirepoix.ledger import finish, reap, take
@@ -206,6 +206,7 @@ class UnitOfWork:
 
     def _refuse(self) -> None:
         attempt, installation = self._attempt, self._installation
+        self._begun.roll_back()  # on SQLite it holds the file, and the look from elsewhere would wait for it
         if installation.session_factory is not None:
             with installation.source.apart() as tx:
                 if self._look(tx):
@@ -297,6 +298,9 @@ class UnitOfWork:
             code = getattr(error, "sqlite_errorcode", None)
             if code is not None:
                 return code & 0xFF in _PASSING
+            code = mysql_codes.of(error)
+            if code is not None:
+                return code in mysql_codes.PASSING
             is_passing = is_passing or isinstance(error, passing)
             error = getattr(error, "orig", None) or error.__cause__
         return is_passing

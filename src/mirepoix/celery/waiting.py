@@ -35,7 +35,7 @@ class Waiters:
     def __init__(self, installation: Installation, look: Callable[[set[str]], list[dict[str, Any]]]) -> None:
         self.pid = os.getpid()
         self._source: Source = installation.source
-        self._poll_s = installation.settings.sqlite_poll_interval_s
+        self._poll_s = installation.settings.look_interval_s(installation.source.dialect)
         self._look = look
         self._idle: list[Listener] = []
         self._lock = threading.Lock()

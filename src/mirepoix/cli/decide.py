@@ -152,7 +152,7 @@ def discard(desk: Desk, /, **given: Any) -> None:
 
 def _decide(desk: Desk, decision: Decision, given: dict[str, Any], *, terminate: bool | None = None) -> None:
     report = Report()
-    ids = _wanted(desk, decision, given, report)
+    ids = wanted(desk, decision, given, report)
     reason = one_line(given["reason"]) or f"{decision.done} by an operator"
     try:
         ended = partial(chords.return_ended, desk.installation) if decision.is_end and ids else None
@@ -167,7 +167,7 @@ def _decide(desk: Desk, decision: Decision, given: dict[str, Any], *, terminate:
         raise NotAllDone
 
 
-def _wanted(desk: Desk, decision: Decision, given: dict[str, Any], report: Report) -> list[str]:
+def wanted(desk: Desk, decision: Decision, given: dict[str, Any], report: Report) -> list[str]:
     """The ids to decide about; those that cannot be found are noted in *report*."""
     if given["ids"] and is_filtered(given):
         raise click.UsageError("Give ids or filters, not both.")
@@ -222,17 +222,18 @@ def _tell(desk: Desk, decision: Decision, report: Report, *, is_json: bool) -> N
         return
     if not report.done and not report.not_done:
         desk.say("No task matches: nothing was changed.")
-    for did, ids in _grouped(report.done).items():
+    for did, ids in grouped(report.done).items():
         desk.say(f"{did}: {count(len(ids), 'task')}", "green")
         _list(desk, ids)
-    for why, ids in _grouped({task_id: why for task_id, (_, why) in report.not_done.items()}).items():
+    for why, ids in grouped({task_id: why for task_id, (_, why) in report.not_done.items()}).items():
         desk.say(f"not {decision.done}: {count(len(ids), 'task')}: {why}", "yellow")
         _list(desk, ids)
     if report.is_interrupted:
         click.echo("Interrupted: the rest was not touched.", err=True)
 
 
-def _grouped(by_id: dict[str, str]) -> dict[str, list[str]]:
+def grouped(by_id: dict[str, str]) -> dict[str, list[str]]:
+    """The ids by what became of them."""
     groups: dict[str, list[str]] = {}
     for task_id, word in by_id.items():
         groups.setdefault(word, []).append(task_id)

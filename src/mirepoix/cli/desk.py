@@ -6,7 +6,7 @@ import os
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console, RenderableType
@@ -18,6 +18,9 @@ from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.connect.url import source_for
 from mirepoix.ledger.migrate import require_current
 from mirepoix.ledger.tx import Tx
+
+if TYPE_CHECKING:
+    from mirepoix.celery.code import Code
 
 NO_LEDGER = (
     "No ledger is named. Use celery -A YOUR_APP mirepoix …, mirepoix --app YOUR_APP … (or MIREPOIX_APP=YOUR_APP), "
@@ -56,6 +59,10 @@ class Desk:
         source: Source = installation_of(self.app).source
         return source
 
+    def at(self, url: str) -> Desk:
+        """The same at another ledger."""
+        return Desk(None, url, None)
+
     @cached_property
     def installation(self) -> Any:
         """The app's; without an app one of our own, which knows every queue and no task. Not inside a transaction."""
@@ -67,6 +74,19 @@ class Desk:
         from celery import Celery
 
         return install(Celery("mirepoix", set_as_current=False), self._url)
+
+    @cached_property
+    def code(self) -> Code | None:
+        """What the tasks of the app can take, their modules imported as a worker does; None without an app."""
+        if self.app is None:
+            return None
+        try:
+            self.app.loader.import_default_modules()
+        except Exception as error:  # the app's own code runs here
+            why = f"{type(error).__name__}: {error}"
+            raise CliError(f"The modules of the app's tasks fail when they are imported: {why}.") from error
+        code: Code = self.installation.code
+        return code
 
     def open(self) -> OwnConnection:
         """The connection to the ledger, whatever its tables are like. Opened once."""

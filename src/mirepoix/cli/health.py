@@ -8,19 +8,26 @@ from datetime import timedelta
 
 import click
 
+from mirepoix.broker.hearing import unheard
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.words import count, duration, one_line
+from mirepoix.config import Settings
 from mirepoix.errors import MirepoixError
+from mirepoix.ledger import sending
 from mirepoix.ledger.query.health import Overview, overview
+from mirepoix.ledger.tx import Tx
 
 UNHEALTHY, UNKNOWN = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One answer. *name* is stable: ``ledger``, ``schema``, ``workers``, ``queues``, ``reaper``."""
+    """One answer. *name* is stable.
+
+    ``ledger``, ``schema``, ``workers``, ``queues``, ``reaper``; with a broker also ``relay`` and ``listeners``.
+    """
 
     name: str
     is_ok: bool
@@ -37,14 +44,17 @@ def health(desk: Desk, max_age: timedelta, is_json: bool) -> None:
     """Check ledger and workers; the exit code tells.
 
     0 well, 1 not well, 2 it cannot be told. Not well: no live worker, a queue whose oldest ready task has waited
-    too long, or tasks held by dead workers that nobody takes back. It cannot be told when the ledger cannot be
+    too long, or tasks held by dead workers that nobody takes back; with a broker also tasks that no relay publishes,
+    and workers that are connected and hear nothing. It cannot be told when the ledger cannot be
     reached or its tables are not of this version.
     """
     checks = _reach(desk)
     if all(check.is_ok for check in checks):
         with desk.reading() as tx:
             seen = overview(tx, late_after_s=max_age.total_seconds())
+            at_broker = list(_judge_broker(tx, _probe_interval_s(desk)))
         checks += list(_judge(seen, max_age.total_seconds()))
+        checks += at_broker
         code = 0 if all(check.is_ok for check in checks) else UNHEALTHY
     else:
         code = UNKNOWN
@@ -77,6 +87,12 @@ def _reach(desk: Desk) -> list[Check]:
     return [reached, Check("schema", is_ok=True, message="every migration is applied")]
 
 
+def _probe_interval_s(desk: Desk) -> float:
+    """That of the app, if one was named."""
+    installation = getattr(desk.app, "mirepoix", None)
+    return float((Settings() if installation is None else installation.settings).probe_interval_s)
+
+
 def _message(error: Exception) -> str:
     return one_line(error.message if isinstance(error, CliError) else str(error))
 
@@ -97,3 +113,26 @@ def _judge(seen: Overview, max_age_s: float) -> Iterator[Check]:
     lost = sum(held.count for held in seen.stranded)
     said = f"{count(lost, 'task')} held by workers that are not alive" if lost else "no task is held by a dead worker"
     yield Check("reaper", not lost, said)
+
+
+def _judge_broker(tx: Tx, interval_s: float) -> Iterator[Check]:
+    """The relay and the listeners, where a broker stands in front of the ledger."""
+    leader = sending.leader(tx)
+    unsent = sum(queue.unsent for queue in sending.load(tx, 0.0))
+    if leader is None and not unsent:
+        return
+    waiting = f"{count(unsent, 'task')} to be published"
+    if leader is None:
+        yield Check("relay", is_ok=False, message=f"{waiting}, and no relay is alive")
+    elif leader.trouble:
+        yield Check("relay", is_ok=False, message=f"{waiting}; {one_line(leader.name)}: {one_line(leader.trouble)}")
+    else:
+        yield Check("relay", is_ok=True, message=f"{one_line(leader.name)} publishes; {waiting}")
+    seen = sending.seen(tx)
+    deaf = [one for one in sending.listeners(tx) if unheard(one.heard_s, one.queues, seen, interval_s)]
+    if deaf:
+        named = ", ".join(f"{one_line(one.name)} for {duration(one.heard_s)}" for one in deaf)
+        said = f"connected to the broker, and hearing nothing: {named}; restart it"
+    else:
+        said = "every live worker hears its queues"
+    yield Check("listeners", not deaf, said)

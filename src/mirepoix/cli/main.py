@@ -9,10 +9,17 @@ from click.core import ParameterSource
 
 from mirepoix.cli.decide import cancel, discard, requeue, retry
 from mirepoix.cli.desk import Desk
+from mirepoix.cli.edit import edit
 from mirepoix.cli.errors import CliError
+from mirepoix.cli.failures import failures
 from mirepoix.cli.health import health
 from mirepoix.cli.maintain import migrate, prune
+from mirepoix.cli.parked import parked
+from mirepoix.cli.reconcile import reconcile
+from mirepoix.cli.relay import relay
+from mirepoix.cli.replay import replay, undo
 from mirepoix.cli.show import show
+from mirepoix.cli.signatures import signatures
 from mirepoix.cli.status import status
 from mirepoix.cli.tasks import tasks
 from mirepoix.demo.command import demo
@@ -61,5 +68,10 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None) -> None:
     ctx.call_on_close(desk.close)
 
 
-for command in (status, tasks, show, retry, requeue, cancel, discard, health, prune, migrate, demo):
+for command in (
+    *(status, tasks, show, failures, retry, requeue, cancel, discard, parked, edit),
+    *(health, reconcile, relay, signatures, prune, migrate, demo),
+):
     mirepoix.add_command(command)
+for subcommand in (replay, undo):
+    failures.add_command(subcommand)

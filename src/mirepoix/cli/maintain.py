@@ -17,19 +17,26 @@ PRUNE_BATCH = 5_000
 
 
 @click.command()
+@click.option("--post", is_flag=True, help="No process of an older release runs any more: remove what only it used.")
 @json_option
 @pass_desk
-def migrate(desk: Desk, is_json: bool) -> None:
+def migrate(desk: Desk, post: bool, is_json: bool) -> None:
     """Create the ledger's tables, or bring them to this version.
 
-    Safe to run at every deploy, and from several hosts at once.
+    Safe to run at every deploy, before the new code, and from several hosts at once. The release before goes on
+    working.
     """
-    applied = migrations.migrate(desk.open())
+    connection = desk.open()
+    applied = migrations.migrate(connection, post=post)
+    with connection.transaction() as tx:
+        left = migrations.pending_post(tx)
     if is_json:
-        desk.print_json({"ledger": desk.source.label, "applied": applied})
+        desk.print_json({"ledger": desk.source.label, "applied": applied, "left": left})
         return
     for name in applied:
         click.echo(f"applied {name}")
+    for name in left:
+        click.echo(f"left    {name}: for mirepoix migrate --post, when no process of an older release runs")
     click.echo(f"The ledger in {desk.source.label} is " + ("up to date." if applied else "up to date already."))
 
 

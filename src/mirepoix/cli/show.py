@@ -12,6 +12,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from mirepoix.cli.calls import LACKING, changed_table
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.find import resolve
@@ -44,6 +45,7 @@ def show(desk: Desk, task_id: str, has_results: bool, is_json: bool) -> None:
     _print_arguments(desk, told)
     _print_attempts(desk, told)
     _print_steps(desk, told)
+    _print_edits(desk, told)
     _print_relatives(desk, told)
     for number, hint in enumerate(_hints(told)):
         desk.say(("" if number else "\n") + hint, "dim")
@@ -80,6 +82,9 @@ def _fact_lines(told: Story) -> Iterator[tuple[str, str]]:
     yield "taken", when(told.leased_at)
     yield "started", when(told.started_at)
     yield "finished", when(told.finished_at)
+    if told.state is State.PARKED:
+        yield "lacks", LACKING[told.parked_for]
+    yield "version", "" if told.version == 1 else str(told.version)
     yield "ran", ", ".join(filter(None, (run_time(told.run_time_s), memory(told.peak_memory_kb))))
     if told.worker_id is not None and told.state in (State.LEASED, State.RUNNING):
         alive = "" if told.worker_state == "alive" else f" ({told.worker_state or 'not in the ledger'}!)"
@@ -92,6 +97,7 @@ def _fact_lines(told: Story) -> Iterator[tuple[str, str]]:
         f"message {told.generation + 1} under this id" if told.generation > told.retries else "",
     )
     yield "tries", ", ".join(filter(None, counts))
+    yield "calls then", one_line(", ".join(str(call) for call in told.calls[1:]))
     yield "group", one_line(told.group_id)
     if told.chord is not None:
         ended = {"fired": "its body was sent", "failed": "a member failed, so its body was not sent"}
@@ -181,6 +187,15 @@ def _print_steps(desk: Desk, told: Story) -> None:
             desk.print(_indented(Text(printable(step.result))))
 
 
+def _print_edits(desk: Desk, told: Story) -> None:
+    if not told.edits:
+        return
+    desk.print("", Text("Edits", style="bold"))
+    for edit in told.edits:
+        desk.print(Text(f"{when(edit.edited_at)}  {one_line(edit.edited_by)}: {one_line(edit.reason)}"))
+        desk.print(changed_table(edit.before, edit.after))
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -217,9 +232,10 @@ def _hints(told: Story) -> list[str]:
     verbs = {
         State.FAILED: ("retry", "discard"),
         State.QUARANTINED: ("requeue", "discard"),
-        State.PARKED: ("requeue", "discard"),
+        State.PARKED: ("edit", "requeue", "discard"),
         State.PENDING: ("retry", "cancel") if told.due_at is not None else ("cancel",),
         State.LEASED: ("cancel",),
         State.RUNNING: ("cancel --terminate",),
     }
-    return [f"mirepoix {verb} {one_line(told.id)}" for verb in verbs.get(told.state, ())]
+    more = {"edit": " --set NAME=JSON --reason TEXT"}
+    return [f"mirepoix {verb} {one_line(told.id)}{more.get(verb, '')}" for verb in verbs.get(told.state, ())]

@@ -37,7 +37,7 @@ _MARKS = {Severity.CRITICAL: ("!! ", "bold red"), Severity.WARNING: ("!  ", "yel
 @json_option
 @pass_desk
 def status(desk: Desk, late_after: timedelta, is_all: bool, is_json: bool) -> None:
-    """Show on one screen whether anything is lost, late, stuck or dead.
+    """Show whether anything is lost, late, stuck or dead.
 
     The exit code is 0 whatever it shows: see health for probes.
     """
@@ -106,6 +106,8 @@ def _sentence(finding: Finding, late_s: float) -> str:
             said = f"{tasks} of {finding.queue!r} taken over {late} ago, not started (oldest {age})"
         case "late":
             said = f"{tasks} in {finding.queue!r} ready for over {late} (oldest {age})"
+        case "stuck" if finding.state is State.PARKED:
+            said = f"{tasks} parked (newest {age} ago); see: parked"
         case "stuck":
             said = f"{tasks} {finding.state} (newest {age} ago); see: tasks --state {finding.state}"
         case "failed":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from mirepoix.cli.calls import call
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.looks import plain_table, state_text
 from mirepoix.cli.options import filter_options, filters_from, is_filtered, json_option
@@ -69,6 +69,8 @@ def _as_object(line: TaskLine, *, with_args: bool) -> dict[str, Any]:
         "run_time_s": line.run_time_s,
         "worker_id": line.worker_id,
         "worker": line.worker,
+        "version": line.version,
+        "parked_for": line.parked_for,
         **({"args": args, "kwargs": kwargs} if with_args else {}),
     }
 
@@ -120,13 +122,6 @@ def _what(line: TaskLine) -> Text:
     if line.reason:
         words.append(one_line(line.reason))
     return Text(" · ".join(words), style="dim" if line.state is State.SUCCEEDED else "")
-
-
-def call(args: list[Any], kwargs: dict[str, Any]) -> str:
-    """Arguments as they would be written in a call, in JSON's spelling."""
-    words = [json.dumps(arg, ensure_ascii=False) for arg in args]
-    words += [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in kwargs.items()]
-    return one_line(f"({', '.join(words)})")
 
 
 def _telling_length(ids: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -35,10 +35,13 @@ class Joined(Protocol):
 
     @property
     def dialect(self) -> str:
-        """``postgresql`` or ``sqlite``."""
+        """``postgresql``, ``mysql`` or ``sqlite``."""
 
     def add(self, envelopes: Sequence[Outgoing], /) -> None:
         """Make them part of the transaction: its COMMIT makes them real, its ROLLBACK leaves nothing of them."""
+
+    def after_commit(self, act: Callable[[], None], /) -> bool:
+        """Call *act* once it is committed, never if it is rolled back. False: nobody tells of that here."""
 
 
 @runtime_checkable
@@ -55,21 +58,26 @@ class Collected(Joined, Protocol):
 class Direct:
     """A synchronous transaction: every envelope is a row at once."""
 
-    __slots__ = ("dialect", "tx")
+    __slots__ = ("_after_commit", "dialect", "tx")
 
-    def __init__(self, tx: Tx) -> None:
+    def __init__(self, tx: Tx, after_commit: Callable[[Callable[[], None]], bool] | None = None) -> None:
         self.tx = tx
         self.dialect = tx.dialect
+        self._after_commit = after_commit
 
     def add(self, envelopes: Sequence[Outgoing], /) -> None:
         """Write *envelopes*."""
         outgoing.add(self.tx, envelopes)
 
+    def after_commit(self, act: Callable[[], None], /) -> bool:
+        """Call *act* once it is committed, where SQLAlchemy's Session tells of that."""
+        return self._after_commit is not None and self._after_commit(act)
+
 
 class using:  # noqa: N801, it reads as the statement it makes
     """Let every task that is sent inside the block be part of *transaction*: sent if it commits, and only then.
 
-    ``with`` takes an SQLAlchemy ``Session``, ``scoped_session`` or ``Connection``, a psycopg ``Connection`` or a
+    ``with`` takes an SQLAlchemy ``Session``, ``scoped_session`` or ``Connection``, a psycopg, PyMySQL or
     ``sqlite3.Connection``. ``async with`` takes those, and SQLAlchemy's ``AsyncSession`` and ``AsyncConnection`` and
     psycopg's ``AsyncConnection``, whose rows are written when the block ends (and before a savepoint begins or a
     commit, where SQLAlchemy tells of it).
@@ -85,13 +93,13 @@ class using:  # noqa: N801, it reads as the statement it makes
         self._blocks: list[_Block] = []
 
     def __enter__(self) -> None:
-        self._enter(Direct(tx_of(self._transaction)))
+        self._enter(_direct(self._transaction))
 
     def __exit__(self, *_: object) -> None:
         self._leave()
 
     async def __aenter__(self) -> None:
-        self._enter(_collected(self._transaction) or Direct(tx_of(self._transaction)))
+        self._enter(_collected(self._transaction) or _direct(self._transaction))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -144,6 +152,8 @@ def tx_of(transaction: Any) -> Tx:
     kind = _kind_of_psycopg(transaction)
     if kind == "Connection":
         return CallerTx(_connector("psycopg").caller_tx(transaction), lambda: _database_of(transaction))
+    if _is_pymysql(transaction):
+        return CallerTx(_connector("pymysql").caller_tx(transaction), lambda: _mysql_database_of(transaction))
     if "sqlalchemy" in sys.modules:
         found: Tx | None = _connector("sqlalchemy").caller_tx_or_none(transaction)
         if found is not None:
@@ -155,9 +165,9 @@ def tx_of(transaction: Any) -> Tx:
             "`await session.run_sync(function)` use `with mirepoix.using(...)` on the session that the function gets."
         )
     raise ConfigurationError(
-        f"mirepoix.using() cannot join a {name}. It takes an SQLAlchemy Session or Connection, a psycopg or a sqlite3 "
-        "connection, and with `async with` an SQLAlchemy AsyncSession or AsyncConnection or a psycopg AsyncConnection. "
-        "In Django it is not needed: tasks join the open atomic() block."
+        f"mirepoix.using() cannot join a {name}. It takes an SQLAlchemy Session or Connection, a psycopg, PyMySQL or "
+        "sqlite3 connection, and with `async with` an SQLAlchemy AsyncSession or AsyncConnection or a psycopg "
+        "AsyncConnection. In Django it is not needed: tasks join the open atomic() block."
     )
 
 
@@ -192,6 +202,12 @@ def _close(block: _Block) -> Joined:
     return block.joined
 
 
+def _direct(transaction: Any) -> Direct:
+    tx = tx_of(transaction)
+    after_commit = _connector("sqlalchemy").after_commit_of(transaction) if "sqlalchemy" in sys.modules else None
+    return Direct(tx, after_commit)
+
+
 def _collected(transaction: Any) -> Collected | None:
     # Only a library that is imported already can have made the object.
     found: Collected | None = None
@@ -211,6 +227,20 @@ def _kind_of_psycopg(transaction: Any) -> str | None:
         if base.__module__.partition(".")[0] == "psycopg" and base.__name__ in ("Connection", "AsyncConnection"):
             return base.__name__
     return None
+
+
+def _is_pymysql(transaction: Any) -> bool:
+    return any(
+        base.__module__.partition(".")[0] == "pymysql" and base.__name__ == "Connection"
+        for base in type(transaction).__mro__
+    )
+
+
+def _mysql_database_of(connection: Any) -> str:
+    def name(value: bytes | str | None) -> str:
+        return value.decode() if isinstance(value, bytes) else value or ""
+
+    return f"mysql://{name(connection.user)}@{connection.host}:{connection.port}/{name(connection.db)}"
 
 
 def _database_of(connection: Any) -> str:

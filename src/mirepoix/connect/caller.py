@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mirepoix.connect import mysql_codes
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.errors import SchemaError
 from mirepoix.ledger.tx import Tx
@@ -93,6 +94,8 @@ def missing_table(error: BaseException | None) -> str | None:
         code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
         words = str(error).partition("\n")[0]
         if code in _MISSING_SQLSTATES:
+            return words
+        if mysql_codes.of(error) in mysql_codes.MISSING:
             return words
         if isinstance(error, sqlite3.OperationalError) and any(part in words for part in _MISSING_WORDS):
             return words

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
@@ -32,13 +32,17 @@ from mirepoix.sql import DIALECTS
 _NOT_LIBPQ = frozenset({"prepare_threshold", "autocommit"})
 """Plain values among Django's connection parameters that only the Python driver understands."""
 
+_MYSQL_NAMES = {"db": "database", "passwd": "password"}
+_MYSQL_PARAMS = frozenset({"user", "password", "host", "port", "database", "unix_socket", "ssl", "connect_timeout"})
+"""What of Django's connection parameters, which are those of MySQLdb, our own connections are made with."""
+
 
 class DjangoSource:
     """The ledger in Django's database *alias*."""
 
     def __init__(self, alias: str | None = None) -> None:
         self._alias = alias
-        self._own: tuple[str, Source] | None = None
+        self._own: tuple[Any, Source] | None = None
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -47,7 +51,7 @@ class DjangoSource:
     @cached_property
     def alias(self) -> str:
         """Which of Django's databases it is: the one that the migrations go to as well."""
-        return self._alias or str(getattr(settings, "CELERY_MIREPOIX_DJANGO_ALIAS", Settings().django_alias))
+        return self._alias or ledger_alias()
 
     @property
     def label(self) -> str:
@@ -62,7 +66,7 @@ class DjangoSource:
 
     @cached_property
     def dialect(self) -> str:
-        """``postgresql`` or ``sqlite``. Raises ConfigurationError or UnsupportedDatabase."""
+        """``postgresql``, ``mysql`` or ``sqlite``. Raises ConfigurationError or UnsupportedDatabase."""
         return dialect_of(self._django())
 
     @cached_property
@@ -105,6 +109,13 @@ class DjangoSource:
         if connection.in_atomic_block or not _is_autocommitting(connection):
             return self._tx(connection)
         return None
+
+    def after_commit(self, act: Callable[[], None]) -> bool:
+        """By Django's ``on_commit``, which forgets what a rolled-back block or savepoint registered."""
+        if not self._django().in_atomic_block:
+            return False  # autocommit is switched off: Django is not told of the commit
+        transaction.on_commit(act, using=self.alias)
+        return True
 
     def open(self) -> OwnConnection:
         """A new connection of our own."""
@@ -162,7 +173,7 @@ class DjangoSource:
             self.close()
             module, extra, source = _OWN[dialect]
             make = getattr(optional(module, extra), source)
-            self._own = (target, make(target, self.label) if dialect == "postgresql" else make(target))
+            self._own = (target, make(target) if dialect == "sqlite" else make(target, self.label))
         return self._own[1]
 
 
@@ -198,7 +209,16 @@ class AtomicBegun:
             self._atomic.__exit__(RolledBackError, RolledBackError(), None)
 
 
-_OWN = {"postgresql": ("psycopg", "postgres", "PostgresSource"), "sqlite": ("sqlite3", "", "SqliteSource")}
+_OWN = {
+    "postgresql": ("psycopg", "postgres", "PostgresSource"),
+    "mysql": ("pymysql", "mysql", "MysqlSource"),
+    "sqlite": ("sqlite3", "", "SqliteSource"),
+}
+
+
+def ledger_alias() -> str:
+    """The database alias that holds the ledger (``CELERY_MIREPOIX_DJANGO_ALIAS``, else ``default``)."""
+    return str(getattr(settings, "CELERY_MIREPOIX_DJANGO_ALIAS", Settings().django_alias))
 
 
 def dialect_of(connection: Any) -> str:
@@ -249,8 +269,8 @@ def _drop_if_broken(connection: Any) -> None:
         connection.close()
 
 
-def _own_target(connection: Any, label: str) -> str:
-    """The file, or libpq's connection string, of a Django connection."""
+def _own_target(connection: Any, label: str) -> Any:
+    """The file, libpq's connection string or PyMySQL's parameters of a Django connection."""
     if connection.vendor == "sqlite":
         name = str(connection.settings_dict["NAME"])
         if name == ":memory:" or name.startswith("file:"):
@@ -260,6 +280,9 @@ def _own_target(connection: Any, label: str) -> str:
             )
         return name
     params = dict(connection.get_connection_params())
+    if connection.vendor == "mysql":
+        named = {_MYSQL_NAMES.get(name, name): value for name, value in params.items()}
+        return {name: value for name, value in named.items() if name in _MYSQL_PARAMS}
     role = connection.settings_dict["OPTIONS"].get("assume_role")
     if role:
         params["options"] = f"{params.get('options', '')} -c role={role}".strip()

@@ -28,12 +28,18 @@ class Pool:
     """Lends connections; at most *size* are open, and a thread that finds none waits for one (None: there is no bound).
 
     A connection that failed is closed, not lent again; one that died while it was idle (*stale* is what its BEGIN then
-    raises) is replaced before anything was sent on it. After a fork the child starts with an empty pool.
+    raises) is replaced before anything was sent on it. One that does not *fit* whoever asks is left to others. After a
+    fork the child starts with an empty pool.
     """
 
     def __init__(
-        self, open_connection: Callable[[], Connection], size: int | None = 10, stale: tuple[type[Exception], ...] = ()
+        self,
+        open_connection: Callable[[], Connection],
+        size: int | None = 10,
+        stale: tuple[type[Exception], ...] = (),
+        fits: Callable[[Any], bool] | None = None,
     ) -> None:
+        self._fits = fits
         self._open = open_connection
         self._stale = stale
         self._size = size
@@ -93,10 +99,17 @@ class Pool:
                     raise
 
     def _lend(self) -> tuple[Connection, bool]:
+        left: list[Connection] = []
         try:
-            return self._idle.pop(), True
-        except IndexError:  # asked this way, two threads cannot be promised the same one
+            while True:
+                connection = self._idle.pop()  # asked this way, two threads cannot be promised the same one
+                if self._fits is None or self._fits(connection):
+                    return connection, True
+                left.append(connection)
+        except IndexError:
             return self._open(), False
+        finally:
+            self._idle.extend(left)
 
     def close(self) -> None:
         """Close what is idle."""

@@ -16,6 +16,7 @@ from mirepoix.connect import ambient
 from mirepoix.connect.begun import Begun, OwnBegun
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.pool import Pool
+from mirepoix.connect.pooled import PooledSource
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.tx import Connection, Tx
 
@@ -29,7 +30,7 @@ OLDEST = 130_000
 _IDLE = psycopg.pq.TransactionStatus.IDLE
 
 
-class PostgresSource:
+class PostgresSource(PooledSource):
     """The ledger in a PostgreSQL database. Session locks need a direct connection or session pooling."""
 
     dialect = "postgresql"
@@ -39,29 +40,13 @@ class PostgresSource:
         self.conninfo = conninfo
         self.label = label or without_password(conninfo)
         self._pool = Pool(self.open, stale=self.disconnects)
-        # One for each task that runs; whoever runs it needs one of the others besides, and must not wait for its own.
         self._begun = Pool(self.open, size=None, stale=self.disconnects)
-
-    def __repr__(self) -> str:
-        return f"<ledger {self.label}>"
 
     def __getstate__(self) -> tuple[str, str]:
         return (self.conninfo, self.label)
 
     def __setstate__(self, state: tuple[str, str]) -> None:
         self.__init__(*state)  # type: ignore[misc]
-
-    def transaction(self) -> AbstractContextManager[Tx]:
-        """A short transaction on a pooled connection."""
-        return self._pool.transaction()
-
-    def reading(self) -> AbstractContextManager[Tx]:
-        """A look at what is committed, on a pooled connection."""
-        return self._pool.reading()
-
-    def apart(self) -> AbstractContextManager[Tx]:
-        """The same: a pooled connection is never the caller's."""
-        return self._pool.transaction()
 
     def begin(self) -> Begun:
         """A transaction for a task; user code gets the psycopg connection."""
@@ -70,10 +55,6 @@ class PostgresSource:
     def _lend(self, stack: ExitStack) -> tuple[psycopg.Connection[Any], Tx]:
         connection, tx = stack.enter_context(self._begun.lent())
         return cast(PostgresConnection, connection).raw, tx
-
-    def joined(self) -> Tx | None:
-        """A plain PostgreSQL ledger has no framework whose transaction it could join."""
-        return None
 
     def open(self) -> PostgresConnection:
         """A new connection of our own."""
@@ -87,11 +68,6 @@ class PostgresSource:
         """Try the lock of every other live worker; the server frees what was taken with this transaction."""
         with connection.transaction() as tx:
             return [(r[0], r[1]) for r in tx.fetch("unheld_workers", worker_id=worker_id, namespace=LOCK_NAMESPACE)]
-
-    def close(self) -> None:
-        """Close pooled connections."""
-        self._pool.close()
-        self._begun.close()
 
 
 class PostgresConnection:

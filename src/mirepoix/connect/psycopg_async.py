@@ -9,7 +9,8 @@ from typing import Any
 
 from mirepoix.connect.caller import explained
 from mirepoix.errors import ConfigurationError
-from mirepoix.ledger import enqueue, outgoing
+from mirepoix.ledger import outgoing
+from mirepoix.ledger.rows import ROWS_A_STATEMENT
 from mirepoix.records import Outgoing
 from mirepoix.sql import statement
 
@@ -56,8 +57,12 @@ class Collector:
                 f"The transaction ended inside of `async with mirepoix.using(connection)`: {len(envelopes)} tasks that "
                 "were sent in it are not written. Commit after the block."
             )
-        for start in range(0, len(envelopes), enqueue.ROWS_A_STATEMENT):
-            await self._write(envelopes[start : start + enqueue.ROWS_A_STATEMENT])
+        for start in range(0, len(envelopes), ROWS_A_STATEMENT):
+            await self._write(envelopes[start : start + ROWS_A_STATEMENT])
+
+    def after_commit(self, act: Callable[[], None], /) -> bool:
+        """Register nothing: psycopg tells nobody of a commit."""
+        return False
 
     def abandon(self) -> None:
         """Drop what was added, and say so."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -56,7 +57,7 @@ class Source(Protocol):
 
     @property
     def dialect(self) -> str:
-        """``postgresql`` or ``sqlite``."""
+        """``postgresql``, ``mysql`` or ``sqlite``."""
 
     @property
     def label(self) -> str:
@@ -84,6 +85,9 @@ class Source(Protocol):
 
     def joined(self) -> Tx | None:
         """The transaction the caller's framework has open right now (Django's ``atomic``), or None."""
+
+    def after_commit(self, act: Callable[[], None]) -> bool:
+        """Call *act* once the framework's transaction is committed; False, and nothing, if nobody tells of that."""
 
     def open(self) -> OwnConnection:
         """A new connection of our own."""

@@ -13,18 +13,19 @@ from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, CursorResult, Engine, TextClause, event, text
+from sqlalchemy import Connection, Engine, TextClause, event, text
 from sqlalchemy.exc import InterfaceError, OperationalError, UnboundExecutionError
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from mirepoix.connect import ambient
 from mirepoix.connect.begun import ENDED_BY_ITSELF
 from mirepoix.connect.caller import CallerTx
+from mirepoix.connect.perform import Answer, perform
 from mirepoix.errors import ConfigurationError, UnsupportedDatabase
 from mirepoix.ledger import outgoing
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Outgoing
-from mirepoix.sql import DIALECTS, spell, statement
+from mirepoix.sql import DIALECTS, spell, steps
 
 PASSING: tuple[type[Exception], ...] = (OperationalError, InterfaceError)
 """What any driver's conflicts and lost connections are wrapped in."""
@@ -41,15 +42,15 @@ class SqlalchemyTx:
 
     def run(self, statement: str, /, **params: Any) -> int:
         """Run the statement of that name and return how many rows it changed."""
-        return self._execute(_text(statement, self.dialect), params).rowcount
+        return self._perform(statement, params).rowcount
 
     def fetch(self, statement: str, /, **params: Any) -> list[tuple[Any, ...]]:
         """Run the statement of that name and return its rows."""
-        return [tuple(row) for row in self._execute(_text(statement, self.dialect), params)]
+        return self._perform(statement, params).rows
 
     def query(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
         """Run SQL that the ledger built; return its rows."""
-        return [tuple(row) for row in self._execute(text(spell(sql, self.dialect)), params)]
+        return [tuple(row) for row in self._connect().execute(text(spell(sql, self.dialect)), params)]
 
     def script(self, sql: str, /) -> None:
         """Run the statements of a script one by one."""
@@ -57,8 +58,12 @@ class SqlalchemyTx:
             if one.strip():
                 self._connect().exec_driver_sql(one)
 
-    def _execute(self, clause: TextClause, params: dict[str, Any]) -> CursorResult[Any]:
-        return self._connect().execute(clause, params)
+    def _perform(self, statement: str, params: dict[str, Any]) -> Answer:
+        return perform(steps(statement, self.dialect, "named"), self._execute, params)
+
+    def _execute(self, sql: str, params: dict[str, Any]) -> tuple[int, list[tuple[Any, ...]] | None]:
+        result = self._connect().execute(_text(sql), params)
+        return result.rowcount, [tuple(row) for row in result] if result.returns_rows else None
 
 
 def caller_tx(caller: Session | scoped_session[Any] | Connection) -> Tx:
@@ -235,11 +240,17 @@ class Collector:
     def __init__(self, caller: Any, sync: Session | Connection) -> None:
         self._caller = caller
         self.dialect = caller_tx(sync).dialect
+        self._sync = sync
         self._waiting = _waiting_of(sync)
 
     def add(self, envelopes: Sequence[Outgoing], /) -> None:
         """Keep *envelopes* until they can be written."""
         self._waiting.extend(envelopes)
+
+    def after_commit(self, act: Callable[[], None], /) -> bool:
+        """Call *act* once it is committed, if it is a session."""
+        found = after_commit_of(self._sync)
+        return found is not None and found(act)
 
     async def write(self) -> None:
         """Write what was added, in the transaction that is open."""
@@ -248,6 +259,58 @@ class Collector:
 
     def abandon(self) -> None:
         """Leave it to the transaction: its commit still writes what was added, its rollback drops it."""
+
+
+def after_commit_of(caller: Any) -> Callable[[Callable[[], None]], bool] | None:
+    """What registers a function to be called after a Session's commit; None for a Connection: it tells before."""
+    session = caller() if isinstance(caller, scoped_session) else caller
+    if not isinstance(session, Session):
+        return None
+
+    def register(act: Callable[[], None]) -> bool:
+        _acts_of(session).append((session.get_nested_transaction(), act))
+        return True
+
+    return register
+
+
+_Acts = list[tuple[SessionTransaction | None, Callable[[], None]]]
+
+_acts: WeakKeyDictionary[Session, _Acts] = WeakKeyDictionary()
+"""What is to be called after the commit of each session that was ever used so, with the savepoint it belongs to."""
+
+
+def _acts_of(session: Session) -> _Acts:
+    acts = _acts.get(session)
+    if acts is None:
+        acts = _acts[session] = []
+        mine = acts
+
+        def act(session: Session) -> None:
+            if session.in_nested_transaction():  # a savepoint was released
+                return
+            due, mine[:] = mine.copy(), []
+            for _, one in due:
+                one()
+
+        def drop(_session: Session, rolled_back: SessionTransaction) -> None:
+            mine[:] = [one for one in mine if not _is_within(one[0], rolled_back)]
+
+        def drop_at_end(_session: Session, ended: SessionTransaction) -> None:
+            if ended.parent is None:
+                mine.clear()
+
+        event.listen(session, "after_commit", act)
+        event.listen(session, "after_soft_rollback", drop)
+        event.listen(session, "after_transaction_end", drop_at_end)
+    return acts
+
+
+def _is_within(savepoint: SessionTransaction | None, outer: SessionTransaction) -> bool:
+    """Whether it is *outer*, or was begun inside of it, released or not."""
+    while savepoint is not None and savepoint is not outer:
+        savepoint = savepoint.parent
+    return savepoint is outer
 
 
 _waiting: WeakKeyDictionary[Session | Connection, list[Outgoing]] = WeakKeyDictionary()
@@ -322,12 +385,16 @@ def _engine_of(session: Session | scoped_session[Any]) -> Engine:
 
 
 def _tx(connect: Callable[[], Connection], engine: Engine) -> Tx:
-    dialect = engine.dialect.name
+    dialect = _NAMES.get(engine.dialect.name, engine.dialect.name)
     if dialect not in DIALECTS:
         raise UnsupportedDatabase(f"{dialect}:// (SQLAlchemy)")
     return CallerTx(SqlalchemyTx(connect, dialect), lambda: engine.url.render_as_string(hide_password=True))
 
 
+_NAMES = {"mariadb": "mysql"}
+"""SQLAlchemy's names of dialects that the ledger calls otherwise."""
+
+
 @cache
-def _text(name: str, dialect: str) -> TextClause:
-    return text(statement(name, dialect, "named"))
+def _text(sql: str) -> TextClause:
+    return text(sql)

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +17,7 @@ from mirepoix.connect.begun import Begun, OwnBegun
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.forkgate import gate
 from mirepoix.connect.pool import Pool
+from mirepoix.connect.pooled import PooledSource
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.tx import Connection, Tx
 
@@ -31,7 +32,7 @@ OLDEST = (3, 35, 0)
 """The first SQLite with RETURNING."""
 
 
-class SqliteSource:
+class SqliteSource(PooledSource):
     """The ledger in one SQLite file (created, with its tables, by `mirepoix.install`)."""
 
     dialect = "sqlite"
@@ -48,29 +49,13 @@ class SqliteSource:
         if not Path(self.path).parent.is_dir():
             raise ConfigurationError(f"The folder of {self.label} does not exist. Create it, or name another file.")
         self._pool = Pool(self.open)
-        # One for each task that runs; whoever runs it needs one of the others besides, and must not wait for its own.
         self._begun = Pool(self.open, size=None)
-
-    def __repr__(self) -> str:
-        return f"<ledger {self.label}>"
 
     def __getstate__(self) -> str:
         return self.path
 
     def __setstate__(self, path: str) -> None:
         self.__init__(path)  # type: ignore[misc]
-
-    def transaction(self) -> AbstractContextManager[Tx]:
-        """A short transaction on a pooled connection."""
-        return self._pool.transaction()
-
-    def reading(self) -> AbstractContextManager[Tx]:
-        """A look at what is committed, on a pooled connection."""
-        return self._pool.reading()
-
-    def apart(self) -> AbstractContextManager[Tx]:
-        """The same: a pooled connection is never the caller's."""
-        return self._pool.transaction()
 
     def begin(self) -> Begun:
         """A transaction for a task; user code gets the sqlite3 connection."""
@@ -79,10 +64,6 @@ class SqliteSource:
     def _lend(self, stack: ExitStack) -> tuple[sqlite3.Connection, Tx]:
         connection, tx = stack.enter_context(self._begun.lent())
         return cast(SqliteConnection, connection).raw, tx
-
-    def joined(self) -> Tx | None:
-        """A plain SQLite ledger has no framework whose transaction it could join."""
-        return None
 
     def open(self) -> SqliteConnection:
         """A new connection of our own."""
@@ -99,11 +80,6 @@ class SqliteSource:
         with connection.transaction() as tx:
             others = tx.fetch("alive_workers", worker_id=worker_id)
         return [(id, name) for id, name, key in others if not _is_locked(self._lock_folder() / f"{key}.lock")]
-
-    def close(self) -> None:
-        """Close pooled connections."""
-        self._pool.close()
-        self._begun.close()
 
     def _lock_folder(self) -> Path:
         return Path(self.path + "-workers")

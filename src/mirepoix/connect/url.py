@@ -10,14 +10,16 @@ from mirepoix.connect.source import Source
 from mirepoix.errors import ConfigurationError, UnsupportedDatabase
 
 _SQLITE = ("sqlite",)
+_MYSQL = ("mysql", "mariadb")
 _POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+asyncpg")
 
 
 def source_for(url: str) -> Source:
     """The database behind *url*.
 
-    ``sqlite:///relative.db``, ``sqlite:////absolute/path.db`` and ``postgresql://user:password@host:port/database``.
-    Driver suffixes as SQLAlchemy writes them are accepted. Raises UnsupportedDatabase or ConfigurationError.
+    ``sqlite:///relative.db``, ``sqlite:////absolute/path.db``, ``postgresql://user:password@host:port/database`` or
+    ``mysql://user:password@host:port/database`` (``mariadb://`` is the same). Driver suffixes as SQLAlchemy writes them
+    are accepted. Raises UnsupportedDatabase or ConfigurationError.
     """
     scheme, separator, rest = url.partition("://")
     if scheme in _SQLITE or scheme.startswith("sqlite+"):
@@ -32,6 +34,10 @@ def source_for(url: str) -> Source:
         if not urlsplit(url).path.strip("/"):
             raise ConfigurationError("The PostgreSQL URL names no database: postgresql://user:password@host/DATABASE.")
         source = optional("psycopg", "postgres").PostgresSource(f"postgresql://{rest}")
+        return source  # noqa: RET504  (typed by its name)
+    if scheme.partition("+")[0] in _MYSQL:
+        connector = optional("pymysql", "mysql")
+        source = connector.MysqlSource(connector.params_of(f"//{rest}"))
         return source  # noqa: RET504  (typed by its name)
     raise UnsupportedDatabase(f"{scheme}://" if separator else f"{url!r} (no URL)")
 

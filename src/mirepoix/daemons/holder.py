@@ -13,19 +13,28 @@ import logging
 import threading
 import time
 import uuid
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mirepoix.config import Settings
 from mirepoix.connect.source import LivenessLock, OwnConnection, Source
 from mirepoix.crashpoints import Crashpoint, reached
-from mirepoix.ledger import finish, reap, results, take, workers
+from mirepoix.ledger import enqueue, finish, reap, results, take, workers
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Completion, Lease, Part, Taken, Trouble, Worker
+from mirepoix.records import Completion, Envelope, Lease, Part, Taken, Trouble, Worker
 
 logger = logging.getLogger("mirepoix.holder")
 
 Key = tuple[str, int]
+
+UP_AHEAD = 20
+"""So many parked tasks are taken up ahead, for each that can run at once."""
+
+MOST_TRIES = 3
+"""How often one worker takes up a task that is parked again each time."""
+
+TRIES_KEPT = 10_000
 
 
 @dataclass(slots=True)
@@ -51,6 +60,16 @@ class Loss:
     delay_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What came of the messages of a broker."""
+
+    taken: tuple[Taken, ...]
+    adopted: frozenset[str]
+    known: dict[str, bool]
+    """Of the tasks that were not taken, those that the ledger knows, each with whether it is ready to be taken."""
+
+
 class Holder:
     """The leases of one worker process, and everything it has to tell the ledger about them."""
 
@@ -61,12 +80,18 @@ class Holder:
         worker: Worker,
         return_parts: Callable[[Tx, Sequence[Part]], None] | None = None,
         return_ended: Callable[[Tx, Sequence[str], str], None] | None = None,
+        can_take: Callable[[str], bool] | None = None,
     ) -> None:
         self.source = source
         self.return_parts = return_parts
         """What notes that parts of chords have returned, and sends the bodies of those that are complete."""
         self.return_ended = return_ended
         """The same for tasks that ended without running, by their ids, with the reason."""
+        self.can_take = can_take
+        """Whether the code here can take what is parked for other code, by its shape."""
+        self.taken_up: deque[Taken] = deque()
+        """What was taken up and is still to be handed to the worker, by its consumer."""
+        self._tried: Counter[str] = Counter()
         self.settings = settings
         self.worker = worker
         self.is_stopping = False
@@ -159,10 +184,68 @@ class Holder:
             reached(Crashpoint.COMPLETE_AFTER_COMMIT)
         if taken:
             reached(Crashpoint.TAKE_AFTER_COMMIT)
+        self._hold(taken)
+        return taken
+
+    def receive(self, connection: OwnConnection, task_ids: Sequence[str], foreign: Sequence[Envelope] = ()) -> Received:
+        """Record the completions that wait, and take those of *task_ids* that are ready, in one transaction.
+
+        *foreign* are messages of tasks that were sent past the ledger: they are written into it first, unless it knows
+        their ids.
+        """
+        completions = self._pop_completions()
+        taken: list[Taken] = []
+        try:
+            with connection.transaction() as tx:
+                if completions:
+                    self._record(tx, completions)
+                adopted = enqueue.adopt(tx, foreign)
+                taken = take.take_by_id(tx, self.worker.id, task_ids)
+                got = {one.lease.task_id for one in taken}
+                missed = [task_id for task_id in task_ids if task_id not in got]
+                known = take.whereabouts(tx, missed) if missed else {}
+                reached(Crashpoint.RECEIVE_BEFORE_COMMIT)
+        except BaseException:
+            self._push_back(completions)
+            raise
+        if task_ids:
+            reached(Crashpoint.RECEIVE_AFTER_COMMIT)
+        self._hold(taken)
+        return Received(tuple(taken), frozenset(adopted), known)
+
+    def take_up(self, connection: OwnConnection) -> bool:
+        """Lease what is parked for other code, if the code here can take it; whether there may be more.
+
+        If this code refuses it as well (an upcaster fails, say), that is tried a few times at most.
+        """
+        room = UP_AHEAD * max(1, self.worker.concurrency) - len(self.taken_up)
+        if self.can_take is None or self.is_stopping or room <= 0:
+            return False
+        wanted: list[str] = []
+        given_up = [task_id for task_id, times in self._tried.items() if times >= MOST_TRIES]
+        with connection.reading() as tx:
+            for shape in take.parked_shapes(tx):
+                if len(wanted) < room and self.can_take(shape):
+                    wanted += take.parked_of_shape(tx, shape, self.worker.queues, room - len(wanted), given_up)
+        if not wanted:
+            return False
+        with connection.transaction() as tx:
+            taken = take.take_up(tx, self.worker.id, wanted)
+            reached(Crashpoint.TAKE_UP_BEFORE_COMMIT)
+        reached(Crashpoint.TAKE_UP_AFTER_COMMIT)
+        self._hold(taken)
+        for one in taken:
+            logger.info("task %s[%s] was parked, and is taken up", one.name, one.lease.task_id)
+        self._tried.update(one.lease.task_id for one in taken)
+        if len(self._tried) > TRIES_KEPT:
+            self._tried = Counter({task_id: times for task_id, times in self._tried.items() if times >= MOST_TRIES})
+        self.taken_up.extend(taken)
+        return len(wanted) >= room
+
+    def _hold(self, taken: Iterable[Taken]) -> None:
         with self._lock:
             for one in taken:
                 self._held[one.lease.key] = Held(one.lease, one.name)
-        return taken
 
     def flush(self, connection: OwnConnection, older_than_s: float = 0.0) -> None:
         """Record the completions that wait, if the oldest has waited that long."""
@@ -193,6 +276,11 @@ class Holder:
     def holds(self, key: Key) -> bool:
         """Whether this process may run the attempt."""
         return key in self._held
+
+    def may_begin(self, key: Key) -> bool:
+        """Whether it may be given to the pool: it is held, and not about to be handed back."""
+        held = self._held.get(key)
+        return held is not None and held.abandoned_at is None
 
     def started(self, key: Key, pid: int | None) -> None:
         """User code of the attempt has begun, in the process *pid*."""
@@ -299,16 +387,22 @@ class Holder:
         """How many leases are held."""
         return len(self._held)
 
-    def abandon(self, leases: Iterable[Lease] | None = None, *, now: bool = False) -> None:
+    def abandon(
+        self,
+        leases: Iterable[Lease] | None = None,
+        *,
+        now: bool = False,
+        may_have_begun: frozenset[Key] = frozenset(),
+    ) -> None:
         """Mark what has not started (or these leases) to be given back: at once, or after a moment's grace.
 
-        The grace lets a child that is just accepting a task say so first.
+        The grace lets a child that is just accepting a task say so first; what *may_have_begun* is left to it.
         """
         moment = time.monotonic() - (_GRACE_S if now else 0.0)
         keys = None if leases is None else {lease.key for lease in leases}
         with self._lock:
             for key, held in self._held.items():
-                if held.started_at is None and (keys is None or key in keys):
+                if held.started_at is None and key not in may_have_begun and (keys is None or key in keys):
                     held.abandoned_at = moment
 
     def give_back_abandoned(self, connection: OwnConnection) -> None:

@@ -23,6 +23,8 @@ logger = logging.getLogger("mirepoix.keeper")
 MESSAGES_KEPT_S = 60.0
 BINDINGS_KEPT_S = 24 * 3600.0
 RECONNECT_S = 0.25
+TAKE_UP_S = 1.0
+"""How often a worker looks whether something is parked that its own code can take."""
 CONFIRM_S = 0.15
 """How long a worker's lock must have been free before its death is believed."""
 
@@ -38,7 +40,7 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, name="mirepoix-keeper", daemon=True)
         self._connection: OwnConnection | None = None
         self._steady_since = time.monotonic()
-        self._next_heartbeat = self._next_liveness = self._next_prune = self._next_due = 0.0
+        self._next_heartbeat = self._next_liveness = self._next_prune = self._next_due = self._next_take_up = 0.0
         self._is_away = False
         self._suspected: dict[str, float] = {}
 
@@ -92,6 +94,9 @@ class Keeper:
             self._reap(connection, now)
         if now >= self._next_due:
             self._tend(connection, now)
+        if now >= self._next_take_up:
+            has_more = holder.take_up(connection)
+            self._next_take_up = now + (0.0 if has_more else TAKE_UP_S)
         if now >= self._next_prune:
             self._next_prune = now + self._settings.prune_interval_s
             self._prune(connection)

@@ -1,1 +1,1 @@
-"""The Django app: ``INSTALLED_APPS += ["mirepoix.django"]`` lets ``manage.py migrate`` make the ledger's tables."""
+"""Mirepoix in a Django project: ``INSTALLED_APPS += ["mirepoix.django"]``."""

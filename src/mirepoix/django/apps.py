@@ -6,8 +6,15 @@ from django.apps import AppConfig
 
 
 class MirepoixConfig(AppConfig):  # type: ignore[misc]  # Django brings no types
-    """The ledger's tables as a Django app. It has no models: the ledger is written by its own statements."""
+    """The ledger in a Django project: its tables, models that read them, their admin, checks and a command."""
 
     name = "mirepoix.django"
     label = "mirepoix"
     verbose_name = "Mirepoix"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the checks."""
+        from mirepoix.django import checks
+
+        checks.register()

@@ -6,22 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.conf import settings
+from django.apps import apps
 from django.db import router
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ModelState
 
-from mirepoix.config import Settings
 from mirepoix.connect.dbapi import DbapiTx
-from mirepoix.connect.django import dialect_of
+from mirepoix.connect.django import dialect_of, ledger_alias
 from mirepoix.ledger.migrate import migrate
 from mirepoix.ledger.tx import Tx
-from mirepoix.sql import migrations
+from mirepoix.sql import is_post, migrations
 
 
 class MigrateLedger(Operation):  # type: ignore[misc]  # Django brings no types
     """Apply every script that this release has and ``mirepoix_migration`` does not list, in Django's transaction.
 
-    Each script that a release adds comes with a Django migration of the same name, whose operation is this one.
+    Each script that a release adds comes with a Django migration of the same name, whose operation is this one. The one
+    for a post script says ``post=True``, and comes a release later: Django applies all that it finds before the new
+    code is deployed. Who does not want to wait runs ``mirepoix migrate --post``.
     Does nothing on any database but the ledger's (``CELERY_MIREPOIX_DJANGO_ALIAS``, else ``default``), nor where a
     database router forbids it. Raises UnsupportedDatabase if that one is of a kind that no ledger speaks. It cannot
     be reversed: that would delete the record of every task.
@@ -30,8 +32,17 @@ class MigrateLedger(Operation):  # type: ignore[misc]  # Django brings no types
     reduces_to_sql = True
     reversible = False
 
+    def __init__(self, *, post: bool = False) -> None:
+        self.post = post
+
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Change no models: there are none."""
+        """Let the models be those of the code: they only read, so there is no history of theirs to keep.
+
+        Django finds no change in them then, and ``makemigrations`` never writes a migration into this package.
+        """
+        for model in apps.get_app_config(app_label).get_models():
+            state.models.pop((app_label, model._meta.model_name), None)  # noqa: SLF001 (Django's name for it)
+            state.add_model(ModelState.from_model(model))
 
     def database_forwards(self, app_label: str, schema_editor: Any, _from_state: Any, _to_state: Any) -> None:
         """Apply what is missing."""
@@ -40,9 +51,11 @@ class MigrateLedger(Operation):  # type: ignore[misc]  # Django brings no types
             return
         dialect = dialect_of(connection)
         if schema_editor.collect_sql:  # manage.py sqlmigrate
-            schema_editor.collected_sql.extend(script for _, script in migrations(dialect))
+            schema_editor.collected_sql.extend(
+                script for name, script in migrations(dialect) if self.post or not is_post(name)
+            )
         else:
-            migrate(_DjangosTransaction(DbapiTx(connection.cursor, dialect, "pyformat")))
+            migrate(_DjangosTransaction(DbapiTx(connection.cursor, dialect, "pyformat")), post=self.post)
 
     def describe(self) -> str:
         """Say what happens, for people."""
@@ -61,9 +74,3 @@ class _DjangosTransaction:
 
     def close(self) -> None:
         """Leave it to Django."""
-
-
-def ledger_alias() -> str:
-    """Return the database alias that holds the ledger."""
-    alias: str = getattr(settings, "CELERY_MIREPOIX_DJANGO_ALIAS", Settings().django_alias)
-    return alias

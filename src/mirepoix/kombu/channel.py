@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
-from mirepoix.celery import chords
+from mirepoix.celery import chords, payload
 from mirepoix.errors import EnqueueError, NoWorker
+from mirepoix.kombu.delivered import as_message
 from mirepoix.kombu.qos import Batch, QoS
 from mirepoix.ledger import enqueue, messages, operate
 from mirepoix.records import LEASE_HEADER, Envelope, Taken
@@ -79,6 +80,10 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             root_id=headers.get("root_id"),
             parent_id=headers.get("parent_id"),
             group_id=headers.get("group"),
+            version=payload.version_in(headers),
+            shape=payload.shape_of_text(
+                headers["task"], headers, message["body"], message.get("content-type") or "", encoding
+            ),
         )
         with self.connection.transaction() as tx:
             enqueue.add(tx, [envelope])
@@ -178,11 +183,13 @@ class Channel(virtual.Channel):  # type: ignore[misc]
 
     def receive_tasks(self, holder: Holder) -> int:
         """Lease what this channel's consumers can use, and hand over what the prefetch allows; return how many."""
-        if not self.buffer and not self.may_have_more:
+        if not self.buffer and not self.may_have_more and not holder.taken_up:
             return 0
         queues = [queue for queue in self._active_queues if queue in self._task_queues()]
         if not queues:
             return 0
+        while holder.taken_up:
+            self.buffer.append(holder.taken_up.popleft())
         delivered = self._hand_over_buffer(queues)
         if self.may_have_more and not holder.is_stopping:
             wanted = self.batch.wanted(self._free(), len(self.buffer), holder.finished)
@@ -235,11 +242,12 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     def _hand_over_buffer(self, queues: list[str]) -> int:
         delivered = 0
         until = time.monotonic() + DELIVER_FOR_S
-        holder = self.connection.installation.holder
+        installation = self.connection.installation
+        holder = installation.holder
         while self.buffer and self.qos.can_consume() and time.monotonic() < until and not holder.is_stopping:
             taken = self.buffer.popleft()
             if taken.queue in queues:
-                delivered += self._hand_over(self._as_message(taken), taken.queue)
+                delivered += self._hand_over(as_message(taken, installation), taken.queue)
             else:  # cancel_consumer arrived in between
                 holder.abandon([taken.lease], now=True)
         return delivered
@@ -247,35 +255,6 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     def _hand_over(self, message: dict[str, Any], queue: str) -> int:
         self.connection._deliver(message, queue)  # noqa: SLF001
         return 1
-
-    def _as_message(self, taken: Taken) -> dict[str, Any]:
-        """A leased task as Celery expects it. Its eta has come, so Celery need not hold it back once more."""
-        # Whatever stands in the row, the worker must come to see it: it is the consumer that parks what cannot be read.
-        headers = taken.headers if isinstance(taken.headers, dict) else {}
-        mark = {
-            "id": taken.lease.task_id,
-            "fence": taken.lease.fence,
-            "worker": taken.lease.worker_id,
-            "eta": headers.get("eta"),
-        }
-        return {
-            "body": taken.body,
-            "content-type": taken.content_type,
-            "content-encoding": taken.content_encoding,
-            "headers": {**headers, "eta": None, LEASE_HEADER: mark},
-            "properties": {
-                **taken.properties,
-                "priority": taken.priority,
-                "body_encoding": None if taken.body_encoding == "utf-8" else taken.body_encoding,
-                "delivery_tag": f"{taken.lease.fence}:{taken.lease.task_id}",
-                "delivery_info": {
-                    "exchange": taken.exchange,
-                    "routing_key": taken.routing_key,
-                    "priority": taken.priority,
-                    "redelivered": taken.is_redelivered,
-                },
-            },
-        }
 
     def _as_received(self, message: str) -> dict[str, Any]:
         received: dict[str, Any] = loads(message)

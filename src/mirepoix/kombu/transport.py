@@ -28,6 +28,10 @@ LOOK_AGAIN_FIRST_S = 0.001
 LOOK_AGAIN_LAST_S = 0.1
 """A commit that was announced but cannot be seen yet is looked for after 1, 2, 4 … 64 ms; then the poll finds it."""
 
+QUIET_AFTER_S = 5.0
+QUIET_FACTOR = 2.5
+"""Where the database tells of nothing, a worker that nothing came to for so long looks so much less often."""
+
 SHUTDOWN_LOOK_S = 0.25
 """How long a worker without an event loop waits before it looks whether it should stop."""
 
@@ -58,6 +62,8 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         self._flush_timer: Any = None
         self._flushed_at = 0.0
         self._again: Any = None
+        self._poll_timer: Any = None
+        self._news_at = 0.0
         self._wakeup: tuple[int, int] | None = None
         self._has_messages = True
 
@@ -77,6 +83,11 @@ class Transport(VirtualTransport):  # type: ignore[misc]
                 self._own = self.installation.source.open()
                 self._own.listen()
         return self._own
+
+    @property
+    def _look_interval_s(self) -> float:
+        installation = self.installation
+        return float(installation.settings.look_interval_s(installation.source.dialect))
 
     @contextmanager
     def reaching(self) -> Iterator[None]:
@@ -137,7 +148,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         settings = self.installation.settings
         fd = self.own.wakeup_fd()
         if fd is None:
-            self._timers.append(loop.call_repeatedly(settings.sqlite_poll_interval_s, self._look))
+            self._poll()
         else:
             loop.add_reader(fd, self._look)
         self._timers.append(loop.call_repeatedly(settings.poll_interval_s, self._expect_anything))
@@ -148,10 +159,10 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             return
         # Celery's hub keeps on_tick over a reconnect: the old connection's must not stay.
         loop.on_tick.discard(self._on_tick)
-        for timer in (*self._timers, self._flush_timer, self._again):
+        for timer in (*self._timers, self._flush_timer, self._again, self._poll_timer):
             if timer is not None:
                 timer.cancel()
-        self._timers, self._flush_timer, self._again = [], None, None
+        self._timers, self._flush_timer, self._again, self._poll_timer = [], None, None, None
         with contextlib.suppress(Exception):
             loop.remove_reader(self._own.wakeup_fd() if self._own is not None else -1)
         if self._wakeup is not None:
@@ -160,6 +171,14 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             for fd in self._wakeup:
                 os.close(fd)
             self._wakeup = None
+
+    def _poll(self) -> None:
+        """Look where nobody tells: a turn of Celery's loop each time, so less often when it has been quiet."""
+        self._look()
+        is_quiet = time.monotonic() - self._news_at > QUIET_AFTER_S
+        interval_s = self._look_interval_s * (QUIET_FACTOR if is_quiet else 1.0)
+        if self._loop is not None:
+            self._poll_timer = self._loop.call_later(interval_s, self._poll)
 
     def _look(self) -> None:
         """Something was written: a commit, perhaps one that cannot be seen yet (or one of our own)."""
@@ -188,6 +207,8 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             self._expect_tasks()
         if "messages" in news:
             self._has_messages = True
+        if news:
+            self._news_at = time.monotonic()
         return bool(news)
 
     def _expect_anything(self) -> None:
@@ -258,7 +279,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         holder = self.installation.holder
         fd = self.own.wakeup_fd()
         has_to_poll = fd is None or self.own.is_told_early
-        pause = settings.sqlite_poll_interval_s if has_to_poll else settings.poll_interval_s
+        pause = self._look_interval_s if has_to_poll else settings.poll_interval_s
         if holder is not None:
             pause = min(pause, settings.flush_interval_s if holder.has_completions else 0.05)
         if left is not None:

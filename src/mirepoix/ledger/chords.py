@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mirepoix.ledger.rows import batches
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Chord, Part
@@ -58,12 +59,12 @@ def return_parts(tx: Tx, parts: Sequence[Part]) -> list[Returned]:
             "status": part.status,
             "result": storable(part.result),
         }
-        for part in parts
+        for part in {(part.group_id, part.task_id): part for part in reversed(parts)}.values()
         if part.group_id in waiting
     ]
     if not rows:
         return []
-    added = Counter(row[0] for row in tx.fetch("add_chord_parts", rows=json.dumps(rows)))
+    added = Counter(row[0] for batch in batches(rows) for row in tx.fetch("add_chord_parts", rows=batch))
     origins = {part.group_id: part.origin for part in parts}
     complete = []
     for group_id, returned in sorted(added.items()):

@@ -7,17 +7,14 @@ import logging
 from collections.abc import Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
+from mirepoix.ledger.rows import batches
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Envelope
 
 logger = logging.getLogger("mirepoix.enqueue")
-
-ROWS_A_STATEMENT = 1_000
-"""How many tasks one statement carries; more brought nothing (measured: benchmarks/enqueue.py)."""
 
 
 def add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
@@ -26,11 +23,20 @@ def add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
     An id that the ledger knows and that is finished begins a new generation. One that is still waiting or running
     is left as it is: a task is one row, and sending it twice does not make it run twice. That is logged, not raised.
     """
+    unique = _first_of_each_id(envelopes)
     accepted: set[str] = set()
-    rest = iter(envelopes)
-    while chunk := list(islice(rest, ROWS_A_STATEMENT)):
-        accepted |= _add_chunk(tx, chunk)
-    return accepted
+    for rows in batches(as_row(envelope) for envelope in unique):
+        accepted |= {row[0] for row in tx.fetch("enqueue", rows=rows)}
+    known = [envelope for envelope in unique if envelope.id not in accepted]
+    return accepted | _add_again(tx, known)
+
+
+def adopt(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
+    """Enqueue those of *envelopes* whose id the ledger does not know, and no others; return their ids."""
+    if not envelopes:
+        return set()
+    rows = json.dumps([as_row(envelope) for envelope in _first_of_each_id(envelopes)])
+    return {row[0] for row in tx.fetch("enqueue", rows=rows)}
 
 
 def as_row(envelope: Envelope) -> dict[str, Any]:
@@ -54,6 +60,10 @@ def as_row(envelope: Envelope) -> dict[str, Any]:
         "properties": json.dumps(envelope.properties, allow_nan=False, default=_plain),
         "exchange": envelope.exchange,
         "routing_key": envelope.routing_key,
+        "sent_fence": envelope.sent_fence,
+        "version": envelope.version,
+        "shape": envelope.shape,
+        "written_by": envelope.written_by,
     }
 
 
@@ -70,14 +80,17 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a header or property holds a {type(value).__qualname__}, which JSON cannot hold")
 
 
-def _add_chunk(tx: Tx, chunk: list[Envelope]) -> set[str]:
-    added = {row[0] for row in tx.fetch("enqueue", rows=json.dumps([as_row(e) for e in chunk]))}
-    known = [e for e in chunk if e.id not in added]
-    if not known:
-        return added
-    again = json.dumps([as_row(e) for e in known])
-    tx.run("keep_successes", rows=again)
-    rearmed = {row[0] for row in tx.fetch("rearm", rows=again)}
+def _first_of_each_id(envelopes: Sequence[Envelope]) -> list[Envelope]:
+    """Of one id that is sent twice at once the first counts."""
+    first = {envelope.id: envelope for envelope in reversed(envelopes)}
+    return list(reversed(first.values()))
+
+
+def _add_again(tx: Tx, known: list[Envelope]) -> set[str]:
+    rearmed: set[str] = set()
+    for rows in batches(as_row(envelope) for envelope in known):
+        tx.run("keep_successes", rows=rows)
+        rearmed |= {row[0] for row in tx.fetch("rearm", rows=rows)}
     for envelope in known:
         if envelope.id not in rearmed:
             logger.warning(
@@ -85,4 +98,4 @@ def _add_chunk(tx: Tx, chunk: list[Envelope]) -> set[str]:
                 envelope.name,
                 envelope.id,
             )
-    return added | rearmed
+    return rearmed

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any
 
-from mirepoix.ledger import enqueue, outgoing
+from mirepoix.ledger import enqueue, failures, outgoing
+from mirepoix.ledger.failures import Causes
+from mirepoix.ledger.rows import batches
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Completion, Envelope, Lease, Outgoing, Trouble
+from mirepoix.records import Completion, Envelope, Lease, Outgoing, Trouble, Unfit
+
+_NO_CAUSES: Causes = MappingProxyType({})
 
 
 def succeed(tx: Tx, worker_id: str, completions: Sequence[Completion]) -> set[str]:
@@ -42,19 +47,21 @@ def succeed_with(tx: Tx, completion: Completion, continuations: Sequence[Outgoin
 
 def fail(tx: Tx, lease: Lease, trouble: Trouble, continuations: Sequence[Outgoing] = ()) -> bool:
     """Record a failure that no retry follows, with its traceback; errbacks go out with it."""
-    ended = _end(
-        tx,
+    rows = tx.fetch(
         "fail",
-        lease,
-        "failed",
-        trouble,
+        reason=storable(trouble.reason),
         run_time_s=trouble.run_time_s,
         peak_memory_kb=trouble.peak_memory_kb,
         pid=trouble.pid,
+        **_of(lease),
     )
-    if ended:
-        outgoing.add(tx, continuations)
-    return ended
+    if not rows:
+        return False
+    causes = failures.causes(rows, trouble)
+    record(tx, rows, "failed", trouble, causes)
+    outgoing.add(tx, continuations)
+    failures.count(tx, rows, causes, trouble.release)
+    return True
 
 
 def retry(tx: Tx, lease: Lease, envelope: Envelope, trouble: Trouble, continuations: Sequence[Outgoing] = ()) -> bool:
@@ -62,14 +69,19 @@ def retry(tx: Tx, lease: Lease, envelope: Envelope, trouble: Trouble, continuati
     rows = tx.fetch("retry", reason=storable(trouble.reason), rows=json.dumps([enqueue.as_row(envelope)]), **_of(lease))
     if not rows:
         return False
-    record(tx, rows, "retried", trouble)
+    causes = failures.causes(rows, trouble) if trouble.error_type is not None else {}
+    record(tx, rows, "retried", trouble, causes)
     outgoing.add(tx, continuations)
+    failures.count(tx, rows, causes, trouble.release)
     return True
 
 
-def park(tx: Tx, lease: Lease, trouble: Trouble) -> bool:
-    """Keep a task that no code here can take, with the reason."""
-    return _end(tx, "park", lease, "parked", trouble)
+def park(tx: Tx, lease: Lease, trouble: Trouble, lacking: Unfit | None = None, shape: str | None = None) -> bool:
+    """Keep a task that no code here can take, with the reason.
+
+    If other code may be able to, say what is *lacking* here, and what it calls (*shape*, for a row that does not say).
+    """
+    return _end(tx, "park", lease, "parked", trouble, parked_for=lacking, shape=shape)
 
 
 def revoke(tx: Tx, lease: Lease, trouble: Trouble) -> bool:
@@ -107,7 +119,9 @@ def is_settled(tx: Tx, lease: Lease) -> bool:
     return (fence, worker_id) == (lease.fence, lease.worker_id) and state not in ("leased", "running")
 
 
-def record(tx: Tx, rows: Sequence[tuple[Any, ...]], outcome: str, trouble: Trouble) -> None:
+def record(
+    tx: Tx, rows: Sequence[tuple[Any, ...]], outcome: str, trouble: Trouble, causes: Causes = _NO_CAUSES
+) -> None:
     """Write the history of attempts that just ended: *rows* as the statements of `finish` and `reap` return them."""
     if not rows:
         return
@@ -128,10 +142,12 @@ def record(tx: Tx, rows: Sequence[tuple[Any, ...]], outcome: str, trouble: Troub
             "traceback": storable(trouble.traceback),
             "signal": trouble.signal,
             "exit_code": trouble.exit_code,
+            "failure_group": causes[row[0]].id if row[0] in causes else None,
         }
         for row in rows
     ]
-    tx.run("record_attempts", rows=json.dumps(attempts))
+    for batch in batches(attempts):
+        tx.run("record_attempts", rows=batch)
 
 
 def _end(tx: Tx, statement: str, lease: Lease, outcome: str, trouble: Trouble, **more: Any) -> bool:

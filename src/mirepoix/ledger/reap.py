@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mirepoix.config import Settings
-from mirepoix.ledger import finish
+from mirepoix.ledger import failures, finish
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Lease, Lost, Trouble
@@ -24,13 +25,15 @@ def lose(
     reason = storable(trouble.reason)
     rows = tx.fetch("quarantine", reason=reason, pid=trouble.pid, **of, **bounds)
     state = "quarantined"
+    causes = failures.causes(rows, trouble)
     if not rows:
         rows = tx.fetch("lose", reason=reason, delay_s=delay_s, **of)
         state = "pending"
     if not rows:
         return None
-    finish.record(tx, rows, outcome, trouble)
+    finish.record(tx, rows, outcome, trouble, causes)
     tx.fetch("wake")
+    failures.count(tx, rows, causes, settings.release)
     return Lost(task_id=lease.task_id, name=rows[0][6], fence=lease.fence, state=state, was_started=is_blamed)
 
 
@@ -47,10 +50,12 @@ def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[Lost]:
     bounds = {"max_deaths": settings.max_deaths, "max_handovers": settings.max_handovers}
     quarantined = tx.fetch("quarantine_of_dead_workers", **bounds, **reasons)
     pending = tx.fetch("lose_of_dead_workers")
-    rows = [*quarantined, *pending]
-    finish.record(tx, rows, "lost", Trouble("its worker died"))
+    trouble = Trouble("its worker died")
+    causes = failures.causes(quarantined, replace(trouble, error_type="WorkerLostError"))
+    finish.record(tx, [*quarantined, *pending], "lost", trouble, causes)
     if pending:
         tx.fetch("wake")
+    failures.count(tx, quarantined, causes, settings.release)
     return [_lost(row, "quarantined") for row in quarantined] + [_lost(row, "pending") for row in pending]
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mirepoix.ledger.rows import batches
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Lease, Result, SavedGroup
@@ -23,6 +24,8 @@ class Known:
     meta: str | None
     task_state: str | None
     task_reason: str | None
+    parked_s: float | None = None
+    """How long its task has been parked for other code."""
 
 
 def store(tx: Tx, results: Sequence[Result], *, is_outcome: bool = False, only_while: Lease | None = None) -> None:
@@ -50,7 +53,8 @@ def store(tx: Tx, results: Sequence[Result], *, is_outcome: bool = False, only_w
         }
         for one in {result.task_id: result for result in results}.values()
     ]
-    tx.run("store_results", rows=json.dumps(rows), is_outcome=int(is_outcome))
+    for batch in batches(rows):
+        tx.run("store_results", rows=batch, is_outcome=int(is_outcome))
 
 
 def find(tx: Tx, task_ids: Iterable[str]) -> list[Known]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mirepoix.ledger.tx import Tx
@@ -22,6 +22,46 @@ def take(tx: Tx, worker_id: str, queues: Sequence[str], batch: int) -> list[Take
     wanted = json.dumps(list(dict.fromkeys(queues)))
     rows = tx.fetch("take", worker_id=worker_id, queues=wanted, batch=batch)
     return [_taken(row, worker_id) for row in _in_turns(rows)]
+
+
+def take_by_id(tx: Tx, worker_id: str, task_ids: Sequence[str]) -> list[Taken]:
+    """Lease those of *task_ids* that are ready, in that order: what a broker's messages rang for.
+
+    What is not ready (taken, finished, not yet due, unknown) is left out: `whereabouts` tells why.
+    """
+    if not task_ids:
+        return []
+    rows = tx.fetch("take_by_id", worker_id=worker_id, ids=json.dumps(sorted({*task_ids})))
+    found = {row[0]: _taken(row, worker_id) for row in rows}
+    return [found[task_id] for task_id in dict.fromkeys(task_ids) if task_id in found]
+
+
+def take_up(tx: Tx, worker_id: str, task_ids: Sequence[str]) -> list[Taken]:
+    """Lease those of *task_ids* that are parked for other code: that of this worker can take them."""
+    if not task_ids:
+        return []
+    rows = tx.fetch("take_up", worker_id=worker_id, ids=json.dumps(sorted({*task_ids})))
+    return [_taken(row, worker_id) for row in sorted(rows, key=lambda row: row[13])]
+
+
+def parked_shapes(tx: Tx) -> list[str]:
+    """What is parked for other code, each kind of call once; see `mirepoix.signatures.waiting`."""
+    return [row[0] for row in tx.fetch("parked_shapes")]
+
+
+def parked_of_shape(tx: Tx, shape: str, queues: Sequence[str], batch: int, but: Iterable[str] = ()) -> list[str]:
+    """The ids of the oldest that are parked for other code with that shape, except those in *but*."""
+    return [
+        row[0]
+        for row in tx.fetch(
+            "parked_of_shape", shape=shape, queues=json.dumps(list(queues)), batch=batch, tried=json.dumps(list(but))
+        )
+    ]
+
+
+def whereabouts(tx: Tx, task_ids: Iterable[str]) -> dict[str, bool]:
+    """Of these tasks, those that the ledger knows, each with whether it is ready to be taken."""
+    return {id: bool(is_ready) for id, is_ready in tx.fetch("whereabouts", ids=json.dumps(list(task_ids)))}
 
 
 def next_due_s(tx: Tx) -> float | None:
@@ -73,4 +113,5 @@ def _taken(row: tuple[Any, ...], worker_id: str) -> Taken:
         routing_key=row[11],
         priority=row[12],
         is_redelivered=bool(row[14]),
+        written_by=row[15],
     )

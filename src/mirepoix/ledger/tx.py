@@ -11,7 +11,7 @@ class Tx(Protocol):
 
     @property
     def dialect(self) -> str:
-        """``postgresql`` or ``sqlite``."""
+        """``postgresql``, ``mysql`` or ``sqlite``."""
 
     def run(self, statement: str, /, **params: Any) -> int:
         """Run the statement of that name and return how many rows it changed."""

@@ -21,6 +21,7 @@ def register(tx: Tx, worker: Worker, ttl_s: float) -> int:
         queues=json.dumps(list(worker.queues)),
         software=json.dumps(worker.software),
         ttl_s=ttl_s,
+        relays=worker.relays,
     )
     return int(rows[0][0])
 

@@ -1,43 +1,140 @@
 """The statements of the ledger: one a file, ``common/`` unless a database really differs.
 
-Placeholders are written ``:name``; `statement` renders them for a driver. Three expressions that every database
-spells its own way are written in braces and replaced from a fixed table, never from data:
-``{now}``, ``{later :seconds}``, ``{earlier :seconds}`` and ``{seconds_until expression}``.
+Placeholders are written ``:name``; `statement` renders them for a driver. Expressions that every database spells its
+own way are written in braces and replaced from a fixed table, never from data: ``{now}``, ``{later :seconds}``,
+``{earlier :seconds}``, ``{seconds_until expression}`` and ``{as_text expression}``. MySQL's own files also have
+``{json :parameter}``, ``{text}`` and ``{id}`` (a text that JSON_TABLE reads, and the types of its columns),
+``{moment expression}`` (a datetime of an ISO 8601 text) and ``{found}``, see below.
+
+**Statements that answer with what they changed** end with ``RETURNING``, which MySQL and MariaDB do not have after an
+``UPDATE``. There a statement is a few steps in one transaction (`Step`), of which the last ``SELECT`` is the answer:
+
+1. A ``SELECT … FOR UPDATE`` with the guard finds and locks the rows. If it finds none, the rest is left out.
+2. The ``UPDATE`` (or ``DELETE``), with the same guard, changes them. It must change as many as were found.
+
+Nobody has to write them for a plain ``UPDATE table SET … WHERE … RETURNING …`` or ``DELETE FROM …`` in ``common/``:
+`_without_returning` makes both steps of it, provided that what it returns is not changed by it, and that its first
+returned column is the table's key. With ``key = :parameter`` in its guard the ``SELECT`` waits for whoever has the row;
+without it is a sweep, which passes over locked rows (the next sweep finds them, and sweeps never wait for each other)
+and changes only those that it found: no row that came to fit the guard between the two steps is changed unseen.
+
+Anything else is a file in ``sql/mysql/`` with the steps divided by a line that holds a semicolon alone. Each
+``SELECT`` hands the first column of what it found, as a JSON array, to the steps after it, in ``:found``; ``{found}``
+is that as a table (``found.id``). A step under ``-- for each :one in :all`` is run for every element of that JSON
+array. An ``INSERT`` behind a ``SELECT`` of what is not there yet is run again, with the ``SELECT`` locking, if somebody
+else was faster: a duplicate key undoes that one statement and no more. ``-- at first taken to be every "id" of :rows``
+spares the ``SELECT`` where nothing of it is there as a rule: it is asked after the first duplicate key.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-DIALECTS = ("postgresql", "sqlite")
+DIALECTS = ("postgresql", "sqlite", "mysql")
 
+_BINARY = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 _SPELLING: dict[str, dict[str, str]] = {
     "postgresql": {
         "now": "statement_timestamp()",
         "later": r"(statement_timestamp() + \1 * interval '1 second')",
         "earlier": r"(statement_timestamp() - \1 * interval '1 second')",
         "seconds_until": r"extract(epoch FROM \1 - statement_timestamp())",
+        "as_text": r"CAST(\1 AS text)",
     },
     "sqlite": {
         "now": "strftime('%Y-%m-%d %H:%M:%f', 'now')",
         "later": r"strftime('%Y-%m-%d %H:%M:%f', 'now', \1 || ' seconds')",
         "earlier": r"strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || \1 || ' seconds')",
         "seconds_until": r"((julianday(\1) - julianday('now')) * 86400.0)",
+        "as_text": r"CAST(\1 AS text)",
+    },
+    "mysql": {
+        "now": "UTC_TIMESTAMP(6)",
+        "later": r"(UTC_TIMESTAMP(6) + INTERVAL \1 SECOND)",
+        "earlier": r"(UTC_TIMESTAMP(6) - INTERVAL \1 SECOND)",
+        "seconds_until": r"(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), \1) * 0.000001)",
+        "as_text": r"\1",
+        # In a database of another character set JSON_TABLE would lose letters, and joins would not use an index.
+        "text": f"longtext {_BINARY}",
+        "id": f"varchar(255) {_BINARY}",
+        # To a caller's connection of another character set the parameter is a text of that: letters that it does not
+        # have would be lost, although they are written as \\u escapes.
+        "json": r"CONVERT(\1 USING utf8mb4)",
+        "found": (
+            f"JSON_TABLE(CONVERT(:found USING utf8mb4), '$[*]' COLUMNS (id varchar(255) {_BINARY} PATH '$')) AS found"
+        ),
+        # MariaDB reads no offsets, and CONVERT_TZ ends with the year 2038.
+        "moment": (
+            r"CASE WHEN \1 REGEXP '[+-][0-9][0-9]:[0-9][0-9]$'"
+            r" THEN CAST(LEFT(\1, CHAR_LENGTH(\1) - 6) AS DATETIME(6)) - INTERVAL RIGHT(\1, 6) HOUR_MINUTE"
+            r" ELSE CAST(TRIM(TRAILING 'Z' FROM \1) AS DATETIME(6)) END"
+        ),
     },
 }
+_KEYS = {"mirepoix_task": "mirepoix_task_id"}
+"""MySQL's index on the key of a table, if it is not the primary one."""
+
 _PLACEHOLDER = re.compile(r"(?<![:\w]):([a-z_]+)")
+_STEP = re.compile(r"^;\n", re.MULTILINE)
+_EACH = re.compile(r"^-- for each :([a-z_]+) in :([a-z_]+)$", re.MULTILINE)
+_ASSUMED = re.compile(r'^-- at first taken to be every "([a-z_]+)" of :([a-z_]+)$', re.MULTILINE)
+_RETURNING = re.compile(
+    r"(?P<verb>UPDATE|DELETE FROM)\s+(?P<table>\w+)\s+(?:SET\s+(?P<set>.*?)\s+)?WHERE\s+(?P<guard>.*)"
+    r"\s+RETURNING\s+(?P<columns>(?P<key>\w+)\b.*)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One of the statements that a file stands for, and the *names* of its parameters.
+
+    *each* is the one that takes every value of another in turn: ``(name, name of the list)``. *assumed* is where its
+    answer stands unless that proves wrong: ``(key of each row, name of the list of rows)``.
+    """
+
+    sql: str
+    names: frozenset[str]
+    each: tuple[str, str] | None = None
+    assumed: tuple[str, str] | None = None
+
+    @property
+    def is_insert(self) -> bool:
+        """Whether somebody else's row may stand in its way."""
+        return self.sql.lstrip().startswith("INSERT")
+
+    @property
+    def is_locking(self) -> bool:
+        """Whether it is a SELECT that locks what it finds."""
+        return "FOR UPDATE" in self.sql
 
 
 @cache
-def statement(name: str, dialect: str, paramstyle: str) -> str:
-    """The SQL of *name* for *dialect*, with placeholders as *paramstyle* has them.
+def steps(name: str, dialect: str, paramstyle: str) -> tuple[Step, ...]:
+    """The statements of the file *name* for *dialect*, one but for MySQL, with placeholders as *paramstyle* has them.
 
     ``named`` keeps ``:name`` (sqlite3, SQLAlchemy's ``text``); ``pyformat`` writes ``%(name)s`` and doubles every
     other percent sign (psycopg, PyMySQL, Django). Raises FileNotFoundError for a statement that does not exist.
     """
-    return placeholders(spell(_read(name, dialect), dialect), paramstyle)
+    text = _read(name, dialect)
+    found = []
+    for part in _STEP.split(text):
+        each, assumed = _words(_EACH, part), _words(_ASSUMED, part)
+        spelled = spell(part, dialect)
+        parts = _without_returning(spelled) if dialect == "mysql" else (spelled,)
+        found += [
+            Step(placeholders(sql, paramstyle), frozenset(_PLACEHOLDER.findall(sql)), each, assumed) for sql in parts
+        ]
+    return tuple(found)
+
+
+def statement(name: str, dialect: str, paramstyle: str) -> str:
+    """The SQL of *name*, of which there is one statement. Raises as `steps`."""
+    (only,) = steps(name, dialect, paramstyle)
+    return only.sql
 
 
 def placeholders(sql: str, paramstyle: str) -> str:
@@ -51,19 +148,54 @@ def placeholders(sql: str, paramstyle: str) -> str:
 
 def spell(sql: str, dialect: str) -> str:
     """Replace the expressions in braces by the dialect's own, and drop the comment lines."""
-    own = _SPELLING[dialect]
     sql = "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
-    sql = sql.replace("{now}", own["now"])
-    for verb in ("later", "earlier", "seconds_until"):
-        sql = re.sub(r"\{" + verb + r" ([^{}]+)\}", own[verb], sql)
+    for verb, own in _SPELLING[dialect].items():
+        argument = r" ([^{}]+)" if r"\1" in own else ""
+        sql = re.sub(r"\{" + verb + argument + r"\}", own, sql)
     return sql
 
 
 def migrations(dialect: str) -> list[tuple[str, str]]:
-    """Every migration of *dialect* as ``(name, script)``, in the order of their numbers."""
+    """Every migration of *dialect* as ``(name, script)``, in the order of their numbers.
+
+    ``NNNN_name`` comes before the code that needs it, and the release before must be able to work on it.
+    ``NNNN_name.post`` takes away what only older releases need: see `is_post`.
+    """
     folder = files(__package__) / "migrations" / dialect
     found = [entry for entry in folder.iterdir() if entry.name.endswith(".sql")]
     return sorted((entry.name.removesuffix(".sql"), entry.read_text("utf-8")) for entry in found)
+
+
+def is_post(migration: str) -> bool:
+    """Whether it may be applied only when no process of an older release runs, and need never be."""
+    return migration.endswith(".post")
+
+
+def _words(pattern: re.Pattern[str], part: str) -> tuple[str, str] | None:
+    found = pattern.search(part)
+    return None if found is None else (found[1], found[2])
+
+
+def _without_returning(sql: str) -> tuple[str, ...]:
+    """The two steps of a statement that ends with RETURNING; any other as it is."""
+    part = _RETURNING.fullmatch(sql.strip())
+    if part is None:
+        return (sql,)
+    table, key = part["table"], part["key"]
+    rows, wait = table, ""
+    if re.search(rf"\b{key} = :", part["guard"]) is None:
+        # A small table would be read, and locked, as a whole, but for the word about the index. The other table's
+        # column is not called like any of ours: those stand without a table's name.
+        answer = _SPELLING["mysql"]["found"].replace("(id ", "(found_key ")
+        index = _KEYS.get(table, "PRIMARY")
+        rows = f"{answer} STRAIGHT_JOIN {table} FORCE INDEX ({index}) ON {table}.{key} = found.found_key"
+        wait = " SKIP LOCKED"
+    find = "SELECT {columns} FROM {table} WHERE {guard} FOR UPDATE" + wait  # noqa: S608 (no value is in it)
+    change = "DELETE {table} FROM {rows} WHERE {guard}"
+    if part["verb"] == "UPDATE":
+        change = "UPDATE {rows} SET {set} WHERE {guard}"
+    words = {**part.groupdict(), "rows": rows}
+    return find.format(**words), change.format(**words)
 
 
 def _read(name: str, dialect: str) -> str:

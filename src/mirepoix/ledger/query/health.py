@@ -17,6 +17,9 @@ COUNTED_MOST = 100_000
 """Finished tasks of the last hour are counted up to this many: beyond it a person reads "many" anyway."""
 
 HOUR_S = 3600.0
+RELAY_POOL = "relay"
+"""What a relay of its own registers as, in the place of a pool."""
+
 GRACE_S = 5.0
 """The reaper takes back a dead worker's tasks in about a second; after this long nobody is doing it."""
 
@@ -94,8 +97,8 @@ class Overview:
 
     @property
     def alive(self) -> list[WorkerSeen]:
-        """The workers whose heartbeat is in time."""
-        return [worker for worker in self.workers if worker.is_alive and not worker.is_silent]
+        """The workers whose heartbeat is in time. A relay of its own is none: it runs no tasks."""
+        return [w for w in self.workers if w.is_alive and not w.is_silent and w.pool != RELAY_POOL]
 
     @property
     def gone(self) -> list[WorkerSeen]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mirepoix.ledger.edit import Written
 from mirepoix.ledger.query.values import arguments, known_moment, moment, seconds
 from mirepoix.ledger.tx import Tx
+from mirepoix.signatures.waiting import Call, from_text
 from mirepoix.states import State
 
 MOST_CHILDREN = 100
@@ -69,8 +71,22 @@ class ChordLine:
 
 
 @dataclass(frozen=True, slots=True)
+class EditLine:
+    """What somebody changed in the payload."""
+
+    edited_at: datetime
+    edited_by: str
+    reason: str
+    before: Written
+    after: Written
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
-    """Everything the ledger knows about one task."""
+    """Everything the ledger knows about one task.
+
+    ``calls``: what its payload calls, its own task first, then what it sends when it is over; empty if not kept.
+    """
 
     id: str
     name: str
@@ -101,12 +117,16 @@ class Story:
     content_type: str
     arguments: tuple[list[Any], dict[str, Any]] | None
     headers: dict[str, Any]
+    version: int
+    calls: tuple[Call, ...]
+    parked_for: str | None
     due_in_s: float | None
     running_for_s: float | None
     parent: Relative | None
     root: Relative | None
     attempts: tuple[AttemptLine, ...]
     steps: tuple[StepLine, ...]
+    edits: tuple[EditLine, ...]
     children: tuple[Relative, ...]
 
 
@@ -152,10 +172,14 @@ def story(tx: Tx, task_id: str, *, has_results: bool = False) -> Story | None:
         content_type=row[27],
         arguments=arguments(row[27], row[28], row[29]),
         headers=json.loads(row[30]),
+        version=row[33],
+        calls=() if row[34] is None else tuple(from_text(row[34])),
+        parked_for=row[35],
         due_in_s=seconds(row[31]),
         running_for_s=seconds(row[32]) if state is State.RUNNING else None,
         attempts=tuple(_attempt(found) for found in tx.fetch("story_of_attempts", task_id=task_id)),
         steps=tuple(_step(found, has_results) for found in tx.fetch("story_of_steps", task_id=task_id)),
+        edits=tuple(_edit(found) for found in tx.fetch("story_of_edits", task_id=task_id)),
         children=tuple(_named(found) for found in tx.fetch("story_of_children", task_id=task_id, most=MOST_CHILDREN)),
     )
 
@@ -178,6 +202,11 @@ def _named(row: tuple[Any, ...]) -> Relative:
 
 def _step(row: tuple[Any, ...], has_result: bool) -> StepLine:
     return StepLine(row[0], row[1], known_moment(row[2]), row[3], row[4] if has_result else None)
+
+
+def _edit(row: tuple[Any, ...]) -> EditLine:
+    before, after = (Written(**json.loads(text)) for text in row[3:])
+    return EditLine(known_moment(row[0]), row[1], row[2], before, after)
 
 
 def _attempt(row: tuple[Any, ...]) -> AttemptLine:

@@ -47,6 +47,8 @@ class TaskLine:
     run_time_s: float | None
     worker_id: str | None
     worker: str | None
+    version: int
+    parked_for: str | None
     arguments: tuple[list[Any], dict[str, Any]] | None
 
 
@@ -73,8 +75,15 @@ _BRANCHES = (
         "t.finished_at",
     ),
 )
+_FINISHED = frozenset({State.SUCCEEDED, State.CANCELLED, State.EXPIRED})
+_MYSQL_BRANCHES = (
+    *(branch for branch in _BRANCHES if branch.states != _FINISHED),
+    *(_Branch(frozenset({state}), f"t.state = '{state.value}'", "t.finished_at") for state in sorted(_FINISHED)),
+)
+"""An index on state and time is in the order of time within one state only."""
+
 _COLUMNS = """t.id, t.name, t.queue, t.state, t.reason, t.fence, {since}, -({{seconds_until {since}}}),
-       t.created_at, t.due_at, t.run_time_s, t.worker_id, w.name"""
+       t.created_at, t.due_at, t.run_time_s, t.worker_id, w.name, t.version, t.parked_for"""
 _BODY = ", t.content_type, t.body_encoding, t.body"
 
 
@@ -109,13 +118,15 @@ def beginning_with(tx: Tx, prefix: str, most: int = 5) -> list[tuple[str, str, S
     columns = "SELECT id, name, state FROM mirepoix_task"
     rows = tx.query(f"{columns} WHERE id = :id", id=prefix)
     if not rows:
-        clause, params = _prefix_clause(prefix)
+        clause, params = _prefix_clause(prefix, tx.dialect)
         rows = tx.query(f"{columns} WHERE {clause} ORDER BY id LIMIT :most", most=most, **params)
     return [(row[0], row[1], State(row[2])) for row in rows]
 
 
-def _prefix_clause(prefix: str) -> tuple[str, dict[str, Any]]:
+def _prefix_clause(prefix: str, dialect: str) -> tuple[str, dict[str, Any]]:
     exact = "substr(id, 1, length(CAST(:prefix AS text))) = CAST(:prefix AS text)"
+    if dialect == "mysql":
+        exact = "left(id, char_length(:prefix)) = :prefix"
     # A range over the primary key, where its order is the same in every collation: up to the last digit of a prefix
     # of small letters and digits. Letters may contract with what follows them (Danish "aa"), digits never do.
     head = re.match(r"[0-9a-z]*[0-9]", prefix)
@@ -129,7 +140,7 @@ def _prefix_clause(prefix: str) -> tuple[str, dict[str, Any]]:
 def _rows(tx: Tx, filters: Filters, columns: str, limit: int | None, *, oldest_first: bool) -> list[tuple[Any, ...]]:
     """The rows of every branch that the filters touch, each ordered by its own index."""
     rows: list[tuple[Any, ...]] = []
-    for branch in _BRANCHES:
+    for branch in _MYSQL_BRANCHES if tx.dialect == "mysql" else _BRANCHES:
         wanted = branch.states & filters.states
         if not wanted:
             continue
@@ -206,5 +217,7 @@ def _line(row: tuple[Any, ...]) -> TaskLine:
         run_time_s=row[10],
         worker_id=row[11],
         worker=row[12],
-        arguments=arguments(*row[13:]) if row[13:] else None,
+        version=row[13],
+        parked_for=row[14],
+        arguments=arguments(*row[15:]) if row[15:] else None,
     )

@@ -25,7 +25,9 @@ def known_moment(value: Any) -> datetime:
 def bound_moment(value: datetime, dialect: str) -> Any:
     """An aware datetime as the columns of *dialect* compare with it."""
     in_utc = value.astimezone(UTC)
-    return in_utc.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] if dialect == "sqlite" else in_utc
+    if dialect == "sqlite":
+        return in_utc.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    return in_utc.replace(tzinfo=None) if dialect == "mysql" else in_utc
 
 
 def seconds(value: Any) -> float | None:

@@ -1,6 +1,7 @@
 -- transition: leased|running -> parked
--- No code here can take it: kept with the reason, never acknowledged away.
+-- No code here can take it: kept with the reason, never acknowledged away. What other code could take says what is missing
+-- here (parked_for), and what it calls (shape).
 UPDATE mirepoix_task
-   SET state = 'parked', reason = :reason, finished_at = {now}
+   SET state = 'parked', reason = :reason, parked_for = :parked_for, shape = coalesce(shape, :shape), finished_at = {now}
  WHERE id = :task_id AND fence = :fence AND worker_id = :worker_id AND state IN ('leased', 'running')
 RETURNING id, fence, generation, worker_id, leased_at, started_at, name

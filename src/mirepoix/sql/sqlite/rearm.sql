@@ -8,7 +8,9 @@ UPDATE mirepoix_task AS t
        leased_at = NULL, started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL,
        content_type = r.content_type, content_encoding = r.content_encoding, body_encoding = r.body_encoding,
        body = r.body, headers = r.headers, properties = r.properties,
-       exchange = r.exchange, routing_key = r.routing_key
+       exchange = r.exchange, routing_key = r.routing_key,
+       sent_fence = CASE WHEN r.sent_fence IS NOT NULL THEN -1 END, version = r.version, shape = r.shape,
+       written_by = r.written_by
   FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.name') AS name,
                json_extract(value, '$.queue') AS queue, json_extract(value, '$.priority') AS priority,
                json_extract(value, '$.retries') AS retries, json_extract(value, '$.root_id') AS root_id,
@@ -19,7 +21,10 @@ UPDATE mirepoix_task AS t
                json_extract(value, '$.content_encoding') AS content_encoding,
                json_extract(value, '$.body_encoding') AS body_encoding, json_extract(value, '$.body') AS body,
                json_extract(value, '$.headers') AS headers, json_extract(value, '$.properties') AS properties,
-               json_extract(value, '$.exchange') AS exchange, json_extract(value, '$.routing_key') AS routing_key
+               json_extract(value, '$.exchange') AS exchange, json_extract(value, '$.routing_key') AS routing_key,
+               json_extract(value, '$.sent_fence') AS sent_fence,
+               json_extract(value, '$.version') AS version, json_extract(value, '$.shape') AS shape,
+               json_extract(value, '$.written_by') AS written_by
           FROM json_each(:rows)) AS r
  WHERE t.id = r.id AND t.state IN ('succeeded', 'failed', 'cancelled', 'expired')
 RETURNING id

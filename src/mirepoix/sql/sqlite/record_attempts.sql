@@ -1,11 +1,12 @@
 -- One row for each attempt that ended in anything but success (a success is kept on the task).
 INSERT INTO mirepoix_attempt (task_id, fence, generation, outcome, worker_id, pid, leased_at, started_at, run_time_s,
-                              peak_memory_kb, error_type, error, traceback, signal, exit_code)
+                              peak_memory_kb, error_type, error, traceback, signal, exit_code, failure_group)
 SELECT json_extract(value, '$.task_id'), json_extract(value, '$.fence'), json_extract(value, '$.generation'),
        json_extract(value, '$.outcome'), json_extract(value, '$.worker_id'), json_extract(value, '$.pid'),
        json_extract(value, '$.leased_at'), json_extract(value, '$.started_at'), json_extract(value, '$.run_time_s'),
        json_extract(value, '$.peak_memory_kb'), json_extract(value, '$.error_type'), json_extract(value, '$.error'),
-       json_extract(value, '$.traceback'), json_extract(value, '$.signal'), json_extract(value, '$.exit_code')
+       json_extract(value, '$.traceback'), json_extract(value, '$.signal'), json_extract(value, '$.exit_code'),
+       json_extract(value, '$.failure_group')
   FROM json_each(:rows)
  WHERE true
     ON CONFLICT (task_id, fence) DO NOTHING

@@ -6,21 +6,57 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import django
+import pymysql
 from django.conf import settings
+from django.contrib import admin
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+
+pymysql.install_as_MySQLdb()
 
 if not settings.configured:
     settings.configure(
         ALLOWED_HOSTS=["testserver"],
         DATABASES={},
-        INSTALLED_APPS=["mirepoix.django"],
+        CELERY_MIREPOIX_DJANGO_APP=f"{__name__}:celery_app",
+        INSTALLED_APPS=[
+            *(f"django.contrib.{name}" for name in ("admin", "auth", "contenttypes", "messages", "sessions")),
+            "mirepoix.django",
+        ],
+        MIDDLEWARE=[
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+            "django.contrib.messages.middleware.MessageMiddleware",
+        ],
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         ROOT_URLCONF=__name__,
         SECRET_KEY="for tests",
+        STATIC_URL="static/",
+        TASKS={
+            "default": {"BACKEND": "mirepoix.django.tasks.LedgerBackend", "QUEUES": ["default", "mail"]},
+            "exact": {"BACKEND": "mirepoix.django.tasks.LedgerBackend", "OPTIONS": {"transactional": True}},
+        },
+        TEMPLATES=[
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "APP_DIRS": True,
+                "OPTIONS": {
+                    "context_processors": [
+                        "django.template.context_processors.request",
+                        "django.contrib.auth.context_processors.auth",
+                        "django.contrib.messages.context_processors.messages",
+                    ]
+                },
+            }
+        ],
         USE_TZ=True,
     )
     django.setup()
+
+
+celery_app: Any = None
+"""The project's Celery app; a test sets it."""
 
 
 def database(url: str, **more: Any) -> dict[str, Any]:
@@ -29,7 +65,7 @@ def database(url: str, **more: Any) -> dict[str, Any]:
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": url.removeprefix("sqlite:///"), **more}
     parts = urlsplit(url)
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": f"django.db.backends.{parts.scheme}",
         "NAME": parts.path.strip("/"),
         "USER": parts.username or "",
         "HOST": parts.hostname or "",
@@ -72,6 +108,7 @@ async def _async_view(_request: HttpRequest, name: str) -> HttpResponse:
 
 
 urlpatterns = [
+    path("admin/", admin.site.urls),
     path("atomic/<str:name>", _view),
     path("plain/<str:name>", _plain_view),
     path("async/<str:name>", transaction.non_atomic_requests(_async_view)),

@@ -1,0 +1,57 @@
+"""Acknowledge many messages with as few commands as the broker allows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+logger = logging.getLogger("mirepoix.delivery")
+
+
+def acknowledge(messages: Sequence[Any], others: Iterable[Any], errors: tuple[type[BaseException], ...]) -> None:
+    """Acknowledge *messages* of one channel; *others* are those of it that must not be acknowledged now.
+
+    A lost connection is logged, not raised, as Celery does: the broker sends them again, and they are refused then.
+    """
+    if not messages:
+        return
+    try:
+        if _acknowledge_in_a_pipeline(messages):
+            return
+        rest = _acknowledge_up_to(messages, others)
+    except errors as error:
+        logger.warning("%d message(s) could not be acknowledged and will come again: %s", len(messages), error)
+        return
+    for message in rest:
+        message.ack_log_error(logger, errors)
+
+
+def _acknowledge_up_to(messages: Sequence[Any], others: Iterable[Any]) -> list[Any]:
+    """AMQP numbers its messages, and can be told "all up to this one". Returns what is left."""
+    if len(messages) == 1 or not all(type(message.delivery_tag) is int for message in messages):
+        return list(messages)
+    first_other = min((other.delivery_tag for other in others if not other.acknowledged), default=None)
+    ordered = sorted(messages, key=lambda message: message.delivery_tag)
+    before = [message for message in ordered if first_other is None or message.delivery_tag < first_other]
+    if before:
+        before[-1].ack(multiple=True)
+        for message in before[:-1]:
+            message._state = "ACK"  # noqa: SLF001
+    return ordered[len(before) :]
+
+
+def _acknowledge_in_a_pipeline(messages: Sequence[Any]) -> bool:
+    """Redis forgets them in one round trip: what its channel does for one message, for all. False if it cannot."""
+    qos: Any = getattr(messages[0].channel, "qos", None)
+    remove = getattr(qos, "_remove_from_indices", None)
+    if remove is None or len(messages) == 1:
+        return False
+    with qos.pipe_or_acquire() as pipe:
+        for message in messages:
+            remove(message.delivery_tag, pipe)
+        pipe.execute()
+    for message in messages:
+        qos._quick_ack(message.delivery_tag)  # noqa: SLF001
+        message._state = "ACK"  # noqa: SLF001
+    return True

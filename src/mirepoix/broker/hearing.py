@@ -1,0 +1,72 @@
+"""Whether a worker hears its queues: connected to the broker and yet deaf it waits for ever (celery issue 8030)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from mirepoix.connect.source import OwnConnection
+from mirepoix.ledger import sending
+from mirepoix.ledger.sending import QueueSeen
+
+if TYPE_CHECKING:
+    from mirepoix.celery.app import Installation
+
+logger = logging.getLogger("mirepoix.worker")
+
+NOTE_S = 5.0
+"""How often a worker notes when it last heard something; more often where probes are sent more often."""
+
+PROBES_MISSED = 2.5
+"""So many probe intervals must lie between what a worker heard last and the newest probe: one that others took instead
+is no sign."""
+
+
+def unheard(heard_s: float, queues: Iterable[str], seen: Iterable[QueueSeen], probe_interval_s: float) -> list[str]:
+    """The queues of a worker that probes have been sent through ever since it heard something last, *heard_s* ago."""
+    if not probe_interval_s:
+        return []
+    wanted = set(queues)
+    return sorted(
+        one.queue
+        for one in seen
+        if one.queue in wanted
+        and one.probed_s is not None
+        and heard_s - one.probed_s >= PROBES_MISSED * probe_interval_s
+    )
+
+
+class Hearing:
+    """A worker's own look at itself, now and then. *exit* is called if it is deaf and the settings ask for that."""
+
+    def __init__(self, installation: Installation, exit: Callable[[], None]) -> None:
+        self._installation = installation
+        self._exit = exit
+        self._next = 0.0
+        self._is_deaf = False
+
+    def __call__(self, connection: OwnConnection) -> None:
+        """Note when this worker last heard something, and judge that."""
+        installation, settings = self._installation, self._installation.settings
+        holder, intake = installation.holder, installation.intake
+        now = time.monotonic()
+        if holder is None or now < self._next:
+            return
+        self._next = now + min(NOTE_S, settings.probe_interval_s / 3 or NOTE_S)
+        heard_s = 0.0 if intake is None else intake.heard_s()
+        with connection.transaction() as tx:
+            sending.note_heard(tx, holder.worker.id, heard_s)
+            seen = sending.seen(tx)
+        queues = installation.app.amqp.queues.consume_from
+        deaf = unheard(heard_s, queues, seen, settings.probe_interval_s)
+        if deaf and not self._is_deaf:
+            logger.critical(
+                "this worker is connected to the broker and has heard nothing for %.0f s, while probes went through %s",
+                heard_s,
+                ", ".join(deaf),
+            )
+            if settings.deaf_worker == "exit":
+                self._exit()
+        self._is_deaf = bool(deaf)

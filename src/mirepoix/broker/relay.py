@@ -1,0 +1,176 @@
+"""The relay: publish what waits in the ledger and nobody else has told the broker of.
+
+That is what a sender committed and then died, what its framework could not announce, what came due, what came back
+from a worker that died, and what the broker has lost. Every worker has a relay, one of them acts (`Relay.is_leader`);
+where ``celery -A app mirepoix relay`` runs, that one does. Two that act at once for a moment do no harm: what is
+published twice is taken once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mirepoix.broker.breaker import Breaker
+from mirepoix.broker.outbox import Outbox
+from mirepoix.broker.publisher import Publisher
+from mirepoix.broker.reconcile import Reconciler
+from mirepoix.connect.source import OwnConnection
+from mirepoix.errors import BrokerAway
+from mirepoix.ledger import sending
+
+if TYPE_CHECKING:
+    from mirepoix.celery.app import Installation
+
+logger = logging.getLogger("mirepoix.relay")
+
+ELECTION_S = 0.5
+"""How often each relay looks whether it is the one that acts."""
+
+CLAIM_S = 5.0
+"""How often the leader looks for tasks that were written by an app without a broker."""
+
+LOOK_S = 0.25
+"""How often the leader looks although nothing woke it: for promises that were not kept."""
+
+LOOK_BUSY_S = 0.05
+"""At most so often it looks while it is woken by tasks that their senders publish themselves."""
+
+AWAY_S = 0.5
+
+
+class Relay:
+    """A thread of a worker's parent process, or the whole of the relay command."""
+
+    def __init__(
+        self, installation: Installation, identity: Callable[[], str | None], on_round: Callable[[OwnConnection], None]
+    ) -> None:
+        self._installation = installation
+        self._identity = identity
+        self._on_round = on_round
+        self._settings = installation.settings
+        self._publisher = Publisher(installation.app)
+        self._reconciler = Reconciler(installation, self._publisher)
+        self._breaker = Breaker(self._settings.broker_retry_s, "tasks wait in the ledger")
+        self._connection: OwnConnection | None = None
+        self._outbox = Outbox(self._publisher, self._settings)
+        self._said: str | None = None
+        self._next_election = self._next_claim = 0.0
+        self._is_ledger_away = False
+        self.is_leader = False
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mirepoix-relay", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread and wait until what it is doing is done."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._wait(self._round())
+                self._is_ledger_away = False
+            except self._installation.source.disconnects as error:
+                if not self._is_ledger_away:
+                    logger.warning("the ledger cannot be reached, trying again until it can: %s", str(error).strip())
+                self._is_ledger_away = True
+                self._drop_connection()
+                self._stopped.wait(AWAY_S)
+            except Exception:
+                # A daemon's loop: whatever this was, the next round must come.
+                logger.exception("the relay failed and goes on")
+                self._drop_connection()
+                self._stopped.wait(AWAY_S)
+        self._publisher.close()
+        self._drop_connection()
+
+    def _round(self) -> float:
+        """Do what is due; return how long to wait for news."""
+        connection = self._connection or self._connect()
+        now = time.monotonic()
+        if now >= self._next_election:
+            self._next_election = now + ELECTION_S
+            self._elect(connection)
+            self._on_round(connection)
+        if not self.is_leader:
+            return ELECTION_S
+        if not self._breaker.is_due:
+            return min(self._breaker.wait_s, ELECTION_S)
+        try:
+            pause_s = self._act(connection, now)
+        except BrokerAway as error:
+            self._breaker.failed(error)
+            self._say(connection, str(error))
+            return self._settings.broker_retry_s
+        self._say(connection, self._outbox.trouble)
+        return pause_s
+
+    def _say(self, connection: OwnConnection, trouble: str | None) -> None:
+        """Keep in this worker's row what keeps it from publishing: ``mirepoix health`` reads it."""
+        worker_id = self._identity()
+        if trouble != self._said and worker_id is not None:
+            with connection.transaction() as tx:
+                sending.note_trouble(tx, worker_id, trouble)
+            self._said = trouble
+
+    def _elect(self, connection: OwnConnection) -> None:
+        with connection.reading() as tx:
+            leader = sending.leader(tx)
+        is_leader = leader is not None and leader.worker_id == self._identity()
+        if is_leader and not self.is_leader:
+            logger.info("this is the relay now")
+        elif self.is_leader and not is_leader:
+            self._publisher.close()
+        self.is_leader = is_leader
+
+    def _act(self, connection: OwnConnection, now: float) -> float:
+        if not self._publisher.is_open:
+            self._publisher.open()
+            self._reconciler.compare(connection, was_away=self._breaker.is_open)
+        if now >= self._next_claim:
+            self._next_claim = now + CLAIM_S
+            with connection.transaction() as tx:
+                claimed = sending.claim_unmarked(tx, self._settings.relay_batch)
+            if claimed == self._settings.relay_batch:
+                self._next_claim = now
+        published = self._outbox.publish(connection, self._stopped.is_set)
+        self._breaker.succeeded()
+        self._reconciler.tend(connection)
+        return 0.0 if published else LOOK_BUSY_S
+
+    # ---- news
+
+    def _connect(self) -> OwnConnection:
+        self._connection = self._installation.source.open()
+        self._connection.listen()
+        return self._connection
+
+    def _wait(self, at_least_s: float) -> None:
+        """Wait that long; then, if nobody has told of news meanwhile, a little for some."""
+        self._stopped.wait(at_least_s)
+        connection = self._connection
+        if connection is None or not self.is_leader or connection.news():
+            return
+        fd = connection.wakeup_fd()
+        if fd is None:
+            self._stopped.wait(LOOK_BUSY_S)
+        else:
+            select.select([fd], [], [], LOOK_S)
+            connection.news()
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(Exception):
+                self._connection.close()
+        self._connection = None

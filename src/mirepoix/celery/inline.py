@@ -1,0 +1,165 @@
+"""Run what waits in the ledger in this thread: what a worker does, without one. For tests.
+
+Each task goes the whole way: it is leased, its message is read as a worker reads it, its arguments are those that came
+out of the serializer, its outcome is recorded behind the fence, and what it sends is found and run in turn. Left out
+are the pool, time limits, and the wait for what is due later.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+from celery import states
+from celery.app.task import Context
+from celery.app.trace import trace_task
+from celery.exceptions import NotRegistered
+from kombu.message import Message
+from kombu.serialization import prepare_accept_content
+
+from mirepoix.celery import attempt as attempts
+from mirepoix.celery import chords
+from mirepoix.celery.app import Installation
+from mirepoix.celery.attempt import Attempt
+from mirepoix.celery.report import Reported
+from mirepoix.connect.source import Source
+from mirepoix.kombu.delivered import as_message
+from mirepoix.ledger import finish, operate, reap, results, take, workers
+from mirepoix.records import Completion, Taken, Trouble, Unfit, Worker
+
+NAME = "run_tasks"
+"""The worker's name in the ledger."""
+
+TTL_S = 3600.0
+"""It sends no heartbeat; a test that takes longer has other troubles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What was run: the task, and the exception that ended the attempt, or None."""
+
+    id: str
+    name: str
+    error: BaseException | None = None
+
+
+@contextmanager
+def working(installation: Installation, source: Source) -> Iterator[Callable[[bool], Ran | None]]:
+    """A function that takes the next task, runs it and returns it; None: nothing waits any more.
+
+    It may be told to hasten what is due later. All is done in *source*: the ledger, as the caller reaches it.
+    """
+    own = installation.source
+    worker = Worker(f"{NAME}-{uuid.uuid4().hex}", NAME, "localhost", os.getpid(), "inline", 1, ())
+    with source.transaction() as tx:
+        workers.register(tx, worker, TTL_S)
+    installation.source = source
+    try:
+        yield lambda hasten: _next(installation, worker.id, hasten)
+    finally:
+        installation.source = own
+        with source.transaction() as tx:
+            finish.give_back(tx, worker.id, None, "its test ended")
+            workers.stop(tx, worker.id)
+
+
+def _next(installation: Installation, worker_id: str, hasten: bool) -> Ran | None:
+    with installation.source.transaction() as tx:
+        take.release_due(tx)
+        if hasten:
+            operate.hasten(tx, [row[0] for row in tx.query(_LATER)])
+        queues = [row[0] for row in tx.query(_QUEUES)]
+        taken = take.take(tx, worker_id, queues, 1)
+    if not taken:
+        return None
+    return Ran(taken[0].lease.task_id, taken[0].name, _run(installation, taken[0]))
+
+
+_LATER = "SELECT id FROM mirepoix_task WHERE state = 'pending' AND due_at IS NOT NULL"
+_QUEUES = "SELECT DISTINCT queue FROM mirepoix_task WHERE state = 'pending' AND due_at IS NULL ORDER BY queue"
+
+
+def _run(installation: Installation, taken: Taken) -> BaseException | None:
+    app = installation.app
+    raw = as_message(taken, installation)
+    try:
+        task = app.tasks[installation.code.current_name(taken.name)]
+    except NotRegistered as error:
+        reason = f"no task named {error} is registered in this worker"
+        return _park(installation, taken, Trouble(reason), error, Unfit.TASK)
+    try:
+        args, kwargs, embed = _message(app, raw).decode()
+    except Exception as error:  # noqa: BLE001 (whatever somebody sent)
+        return _park(installation, taken, Trouble(f"the body cannot be decoded: {error}"), error)
+    properties = raw["properties"]
+    request = {
+        **raw["headers"],
+        "reply_to": properties.get("reply_to"),
+        "correlation_id": properties.get("correlation_id"),
+        "delivery_info": properties["delivery_info"],
+        "hostname": NAME,
+        "is_eager": False,
+        "args": args,
+        "kwargs": kwargs,
+        **(embed or {}),
+    }
+    traced = trace_task(task, taken.lease.task_id, args, kwargs, request, app=app, hostname=NAME)
+    if getattr(traced[1], "state", None) == states.REJECTED:
+        _rejected(installation, taken, traced[1].retval)
+    elif isinstance(traced[3], Reported) and not traced[3].is_recorded:
+        _record(installation, taken, traced, request)
+    return _error_of(traced)
+
+
+def _error_of(traced: Any) -> BaseException | None:
+    """What it raised; of a retry what caused it."""
+    error: Any = getattr(traced[1], "retval", None)
+    if error is None and isinstance(traced[0], ExceptionInfo):
+        error = traced[0].exception
+    cause: Any = getattr(error, "exc", None)
+    error = cause or error
+    return error if isinstance(error, BaseException) else None
+
+
+def _message(app: Any, raw: dict[str, Any]) -> Message:
+    body = raw["body"]
+    return Message(
+        body=base64.b64decode(body) if raw["properties"]["body_encoding"] == "base64" else body.encode(),
+        content_type=raw["content-type"],
+        content_encoding=raw["content-encoding"],
+        headers=raw["headers"],
+        accept=prepare_accept_content(app.conf.accept_content),
+    )
+
+
+def _record(installation: Installation, taken: Taken, traced: Any, request: dict[str, Any]) -> None:
+    """A success with nothing to send, which a worker's parent would record."""
+    report = traced[3]
+    done = Completion(taken.lease, traced[2], pid=os.getpid())
+    with installation.source.transaction() as tx:
+        if finish.succeed(tx, taken.lease.worker_id, [done]):
+            results.store(tx, list(report.results), is_outcome=True)
+            parts = [replace(part, origin=Context(request)) for part in report.parts]
+            chords.return_parts(installation, tx, parts)
+
+
+def _rejected(installation: Installation, taken: Taken, error: Any) -> None:
+    if not error.requeue:
+        attempts.fail(installation, Attempt(taken.lease, taken.name), Trouble(f"Reject: {error}", "Reject"))
+        return
+    trouble = Trouble(f"rejected back to its queue: {error}")
+    with installation.source.transaction() as tx:
+        reap.lose(tx, taken.lease, trouble, installation.settings, is_blamed=False, outcome="rejected", delay_s=1.0)
+
+
+def _park(
+    installation: Installation, taken: Taken, trouble: Trouble, error: Exception, lacking: Unfit | None = None
+) -> Exception:
+    attempts.park(installation, taken.lease, taken.name, trouble, error, lacking)
+    return error

@@ -1,0 +1,164 @@
+"""What Celery before 5.7 and its kombu lack of what the ledger builds on. Where they have it, it is left to them."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from celery import VERSION, chord, group, maybe_signature, states
+from celery.app.task import Context
+from celery.backends.base import Backend as CelerysBackend
+from celery.exceptions import ChordError
+from celery.utils.functional import maybe_list
+from kombu.utils.uuid import uuid
+
+logger = logging.getLogger("mirepoix.chord")
+
+
+class FailingBackend(CelerysBackend):  # type: ignore[misc]
+    """Before 5.7 a failure went along a chain, but neither into the chords that stand in it nor beyond a failed one.
+
+    Whoever waited for what would have followed waited for ever. 5.5 did not fail a body that is a group, either.
+    """
+
+    def mark_as_failure(  # noqa: D102
+        self,
+        task_id: str,
+        exc: Any,
+        traceback: Any = None,
+        request: Any = None,
+        store_result: bool = True,
+        call_errbacks: bool = True,
+        state: str = states.FAILURE,
+    ) -> None:
+        super().mark_as_failure(
+            task_id,
+            exc,
+            traceback=traceback,
+            request=request,
+            store_result=store_result,
+            call_errbacks=call_errbacks,
+            state=state,
+        )
+        for step in getattr(request, "chain", None) or ():
+            self._fail_chain(_bodies(step), exc, traceback, store_result=store_result, state=state)
+
+    def chord_error_from_stack(self, callback: Any, exc: Any = None) -> Any:
+        """Fail the body of a chord, and what follows it in a chain."""
+        told = None
+        if isinstance(callback, group):
+            self._fail_group(callback, exc)
+        else:
+            if not callback.id:
+                callback.options["task_id"] = uuid()
+            told = super().chord_error_from_stack(callback, exc)
+        self._fail_chain(callback.options.get("chain"), exc)
+        return told
+
+    def _fail_chain(
+        self, chain: Any, exc: Any, traceback: Any = None, store_result: bool = True, state: str = states.FAILURE
+    ) -> None:
+        left = deque(chain or ())
+        while left:
+            step = left.popleft()
+            options = step.get("options") or {}
+            member = Context(
+                {**step, **options, "id": options.get("task_id"), "group": options.get("group_id"), "options": options}
+            )
+            if store_result and member.id is not None:
+                self.store_result(member.id, exc, state, traceback=traceback, request=member)
+            if "chord" in options:
+                self.on_chord_part_return(member, state, exc)
+            left.extend(_bodies(step))
+
+    def _fail_group(self, callback: Any, exc: Any) -> None:
+        cause = (isinstance(exc, ChordError) and exc.__cause__) or exc
+        frozen = callback.freeze()
+        own = dict(_errbacks_by_id(callback.tasks, self.app))
+        for result in frozen.results:
+            # link_error() links one to the group and to its tasks, to be told once.
+            told = list(_once([*own.get(result.id, ()), *maybe_list(callback.options.get("link_error") or [])]))
+            request = Context({"id": result.id, "errbacks": told, "delivery_info": {}, "task": "unknown"})
+            try:
+                self._call_task_errbacks(request, cause, None)
+            except Exception:  # the user's; the others have to hear of it too
+                logger.exception("an error callback of %s in the body of a chord failed", result.id)
+            self.fail_from_current_stack(result.id, exc=cause)
+        if frozen.id:
+            self.mark_as_failure(frozen.id, cause)
+
+
+Backend: Any = CelerysBackend if hasattr(CelerysBackend, "_fail_chain") else FailingBackend
+"""Celery's own base of result backends, as it is from 5.7 on."""
+
+
+def has_global_qos(consumer: Any) -> bool:
+    """Whether a change of the prefetch count reaches the consumers there are. The consumer knows it from 5.7 on."""
+    if hasattr(consumer, "qos_global"):
+        return bool(consumer.qos_global)
+    from celery.worker.consumer.tasks import Tasks  # brings all of the worker, which clients do without
+
+    return bool(Tasks.qos_global(None, consumer))
+
+
+@contextmanager
+def keeping_running_jobs(pool: Any) -> Iterator[None]:
+    """Around Celery's closing of a connection: its pool of processes goes on with what runs in them.
+
+    Before 5.7 it forgot that they are busy, and the next task waited behind one that may take hours. 5.5 forgot what
+    they run, too: nobody would ever hear what came of it.
+    """
+    processes: Any = getattr(pool, "_pool", None)
+    if VERSION >= (5, 7) or not isinstance(getattr(processes, "_busy_workers", None), set):
+        yield
+        return
+    running = {number: job for number, job in processes._cache.items() if job._accepted}  # noqa: SLF001
+    busy = set(processes._busy_workers)  # noqa: SLF001
+    yield
+    if VERSION < (5, 6):
+        for number, job in running.items():
+            processes._cache.setdefault(number, job)  # noqa: SLF001
+    for number, job in running.items():
+        process = job._write_to or job._scheduled_for  # noqa: SLF001
+        if number in processes._cache and process is not None and process._is_alive():  # noqa: SLF001
+            processes._busy_workers.update({process.inqW_fd} & busy)  # noqa: SLF001
+
+
+def batch(producer: Any) -> AbstractContextManager[Any]:
+    """Around what *producer* sends at once, if kombu can (from 5.7 on, where the broker does): else one by one."""
+    begin: Callable[[], AbstractContextManager[Any]] = getattr(producer, "batch", nullcontext)
+    return begin()
+
+
+def _bodies(step: Any) -> list[Any]:
+    """The body of a step that is a chord: the chord is over when that is."""
+    if step.get("subtask_type") != "chord":
+        return []
+    body = (step.get("kwargs") or {}).get("body")
+    return [] if body is None else [body]
+
+
+def _errbacks_by_id(tasks: Iterable[Any], app: Any) -> Iterator[tuple[Any, list[Any]]]:
+    """The id of each task's result, and its error callbacks: a chord's result is that of its body."""
+    for task in tasks:
+        signature = maybe_signature(task, app=app)
+        found: list[Any] = []
+        while isinstance(signature, chord) and signature.body is not None:
+            found += maybe_list(signature.options.get("link_error")) or []
+            signature = maybe_signature(signature.body, app=app)
+        found += maybe_list(signature.options.get("link_error")) or []
+        if isinstance(signature, group):
+            for _, inside in _errbacks_by_id(signature.tasks, app):
+                found += inside
+        yield signature.options.get("task_id"), found
+
+
+def _once(found: list[Any]) -> Iterator[Any]:
+    seen: list[Any] = []
+    for one in found:
+        if one not in seen:
+            seen.append(one)
+            yield one

@@ -1,0 +1,265 @@
+"""``mirepoix edit``: change what a task calls, with a note of who did it and why."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from mirepoix.celery.code import Code
+from mirepoix.celery.edit import Change, Refused, edited
+from mirepoix.cli.batches import Decision, Report, carry_out
+from mirepoix.cli.calls import changed_table
+from mirepoix.cli.decide import LISTED, grouped, wanted
+from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.errors import NotAllDone
+from mirepoix.cli.options import filter_options, json_option
+from mirepoix.cli.words import count, one_line
+from mirepoix.config import Settings
+from mirepoix.ledger import operate
+from mirepoix.ledger.edit import EDITABLE, Edited, Seen, look
+from mirepoix.ledger.edit import edit as write
+from mirepoix.ledger.tx import Tx
+from mirepoix.states import State
+
+LONGEST_NAME = 255
+
+_WHY_NOT = {
+    State.LEASED: "a worker has taken it",
+    State.RUNNING: "a worker is running it",
+    State.SUCCEEDED: "it succeeded: send it anew instead",
+    State.CANCELLED: "it is cancelled: requeue it first",
+    State.EXPIRED: "it has expired: requeue it first",
+}
+
+
+class Json(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
+    """A JSON value of one type."""
+
+    name = "json"
+
+    def __init__(self, kind: type, called: str) -> None:
+        self._kind = kind
+        self._called = called
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it; a usage error says what it must be."""
+        try:
+            found = _json(value)
+        except ValueError as error:
+            self.fail(f"it is no JSON ({error}).", param, ctx)
+        if not isinstance(found, self._kind):
+            self.fail(f"it must be {self._called}.", param, ctx)
+        return found
+
+
+class Assignment(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
+    """``NAME=JSON``."""
+
+    name = "name=json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        """Read it; a usage error shows how a text is written."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = value.partition("=")
+        if not (name and equals):
+            self.fail(f"{value!r} is not NAME=JSON.", param, ctx)
+        try:
+            return name, _json(text)
+        except ValueError:
+            self.fail(f"the value of {name!r} is no JSON. A text has quotes: --set '{name}=\"…\"'.", param, ctx)
+
+
+@dataclass(slots=True)
+class _Editing:
+    """One change to many tasks; what became of each, whether or not it was committed."""
+
+    change: Change
+    by: str
+    code: Code | None
+    limit_bytes: int
+    is_requeued: bool = False
+    made: dict[str, Edited] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def act(self, tx: Tx, seen: Iterable[str], reason: str) -> dict[str, str]:
+        done: dict[str, str] = {}
+        to_run = []
+        for task_id in seen:
+            planned = self.plan(tx, task_id)
+            if planned is None:
+                continue
+            found, new = planned
+            if write(tx, found, new, self.by, reason):
+                done[task_id] = "edited"
+                if found.state is not State.PENDING:
+                    to_run.append(task_id)
+        if self.is_requeued:
+            done |= dict.fromkeys(operate.requeue(tx, to_run, reason), "edited and requeued")
+        return done
+
+    def plan(self, tx: Tx, task_id: str) -> tuple[Seen, Edited] | None:
+        """The task as it stands with the change made, or None: then it is refused, or in no state for it."""
+        found = look(tx, task_id)
+        if found is None or found.state not in EDITABLE:
+            return None
+        new = edited(found.payload, self.change, limit_bytes=self.limit_bytes, code=self.code)
+        if isinstance(new, Refused):
+            self.refused[task_id] = new.why
+            return None
+        self.made[task_id] = new
+        return found, new
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        (
+            click.argument("ids", nargs=-1),
+            click.option("--set", "assigned", type=Assignment(), multiple=True, help="Give a keyword this value."),
+            click.option("--unset", metavar="NAME", multiple=True, help="Leave a keyword out."),
+            click.option("--args", type=Json(list, 'an array: [1, "a"]'), help="All positional arguments."),
+            click.option("--kwargs", type=Json(dict, 'an object: {"a": 1}'), help="All keyword arguments."),
+            click.option("--rename", "new_name", metavar="TASK", help="The name of another task."),
+            click.option(
+                "--payload-version", type=click.IntRange(min=1), help="The version that the arguments are of now."
+            ),
+            click.option("--reason", required=True, help="Why, to be kept in the ledger."),
+            click.option("--by", help="Who, to be kept in the ledger.  [default: user@host]"),
+            click.option("--requeue", "is_requeued", is_flag=True, help="Run it, too, if it does not wait anyway."),
+            click.option("--force", "is_forced", is_flag=True, help="Even if the app's code could not take it."),
+            click.option("--dry-run", "is_dry", is_flag=True, help="Show what would change; change nothing."),
+            filter_options,
+            click.option("--limit", type=click.IntRange(min=1), help="At most so many of what the filters describe."),
+            click.option("--yes", "-y", "is_sure", is_flag=True, help="Do not ask."),
+            json_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_options
+@pass_desk
+def edit(desk: Desk, /, *, is_dry: bool, by: str | None, **given: Any) -> None:
+    """Change what tasks call; who and why is kept.
+
+    Tasks that wait, are parked, failed or quarantined; never one that a worker has. What an edit does not name
+    stays as it was sent. A parked task is taken up by itself once code can take it; --requeue runs it at once.
+    With an app named, a call that its code could not take is refused, unless --force is given.
+
+    By filters, only waiting and parked tasks are meant unless --state says otherwise.
+    """
+    change = _change_from(given)
+    by = one_line(by) or _whoami()
+    editing = _editing(desk, change, by, given)
+    decision = Decision("edit", "edited", frozenset({State.PENDING, State.PARKED}), editing.act, _WHY_NOT)
+    report = Report()
+    ids = wanted(desk, decision, {**given, "is_sure": given["is_sure"] or is_dry}, report)
+    try:
+        if is_dry:
+            _try(desk, editing, ids, report)
+        else:
+            carry_out(desk.ready(), decision, ids, one_line(given["reason"]), report)
+    finally:
+        # Also when the database went away half-way: what is committed is done, and is said.
+        for task_id in report.not_done.keys() & editing.refused.keys():
+            report.not_done[task_id] = (report.not_done[task_id][0], editing.refused[task_id])
+        if report.done or report.not_done or not ids:
+            _tell(desk, editing, report, is_dry=is_dry, is_json=given["is_json"])
+    if report.not_done or report.is_interrupted:
+        raise NotAllDone
+
+
+def _change_from(given: dict[str, Any]) -> Change:
+    assigned, unset = dict(given["assigned"]), frozenset(given["unset"])
+    change = Change(given["new_name"], given["payload_version"], given["args"], given["kwargs"], assigned, unset)
+    if change == Change():
+        raise click.UsageError("Say what to change: --set, --unset, --args, --kwargs, --rename or --payload-version.")
+    if both := sorted(assigned.keys() & unset):
+        raise click.UsageError(f"Set or unset {', '.join(both)}, not both.")
+    if not one_line(given["reason"]):
+        raise click.UsageError("Say why: --reason must not be empty.")
+    name = given["new_name"]
+    if name is not None and not (name.isprintable() and 0 < len(name) <= LONGEST_NAME):
+        raise click.UsageError(f"A task's name is printable, and of 1 to {LONGEST_NAME} letters.")
+    return change
+
+
+def _editing(desk: Desk, change: Change, by: str, given: dict[str, Any]) -> _Editing:
+    installation = None if desk.app is None else desk.installation
+    settings = Settings() if installation is None else installation.settings
+    code = None if given["is_forced"] else desk.code
+    return _Editing(change, by, code, settings.payload_limit_bytes, is_requeued=given["is_requeued"])
+
+
+def _try(desk: Desk, editing: _Editing, ids: list[str], report: Report) -> None:
+    with desk.reading() as tx:
+        for task_id in ids:
+            planned = editing.plan(tx, task_id)
+            if planned is not None:
+                runs = editing.is_requeued and planned[0].state is not State.PENDING
+                report.done[task_id] = "would be edited and requeued" if runs else "would be edited"
+                continue
+            found = look(tx, task_id)
+            state = None if found is None else found.state
+            why = "the ledger has no such task" if state is None else _WHY_NOT.get(state, "it cannot be edited")
+            report.not_done[task_id] = (state, why)
+
+
+def _tell(desk: Desk, editing: _Editing, report: Report, *, is_dry: bool, is_json: bool) -> None:
+    if is_json:
+        done = [
+            {"id": id, "did": did, "before": editing.made[id].before, "after": editing.made[id].after}
+            for id, did in report.done.items()
+        ]
+        left = [{"id": id, "state": state, "why": why} for id, (state, why) in report.not_done.items()]
+        told = {"command": "edit", "is_dry_run": is_dry, "done": done, "not_done": left}
+        desk.print_json({**told, "is_interrupted": report.is_interrupted})
+        return
+    if not report.done and not report.not_done:
+        desk.say("No task matches: nothing was changed.")
+    for did, ids in grouped(report.done).items():
+        desk.say(f"{did}: {count(len(ids), 'task')}", "green")
+        for task_id in ids[:LISTED]:
+            made = editing.made[task_id]
+            desk.say(f"  {one_line(task_id)}")
+            desk.print(changed_table(made.before, made.after))
+        _more(desk, ids)
+    for why, ids in grouped({task_id: why for task_id, (_, why) in report.not_done.items()}).items():
+        desk.say(f"not edited: {count(len(ids), 'task')}: {one_line(why)}", "yellow")
+        for task_id in ids[:LISTED]:
+            desk.say(f"  {one_line(task_id)}")
+        _more(desk, ids)
+    if report.done and desk.app is None:
+        note = "No app was named (--app): whether code takes the calls was not checked."
+        desk.say(note, "dim")
+    if report.is_interrupted:
+        click.echo("Interrupted: the rest was not touched.", err=True)
+
+
+def _more(desk: Desk, ids: list[str]) -> None:
+    if ids[LISTED:]:
+        desk.say(f"  … and {len(ids) - LISTED:,} more (--json lists every id)")
+
+
+def _whoami() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # in a container a user may have no name
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _json(text: str) -> Any:
+    def refuse(word: str) -> Any:
+        raise ValueError(f"{word} is not of JSON")
+
+    return json.loads(text, parse_constant=refuse)

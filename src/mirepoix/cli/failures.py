@@ -1,0 +1,307 @@
+"""``mirepoix failures``: the causes of failures, one a line; and what a person decides about one."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import click
+from rich.padding import Padding
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from mirepoix.cli.batches import deciding
+from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.errors import CliError
+from mirepoix.cli.looks import plain_table, state_text
+from mirepoix.cli.options import Duration, json_option
+from mirepoix.cli.words import count, duration, one_line, printable, when
+from mirepoix.ledger import failures as ledger_failures
+from mirepoix.ledger.failures import Ignoring
+from mirepoix.ledger.query.failures import LISTED, Group, GroupStory, ReplayLine, Standing, groups, story
+from mirepoix.ledger.tx import Tx
+
+WIDE = 120
+RELEASE = 20
+"""Letters of the releases in a list."""
+
+STYLES = {
+    Standing.REGRESSED: "bold magenta",
+    Standing.OPEN: "bold red",
+    Standing.IGNORED: "dim",
+    Standing.RESOLVED: "green",
+}
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "--state",
+    "standings",
+    type=click.Choice([one.value for one in Standing]),
+    multiple=True,
+    help="Only these; repeat it for several.",
+)
+@click.option("--all", "is_all", is_flag=True, help="The ignored and resolved ones too.")
+@json_option
+@pass_desk
+@click.pass_context
+def failures(ctx: click.Context, desk: Desk, standings: tuple[str, ...], is_all: bool, is_json: bool) -> None:
+    """List the causes of failures, the most urgent first.
+
+    Failures with one cause are one group: the same exception, through the same functions, with the same message
+    but for the values in it.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    wanted = frozenset(map(Standing, standings)) or (frozenset(Standing) if is_all else LISTED)
+    with desk.reading() as tx:
+        found = groups(tx)
+    shown = [group for group in found if group.standing in wanted]
+    if is_json:
+        desk.print_json({"failures": shown})
+        return
+    if shown:
+        desk.print(_table(shown, desk.console.width))
+    else:
+        click.echo("No failure asks for anybody." if found else "Nothing has failed.", err=True)
+    hidden = {standing: sum(1 for group in found if group.standing is standing) for standing in Standing}
+    words = [f"{hidden[standing]:,} {standing}" for standing in Standing if standing not in wanted and hidden[standing]]
+    if words:
+        desk.say(f"not shown: {', '.join(words)} (--all)", "dim")
+
+
+@failures.command()
+@click.argument("group_id", metavar="ID")
+@json_option
+@pass_desk
+def show(desk: Desk, group_id: str, is_json: bool) -> None:
+    """Tell everything about one group. The beginning of its id is enough.
+
+    This prints the latest failure with its traceback.
+    """
+    with desk.reading() as tx:
+        told = story(tx, the_group(tx, group_id))
+    if is_json:
+        desk.print_json(told)
+        return
+    _print_story(desk, told)
+
+
+def _deciding_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        json_option,
+        click.option("--note", help="Why, to be kept in the ledger."),
+        click.option("--by", help="Who decides; otherwise your user name and host."),
+        click.argument("group_ids", metavar="ID...", nargs=-1, required=True),
+    ):
+        command = option(command)
+    return command
+
+
+@failures.command()
+@_deciding_options
+@click.option("--in-release", metavar="RELEASE", help="The release that mends it: older workers may still fail.")
+@pass_desk
+def resolve(desk: Desk, /, in_release: str | None, **given: Any) -> None:
+    """Say that the cause is mended.
+
+    The next failure opens the group again and is called a regression; with --in-release not one in a release that
+    was seen failing before. Tasks that are kept stay kept: see replay.
+    """
+    said = f"resolved in {in_release}" if in_release else "resolved"
+    _decide(
+        desk, given, said, lambda tx, group_id, by, note: ledger_failures.resolve(tx, group_id, by, note, in_release)
+    )
+
+
+@failures.command()
+@_deciding_options
+@click.option("--for", "for_", type=Duration(), help="For so long: 2h, 7d.")
+@click.option("--count", "more", type=click.IntRange(min=1), help="For so many failures more.")
+@click.option("--per-hour", type=click.IntRange(min=1), help="While there are no more than so many an hour.")
+@pass_desk
+def ignore(desk: Desk, /, for_: timedelta | None, more: int | None, per_hour: int | None, **given: Any) -> None:
+    """Do not list it, for good or until something ends that.
+
+    It is counted all the same. Of several conditions the first to be met opens the group again.
+    """
+    until = Ignoring(None if for_ is None else for_.total_seconds(), more, per_hour)
+    words = [
+        f"for {duration(until.for_s)}" if until.for_s else "",
+        f"for {count(more, 'failure')} more" if more else "",
+        f"up to {per_hour:,} an hour" if per_hour else "",
+    ]
+    said = f"ignored {', '.join(filter(None, words)) or 'for good'}"
+    _decide(desk, given, said, lambda tx, group_id, by, note: ledger_failures.ignore(tx, group_id, by, until, note))
+
+
+@failures.command()
+@_deciding_options
+@pass_desk
+def reopen(desk: Desk, /, **given: Any) -> None:
+    """Take back that it is resolved or ignored."""
+    _decide(desk, given, "open", ledger_failures.reopen)
+
+
+def the_group(tx: Tx, typed: str) -> Group:
+    """The group whose id is, or begins with, what was typed; otherwise an error that names the candidates."""
+    found = groups(tx, typed.lower())
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise CliError(f"There is no failure group {one_line(typed)!r}. See: mirepoix failures --all")
+    candidates = ", ".join(group.id for group in found[:4])
+    raise CliError(f"Several groups begin with {one_line(typed)!r}: {candidates}. Give more of the id.")
+
+
+def somebody(given: str | None) -> str:
+    """Who decides: as they say, else the user and host of the command."""
+    return given or f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def _decide(desk: Desk, given: dict[str, Any], said: str, act: Callable[[Tx, str, str, str | None], bool]) -> None:
+    by, note = somebody(given["by"]), one_line(given["note"]) or None
+    with desk.reading() as tx:
+        found = {group.id: group for group in (the_group(tx, typed) for typed in given["group_ids"])}
+    with deciding(desk.ready()) as tx:
+        for group_id in found:
+            act(tx, group_id, by, note)
+    if given["is_json"]:
+        desk.print_json({"did": said, "failures": list(found)})
+        return
+    for group in found.values():
+        desk.say(f"{said}: {group.id}  {one_line(group.title)}", "green")
+        if group.kept:
+            desk.say(f"  {count(group.kept, 'task')} kept because of it: mirepoix failures replay {group.id}", "dim")
+
+
+def _table(shown: Sequence[Group], width: int) -> Table:
+    is_wide = width >= WIDE
+    rows = [_row(group, is_wide=is_wide) for group in shown]
+    headings = ["id", "state", "failed", "kept", *(["waits"] if is_wide else []), "last"]
+    headings += ["since", "release"] if is_wide else []
+    table = plain_table()
+    used = 0
+    for number, heading in enumerate(headings):
+        longest = max(len(heading), *(row[number].cell_len for row in rows))
+        used += longest + 2
+        is_number = heading not in ("id", "state", "release")
+        table.add_column(heading, no_wrap=True, min_width=longest, justify="right" if is_number else "left")
+    table.add_column("what", no_wrap=True)
+    for group, row in zip(shown, rows, strict=True):
+        table.add_row(*row, Text(shortened(one_line(group.title), max(width - used, 20))))
+    return table
+
+
+def _row(group: Group, *, is_wide: bool) -> list[Text]:
+    releases = dict.fromkeys(filter(None, (group.first_release, group.last_release)))
+    row = [
+        Text(group.id if is_wide else group.id[:8]),
+        Text(group.standing.value, style=STYLES[group.standing]),
+        Text(f"{group.failures:,}"),
+        Text(f"{group.kept:,}", style="bold red" if group.kept else "dim"),
+    ]
+    if is_wide:
+        row.append(Text(f"{group.waiting:,}", style="yellow" if group.waiting else "dim"))
+    row.append(Text(duration(group.last_seen_s)))
+    if is_wide:
+        row += [Text(duration(group.first_seen_s)), Text(shortened(one_line(" … ".join(releases)), RELEASE))]
+    return row
+
+
+def shortened(title: str, width: int) -> str:
+    """A title in so many letters: of the message the end is left out, not the function that it came from."""
+    if len(title) <= width:
+        return title
+    said, _, where = title.rpartition(" in ")
+    where = f" in {where}" if said and len(where) + 4 <= width // 2 else ""
+    return f"{(said if where else title)[: width - len(where) - 1]}…{where}"
+
+
+def _print_story(desk: Desk, told: GroupStory) -> None:
+    group = told.group
+    desk.say(one_line(group.title), "bold")
+    desk.print(Text.assemble((group.id, "dim"), "  ", (group.standing.value, STYLES[group.standing]), _why(group)))
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column()
+    for name, value in (
+        ("failed", f"{count(group.failures, 'time')}, {group.last_hour:,} of them within the hour"),
+        ("first", _seen(when(group.first_seen_at), group.first_seen_s, group.first_release)),
+        ("last", _seen(when(group.last_seen_at), group.last_seen_s, group.last_release)),
+        (
+            "regressed",
+            f"{count(group.regressions, 'time')}, last {when(group.regressed_at)}" if group.regressions else "",
+        ),
+        ("decided", f"{when(group.decided_at)} by {group.decided_by}" if group.decided_at else ""),
+        ("note", group.note or ""),
+    ):
+        if value:
+            facts.add_row(name, Text(one_line(value)))
+    desk.print(facts)
+    _print_tasks(desk, told)
+    _print_latest(desk, told)
+    _print_replays(desk, told.replays)
+    if group.kept:
+        desk.say(f"\nrun them again: mirepoix failures replay {group.id} --canary 3", "dim")
+
+
+def _why(group: Group) -> str:
+    if group.standing is Standing.REGRESSED:
+        where = f" in {one_line(group.regressed_in)}" if group.regressed_in else ""
+        return f": it failed again{where} after it was resolved"
+    if group.standing is Standing.RESOLVED and group.resolved_in:
+        return f" in {one_line(group.resolved_in)}"
+    if group.standing is not Standing.IGNORED:
+        return ""
+    words = [
+        f"until {when(group.ignored_until)}" if group.ignored_until else "",
+        f"for {count(max(0, group.ignored_to - group.failures), 'failure')} more" if group.ignored_to else "",
+        f"up to {group.ignored_per_hour:,} an hour" if group.ignored_per_hour else "",
+    ]
+    return f" {', '.join(filter(None, words))}".rstrip()
+
+
+def _seen(moment: str, ago_s: float, release: str | None) -> str:
+    return f"{moment}, {duration(ago_s)} ago{f', in release {release}' if release else ''}"
+
+
+def _print_tasks(desk: Desk, told: GroupStory) -> None:
+    if not told.tasks:
+        desk.print("", Text("No task is kept or waits because of it.", style="dim"))
+        return
+    table = plain_table()
+    table.add_column("tasks", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("name", no_wrap=True)
+    for tasks in told.tasks:
+        table.add_row(f"{tasks.count:,}", state_text(tasks.state), Text(one_line(tasks.name)))
+    desk.print("", table)
+
+
+def _print_latest(desk: Desk, told: GroupStory) -> None:
+    latest = told.latest
+    if latest is None:
+        return
+    desk.print("", Text.assemble(("Latest", "bold"), f"  {when(latest.finished_at)}  task {one_line(latest.task_id)}"))
+    code = printable((latest.traceback or latest.error or "").rstrip())
+    desk.print(
+        Padding(Syntax(code, "pytb", theme="ansi_dark", background_color="default", word_wrap=True), (0, 0, 0, 2))
+    )
+
+
+def _print_replays(desk: Desk, replays: Iterable[ReplayLine]) -> None:
+    lines = [
+        f"  {replay.id}  {when(replay.began_at)}  {replay.replayed:,} of {count(replay.tasks, 'task')} replayed"
+        f"{f', {replay.undone:,} taken back' if replay.undone else ''}, {replay.outcome or 'not ended'}"
+        f" · {one_line(replay.began_by)}"
+        for replay in replays
+    ]
+    if lines:
+        desk.print("", Text("Replays", style="bold"))
+    for line in lines:
+        desk.say(line)

@@ -1,0 +1,128 @@
+"""``mirepoix parked``: what no running code can take, call by call, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from mirepoix.celery.code import Code, Misfit
+from mirepoix.cli.calls import LACKING
+from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.options import json_option
+from mirepoix.cli.words import count, duration, one_line
+from mirepoix.ledger.query.parked import Parked, ParkedCall
+from mirepoix.ledger.query.parked import parked as read_parked
+from mirepoix.records import Unfit
+
+SHOWN = 20
+"""Calls beyond this many are counted, not listed, unless --all is given."""
+
+
+_INDENTED = (0, 0, 0, 2)
+
+
+@click.command()
+@click.option("--all", "is_all", is_flag=True, help="List every call.")
+@json_option
+@pass_desk
+def parked(desk: Desk, is_all: bool, is_json: bool) -> None:
+    """Show what no running code can take.
+
+    Call by call and reason by reason, without the arguments' values. With an app named it tells of each whether
+    the code here could take it. The exit code is 0 whatever it shows.
+    """
+    code = desk.code
+    with desk.reading() as tx:
+        found = read_parked(tx)
+    misfits = {one.call: code.misfit(one.call) for one in found.calls} if code is not None else {}
+    if is_json:
+        calls = [_as_object(one, code, misfits.get(one.call)) for one in found.calls]
+        desk.print_json({"count": found.count, "calls": calls})
+        return
+    if not found.count:
+        desk.say("Nothing is parked.", "green")
+        return
+    desk.say(f"{count(found.count, 'task')} parked", "bold yellow")
+    shown = found.calls if is_all else found.calls[:SHOWN]
+    for one in shown:
+        desk.print("", _head(one), Padding(_facts(one, code, misfits.get(one.call)), _INDENTED, expand=False))
+    _more(desk, found, shown)
+    desk.say("")
+    _next_steps(desk, found)
+
+
+def _as_object(one: ParkedCall, code: Code | None, misfit: Misfit | None) -> dict[str, Any]:
+    shape = one.call.shape
+    return {
+        "call": str(one.call),
+        "task": one.call.task,
+        "version": one.call.version,
+        "positional": None if shape is None else shape.positional,
+        "keywords": None if shape is None else shape.keywords,
+        "parked_for": one.lacking,
+        "reason": one.reason,
+        "count": one.count,
+        "oldest_s": one.oldest_s,
+        "newest_s": one.newest_s,
+        "example_id": one.example_id,
+        "queues": one.queues,
+        "code_can_take": None if code is None else misfit is None,
+        "code_lacks": None if misfit is None else misfit.reason,
+    }
+
+
+def _head(one: ParkedCall) -> Text:
+    text = Text(one_line(str(one.call)), style="bold")
+    return text.append(f"  {count(one.count, 'task')}, oldest {duration(one.oldest_s)}", style="not bold")
+
+
+def _facts(one: ParkedCall, code: Code | None, misfit: Misfit | None) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    table.add_row("why", Text(one_line(one.reason)))
+    table.add_row("lacks", Text(LACKING[one.lacking]))
+    table.add_row("queue", Text(one_line(", ".join(one.queues))))
+    table.add_row("e.g.", Text(one_line(one.example_id)))
+    if code is not None:
+        table.add_row("this code", _verdict(one, misfit))
+    return table
+
+
+def _verdict(one: ParkedCall, misfit: Misfit | None) -> Text:
+    if misfit is not None:
+        return Text(f"cannot take it either: {one_line(misfit.reason)}", style="yellow")
+    if one.lacking is None:
+        return Text("may take it once it is edited or requeued; not by itself", style="yellow")
+    if one.lacking is Unfit.UPCAST:
+        return Text("has upcasters for it: its workers try them when they start", style="green")
+    return Text("could: it will be taken up by its workers", style="green")
+
+
+def _more(desk: Desk, found: Parked, shown: Sequence[ParkedCall]) -> None:
+    told = sum(one.count for one in shown)
+    if told < found.count:
+        left = len(found.calls) - len(shown)
+        calls = f" of {count(left, 'call')}" if left else ""
+        desk.print("", Text(f"… and {count(found.count - told, 'task')} more{calls} (--all)", style="dim"))
+
+
+def _next_steps(desk: Desk, found: Parked) -> None:
+    words = ("arguments", "an upcaster"), ("task", "an alias"), ("version", "an upcaster, or newer code")
+    lacking = {one.lacking for one in found.calls}
+    if lacking - {None}:
+        helps = dict.fromkeys(help for what, help in words if Unfit(what) in lacking)
+        hint = ", ".join([*helps, "the old code again"])
+        desk.say(f"Deploy code that takes them ({hint}): its workers take them up by themselves.", "dim")
+    desk.say("Or decide, by id or by filters (--state parked --name …):", "dim")
+    for verb, what in (
+        ("edit", "change what they call, with --requeue to run them"),
+        ("requeue", "try them again as they are"),
+        ("discard", "they need not run"),
+    ):
+        desk.say(f"  mirepoix {verb:<8} {what}", "dim")

@@ -1,0 +1,122 @@
+"""``mirepoix reconcile``: compare broker and ledger, mend the difference, prove that nothing is unaccounted for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import click
+
+from mirepoix.broker.outbox import Outbox
+from mirepoix.broker.publisher import Publisher
+from mirepoix.broker.reconcile import in_hand
+from mirepoix.celery.app import Installation
+from mirepoix.cli.batches import deciding
+from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.errors import CliError
+from mirepoix.cli.looks import plain_table
+from mirepoix.cli.options import json_option
+from mirepoix.cli.relay import installation_with_broker
+from mirepoix.cli.words import count, one_line
+from mirepoix.connect.source import OwnConnection
+from mirepoix.errors import BrokerAway
+from mirepoix.ledger import sending
+from mirepoix.ledger.query.health import stranded
+
+SETTLED_S = 2.0
+"""What was sent more recently may be on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One queue. *missing*: messages that the broker should have, and has not, and that no worker has in hand.
+
+    Where the broker cannot tell how many it has, *in_broker* is None and none are missing.
+    """
+
+    queue: str
+    ready: int
+    sent: int
+    unsent: int
+    in_broker: int | None
+    in_hand: int
+    missing: int
+    sent_again: int = 0
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only compare: publish nothing.")
+@json_option
+@pass_desk
+def reconcile(desk: Desk, dry_run: bool, is_json: bool) -> None:
+    """Publish what the broker has lost; count the unaccounted.
+
+    A task is accounted for if it has ended or is kept for a decision, if a live worker holds it, if its time has not
+    come, if the broker has a message for it, or if a relay is about to publish one. The exit code is 0 if that is all
+    of them, otherwise 1; 2 if the broker cannot be reached.
+    """
+    installation = installation_with_broker(desk, "reconcile")
+    publisher = Publisher(installation.app)
+    try:
+        before = _balances(desk.ready(), installation, publisher)
+        again = {} if dry_run else _mend(desk.ready(), installation, publisher, before)
+        after = [
+            replace(one, sent_again=again.get(one.queue, 0)) for one in _balances(desk.ready(), installation, publisher)
+        ]
+    except BrokerAway as error:
+        raise CliError(f"{error}. Nothing is lost: tasks wait in the ledger.") from error
+    finally:
+        publisher.close()
+    with desk.reading() as tx:
+        lost = sum(held.count for held in stranded(tx))
+        is_relayed = sending.leader(tx) is not None
+    unaccounted = lost + sum(one.missing + (0 if is_relayed else one.unsent) for one in after)
+    if is_json:
+        desk.print_json({"queues": after, "held_by_dead_workers": lost, "unaccounted": unaccounted})
+    else:
+        _print(desk, after, lost, is_relayed=is_relayed)
+        desk.say(f"unaccounted: {unaccounted}", "bold red" if unaccounted else "bold green")
+    raise click.exceptions.Exit(1 if unaccounted else 0)
+
+
+def _balances(connection: OwnConnection, installation: Installation, publisher: Publisher) -> list[Balance]:
+    with connection.reading() as tx:
+        load = sending.load(tx, SETTLED_S)
+        listeners = sending.listeners(tx)
+    found = []
+    for queue in load:
+        messages = (publisher.count(queue.queue) or 0) if publisher.can_count else None
+        held = in_hand(queue.queue, listeners, installation.settings)
+        missing = 0 if messages is None else max(0, min(queue.settled, queue.sent - messages - held))
+        unsent = queue.ready - queue.sent
+        found.append(Balance(queue.queue, queue.ready, queue.sent, unsent, messages, min(held, queue.sent), missing))
+    return found
+
+
+def _mend(
+    connection: OwnConnection, installation: Installation, publisher: Publisher, balances: list[Balance]
+) -> dict[str, int]:
+    again = {}
+    for one in balances:
+        if one.missing:
+            with deciding(connection) as tx:
+                again[one.queue] = sending.resend_all(tx, one.queue, SETTLED_S)
+    Outbox(publisher, installation.settings).publish(connection)
+    return again
+
+
+def _print(desk: Desk, balances: list[Balance], lost: int, *, is_relayed: bool) -> None:
+    table = plain_table()
+    table.add_column("queue", no_wrap=True, min_width=8, max_width=32)
+    for heading in ("ready", "sent", "to be sent", "in the broker", "missing", "sent again"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in balances:
+        numbers = (one.ready, one.sent, one.unsent, one.in_broker, one.missing, one.sent_again)
+        table.add_row(one_line(one.queue), *("?" if number is None else f"{number:,}" for number in numbers))
+    if balances:
+        desk.print(table)
+    else:
+        desk.say("No task is waiting to be taken.", "dim")
+    if lost:
+        desk.say(f"{count(lost, 'task')} held by workers that are not alive: start a worker.", "red")
+    if not is_relayed:
+        desk.say("No relay is alive: start a worker, or celery -A YOUR_APP mirepoix relay.", "yellow")

@@ -1,0 +1,255 @@
+"""``mirepoix failures replay`` and ``undo``: run again what failed, a few first, at a pace; take it back."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from mirepoix.cli.batches import BATCH, deciding
+from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.errors import CliError, NotAllDone
+from mirepoix.cli.failures import somebody, the_group
+from mirepoix.cli.options import Duration, json_option
+from mirepoix.cli.words import count, duration, one_line
+from mirepoix.ledger import replay as ledger_replay
+from mirepoix.ledger.query.failures import Group
+from mirepoix.ledger.replay import Chosen, Replayed
+from mirepoix.states import State
+
+LOOK_S = 0.5
+"""How often it looks whether the first ones have ended."""
+
+BATCHES_A_SECOND = 10
+"""A faster replay has larger batches, each one transaction."""
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Rate(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
+    """``50/s``, ``100/m``, ``1000/h``: tasks in a time."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it, as tasks a second; a usage error names the forms."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/([smh]))?", value)
+        if found is None or not float(found[1]):
+            self.fail(f"{value!r} is no rate. Write 50/s, 100/m or 1000/h.", param, ctx)
+        return float(found[1]) / _SECONDS[found[2] or "s"]
+
+
+@dataclass(slots=True)
+class Run:
+    """One replay under way. ``outcome`` says in the end how it went."""
+
+    id: str
+    group: Group
+    chosen: list[Chosen]
+    reason: str
+    rate_per_s: float
+    replayed: list[str] = field(default_factory=list)
+    not_well: list[Replayed] = field(default_factory=list)
+    outcome: str = "interrupted"
+    due_at: float = 0.0
+    is_stopped: bool = False
+    """Ctrl-C was pressed: what is under way is committed, and nothing more is begun."""
+
+
+@click.command()
+@click.argument("group_id", metavar="ID")
+@click.option(
+    "--canary", "canaries", type=click.IntRange(min=0), default=0, help="Run so many first, wait how they end."
+)
+@click.option("--rate", type=Rate(), default="50/s", show_default=True, help="At most so many: 50/s, 100/m, 1000/h.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many tasks, the oldest failures first.")
+@click.option(
+    "--wait", type=Duration(), default="10m", show_default=True, help="How long the first ones may take to end."
+)
+@click.option("--dry-run", "is_dry", is_flag=True, help="Only say what would be done.")
+@click.option("--by", help="Who decides; otherwise your user name and host.")
+@click.option("--reason", help="Why, to be kept in the ledger.")
+@json_option
+@pass_desk
+def replay(
+    desk: Desk,
+    group_id: str,
+    canaries: int,
+    rate: float,
+    limit: int | None,
+    wait: timedelta,
+    is_dry: bool,
+    by: str | None,
+    reason: str | None,
+    is_json: bool,
+) -> None:
+    """Run again what the group keeps, the oldest failures first.
+
+    With --canary the rest is run only if all of the first ones succeed. Ctrl-C stops it: what is waiting then runs,
+    unless it is undone. A task that fails again meanwhile is not run twice.
+    """
+    with desk.reading() as tx:
+        group = the_group(tx, group_id)
+        chosen = ledger_replay.choose(tx, group.id, limit)
+    if is_dry or not chosen:
+        _tell_dry(desk, group, chosen, canaries, rate, is_json=is_json)
+        return
+    why = one_line(reason) or f"replayed: {group.id}"
+    with deciding(desk.ready()) as tx:
+        replay_id = ledger_replay.begin(
+            tx, group.id, somebody(by), why, tasks=len(chosen), canaries=min(canaries, len(chosen)), rate_per_s=rate
+        )
+    run = Run(replay_id, group, chosen, why, rate)
+    if not is_json:
+        click.echo(f"replay {replay_id} of {count(len(chosen), 'task')}: {one_line(group.title)}", err=True)
+    with _stopped_by_ctrl_c(run):
+        _carry_out(desk, run, canaries, wait.total_seconds(), say=not is_json)
+    with deciding(desk.ready()) as tx:
+        ledger_replay.end(tx, replay_id, run.outcome)
+    _tell(desk, run, is_json=is_json)
+    if run.outcome != "done":
+        raise NotAllDone
+
+
+@click.command()
+@click.argument("replay_id", metavar="REPLAY")
+@json_option
+@pass_desk
+def undo(desk: Desk, replay_id: str, is_json: bool) -> None:
+    """Take back what a replay ran again and no worker has taken.
+
+    Each task is then what it was: failed or quarantined, with its reason, history and result.
+    """
+    with desk.reading() as tx:
+        if not ledger_replay.progress(tx, replay_id):
+            raise CliError(
+                f"There is no replay {one_line(replay_id)!r}, or nothing of it is left. See: failures show ID"
+            )
+    taken_back: list[str] = []
+    try:
+        while True:
+            with deciding(desk.ready()) as tx:
+                batch = ledger_replay.take_back(tx, replay_id, BATCH)
+            taken_back += batch
+            if len(batch) < BATCH:
+                break
+    finally:
+        with desk.reading() as tx:
+            left = [one for one in ledger_replay.progress(tx, replay_id) if not one.is_undone]
+        if is_json:
+            desk.print_json({"replay": replay_id, "taken_back": taken_back, "started": [one.task_id for one in left]})
+        else:
+            desk.say(f"taken back: {count(len(taken_back), 'task')}", "green")
+            if left:
+                desk.say(f"not taken back: {count(len(left), 'task')}: a worker has, or had, them", "yellow")
+
+
+def _carry_out(desk: Desk, run: Run, canaries: int, wait_s: float, *, say: bool) -> None:
+    run.due_at = time.monotonic()
+    first, rest = run.chosen[:canaries], run.chosen[canaries:]
+    if first:
+        _run_again(desk, run, first)
+        if say:
+            click.echo(f"{count(len(run.replayed), 'task')} replayed first; waiting how they end", err=True)
+        if not _ended_well(desk, run, wait_s):
+            return
+        run.due_at = time.monotonic()
+    _run_again(desk, run, rest)
+    if not run.is_stopped:
+        run.outcome = "done"
+
+
+def _run_again(desk: Desk, run: Run, chosen: Sequence[Chosen]) -> None:
+    """Batch by batch, none before its time."""
+    size = max(1, min(BATCH, int(run.rate_per_s / BATCHES_A_SECOND)))
+    for start in range(0, len(chosen), size):
+        _sleep_until(run, run.due_at)
+        if run.is_stopped:
+            return
+        batch = chosen[start : start + size]
+        # From now, not from when it was due: what was late is not made up for by a burst.
+        run.due_at = time.monotonic() + len(batch) / run.rate_per_s
+        with deciding(desk.ready()) as tx:
+            done = ledger_replay.run_again(tx, run.id, batch, run.reason)
+        run.replayed += done
+
+
+def _ended_well(desk: Desk, run: Run, wait_s: float) -> bool:
+    """Wait for what was replayed so far; whether all of it succeeded. Otherwise the outcome says why."""
+    deadline = time.monotonic() + wait_s
+    while not run.is_stopped:
+        with desk.reading() as tx:
+            seen = ledger_replay.progress(tx, run.id)
+        run.not_well = [one for one in seen if one.is_over and one.state is not State.SUCCEEDED]
+        if run.not_well:
+            run.outcome = "a canary failed"
+            return False
+        if all(one.is_over for one in seen):
+            return True
+        if time.monotonic() > deadline:
+            run.not_well = [one for one in seen if not one.is_over]
+            run.outcome = f"a canary did not end within {duration(wait_s)}"
+            return False
+        _sleep_until(run, time.monotonic() + LOOK_S)
+    return False
+
+
+def _sleep_until(run: Run, moment: float) -> None:
+    while not run.is_stopped and (pause_s := moment - time.monotonic()) > 0:
+        time.sleep(min(pause_s, 0.1))
+
+
+@contextmanager
+def _stopped_by_ctrl_c(run: Run) -> Iterator[None]:
+    """Ctrl-C ends the replay between two transactions: interrupted within one, a connection is of no more use."""
+
+    def stop(_number: int, _frame: object) -> None:
+        run.is_stopped = True
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _tell_dry(desk: Desk, group: Group, chosen: Sequence[Chosen], canaries: int, rate: float, *, is_json: bool) -> None:
+    if is_json:
+        desk.print_json({"failure_group": group.id, "would_replay": [one.task_id for one in chosen]})
+    elif not chosen:
+        desk.say(f"No task is kept because of {group.id}: nothing to replay.")
+    else:
+        first = f", {min(canaries, len(chosen)):,} of them first" if canaries else ""
+        took = duration(len(chosen) / rate)
+        desk.say(f"Would replay {count(len(chosen), 'task')}{first}, in about {took}: {one_line(group.title)}")
+
+
+def _tell(desk: Desk, run: Run, *, is_json: bool) -> None:
+    if is_json:
+        told = {
+            "replay": run.id,
+            "failure_group": run.group.id,
+            "outcome": run.outcome,
+            "replayed": run.replayed,
+            "not_replayed": len(run.chosen) - len(run.replayed),
+            "not_well": run.not_well,
+        }
+        desk.print_json(told)
+        return
+    desk.say(f"replayed: {count(len(run.replayed), 'task')}", "green")
+    if run.outcome != "done":
+        desk.say(f"stopped: {run.outcome}: {len(run.chosen) - len(run.replayed):,} were not touched", "yellow")
+    elif len(run.replayed) < len(run.chosen):
+        desk.say(f"not replayed: {len(run.chosen) - len(run.replayed):,}: somebody was faster", "yellow")
+    for one in run.not_well[:5]:
+        desk.say(f"  {one_line(one.task_id)} {one.state}{' again, to be retried' if one.is_trying else ''}")
+    desk.say(f"take back what no worker has taken: mirepoix failures undo {run.id}", "dim")

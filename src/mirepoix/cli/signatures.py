@@ -1,0 +1,289 @@
+"""``mirepoix signatures``: lock what tasks take, and tell what a change of it does to the payloads that wait."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import click
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from mirepoix.celery.app import installation_of
+from mirepoix.celery.gate import Judged, judge
+from mirepoix.celery.signatures import signatures_of
+from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.errors import CliError, NotAllDone
+from mirepoix.cli.options import json_option
+from mirepoix.cli.words import count, one_line, when
+from mirepoix.errors import ConfigurationError, NewerLockFormat
+from mirepoix.signatures.calls import Verdict, worst
+from mirepoix.signatures.compare import Change, compare_all
+from mirepoix.signatures.lock import FILE_NAME, read_lock, write_lock
+from mirepoix.signatures.signature import Signature
+
+NEEDS_APP = "This needs the app: celery -A YOUR_APP mirepoix signatures …, or mirepoix --app YOUR_APP signatures …."
+NO_TASKS = (
+    "The app has no tasks of its own. Does it import their modules (imports, include, autodiscover_tasks), as a worker "
+    "does?"
+)
+
+_STYLES = {Verdict.SAFE: "green", Verdict.PARKS: "bold yellow", Verdict.WRONG: "bold red"}
+_INDENTED, _INDENTED_TWICE = (0, 0, 0, 2), (0, 0, 0, 4)
+
+file_option = click.option(
+    "--file",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=FILE_NAME,
+    show_default=True,
+    help="The lock file.",
+)
+
+
+@click.group()
+def signatures() -> None:
+    """Keep changes of tasks from harming what waits.
+
+    The lock file holds what each task takes. Commit it: a change of a task is a change of this file, which people
+    review, with the verdict of check beside it.
+    """
+
+
+@signatures.command()
+@file_option
+@pass_desk
+def lock(desk: Desk, path: Path) -> None:
+    """Write down what the app's tasks take, and print what changed.
+
+    The file is not touched if nothing did.
+    """
+    current = _current(desk)
+    try:
+        locked = _read(path)
+    except NewerLockFormat:
+        raise
+    except ConfigurationError as error:
+        click.echo(f"mirepoix: {one_line(str(error))} It is written anew.", err=True)
+        locked = None
+    if locked == current:
+        desk.say(f"{path} is up to date: {count(len(current), 'task')}.")
+        return
+    if locked is not None:
+        _print(desk, compare_all(locked, current))
+    _write(path, write_lock(current.values()))
+    desk.say(f"{count(len(current), 'task')} written to {path}. Commit it.")
+
+
+@signatures.command()
+@file_option
+@click.option(
+    "--allow-outdated", is_flag=True, help="Fail for no change that is safe, e.g. with the lock of the last release."
+)
+@click.option("--both-ways", is_flag=True, help="Fail, too, if old workers park new payloads while a deploy rolls.")
+@click.option("--ledger", "url", metavar="URL", help="Bind the payloads in that ledger to the code, instead.")
+@click.option("--waiting", is_flag=True, help="The same with the app's own ledger.")
+@json_option
+@pass_desk
+def check(
+    desk: Desk, path: Path, allow_outdated: bool, both_ways: bool, url: str | None, waiting: bool, is_json: bool
+) -> None:
+    """Tell what the changes since the lock do to payloads.
+
+    Each change is judged in both directions: what the old code wrote and the new code runs, and, while a deploy rolls,
+    what the new code writes and old workers take. Such a payload is safe; or it parks, running nothing, until code that
+    takes it arrives; or it runs wrongly, with a value in another parameter.
+
+    The exit code is 0 if code and lock are the same, otherwise 1. With --allow-outdated it is 1 only if a payload runs
+    wrongly or new code parks an old one. It is 2 if it could not be told.
+
+    With --ledger or --waiting, as the last gate before a release, it is not the lock that the code is compared with but
+    every payload in the ledger that waits, is due later, runs, failed, is quarantined or parked, with all that it will
+    send in turn. It prints what the code would park; the exit code is 0 if that is nothing, or is parked already.
+    """
+    current = _current(desk)
+    if url is not None or waiting:
+        if not _gate(desk, url, is_json=is_json):
+            raise NotAllDone
+        return
+    locked = _read(path)
+    if locked is None:
+        raise CliError(f"There is no lock file {str(path)!r}. Write it with: mirepoix signatures lock")
+    changes = compare_all(locked, current)
+    is_outdated = locked != current
+    is_harmful = any(not one.heals or (both_ways and one.verdict is not Verdict.SAFE) for one in changes)
+    if is_json:
+        desk.print_json(_as_object(path, locked, changes, is_outdated=is_outdated))
+    else:
+        _print(desk, changes)
+        _print_verdict(desk, path, locked, changes, is_outdated=is_outdated)
+    if is_harmful or (is_outdated and not allow_outdated):
+        raise NotAllDone
+
+
+def _gate(desk: Desk, url: str | None, *, is_json: bool) -> bool:
+    """Judge what is in the ledger; whether the release may go out."""
+    code = installation_of(desk.app).code
+    ledger = desk.at(url) if url is not None else desk
+    try:
+        with ledger.reading() as tx:
+            judged = judge(tx, code)
+        label = ledger.source.label
+    finally:
+        if ledger is not desk:
+            ledger.close()
+    if is_json:
+        desk.print_json(_gate_object(label, judged))
+    else:
+        _print_gate(desk, label, judged)
+    return judged.is_open
+
+
+def _gate_object(label: str, judged: Judged) -> dict[str, object]:
+    found = [
+        {
+            "task": one.call.task,
+            "version": one.call.version,
+            "call": str(one.call),
+            "lacking": one.lacking,
+            "reason": one.reason,
+            "is_carried": one.is_carried,
+            "count": one.count,
+            "states": dict(one.counts),
+            "oldest": one.oldest,
+            "example": one.example,
+        }
+        for one in judged.found
+    ]
+    return {
+        "ledger": label,
+        "payloads": judged.payloads,
+        "kinds": judged.kinds,
+        "would_park": judged.would_park,
+        "taken_up": judged.taken_up,
+        "unjudged": dict(judged.unjudged),
+        "is_open": judged.is_open,
+        "found": found,
+    }
+
+
+def _print_gate(desk: Desk, label: str, judged: Judged) -> None:
+    for one in judged.found:
+        carried = "  carried by others, which send it later" if one.is_carried else ""
+        desk.print(Text.assemble((one_line(str(one.call)), "bold"), (carried, "dim")))
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column()
+        table.add_row("would park", Text(one_line(one.reason), "bold yellow" if one.is_new else "yellow"))
+        states = ", ".join(f"{number:,} {state}" for state, number in one.counts.most_common())
+        table.add_row("payloads", states)
+        table.add_row("oldest", f"{when(one.oldest)}  {one_line(one.example)}")
+        desk.print(Padding(table, _INDENTED))
+        desk.say("")
+    for content_type, number in judged.unjudged.most_common():
+        of_type = f"{count(number, 'payload')} of {one_line(content_type)}"
+        desk.say(f"{of_type}: only the task and its version were looked at.", "yellow")
+    told = f"{count(judged.payloads, 'payload')} in {label}"
+    if judged.taken_up:
+        desk.say(f"{count(judged.taken_up, 'payload')} that other code parked will be taken up.", "green")
+    if judged.is_open:
+        already = ", but for what is parked already" if judged.found else ""
+        desk.say(f"{told}: this code takes all of them{already}.", "green")
+    else:
+        desk.say(f"{told}: this code would park {judged.would_park:,} of them.", "bold red")
+
+
+def _current(desk: Desk) -> dict[str, Signature]:
+    """The signatures of the code."""
+    if desk.app is None:
+        raise CliError(NEEDS_APP)
+    try:
+        found = signatures_of(desk.app)
+    except Exception as error:  # the app's own code runs here
+        why = f"{type(error).__name__}: {error}"
+        raise CliError(f"The modules of the app's tasks fail when they are imported: {why}.") from error
+    if not found:
+        raise CliError(NO_TASKS)
+    return found
+
+
+def _read(path: Path) -> dict[str, Signature] | None:
+    """The signatures in the lock file, or None if there is none."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CliError(f"The lock file {str(path)!r} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is no text in UTF-8.") from error
+    return read_lock(text)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write all of it or nothing."""
+    beside = path.with_name(f"{path.name}.new")
+    try:
+        beside.write_text(text, "utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise CliError(f"The lock file {str(path)!r} cannot be written: {error.strerror}.") from error
+
+
+def _as_object(
+    path: Path, locked: dict[str, Signature], changes: list[Change], *, is_outdated: bool
+) -> dict[str, object]:
+    return {
+        "file": str(path),
+        "tasks": len(locked),
+        "is_outdated": is_outdated,
+        "verdict": worst(*(one.verdict for one in changes)),
+        "old_to_new": worst(*(one.old_to_new for one in changes)),
+        "new_to_old": worst(*(one.new_to_old for one in changes)),
+        "changes": changes,
+    }
+
+
+def _print(desk: Desk, changes: Sequence[Change]) -> None:
+    """The changes, task by task."""
+    for task, of_task in groupby(changes, key=lambda one: one.task):
+        desk.say(one_line(task), "bold")
+        for change in of_task:
+            sentence = Text(one_line(change.sentence))
+            if change.verdict is Verdict.SAFE:
+                desk.print(Padding(sentence.append("  safe", _STYLES[Verdict.SAFE]), _INDENTED))
+            else:
+                desk.print(Padding(sentence, _INDENTED), Padding(_fate(change), _INDENTED_TWICE))
+        desk.say("")
+
+
+def _fate(change: Change) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for heading, verdict, why in (
+        ("old payloads, new code", change.old_to_new, change.old_to_new_why),
+        ("new payloads, old code", change.new_to_old, change.new_to_old_why),
+    ):
+        text = Text(verdict.value, _STYLES[verdict])
+        table.add_row(heading, Text.assemble(text, f": {one_line(why)}" if why else ""))
+    if change.remedy:
+        table.add_row("remedy", Text(one_line(change.remedy)))
+    return table
+
+
+def _print_verdict(
+    desk: Desk, path: Path, locked: dict[str, Signature], changes: list[Change], *, is_outdated: bool
+) -> None:
+    if not is_outdated:
+        desk.say(f"{count(len(locked), 'task')}, all as locked in {path}.", "green")
+        return
+    counted = Counter(one.verdict for one in changes)
+    told = ", ".join(f"{counted[verdict]} {verdict}" for verdict in reversed(Verdict) if counted[verdict])
+    tasks = len({one.task for one in changes})
+    if changes:
+        desk.say(f"{count(len(changes), 'change')} in {count(tasks, 'task')}: {told}.", "bold")
+    desk.say(f"{path} is out of date. If the changes are meant as they are, run mirepoix signatures lock.", "yellow")

@@ -1,0 +1,84 @@
+"""Run the steps of a statement, one after another: what stands for RETURNING where a database has none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mirepoix.connect import mysql_codes
+from mirepoix.errors import ConfigurationError
+from mirepoix.sql import Step
+
+MOST_TRIES = 5
+"""How often an INSERT meets rows that others committed since its SELECT, before that is an error."""
+
+_LOCKING = "\nLOCK IN SHARE MODE"
+"""What lets a SELECT see what is committed now, whatever the isolation; MariaDB knows no other word for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How many rows the last writing step changed, and the rows of the last reading one."""
+
+    rowcount: int
+    rows: list[tuple[Any, ...]]
+
+
+Execute = Callable[[str, dict[str, Any]], tuple[int, list[tuple[Any, ...]] | None]]
+"""Runs one statement: how many rows it changed, and its rows, or None for one that has none."""
+
+
+def perform(steps: Sequence[Step], execute: Execute, params: dict[str, Any]) -> Answer:
+    """Run *steps* in the transaction that is open, as `mirepoix.sql` describes them.
+
+    Raises ConfigurationError if a row that was locked is not what it was: the connection commits each statement.
+    """
+    if len(steps) == 1 and steps[0].each is None:
+        count, rows = execute(steps[0].sql, params)
+        return Answer(count, rows or [])
+    for tried in range(1, MOST_TRIES + 1):
+        try:
+            return _perform(steps, execute, params, is_again=tried > 1)
+        except Exception as error:  # every driver has its own class for it, and none is imported here
+            is_beaten = steps[-1].is_insert and mysql_codes.of(error) == mysql_codes.DUPLICATE
+            if not is_beaten or tried == MOST_TRIES:
+                raise
+    raise AssertionError
+
+
+def _perform(steps: Sequence[Step], execute: Execute, params: dict[str, Any], *, is_again: bool) -> Answer:
+    answer: list[tuple[Any, ...]] = []
+    changed, found = 0, params
+    rows: list[tuple[Any, ...]] | None
+    for step in steps:
+        sql = step.sql + _LOCKING if is_again and not step.is_insert and not step.is_locking else step.sql
+        if step.assumed is not None and not is_again:
+            key, listed = step.assumed
+            count, rows = 0, [(row[key],) for row in json.loads(params[listed])]
+        else:
+            count, rows = _each(step, sql, execute, found)
+        if rows is None:
+            changed = count
+            if found is not params and count != len(answer):
+                raise ConfigurationError(
+                    f"The ledger found {len(answer)} rows to write and wrote {count}: the connection commits each "
+                    "statement by itself, so nothing kept others away. Begin a transaction first."
+                )
+        elif rows or step is steps[-1]:
+            answer, found = rows, {**params, "found": json.dumps([row[0] for row in rows])}
+        else:
+            return Answer(0, [])
+    return Answer(changed, answer)
+
+
+def _each(step: Step, sql: str, execute: Execute, params: dict[str, Any]) -> tuple[int, list[tuple[Any, ...]] | None]:
+    own = {name: params[name] for name in step.names if name in params}
+    if step.each is None:
+        return execute(sql, own)
+    one, every = step.each
+    found: list[tuple[Any, ...]] = []
+    for value in json.loads(params[every]):
+        found += execute(sql, {**own, one: value})[1] or []
+    return 0, found

@@ -1,0 +1,405 @@
+"""A ledger in MariaDB or MySQL, through PyMySQL: a short poll to see new tasks, GET_LOCK for who is alive."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import select
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, TypeVar, cast
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pymysql
+import pymysql.cursors
+from pymysql.constants import CLIENT, SERVER_STATUS
+
+from mirepoix.connect import ambient, mysql_codes
+from mirepoix.connect.begun import Begun, OwnBegun
+from mirepoix.connect.dbapi import DbapiTx
+from mirepoix.connect.pool import Pool
+from mirepoix.connect.pooled import PooledSource
+from mirepoix.errors import ConfigurationError
+from mirepoix.ledger.tx import Connection, Tx
+
+T = TypeVar("T")
+
+OLDEST = {"MariaDB": (10, 6), "MySQL": (8, 0, 23)}
+"""The first ones with JSON_TABLE, SKIP LOCKED, defaults that are expressions, and invisible columns."""
+
+SESSION = (
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION time_zone = '+00:00'",
+    "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
+)
+
+LOCK_SESSION = "SET SESSION wait_timeout = 31536000"
+"""The session of a liveness lock says nothing for days: the longest that the server allows."""
+
+LOCK_TIMEOUT_S = 30
+"""How long a worker waits for its own lock, which an old session of its own may hold for a moment."""
+
+MOST_REPEATS = 5
+"""How often a transaction is done again that the server ended for a deadlock."""
+
+LOOK_FIRST_S = 0.005
+LOOK_LAST_S = 0.1
+"""Who waits for results looks after a tenth of the time that it has waited, but not sooner or later than this."""
+
+_YES = frozenset({"1", "true", "yes", "on"})
+
+
+def _is_yes(word: str) -> bool:
+    return word.lower() in _YES
+
+
+LOOK_FOR_MESSAGES_S = 0.1
+"""How often `news` looks for remote control, its replies and events."""
+
+OPTIONS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("unix_socket", "ssl_ca", "ssl_cert", "ssl_key", "ssl_key_password"), str),
+    **dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), int),
+    **dict.fromkeys(("ssl_disabled", "ssl_verify_cert", "ssl_verify_identity"), _is_yes),
+}
+"""What may stand behind the ``?`` of a URL: PyMySQL's own words for it."""
+
+_IGNORED = frozenset({"charset", "collation", "use_unicode", "autocommit"})
+"""What URLs of SQLAlchemy may say and the ledger decides by itself."""
+
+NOTHING: frozenset[str] = frozenset()
+SOMETHING = frozenset({"*"})
+
+
+class MysqlSource(PooledSource):
+    """The ledger in a MariaDB or MySQL database. Locks need a direct connection, or a proxy that keeps sessions."""
+
+    dialect = "mysql"
+    disconnects: tuple[type[Exception], ...] = (pymysql.OperationalError, pymysql.InterfaceError)
+
+    def __init__(self, params: Mapping[str, Any], label: str | None = None) -> None:
+        self.params = dict(params)
+        self.label = label or label_of(self.params)
+        self._pool = Pool(self.open, stale=self.disconnects, fits=_is_of_this_thread)
+        self._begun = Pool(self.open, size=None, stale=self.disconnects, fits=_is_of_this_thread)
+
+    def __getstate__(self) -> tuple[dict[str, Any], str]:
+        return (self.params, self.label)
+
+    def __setstate__(self, state: tuple[dict[str, Any], str]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
+
+    def begin(self) -> Begun:
+        """A transaction for a task; user code gets the PyMySQL connection."""
+        return OwnBegun(self._lend, _is_in_transaction, ambient.joined)
+
+    def _lend(self, stack: ExitStack) -> tuple[pymysql.Connection[Any], Tx]:
+        connection, _ = stack.enter_context(self._begun.lent(MysqlConnection.lasting))
+        raw = cast(MysqlConnection, connection).raw
+        return raw, DbapiTx(raw.cursor, "mysql", "pyformat")
+
+    def open(self) -> MysqlConnection:
+        """A new connection of our own."""
+        return MysqlConnection(self.params, self.label)
+
+    def hold_liveness(self, worker_id: str, liveness_key: int) -> UserLock:
+        """Take a lock by name on a connection that forked children inherit: it lasts until the last of them is gone."""
+        return UserLock(self.params, worker_id, liveness_key)
+
+    def unheld(self, connection: Connection, worker_id: str) -> list[tuple[str, str]]:
+        """Ask the server about the lock of every other live worker."""
+        with cast(MysqlConnection, connection).statements() as tx:
+            return [(row[0], row[1]) for row in tx.fetch("unheld_workers", worker_id=worker_id)]
+
+
+class MysqlConnection:
+    """One connection; its transactions are read committed."""
+
+    def __init__(self, params: Mapping[str, Any], label: str) -> None:
+        self._connection = _connect(params)
+        try:
+            _require_version(self._connection, label)
+        except BaseException:
+            self.close()
+            raise
+        self._tx = DbapiTx(self._connection.cursor, "mysql", "pyformat")
+        self._queues: str | None = None
+        self._first: list[tuple[Any, ...]] = []
+        self._seen: tuple[list[Any], Any] = ([], None)
+        self._next_messages = 0.0
+        self._waits_since = self._looked_at = 0.0
+
+    @property
+    def raw(self) -> pymysql.Connection[Any]:
+        """The driver's own connection."""
+        return self._connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        """BEGIN … COMMIT; done again from its beginning if it met a deadlock, as long as it is answered the same."""
+        with self._begun():
+            yield RepeatedTx(self)
+
+    def statements(self) -> AbstractContextManager[Tx]:
+        """A transaction as well: what stands for RETURNING is several statements."""
+        return self.transaction()
+
+    @contextmanager
+    def lasting(self) -> Iterator[Tx]:
+        """BEGIN … COMMIT, of which nothing is repeated: somebody else writes in it too."""
+        with self._begun():
+            yield self._tx
+
+    def reading(self) -> AbstractContextManager[Tx]:
+        """Readers hold up nobody here: a transaction like any other."""
+        return self.transaction()
+
+    @contextmanager
+    def _begun(self) -> Iterator[None]:
+        self._connection.begin()
+        try:
+            yield
+            self._connection.commit()
+        except BaseException:
+            with contextlib.suppress(pymysql.Error):
+                self._connection.rollback()
+            raise
+
+    def begin_again(self) -> None:
+        """Undo what is left of a transaction and begin another."""
+        self._connection.rollback()
+        self._connection.begin()
+
+    def takes_from(self, queues: str) -> None:
+        """Note which queues (a JSON array) `news` shall look at: those that tasks were last taken from."""
+        self._queues = queues
+
+    def listen(self) -> None:
+        """Nobody tells: `news` looks."""
+
+    def listen_results(self) -> None:
+        """Nobody tells: `finished` says when to look."""
+        self.finished()
+
+    def finished(self) -> frozenset[str]:
+        """Now and then that something may have finished: the sooner, the shorter somebody has waited."""
+        now = time.monotonic()
+        if now - self._looked_at > 2 * LOOK_LAST_S:  # somebody else begins to wait
+            self._waits_since = self._looked_at = now
+            return NOTHING
+        if now - self._looked_at < min(LOOK_LAST_S, max(LOOK_FIRST_S, (now - self._waits_since) / 10)):
+            return NOTHING
+        self._looked_at = now
+        return SOMETHING
+
+    def wakeup_fd(self) -> int | None:
+        """There is nothing to wait for: poll `news`."""
+        return None
+
+    @property
+    def is_told_early(self) -> bool:
+        """Nobody tells."""
+        return False
+
+    def news(self) -> frozenset[str]:
+        """Whether something else is first in the queues that this connection took from, and messages came or went.
+
+        Who took from none is told of every new task. Messages are looked for now and then, and with every new task: a
+        revocation that was sent before it is to be heard before it.
+        """
+        news = set()
+        now = time.monotonic()
+        if self._queues is not None:
+            had_first, self._first = self._first, self._tx.fetch("news", queues=self._queues)
+            if self._first and self._first != had_first:
+                news.add("tasks")
+        if news or now >= self._next_messages:
+            self._next_messages = now + LOOK_FOR_MESSAGES_S
+            (*messages, newest) = self._tx.fetch("news_of_messages")[0]
+            (had_messages, had_newest), self._seen = self._seen, (messages, newest)
+            if messages != had_messages:
+                news.add("messages")
+            if newest != had_newest and self._queues is None:
+                news.add("tasks")
+        return frozenset(news)
+
+    def close(self) -> None:
+        """Close the connection."""
+        with contextlib.suppress(pymysql.Error, OSError):
+            self._connection.close()
+
+
+class RepeatedTx:
+    """The `Tx` of a short transaction of ours, which the server may end for a deadlock: it is then done once more.
+
+    Nobody notices if every statement is answered as it was the first time, as what was done since follows from the
+    answers alone. If one is not, or if it meets a deadlock each time, the error rises.
+    """
+
+    dialect = "mysql"
+
+    def __init__(self, connection: MysqlConnection) -> None:
+        self._connection = connection
+        self._tx = DbapiTx(connection.raw.cursor, self.dialect, "pyformat")
+        self._done: list[tuple[Callable[[], Any], Any]] = []
+
+    def run(self, statement: str, /, **params: Any) -> int:
+        """Run the statement of that name and return how many rows it changed."""
+        return self._answered(lambda: self._tx.run(statement, **params))
+
+    def fetch(self, statement: str, /, **params: Any) -> list[tuple[Any, ...]]:
+        """Run the statement of that name and return its rows."""
+        if statement == "take":
+            self._connection.takes_from(params["queues"])
+        return self._answered(lambda: self._tx.fetch(statement, **params))
+
+    def query(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
+        """Run SQL that the ledger built; return its rows."""
+        return self._answered(lambda: self._tx.query(sql, **params))
+
+    def script(self, sql: str, /) -> None:
+        """Run SQL as it stands. Most of it commits by itself: it is not repeated."""
+        self._tx.script(sql)
+
+    def _answered(self, ask: Callable[[], T]) -> T:
+        try:
+            answer = ask()
+        except pymysql.OperationalError as error:
+            if error.args[0] not in mysql_codes.UNDONE:
+                raise
+            answer = self._repeated(ask, error)
+        self._done.append((ask, answer))
+        return answer
+
+    def _repeated(self, ask: Callable[[], T], first: pymysql.OperationalError) -> T:
+        last = first
+        for _ in range(MOST_REPEATS):
+            self._connection.begin_again()
+            try:
+                if all(again() == answer for again, answer in self._done):
+                    return ask()
+            except pymysql.OperationalError as error:
+                if error.args[0] not in mysql_codes.UNDONE:
+                    raise
+                last = error
+            else:
+                raise first
+        raise last
+
+
+class UserLock:
+    """A lock by name on a session of its own."""
+
+    def __init__(self, params: Mapping[str, Any], worker_id: str, liveness_key: int) -> None:
+        self._connection = _connect(params)
+        self._worker_id = worker_id
+        self._tx = DbapiTx(self._connection.cursor, "mysql", "pyformat")
+        self._tx.script(LOCK_SESSION)
+        lock = {"worker_id": worker_id, "liveness_key": liveness_key, "timeout_s": LOCK_TIMEOUT_S}
+        if self._tx.fetch("hold_liveness", **lock) != [(1,)]:
+            self.close()
+            raise pymysql.OperationalError(
+                mysql_codes.LOCK_WAIT, f"the liveness lock of {worker_id} is held by another session"
+            )
+
+    def confirm(self) -> None:
+        """Note which start of the server the lock was taken under: a restarted one has forgotten it."""
+        self._tx.run("note_server", worker_id=self._worker_id)
+
+    def is_held(self) -> bool:
+        """False once the server ended the session: its side of the socket is closed, or says why it will be."""
+        peer = self._connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
+        if peer is None:
+            return False
+        poll = select.poll()  # not select(): there may be more than 1,024 files
+        poll.register(peer, select.POLLIN)
+        return not poll.poll(0)
+
+    def close(self) -> None:
+        """End the session, and the lock with it."""
+        with contextlib.suppress(pymysql.Error, OSError):
+            self._connection.close()
+
+
+def params_of(url: str) -> dict[str, Any]:
+    """PyMySQL's parameters for ``//user:password@host:port/database?option=value``. Raises ConfigurationError."""
+    parts = urlsplit(url)
+    database = unquote(parts.path.strip("/"))
+    if not database:
+        raise ConfigurationError("The MySQL URL names no database: mysql://user:password@host/DATABASE.")
+    params: dict[str, Any] = {"database": database, "host": parts.hostname or "localhost", "port": parts.port or 3306}
+    if parts.username is not None:
+        params["user"] = unquote(parts.username)
+    if parts.password is not None:
+        params["password"] = unquote(parts.password)
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name in _IGNORED:
+            continue
+        if name not in OPTIONS:
+            raise ConfigurationError(
+                f"The MySQL URL has an option {name!r}, which the ledger does not know. It knows: "
+                f"{', '.join(sorted(OPTIONS))}."
+            )
+        params[name] = OPTIONS[name](value)
+    return params
+
+
+def label_of(params: Mapping[str, Any]) -> str:
+    """A URL for people."""
+    user = params.get("user")
+    who = f"{user}{':***' if params.get('password') else ''}@" if user else ""
+    return f"mysql://{who}{params.get('host', 'localhost')}:{params.get('port', 3306)}/{params.get('database', '')}"
+
+
+def caller_tx(connection: pymysql.Connection[Any]) -> Tx:
+    """The transaction that is open, or will be opened, on the caller's PyMySQL connection."""
+    return DbapiTx(lambda: pymysql.cursors.Cursor(connection), "mysql", "pyformat")
+
+
+def _connect(params: Mapping[str, Any]) -> pymysql.Connection[Any]:
+    # CLIENT.FOUND_ROWS: what is counted are the rows that a guard let through, also those that stay as they were.
+    connection: pymysql.Connection[Any] = pymysql.connect(
+        **{"connect_timeout": 10, **params, "charset": "utf8mb4", "autocommit": True},
+        client_flag=CLIENT.FOUND_ROWS,
+        program_name="mirepoix",
+    )
+    try:
+        _keep_alive(connection)
+        with connection.cursor() as cursor:
+            for statement in SESSION:
+                cursor.execute(statement)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _keep_alive(connection: pymysql.Connection[Any]) -> None:
+    # Keepalives end a session whose host vanished without a word.
+    peer = connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
+    if peer is not None and peer.family in (socket.AF_INET, socket.AF_INET6):
+        for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+            if hasattr(socket, name):
+                peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _is_of_this_thread(connection: MysqlConnection) -> bool:
+    # With gevent a socket belongs to the hub of the thread that opened it, and coroutines run in a thread of their own.
+    hub = getattr(connection.raw._sock, "hub", None)  # noqa: SLF001, PyMySQL shows its socket to nobody
+    return hub is None or hub is sys.modules["gevent"].get_hub()
+
+
+def _require_version(connection: pymysql.Connection[Any], label: str) -> None:
+    said = connection.get_server_info()
+    kind = "MariaDB" if "MariaDB" in said else "MySQL"
+    # Old protocols want a version below 6: there MariaDB puts one before its own.
+    found = re.match(r"(?:5\.5\.5-)?(\d+)\.(\d+)\.(\d+)", said)
+    if found is not None and tuple(map(int, found.groups())) < OLDEST[kind]:
+        needed = ".".join(map(str, OLDEST[kind]))
+        raise ConfigurationError(f"{label} is {kind} {'.'.join(found.groups())}; the ledger needs {needed} or newer.")
+
+
+def _is_in_transaction(connection: pymysql.Connection[Any]) -> bool:
+    return bool(connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS)

@@ -1,0 +1,369 @@
+"""The ledger in Django's admin: see what became of every task, and decide about those that need it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partialmethod
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.dateformat import format as date_format
+from django.utils.html import format_html
+
+from mirepoix.cli.batches import Report
+from mirepoix.cli.words import count, duration, memory, one_line, run_time
+from mirepoix.django import project
+from mirepoix.django.changelist import TaskList
+from mirepoix.django.decide import DECISIONS, decide
+from mirepoix.django.filters import NameFilter, PeriodFilter, QueueFilter, StateFilter
+from mirepoix.django.models import Result, Task, Worker
+from mirepoix.errors import ConfigurationError
+from mirepoix.ledger.query.history import MOST_CHILDREN, AttemptLine, Story, story
+from mirepoix.states import HELD, State
+
+LISTED = 10
+"""Of what was not done, so many ids are named in a message."""
+
+SECONDS = "Y-m-d H:i:s"
+"""How times are written: to the second, in the zone of the site."""
+
+OFFERED = {
+    State.FAILED: ("retry", "discard"),
+    State.QUARANTINED: ("requeue", "discard"),
+    State.PARKED: ("requeue", "discard"),
+    State.CANCELLED: ("requeue",),
+    State.EXPIRED: ("requeue",),
+    State.PENDING: ("cancel",),
+}
+"""What can be decided about a task in that state."""
+
+
+class LedgerAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django brings no types
+    """Rows that only Mirepoix writes."""
+
+    actions_selection_counter = True
+    show_full_result_count = False
+    show_facets = getattr(admin, "ShowFacets", None) and admin.ShowFacets.NEVER
+    """Django 5.0 and newer: they would count."""
+
+    class Media:
+        """How states look."""
+
+        css: dict[str, tuple[str, ...]] = {"all": ("mirepoix/admin.css",)}  # noqa: RUF012 (Django's way)
+
+    def has_add_permission(self, *_: Any) -> bool:
+        """Tasks are sent."""
+        return False
+
+    def has_change_permission(self, *_: Any) -> bool:
+        """Nobody writes a row."""
+        return False
+
+    def has_delete_permission(self, *_: Any) -> bool:
+        """Old tasks are pruned."""
+        return False
+
+
+def _action(verb: str) -> Any:
+    @admin.action(description=f"{verb.capitalize()} selected tasks", permissions=[verb])  # type: ignore[untyped-decorator]
+    def act(model_admin: TaskAdmin, request: Any, queryset: Any) -> Any:
+        return model_admin.decide_about(request, verb, list(queryset.values_list("pk", flat=True)))
+
+    act.__name__ = f"{verb}_tasks"
+    return act
+
+
+@admin.register(Task)
+class TaskAdmin(LedgerAdmin):
+    """Tasks, the newest first."""
+
+    list_display = ("state_shown", "name_shown", "queue", "age", "fence", "reason_shown")
+    list_display_links = ("name_shown",)
+    list_filter = (StateFilter, PeriodFilter, QueueFilter, NameFilter)
+    list_per_page = 50
+    search_fields = ("id", "name")
+    search_help_text = "The beginning of a task's id, or a part of its name."
+    sortable_by = ()
+    ordering = ("-seq",)
+    actions = tuple(map(_action, DECISIONS))
+    change_list_template = "admin/mirepoix/task/change_list.html"
+
+    def get_changelist(self, *_: Any, **__: Any) -> type[TaskList]:
+        """Ours."""
+        return TaskList
+
+    def changelist_view(self, request: Any, extra_context: Any = None) -> Any:
+        """Under the name of what it lists."""
+        return super().changelist_view(request, {"title": "Tasks", **(extra_context or {})})
+
+    def get_urls(self) -> list[Any]:
+        """One more, for decisions."""
+        view = self.admin_site.admin_view(self.decide_view)
+        return [path("decide/<str:verb>/", view, name="mirepoix_task_decide"), *super().get_urls()]
+
+    # ---- the list
+
+    @admin.display(description="state")  # type: ignore[untyped-decorator]
+    def state_shown(self, task: Task) -> str:
+        """In its colour."""
+        return badge(task.state)
+
+    @admin.display(description="name")  # type: ignore[untyped-decorator]
+    def name_shown(self, task: Task) -> str:
+        """With as much of the id as tells it apart."""
+        return format_html('{} <small class="mirepoix-id">{}</small>', task.name, task.id[:8])  # type: ignore[no-any-return]
+
+    @admin.display(description="age")  # type: ignore[untyped-decorator]
+    def age(self, task: Task) -> str:
+        """Since it was sent (while it waits), taken (while a worker has it) or finished."""
+        state = State(task.state)
+        moment = task.created_at if state is State.PENDING else task.leased_at if state in HELD else task.finished_at
+        return "" if moment is None else duration((datetime.now(UTC) - _aware(moment)).total_seconds())
+
+    @admin.display(description="reason")  # type: ignore[untyped-decorator]
+    def reason_shown(self, task: Task) -> str:
+        """The beginning; a worker's name for what is with one, and the time for what waits for one."""
+        if task.state == State.PENDING and task.due_at is not None:
+            return f"due {_written(task.due_at)}" + (f": {_cut(task.reason)}" if task.reason else "")
+        if task.state in HELD and task.worker_id:
+            return f"on {_cut(_worker_name(task))}"
+        return _cut(task.reason)
+
+    # ---- one task
+
+    def change_view(self, request: Any, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        """The whole story of one task."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        object_id = unquote(object_id)
+        with project.ledger().reading() as tx:
+            told = story(tx, object_id)
+        task = Task.objects.filter(pk=object_id).first()
+        if told is None or task is None:
+            raise Http404(f"The ledger has no task {object_id!r}: it was pruned, rolled back, or never sent to it.")
+        # Times are those of the models, which have them in the zone of a project without USE_TZ as well.
+        begun = {one.fence: one.started_at or one.leased_at for one in task.attempts.defer("traceback")}
+        context = {
+            **self.admin_site.each_context(request),
+            "title": told.name,
+            "opts": self.opts,
+            "media": self.media,
+            "told": told,
+            "task": task,
+            "badge": badge(told.state),
+            "facts": [(name, _written(value)) for name, value in _facts(told, task) if value not in (None, "")],
+            "arguments": _arguments(told),
+            "attempts": [_attempt(told, attempt, begun.get(attempt.fence)) for attempt in reversed(told.attempts)],
+            "unseen": told.fence - len(told.attempts),
+            "relatives": _relatives(told),
+            "steps": task.steps.defer("result").order_by("created_at"),
+            "seconds": SECONDS,
+            "edits": [
+                (edit, _json(edit.before_edit), _json(edit.after_edit)) for edit in task.edits.order_by("-edited_at")
+            ],
+            "result": Result.objects.filter(pk=object_id).first(),
+            "verbs": [verb for verb in _verbs(told) if self._may(verb, request)],
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, "admin/mirepoix/task/story.html", context)
+
+    # ---- decisions
+
+    def decide_view(self, request: Any, verb: str) -> Any:
+        """What the page of one task, and the confirmation, post to."""
+        if request.method != "POST" or verb not in DECISIONS:
+            raise Http404
+        if not self._may(verb, request):
+            raise PermissionDenied
+        ids = request.POST.get("ids", "").split("\n")
+        return self.decide_about(request, verb, [one for one in map(str.strip, ids) if one])
+
+    def decide_about(self, request: Any, verb: str, ids: list[str]) -> Any:
+        """Ask, if there are several and nobody has confirmed; else do it and say what was done."""
+        back = request.POST.get("back", "")
+        url = reverse("admin:mirepoix_task_changelist", current_app=self.admin_site.name)
+        if len(ids) > 1 and not request.POST.get("is_sure"):
+            return self._confirm(request, verb, ids, url + (f"?{request.GET.urlencode()}" if request.GET else ""))
+        reason = one_line(request.POST.get("reason", "")) or f"{DECISIONS[verb].done} in the admin"
+        try:
+            report = decide(DECISIONS[verb], ids, f"{reason} (by {request.user.get_username()})")
+        except ConfigurationError as error:
+            self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
+        else:
+            self._tell(request, verb, report)
+        if back == "task" and len(ids) == 1:
+            url = reverse("admin:mirepoix_task_change", args=[quote(ids[0])], current_app=self.admin_site.name)
+        elif back.startswith(f"{url}?"):
+            url = back
+        return HttpResponseRedirect(url)
+
+    def _confirm(self, request: Any, verb: str, ids: list[str], back: str) -> Any:
+        tasks = list(Task.objects.filter(pk__in=ids).values_list("state", "due_at", "name"))
+        names = Counter(name for _, _, name in tasks).most_common()
+        states = Counter((state, due_at is not None) for state, due_at, _ in tasks).most_common()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"{verb.capitalize()} {count(len(ids), 'task')}?",
+            "opts": self.opts,
+            "media": self.media,
+            "verb": verb,
+            "number": len(ids),
+            "states": [
+                (badge(state), number, _to_be_done(verb, State(state), has_due)) for (state, has_due), number in states
+            ],
+            "names": names[:LISTED],
+            "other_names": len(names[LISTED:]),
+            "ids": "\n".join(ids),
+            "back": back,
+        }
+        return TemplateResponse(request, "admin/mirepoix/task/confirm.html", context)
+
+    def _tell(self, request: Any, verb: str, report: Report) -> None:
+        """Exactly what was done, and what was not and why."""
+        for did, ids in _grouped(report.done.items()):
+            self.message_user(request, f"{did}: {count(len(ids), 'task')}", messages.SUCCESS)
+        for why, ids in _grouped((task_id, why) for task_id, (_, why) in report.not_done.items()):
+            listed = ", ".join(map(one_line, ids[:LISTED])) + (
+                f" and {len(ids) - LISTED:,} more" if ids[LISTED:] else ""
+            )
+            said = f"not {DECISIONS[verb].done}: {count(len(ids), 'task')}: {why} ({listed})"
+            self.message_user(request, said, messages.WARNING)
+
+    def _may(self, verb: str, request: Any) -> bool:
+        return bool(request.user.has_perm(f"mirepoix.{verb}_task")) and self.has_view_permission(request)
+
+    # Django asks these for the actions.
+    has_retry_permission = partialmethod(_may, "retry")
+    has_requeue_permission = partialmethod(_may, "requeue")
+    has_cancel_permission = partialmethod(_may, "cancel")
+    has_discard_permission = partialmethod(_may, "discard")
+
+
+@admin.register(Worker)
+class WorkerAdmin(LedgerAdmin):
+    """Worker processes, those that live first."""
+
+    list_display = ("state_shown", "name", "host", "pid", "pool", "concurrency", "heartbeat_at", "started_at", "reason")
+    list_display_links = ("name",)
+    list_filter = ("state",)
+    list_per_page = 50
+    ordering = ("state", "-heartbeat_at")
+
+    @admin.display(description="state")  # type: ignore[untyped-decorator]
+    def state_shown(self, worker: Worker) -> str:
+        """In its colour."""
+        return badge(worker.state)
+
+
+def badge(state: str) -> str:
+    """A state, or an attempt's outcome, in its colour."""
+    return format_html('<span class="mirepoix-state mirepoix-{}">{}</span>', state, state)  # type: ignore[no-any-return]
+
+
+def _verbs(told: Story) -> tuple[str, ...]:
+    offered = OFFERED.get(told.state, ())
+    return ("retry", *offered) if told.state is State.PENDING and told.due_at is not None else offered
+
+
+def _to_be_done(verb: str, state: State, has_due: bool) -> str:
+    """What will become of a task in that state, unless that has changed by then."""
+    if verb == "retry" and state is State.PENDING and has_due:
+        return "will run now instead of later"
+    done, why_not = DECISIONS[verb].done, DECISIONS[verb].why_not.get(state)
+    return f"will be {done}" if why_not is None else f"will not be {done}: {why_not}"
+
+
+def _facts(told: Story, task: Task) -> Iterable[tuple[str, Any]]:
+    yield "Queue", told.queue + (f", priority {told.priority}" if told.priority else "")
+    yield "Sent", task.created_at
+    yield "ETA", task.eta
+    yield "Due", task.due_at
+    yield "Expires", task.expires_at
+    yield "Taken", task.leased_at
+    yield "Started", task.started_at
+    yield "Finished", task.finished_at
+    yield "Ran", ", ".join(filter(None, (run_time(told.run_time_s), memory(told.peak_memory_kb))))
+    if told.worker_id is not None and told.state in HELD:
+        alive = "" if told.worker_state == "alive" else f" ({told.worker_state or 'not in the ledger'}!)"
+        yield "Worker", f"{told.worker or told.worker_id}{alive}" + (f", process {told.pid}" if told.pid else "")
+    yield "Attempts", f"{told.fence}" + (f", {count(told.deaths, 'death')} of its process" if told.deaths else "")
+    yield "Retries by Celery", told.retries or None
+    yield "Group", told.group_id
+    if told.chord is not None:
+        yield "Chord", f"{told.chord.state}: {told.chord.done} of {told.chord.size} members have returned"
+
+
+def _written(value: Any) -> str:
+    return date_format(timezone.template_localtime(value), SECONDS) if isinstance(value, datetime) else str(value)
+
+
+def _arguments(told: Story) -> list[tuple[str, str]] | None:
+    if told.arguments is None:
+        return None
+    args, kwargs = told.arguments
+    shown = [(str(number), _json(value)) for number, value in enumerate(args)]
+    return shown + [(f"{key} =", _json(value)) for key, value in kwargs.items()]
+
+
+def _attempt(told: Story, attempt: AttemptLine, at: datetime | None) -> dict[str, Any]:
+    details = (
+        f"ran {run_time(attempt.run_time_s)}" if attempt.run_time_s is not None else "",
+        "never started" if attempt.started_at is None and attempt.finished_at and attempt.run_time_s is None else "",
+        memory(attempt.peak_memory_kb),
+        f"signal {attempt.signal}" if attempt.signal else "",
+        f"exit code {attempt.exit_code}" if attempt.exit_code is not None else "",
+        f"on {attempt.worker or attempt.worker_id}" if attempt.worker_id else "",
+        f"process {attempt.pid}" if attempt.pid else "",
+    )
+    return {
+        "line": attempt,
+        "badge": badge(attempt.outcome),
+        "at": at,
+        "details": " · ".join(filter(None, details)),
+        "is_last": attempt.fence == max(one.fence for one in told.attempts),
+    }
+
+
+def _relatives(told: Story) -> list[tuple[str, Any, str]]:
+    above = [("sent by", told.parent), ("root", told.root)]
+    if told.parent is not None and told.root is not None and told.parent.id == told.root.id:
+        above = above[:1]
+    found = [(word, task) for word, task in above if task is not None] + [("it sent", task) for task in told.children]
+    more = [("…", None, f"the first {MOST_CHILDREN} of what it sent")] if len(told.children) == MOST_CHILDREN else []
+    return [(word, task, badge(task.state) if task.state else "not in the ledger") for word, task in found] + more
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[str, list[str]]]:
+    groups: dict[str, list[str]] = {}
+    for task_id, word in pairs:
+        groups.setdefault(word, []).append(task_id)
+    return groups.items()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _cut(text: str | None) -> str:
+    words = one_line(text)
+    return words if len(words) <= 120 else f"{words[:119]}…"  # noqa: PLR2004 (what fits into a line or two)
+
+
+def _worker_name(task: Task) -> str:
+    try:
+        return str(task.worker.name)
+    except (AttributeError, Worker.DoesNotExist):
+        return str(task.worker_id)
+
+
+def _aware(moment: Any) -> Any:
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment

@@ -1,0 +1,72 @@
+"""The admin's list of tasks, found by the ledger's own search: each state through its index, and nothing is counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import InvalidPage
+
+from mirepoix.django import project
+from mirepoix.django.filters import NameFilter, PeriodFilter, QueueFilter, StateFilter
+from mirepoix.django.models import Task
+from mirepoix.ledger.query.tasks import Filters, beginning_with, search
+
+MOST = 1_000
+"""So many tasks are found at most, the newest; whoever wants others says which."""
+
+UNREAD = ("body", "headers", "properties", "shape")
+"""Columns that the list does not show, and that may be large."""
+
+
+class TaskList(ChangeList):  # type: ignore[misc]  # Django brings no types
+    """The newest `MOST` tasks that the filters describe. ``has_more``: there are others, which the list leaves out."""
+
+    def get_queryset(self, request: Any, exclude_parameters: Any = None) -> Any:
+        """The tasks that were found: what the actions get, too."""
+        self.filter_specs, self.has_filters, remaining, _, self.has_active_filters = self.get_filters(request)
+        if remaining:
+            raise IncorrectLookupParameters(f"no such filter: {', '.join(remaining)}")
+        self.clear_all_filters_qs = self.get_query_string(remove=self.get_filters_params())
+        found = self._found()
+        self.ids, self.has_more, self.most = found[:MOST], len(found) > MOST, MOST
+        return self.root_queryset.filter(pk__in=self.ids)
+
+    def get_results(self, request: Any) -> None:
+        """One page of them."""
+        paginator = self.model_admin.get_paginator(request, self.ids, self.list_per_page)
+        try:
+            ids = list(paginator.page(self.page_num).object_list)
+        except InvalidPage:
+            raise IncorrectLookupParameters from None
+        rows = Task.objects.defer(*UNREAD).select_related("worker").in_bulk(ids)
+        self.result_list = [rows[id] for id in ids if id in rows]
+        self.result_count = len(self.ids)
+        self.full_result_count = None
+        self.show_full_result_count = False
+        self.show_admin_actions = bool(self.ids)
+        self.can_show_all = False
+        self.multi_page = len(self.ids) > self.list_per_page
+        self.paginator = paginator
+
+    def _found(self) -> list[str]:
+        """Ids, the newest first. What is searched for is the beginning of an id, or a part of a name."""
+        chosen = {type(spec): spec for spec in self.filter_specs}
+        query, name, queue = self.query.strip(), chosen.get(NameFilter), chosen.get(QueueFilter)
+        filters = Filters(
+            states=chosen[StateFilter].states(),
+            name=name.value() if name else None,
+            queue=queue.value() if queue else None,
+            since=chosen[PeriodFilter].since(),
+        )
+        with project.ledger().reading() as tx:
+            by_id = beginning_with(tx, query, MOST + 1) if query else []
+            if by_id:
+                return [task_id for task_id, _, _ in by_id]
+            if query and filters.name is None:
+                # `*` and `?` are the only letters with a meaning, and they mean it here as well.
+                filters = Filters(filters.states, f"*{query}*", filters.queue, None, filters.since)
+                query = ""
+            lines = search(tx, filters, MOST + 1)
+        return [line.id for line in lines if query in line.name]

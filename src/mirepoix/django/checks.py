@@ -1,0 +1,212 @@
+"""System checks: what ``manage.py check`` says of an installation; ``docs/reference/django-checks.md`` explains it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.apps import apps
+from django.core import checks
+from django.db import connections, router
+
+from mirepoix.celery.app import Installation
+from mirepoix.connect.django import dialect_of, ledger_alias
+from mirepoix.django import project
+from mirepoix.errors import ConfigurationError, UnsupportedDatabase
+
+Findings = Iterator[Any]
+"""Django's messages."""
+
+LATE = ("task_acks_late", "task_reject_on_worker_lost")
+"""Celery's settings for what a ledger does always."""
+
+OUTBOXES = ("django_celery_outbox", "celery_outbox", "django_outbox_pattern")
+"""Apps that catch what Celery sends as well."""
+
+
+def register() -> None:
+    """Let ``manage.py check`` run all of them, ``--tag mirepoix`` only them."""
+    checks.register(_listed(_of_database), "mirepoix")
+    checks.register(_listed(_of_app), "mirepoix")
+    checks.register(_listed(_of_production), "mirepoix", deploy=True)
+
+
+def _listed(check: Callable[[], Findings]) -> Callable[..., list[Any]]:
+    def run(app_configs: Any = None, **_: Any) -> list[Any]:
+        is_asked = app_configs is None or any(config.label == "mirepoix" for config in app_configs)
+        return list(check()) if is_asked else []
+
+    return run
+
+
+# ---- the ledger's database
+
+
+def _of_database() -> Findings:
+    alias = ledger_alias()
+    if alias not in connections.settings:
+        yield checks.Error(
+            f"The ledger is in the database {alias!r}, which DATABASES does not have.",
+            hint="Correct CELERY_MIREPOIX_DJANGO_ALIAS, or add the database.",
+            id="mirepoix.E001",
+        )
+        return
+    try:
+        dialect_of(connections[alias])
+    except UnsupportedDatabase as error:
+        yield checks.Error(
+            str(error),
+            hint="Put the ledger into another database: CELERY_MIREPOIX_DJANGO_ALIAS = 'tasks'.",
+            id="mirepoix.E002",
+        )
+        return
+    if not router.allow_migrate(alias, "mirepoix"):
+        yield checks.Warning(
+            f"A database router keeps the ledger's tables out of the database {alias!r}: manage.py migrate "
+            "will not make them.",
+            hint=f"Let allow_migrate({alias!r}, 'mirepoix') of your router in DATABASE_ROUTERS return True or None, or "
+            "make them with manage.py mirepoix migrate.",
+            id="mirepoix.W009",
+        )
+    if alias != "default":
+        atomic = connections.settings["default"].get("ATOMIC_REQUESTS") if "default" in connections.settings else False
+        yield checks.Warning(
+            f"The ledger is in the database {alias!r}: a task that is sent in atomic() of another database is not part "
+            "of that transaction" + (", nor is one of ATOMIC_REQUESTS in 'default'." if atomic else "."),
+            hint=f"Send inside of transaction.atomic(using={alias!r}), or after the commit with on_commit(); "
+            "or keep the ledger where your own rows are. If that is what you want, add mirepoix.W004 to "
+            "SILENCED_SYSTEM_CHECKS.",
+            id="mirepoix.W004",
+        )
+
+
+# ---- the Celery app
+
+
+def _of_app() -> Findings:
+    try:
+        app = project.celery_app()
+    except ConfigurationError as error:
+        yield checks.Warning(
+            str(error), hint="See docs/how-to/django.md for the module, of seven lines.", id="mirepoix.W001"
+        )
+        return
+    installation = getattr(app, "mirepoix", None)
+    if not isinstance(installation, Installation):
+        yield checks.Warning(
+            f"Mirepoix is not installed on {app!r}: its tasks go to a broker, and the ledger does not know of them.",
+            hint="Write mirepoix.install(app) after it, in the module where it is made. (INSTALLED_APPS cannot do it: "
+            "celery -A commands do not load Django's apps.)",
+            id="mirepoix.W002",
+        )
+        return
+    try:
+        configured = installation.read_settings()
+    except ConfigurationError as error:
+        yield checks.Error(str(error), hint="Correct the CELERY_MIREPOIX_… setting.", id="mirepoix.E003")
+        return
+    if not project.has_ledger_of(installation):
+        yield checks.Warning(
+            f"{app!r} keeps its tasks in {installation.source.label}, but the models, the admin and the migrations "
+            f"are of Django's database {ledger_alias()!r}.",
+            hint="Leave the URL out: mirepoix.install(app). Then CELERY_MIREPOIX_DJANGO_ALIAS says which it is.",
+            id="mirepoix.W003",
+        )
+    if not configured.has_broker:  # there what is sent past the ledger is acknowledged as Celery does
+        yield from _of_acknowledging(app)
+    yield from _of_confirming(app, configured)
+    yield from _of_neighbours(app)
+
+
+def _of_acknowledging(app: Any) -> Findings:
+    late = [name for name in LATE if app.conf.get(name)]
+    if late:
+        yield checks.Warning(
+            f"{' and '.join(f'CELERY_{name.upper()}' for name in late)} has no effect: a task that a dead worker had "
+            "is always run again, and one that kills its workers is quarantined.",
+            hint="Delete it from the settings. What limits deaths is CELERY_MIREPOIX_MAX_DEATHS.",
+            id="mirepoix.W005",
+        )
+
+
+def _of_confirming(app: Any, configured: Any) -> Findings:
+    if not configured.has_broker or configured.capture:
+        return  # no broker, or the relay, which waits for the confirm
+    urls = str(app.conf.broker_write_url or app.conf.broker_url or "")
+    if urls.startswith(("amqp", "pyamqp")) and not (app.conf.broker_transport_options or {}).get("confirm_publish"):
+        yield checks.Warning(
+            "CELERY_MIREPOIX_CAPTURE is off, so Celery publishes to RabbitMQ without waiting for its confirm: what is "
+            "sent while it dies is lost.",
+            hint="Set CELERY_BROKER_TRANSPORT_OPTIONS = {'confirm_publish': True} until you switch capture on.",
+            id="mirepoix.W006",
+        )
+
+
+def _of_neighbours(app: Any) -> Findings:
+    backend = str(app.conf.result_backend or "")
+    if backend.startswith(("django-db", "django-cache")):
+        yield checks.Warning(
+            f"Results are kept by django-celery-results ({backend}): they are stored apart from the outcome of their "
+            "task, and one can be lost without the other.",
+            hint="Delete CELERY_RESULT_BACKEND: results are kept in the ledger then, committed with the outcome.",
+            id="mirepoix.W007",
+        )
+    for name in OUTBOXES:
+        if any(config.name.split(".")[0] == name for config in apps.get_app_configs()):
+            yield checks.Warning(
+                f"{name} is installed beside Mirepoix: both keep what Celery sends, and a task could be sent twice.",
+                hint=f"Take {name} out of INSTALLED_APPS when its table is empty.",
+                id="mirepoix.W008",
+            )
+
+
+# ---- production
+
+
+def _of_production() -> Findings:
+    try:
+        app = project.celery_app()
+    except ConfigurationError:
+        app = None  # told already
+    if app is not None and app.conf.task_always_eager:
+        yield checks.Warning(
+            "CELERY_TASK_ALWAYS_EAGER is on: tasks run where they are sent, nothing is kept and nothing is retried.",
+            hint="Switch it off in production. In tests use mirepoix.django.test.run_tasks() instead.",
+            id="mirepoix.W101",
+        )
+    alias = ledger_alias()
+    if alias in connections.settings:
+        yield from _of_connections(alias, connections[alias])
+
+
+def _of_connections(alias: str, connection: Any) -> Findings:
+    found, is_served = connection.settings_dict, connection.vendor != "sqlite"
+    if is_served and found["CONN_MAX_AGE"] != 0 and not found["CONN_HEALTH_CHECKS"]:
+        yield checks.Warning(
+            f"DATABASES[{alias!r}] keeps connections (CONN_MAX_AGE) without CONN_HEALTH_CHECKS: after a restart of the "
+            "database the first request of each process fails, and what it would have sent is not sent.",
+            hint="Set CONN_HEALTH_CHECKS = True there.",
+            id="mirepoix.W102",
+        )
+    if is_served and found["CONN_MAX_AGE"] == 0 and not found["OPTIONS"].get("pool"):
+        yield checks.Info(
+            f"DATABASES[{alias!r}] has CONN_MAX_AGE = 0: each request, and each task that uses Django's connection, "
+            "opens one.",
+            hint="Set CONN_MAX_AGE = 60 and CONN_HEALTH_CHECKS = True there, or OPTIONS = {'pool': True}.",
+            id="mirepoix.I102",
+        )
+    if not found["AUTOCOMMIT"]:
+        yield checks.Warning(
+            f"DATABASES[{alias!r}] has AUTOCOMMIT = False: Django does not know when you commit, so on_commit() is "
+            "never called, and with a broker only the relay publishes.",
+            hint="Leave AUTOCOMMIT out, and use transaction.atomic().",
+            id="mirepoix.W103",
+        )
+    elif not found["ATOMIC_REQUESTS"]:
+        yield checks.Info(
+            f"DATABASES[{alias!r}] has no ATOMIC_REQUESTS: a task that a view sends outside of transaction.atomic() is "
+            "real at once, whatever becomes of the request.",
+            hint="Set ATOMIC_REQUESTS = True there, or send inside of transaction.atomic(). If your views do, add "
+            "mirepoix.I101 to SILENCED_SYSTEM_CHECKS.",
+            id="mirepoix.I101",
+        )

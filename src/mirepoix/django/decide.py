@@ -1,0 +1,37 @@
+"""The admin's decisions about tasks: those of the command line, carried out on Django's connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from mirepoix.celery import chords
+from mirepoix.cli.batches import Decision, Report, carry_out
+from mirepoix.cli.decide import CANCEL, DISCARD, REQUEUE, RETRY
+from mirepoix.django import project
+from mirepoix.states import State
+
+_NOT_FROM_HERE = {
+    State.LEASED: "a worker has taken it: revoke it with manage.py mirepoix cancel",
+    State.RUNNING: "a worker is running it: end it with manage.py mirepoix cancel --terminate",
+}
+
+DECISIONS = {
+    decision.verb: decision
+    for decision in (RETRY, REQUEUE, replace(CANCEL, why_not={**CANCEL.why_not, **_NOT_FROM_HERE}), DISCARD)
+}
+"""By verb, which is also the name of the permission: ``mirepoix.retry_task``."""
+
+
+def decide(decision: Decision, task_ids: Sequence[str], reason: str) -> Report:
+    """Decide about these tasks, 500 a transaction; what is in the report is committed.
+
+    With ATOMIC_REQUESTS all of it is part of the request's transaction. Raises ConfigurationError if the project's app
+    does not write into this ledger: a chord could not be told of a member that ends.
+    """
+    report = Report()
+    installation = project.installation()
+    return_ended = partial(chords.return_ended, installation) if decision.is_end else None
+    carry_out(project.ledger(), decision, task_ids, reason, report, return_ended)
+    return report

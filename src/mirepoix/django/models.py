@@ -1,0 +1,217 @@
+"""The ledger's tables as models that only read. Every column is explained in ``docs/reference/schema.md``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db import models
+
+from mirepoix.django.fields import Json, Key, Moment
+from mirepoix.django.readonly import LedgerModel
+from mirepoix.ledger.query.values import arguments
+from mirepoix.states import State
+
+
+def _reference(to: str, related_name: str, **options: Any) -> Any:
+    """What names a row that may have been pruned, or never was here."""
+    return models.ForeignKey(to, models.DO_NOTHING, related_name=related_name, db_constraint=False, **options)
+
+
+class Task(LedgerModel):
+    """One task, under Celery's id."""
+
+    STATES: ClassVar = [(state.value, state.value) for state in State]
+
+    id = models.CharField(max_length=255, primary_key=True)
+    seq = models.BigIntegerField()
+    name = models.TextField()
+    queue = models.TextField()
+    priority = models.SmallIntegerField()
+    state = models.CharField(max_length=20, choices=STATES)
+    reason = models.TextField(null=True)
+    generation = models.IntegerField()
+    fence = models.IntegerField("attempts")
+    retries = models.IntegerField()
+    deaths = models.IntegerField()
+    handovers = models.IntegerField()
+    root = _reference("self", "descendants", null=True)
+    parent = _reference("self", "children", null=True)
+    group_id = models.TextField("group", null=True)
+    created_at = Moment("sent at")
+    eta = Moment(null=True)
+    due_at = Moment(null=True)
+    expires_at = Moment(null=True)
+    leased_at = Moment("taken at", null=True)
+    started_at = Moment(null=True)
+    finished_at = Moment(null=True)
+    run_time_s = models.FloatField(null=True)
+    peak_memory_kb = models.BigIntegerField(null=True)
+    worker = _reference("Worker", "tasks", null=True)
+    pid = models.IntegerField(null=True)
+    content_type = models.TextField()
+    content_encoding = models.TextField()
+    body_encoding = models.TextField()
+    body = models.TextField()
+    headers = Json()
+    properties = Json()
+    exchange = models.TextField()
+    routing_key = models.TextField()
+    sent_fence = models.IntegerField(null=True)
+    sent_at = Moment(null=True)
+    sendings = models.IntegerField()
+    version = models.IntegerField()
+    shape = models.TextField(null=True)
+    parked_for = models.TextField(null=True)
+    written_by = models.TextField(null=True)
+    failure_group = models.TextField(null=True)
+
+    class Meta(LedgerModel.Meta):
+        """Deciding about tasks is a permission for each decision."""
+
+        db_table = "mirepoix_task"
+        permissions: ClassVar = [
+            ("retry_task", "Can retry failed tasks and hasten waiting ones"),
+            ("requeue_task", "Can requeue tasks"),
+            ("cancel_task", "Can cancel tasks"),
+            ("discard_task", "Can discard tasks"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.id}]"
+
+    @property
+    def arguments(self) -> tuple[list[Any], dict[str, Any]] | None:
+        """``(args, kwargs)``, or None if the body is not Celery's JSON."""
+        return arguments(self.content_type, self.body_encoding, self.body)
+
+    @property
+    def args(self) -> list[Any] | None:
+        """The positional arguments, or None if the body is not Celery's JSON."""
+        return None if self.arguments is None else self.arguments[0]
+
+    @property
+    def kwargs(self) -> dict[str, Any] | None:
+        """The keyword arguments, or None if the body is not Celery's JSON."""
+        return None if self.arguments is None else self.arguments[1]
+
+
+class Attempt(LedgerModel):
+    """One execution of a task: the view ``mirepoix_attempt_history``, which has them all."""
+
+    key = Key("task_id", "fence")
+    task = _reference("Task", "attempts")
+    fence = models.IntegerField()
+    generation = models.IntegerField()
+    outcome = models.TextField()
+    worker = _reference("Worker", "attempts", null=True)
+    pid = models.IntegerField(null=True)
+    leased_at = Moment("taken at", null=True)
+    started_at = Moment(null=True)
+    finished_at = Moment(null=True)
+    run_time_s = models.FloatField(null=True)
+    peak_memory_kb = models.BigIntegerField(null=True)
+    error_type = models.TextField(null=True)
+    error = models.TextField(null=True)
+    traceback = models.TextField(null=True)
+    signal = models.IntegerField(null=True)
+    exit_code = models.IntegerField(null=True)
+
+    class Meta(LedgerModel.Meta):
+        """The view."""
+
+        db_table = "mirepoix_attempt_history"
+
+    def __str__(self) -> str:
+        return f"attempt {self.fence} of {self.task_id}: {self.outcome}"
+
+
+class Worker(LedgerModel):
+    """One incarnation of a worker process."""
+
+    STATES: ClassVar = [(state, state) for state in ("alive", "stopped", "dead")]
+
+    id = models.CharField(max_length=255, primary_key=True)
+    name = models.TextField()
+    host = models.TextField()
+    pid = models.IntegerField()
+    pool = models.TextField()
+    concurrency = models.IntegerField()
+    queues = Json()
+    software = Json()
+    state = models.CharField(max_length=20, choices=STATES)
+    reason = models.TextField(null=True)
+    started_at = Moment()
+    heartbeat_at = Moment()
+    alive_until = Moment()
+    ended_at = Moment(null=True)
+
+    class Meta(LedgerModel.Meta):
+        """The table."""
+
+        db_table = "mirepoix_worker"
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+class Result(LedgerModel):
+    """What a task returned or raised. Not every one has a task here, nor every task one."""
+
+    task = models.OneToOneField(
+        Task, models.DO_NOTHING, primary_key=True, related_name="kept_result", db_constraint=False
+    )
+    status = models.TextField()
+    result = models.TextField(null=True)
+    content_type = models.TextField()
+    traceback = models.TextField(null=True)
+    meta = Json()
+    stored_at = Moment()
+    expires_at = Moment(null=True)
+
+    class Meta(LedgerModel.Meta):
+        """The table."""
+
+        db_table = "mirepoix_result"
+
+    def __str__(self) -> str:
+        return f"{self.status} of {self.task_id}"
+
+
+class Step(LedgerModel):
+    """A step of a task that is done."""
+
+    key = Key("task_id", "name")
+    task = _reference("Task", "steps")
+    name = models.TextField()
+    result = Json()
+    fence = models.IntegerField()
+    created_at = Moment("done at")
+    run_time_s = models.FloatField(null=True)
+
+    class Meta(LedgerModel.Meta):
+        """The table."""
+
+        db_table = "mirepoix_step"
+
+    def __str__(self) -> str:
+        return f"step {self.name} of {self.task_id}"
+
+
+class Edit(LedgerModel):
+    """What a person changed in a payload."""
+
+    id = models.BigAutoField(primary_key=True)
+    task = _reference("Task", "edits")
+    edited_at = Moment()
+    edited_by = models.TextField()
+    reason = models.TextField()
+    before_edit = Json()
+    after_edit = Json()
+
+    class Meta(LedgerModel.Meta):
+        """The table."""
+
+        db_table = "mirepoix_edit"
+
+    def __str__(self) -> str:
+        return f"edit of {self.task_id} by {self.edited_by}"

@@ -1,0 +1,342 @@
+"""A backend of ``django.tasks`` (Django 6) and its backport ``django-tasks``: kept in the ledger, run by Celery.
+
+::
+
+    TASKS = {"default": {"BACKEND": "mirepoix.django.tasks.LedgerBackend"}}
+
+Each function with ``@task`` is a Celery task of the same name, so that everything that is told of Celery tasks, from
+the signature lock to the admin, is true of it too.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from importlib.util import find_spec
+from typing import Any
+from weakref import WeakSet
+
+from asgiref.sync import sync_to_async
+from celery import shared_task
+from celery.exceptions import TaskPredicate
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import close_old_connections
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from mirepoix.celery.app import Installation
+from mirepoix.django import project
+from mirepoix.errors import ConfigurationError
+from mirepoix.ledger.query.history import AttemptLine, Story, story
+from mirepoix.states import HELD, WAITING, State
+
+if find_spec("django.tasks") is not None:
+    from django.tasks import DEFAULT_TASK_QUEUE_NAME, TaskContext, TaskResult, TaskResultStatus
+    from django.tasks.backends.base import BaseTaskBackend
+    from django.tasks.base import DEFAULT_TASK_PRIORITY, Task, TaskError
+    from django.tasks.exceptions import TaskResultDoesNotExist
+    from django.tasks.signals import task_enqueued, task_finished, task_started
+    from django.utils.json import normalize_json
+elif find_spec("django_tasks") is not None:
+    from django_tasks import DEFAULT_TASK_QUEUE_NAME, TaskContext, TaskResult, TaskResultStatus
+    from django_tasks.backends.base import BaseTaskBackend
+    from django_tasks.base import DEFAULT_TASK_PRIORITY, Task, TaskError
+    from django_tasks.exceptions import TaskResultDoesNotExist
+    from django_tasks.signals import task_enqueued, task_finished, task_started
+    from django_tasks.utils import normalize_json
+else:
+    raise ImproperlyConfigured(
+        "mirepoix.django.tasks needs django.tasks, which Django has from 6.0 on. Before that: pip install django-tasks"
+    )
+
+_OURS = ("name", "bind", "ignore_result")
+"""Options of a Celery task that are the backend's to say."""
+
+_LOST = "billiard.exceptions.WorkerLostError"
+
+_ENDS = {
+    State.CANCELLED: "celery.exceptions.TaskRevokedError",
+    State.EXPIRED: "celery.exceptions.TaskRevokedError",
+    State.QUARANTINED: _LOST,
+    State.PARKED: "celery.exceptions.NotRegistered",
+    State.FAILED: "celery.exceptions.TaskError",
+}
+"""What a task that did not succeed failed with, if no attempt of it raised anything."""
+
+_functions: WeakSet[Callable[..., Any]] = WeakSet()
+"""Those that are Celery tasks already."""
+
+
+class LedgerBackend(BaseTaskBackend):  # type: ignore[misc]  # neither brings types
+    """Every capability of the interface: deferred tasks, coroutines, results from anywhere, priorities.
+
+    ``enqueue()`` writes into the ledger, as ``delay()`` does: inside of ``atomic()`` it is part of that transaction. A
+    task whose worker dies is run again, so a function may be run more than once unless it is transactional.
+    ``QUEUES`` are Celery's; the queue ``"default"`` is whichever Celery sends the task to when it is not told.
+    ``OPTIONS`` are options of a Celery task (``transactional``, ``time_limit``, ``version``, …) for each that is
+    declared with this backend. Raises ImproperlyConfigured for one that is not a task's to have.
+
+    Results are kept as long as others of the ledger (``result_expires``, ``prune``). With ``delivery="broker"`` the
+    broker knows ten priorities: those below 0 are one on RabbitMQ, those above 0 are one on Redis.
+    """
+
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+    supports_priority = True
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        super().__init__(alias, params)
+        refused = [name for name in _OURS if name in self.options]
+        if refused:
+            raise ImproperlyConfigured(
+                f"TASKS[{alias!r}]['OPTIONS'] may not have {', '.join(refused)}: the backend decides that. Options are "
+                "those of a Celery task, such as transactional, time_limit or version."
+            )
+
+    def validate_task(self, task: Any) -> None:
+        """Make it a Celery task, if it can be one. Raises the interface's errors."""
+        super().validate_task(task)
+        if task.func not in _functions:
+            _functions.add(task.func)
+            options = {**self.options, "name": task.module_path, "ignore_result": False}
+            shared_task(bind=True, **options)(_as_celery_calls(task, self.alias))
+
+    def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Write the call into the ledger. Raises what ``apply_async()`` raises; then nothing is written."""
+        self.validate_task(task)
+        installation = _installation()
+        args, kwargs = normalize_json(list(args)), normalize_json(dict(kwargs))
+        options: dict[str, Any] = {}
+        if task.queue_name != DEFAULT_TASK_QUEUE_NAME:
+            options["queue"] = task.queue_name
+        if task.priority != DEFAULT_TASK_PRIORITY:
+            options["priority"] = _priority(installation, task.priority)
+        if task.run_after is not None:
+            options["eta"] = (
+                timezone.make_aware(task.run_after) if timezone.is_naive(task.run_after) else task.run_after
+            )
+        sent = installation.app.tasks[task.module_path].apply_async(args, kwargs, **options)
+        result = _new(task, sent.id, args, kwargs, self.alias)
+        task_enqueued.send(type(self), task_result=result)
+        return result
+
+    def get_result(self, result_id: str) -> Any:
+        """What the ledger knows of the task. Raises TaskResultDoesNotExist for another id, and for one that was pruned.
+
+        What failed, expired, was cancelled, killed its workers or cannot be run by the code here is FAILED; the last
+        two, and what failed, are READY again when somebody requeues them.
+        """
+        installation = _installation()
+        with installation.source.reading() as tx:
+            told = story(tx, str(result_id))
+        task = None if told is None else _task_of(told.name)
+        if told is None or task is None:
+            raise TaskResultDoesNotExist(result_id)
+        return self._result(installation, task, told)
+
+    def _result(self, installation: Installation, task: Any, told: Story) -> Any:
+        begun = [one for one in told.attempts if one.started_at is not None]
+        status = _status(told.state)
+        args, kwargs = told.arguments or ([], {})
+        result = TaskResult(
+            task=self._as_sent(installation, task, told),
+            id=told.id,
+            status=status,
+            enqueued_at=_local(told.created_at),
+            started_at=_local(begun[0].started_at if begun else told.started_at),
+            last_attempted_at=_local(begun[-1].started_at if begun else told.started_at),
+            finished_at=_local(told.finished_at),
+            args=args,
+            kwargs=kwargs,
+            backend=self.alias,
+            errors=_errors(told, status),
+            worker_ids=[one.worker or one.worker_id or "" for one in told.attempts],
+        )
+        if status == TaskResultStatus.SUCCESSFUL:
+            _set(result, _return_value=installation.app.AsyncResult(told.id).result)
+        return result
+
+    def _as_sent(self, installation: Installation, task: Any, told: Story) -> Any:
+        """*task* with the options of that call."""
+        changed: dict[str, Any] = {}
+        if told.queue in self.queues or (not self.queues and told.queue != installation.app.conf.task_default_queue):
+            changed["queue_name"] = told.queue
+        if installation.delivery != "broker":
+            changed["priority"] = told.priority
+        return task.using(run_after=_local(told.eta), backend=self.alias, **changed)
+
+    def running(self, celery_task: Any, task: Any) -> Any:
+        """The result as the function that is being run sees it. ``self`` of Celery's task is *celery_task*."""
+        request, now = celery_task.request, timezone.now()
+        try:
+            result = self.get_result(request.id)
+        except TaskResultDoesNotExist:  # a coroutine in a test, whose transaction only the test sees
+            result = _new(task, request.id, request.args, request.kwargs, self.alias)
+        if not result.worker_ids:  # run by a test, which is no worker
+            result.worker_ids.append(str(request.hostname or ""))
+        _set(
+            result,
+            status=TaskResultStatus.RUNNING,
+            started_at=result.started_at or now,
+            last_attempted_at=now,
+            finished_at=None,
+        )
+        return result
+
+
+def _new(task: Any, id: str, args: Sequence[Any], kwargs: Mapping[str, Any], alias: str) -> Any:
+    """The result of a task that was sent just now."""
+    return TaskResult(
+        task=task,
+        id=id,
+        status=TaskResultStatus.READY,
+        enqueued_at=timezone.now(),
+        started_at=None,
+        finished_at=None,
+        last_attempted_at=None,
+        args=args,
+        kwargs=kwargs,
+        backend=alias,
+        errors=[],
+        worker_ids=[],
+    )
+
+
+def _set(result: Any, **values: Any) -> None:
+    for name, value in values.items():
+        object.__setattr__(result, name, value)  # it is frozen to its readers
+
+
+def _succeeded(result: Any, returned: Any) -> Any:
+    _set(result, status=TaskResultStatus.SUCCESSFUL, finished_at=timezone.now(), _return_value=returned)
+    return result
+
+
+def _failed(result: Any) -> Any:
+    _set(result, status=TaskResultStatus.FAILED, finished_at=timezone.now())
+    return result
+
+
+def _as_celery_calls(task: Any, alias: str) -> Callable[..., Any]:
+    """*task*'s function as Celery calls it: the Celery task first, and only JSON returned."""
+    function, takes_context = task.func, task.takes_context
+
+    def begin(celery_task: Any) -> tuple[Any, list[Any]]:
+        result = _backends()[alias].running(celery_task, task)
+        return result, [TaskContext(task_result=result)] if takes_context else []
+
+    @functools.wraps(function)
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result, first = begin(self)
+        _tell(task_started, result)
+        try:
+            returned = normalize_json(function(*first, *args, **kwargs))
+        except TaskPredicate:  # Celery's Retry, Ignore and Reject: no end, or one of another kind
+            raise
+        except Exception:
+            _tell(task_finished, _failed(result))
+            raise
+        _tell(task_finished, _succeeded(result, returned))
+        return returned
+
+    @functools.wraps(function)
+    async def arun(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result, first = begin(self)
+        await _atell(task_started, result)
+        try:
+            returned = normalize_json(await function(*first, *args, **kwargs))
+        except TaskPredicate:
+            raise
+        except Exception:
+            await _atell(task_finished, _failed(result))
+            raise
+        await _atell(task_finished, _succeeded(result, returned))
+        return returned
+
+    wrapper: Any = arun if inspect.iscoroutinefunction(function) else run
+    own = inspect.signature(function)
+    if not takes_context:
+        first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        own = own.replace(parameters=[first, *own.parameters.values()])
+    wrapper.__signature__ = own
+    return wrapper  # type: ignore[no-any-return]
+
+
+def _tell(signal: Any, result: Any) -> None:
+    signal.send(LedgerBackend, task_result=result)
+
+
+async def _atell(signal: Any, result: Any) -> None:
+    """The same for a coroutine. Receivers may use Django's connections, which nobody else closes in their thread."""
+
+    def tell() -> None:
+        try:
+            _tell(signal, result)
+        finally:
+            close_old_connections()
+
+    await sync_to_async(tell)()
+
+
+def _backends() -> Any:
+    module = BaseTaskBackend.__module__.partition(".backends")[0]
+    return import_string(f"{module}.task_backends")
+
+
+def _installation() -> Installation:
+    installation = project.installation()
+    if not project.has_ledger_of(installation):
+        raise ConfigurationError(
+            f"The tasks of TASKS are kept in Django's database, and the ledger is in {installation.source.label}. Call "
+            "mirepoix.install(app) without a URL."
+        )
+    return installation
+
+
+def _priority(installation: Installation, wanted: int) -> int:
+    """Celery's number for one of -100 to 100: the same in the ledger, or one that the broker understands."""
+    if installation.delivery != "broker":
+        return wanted
+    scaled = math.ceil(abs(wanted) * 9 / 100)
+    is_amqp = str(installation.app.conf.broker_url or "").startswith(("amqp", "pyamqp"))
+    return scaled if (wanted > 0) == is_amqp else 0  # kombu's other transports take 0 for the most urgent
+
+
+def _task_of(name: str) -> Any:
+    """The task with that name, or None if there is none of ``django.tasks``."""
+    try:
+        found = import_string(name)
+    except ImportError:
+        return None
+    return found if isinstance(found, Task) else None
+
+
+def _status(state: State) -> Any:
+    if state in WAITING or state is State.LEASED:
+        return TaskResultStatus.READY
+    if state in HELD:
+        return TaskResultStatus.RUNNING
+    return TaskResultStatus.SUCCESSFUL if state is State.SUCCEEDED else TaskResultStatus.FAILED
+
+
+def _errors(told: Story, status: Any) -> list[Any]:
+    raised = [_error(one) for one in told.attempts if one.error_type or one.outcome == "lost"]
+    if status == TaskResultStatus.FAILED and not raised:
+        raised.append(TaskError(exception_class_path=_ENDS[told.state], traceback=told.reason or ""))
+    return raised
+
+
+def _error(attempt: AttemptLine) -> Any:
+    return TaskError(
+        exception_class_path=attempt.error_type or _LOST, traceback=attempt.traceback or attempt.error or ""
+    )
+
+
+def _local(moment: datetime | None) -> datetime | None:
+    """As the project has its times: without a zone if it does without."""
+    return moment if moment is None or settings.USE_TZ else timezone.make_naive(moment)

@@ -1,0 +1,1 @@
+"""Tell which failures have one cause, by the text of their tracebacks."""

@@ -1,0 +1,72 @@
+"""Tell one's own code from that of libraries, in the frames of a traceback as it was written down."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+
+class Frame(NamedTuple):
+    """A function that was under way: where its code is, and its name. Lines are left out: they shift."""
+
+    file: str
+    function: str
+
+
+_LIBRARY = re.compile(r"/(?:site|dist)-packages/|/(?:lib|lib64)/(?:python)?[\d.]+/|/python\d+\.zip/|^<", re.IGNORECASE)
+_PLUMBING = re.compile(
+    r"/(?:celery/(?:app|worker|utils|concurrency|backends)|billiard|kombu|vine"
+    r"|mirepoix/(?:celery|kombu|broker|connect|ledger|daemons|django))/(?:\w+/)*\w+\.py$"
+)
+_COMPREHENSIONS = frozenset({"<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>"})
+"""Frames of their own, or not, by the version of Python."""
+
+
+def places(frames: Iterable[Frame], roots: Sequence[str] = (), *, is_recursion: bool = False) -> list[str]:
+    """The functions of one's own that these frames passed, outermost first, each once: ``shop.orders.price``.
+
+    Frames of libraries count only where there are no others, and those of Celery and of Mirepoix only where nothing
+    else is left. *roots* are the folders that modules are imported from: nothing above them belongs to a module's name.
+    Of a recursion too deep only what came more than once is told: where it ends is chance.
+    """
+    seen = Counter(frame for frame in frames if frame.function not in _COMPREHENSIONS)
+    chosen = _own(list(seen))  # each once, in the order in which they came
+    if is_recursion:
+        chosen = [frame for frame in chosen if seen[frame] > 1] or chosen
+    return list(dict.fromkeys(f"{module(frame.file, roots)}.{frame.function}" for frame in chosen))
+
+
+def module(file: str, roots: Sequence[str] = ()) -> str:
+    """The name of the module in *file*, with that of the folder around it if one could import from that.
+
+    Deeper folders differ from host to host and from deploy to deploy.
+    """
+    path = file.replace("\\", "/")
+    for root in sorted(roots, key=len, reverse=True):
+        folder = root.replace("\\", "/").rstrip("/") + "/"
+        if len(folder) > 1 and path.startswith(folder):
+            path = path[len(folder) :]
+            break
+    *folders, name = path.split("/")
+    words = [name.removesuffix(".py")]
+    # Not of releases/20261125T0945, nor v12, nor my-app: no package that one imports by that name.
+    if folders and folders[-1].isidentifier() and not any(letter.isdigit() for letter in folders[-1]):
+        words.insert(0, folders[-1])
+    if len(words) > 1 and words[-1] == "__init__":
+        words.pop()
+    return ".".join(words)
+
+
+def _own(frames: list[Frame]) -> list[Frame]:
+    """The frames that say most about the cause."""
+    spelled = [(frame, frame.file.replace("\\", "/")) for frame in frames]
+    used = [(frame, path) for frame, path in spelled if not _PLUMBING.search(path)]
+    own = [frame for frame, path in used if not is_library(path)]
+    return own or [frame for frame, _ in used] or frames
+
+
+def is_library(path: str) -> bool:
+    """Whether the file at *path* is a library's, or the standard one's, and not one's own."""
+    return _LIBRARY.search(path) is not None

@@ -1,0 +1,93 @@
+"""Count failures by their causes, in the transaction that records them; and what people decide about a cause.
+
+A failure is an attempt that ended in an error: it failed for good, or asked for another try because of an exception, or
+was quarantined. A death after which the task runs again is none (its third is), nor is a retry without an exception, a
+rejection, what was parked or given back. What a lost attempt reports is refused before anything is counted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mirepoix.fingerprint import fingerprint
+from mirepoix.fingerprint.fingerprint import Fingerprint
+from mirepoix.ledger.text import storable
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Trouble
+
+Causes = Mapping[str, Fingerprint]
+"""The cause of each task's failure, by the task's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignoring:
+    """How long a group is ignored: any of these ends it, and without one nothing does."""
+
+    for_s: float | None = None
+    more: int | None = None
+    per_hour: int | None = None
+
+
+def causes(rows: Sequence[tuple[Any, ...]], trouble: Trouble) -> dict[str, Fingerprint]:
+    """Why each of *rows* failed: as the statements of `finish` and `reap` return them, the task's name seventh."""
+    found: dict[str, Fingerprint] = {}
+    for row in rows:
+        cause = fingerprint.of(
+            task=row[6],
+            reason=trouble.reason,
+            error_type=trouble.error_type,
+            traceback=trouble.traceback,
+            roots=sys.path,
+        )
+        if cause is not None:
+            found[row[0]] = cause
+    return found
+
+
+def count(tx: Tx, rows: Sequence[tuple[Any, ...]], causes: Causes, release: str | None) -> None:
+    """Count them, and note the cause on each task.
+
+    Call it last: whoever fails by the same cause waits from here on for *tx* to end.
+    """
+    failed = [row for row in rows if row[0] in causes]
+    for row in failed:
+        tx.run("note_failure_group", task_id=row[0], fence=row[1], failure_group=causes[row[0]].id)
+    groups: dict[str, dict[str, Any]] = {}
+    for row in failed:
+        cause = causes[row[0]]
+        group = groups.setdefault(cause.id, {"id": cause.id, "title": storable(cause.title), "failures": 0})
+        group |= {"failures": group["failures"] + 1, "name": row[6], "last_task_id": row[0]}
+    if groups:
+        tx.run("count_failures", rows=json.dumps([groups[id] for id in sorted(groups)]), release=storable(release))
+
+
+def resolve(tx: Tx, group_id: str, by: str, note: str | None = None, in_release: str | None = None) -> bool:
+    """Say that its cause is mended. The next failure opens it again, as a regression.
+
+    With *in_release* failures in the releases that were seen to have it do not: their workers still run for a while.
+    """
+    return bool(tx.fetch("resolve_failure_group", id=group_id, resolved_in=in_release, decided_by=by, note=note))
+
+
+def ignore(tx: Tx, group_id: str, by: str, until: Ignoring, note: str | None = None) -> bool:
+    """Do not list it, nor tell of it, until *until* is over. It is counted all the same."""
+    return bool(
+        tx.fetch(
+            "ignore_failure_group",
+            id=group_id,
+            for_s=until.for_s or 0.0,
+            more=until.more or 0,
+            per_hour=until.per_hour or 0,
+            decided_by=by,
+            note=note,
+        )
+    )
+
+
+def reopen(tx: Tx, group_id: str, by: str, note: str | None = None) -> bool:
+    """Take back that it is resolved or ignored."""
+    return bool(tx.fetch("reopen_failure_group", id=group_id, decided_by=by, note=note))

@@ -1,0 +1,66 @@
+"""What is parked: each kind of call that no code could take, with the reason, and how many there are of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mirepoix.ledger.query.values import seconds
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Unfit
+from mirepoix.signatures.waiting import Call, from_text
+from mirepoix.states import State
+
+MOST_KINDS = 5_000
+"""So many kinds are read, of calls with what they carry, reasons and queues. If there are more, the rarest are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedCall:
+    """The tasks that are parked of one call for one reason. ``lacking`` is None where no other code could help."""
+
+    call: Call
+    lacking: Unfit | None
+    reason: str | None
+    count: int
+    oldest_s: float
+    newest_s: float
+    example_id: str
+    queues: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """All that is parked. The calls count fewer than ``count`` tasks together if there are too many kinds to tell."""
+
+    count: int
+    calls: tuple[ParkedCall, ...]
+
+
+def parked(tx: Tx) -> Parked:
+    """What is parked, the most frequent call first."""
+    count = sum(row[1] for row in tx.fetch("kept_counts") if row[0] == State.PARKED)
+    groups: dict[Any, list[tuple[Any, ...]]] = {}
+    for row in tx.fetch("parked_calls", most=MOST_KINDS) if count else ():
+        groups.setdefault((_call(row), row[3], row[4]), []).append(row)
+    calls = [_merged(call, lacking, reason, rows) for (call, lacking, reason), rows in groups.items()]
+    calls.sort(key=lambda one: (-one.count, str(one.call)))
+    return Parked(count, tuple(calls))
+
+
+def _call(row: tuple[Any, ...]) -> Call:
+    name, version, shape = row[:3]
+    return from_text(shape)[0] if shape is not None else Call(name, version)
+
+
+def _merged(call: Call, lacking: str | None, reason: str | None, rows: list[tuple[Any, ...]]) -> ParkedCall:
+    return ParkedCall(
+        call=call,
+        lacking=None if lacking is None else Unfit(lacking),
+        reason=reason,
+        count=sum(row[6] for row in rows),
+        oldest_s=max(seconds(row[7]) or 0.0 for row in rows),
+        newest_s=min(seconds(row[8]) or 0.0 for row in rows),
+        example_id=min(row[9] for row in rows),
+        queues=tuple(sorted({row[5] for row in rows})),
+    )

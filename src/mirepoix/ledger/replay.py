@@ -1,0 +1,122 @@
+"""Run again what a cause made fail: each task once a replay, and taken back as long as no worker has it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mirepoix.ledger import operate
+from mirepoix.ledger.tx import Tx
+from mirepoix.states import HELD, State
+
+MOST = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A failed task to replay, and the attempt that failed last: if it fails again meanwhile, it is not meant."""
+
+    task_id: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A task that was run again, and where it is now. ``is_trying`` says that Celery retries it after a failure."""
+
+    task_id: str
+    state: State
+    is_untouched: bool
+    is_trying: bool
+    is_undone: bool
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has shown how it ends: at its end, or when it asked for another try."""
+        return self.is_trying or not (self.state is State.PENDING or self.state in HELD)
+
+
+def choose(tx: Tx, group_id: str, limit: int | None = None) -> list[Chosen]:
+    """What the group keeps failed or quarantined, the oldest first, at most *limit*."""
+    return [Chosen(*row) for row in tx.fetch("replayable", failure_group=group_id, most=limit or MOST)]
+
+
+def begin(tx: Tx, group_id: str, by: str, reason: str, *, tasks: int, canaries: int, rate_per_s: float) -> str:
+    """Note that a replay begins; return its id, by which it can be undone."""
+    replay_id = secrets.token_hex(4)
+    tx.run(
+        "begin_replay",
+        id=replay_id,
+        failure_group=group_id,
+        began_by=by,
+        reason=reason,
+        tasks=tasks,
+        canaries=canaries,
+        rate_per_s=rate_per_s,
+    )
+    return replay_id
+
+
+def run_again(tx: Tx, replay_id: str, chosen: Sequence[Chosen], reason: str) -> list[str]:
+    """Requeue those that nobody has touched since they were chosen; return their ids. The replay must have begun."""
+    noted = [
+        one.task_id
+        for one in chosen
+        if tx.run("note_replayed", replay_id=replay_id, task_id=one.task_id, fence=one.fence)
+    ]
+    return operate.requeue(tx, noted, reason)
+
+
+def end(tx: Tx, replay_id: str, outcome: str) -> None:
+    """Note how it ended."""
+    tx.run("end_replay", id=replay_id, outcome=outcome)
+
+
+def progress(tx: Tx, replay_id: str) -> list[Replayed]:
+    """What has become of each task of the replay that has not been pruned."""
+    return [_seen(row) for row in tx.fetch("replayed", replay_id=replay_id)]
+
+
+def take_back(tx: Tx, replay_id: str, most: int) -> list[str]:
+    """Make up to *most* tasks that no worker has taken since they were replayed what they were; return their ids.
+
+    What was kept as their results is kept again. Of their attempts nothing was ever deleted.
+    """
+    taken_back: list[str] = []
+    for row in tx.fetch("replayed", replay_id=replay_id):
+        if len(taken_back) == most:
+            break
+        if not _seen(row).is_untouched:
+            continue
+        task_id, fence, generation, state, reason, finished_at, expires_at, retries, deaths, handovers = row[:10]
+        done = tx.fetch(
+            "take_back" if state == State.FAILED else "take_back_quarantined",
+            task_id=task_id,
+            fence=fence,
+            generation=generation,
+            reason=reason,
+            finished_at=finished_at,
+            expires_at=expires_at,
+            retries=retries,
+            deaths=deaths,
+            handovers=handovers,
+        )
+        if done:
+            tx.run("restore_result", replay_id=replay_id, task_id=task_id)
+            tx.run("note_undone", replay_id=replay_id, task_id=task_id)
+            taken_back.append(task_id)
+    return taken_back
+
+
+def _seen(row: tuple[Any, ...]) -> Replayed:
+    state, leases, messages, retries, undone_at = State(row[10]), row[11], row[12], row[13], row[14]
+    is_waiting = state is State.PENDING and undone_at is None
+    return Replayed(
+        row[0],
+        state,
+        is_untouched=is_waiting and leases == 0 and messages == 1,
+        is_trying=is_waiting and leases > 0 and messages > 1 and retries > 0,
+        is_undone=undone_at is not None,
+    )

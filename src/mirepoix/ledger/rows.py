@@ -1,0 +1,29 @@
+"""Write rows as JSON arrays that fit into what a database takes at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+ROWS_A_STATEMENT = 1_000
+"""How many rows one statement carries; more brought nothing (measured: benchmarks/enqueue.py)."""
+
+LETTERS_A_STATEMENT = 4_000_000
+"""How long a statement's rows may be: MariaDB takes packets of 16 MiB unless it is told otherwise (max_allowed_packet),
+and its driver escapes every backslash and quote. A single row may be longer."""
+
+
+def batches(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """JSON arrays of *rows*, in their order, each short enough for one statement. None without rows."""
+    batch: list[str] = []
+    letters = 0
+    for row in rows:
+        text = json.dumps(row)
+        if batch and (len(batch) == ROWS_A_STATEMENT or letters + len(text) > LETTERS_A_STATEMENT):
+            yield f"[{','.join(batch)}]"
+            batch, letters = [], 0
+        batch.append(text)
+        letters += len(text)
+    if batch:
+        yield f"[{','.join(batch)}]"

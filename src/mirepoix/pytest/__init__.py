@@ -1,0 +1,1 @@
+"""Fixtures for pytest: ``pytest_plugins = ["mirepoix.pytest.django"]`` in ``conftest.py``."""

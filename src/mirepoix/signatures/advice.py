@@ -1,0 +1,105 @@
+"""Each kind of change in plain words, and how to make it without casualties."""
+
+from __future__ import annotations
+
+from mirepoix.signatures.calls import Verdict
+from mirepoix.signatures.difference import VARIADIC, Difference, What
+from mirepoix.signatures.signature import Kind, Parameter, Signature
+
+_UPCAST = "or raise the task's version and write an upcaster"
+_TWO_STEPS = "do it in two releases, with the workers of the first all running before the second"
+
+
+def sentence(one: Difference, new: Signature) -> str:
+    """What was changed, for someone who reads a review."""
+    name = one.parameter
+    before, after = one.before, one.after
+    if one.what is What.ADDED and after is not None:
+        return f"{name} was added{_how_added(after, new)}."
+    if one.what is What.REMOVED:
+        return f"{name} was removed."
+    if one.what is What.REORDERED:
+        return f"The order of {name} was changed."
+    if before is None or after is None:
+        raise ValueError(f"a {one.what} has two sides")
+    now = f"{VARIADIC.get(after.kind, '')}{after.name}"
+    if one.what is What.RENAMED:
+        return f"{VARIADIC.get(before.kind, '')}{before.name} was renamed {now}."
+    if one.what is What.KIND_CHANGED:
+        return f"{now} was {before.kind} and is {after.kind}."
+    if one.what is What.DEFAULT_ADDED:
+        return f"{now} has a default now: {after.default}."
+    if one.what is What.DEFAULT_REMOVED:
+        return f"{now} has lost its default, which was {before.default}."
+    if one.what is What.DEFAULT_CHANGED:
+        return f"The default of {now} was {before.default} and is {after.default}: payloads that leave it out get that."
+    return f"{now} was annotated {before.annotation or 'with nothing'} and is annotated {_or_nothing(after)}."
+
+
+def _or_nothing(parameter: Parameter) -> str:
+    return parameter.annotation or "with nothing"
+
+
+def _how_added(after: Parameter, new: Signature) -> str:
+    if after.kind in VARIADIC:
+        return ""
+    how = f" with the default {after.default}" if after.has_default else " without a default"
+    if after.kind is Kind.KEYWORD_ONLY:
+        return f"{how}, by keyword only"
+    place = new.positional.index(after)
+    behind = new.positional[place + 1 : place + 2]
+    return f"{how}, in front of {behind[0].name}" if behind else how
+
+
+def remedy(what: What, parameter: str | None, old_to_new: Verdict, new_to_old: Verdict) -> str:
+    """What to do instead, or first; empty where both directions are safe."""
+    if old_to_new is Verdict.SAFE is new_to_old:
+        return ""
+    if Verdict.WRONG in (old_to_new, new_to_old):
+        return _OF_WRONG.get(what, _KEEP_PLACES).format(parameter)
+    if old_to_new is Verdict.PARKS:
+        return _OF_PARKED.get(what, f"Keep taking what callers write today, {_UPCAST}.").format(parameter)
+    return _OF_ROLLING.get(
+        what,
+        "Deploy the workers before the callers, or let old workers park these payloads until the last is replaced.",
+    ).format(parameter)
+
+
+_KEEP_PLACES = f"Keep every positional parameter at its place and under its name, {_UPCAST}."
+
+_OF_WRONG = {
+    What.ADDED: f"Put {{}} behind all others, with a default, or make it keyword-only; {_UPCAST}.",
+    What.REMOVED: f"Keep {{}}, with a default, unused, until nothing that waits has it; {_UPCAST}.",
+    What.RENAMED: (
+        "If it only has another name now, keep the old one, or rename in two releases: first add the new name with a "
+        f"default behind all others and read either, then drop the old one when nothing that waits has it; {_UPCAST}."
+    ),
+    What.REORDERED: f"Keep the order, {_UPCAST}. Keyword-only parameters have none.",
+}
+
+_OF_PARKED = {
+    What.ADDED: f"Give {{}} a default, {_UPCAST}.",
+    What.REMOVED: f"Keep {{}}, with a default, unused, until nothing that waits has it; {_UPCAST}.",
+    What.RENAMED: (
+        "Rename in two releases: first add the new name beside the old one, both with defaults, and read either; drop "
+        f"the old one when nothing that waits has it; {_UPCAST}."
+    ),
+    What.KIND_CHANGED: f"Let it be given both by position and by keyword until nothing that waits needs it; {_UPCAST}.",
+    What.DEFAULT_REMOVED: f"Keep the default, {_UPCAST}.",
+    What.VERSION_RAISED: "Write an upcaster for each version on the way: @task.upcast(from_version=…).",
+    What.VERSION_LOWERED: "Never lower a version: raise it, and write an upcaster that undoes the last one.",
+    What.UPCASTER_REMOVED: "Keep the upcaster until no payload of that version waits.",
+    What.ALIAS_REMOVED: "Keep the alias until no payload under that name waits.",
+    What.TASK_REMOVED: "Keep the task until no payload of it waits.",
+}
+
+_OF_ROLLING = {
+    What.ADDED: f"To pass {{}} at once, {_TWO_STEPS}: take it, then pass it. Otherwise old workers park such payloads, "
+    "and new ones take them up.",
+    What.DEFAULT_ADDED: f"To leave {{}} out at once, {_TWO_STEPS}: give the default, then leave it out. Otherwise old "
+    "workers park such payloads, and new ones take them up.",
+    What.TASK_ADDED: "None is needed: old workers park its payloads, and new ones take them up.",
+    What.TASK_RENAMED: "None is needed: old workers park payloads under the new name, and new ones take them up.",
+    What.VERSION_RAISED: "None is needed: old workers park payloads of the new version, and new ones take them up.",
+    What.VERSION_LOWERED: "Never lower a version: raise it, and write an upcaster that undoes the last one.",
+}

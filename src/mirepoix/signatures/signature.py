@@ -1,0 +1,261 @@
+"""The signature of a task as it can be written down, compared and sent: its parameters, all of them text."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+class NotASignature(ValueError):
+    """What was given describes no signature; the message says why."""
+
+
+class Kind(StrEnum):
+    """How a parameter may be given; the words are Python's own (``inspect.Parameter.kind.description``)."""
+
+    POSITIONAL_ONLY = "positional-only"
+    EITHER = "positional or keyword"
+    VAR_POSITIONAL = "variadic positional"
+    KEYWORD_ONLY = "keyword-only"
+    VAR_KEYWORD = "variadic keyword"
+
+
+_ORDER = {kind: place for place, kind in enumerate(Kind)}
+_POSITIONAL = (Kind.POSITIONAL_ONLY, Kind.EITHER)
+_VARIADIC = (Kind.VAR_POSITIONAL, Kind.VAR_KEYWORD)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter. ``default`` and ``annotation`` are text, to be compared and read, never evaluated."""
+
+    name: str
+    kind: Kind = Kind.EITHER
+    has_default: bool = False
+    default: str = ""
+    annotation: str = ""
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a call has to give it."""
+        return not self.has_default and self.kind not in _VARIADIC
+
+    def __str__(self) -> str:
+        stars = {Kind.VAR_POSITIONAL: "*", Kind.VAR_KEYWORD: "**"}.get(self.kind, "")
+        text = f"{stars}{self.name}" + (f": {self.annotation}" if self.annotation else "")
+        if not self.has_default:
+            return text
+        return f"{text} = {self.default}" if self.annotation else f"{text}={self.default}"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What one task takes, under which version.
+
+    ``aliases`` are other names under which it takes payloads; ``upcasts`` are the versions whose arguments it can turn
+    into those of the next one. The ``self`` of a bound task is not among the parameters.
+
+    Raises NotASignature for what Python would not accept as a function: two parameters of one name, say.
+    """
+
+    task: str
+    version: int = 1
+    parameters: tuple[Parameter, ...] = ()
+    aliases: tuple[str, ...] = ()
+    upcasts: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [one.name for one in self.parameters]
+        for name in names:
+            if names.count(name) > 1:
+                raise NotASignature(f"two parameters are named {name!r}")
+        for before, after in zip(self.parameters, self.parameters[1:], strict=False):
+            if _ORDER[before.kind] > _ORDER[after.kind]:
+                raise NotASignature(f"{before.name!r} ({before.kind}) stands before {after.name!r} ({after.kind})")
+            if before.kind is after.kind and before.kind in _VARIADIC:
+                raise NotASignature(f"{before.name!r} and {after.name!r} are both {before.kind}")
+        has_defaults = [one.has_default for one in self.positional]
+        if has_defaults != sorted(has_defaults):
+            raise NotASignature("a positional parameter without a default stands after one with a default")
+        if any(one.has_default for one in self.parameters if one.kind in _VARIADIC):
+            raise NotASignature("a variadic parameter has a default")
+
+    @property
+    def positional(self) -> tuple[Parameter, ...]:
+        """What can be given by position, in order; what ``*args`` takes comes after these."""
+        return tuple(one for one in self.parameters if one.kind in _POSITIONAL)
+
+    @property
+    def keyword_only(self) -> tuple[Parameter, ...]:
+        """What can be given by keyword alone."""
+        return tuple(one for one in self.parameters if one.kind is Kind.KEYWORD_ONLY)
+
+    @property
+    def var_positional(self) -> Parameter | None:
+        """``*args``, or None."""
+        return self._only(Kind.VAR_POSITIONAL)
+
+    @property
+    def var_keyword(self) -> Parameter | None:
+        """``**kwargs``, or None."""
+        return self._only(Kind.VAR_KEYWORD)
+
+    def missing_upcasters(self, version: int) -> list[int]:
+        """The versions on the way from a payload's *version* to this one that no upcaster leads on from.
+
+        Empty if the payload can be taken. There is no way back: from a later version it is that version itself.
+        """
+        if version > self.version:
+            return [version]
+        return [one for one in range(version, self.version) if one not in self.upcasts]
+
+    def named(self, name: str) -> Parameter | None:
+        """The parameter of that name, or None."""
+        return next((one for one in self.parameters if one.name == name), None)
+
+    def __str__(self) -> str:
+        """As Python writes it: ``shop.charge(order: int, /, amount=0)``."""
+        shown: list[str] = []
+        for number, one in enumerate(self.parameters):
+            is_first_by_keyword = one.kind is Kind.KEYWORD_ONLY and one == self.keyword_only[0]
+            if is_first_by_keyword and self.var_positional is None:
+                shown.append("*")
+            shown.append(str(one))
+            after = self.parameters[number + 1 : number + 2]
+            if one.kind is Kind.POSITIONAL_ONLY and not (after and after[0].kind is Kind.POSITIONAL_ONLY):
+                shown.append("/")
+        return f"{self.task}({', '.join(shown)})"
+
+    def _only(self, kind: Kind) -> Parameter | None:
+        return next((one for one in self.parameters if one.kind is kind), None)
+
+
+def signature_of(
+    task: str,
+    found: inspect.Signature,
+    *,
+    version: int = 1,
+    aliases: Iterable[str] = (),
+    upcasts: Iterable[int] = (),
+) -> Signature:
+    """The signature of *task*, whose function Python describes as *found* (without the ``self`` of a bound task).
+
+    Keyword-only parameters are sorted: their order means nothing, and Python does not compare it either.
+    """
+    parameters = [_parameter(one) for one in found.parameters.values()]
+    by_keyword = sorted((one for one in parameters if one.kind is Kind.KEYWORD_ONLY), key=lambda one: one.name)
+    before = [one for one in parameters if _ORDER[one.kind] < _ORDER[Kind.KEYWORD_ONLY]]
+    after = [one for one in parameters if one.kind is Kind.VAR_KEYWORD]
+    return Signature(
+        task, version, (*before, *by_keyword, *after), tuple(sorted(set(aliases))), tuple(sorted(set(upcasts)))
+    )
+
+
+def to_json(signature: Signature) -> str:
+    """*signature* as canonical JSON: two that are equal are written with the same characters."""
+    document = {"task": signature.task, **as_document(signature)}
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def from_json(text: str) -> Signature:
+    """What `to_json` wrote. Raises NotASignature, saying what is wrong, for anything else."""
+    document = json.loads(text)
+    if not isinstance(document, dict) or not isinstance(document.get("task"), str):
+        raise NotASignature("it is no object with a task's name")
+    return from_document(document["task"], document)
+
+
+def as_document(signature: Signature) -> dict[str, Any]:
+    """*signature* as values that JSON holds, without the task's name. What is empty is left out."""
+    found: dict[str, Any] = {"version": signature.version}
+    if signature.aliases:
+        found["aliases"] = list(signature.aliases)
+    if signature.upcasts:
+        found["upcasts"] = list(signature.upcasts)
+    found["parameters"] = [_parameter_document(one) for one in signature.parameters]
+    return found
+
+
+def from_document(task: str, document: Any) -> Signature:
+    """What `as_document` made; unknown keys are passed over. Raises NotASignature, saying what is wrong."""
+    if not isinstance(document, Mapping):
+        raise NotASignature("it is no object")
+    version = document.get("version", 1)
+    if not _is_version(version):
+        raise NotASignature(f"its version is {version!r}, which is no whole number above 0")
+    aliases, upcasts = document.get("aliases", []), document.get("upcasts", [])
+    if not isinstance(aliases, list) or not all(isinstance(one, str) for one in aliases):
+        raise NotASignature("its aliases are no list of names")
+    if not isinstance(upcasts, list) or not all(_is_version(one) for one in upcasts):
+        raise NotASignature("its upcasts are no list of versions")
+    parameters = document.get("parameters")
+    if not isinstance(parameters, list):
+        raise NotASignature("its parameters are no list")
+    return Signature(task, version, tuple(_parameter_from(one) for one in parameters), tuple(aliases), tuple(upcasts))
+
+
+def _is_version(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _parameter(found: inspect.Parameter) -> Parameter:
+    has_default = found.default is not found.empty
+    return Parameter(
+        found.name,
+        Kind(found.kind.description),
+        has_default,
+        _default_text(found.default) if has_default else "",
+        "" if found.annotation is found.empty else _annotation_text(found.annotation),
+    )
+
+
+def _default_text(value: Any) -> str:
+    """The same text in every process: without addresses in memory, and with sets in order."""
+    if isinstance(value, (set, frozenset)) and value:
+        inner = "{" + ", ".join(sorted(_default_text(one) for one in value)) + "}"
+        return inner if isinstance(value, set) else f"frozenset({inner})"
+    try:
+        return _one_line(_ADDRESS.sub("", repr(value)))
+    except Exception:  # noqa: BLE001 (a default is anybody's object)
+        return f"<{type(value).__name__}>"
+
+
+def _annotation_text(annotation: Any) -> str:
+    if isinstance(annotation, str):
+        return _one_line(annotation)
+    return _one_line(_ADDRESS.sub("", inspect.formatannotation(annotation)))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _parameter_document(one: Parameter) -> dict[str, str]:
+    found = {"name": one.name, "kind": str(one.kind)}
+    if one.annotation:
+        found["annotation"] = one.annotation
+    if one.has_default:
+        found["default"] = one.default
+    return found
+
+
+def _parameter_from(document: Any) -> Parameter:
+    if not isinstance(document, Mapping):
+        raise NotASignature(f"the parameter {document!r} is no object")
+    name, kind = document.get("name"), document.get("kind")
+    if not isinstance(name, str) or not name.isidentifier():
+        raise NotASignature(f"a parameter's name is {name!r}")
+    if kind not in set(Kind):
+        raise NotASignature(f"the kind of parameter {name!r} is {kind!r}, which is none of: {', '.join(Kind)}")
+    texts = {key: document.get(key, "") for key in ("annotation", "default")}
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise NotASignature(f"the {key} of parameter {name!r} is no text")
+    return Parameter(name, Kind(kind), "default" in document, texts["default"], texts["annotation"])

@@ -1,0 +1,9 @@
+-- What is parked, each kind of call once for every reason and queue, the most frequent first. A reason may tell of values:
+-- its beginning is enough to tell it from others. Read through the index mirepoix_task_attention.
+SELECT name, version, shape, parked_for, substr(reason, 1, 300), queue, count(*), -({seconds_until min(finished_at)}),
+       -({seconds_until max(finished_at)}), min(id)
+  FROM mirepoix_task
+ WHERE state IN ('failed', 'quarantined', 'parked') AND state = 'parked'
+ GROUP BY name, version, shape, parked_for, substr(reason, 1, 300), queue
+ ORDER BY count(*) DESC, min(id)
+ LIMIT :most

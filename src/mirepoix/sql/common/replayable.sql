@@ -1,0 +1,6 @@
+-- What a group keeps, the oldest failure first.
+SELECT id, fence
+  FROM mirepoix_task
+ WHERE failure_group = :failure_group AND state IN ('failed', 'quarantined')
+ ORDER BY finished_at, seq
+ LIMIT :most

@@ -1,0 +1,9 @@
+-- A success is kept on the task alone: before its id begins a new generation it gets a row of its own.
+INSERT INTO mirepoix_attempt (task_id, fence, generation, outcome, worker_id, pid, leased_at, started_at, finished_at,
+                              run_time_s, peak_memory_kb)
+SELECT t.id, t.fence, t.generation, t.state, t.worker_id, t.pid, t.leased_at, t.started_at, t.finished_at, t.run_time_s,
+       t.peak_memory_kb
+  FROM JSON_TABLE({json :rows}, '$[*]' COLUMNS (id {id} PATH '$.id')) AS r
+  STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id
+ WHERE t.state = 'succeeded' AND t.fence > 0
+    ON DUPLICATE KEY UPDATE outcome = mirepoix_attempt.outcome

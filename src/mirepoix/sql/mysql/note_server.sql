@@ -1,0 +1,7 @@
+-- A restarted server has freed every lock: until the worker holds its lock again, its absence proves nothing.
+-- MariaDB and MySQL have the table in different places, and each skips the other's comment.
+UPDATE mirepoix_worker
+   SET server_started_at = (SELECT UTC_TIMESTAMP(0) - INTERVAL CAST(variable_value AS UNSIGNED) SECOND
+                              FROM /*M! information_schema.*//*!80000 performance_schema.*/global_status
+                             WHERE variable_name = 'UPTIME')
+ WHERE id = :worker_id

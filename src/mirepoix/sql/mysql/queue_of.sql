@@ -1,0 +1,6 @@
+-- A queue that one of these tasks went through: somebody takes from it, surely if one of them was taken.
+SELECT t.queue
+  FROM JSON_TABLE({json :ids}, '$[*]' COLUMNS (id {id} PATH '$')) AS w
+  STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = w.id
+ ORDER BY CASE WHEN t.fence > 0 THEN 0 ELSE 1 END, t.seq DESC
+ LIMIT 1

@@ -1,0 +1,13 @@
+-- The fence lets no lost attempt keep what it did. The lock makes a reaper wait that takes the task back right now:
+-- without it the next attempt could look for this step before it is seen, and do it again.
+SELECT t.id
+  FROM mirepoix_task AS t
+  LEFT JOIN mirepoix_step AS s ON s.task_id = t.id AND s.name = :name
+ WHERE t.id = :task_id AND t.fence = :fence AND t.worker_id = :worker_id AND t.state IN ('leased', 'running')
+   AND s.task_id IS NULL
+   FOR UPDATE
+;
+INSERT INTO mirepoix_step (task_id, name, result, fence, run_time_s)
+SELECT id, :name, :result, fence, :run_time_s
+  FROM mirepoix_task
+ WHERE id = :task_id AND fence = :fence AND worker_id = :worker_id AND state IN ('leased', 'running')

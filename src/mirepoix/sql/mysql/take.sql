@@ -1,0 +1,28 @@
+-- transition: pending -> leased
+-- The queues take turns; within one, the highest priority first, then the oldest. SKIP LOCKED keeps workers out of
+-- each other's way. A worker that was declared dead takes nothing. Without LATERAL each queue is one statement, and what
+-- was locked and not chosen is free again at the COMMIT.
+-- for each :queue in :queues
+SELECT id
+  FROM mirepoix_task FORCE INDEX (mirepoix_task_waiting)
+ WHERE queue = :queue AND state = 'pending' AND due_at IS NULL AND (expires_at IS NULL OR expires_at > {now})
+   AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
+ ORDER BY priority DESC, seq
+ LIMIT :batch
+   FOR UPDATE SKIP LOCKED
+;
+SELECT t.id, t.fence + 1, t.queue, t.name, t.body, t.body_encoding, t.content_type, t.content_encoding,
+       t.headers, t.properties, t.exchange, t.routing_key, t.priority, t.seq, t.deaths + t.handovers > 0, t.written_by
+  FROM (SELECT ready.id, row_number() OVER (PARTITION BY ready.queue ORDER BY ready.priority DESC, ready.seq) AS turn,
+               ready.priority, ready.seq
+          FROM {found}
+          STRAIGHT_JOIN mirepoix_task AS ready FORCE INDEX (mirepoix_task_id) ON ready.id = found.id
+         ORDER BY turn, ready.priority DESC, ready.seq
+         LIMIT :batch) AS chosen
+  STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = chosen.id
+;
+UPDATE {found}
+  STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = found.id
+   SET t.fence = t.fence + 1, t.worker_id = :worker_id, t.pid = NULL, t.leased_at = {now},
+       t.started_at = NULL, t.finished_at = NULL, t.run_time_s = NULL, t.peak_memory_kb = NULL, t.state = 'leased'
+ WHERE t.state = 'pending'

@@ -1,0 +1,15 @@
+-- transition: parked -> leased
+-- The code here can take these, which other code could not. A worker that was declared dead takes nothing.
+SELECT t.id, t.fence + 1, t.queue, t.name, t.body, t.body_encoding, t.content_type, t.content_encoding,
+       t.headers, t.properties, t.exchange, t.routing_key, t.priority, t.seq, t.deaths + t.handovers > 0, t.written_by
+  FROM JSON_TABLE({json :ids}, '$[*]' COLUMNS (id {id} PATH '$')) AS r
+  STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id
+ WHERE t.state = 'parked' AND t.parked_for IS NOT NULL
+   AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
+   FOR UPDATE
+;
+UPDATE {found}
+  STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = found.id
+   SET t.fence = t.fence + 1, t.parked_for = NULL, t.worker_id = :worker_id, t.pid = NULL, t.leased_at = {now},
+       t.started_at = NULL, t.finished_at = NULL, t.run_time_s = NULL, t.peak_memory_kb = NULL, t.state = 'leased'
+ WHERE t.state = 'parked'

@@ -1,0 +1,13 @@
+-- Workers whose liveness lock nobody holds. When the server started is a dear question: it is asked if there are any.
+SELECT id
+  FROM mirepoix_worker
+ WHERE state = 'alive' AND id <> :worker_id
+   AND IS_FREE_LOCK(CONCAT('mirepoix.', SHA1(CONCAT(DATABASE(), '.', liveness_key, '.', id)))) = 1
+;
+SELECT w.id, w.name
+  FROM {found}
+  STRAIGHT_JOIN mirepoix_worker AS w ON w.id = found.id
+ WHERE w.state = 'alive'
+   AND w.server_started_at = (SELECT UTC_TIMESTAMP(0) - INTERVAL CAST(variable_value AS UNSIGNED) SECOND
+                                FROM /*M! information_schema.*//*!80000 performance_schema.*/global_status
+                               WHERE variable_name = 'UPTIME')

@@ -1,0 +1,2 @@
+-- Nothing to do: idle workers look.
+SELECT 1

@@ -1,0 +1,19 @@
+-- transition: pending -> leased
+-- The broker rang for these, in the order of their ids: two workers that hear of the same ones do not wait for each other.
+-- LATERAL with OFFSET 0 has each row found and locked by its id alone: the planner, who does not know how few they are, would walk along
+-- all that wait. A worker that was declared dead takes nothing.
+WITH chosen AS (
+    SELECT t.id
+      FROM json_array_elements_text(CAST(:ids AS json)) AS w(id)
+     CROSS JOIN LATERAL (SELECT id, state, due_at, expires_at FROM mirepoix_task WHERE id = w.id OFFSET 0 FOR UPDATE) AS t
+     WHERE t.state = 'pending' AND t.due_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
+)
+UPDATE mirepoix_task AS t
+   SET state = 'leased', fence = t.fence + 1, worker_id = :worker_id, pid = NULL, leased_at = statement_timestamp(),
+       started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL
+  FROM chosen
+ WHERE t.id = chosen.id
+   AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
+RETURNING t.id, t.fence, t.queue, t.name, t.body, t.body_encoding, t.content_type, t.content_encoding,
+          CAST(t.headers AS text), CAST(t.properties AS text), t.exchange, t.routing_key, t.priority, t.seq,
+          t.deaths + t.handovers > 0, t.written_by

@@ -1,0 +1,20 @@
+-- transition: parked -> leased
+-- The code here can take these, which other code could not. In the order of their ids, so that two workers that find the
+-- same ones do not wait for each other.
+-- LATERAL with OFFSET 0 has each row found and locked by its id alone: the planner, who does not know how few they are, would walk along
+-- all that wait. A worker that was declared dead takes nothing.
+WITH chosen AS (
+    SELECT t.id
+      FROM json_array_elements_text(CAST(:ids AS json)) AS w(id)
+     CROSS JOIN LATERAL (SELECT id, state, parked_for FROM mirepoix_task WHERE id = w.id OFFSET 0 FOR UPDATE) AS t
+     WHERE t.state = 'parked' AND t.parked_for IS NOT NULL
+)
+UPDATE mirepoix_task AS t
+   SET state = 'leased', parked_for = NULL, fence = t.fence + 1, worker_id = :worker_id, pid = NULL, leased_at = statement_timestamp(),
+       started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL
+  FROM chosen
+ WHERE t.id = chosen.id
+   AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
+RETURNING t.id, t.fence, t.queue, t.name, t.body, t.body_encoding, t.content_type, t.content_encoding,
+          CAST(t.headers AS text), CAST(t.properties AS text), t.exchange, t.routing_key, t.priority, t.seq,
+          t.deaths + t.handovers > 0, t.written_by

@@ -1,0 +1,104 @@
+"""No statement on MariaDB reads the history to find what waits, runs or is looked for by its id."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from driver import Ledger, migrate_ledger
+from mirepoix.connect.url import source_for
+from mirepoix.sql import spell, steps
+from servers import run_mariadb
+from statements import statements
+
+STATEMENTS = sorted(
+    {
+        one.name
+        for one in statements()
+        if one.folder in ("common", "mysql") and re.search(r"(UPDATE|FROM|JOIN) mirepoix_task\b", one.sql)
+    }
+    - {"prune", "finished_since"}
+)
+HISTORY = 20_000
+FEW = 600
+"""More than what waits and is held in this ledger, and far less than its history."""
+
+ROW = '[{"id": "t1", "fence": 1, "task_id": "t1", "guard_id": "t1"}]'
+PARAMS = {
+    "rows": ROW,
+    "ids": '["t1"]',
+    "found": '["t1"]',
+    "group_ids": '["g1"]',
+    "queues": '["celery"]',
+    "queue": "celery",
+    "task_id": "t1",
+    "worker_id": "w1",
+    "state": "failed",
+    "fence": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def old_ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
+    """A ledger in which much has happened and little is going on."""
+    server = request.getfixturevalue("mariadb_server")
+    server.start()
+    run_mariadb(server, "CREATE DATABASE old_ledger")
+    migrate_ledger(server.url("old_ledger"))
+    with Ledger(source_for(server.url("old_ledger"))) as ledger:
+        ledger.worker("w1")
+        ledger.worker("gone")
+        ledger.send(*(f"t{n}" for n in range(100)))
+        ledger.send(*(f"later{n}" for n in range(100)), eta="2099-01-01T00:00:00+00:00")
+        ledger.take("w1", 50)
+        for state in ("succeeded", "succeeded", "failed"):
+            ledger.write(
+                "INSERT INTO mirepoix_task (id, name, queue, state, worker_id, finished_at, leased_at, fence, root_id,"
+                " content_type, content_encoding, body_encoding, body, headers, properties)"
+                f" SELECT UUID(), 'n', 'celery', '{state}', 'w1', UTC_TIMESTAMP(6) - INTERVAL seq MINUTE,"
+                f" UTC_TIMESTAMP(6), 1, 'r', 'application/json', 'utf-8', 'utf-8', '[]', '{{}}', '{{}}'"
+                f" FROM seq_1_to_{HISTORY if state == 'succeeded' else 20}"
+            )
+        for table in ("task", "worker", "attempt", "result"):
+            ledger.write(f"ANALYZE TABLE mirepoix_{table}")
+        yield ledger
+    run_mariadb(server, "DROP DATABASE old_ledger")
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_nothing_reads_the_history(old_ledger: Ledger, name: str):
+    for step in steps(name, "mysql", "named"):
+        for table, access, index, rows in _plan(old_ledger, step.sql, PARAMS):
+            assert access != "ALL", (table, step.sql)
+            assert int(rows) <= FEW or index == "mirepoix_task_finished", (table, access, index, rows, step.sql)
+
+
+def test_what_is_deleted_and_counted_begins_at_one_end_of_the_finished(old_ledger: Ledger):
+    for name in ("prune", "finished_since"):
+        plan = _plan(old_ledger, steps(name, "mysql", "named")[0].sql, {**PARAMS, "older_than_s": 1e9, "since_s": 60})
+        assert [(access, index) for _, access, index, _ in plan] == [("range", "mirepoix_task_finished")] * 3
+        assert max(int(rows) for *_, rows in plan) <= FEW
+
+
+def test_the_newest_finished_are_found_without_reading_the_others(old_ledger: Ledger):
+    sql = (
+        "SELECT id FROM mirepoix_task AS t WHERE t.state = 'succeeded' ORDER BY t.finished_at DESC, t.seq DESC LIMIT 5"
+    )
+    with old_ledger.connection.transaction() as tx:
+        (row,) = tx.query(f"EXPLAIN {sql}")
+    assert row[5] == "mirepoix_task_finished"
+    assert "filesort" not in (row[9] or "")
+
+
+def _plan(ledger: Ledger, sql: str, params: dict[str, Any]) -> list[tuple[str, str, str, Any]]:
+    """``(table, type of access, index, rows)`` of every table of ours that the statement reads."""
+    known = defaultdict(lambda: 1, params)
+    names = re.findall(r"(?<![:\w]):([a-z_]+)", sql)
+    with ledger.connection.transaction() as tx:
+        plan = tx.query(f"EXPLAIN {spell(sql, 'mysql')}", **{name: known[name] for name in names})
+    ours = ("mirepoix_task", "t", "ready")
+    return [(row[2], row[3], row[5], row[8]) for row in plan if row[2] in ours and row[8] is not None]

@@ -1,0 +1,327 @@
+"""The ledger in the admin: what is shown, what can be decided, and who may."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connections
+from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
+from shop import Shop
+
+from mirepoix.django import changelist
+from mirepoix.django.models import Task
+from mirepoix.ledger import finish, steps
+from mirepoix.records import Completion
+
+LIST = "/admin/mirepoix/task/"
+
+
+class Desk:
+    """A person at the admin."""
+
+    def __init__(self, shop: Shop, *permissions: str, is_master: bool = False) -> None:
+        self.shop = shop
+        self.user = User.objects.create_user("ann", is_staff=True, is_superuser=is_master)
+        self.user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        self.client = Client()
+        self.client.force_login(self.user)
+
+    def page(self, url: str = LIST, status: int = 200, **query: Any) -> str:
+        return self._text(self.client.get(url, query), status)
+
+    def ids(self, **query: Any) -> list[str]:
+        """What the list shows, by the ids of its checkboxes or links."""
+        return re.findall(r'href="/admin/mirepoix/task/([^/"]+)/change/[^"]*">', self.page(**query))
+
+    def act(self, verb: str, *ids: str, **more: Any) -> str:
+        """Choose an action for some of the list."""
+        data = {"action": f"{verb}_tasks", "_selected_action": ids, "index": 0, **more}
+        return self._text(self.client.post(LIST, data, follow=True))
+
+    def confirm(self, page: str, **more: Any) -> str:
+        """Say yes to the question on *page*."""
+        (url,) = re.findall(r'action="([^"]+/decide/[^"]+)"', page)
+        (ids,) = re.findall(r"<textarea[^>]*>([^<]*)</textarea>", page)
+        data = {"ids": ids, "is_sure": "yes", "reason": "a fixed card reader", **more}
+        return self._text(self.client.post(url, data, follow=True))
+
+    def decide(self, verb: str, ids: str, status: int = 200, **more: Any) -> str:
+        return self._text(self.client.post(f"{LIST}decide/{verb}/", {"ids": ids, **more}, follow=True), status)
+
+    @staticmethod
+    def _text(response: Any, status: int = 200) -> str:
+        assert response.status_code == status, response.content[:500]
+        return unescape(response.content.decode())
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
+    shop = Shop(request.getfixturevalue(f"{request.param}_url"))
+    yield shop
+    shop.close()
+
+
+@pytest.fixture
+def desk(shop: Shop) -> Desk:
+    return Desk(shop, is_master=True)
+
+
+def succeed(shop: Shop, task_id: str, **fields: Any) -> None:
+    shop.books.do(finish.succeed, "w1", [Completion(shop.lease(task_id, **fields), 0.5)])
+
+
+def test_the_list_shows_what_a_person_wants_to_know(shop: Shop, desk: Desk):
+    shop.fail("failed1", name="shop.pay", queue="money")
+    shop.books.send("waiting", name="shop.mail")
+    page = desk.page()
+    for word in ("failed1", "shop.pay", "money", "ValueError: card ending 4242", "mirepoix-failed", "shop.mail"):
+        assert word in page
+    assert desk.ids() == ["waiting", "failed1"]
+
+
+def test_filters_narrow_it_down(shop: Shop, desk: Desk):
+    shop.fail("f", name="shop.pay", queue="money")
+    succeed(shop, "s", name="shop.mail")
+    shop.books.send("p", name="shop.pay")
+    assert set(desk.ids()) == {"f", "s", "p"}
+    assert desk.ids(state="failed") == ["f"]
+    assert desk.ids(state="attention") == ["f"]
+    assert desk.ids(queue="money") == ["f"]
+    assert set(desk.ids(name="shop.pay")) == {"f", "p"}
+    assert desk.ids(name="shop.pay", state="pending") == ["p"]
+    shop.books.passes(7200)
+    shop.books.send("new")
+    assert desk.ids(since="1h") == ["new"]
+    assert set(desk.ids(since="24h")) == {"f", "s", "p", "new"}
+
+
+def test_a_search_finds_the_beginning_of_an_id_or_a_part_of_a_name(shop: Shop, desk: Desk):
+    shop.books.send("0a7bc", name="shop.pay")
+    shop.books.send("0a9", name="shop.mail")
+    assert desk.ids(q="0a7") == ["0a7bc"]
+    assert desk.ids(q="0a9 ") == ["0a9"]
+    assert desk.ids(q="mail") == ["0a9"]
+    assert desk.ids(q="pay", name="shop.pay") == ["0a7bc"]
+    assert desk.ids(q="nothing of it") == []
+    assert "No task matches." in desk.page(q="nothing of it")
+
+
+def test_odd_filters_do_no_harm(shop: Shop, desk: Desk):
+    shop.books.send("a")
+    assert desk.ids(state="nonsense") == ["a"]
+    assert desk.client.get(LIST, {"worker__pid": "1"}).status_code == 400
+    assert desk.client.get(LIST, {"p": "99"}).status_code == 302
+
+
+def test_nothing_is_counted_and_the_newest_are_shown(shop: Shop, desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(changelist, "MOST", 60)
+    shop.books.send(*(f"t{number:03}" for number in range(70)))
+    with CaptureQueriesContext(connections["default"]) as queries:
+        page = desk.page()
+    of_ledger = [query["sql"] for query in queries if "mirepoix_" in query["sql"]]
+    assert of_ledger
+    assert not any(re.search(r"count\s*\(", sql, re.IGNORECASE) for sql in of_ledger)
+    assert "Only the newest 60 are listed" in page
+    assert len(desk.ids()) == 50
+    assert desk.ids(p=2) == [f"t{number:03}" for number in range(19, 9, -1)]
+
+
+def test_a_tasks_page_tells_its_whole_story(shop: Shop, desk: Desk):
+    shop.books.send("root")
+    shop.fail("a", parent_id="root", root_id="root", body='[["<b>🧅</b>"], {"amount": 4242}, {}]')
+    shop.books.send("child", parent_id="a", root_id="root", name="shop.mail")
+    page = desk.page(f"{LIST}a/change/")
+    for word in (
+        *('"<b>🧅</b>"', "amount =", "4242", "Traceback (most recent call last)", "ValueError: card ending 4242"),
+        *("sent by", "/task/root/change/", "it sent", "/task/child/change/", "w1@host", "process 7", "ran 0.25s"),
+    ):
+        assert word in page
+    assert ">Retry<" not in page
+    assert 'value="Retry"' in page
+    assert 'value="Discard"' in page
+    assert 'value="Cancel"' not in page
+
+
+def test_it_tells_of_steps_edits_and_results(shop: Shop, desk: Desk):
+    lease = shop.lease("a")
+    shop.books.do(steps.store, lease, "charge", '{"secret": 7}', 0.5)
+    shop.books.write(
+        "INSERT INTO mirepoix_edit (task_id, edited_by, reason, before_edit, after_edit) VALUES ('a', 'bob', 'a typo', "
+        '\'{"name": "shop.pay", "version": 1, "args": [1], "kwargs": {}}\', '
+        '\'{"name": "shop.pay", "version": 1, "args": [2], "kwargs": {}}\')'
+    )
+    shop.books.write("INSERT INTO mirepoix_result (task_id, status, result) VALUES ('a', 'STARTED', '\"halfway\"')")
+    page = desk.page(f"{LIST}a/change/")
+    assert "charge" in page
+    assert "secret" not in page
+    assert "by bob: a typo" in page
+    assert "halfway" in page
+
+
+def test_without_use_tz_its_times_are_in_the_projects_zone(shop: Shop, desk: Desk):
+    shop.fail("a")
+    with override_settings(USE_TZ=False, TIME_ZONE="Asia/Kathmandu"):
+        task = Task.objects.get()
+        page = desk.page(f"{LIST}a/change/")
+        assert f"{task.finished_at:%Y-%m-%d %H:%M:%S}" in page
+        assert f"{task.attempts.get().leased_at:%Y-%m-%d %H:%M:%S} <span" in page
+        assert re.search(r"field-age[^>]*>\d+s<", desk.page())
+
+
+def test_arguments_that_are_no_json_are_said_to_be(shop: Shop, desk: Desk):
+    shop.books.send("a", content_type="application/x-python-serialize", body="gASV", body_encoding="base64")
+    assert "Not JSON but application/x-python-serialize" in desk.page(f"{LIST}a/change/")
+
+
+def test_a_task_that_is_not_there_is_not_found(desk: Desk):
+    desk.page(f"{LIST}nothing/change/", 404)
+
+
+def test_an_id_with_odd_letters_has_a_page(shop: Shop, desk: Desk):
+    shop.fail("a/b_c?")
+    assert "a/b_c?" in desk.page(f"{LIST}a_2Fb_5Fc_3F/change/")
+    assert "Requeued: 1 task" in desk.decide("retry", "a/b_c?", back="task")
+
+
+def test_one_task_is_decided_about_at_once(shop: Shop, desk: Desk):
+    shop.fail("a")
+    page = desk.act("retry", "a")
+    assert "Requeued: 1 task" in page
+    row = shop.books.row("a")
+    assert (row["state"], row["reason"]) == ("pending", "retried in the admin (by ann)")
+
+
+def test_several_are_confirmed_first_and_told_apart(shop: Shop, desk: Desk):
+    shop.fail("a")
+    shop.fail("b")
+    succeed(shop, "s")
+    page = desk.act("retry", "a", "b", "s")
+    assert shop.books.states() == {"a": "failed", "b": "failed", "s": "succeeded"}
+    assert "will be retried" in page
+    assert "Retry 3 tasks?" in page
+    assert "will not be retried: it succeeded" in page
+    done = desk.confirm(page)
+    assert "Requeued: 2 tasks" in done
+    assert "Not retried: 1 task: it succeeded: there is nothing to retry (s)" in done
+    assert shop.books.states() == {"a": "pending", "b": "pending", "s": "succeeded"}
+    assert shop.books.row("a")["reason"] == "a fixed card reader (by ann)"
+
+
+def test_the_confirmation_says_what_will_become_of_each_state(shop: Shop, desk: Desk):
+    shop.books.send("now")
+    shop.books.send("later", eta="2090-01-01T00:00:00+00:00")
+    page = desk.act("retry", "now", "later")
+    assert "will run now instead of later" in page
+    assert "will not be retried: it is waiting for a worker already" in page
+    assert "Hastened: 1 task" in desk.confirm(page)
+
+
+def test_all_that_are_listed_can_be_chosen_over_pages(shop: Shop, desk: Desk):
+    for number in range(55):
+        shop.fail(f"f{number}", queue="money")
+    shop.books.send("other")
+    page = desk.act("discard", "f1", select_across="1")
+    assert "Discard 56 tasks?" in page
+    done = desk.confirm(page)
+    assert "Discarded: 55 tasks" in done
+    assert "Not discarded: 1 task: it is waiting: use cancel (other)" in done
+
+
+def test_each_decision_goes_through_the_ledger(shop: Shop, desk: Desk):
+    shop.books.send("c")
+    assert "Cancelled: 1 task" in desk.act("cancel", "c")
+    assert "Requeued: 1 task" in desk.act("requeue", "c")
+    shop.fail("d", queue="money")
+    assert "Discarded: 1 task" in desk.act("discard", "d")
+    shop.books.send("later", eta="2090-01-01T00:00:00+00:00")
+    assert "Hastened: 1 task" in desk.act("retry", "later")
+    assert shop.books.states() == {"c": "pending", "d": "cancelled", "later": "pending"}
+
+
+def test_what_a_worker_has_is_left_to_it(shop: Shop, desk: Desk):
+    shop.lease("a")
+    page = desk.act("cancel", "a")
+    assert "Not cancelled: 1 task: a worker has taken it: revoke it with manage.py mirepoix cancel (a)" in page
+    assert shop.books.states() == {"a": "leased"}
+
+
+def test_a_task_that_was_pruned_meanwhile_is_told_of(desk: Desk):
+    assert "Not retried: 1 task: the ledger has no such task (gone)" in desk.decide("retry", "gone")
+
+
+def test_without_the_projects_app_nothing_is_decided(shop: Shop, desk: Desk):
+    import django_site
+
+    shop.fail("a")
+    django_site.celery_app = Celery_of_none()
+    assert "Nothing was changed" in desk.act("retry", "a")
+    assert shop.books.states() == {"a": "failed"}
+
+
+def Celery_of_none() -> Any:  # noqa: N802
+    from celery import Celery
+
+    return Celery("bare", set_as_current=False)
+
+
+def test_a_decision_needs_its_own_permission(shop: Shop):
+    shop.fail("a")
+    desk = Desk(shop, "view_task", "discard_task")
+    page = desk.page()
+    assert "Discard selected tasks" in page
+    assert "Retry selected tasks" not in page
+    assert "No action selected." in desk.act("retry", "a") or shop.books.states() == {"a": "failed"}
+    desk.decide("retry", "a", 403)
+    assert shop.books.states() == {"a": "failed"}
+    story = desk.page(f"{LIST}a/change/")
+    assert 'value="Discard"' in story
+    assert 'value="Retry"' not in story
+    desk.decide("discard", "a")
+    assert shop.books.states() == {"a": "cancelled"}
+
+
+def test_who_may_only_look_can_only_look(shop: Shop):
+    shop.fail("a")
+    desk = Desk(shop, "view_task")
+    assert 'name="action"' not in desk.page()
+    for verb in ("retry", "requeue", "cancel", "discard"):
+        desk.decide(verb, "a", 403)
+    desk.page(f"{LIST}add/", 403)
+    desk.page(f"{LIST}a/delete/", 403)
+
+
+def test_without_permission_nothing_is_seen(shop: Shop):
+    shop.fail("a")
+    desk = Desk(shop, "discard_task")
+    desk.page(LIST, 403)
+    desk.page(f"{LIST}a/change/", 403)
+    desk.decide("discard", "a", 403)
+
+
+def test_nobody_writes_a_row_and_a_decision_is_no_link(shop: Shop, desk: Desk):
+    shop.fail("a")
+    desk.page(f"{LIST}add/", 403)
+    desk.page(f"{LIST}a/delete/", 403)
+    desk.page(f"{LIST}decide/retry/", 404, ids="a")
+    desk.decide("drop", "a", 404)
+    assert shop.books.states() == {"a": "failed"}
+
+
+def test_workers_are_listed(shop: Shop, desk: Desk):
+    shop.books.worker("w1")
+    page = desk.page("/admin/mirepoix/worker/")
+    assert "w1@host" in page
+    assert "mirepoix-alive" in page
+    assert "w1@host" in desk.page("/admin/mirepoix/worker/w1/change/")
+
+
+def test_a_page_is_never_left_for_another_site(shop: Shop, desk: Desk):
+    shop.fail("a")
+    response = desk.client.post(f"{LIST}decide/retry/", {"ids": "a", "back": "https://evil.example/?x"})
+    assert response["Location"] == LIST

@@ -1,0 +1,157 @@
+"""The page "Change a task safely": every example runs, and every output on it is what the command prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "change-a-task.md"
+BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+RELEASE = re.compile(r"# shop\.py, release (\d)(, not like this)?\n")
+CALLERS = re.compile(r"# callers of release (\d)\n")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One section of the page."""
+
+    title: str
+    blocks: tuple[tuple[str, str], ...]
+
+
+def recipes() -> dict[str, Recipe]:
+    """The sections that have examples, by title."""
+    parts = re.split(r"^(##+ .*)$", PAGE.read_text("utf-8"), flags=re.MULTILINE)
+    found = [
+        Recipe(title.strip("# "), tuple(BLOCK.findall(text)))
+        for title, text in zip(["", *parts[1::2]], parts[::2], strict=True)
+    ]
+    return {one.title: one for one in found if one.blocks}
+
+
+RECIPES = recipes()
+HEAD = RECIPES[""].blocks[0][1]
+CHANGES = [title for title, recipe in RECIPES.items() if any(RELEASE.match(block) for _, block in recipe.blocks)]
+
+
+class Shop:
+    """The module of the examples, in a folder with its ledger."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def become(self, code: str) -> None:
+        (self.folder / "shop.py").write_text(f"{HEAD}\n{code}")
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "ignore", *command],
+            cwd=self.folder,
+            env={**os.environ, "COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def signatures(self, command: str) -> str:
+        done = self.run("-m", "mirepoix.cli", "--app", "shop", "signatures", command)
+        assert done.returncode in (0, 1), done.stderr
+        return "\n".join(line.rstrip() for line in done.stdout.splitlines()) + "\n"
+
+    def calls(self, code: str) -> None:
+        done = self.run("-c", code)
+        assert done.returncode == 0, done.stderr
+
+    def works_off(self) -> None:
+        """A worker with the code as it is now runs all there is."""
+        command = [sys.executable, "-m", "celery", "-A", "shop", "worker", "-P", "solo", "-l", "info"]
+        with (self.folder / "log").open("w") as log:
+            process = subprocess.Popen(
+                [*command, "--without-gossip", "--without-mingle"], cwd=self.folder, stdout=log, stderr=log
+            )
+        try:
+            end = time.monotonic() + 40
+            while set(self.states()) != {"succeeded"}:
+                assert time.monotonic() < end, (self.states(), (self.folder / "log").read_text())
+                time.sleep(0.05)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    def states(self) -> list[str]:
+        connection = sqlite3.connect(self.folder / "shop.db", timeout=30)
+        try:
+            return [row[0] for row in connection.execute("SELECT state FROM mirepoix_task")]
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def told(shop: Shop, recipe: Recipe) -> list[tuple[str, str]]:
+    """Each output on the page, and what the command prints."""
+    found, said, is_meant = [], "", False
+    for kind, block in recipe.blocks:
+        release = RELEASE.match(block)
+        if release:
+            if is_meant:
+                shop.signatures("lock")  # of the release before
+            shop.become(block)
+            is_meant = not release[2]
+            said = "" if release[1] == "1" else shop.signatures("check")
+        elif kind == "text":
+            found.append((block, said))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("title", CHANGES)
+def test_the_command_prints_what_the_page_says(shop: Shop, title: str):
+    pairs = told(shop, RECIPES[title])
+    assert pairs
+    for on_page, printed in pairs:
+        assert on_page == printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("title", CHANGES)
+def test_what_each_release_sends_runs_in_the_next_one_and_in_its_own(shop: Shop, title: str):
+    """What old workers do with new payloads: tests/e2e/test_releases.py."""
+    for _, block in RECIPES[title].blocks:
+        release = RELEASE.match(block)
+        if release and not release[2]:
+            shop.become(block)
+            if release[1] != "1":
+                shop.works_off()
+        elif CALLERS.match(block):
+            shop.calls(block)
+    shop.works_off()
+
+
+@pytest.mark.slow
+def test_a_sender_without_the_code_names_the_version(shop: Shop):
+    (block,) = [block for kind, block in RECIPES["Senders that do not have the code"].blocks if kind == "python"]
+    shop.calls(block)
+    code = [block for _, block in RECIPES["Without a default"].blocks if RELEASE.match(block)]
+    shop.become(code[1])
+    shop.works_off()
+    assert "charge order 42 in USD" in (shop.folder / "log").read_text()
+
+
+def test_every_block_of_the_page_is_tested():
+    known = [RELEASE, CALLERS, re.compile("# shop.py\n"), re.compile("# callers without the code\n")]
+    for recipe in RECIPES.values():
+        for kind, block in recipe.blocks:
+            assert kind == "text" or any(one.match(block) for one in known), block

@@ -1,0 +1,115 @@
+"""The release before this one works on today's schema, beside today's code; today's code refuses yesterday's schema."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+from shelves import ENDS, SOURCE, TODAY, Pantry, Software, differences
+
+from driver import Ledger, migrate_ledger
+from mirepoix.connect.url import source_for
+
+YESTERDAY = "2fbb4d0676668cf305efead7a9b5404f5f9b2802"
+"""The release that today's schema has to bear. Until there is one: the last commit before the newest migration."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def yesterday(tmp_path_factory: pytest.TempPathFactory) -> Software:
+    """Its code. Where a whole history lacks it: skip at home, fail in CI."""
+    command = ["git", "-C", str(SOURCE.parent), "archive", "--format=tar", YESTERDAY, "src"]
+    archive = subprocess.run(command, capture_output=True, check=False)
+    if archive.returncode != 0:
+        message = f"{' '.join(command)}: {archive.stderr.decode().strip()}. Fetch the whole history."
+        if os.environ.get("CI") and _is_whole():
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)
+    folder = tmp_path_factory.mktemp("yesterday")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+        tar.extractall(folder, filter="data")
+    return Software(source=folder / "src")
+
+
+def _is_whole() -> bool:
+    """Whether there is a history, and it was not cut off when it was cloned."""
+    command = ["git", "-C", str(SOURCE.parent), "rev-parse", "--is-shallow-repository"]
+    return subprocess.run(command, capture_output=True, check=False).stdout.strip() == b"false"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A ledger with today's schema."""
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def yesterdays_url(yesterday: Software, empty_url: str, tmp_path: Path) -> str:
+    """A ledger with yesterday's schema."""
+    with Pantry(tmp_path / "migrating", empty_url) as pantry:
+        migrated = pantry.run(yesterday, "-m", "mirepoix.cli", "--ledger", empty_url, "migrate")
+    assert migrated.returncode == 0, migrated.stderr
+    return empty_url
+
+
+def test_yesterdays_processes_go_on_while_the_schema_is_todays(
+    yesterday: Software, url: str, typed: str, tmp_path: Path
+):
+    with Pantry(tmp_path / "pantry", url) as pantry:
+        pantry.worker(yesterday)
+        pantry.send_all(yesterday)
+        with Ledger(source_for(url)) as ledger:
+            assert ledger.row("plain")["written_by"] is None  # it is yesterday's code
+        pantry.wait(ENDS)
+        assert differences(pantry.notes(), typed) == []
+
+
+def test_yesterdays_and_todays_processes_work_off_each_others_tasks(
+    yesterday: Software, url: str, typed: str, tmp_path: Path
+):
+    with Pantry(tmp_path / "pantry", url) as pantry:
+        for software, name in ((yesterday, "yesterday"), (TODAY, "today")):
+            pantry.worker(software, name=name)
+        pantry.send_all(yesterday)
+        pantry.wait(ENDS)
+        pantry.send_all(TODAY)  # the same ids, again
+        pantry.have_run(2)
+        pantry.wait(ENDS)
+        assert differences(pantry.notes(), typed, sendings=2) == []
+
+
+def test_what_yesterday_left_is_run_after_the_migration(
+    yesterday: Software, yesterdays_url: str, typed: str, tmp_path: Path
+):
+    with Pantry(tmp_path / "pantry", yesterdays_url) as pantry:
+        pantry.send_all(yesterday)
+        migrate_ledger(yesterdays_url)
+        pantry.worker(TODAY)
+        pantry.wait(ENDS)
+        assert differences(pantry.notes(), typed) == []
+
+
+def test_todays_code_refuses_yesterdays_schema_and_names_the_remedy(yesterdays_url: str, typed: str, tmp_path: Path):
+    with Pantry(tmp_path / "pantry", yesterdays_url) as pantry:
+        if yesterdays_url.startswith("sqlite"):  # which it migrates by itself
+            pantry.send_all(TODAY)
+            return
+        worker = pantry.worker(TODAY, is_awaited=False).ends()
+        assert worker.exit_code != 0
+        assert "lacks the migrations 0005_writer, " in worker.said
+        assert "Run: mirepoix --app YOUR_APP migrate" in worker.said
+        sent = pantry.run(TODAY, "pantry.py")
+        assert sent.returncode != 0
+        assert "run: mirepoix --app YOUR_APP migrate" in sent.stderr.splitlines()[-1]
+        with Ledger(source_for(yesterdays_url)) as ledger:
+            assert ledger.states() == {}
+        migrate_ledger(yesterdays_url)
+        pantry.send_all(TODAY)
+        pantry.worker(TODAY, name="again")
+        pantry.wait(ENDS)
+        assert differences(pantry.notes(), typed) == []
