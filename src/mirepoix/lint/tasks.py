@@ -102,4 +102,3 @@ def _may_be_task(node: ast.expr, scope: Scope, names: Names, depth: int = 0) -> 
     if names.is_imported(node):
         return True
     return isinstance(node, ast.Name) and name in names.functions
-

@@ -81,7 +81,10 @@ def _arguments(call: ast.Call, scope: Scope, names: Names) -> Iterator[ast.expr]
             yield from (*call.args, *(one.value for one in call.keywords))
             return
         offset = 1 if call.func.attr == "send_task" else 0
-        given = [*call.args[offset : offset + 2], *(one.value for one in call.keywords if one.arg in ("args", "kwargs"))]
+        given = [
+            *call.args[offset : offset + 2],
+            *(one.value for one in call.keywords if one.arg in ("args", "kwargs")),
+        ]
         for one in given:
             if isinstance(one, (ast.List, ast.Tuple)):
                 yield from one.elts
