@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -13,21 +14,30 @@ from mirepoix.lint.names import Names
 from mirepoix.lint.scope import scopes_of
 from mirepoix.lint.tasks import task_of
 
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 NOQA = re.compile(r"#\s*noqa(?P<codes>:\s*(?P<list>[A-Z]+[0-9]+(?:[\s,]+[A-Z]+[0-9]+)*))?", re.IGNORECASE)
 OF_TASKS = (catching.swallowed_retry, catching.swallowed_limit, waiting.results, keys.random_keys, keys.posts)
+WORDS = re.compile(rb"delay|apply_async|send_task|task|\.si?\(|celery", re.IGNORECASE)
+"""A text without any of them sends nothing and is no task: it is not even parsed."""
 NOT_PYTHON = "MP000"
 """The code of what cannot be read; no rule, and not to be silenced by one."""
 
 
 def inspect(source: bytes | str) -> list[Finding]:
     """What is found in a module, by line. What cannot be parsed is one finding, `NOT_PYTHON`; nothing is raised."""
+    if not WORDS.search(source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass")):
+        return []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes are another linter's
             tree = ast.parse(source)
     except SyntaxError as error:
         line, column = error.lineno or 1, max(error.offset or 1, 1)
-        return [Finding(NOT_PYTHON, f"this is no Python that can be read: {error.msg}", line, column, line)]
+        return [
+            Finding(
+                NOT_PYTHON, f"Python {VERSION}, which runs the lint, cannot read this: {error.msg}", line, column, line
+            )
+        ]
     except (ValueError, RecursionError, MemoryError) as error:
         return [Finding(NOT_PYTHON, f"this cannot be read: {error}", 1, 1, 1)]
     text = source if isinstance(source, str) else source.decode("utf-8", "replace")

@@ -33,7 +33,8 @@ RULES = {
             "MP001",
             "a model's instance as argument",
             Level.ERROR,
-            "The message would carry a copy of the row as it was when the task was sent: JSON refuses it, and with pickle "
+            "The message would carry a copy of the row as it was when the task was sent: JSON refuses it, "
+            "and with pickle "
             "the task works on old data and breaks when the model changes. Seen are variables that are only ever given "
             "what Django's managers, get_object_or_404() or the model's own self return.",
             "from shop.tasks import charge\n\n"
@@ -45,8 +46,10 @@ RULES = {
             "MP002",
             "sent inside a transaction that may roll back",
             Level.ERROR,
-            "A worker can begin before the commit and not find the row; after a rollback the task runs all the same. With "
-            "Mirepoix it is right to send there, because the task is part of the transaction: the rule is off where the "
+            "A worker can begin before the commit and not find the row; after a rollback the task runs all "
+            "the same. With "
+            "Mirepoix it is right to send there, because the task is part of the transaction: the rule is "
+            "off where the "
             "project depends on mirepoix (see the setting ledger). Seen are Django's atomic() and begin() of a "
             "session, sessionmaker, engine or connection, in the function that sends.",
             "from django.db import transaction\nfrom shop.tasks import charge\n\n"
@@ -62,7 +65,8 @@ RULES = {
             "self.retry() raises Retry, which is an Exception. Caught and not raised again, the task is recorded as "
             "successful, while its retry was sent already.",
             "from celery import shared_task\n\n@shared_task(bind=True)\n"
-            "def charge(self, order_id):\n    try:\n        if not bank_is_open():\n            self.retry(countdown=60)\n"
+            "def charge(self, order_id):\n    try:\n        if not bank_is_open():\n"
+            "            self.retry(countdown=60)\n"
             "    except Exception:\n        logger.exception('no charge')\n",
             "from celery import shared_task\n\n@shared_task(bind=True)\n"
             "def charge(self, order_id):\n    if not bank_is_open():\n        raise self.retry(countdown=60)\n"
@@ -72,8 +76,10 @@ RULES = {
             "MP004",
             "a broad except swallows the soft time limit",
             Level.WARNING,
-            "SoftTimeLimitExceeded is an Exception. Caught like any other, the task goes on until the hard limit kills it, "
-            "or ends in the middle and is recorded as successful. Looked for in tasks with a soft_time_limit of their own.",
+            "SoftTimeLimitExceeded is an Exception. Caught like any other, the task goes on until the hard "
+            "limit kills it, "
+            "or ends in the middle and is recorded as successful. Looked for in tasks with a "
+            "soft_time_limit of their own.",
             "from celery import shared_task\n\n@shared_task(soft_time_limit=60)\n"
             "def index(ids):\n    for id in ids:\n        try:\n            index_one(id)\n"
             "        except Exception:\n            logger.exception('not indexed')\n",
@@ -88,7 +94,8 @@ RULES = {
             "a task that waits for another",
             Level.ERROR,
             "It holds a place in the pool while it waits; when all places wait nothing runs any more. Celery raises a "
-            "RuntimeError for it unless it is told otherwise, as disable_sync_subtasks=False and allow_join_result() do, which "
+            "RuntimeError for it unless it is told otherwise, as disable_sync_subtasks=False and "
+            "allow_join_result() do, which "
             "this rule respects.",
             "from celery import shared_task\nfrom shop.tasks import price\n\n@shared_task\n"
             "def charge(order_id):\n    amount = price.delay(order_id).get()\n    bank_charge(amount)\n",
@@ -99,7 +106,8 @@ RULES = {
             "MP006",
             "an idempotency key that changes",
             Level.ERROR,
-            "A key that is random, or of the clock, is another one in each attempt: the other side takes the repetition for "
+            "A key that is random, or of the clock, is another one in each attempt: the other side takes "
+            "the repetition for "
             "a new request, and charges twice. Looked for in the headers Idempotency-Key and PayPal-Request-Id, in "
             "idempotency_key= arguments, and in the names of mirepoix.step() and mirepoix.idempotency_key().",
             "import uuid\nimport requests\nfrom celery import shared_task\n\n@shared_task\n"
@@ -113,8 +121,10 @@ RULES = {
             "MP010",
             "a POST without an idempotency key",
             Level.INFO,
-            "When the worker dies after the request, the next attempt sends it again. Nothing is wrong if the other side "
-            "knows repetitions in another way, or bears them. Looked for in requests and httpx, where all headers can be seen.",
+            "When the worker dies after the request, the next attempt sends it again. Nothing is wrong if "
+            "the other side "
+            "knows repetitions in another way, or bears them. Looked for in requests and httpx, where all "
+            "headers can be seen.",
             "import requests\nfrom celery import shared_task\n\n@shared_task\n"
             "def charge(order_id):\n    requests.post(URL, json={'order': order_id})\n",
             "import mirepoix\nimport requests\nfrom celery import shared_task\n\n@shared_task\n"

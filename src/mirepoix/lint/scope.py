@@ -13,7 +13,7 @@ LATER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value that a variable was given: the value itself, an element of it (``for``), or its first item (``a, b =``)."""
+    """What a variable was given: a value, an element of it (``for``), or its first item (``a, b =``)."""
 
     value: ast.expr
     how: str = "value"

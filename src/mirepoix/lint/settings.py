@@ -28,7 +28,7 @@ class Settings:
 
 
 def read_settings(start: Path) -> Settings:
-    """From the nearest pyproject.toml in or above *start*. Raises ConfigurationError that names the key and the file."""
+    """From the nearest pyproject.toml in or above *start*. Raises ConfigurationError naming key and file."""
     start = start.resolve()
     for folder in (start, *start.parents):
         path = folder / "pyproject.toml"

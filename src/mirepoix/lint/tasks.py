@@ -16,7 +16,7 @@ SENDERS = {"delay", "apply_async"}
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task's function as the decorator makes it. *options* are the decorator's keywords, or its class's attributes."""
+    """A task's function. *options* are the decorator's keywords, or its class's attributes."""
 
     scope: Scope
     names: frozenset[str]

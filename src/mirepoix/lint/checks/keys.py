@@ -19,16 +19,18 @@ HEADERS = {"idempotency-key", "x-idempotency-key", "paypal-request-id"}
 KEYWORDS = {"idempotency_key", "idempotence_key"}
 NAMED = {"mirepoix.step", "mirepoix.idempotency_key"}
 CLIENTS = {"requests", "httpx"}
+PROVIDERS = {"stripe", "square", "adyen", "mollie", "razorpay"}
+"""Whose functions take the key as an argument. A model's field of that name only stores one, which may be right."""
 MAKERS = {"requests.Session", "requests.session", "httpx.Client", "httpx.AsyncClient"}
 
 
 def random_keys(task: Task, names: Names) -> Iterator[Finding]:
     """MP006."""
-    for node, key in _keys(task, names):
+    for key in _keys(task, names):
         made_by = _random(key, task, names)
         if made_by:
             message = f"the key comes from {made_by}(): each attempt has another, and the work is done again"
-            yield at(node, "MP006", message)
+            yield at(key, "MP006", message)
 
 
 def posts(task: Task, names: Names) -> Iterator[Finding]:
@@ -50,22 +52,23 @@ def posts(task: Task, names: Names) -> Iterator[Finding]:
             yield at(call, "MP010", f"{spelled(call.func)}() has no idempotency key: a second attempt posts again")
 
 
-def _keys(task: Task, names: Names) -> Iterator[tuple[ast.expr, ast.expr]]:
+def _keys(task: Task, names: Names) -> Iterator[ast.expr]:  # noqa: C901  # one case for each place of a key
     for node in task.scope.nodes:
         match node:
             case ast.Dict(keys=keys, values=values):
                 for key, value in zip(keys, values, strict=True):
                     if isinstance(key, ast.Constant) and str(key.value).lower() in HEADERS:
-                        yield value, value
+                        yield value
             case ast.Assign(targets=[ast.Subscript(slice=ast.Constant(value=str(header)))], value=value):
                 if header.lower() in HEADERS:
-                    yield value, value
+                    yield value
             case ast.Call(func=func, args=args, keywords=keywords):
+                is_provider = names.of(func).partition(".")[0] in PROVIDERS
                 for one in keywords:
-                    if one.arg in KEYWORDS:
-                        yield one.value, one.value
+                    if one.arg in KEYWORDS and is_provider:
+                        yield one.value
                 if args and names.of(func) in NAMED:
-                    yield args[0], args[0]
+                    yield args[0]
 
 
 def _random(key: ast.expr, task: Task, names: Names, depth: int = 0) -> str:
@@ -80,10 +83,9 @@ def _random(key: ast.expr, task: Task, names: Names, depth: int = 0) -> str:
         given = task.scope.given(node.id) if isinstance(node, ast.Name) else None
         if given is not None and len(given) == 1 and given[0].how == "value":
             value = given[0].value
-            if isinstance(value, ast.Call) or isinstance(value, (ast.JoinedStr, ast.Attribute)):
-                found = _random(value, task, names, 1) if _is_plain(value, names) else ""
-                if found:
-                    return found
+            found = _random(value, task, names, 1) if _is_plain(value, names) else ""
+            if found:
+                return found
     return ""
 
 

@@ -18,6 +18,8 @@ MANAGERS = {"objects", "_default_manager"}
 NO_INSTANCES = {"values", "values_list", "dates", "datetimes", "aggregate", "raw", "in_bulk"}
 SHORTCUTS = {"django.shortcuts.get_object_or_404", "django.shortcuts.aget_object_or_404"}
 MODELS = {"django.db.models.Model", "django.contrib.gis.db.models.Model"}
+READ_ONLY = re.compile(r"replica|read_?only|reader", re.IGNORECASE)
+"""Where nothing is written nothing is rolled back."""
 SESSION = re.compile(r"session|sessionmaker|engine|connection", re.IGNORECASE)
 
 
@@ -57,6 +59,8 @@ def _blocks(call: ast.Call, scope: Scope, names: Names) -> Iterator[str]:
             for item in parent.items:
                 opened = item.context_expr
                 if not isinstance(opened, ast.Call):
+                    continue
+                if READ_ONLY.search(ast.unparse(opened)):
                     continue
                 if names.of(opened.func) == "django.db.transaction.atomic":
                     yield "atomic()"
@@ -120,7 +124,7 @@ def _makes_instance(node: ast.expr, names: Names) -> bool:
     if names.of(node.func) in SHORTCUTS:
         return not (node.args and NO_INSTANCES & set(_methods(node.args[0])))
     methods = _methods(node)
-    is_one = bool(methods) and methods[0].removeprefix("a") in ONE | {one.removeprefix("a") for one in ONE}
+    is_one = bool(methods) and methods[0] in ONE | {f"a{one}" for one in ONE}
     return is_one and bool(MANAGERS & set(methods)) and not NO_INSTANCES & set(methods)
 
 
