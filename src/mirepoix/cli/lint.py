@@ -22,8 +22,8 @@ from mirepoix.lint.settings import check_codes, read_settings
 def lint(paths: tuple[Path, ...], output: str, ignored: str | None, explain: str | None) -> None:
     """Find what makes tasks unsafe to retry, in the code.
 
-    Reads the Python files in PATHS (or here) and imports none of them; needs no app and no ledger. Each function is judged
-    by itself, and a rule that is not certain is silent: no finding is no proof.
+    Reads the Python files in PATHS (or here), imports none of them, needs no app and no ledger. Each function is
+    judged by itself, and a rule that is not certain is silent: no finding is no proof.
 
     The exit code is 0 if there is nothing but infos, 1 if there is, 2 if a file or the settings cannot be read.
     """
