@@ -107,7 +107,7 @@ def test_sending_in_a_transaction_is_found(text):
     "text",
     [
         "def f():\n    with transaction.atomic():\n        transaction.on_commit(lambda: charge.delay(1))",
-        "def f():\n    with transaction.atomic():\n        def later():\n            charge.delay(1)\n        then(later)",
+        "def f():\n    with transaction.atomic():\n        def f():\n            charge.delay(1)\n        then(f)",
         "def f():\n    with transaction.atomic():\n        charge.delay_on_commit(1)",
         "def f():\n    with transaction.atomic():\n        pass\n    charge.delay(1)",
         "def f():\n    with transaction.atomic(using=settings.DATABASE_REPLICA):\n        charge.delay(1)",
