@@ -187,7 +187,7 @@ def _of_tasks(app: Any) -> Findings:
     if unlimited:
         more = f" and {len(unlimited) - 1:,} more" if len(unlimited) > 1 else ""
         yield checks.Info(
-            f"Nothing limits how long {unlimited[0]}{more} may run: one that hangs holds its place in the pool for ever.",
+            f"Nothing limits how long {unlimited[0]}{more} may run: one that hangs keeps its place in the pool.",
             hint="Set CELERY_TASK_TIME_LIMIT for all, or time_limit= at the task. If they may run for ever, add "
             "mirepoix.I103 to SILENCED_SYSTEM_CHECKS.",
             id="mirepoix.I103",

@@ -11,6 +11,8 @@ from typing import Any
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import CheckConstraint, Model, UniqueConstraint
 
+from mirepoix.celery.signatures import function_of
+
 MAKERS = {"get_or_create", "update_or_create", "aget_or_create", "aupdate_or_create"}
 MANAGERS = {"objects", "_default_manager"}
 NO_FIELDS = {"defaults", "create_defaults"}
@@ -35,7 +37,7 @@ def not_unique(task: Any) -> Iterator[tuple[str, str, int, str]]:
     Only the task's own function is read, and only calls on a model's manager that it names by a global name. What is
     not certain is left out: other lookups than plain ones, conditional constraints, models that Django does not manage.
     """
-    function = inspect.unwrap(task.run)
+    function = inspect.unwrap(function_of(task).function)
     function = getattr(function, "__func__", function)
     if not inspect.isfunction(function):
         return
@@ -69,8 +71,9 @@ def _model(manager: ast.expr, names: dict[str, Any], local: set[str]) -> type[Mo
     found = names.get(node.id)
     for attribute in reversed(path):
         found = vars(found).get(attribute) if inspect.ismodule(found) else None
-    is_model = isinstance(found, type) and issubclass(found, Model)
-    return found if is_model and found._meta.managed and not found._meta.abstract else None  # noqa: SLF001
+    if not (isinstance(found, type) and issubclass(found, Model)):
+        return None
+    return found if found._meta.managed and not found._meta.abstract else None  # noqa: SLF001
 
 
 def _fields(call: ast.Call, model: type[Model]) -> frozenset[str] | None:
@@ -82,8 +85,7 @@ def _fields(call: ast.Call, model: type[Model]) -> frozenset[str] | None:
         if one.arg in NO_FIELDS:
             continue
         try:
-            name = model._meta.pk.name if one.arg == "pk" else one.arg  # noqa: SLF001
-            found.add(_field(model, name))
+            found.add(_field(model, one.arg))
         except FieldDoesNotExist:
             return None  # a lookup like name__iexact
     return frozenset(found) if not call.args else None
@@ -92,7 +94,7 @@ def _fields(call: ast.Call, model: type[Model]) -> frozenset[str] | None:
 def _field(model: type[Model], name: str) -> str:
     """A field's own name, of ``order_id`` that is ``order``."""
     for field in model._meta.concrete_fields:  # noqa: SLF001
-        if name in (field.name, field.attname):
+        if name in (field.name, field.attname) or (name == "pk" and field.primary_key):
             return str(field.name)
     return str(model._meta.get_field(name).name)  # noqa: SLF001
 
