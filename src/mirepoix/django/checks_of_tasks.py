@@ -68,12 +68,13 @@ def _model(manager: ast.expr, names: dict[str, Any], local: set[str]) -> type[Mo
         node = node.value
     if not isinstance(node, ast.Name) or node.id in local:
         return None
-    found = names.get(node.id)
+    found: Any = names.get(node.id)
     for attribute in reversed(path):
         found = vars(found).get(attribute) if inspect.ismodule(found) else None
     if not (isinstance(found, type) and issubclass(found, Model)):
         return None
-    return found if found._meta.managed and not found._meta.abstract else None  # noqa: SLF001
+    model: Any = found
+    return model if model._meta.managed and not model._meta.abstract else None  # noqa: SLF001
 
 
 def _fields(call: ast.Call, model: type[Model]) -> frozenset[str] | None:
