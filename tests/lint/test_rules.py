@@ -89,6 +89,7 @@ def test_what_need_not_be_an_instance_is_left_alone(text):
         "def f():\n    with transaction.atomic():\n        charge.delay(1)",
         "def f():\n    with transaction.atomic(using='b'), lock():\n        if x:\n            charge.apply_async()",
         "@transaction.atomic\ndef f():\n    charge.delay(1)",
+        "from django.utils.decorators import method_decorator as on\n@on(transaction.atomic)\ndef f(): charge.delay(1)",
         "@transaction.atomic(durable=True)\ndef f():\n    charge.delay(1)",
         "def f(session):\n    with session.begin():\n        charge.delay(1)",
         "async def f():\n    async with Session.begin() as session:\n        charge.delay(1)",

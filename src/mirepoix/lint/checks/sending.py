@@ -20,6 +20,7 @@ SHORTCUTS = {"django.shortcuts.get_object_or_404", "django.shortcuts.aget_object
 MODELS = {"django.db.models.Model", "django.contrib.gis.db.models.Model"}
 READ_ONLY = re.compile(r"replica|read_?only|reader", re.IGNORECASE)
 """Where nothing is written nothing is rolled back."""
+ADAPTERS = {"django.utils.decorators.method_decorator"}
 SESSION = re.compile(r"session|sessionmaker|engine|connection", re.IGNORECASE)
 
 
@@ -48,8 +49,9 @@ def _decorator(scope: Scope, names: Names) -> str:
     if isinstance(scope.node, ast.Module):
         return ""
     for one in scope.node.decorator_list:
-        if names.of(one.func if isinstance(one, ast.Call) else one) == "django.db.transaction.atomic":
-            return "@atomic"
+        inner = one.args[0] if isinstance(one, ast.Call) and names.of(one.func) in ADAPTERS and one.args else one
+        if names.of(inner.func if isinstance(inner, ast.Call) else inner) == "django.db.transaction.atomic":
+            return "" if READ_ONLY.search(ast.unparse(inner)) else "@atomic"
     return ""
 
 
