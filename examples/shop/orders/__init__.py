@@ -1,0 +1,1 @@
+"""Orders: placed by a view, paid and sent by tasks."""
