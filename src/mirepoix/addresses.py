@@ -73,6 +73,7 @@ def _mail(text: str) -> Address:
 def _host(url: str) -> str | None:
     try:
         parts = urlsplit(url)
-        return parts.hostname and f"{parts.hostname}{'' if parts.port is None else f':{parts.port}'}"
+        host, port = parts.hostname, parts.port
     except ValueError:
         return None
+    return host and f"{host}{'' if port is None else f':{port}'}"

@@ -59,7 +59,9 @@ def _function(path: str) -> Callable[[Alert], object]:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"mirepoix_alerts names {path!r}, which cannot be imported: {error}. {FORMS}") from error
+        raise ConfigurationError(
+            f"mirepoix_alerts names {path!r}, which cannot be imported: {error}. {FORMS}"
+        ) from error
     if not callable(found):
         raise ConfigurationError(f"mirepoix_alerts names {path!r}, which is no function. {FORMS}")
     tell: Callable[[Alert], object] = found

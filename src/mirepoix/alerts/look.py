@@ -51,7 +51,9 @@ def _late(tx: Tx, settings: Settings) -> Iterator[Alert]:
     for load in health.queues(tx, min(objectives.values()), ()):
         objective_s = objectives.get(load.queue, objectives.get("*"))
         if objective_s is not None and load.oldest_s is not None and load.oldest_s > objective_s:
-            title = f"Queue {load.queue} is late: its oldest task has waited over {objective_s:g} s, {load.waiting:,} wait"
+            title = (
+                f"Queue {load.queue} is late: its oldest task has waited over {objective_s:g} s, {load.waiting:,} wait"
+            )
             yield Alert(_id("late_queue", load.queue), "late_queue", load.queue, title, queue=load.queue)
 
 

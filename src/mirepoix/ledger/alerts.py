@@ -48,9 +48,7 @@ def open_(tx: Tx, alert: Alert, channels: Sequence[str], delay_s: float = 0.0) -
         "queue": alert.queue,
         "in_release": alert.release,
     }
-    is_opened = tx.run("reopen_alert", **words) or tx.run(
-        "open_alert", kind=alert.kind, subject=alert.subject, **words
-    )
+    is_opened = tx.run("reopen_alert", **words) or tx.run("open_alert", kind=alert.kind, subject=alert.subject, **words)
     if is_opened != 1:
         return False
     for channel in channels:
