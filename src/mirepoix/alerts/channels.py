@@ -48,7 +48,8 @@ def _teller(address: Address, settings: Settings) -> Callable[[Alert], object]:
     except ImportError as error:
         extra = "django" if address.kind == "mail_admins" else "sentry"
         raise ConfigurationError(
-            f"mirepoix_alerts names {address.kind!r}, and {error.name} is not installed: pip install 'mirepoix[{extra}]'."
+            f"mirepoix_alerts names {address.kind!r}, and {error.name} is not installed: "
+            f"pip install 'mirepoix[{extra}]'."
         ) from error
     tell: Callable[[Alert], object] = module.tell
     return tell

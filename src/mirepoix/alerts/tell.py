@@ -48,12 +48,11 @@ def tell_due(connection: OwnConnection, settings: Settings, channel: Channel) ->
 def _send(
     connection: OwnConnection, settings: Settings, channel: Channel, claimed: list[Telling], *, is_summed: bool
 ) -> bool:
+    first = claimed[0].alert
+    alert = summary([one.alert for one in claimed]) if is_summed else _described(connection, settings, first)
     try:
-        if is_summed:
-            channel.tell(summary([one.alert for one in claimed]))
-        else:
-            channel.tell(_described(connection, settings, claimed[0].alert))
-    except Exception as error:  # a channel may be anybody's code
+        channel.tell(alert)
+    except Exception as error:  # noqa: BLE001 (a channel may be anybody's code)
         # Only the type: an error's message may have the address, which may be a secret.
         delay_s = min(FIRST_RETRY_S * 2 ** min(claimed[0].tries, 10), LONGEST_RETRY_S)
         logger.warning("%s could not be told of an alert, again in %.0f s: %s", channel.label, delay_s, _type(error))

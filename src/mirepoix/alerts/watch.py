@@ -9,6 +9,7 @@ from mirepoix.config import Settings
 from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.ledger import alerts
+from mirepoix.records import Alert
 
 
 def watch(connection: OwnConnection, settings: Settings, channels: Sequence[str], steady_s: float | None = None) -> int:
@@ -35,6 +36,6 @@ def watch(connection: OwnConnection, settings: Settings, channels: Sequence[str]
     return opened
 
 
-def _by_id(one: tuple[alerts.Alert, float]) -> str:
+def _by_id(one: tuple[Alert, float]) -> str:
     """Two watchers that open the same wait for each other, and never in a ring."""
     return one[0].id

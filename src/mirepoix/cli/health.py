@@ -28,7 +28,8 @@ UNHEALTHY, UNKNOWN = 1, 2
 class Check:
     """One answer. *name* is stable.
 
-    ``ledger``, ``schema``, ``workers``, ``queues``, ``reaper``; with a broker also ``relay`` and ``listeners``; ``alerts``, always well, if some are open.
+    ``ledger``, ``schema``, ``workers``, ``queues``, ``reaper``; with a broker also ``relay`` and ``listeners``; and,
+    always well, ``alerts``, if some are open.
     """
 
     name: str
