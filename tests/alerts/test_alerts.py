@@ -7,43 +7,12 @@ from typing import Any
 
 import pytest
 from receivers import Hook, http
+from watching import Watch, fail
 
 from driver import OOPS, Ledger
-from mirepoix.alerts.channels import channels
-from mirepoix.alerts.tell import tell_due
-from mirepoix.alerts.watch import watch
 from mirepoix.config import Settings
 from mirepoix.ledger import alerts, failures, finish
-from mirepoix.records import Alert, Trouble
-
-
-class Watch:
-    """A watcher that looks, and tells, when it is told to."""
-
-    def __init__(self, ledger: Ledger, *to: str, **settings: Any) -> None:
-        self.ledger = ledger
-        self.settings = Settings(alerts=to, **{"alerts_grace_s": 0.0, **settings})
-        self.channels = channels(self.settings)
-
-    def look(self) -> int:
-        return watch(self.ledger.connection, self.settings, [one.label for one in self.channels], steady_s=0.0)
-
-    def tell(self) -> list[int]:
-        return [tell_due(self.ledger.connection, self.settings, channel) for channel in self.channels]
-
-    def __call__(self) -> list[int]:
-        self.look()
-        return self.tell()
-
-    @property
-    def open(self) -> list[str]:
-        return sorted(one.alert.id for one in self.ledger.do(alerts.all_open))
-
-
-def fail(ledger: Ledger, task_id: str, error: str = "ValueError", **fields: Any) -> None:
-    ledger.send(task_id, **fields)
-    trouble = Trouble(f"{error}: it went wrong", error_type=error, traceback=f"Traceback:\n{error}: it went wrong")
-    ledger.fail(ledger.lease("w1"), trouble)
+from mirepoix.records import Alert
 
 
 def group(ledger: Ledger) -> str:

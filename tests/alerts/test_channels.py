@@ -7,11 +7,11 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +118,7 @@ channel.tell(Alert("parked:a", "parked", "a", "2 a tasks are parked"))
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
     folder = str(Path(__file__).parent)
-    return subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=folder, env={**os.environ}
-    )
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True, cwd=folder)
 
 
 def test_django_mails_its_admins(post: tuple[Postbox, int]):
@@ -163,11 +161,11 @@ def events_of(headers: dict[str, str], body: bytes) -> list[dict[str, Any]]:
     """The events of an envelope: a line of headers before each."""
     text = gzip.decompress(body) if headers.get("Content-Encoding") == "gzip" else body
     lines = [json.loads(line) for line in text.splitlines() if line]
-    return [event for header, event in zip(lines[1:], lines[2:], strict=False) if header.get("type") == "event"]
+    return [event for header, event in pairwise(lines[1:]) if header.get("type") == "event"]
 
 
 def test_sentry_that_was_not_initialised_is_an_error():
-    done = run(SENTRY.format(port=1).replace("sentry_sdk.init", "str"))
+    done = run(SENTRY.format(port=1).replace(", default_integrations=False", "").replace("sentry_sdk.init", "str"))
     assert "sentry_sdk.init() was not called" in done.stderr
 
 
