@@ -11,8 +11,15 @@ from workers import Shop, until
 
 INIT = """
 import sys, sentry_sdk
+from mirepoix.alerts.sentry import grouped
 from sentry_sdk.integrations.celery import CeleryIntegration
-sentry_sdk.init("{dsn}", traces_sample_rate=1.0, default_integrations=False, integrations=[CeleryIntegration()])
+sentry_sdk.init(
+    "{dsn}",
+    traces_sample_rate=1.0,
+    default_integrations=False,
+    integrations=[CeleryIntegration()],
+    before_send=grouped,
+)
 """
 SEND = """
 import shop
@@ -27,7 +34,7 @@ main()
 """
 
 
-def test_the_trace_goes_on_over_the_ledger(sqlite_url: str, tmp_path: Path, hook: Hook):
+def test_the_trace_goes_on_over_the_ledger_and_a_failure_joins_its_group(sqlite_url: str, tmp_path: Path, hook: Hook):
     init = INIT.format(dsn=hook.url.replace("http://", "http://key@").replace("/hook", "/1"))
     with Shop(tmp_path / "shop", sqlite_url, has_client=False) as shop:
         sent = shop.start("send", "-c", init + SEND).ends().said
@@ -36,8 +43,11 @@ def test_the_trace_goes_on_over_the_ledger(sqlite_url: str, tmp_path: Path, hook
         worker = shop.start("work", "-c", init + WORK)
         (event,) = until(lambda: errors(hook), "the failure is reported")
         worker.stop()
+        ((group,),) = shop.ledger.query("SELECT id FROM mirepoix_failure_group")
     assert event["contexts"]["trace"]["trace_id"] == trace_id
     assert event["exception"]["values"][0]["mechanism"]["type"] == "celery"
+    assert event["fingerprint"] == ["mirepoix", group]
+    assert list(event["extra"]["celery-job"]) == ["task_name"]
 
 
 def errors(hook: Hook) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ def alerts(desk: Desk, is_sending: bool, is_watching: bool, is_test: bool, logle
         return
     if is_sending:
         settings, found = _settings(desk, "send")
-        watch(desk.ready(), settings, [channel.label for channel in found], steady_s=0.0)
+        watch(desk.ready(), settings, [channel.label for channel in found])
         for channel in found:
             tell_due(desk.ready(), settings, channel)
     with desk.reading() as tx:
