@@ -182,6 +182,10 @@ class Settings:
             raise ConfigurationError("mirepoix_alerts names a channel twice. Name each once.")
         if self.alerts_interval_s <= 0 or self.alerts_grace_s < 0:
             raise ConfigurationError("mirepoix_alerts_interval_s must be above 0, mirepoix_alerts_grace_s 0 or more.")
+        if self.alerts_base_url is not None and not self.alerts_base_url.startswith(("http://", "https://")):
+            raise ConfigurationError(
+                f"mirepoix_alerts_base_url must begin with https:// or http://, not be {self.alerts_base_url!r}."
+            )
         if self.alerts_per_hour < 1:
             raise ConfigurationError(f"mirepoix_alerts_per_hour must be at least 1, not {self.alerts_per_hour!r}.")
         for queue, objective_s in (self.queue_objectives_s or {}).items():

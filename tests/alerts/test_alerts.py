@@ -12,7 +12,7 @@ from watching import Watch, fail
 from driver import OOPS, Ledger
 from mirepoix.config import Settings
 from mirepoix.ledger import alerts, failures, finish
-from mirepoix.records import Alert
+from mirepoix.records import Alert, Trouble
 
 
 def group(ledger: Ledger) -> str:
@@ -173,6 +173,7 @@ def test_more_than_so_many_an_hour_are_one_summary(ledger: Ledger, hook: Hook):
     assert watched() == [5]
     assert [one["kind"] for one in hook.told] == ["new_failure", "new_failure", "summary"]
     assert hook.titles[-1].startswith("3 more alerts: ")
+    assert len({one["id"] for one in hook.told}) == 3
     fail(ledger, "t5", error="OddfError")
     assert watched() == [0]
     ledger.passes(3700)
@@ -212,3 +213,26 @@ def test_a_name_of_any_length_is_an_alert_of_its_own(ledger: Ledger, hook: Hook,
 
 def keep_alive(ledger: Ledger) -> None:
     ledger.write("UPDATE mirepoix_worker SET alive_until = '2037-01-01 00:00:00'")
+
+
+def test_an_alert_links_to_the_admin_and_shows_where_it_was_raised_without_values(ledger: Ledger, hook: Hook):
+    ledger.worker("w1")
+    ledger.send("t1")
+    raised = (
+        'Traceback:\n  File "/srv/shop.py", line 7, in pay\n    charge(card)\nValueError: card 4111111111111111 is bad'
+    )
+    ledger.fail(ledger.lease("w1"), Trouble("ValueError: card 4111111111111111 is bad", "ValueError", raised))
+    Watch(ledger, hook.url, alerts_base_url="https://shop.example/admin/")()
+    (told,) = hook.told
+    assert told["url"] == "https://shop.example/admin/mirepoix/task/t1/change/"
+    assert told["traceback"] == '  File "/srv/shop.py", line 7, in pay\n    charge(card)'
+    assert b"4111" not in hook.requests[0][2]
+
+
+def test_without_objectives_or_channels_nothing_is_late_and_nobody_is_told(ledger: Ledger):
+    ledger.worker("w1")
+    ledger.send("t1")
+    ledger.passes(10_000)
+    keep_alive(ledger)
+    watched = Watch(ledger)
+    assert (watched.look(), watched.tell()) == (0, [])

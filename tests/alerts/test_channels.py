@@ -188,6 +188,7 @@ REFUSED = [
     ({"alerts": ["mailto:a@b?via=http://x"]}, "mirepoix_alerts names mailto:a@b with a via that is no smtp://"),
     ({"alerts": ["logging", "logging"]}, "mirepoix_alerts names a channel twice."),
     ({"alerts_interval_s": 0}, "mirepoix_alerts_interval_s must be above 0"),
+    ({"alerts_base_url": "/admin/"}, "mirepoix_alerts_base_url must begin with https://"),
     ({"alerts_per_hour": 0}, "mirepoix_alerts_per_hour must be at least 1, not 0."),
     ({"queue_objectives_s": {"q": "1m"}}, "mirepoix_queue_objectives_s must give seconds above 0 for 'q', not '1m'."),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import replace
+from urllib.parse import quote
 
 from mirepoix.alerts.channels import Channel
 from mirepoix.config import Settings
@@ -49,7 +50,7 @@ def _send(
     connection: OwnConnection, settings: Settings, channel: Channel, claimed: list[Telling], *, is_summed: bool
 ) -> bool:
     first = claimed[0].alert
-    alert = summary([one.alert for one in claimed]) if is_summed else _described(connection, settings, first)
+    alert = summary([one.alert for one in claimed]) if claimed[1:] else _described(connection, settings, first)
     try:
         channel.tell(alert)
     except Exception as error:  # noqa: BLE001 (a channel may be anybody's code)
@@ -68,16 +69,17 @@ def _send(
 
 
 def summary(found: list[Alert]) -> Alert:
-    """Several as one."""
+    """Several as one, with an id of its own."""
+    id = f"summary:{found[0].id}/{found[0].occasion}"
     titles = "; ".join(alert.title for alert in found[:5]) + ("; ..." if found[5:] else "")
-    return Alert("summary", "summary", "", f"{len(found):,} more alerts: {titles}", opened_at=found[-1].opened_at)
+    return Alert(id, "summary", "", f"{len(found):,} more alerts: {titles}", opened_at=found[-1].opened_at)
 
 
 def _described(connection: OwnConnection, settings: Settings, alert: Alert) -> Alert:
     """With its place in the admin, and the frames of the newest failure."""
     url = None
     if settings.alerts_base_url and alert.task_id:
-        url = f"{settings.alerts_base_url.rstrip('/')}/mirepoix/task/{alert.task_id}/change/"
+        url = f"{settings.alerts_base_url.rstrip('/')}/mirepoix/task/{quote(alert.task_id, safe='')}/change/"
     traceback = None
     if alert.kind in ("new_failure", "regression"):
         with connection.reading() as tx:
