@@ -28,7 +28,34 @@ def main(arguments: list[str]) -> int:
         os.environ["CONFORMANCE_EXPECTED"] = "1"
     if arguments[:1] == ["--table"]:
         return compare(arguments[1:])
+    if arguments[:1] == ["--parts"]:
+        return run_parts(int(arguments[1]), arguments[2:])
     return run(_side(), arguments)
+
+
+def run_parts(count: int, arguments: list[str]) -> int:
+    """Run every *count*-th test in each of *count* processes with servers of their own, as the suite mostly waits.
+
+    Their output is printed when all have ended, one after the other; the highest exit code is returned.
+    """
+    with tempfile.TemporaryDirectory(prefix="mirepoix-conformance-") as folder:
+        said = [Path(folder) / f"{number}.txt" for number in range(count)]
+        processes = []
+        try:
+            for number, path in enumerate(said):
+                environment = os.environ | {"CONFORMANCE_PART": f"{number}/{count}"}
+                with path.open("w") as output:
+                    command = [sys.executable, "-m", "conformance", *arguments]
+                    processes.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
+            codes = [process.wait() for process in processes]
+        finally:
+            for process in processes:
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait(timeout=60)
+            for number, path in enumerate(said):
+                print(f"==== part {number + 1} of {count}", path.read_text(), sep="\n", flush=True)
+    return max(codes)
 
 
 def compare(arguments: list[str]) -> int:

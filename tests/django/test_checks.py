@@ -33,6 +33,7 @@ def project() -> Iterator[Celery]:
     """One of which there is nothing to say."""
     django_site.use(default=FINE)
     app = django_site.celery_app = Celery("shop", set_as_current=False)
+    app.conf.task_time_limit = 600
     mirepoix.install(app)
     yield app
     django_site.celery_app = None
@@ -41,7 +42,7 @@ def project() -> Iterator[Celery]:
 
 def installed(**conf: Any) -> None:
     app = django_site.celery_app = Celery("shop", set_as_current=False)
-    app.conf.update(conf)
+    app.conf.update({"task_time_limit": 600, **conf})
     mirepoix.install(app)
 
 

@@ -14,6 +14,7 @@ from mirepoix.cli.edit import edit
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.failures import failures
 from mirepoix.cli.health import health
+from mirepoix.cli.lint import lint
 from mirepoix.cli.maintain import migrate, prune
 from mirepoix.cli.parked import parked
 from mirepoix.cli.reconcile import reconcile
@@ -71,7 +72,7 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None) -> None:
 
 for command in (
     *(status, tasks, show, failures, retry, requeue, cancel, discard, parked, edit),
-    *(alerts, health, reconcile, relay, signatures, prune, migrate, demo),
+    *(alerts, health, reconcile, relay, signatures, lint, prune, migrate, demo),
 ):
     mirepoix.add_command(command)
 for subcommand in (replay, undo):

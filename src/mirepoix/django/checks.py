@@ -11,7 +11,7 @@ from django.db import connections, router
 
 from mirepoix.celery.app import Installation
 from mirepoix.connect.django import dialect_of, ledger_alias
-from mirepoix.django import project
+from mirepoix.django import checks_of_tasks, project
 from mirepoix.errors import ConfigurationError, UnsupportedDatabase
 
 Findings = Iterator[Any]
@@ -174,9 +174,32 @@ def _of_production() -> Findings:
             hint="Switch it off in production. In tests use mirepoix.django.test.run_tasks() instead.",
             id="mirepoix.W101",
         )
+    if app is not None:
+        yield from _of_tasks(app)
     alias = ledger_alias()
     if alias in connections.settings:
         yield from _of_connections(alias, connections[alias])
+
+
+def _of_tasks(app: Any) -> Findings:
+    tasks = checks_of_tasks.tasks_of(app)
+    unlimited = checks_of_tasks.without_limit(app, tasks)
+    if unlimited:
+        more = f" and {len(unlimited) - 1:,} more" if len(unlimited) > 1 else ""
+        yield checks.Info(
+            f"Nothing limits how long {unlimited[0]}{more} may run: one that hangs keeps its place in the pool.",
+            hint="Set CELERY_TASK_TIME_LIMIT for all, or time_limit= at the task. If they may run for ever, add "
+            "mirepoix.I103 to SILENCED_SYSTEM_CHECKS.",
+            id="mirepoix.I103",
+        )
+    for task in tasks:
+        for call, fields, line, path in checks_of_tasks.not_unique(task):
+            yield checks.Warning(
+                f"{task.name} calls {call} by {fields}, which no constraint keeps unique: two attempts at once, or two "
+                f"tasks, can both make the row ({path}:{line}).",
+                hint=f"Add a UniqueConstraint on {fields}, or look the row up by fields that have one.",
+                id="mirepoix.W104",
+            )
 
 
 def _of_connections(alias: str, connection: Any) -> Findings:

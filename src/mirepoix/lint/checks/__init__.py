@@ -1,0 +1,1 @@
+"""The rules, as code: each check yields what it found in one function."""

@@ -1,0 +1,24 @@
+"""One place in the code, and the rule that it breaks."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """*line* and *column* count from 1; *end_line* is the last line of what was found, for a ``noqa`` there."""
+
+    code: str
+    message: str
+    line: int
+    column: int
+    end_line: int
+
+
+def at(node: ast.expr | ast.stmt | ast.excepthandler, code: str, message: str) -> Finding:
+    """A finding at *node*."""
+    is_handler = isinstance(node, ast.excepthandler)  # its body is not what was found
+    end_line = node.lineno if is_handler else (node.end_lineno or node.lineno)
+    return Finding(code, message, node.lineno, node.col_offset + 1, end_line)
