@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import gzip
 import json
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from email.message import Message
 from email.policy import default
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import Any
 
 from aiosmtpd.controller import Controller
@@ -95,3 +97,10 @@ def http() -> Iterator[Hook]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def events_of(headers: dict[str, str], body: bytes) -> list[dict[str, Any]]:
+    """The events of one of Sentry's envelopes: a line of headers before each."""
+    text = gzip.decompress(body) if headers.get("Content-Encoding") == "gzip" else body
+    lines = [json.loads(line) for line in text.splitlines() if line]
+    return [event for header, event in pairwise(lines[1:]) if header.get("type") == "event"]

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import hmac
-import json
 import logging
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from receivers import Hook, Postbox
+from receivers import Hook, Postbox, events_of
 
 from mirepoix.alerts.channels import channels
 from mirepoix.alerts.tell import frames
@@ -155,13 +152,6 @@ def test_sentry_gets_an_event_with_our_fingerprint(hook: Hook):
     assert {tuple(event["fingerprint"]) for event in events} == {("mirepoix", "abc")}
     assert events[0]["tags"] == {"mirepoix.kind": "new_failure", "task": "shop.pay", "task_id": "t1"}
     assert events[0]["release"] == "7.1"
-
-
-def events_of(headers: dict[str, str], body: bytes) -> list[dict[str, Any]]:
-    """The events of an envelope: a line of headers before each."""
-    text = gzip.decompress(body) if headers.get("Content-Encoding") == "gzip" else body
-    lines = [json.loads(line) for line in text.splitlines() if line]
-    return [event for header, event in pairwise(lines[1:]) if header.get("type") == "event"]
 
 
 def test_sentry_that_was_not_initialised_is_an_error():

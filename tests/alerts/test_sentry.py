@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from receivers import Hook
-from test_channels import events_of
+from receivers import Hook, events_of
 from workers import Shop, until
 
 INIT = """

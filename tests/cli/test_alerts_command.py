@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from celery import Celery
 
 import mirepoix
-from conftest import Cli
 from driver import Ledger
 from mirepoix.ledger import alerts
 from mirepoix.records import Alert
@@ -18,13 +15,13 @@ def opened(ledger: Ledger) -> None:
     ledger.do(alerts.open_, Alert("parked:a", "parked", "a", "2 a tasks are\x1b parked", name="a"), ["logging"])
 
 
-def test_without_alerts_it_says_so(cli: Cli):
+def test_without_alerts_it_says_so(cli):
     assert cli("alerts").stderr == "No alert is open.\n"
     assert cli.json("alerts") == {"alerts": []}
     assert " alerts: " not in cli("health", code=1).stdout
 
 
-def test_what_is_open_is_listed_and_pointed_to(ledger: Ledger, cli: Cli):
+def test_what_is_open_is_listed_and_pointed_to(ledger: Ledger, cli):
     opened(ledger)
     said = cli("alerts").stdout
     assert "parked" in said
@@ -35,7 +32,7 @@ def test_what_is_open_is_listed_and_pointed_to(ledger: Ledger, cli: Cli):
     assert "ok   alerts: 1 open alert, the latest" in cli("health").stdout
 
 
-def test_telling_needs_an_app_and_somebody_to_tell(cli: Cli, cli_of: Callable[[Celery], Cli], ledger_url: str):
+def test_telling_needs_an_app_and_somebody_to_tell(cli, cli_of, ledger_url: str):
     assert "This needs the app" in cli("alerts", "--send", code=2).stderr
     app = Celery("shop", set_as_current=False)
     mirepoix.install(app, ledger_url)
@@ -43,9 +40,7 @@ def test_telling_needs_an_app_and_somebody_to_tell(cli: Cli, cli_of: Callable[[C
     assert "Give one of" in cli("alerts", "--send", "--test", code=2).stderr
 
 
-def test_send_tells_and_notes_what_failed(
-    ledger: Ledger, cli_of: Callable[[Celery], Cli], ledger_url: str, tmp_path: object
-):
+def test_send_tells_and_notes_what_failed(ledger: Ledger, cli_of, ledger_url: str):
     app = Celery("shop", set_as_current=False)
     mirepoix.install(app, ledger_url, alerts=["logging", "http://127.0.0.1:1/hook"], alerts_grace_s=0)
     ledger.worker("w1")
@@ -56,7 +51,7 @@ def test_send_tells_and_notes_what_failed(
     assert cli.json("alerts")["alerts"][0]["trouble"] == "URLError"
 
 
-def test_a_test_says_which_channel_works(cli_of: Callable[[Celery], Cli], ledger_url: str):
+def test_a_test_says_which_channel_works(cli_of, ledger_url: str):
     app = Celery("shop", set_as_current=False)
     mirepoix.install(app, ledger_url, alerts=["logging", "http://127.0.0.1:1/hook"])
     said = cli_of(app)("alerts", "--test", code=1).stdout
