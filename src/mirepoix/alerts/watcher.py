@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from mirepoix.alerts.channels import Channel, channels
@@ -15,6 +16,8 @@ from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.ledger import alerts
 
 logger = logging.getLogger("mirepoix.watcher")
+
+PRUNE_S = 3600.0
 
 
 class Watcher:
@@ -31,6 +34,7 @@ class Watcher:
         self._telling: dict[str, threading.Thread] = {}
         self._connection: OwnConnection | None = None
         self._is_away = False
+        self._next_prune = 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self.run, name="mirepoix-watcher", daemon=True)
 
@@ -85,7 +89,8 @@ class Watcher:
                 thread = threading.Thread(target=self._tell, args=(channel,), name="mirepoix-alert", daemon=True)
                 self._telling[channel.label] = thread
                 thread.start()
-        if self._settings.retention_s is not None:
+        if self._settings.retention_s is not None and time.monotonic() >= self._next_prune:
+            self._next_prune = time.monotonic() + PRUNE_S
             with connection.transaction() as tx:
                 alerts.prune(tx, self._settings.retention_s)
 
