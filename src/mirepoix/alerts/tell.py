@@ -15,7 +15,7 @@ from mirepoix.ledger import alerts
 from mirepoix.ledger.alerts import Telling
 from mirepoix.records import Alert
 
-logger = logging.getLogger("mirepoix.alerts.channels")  # not the one that tells: that would tell of itself
+logger = logging.getLogger("mirepoix.telling")  # not below the one that tells: its handlers would get this too
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 600.0
 _FRAME = re.compile(r'^(  File ".*", line \d+, in .*)(?:\n(    \S.*))?', re.MULTILINE)
