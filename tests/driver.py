@@ -31,6 +31,8 @@ MOMENTS = {
         *("first_seen_at", "last_seen_at", "hour_at", "decided_at", "ignored_until", "regressed_at"),
     ),
     "mirepoix_replay": ("began_at", "ended_at"),
+    "mirepoix_alert": ("opened_at", "closed_at"),
+    "mirepoix_alert_telling": ("due_at", "told_at"),
     "mirepoix_replayed": ("replayed_at", "undone_at", "finished_at", "expires_at", "stored_at", "result_expires_at"),
 }
 _ids = itertools.count(1)

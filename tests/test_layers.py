@@ -14,13 +14,14 @@ import mirepoix.sql
 ROOT = Path(mirepoix.sql.__file__).parent.parent
 FILES = sorted(path for path in ROOT.rglob("*.py") if "__pycache__" not in path.parts)
 
-LEAF = ("errors", "states", "records", "config", "crashpoints", "signatures", "fingerprint", "lint")
+LEAF = ("errors", "states", "records", "config", "addresses", "crashpoints", "signatures", "fingerprint", "lint")
 LAYERS = {
     **dict.fromkeys(LEAF, 0),
     "sql": 1,
     "ledger": 2,
     "connect": 3,
     "daemons": 4,
+    "alerts": 4,
     "celery": 5,
     "kombu": 5,
     "broker": 5,
@@ -36,7 +37,7 @@ HOMES = {
     "psycopg": ("connect/psycopg.py",),
     "pymysql": ("connect/pymysql.py",),
     "sqlalchemy": ("connect/sqlalchemy.py",),
-    "django": ("connect/django.py", "django/"),
+    "django": ("connect/django.py", "django/", "alerts/django.py"),
     "django_tasks": ("django/tasks.py",),
     "asgiref": ("django/",),  # comes with Django
     "celery": ("celery/", "cli/", "demo/", "django/", "pytest/"),
@@ -48,6 +49,7 @@ HOMES = {
     "pydantic": ("celery/pydantic.py",),
     "gevent": ("celery/",),
     "eventlet": ("celery/",),
+    "sentry_sdk": ("alerts/sentry.py",),
     "pytest": ("pytest/",),
     "starlette": ("dashboard/",),
     "jinja2": ("dashboard/",),

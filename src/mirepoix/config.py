@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from mirepoix.addresses import parse
 from mirepoix.errors import ConfigurationError
 
 _CHOICES = {
@@ -115,6 +116,30 @@ class Settings:
     """The version of the code, as you name your releases. It is noted with every failure: what fails again in a new
     release is told from what fails in an old worker. Without it, what ``MIREPOIX_RELEASE`` says."""
 
+    alerts: tuple[str, ...] = ()
+    """Who is told of what a person would want to hear: ``logging``, ``mail_admins`` (Django), ``sentry``, an
+    ``https://`` webhook, ``mailto:oncall@example.com?via=smtp://host:25``, or the path of a function that takes an
+    `Alert`. Without any, workers do not watch."""
+
+    alerts_interval_s: float = 15.0
+    """How often one of the workers, or ``mirepoix alerts --watch``, looks for something to tell."""
+
+    alerts_grace_s: float = 30.0
+    """What may mend itself is told only if it lasts longer: no worker that is alive, and what is parked."""
+
+    alerts_per_hour: int = 20
+    """The most alerts that one channel is told of one by one within an hour; the rest is one summary."""
+
+    alerts_secret: str | None = None
+    """What webhooks are signed with: ``Mirepoix-Signature: sha256=`` and the HMAC of the body."""
+
+    alerts_base_url: str | None = None
+    """Where Django's admin is (``https://shop.example/admin/``): alerts link to their task there."""
+
+    queue_objectives_s: Mapping[str, float] | None = None
+    """How long the oldest ready task of each queue may wait before it is an alert: ``{"default": 60}``; ``*`` stands
+    for every queue that is not named."""
+
     django_alias: str = "default"
     """With Django: the database alias that holds the ledger. Set in Django's settings, where the migrations read it."""
 
@@ -142,11 +167,32 @@ class Settings:
                 raise ConfigurationError(
                     f"mirepoix_{name} must be {' or '.join(map(repr, choices))}, not {getattr(self, name)!r}."
                 )
+        self._check_alerts()
         if not self.capture and not self.has_broker:
             raise ConfigurationError(
                 "mirepoix_capture is off, and there is no broker that tasks could go to instead of the ledger. Set "
                 "mirepoix_delivery='broker'."
             )
+
+    def _check_alerts(self) -> None:
+        if isinstance(self.alerts, str):
+            raise ConfigurationError(f"mirepoix_alerts must be a list of channels, not one string: [{self.alerts!r}].")
+        labels = [parse(text).label for text in self.alerts]
+        if len(set(labels)) < len(labels):
+            raise ConfigurationError("mirepoix_alerts names a channel twice. Name each once.")
+        if self.alerts_interval_s <= 0 or self.alerts_grace_s < 0:
+            raise ConfigurationError("mirepoix_alerts_interval_s must be above 0, mirepoix_alerts_grace_s 0 or more.")
+        if self.alerts_base_url is not None and not self.alerts_base_url.startswith(("http://", "https://")):
+            raise ConfigurationError(
+                f"mirepoix_alerts_base_url must begin with https:// or http://, not be {self.alerts_base_url!r}."
+            )
+        if self.alerts_per_hour < 1:
+            raise ConfigurationError(f"mirepoix_alerts_per_hour must be at least 1, not {self.alerts_per_hour!r}.")
+        for queue, objective_s in (self.queue_objectives_s or {}).items():
+            if not isinstance(objective_s, (int, float)) or objective_s <= 0:
+                raise ConfigurationError(
+                    f"mirepoix_queue_objectives_s must give seconds above 0 for {queue!r}, not {objective_s!r}."
+                )
 
     @property
     def has_broker(self) -> bool:

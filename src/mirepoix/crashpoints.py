@@ -60,6 +60,10 @@ class Crashpoint(StrEnum):
     STOP_AFTER_COMMIT = "stop.after_commit"
     OPERATE_BEFORE_COMMIT = "operate.before_commit"
     OPERATE_AFTER_COMMIT = "operate.after_commit"
+    ALERT_BEFORE_COMMIT = "alert.before_commit"
+    ALERT_AFTER_COMMIT = "alert.after_commit"
+    TELL_AFTER_CLAIM = "tell.after_claim"
+    TELL_AFTER_SEND = "tell.after_send"
     MIGRATE_BEFORE_COMMIT = "migrate.before_commit"
     MIGRATE_AFTER_COMMIT = "migrate.after_commit"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -217,3 +218,32 @@ class Lost:
     fence: int
     state: str
     was_started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that a person would want to hear, as every channel gets it.
+
+    It holds no arguments of tasks and no message of an exception: ``title`` and ``traceback`` (of the newest failure)
+    have the exception's type and its message without the values. ``occasion`` counts how often it came back.
+    """
+
+    id: str
+    kind: str
+    """``new_failure``, ``regression``, ``quarantine``, ``parked``, ``late_queue`` or ``no_workers``."""
+    subject: str
+    """What it is about: the id of a failure group, a task's name or a queue."""
+    title: str
+    """One line for people."""
+    occasion: int = 1
+    opened_at: datetime | None = None
+    name: str | None = None
+    """The task's name."""
+    task_id: str | None = None
+    """One task as an example."""
+    queue: str | None = None
+    release: str | None = None
+    url: str | None = None
+    """Its place in Django's admin, where ``alerts_base_url`` says where that is."""
+    traceback: str | None = None
+    """Where it was raised: files, lines and code."""

@@ -60,6 +60,7 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         """The pool is up: begin to renew, to reap and to note."""
         installation = self._installation
         installation.start_keeper(lambda: watch_pool(installation, worker))
+        installation.start_watcher()
         if installation.settings.has_broker:
             installation.start_relay(Hearing(installation, _exit))
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 import click
 
 from mirepoix.broker.hearing import unheard
+from mirepoix.cli.alerts import pointer
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.options import Duration, json_option
@@ -16,6 +17,7 @@ from mirepoix.cli.words import count, duration, one_line
 from mirepoix.config import Settings
 from mirepoix.errors import MirepoixError
 from mirepoix.ledger import sending
+from mirepoix.ledger.alerts import all_open
 from mirepoix.ledger.query.health import Overview, overview
 from mirepoix.ledger.tx import Tx
 
@@ -26,7 +28,8 @@ UNHEALTHY, UNKNOWN = 1, 2
 class Check:
     """One answer. *name* is stable.
 
-    ``ledger``, ``schema``, ``workers``, ``queues``, ``reaper``; with a broker also ``relay`` and ``listeners``.
+    ``ledger``, ``schema``, ``workers``, ``queues``, ``reaper``; with a broker also ``relay`` and ``listeners``; and,
+    always well, ``alerts``, if some are open.
     """
 
     name: str
@@ -52,9 +55,12 @@ def health(desk: Desk, max_age: timedelta, is_json: bool) -> None:
     if all(check.is_ok for check in checks):
         with desk.reading() as tx:
             seen = overview(tx, late_after_s=max_age.total_seconds())
+            opened = all_open(tx)
             at_broker = list(_judge_broker(tx, _probe_interval_s(desk)))
         checks += list(_judge(seen, max_age.total_seconds()))
         checks += at_broker
+        if opened:
+            checks.append(Check("alerts", is_ok=True, message=pointer(opened)))
         code = 0 if all(check.is_ok for check in checks) else UNHEALTHY
     else:
         code = UNKNOWN

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from mirepoix.cli.alerts import alerts
 from mirepoix.cli.decide import cancel, discard, requeue, retry
 from mirepoix.cli.desk import Desk
 from mirepoix.cli.edit import edit
@@ -71,7 +72,7 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None) -> None:
 
 for command in (
     *(status, tasks, show, failures, retry, requeue, cancel, discard, parked, edit),
-    *(health, reconcile, relay, signatures, lint, prune, migrate, demo),
+    *(alerts, health, reconcile, relay, signatures, lint, prune, migrate, demo),
 ):
     mirepoix.add_command(command)
 for subcommand in (replay, undo):

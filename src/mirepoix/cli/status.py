@@ -10,10 +10,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mirepoix.cli.alerts import pointer
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.looks import STYLES, plain_table, state_text
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.words import count, duration, one_line, when
+from mirepoix.ledger.alerts import OpenAlert, all_open
 from mirepoix.ledger.query.health import COUNTED_MOST, Kept, Overview, QueueLoad, WorkerSeen, overview
 from mirepoix.ledger.query.verdict import Finding, Severity, findings, severity
 from mirepoix.states import State
@@ -43,9 +45,10 @@ def status(desk: Desk, late_after: timedelta, is_all: bool, is_json: bool) -> No
     """
     with desk.reading() as tx:
         seen = overview(tx, late_after.total_seconds())
+        opened = all_open(tx)
     found = findings(seen)
     if is_json:
-        desk.print_json(_as_object(desk, seen, found))
+        desk.print_json(_as_object(desk, seen, found, opened))
         return
     most = None if is_all else SHOWN
     desk.say(f"{when(datetime.now(UTC))}  {desk.source.label}", "dim")
@@ -53,6 +56,8 @@ def status(desk: Desk, late_after: timedelta, is_all: bool, is_json: bool) -> No
     for finding in found[:most]:
         desk.print(_finding_line(finding, late_after.total_seconds()))
     _more(desk, found, most, "finding")
+    if opened:
+        desk.print(Text(pointer(opened), style="yellow"))
     desk.print("", _queue_table(sorted(seen.queues, key=_urgency)[:most]))
     _more(desk, seen.queues, most, "queue")
     desk.print("", _last_hour(seen))
@@ -63,7 +68,7 @@ def status(desk: Desk, late_after: timedelta, is_all: bool, is_json: bool) -> No
     _more(desk, workers, most, "worker")
 
 
-def _as_object(desk: Desk, seen: Overview, found: list[Finding]) -> dict[str, object]:
+def _as_object(desk: Desk, seen: Overview, found: list[Finding], opened: list[OpenAlert]) -> dict[str, object]:
     return {
         "ledger": desk.source.label,
         "at": datetime.now(UTC),
@@ -75,6 +80,7 @@ def _as_object(desk: Desk, seen: Overview, found: list[Finding]) -> dict[str, ob
         "last_hour": seen.last_hour,
         "workers": seen.workers,
         "stranded": seen.stranded,
+        "alerts": opened,
     }
 
 

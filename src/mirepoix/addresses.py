@@ -1,0 +1,79 @@
+"""What the setting ``alerts`` may name: the channels by which people hear of alerts, read and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from mirepoix.errors import ConfigurationError
+
+WORDS = ("logging", "mail_admins", "sentry")
+_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
+FORMS = (
+    "Write 'logging', 'mail_admins' (with Django), 'sentry', 'https://host/path', "
+    "'mailto:somebody@example.com?via=smtp://host:25', or the path of a function, 'shop.alerts:tell'."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One channel. ``label`` names it in the ledger and in logs: without passwords, paths or queries of a URL."""
+
+    kind: str
+    target: str
+    label: str
+    via: str = ""
+    sender: str = ""
+
+
+def parse(text: object) -> Address:
+    """The channel that *text* names. Raises ConfigurationError with the forms there are."""
+    if not isinstance(text, str):
+        raise ConfigurationError(f"mirepoix_alerts must name channels by strings, not {text!r}. {FORMS}")
+    if text in WORDS:
+        return Address(text, text, text)
+    if text.startswith(("http://", "https://")):
+        return _webhook(text)
+    if text.startswith("mailto:"):
+        return _mail(text)
+    if _PATH.fullmatch(text):
+        return Address("function", text, text)
+    raise ConfigurationError(f"mirepoix_alerts names {_scheme(text)}, which is no channel. {FORMS}")
+
+
+def _scheme(text: str) -> str:
+    """Enough of it to be found, and no more: it may hold a password."""
+    return repr(text if "@" not in text and "?" not in text else text.partition(":")[0] + ":...")
+
+
+def _webhook(text: str) -> Address:
+    host = _host(text)
+    if host is None:
+        raise ConfigurationError(f"mirepoix_alerts names a webhook without a host. {FORMS}")
+    return Address("webhook", text, f"webhook {host} {hashlib.sha256(text.encode()).hexdigest()[:8]}")
+
+
+def _mail(text: str) -> Address:
+    to, _, query = text.removeprefix("mailto:").partition("?")
+    given = parse_qs(query)
+    unknown = sorted(set(given) - {"via", "from"})
+    via = given.get("via", ["smtp://localhost:25"])[-1]
+    if "@" not in to or unknown:
+        what = f"{', '.join(unknown)} in a mailto: channel" if unknown else f"{text!r}, which is no mail address"
+        raise ConfigurationError(f"mirepoix_alerts names {what}; it may have via and from. {FORMS}")
+    if urlsplit(via).scheme not in ("smtp", "smtps") or _host(via) is None:
+        raise ConfigurationError(
+            f"mirepoix_alerts names mailto:{to} with a via that is no smtp://[user:password@]host[:port] (or smtps://)."
+        )
+    return Address("mail", unquote(to), f"mail {unquote(to)}", via, given.get("from", [""])[-1])
+
+
+def _host(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return host and f"{host}{'' if port is None else f':{port}'}"

@@ -1,0 +1,1 @@
+"""Tell people what they would want to hear, once: look, open, tell, close."""

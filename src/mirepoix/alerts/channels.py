@@ -1,0 +1,83 @@
+"""The channels that the setting ``alerts`` names, ready to be told. Nothing is dialled here."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from mirepoix.addresses import FORMS, Address, parse
+from mirepoix.config import Settings
+from mirepoix.errors import ConfigurationError
+from mirepoix.records import Alert
+
+alerts_logger = logging.getLogger("mirepoix.alerts")
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One way to tell people. ``tell`` raises if that failed: it is tried again."""
+
+    label: str
+    tell: Callable[[Alert], object]
+
+
+def channels(settings: Settings) -> tuple[Channel, ...]:
+    """All of them. Raises ConfigurationError for one that cannot work here: a module or a library is missing."""
+    return tuple(Channel(address.label, _teller(address, settings)) for address in map(parse, settings.alerts))
+
+
+def _teller(address: Address, settings: Settings) -> Callable[[Alert], object]:
+    match address.kind:
+        case "logging":
+            return log
+        case "webhook":
+            from mirepoix.alerts.webhook import post
+
+            return partial(post, address.target, settings.alerts_secret)
+        case "mail":
+            from mirepoix.alerts.mail import send
+
+            return partial(send, address)
+        case "function":
+            return _function(address.target)
+    try:
+        module = importlib.import_module(f"mirepoix.alerts.{'django' if address.kind == 'mail_admins' else 'sentry'}")
+    except ImportError as error:
+        extra = "django" if address.kind == "mail_admins" else "sentry"
+        raise ConfigurationError(
+            f"mirepoix_alerts names {address.kind!r}, and {error.name} is not installed: "
+            f"pip install 'mirepoix[{extra}]'."
+        ) from error
+    tell: Callable[[Alert], object] = module.tell
+    return tell
+
+
+def _function(path: str) -> Callable[[Alert], object]:
+    module, _, name = path.partition(":") if ":" in path else path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"mirepoix_alerts names {path!r}, which cannot be imported: {error}. {FORMS}"
+        ) from error
+    if not callable(found):
+        raise ConfigurationError(f"mirepoix_alerts names {path!r}, which is no function. {FORMS}")
+    tell: Callable[[Alert], object] = found
+    return tell
+
+
+def log(alert: Alert) -> None:
+    """An error of the logger ``mirepoix.alerts``, with ``alert`` and its fields (``alert_kind``, ...) as extra."""
+    extra = {
+        "alert": alert,
+        "alert_kind": alert.kind,
+        "alert_subject": alert.subject,
+        "task_name": alert.name,
+        "task_id": alert.task_id,
+        "queue": alert.queue,
+        "release": alert.release,
+    }
+    alerts_logger.error("%s: %s", alert.kind, alert.title, extra=extra)

@@ -1,0 +1,74 @@
+"""What there is to tell now: the alerts that ought to be open, of what the ledger's own queries say."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from mirepoix.config import Settings
+from mirepoix.ledger import alerts
+from mirepoix.ledger.query import failures, health
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Alert
+
+LETTERS = 200
+"""The longest id as it stands: MySQL's keys are bounded."""
+
+
+def look(tx: Tx, settings: Settings) -> list[tuple[Alert, float]]:
+    """Each alert that is due, with how long it must last before anybody is told. Reads only."""
+    grace_s = settings.alerts_grace_s
+    return [
+        *((one, 0.0) for one in _failures(tx)),
+        *((one, 0.0) for one in _kept(tx, "quarantined", "quarantine")),
+        *((one, grace_s) for one in _kept(tx, "parked", "parked")),
+        *((one, 0.0) for one in _late(tx, settings)),
+        *((one, grace_s) for one in _no_workers(tx)),
+    ]
+
+
+def _failures(tx: Tx) -> Iterator[Alert]:
+    for group in failures.groups(tx):
+        if group.standing is failures.Standing.REGRESSED:
+            kind, title, release = "regression", f"Failed again: {group.title}", group.regressed_in
+        elif group.standing is failures.Standing.OPEN:
+            kind, title, release = "new_failure", group.title, group.first_release
+        else:
+            continue
+        yield Alert(_id(kind, group.id), kind, group.id, title, 1, None, group.name, group.last_task_id, None, release)
+
+
+def _kept(tx: Tx, state: str, kind: str) -> Iterator[Alert]:
+    for name, count, task_id, queue in tx.fetch("kept_names", state=state):
+        title = f"{count:,} {name} {'task is' if count == 1 else 'tasks are'} {state}"
+        yield Alert(_id(kind, name), kind, name, title, name=name, task_id=task_id, queue=queue)
+
+
+def _late(tx: Tx, settings: Settings) -> Iterator[Alert]:
+    objectives = settings.queue_objectives_s or {}
+    if not objectives:
+        return
+    for load in health.queues(tx, min(objectives.values()), ()):
+        objective_s = objectives.get(load.queue, objectives.get("*"))
+        if objective_s is not None and load.oldest_s is not None and load.oldest_s > objective_s:
+            title = (
+                f"Queue {load.queue} is late: its oldest task has waited over {objective_s:g} s, {load.waiting:,} wait"
+            )
+            yield Alert(_id("late_queue", load.queue), "late_queue", load.queue, title, queue=load.queue)
+
+
+def _no_workers(tx: Tx) -> Iterator[Alert]:
+    """None is alive, and some died lately or tasks wait. What is open stays so until a worker lives."""
+    seen = health.workers(tx)
+    if any(one.is_alive and not one.is_silent and one.pool != health.RELAY_POOL for one in seen):
+        return
+    is_open = any(one.alert.kind == "no_workers" for one in alerts.all_open(tx))
+    waiting = 0 if seen else sum(load.waiting for load in health.queues(tx, health.HOUR_S, ()))
+    if seen or waiting or is_open:
+        yield Alert("no_workers:", "no_workers", "", "No worker is alive: nothing runs until one is started")
+
+
+def _id(kind: str, subject: str) -> str:
+    if len(kind) + len(subject) >= LETTERS:
+        subject = hashlib.sha256(subject.encode()).hexdigest()
+    return f"{kind}:{subject}"

@@ -1,0 +1,113 @@
+"""Watch, and tell: a thread of every worker, of which one acts; or the whole of ``mirepoix alerts --watch``."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from mirepoix.alerts.channels import Channel, channels
+from mirepoix.alerts.tell import tell_due
+from mirepoix.alerts.watch import watch
+from mirepoix.config import Settings
+from mirepoix.connect.source import OwnConnection, Source
+from mirepoix.ledger import alerts
+
+logger = logging.getLogger("mirepoix.watcher")
+
+PRUNE_S = 3600.0
+
+
+class Watcher:
+    """Runs until `stop`. Each channel is told by a thread of its own: one that is away keeps nobody waiting.
+
+    *identity* is this worker's id; the oldest worker watches. None for a process that watches by itself.
+    """
+
+    def __init__(self, source: Source, settings: Settings, identity: Callable[[], str | None] | None = None) -> None:
+        self._source = source
+        self._settings = settings
+        self._identity = identity
+        self._channels = channels(settings)
+        self._telling: dict[str, threading.Thread] = {}
+        self._connection: OwnConnection | None = None
+        self._is_away = False
+        self._next_prune = 0.0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self.run, name="mirepoix-watcher", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; a channel that is being told is given a moment."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5.0)
+        for thread in self._telling.values():
+            thread.join(timeout=1.0)
+
+    def end_soon(self) -> None:
+        """Let `run` return. For signal handlers."""
+        self._stopped.set()
+
+    def run(self) -> None:
+        """Watch until stopped."""
+        while True:
+            try:
+                self._round()
+                self._is_away = False
+            except self._source.disconnects as error:
+                if not self._is_away:
+                    logger.warning("the ledger cannot be reached, watching when it can: %s", str(error).strip())
+                self._is_away = True
+                self._drop()
+            except Exception:
+                # A daemon's loop: whatever this was, the next round must come.
+                logger.exception("the watcher failed and goes on")
+                self._drop()
+            if self._stopped.wait(self._settings.alerts_interval_s):
+                break
+        self._drop()
+
+    def _round(self) -> None:
+        connection = self._connection = self._connection or self._source.open()
+        if self._identity is not None:
+            with connection.reading() as tx:
+                rows = tx.fetch("watching_worker")
+            if not rows or rows[0][0] != self._identity():
+                return
+        watch(connection, self._settings, [channel.label for channel in self._channels])
+        with connection.reading() as tx:
+            due = alerts.due_channels(tx)
+        for channel in self._channels:
+            thread = self._telling.get(channel.label)
+            if channel.label in due and (thread is None or not thread.is_alive()):
+                thread = threading.Thread(target=self._tell, args=(channel,), name="mirepoix-alert", daemon=True)
+                self._telling[channel.label] = thread
+                thread.start()
+        if self._settings.retention_s is not None and time.monotonic() >= self._next_prune:
+            self._next_prune = time.monotonic() + PRUNE_S
+            with connection.transaction() as tx:
+                alerts.prune(tx, self._settings.retention_s)
+
+    def _tell(self, channel: Channel) -> None:
+        try:
+            connection = self._source.open()
+            try:
+                tell_due(connection, self._settings, channel)
+            finally:
+                connection.close()
+        except self._source.disconnects:
+            logger.warning("the ledger was lost while %s was told; it may be told again", channel.label)
+        except Exception:
+            logger.exception("telling %s failed; it is tried again", channel.label)
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(Exception):
+                self._connection.close()
+        self._connection = None

@@ -1,0 +1,39 @@
+"""Tell a webhook: a POST of JSON, signed if there is a secret. Anything but a 2xx answer is a failure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import urllib.error
+import urllib.request
+from dataclasses import asdict
+from typing import Any
+
+from mirepoix.records import Alert
+
+TIMEOUT_S = 10.0
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect would turn the POST into a GET that tells nobody: it is a failure."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def post(url: str, secret: str | None, alert: Alert) -> None:
+    """POST it. ``text`` is one line, as chat services show it; the id and occasion tell a repetition."""
+    told = {key: value for key, value in asdict(alert).items() if key != "opened_at"}
+    opened_at = None if alert.opened_at is None else alert.opened_at.isoformat()
+    body = json.dumps({"text": f"{alert.kind}: {alert.title}", "opened_at": opened_at, **told}).encode()
+    headers = {"Content-Type": "application/json", "User-Agent": "mirepoix"}
+    if secret is not None:
+        headers["Mirepoix-Signature"] = f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
+    request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 (https or http: see addresses)
+    try:
+        with urllib.request.build_opener(_NoRedirects).open(request, timeout=TIMEOUT_S):
+            pass
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise

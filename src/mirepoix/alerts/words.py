@@ -1,0 +1,57 @@
+"""An alert as a mail says it: subject, plain text and HTML."""
+
+from __future__ import annotations
+
+from html import escape
+
+from mirepoix.records import Alert
+
+SUBJECT_LETTERS = 160
+
+_COMMANDS = {
+    "new_failure": "mirepoix failures show {subject}",
+    "regression": "mirepoix failures show {subject}",
+    "quarantine": "mirepoix tasks --state quarantined",
+    "parked": "mirepoix parked",
+    "late_queue": "mirepoix status",
+    "no_workers": "mirepoix health",
+}
+
+
+def subject(alert: Alert) -> str:
+    """One line."""
+    return f"{alert.kind.replace('_', ' ')}: {' '.join(alert.title.split())}"[:SUBJECT_LETTERS]
+
+
+def facts(alert: Alert) -> list[tuple[str, str]]:
+    """What is known, each with its name."""
+    since = None if alert.opened_at is None else alert.opened_at.strftime("%Y-%m-%d %H:%M:%SZ")
+    command = _COMMANDS.get(alert.kind, "mirepoix alerts").format(subject=alert.subject)
+    found = [
+        ("since", since),
+        ("task", alert.name),
+        ("example", alert.task_id),
+        ("queue", alert.queue),
+        ("release", alert.release),
+        ("see", command),
+        ("admin", alert.url),
+    ]
+    return [(name, value) for name, value in found if value]
+
+
+def plain(alert: Alert) -> str:
+    """As text."""
+    lines = [alert.title, "", *(f"{name}: {value}" for name, value in facts(alert))]
+    return "\n".join([*lines, *(["", alert.traceback] if alert.traceback else []), ""])
+
+
+def html(alert: Alert) -> str:
+    """As HTML: everything in it is other people's text."""
+    rows = "".join(f"<tr><th align=left>{name}</th><td>{_linked(value)}</td></tr>" for name, value in facts(alert))
+    where = f"<pre>{escape(alert.traceback)}</pre>" if alert.traceback else ""
+    return f"<h2>{escape(alert.title)}</h2><table>{rows}</table>{where}"
+
+
+def _linked(value: str) -> str:
+    said = escape(value)
+    return f'<a href="{said}">{said}</a>' if value.startswith(("http://", "https://")) else said

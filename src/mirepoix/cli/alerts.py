@@ -1,0 +1,122 @@
+"""``mirepoix alerts``: what is open; tell what is new; or watch until stopped."""
+
+from __future__ import annotations
+
+import logging
+import signal
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from mirepoix.alerts.channels import Channel, channels
+from mirepoix.alerts.tell import tell_due
+from mirepoix.alerts.watch import watch
+from mirepoix.alerts.watcher import Watcher
+from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.errors import CliError, NotAllDone
+from mirepoix.cli.looks import plain_table
+from mirepoix.cli.options import json_option
+from mirepoix.cli.words import count, duration, one_line
+from mirepoix.config import Settings
+from mirepoix.ledger.alerts import OpenAlert, all_open
+from mirepoix.records import Alert
+
+NO_CHANNEL = (
+    "The app names nobody to tell. Set mirepoix_alerts, e.g. mirepoix.install(app, url, "
+    "alerts=['mailto:oncall@example.com?via=smtp://localhost:25'])."
+)
+NO_APP = "This needs the app, which knows whom to tell: celery -A YOUR_APP mirepoix alerts --{0}."
+
+
+@click.command()
+@click.option("--send", "is_sending", is_flag=True, help="Look now, and tell what is new. For cron.")
+@click.option("--watch", "is_watching", is_flag=True, help="Look and tell until stopped, apart from the workers.")
+@click.option("--test", "is_test", is_flag=True, help="Tell every channel a test, and say what came of it.")
+@click.option("--loglevel", default="INFO", show_default=True, help="How much --watch logs.")
+@json_option
+@pass_desk
+def alerts(desk: Desk, is_sending: bool, is_watching: bool, is_test: bool, loglevel: str, is_json: bool) -> None:
+    """List the open alerts: what a person would want to hear.
+
+    The workers look and tell by themselves, where the app's setting alerts says whom. A fleet that is dead tells
+    nobody: run --watch somewhere else, or --send from cron.
+    """
+    if is_sending + is_watching + is_test > 1:
+        raise click.UsageError("Give one of --send, --watch and --test.")
+    if is_watching:
+        _watch(desk, loglevel)
+        return
+    if is_test:
+        _test(desk)
+        return
+    if is_sending:
+        settings, found = _settings(desk, "send")
+        watch(desk.ready(), settings, [channel.label for channel in found])
+        for channel in found:
+            tell_due(desk.ready(), settings, channel)
+    with desk.reading() as tx:
+        opened = all_open(tx)
+    if is_json:
+        desk.print_json({"alerts": opened})
+    elif opened:
+        desk.print(_table(opened))
+    else:
+        click.echo("No alert is open.", err=True)
+    if is_sending and any(one.trouble for one in opened):
+        raise NotAllDone
+
+
+def _settings(desk: Desk, option: str) -> tuple[Settings, tuple[Channel, ...]]:
+    if desk.app is None:
+        raise CliError(NO_APP.format(option))
+    settings: Settings = desk.installation.settings
+    if not settings.alerts:
+        raise CliError(NO_CHANNEL)
+    return settings, channels(settings)
+
+
+def _watch(desk: Desk, loglevel: str) -> None:
+    settings, found = _settings(desk, "watch")
+    desk.ready()
+    logging.basicConfig(level=loglevel.upper(), format="[%(asctime)s: %(levelname)s] %(message)s")
+    watcher = Watcher(desk.source, settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: watcher.end_soon())
+    labels = ", ".join(channel.label for channel in found)
+    desk.say(f"Watching {desk.source.label} every {settings.alerts_interval_s:g} s; telling {labels}.")
+    watcher.run()
+    watcher.stop()
+
+
+def _test(desk: Desk) -> None:
+    _, found = _settings(desk, "test")
+    is_well = True
+    for channel in found:
+        try:
+            channel.tell(Alert("test:", "test", "", "A test of Mirepoix's alerts: nothing is wrong"))
+        except Exception as error:  # noqa: BLE001 (anybody's code, and anybody's server)
+            is_well = False
+            desk.say(f"FAIL {channel.label}: {type(error).__name__}: {one_line(str(error))}", "bold red")
+        else:
+            desk.say(f"ok   {channel.label}", "green")
+    if not is_well:
+        raise NotAllDone
+
+
+def pointer(opened: list[OpenAlert]) -> str:
+    """A line that points here."""
+    return f"{count(len(opened), 'open alert')}, the latest: {one_line(opened[0].alert.title)}; see: alerts"
+
+
+def _table(opened: list[OpenAlert]) -> Table:
+    table = plain_table()
+    table.add_column("alert", no_wrap=True, min_width=11)
+    table.add_column("open", justify="right", no_wrap=True)
+    table.add_column("told", no_wrap=True)
+    table.add_column("what", ratio=1)
+    for one in opened:
+        told = Text("yes", style="green") if one.told_at else Text(one_line(one.trouble) or "no", style="yellow")
+        kind = Text(one.alert.kind.replace("_", " "), style="bold red")
+        table.add_row(kind, duration(one.open_s), told, Text(one_line(one.alert.title)))
+    return table

@@ -1,0 +1,14 @@
+"""Alerts."""
+
+from typing import Any, ClassVar
+
+from django.db import migrations
+
+from mirepoix.django.operation import MigrateLedger
+
+
+class Migration(migrations.Migration):  # type: ignore[misc]  # Django brings no types
+    """``mirepoix/sql/migrations/*/0008_alerts.sql``."""
+
+    dependencies: ClassVar[list[Any]] = [("mirepoix", "0007_failures")]
+    operations: ClassVar[list[Any]] = [MigrateLedger()]

@@ -1,0 +1,124 @@
+"""Open and close alerts, and keep who was told of them: each channel once for each occasion.
+
+A telling is claimed, then sent, then noted. A process that dies between the last two has it told again when its claim
+ends: at least once, and once more for each such death.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mirepoix.ledger.query.values import known_moment, moment, seconds
+from mirepoix.ledger.text import storable
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Alert
+
+CLAIM_S = 60.0
+"""How long a teller has to send one message, before another may."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAlert:
+    """One that is open, with when somebody was last told, and what keeps a channel from being told."""
+
+    alert: Alert
+    open_s: float
+    told_at: datetime | None
+    trouble: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """A channel is to be told of an alert; so many *tries* were begun before."""
+
+    alert: Alert
+    channel: str
+    tries: int
+
+
+def open_(tx: Tx, alert: Alert, channels: Sequence[str], delay_s: float = 0.0) -> bool:
+    """Open it unless it is open, and have *channels* told after *delay_s*. False: it was open already."""
+    words = {
+        "id": alert.id,
+        "title": storable(alert.title),
+        "name": alert.name,
+        "task_id": alert.task_id,
+        "queue": alert.queue,
+        "in_release": alert.release,
+    }
+    is_opened = tx.run("reopen_alert", **words) or tx.run("open_alert", kind=alert.kind, subject=alert.subject, **words)
+    if is_opened != 1:
+        return False
+    for channel in channels:
+        tx.run("plan_telling", id=alert.id, channel=channel, delay_s=delay_s)
+    return True
+
+
+def close(tx: Tx, alert_id: str, steady_s: float = 0.0) -> bool:
+    """Say that it is over, unless it was opened within *steady_s*. What was not told of it will not be."""
+    return tx.run("close_alert", id=alert_id, steady_s=steady_s) == 1
+
+
+def prune(tx: Tx, older_than_s: float) -> int:
+    """Forget what has been over for so long."""
+    return tx.run("prune_alerts", seconds=older_than_s)
+
+
+def all_open(tx: Tx) -> list[OpenAlert]:
+    """Every open alert, the latest first."""
+    return [
+        OpenAlert(_alert(row[:10]), seconds(row[10]) or 0.0, moment(row[11]), row[12]) for row in tx.fetch("alerts")
+    ]
+
+
+def due_channels(tx: Tx) -> set[str]:
+    """The channels that are to be told of something now."""
+    return {row[0] for row in tx.fetch("due_channels")}
+
+
+def due(tx: Tx, channel: str) -> list[Telling]:
+    """What *channel* is to be told of now, the oldest first."""
+    return [Telling(_alert(row[:10]), channel, row[10]) for row in tx.fetch("due_tellings", channel=channel)]
+
+
+def told_within_the_hour(tx: Tx, channel: str) -> tuple[int, bool]:
+    """How many messages *channel* got one by one, and whether it got a summary."""
+    ((messages, summed),) = tx.fetch("told_lately", channel=channel)
+    return int(messages), bool(summed)
+
+
+def claim(tx: Tx, telling: Telling, claim_s: float = CLAIM_S) -> bool:
+    """Take the right to tell it. False: somebody else has it, or it was told."""
+    return tx.run("claim_telling", **_key(telling), tries=telling.tries, lease_s=claim_s) == 1
+
+
+def note_told(tx: Tx, telling: Telling, *, is_summed: bool = False) -> None:
+    """It was told, alone or in a summary."""
+    tx.run("note_told", **_key(telling), is_summed=int(is_summed))
+
+
+def note_untold(tx: Tx, telling: Telling, trouble: str, delay_s: float) -> None:
+    """The claimed telling failed: again after *delay_s*."""
+    tx.run("note_untold", **_key(telling), tries=telling.tries + 1, trouble=storable(trouble), delay_s=delay_s)
+
+
+def _key(telling: Telling) -> dict[str, object]:
+    return {"alert_id": telling.alert.id, "occasion": telling.alert.occasion, "channel": telling.channel}
+
+
+def _alert(row: tuple[object, ...]) -> Alert:
+    id, kind, subject, title, name, task_id, queue, release, occasion, opened_at = row
+    return Alert(
+        id=str(id),
+        kind=str(kind),
+        subject=str(subject),
+        title=str(title),
+        occasion=int(str(occasion)),
+        opened_at=known_moment(opened_at),
+        name=None if name is None else str(name),
+        task_id=None if task_id is None else str(task_id),
+        queue=None if queue is None else str(queue),
+        release=None if release is None else str(release),
+    )

@@ -1,0 +1,5 @@
+-- The tasks of one state that are kept until someone decides, by name.
+SELECT name, count(*), max(id), max(queue)
+  FROM mirepoix_task
+ WHERE state IN ('failed', 'quarantined', 'parked') AND state = :state
+ GROUP BY name
