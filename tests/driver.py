@@ -32,6 +32,7 @@ MOMENTS = {
     ),
     "mirepoix_replay": ("began_at", "ended_at"),
     "mirepoix_replayed": ("replayed_at", "undone_at", "finished_at", "expires_at", "stored_at", "result_expires_at"),
+    "mirepoix_budget": (),
 }
 _ids = itertools.count(1)
 
@@ -81,7 +82,8 @@ class Ledger:
         with self.connection.transaction() as tx:
             for table, columns in MOMENTS.items():
                 spelled = (f"{column} = {earlier.format(column)}" for column in columns)
-                tx.script(f"UPDATE {table} SET {', '.join(spelled)}")
+                if columns:
+                    tx.script(f"UPDATE {table} SET {', '.join(spelled)}")
 
     # What the tables say
 

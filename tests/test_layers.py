@@ -14,7 +14,7 @@ import mirepoix.sql
 ROOT = Path(mirepoix.sql.__file__).parent.parent
 FILES = sorted(path for path in ROOT.rglob("*.py") if "__pycache__" not in path.parts)
 
-LEAF = ("errors", "states", "records", "config", "crashpoints", "signatures", "fingerprint")
+LEAF = ("errors", "states", "records", "config", "crashpoints", "signatures", "fingerprint", "retries")
 LAYERS = {
     **dict.fromkeys(LEAF, 0),
     "sql": 1,
