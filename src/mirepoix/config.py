@@ -117,8 +117,8 @@ class Settings:
     release is told from what fails in an old worker. Without it, what ``MIREPOIX_RELEASE`` says."""
 
     retries: RetryPolicy | None = None
-    """How tasks that raise are tried again: a ``mirepoix.RetryPolicy``, or a mapping of its arguments. A task's own option
-    ``retries`` goes before this. None: as each task asks Celery to, and no more."""
+    """How tasks that raise are tried again: a ``mirepoix.RetryPolicy``, or a mapping of its arguments. A task's
+    own option ``retries`` goes before this. None: as each task asks Celery to, and no more."""
 
     django_alias: str = "default"
     """With Django: the database alias that holds the ledger. Set in Django's settings, where the migrations read it."""

@@ -191,7 +191,7 @@ class Trouble:
     release: str | None = None
     """The version of the code that failed, where it says so."""
     note: str | None = None
-    """What follows from it, in words for the task's row: which attempt comes next, or why none does. No part of the cause."""
+    """What follows from it, in words for the task's row: which attempt comes next, or why none does."""
 
     @property
     def told(self) -> str:

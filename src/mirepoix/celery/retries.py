@@ -1,9 +1,9 @@
 """Try a task again as its policy says, by Celery's own retry, when its code has raised.
 
-It stands around the whole of a task's code: inside of it ``autoretry_for``, ``self.retry`` and the ROLLBACK of a transactional
-task have been. What these have decided is left alone. The place in the budget is taken in a transaction of its own, before
-the retry is recorded: a process that dies between the two has wasted a place and nothing else, and its task runs again
-because it died, which is no retry.
+It stands around the whole of a task's code: inside of it ``autoretry_for``, ``self.retry`` and the ROLLBACK of a
+transactional task have been. What these have decided is left alone. The place in the budget is taken in a transaction of
+its own, before the retry is recorded: a process that dies between the two has wasted a place and nothing else, and its
+task runs again because it died, which is no retry.
 """
 
 from __future__ import annotations
@@ -107,10 +107,8 @@ def _try_again(task: Any, request: Any, policy: RetryPolicy, error: Exception) -
     if attempt is not None and attempt.installation is not None and not request.is_eager:
         turn = _reserved(task, attempt, policy, wait_s)
     if turn.is_too_old:
-        return _note(
-            attempt,
-            f"given up: its next attempt would come in {turn.wait_s:.0f} s, later than {policy.max_age_s:g} s after it was sent",
-        )
+        limit = f"{policy.max_age_s:g} s after it was sent"
+        return _note(attempt, f"given up: its next attempt would come later than {limit}")
     of = "" if policy.max_attempts is None else f" of {policy.max_attempts}"
     put_off = f", {turn.put_off_s:.1f} s of it for its budget" if turn.put_off_s else ""
     _note(attempt, f"attempt {done + 2}{of} in {turn.wait_s:.1f} s{put_off}")

@@ -1,9 +1,10 @@
 """Give each retry its time: within its policy, its age, and the budget of its destination.
 
-Time is cut into slots, by the database's clock, and each slot has as many places as the budget allows in it. A retry takes
-a place in the first slot with one left, from the time on that its policy gave it; the guard in the ``WHERE`` of that one
-statement is what keeps the budget. What died after it had taken a place leaves it empty: the budget is never exceeded, and
-once in a while not used up.
+Time is cut into slots, by the database's clock, and each slot has as many places as the budget allows in it. A retry
+takes a place in the first slot with one left, from the time on that its policy gave it; the guard in the ``WHERE`` of
+that one statement is what keeps the budget. Not one time for the next retry, that each would push on: a single long wait
+would hold up all the short ones behind it. What died after it had taken a place leaves it empty: the budget is never
+exceeded, and once in a while not used up.
 """
 
 from __future__ import annotations
@@ -80,9 +81,17 @@ def reserve(
         turn = Turn((due_ms - now_ms) / 1000, max(0.0, (slot_ms - wanted_ms) / 1000))
         if turn.wait_s > left_s:
             return Turn(turn.wait_s, turn.put_off_s, is_too_old=True)
-        if tx.run("reserve_slot", destination=budget.destination, slot_ms=slot_ms, most=budget.most):
+        if _reserve(tx, budget, slot_ms):
             return turn
         slot_ms += budget.width_ms  # somebody else took the last place of that one meanwhile
+
+
+def _reserve(tx: Tx, budget: Budget, slot_ms: int) -> bool:
+    place = {"destination": budget.destination, "slot_ms": slot_ms}
+    if tx.run("reserve_slot", most=budget.most, **place):
+        return True
+    tx.run("open_slot", **place)
+    return bool(tx.run("reserve_slot", most=budget.most, **place))
 
 
 def forget(tx: Tx) -> None:

@@ -15,8 +15,8 @@ LONGEST_S = 24 * 3600.0
 def seconds_after(error: BaseException) -> float | None:
     """How long the other side asked to wait; None if it did not say so, or not so that it can be understood.
 
-    Read are the attribute ``retry_after`` of the error (seconds, a timedelta or a datetime) and the header ``Retry-After``
-    (seconds or a date) of ``error.response.headers`` or ``error.headers``.
+    Read are the attribute ``retry_after`` of the error (seconds, a timedelta or a datetime) and the header
+    ``Retry-After`` (seconds or a date) of ``error.response.headers`` or ``error.headers``.
     """
     response = getattr(error, "response", None)
     found = getattr(error, "retry_after", None)
@@ -27,7 +27,7 @@ def seconds_after(error: BaseException) -> float | None:
 
 
 def bounded(value: Any) -> float | None:
-    """*value* (seconds, a text, a timedelta or a datetime) as seconds from now, between 0 and a day; None if it is none."""
+    """*value* (seconds, a text, a timedelta or a datetime) as seconds from now, from 0 to a day; None if it is none."""
     seconds = _seconds(value)
     if seconds is None or math.isnan(seconds):
         return None

@@ -5,8 +5,8 @@ Without classes of its own a policy takes what says by itself that it passes:
 * a connection that failed or was lost, a timeout, an unreachable network or host, a name that cannot be looked up now
 * the same as requests, urllib3, httpx and aiohttp call it
 * an HTTP answer of 408, 425, 429 or 5xx (501 and 505 are for good)
-* an ``OperationalError`` of a database driver, SQLAlchemy or Django; of SQLite and MySQL, whose class also means mistakes
-  in SQL, by its code
+* an ``OperationalError`` of a database driver, SQLAlchemy or Django; of SQLite and MySQL, whose class also means
+  mistakes in SQL, by its code
 
 Anything else is permanent: a mistake in code does not pass.
 """
@@ -98,10 +98,9 @@ def status_of(error: BaseException) -> int | None:
     response = getattr(error, "response", None)
     for holder, name in ((response, "status_code"), (response, "status"), (error, "status"), (error, "code")):
         status = getattr(holder, name, None)
-        if isinstance(status, int) and not isinstance(status, bool) and 100 <= status < 600:  # noqa: PLR2004 (HTTP's)
-            # "status" and "code" are many things elsewhere: they are HTTP's where there are headers beside them.
-            if holder is response or hasattr(error, "headers"):
-                return status
+        # "status" and "code" are many things elsewhere: they are HTTP's where there are headers beside them.
+        if isinstance(status, int) and 100 <= status < 600 and hasattr(holder, "headers"):  # noqa: PLR2004 (HTTP's)
+            return status
     return None
 
 

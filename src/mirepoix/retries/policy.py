@@ -30,8 +30,8 @@ class RetryPolicy:
     """
 
     transient: Sequence[Kind] | None = None
-    """The exceptions, as classes or dotted names (``"httpx.TransportError"``), that another try may mend: these and their
-    subclasses, nothing else. None: what says by itself that it passes, see `mirepoix.retries.kinds`."""
+    """The exceptions, as classes or dotted names (``"httpx.TransportError"``), that another try may mend: these and
+    their subclasses, nothing else. None: what says by itself that it passes, see `mirepoix.retries.kinds`."""
 
     permanent: Sequence[Kind] = ()
     """Those that it cannot. Of all the classes named, the nearest in the ancestry of what was raised decides; named on
@@ -47,25 +47,26 @@ class RetryPolicy:
     """With the first one. Deaths of workers do not count."""
 
     max_age_s: float | None = 24 * 3600.0
-    """A retry that would come later than this after the task was sent (or after it last failed for good: it was run again
-    since) does not come. By the database's clock."""
+    """A retry that would come later than this after the task was sent (or after it last failed for good, if it was run
+    again since) does not come. By the database's clock."""
 
     jitter: bool = True
     """Full jitter: each wait is drawn evenly between 0 and its bound, so that what failed together does not come back
     together. Off: each wait is its bound."""
 
     retry_after: Callable[[BaseException], Any] | None = seconds_after
-    """Reads from the error how long the other side asked to wait: seconds, or None. The default reads ``retry_after`` of the
-    exception, and the header ``Retry-After`` of its response. What it asks for is a lower bound. None: nothing is read."""
+    """Reads from the error how long the other side asked to wait: seconds, or None. The default reads ``retry_after`` of
+    the exception, and the header ``Retry-After`` of its response. What it asks for is a lower bound; more than a day is
+    taken as a day. None: nothing is read."""
 
     budget: str | None = None
-    """How many retries may come due in a time: ``"50/s"``, ``"600/m"``, ``"100/h"``. What is over it comes later, in the
-    order of arrival, and is never dropped for it; if it would be older than ``max_age_s`` then, it has failed."""
+    """How many retries may come due in a time: ``"50/s"``, ``"600/m"``, ``"100/h"``. What is over it comes later and is
+    never dropped for it; if it would be older than ``max_age_s`` then, it has failed."""
 
     destination: str | None = None
     """Whose budget it is: all tasks with the same destination share it. None: the task's own."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self) -> None:  # noqa: C901 (one condition for each field)
         for name in ("transient", "permanent"):
             _check_kinds(name, getattr(self, name))
         for name in ("base_s", "max_delay_s"):
@@ -82,8 +83,8 @@ class RetryPolicy:
             )
         if self.max_delay_s < self.base_s:
             raise ConfigurationError(
-                f"RetryPolicy(base_s={self.base_s!r}, max_delay_s={self.max_delay_s!r}): the longest wait is shorter than "
-                "the first one's bound."
+                f"RetryPolicy(base_s={self.base_s!r}, max_delay_s={self.max_delay_s!r}): the longest wait is shorter "
+                "than the first one's bound."
             )
         if not isinstance(self.jitter, bool):
             raise ConfigurationError(f"RetryPolicy(jitter=...) must be True or False, not {self.jitter!r}.")
@@ -128,7 +129,10 @@ class RetryPolicy:
 
 
 def policy_of(given: Any, what: str) -> RetryPolicy | None:
-    """*given* (a policy, a mapping of its arguments, or None) as a policy. Raises ConfigurationError that names *what*."""
+    """*given* (a policy, a mapping of its arguments, or None) as a policy.
+
+    Raises ConfigurationError that names *what*.
+    """
     if given is None or isinstance(given, RetryPolicy):
         return given
     if not isinstance(given, Mapping):
@@ -146,7 +150,8 @@ def rate(budget: str) -> float:
     found = _RATE.fullmatch(budget) if isinstance(budget, str) else None
     if found is None or float(found[1]) <= 0:
         raise ConfigurationError(
-            f"RetryPolicy(budget=...) must be a number above 0 and a unit, like '50/s', '600/m' or '100/h', not {budget!r}."
+            "RetryPolicy(budget=...) must be a number above 0 and a unit, like '50/s', '600/m' or '100/h', not "
+            f"{budget!r}."
         )
     return float(found[1]) / _UNITS[found[2]]
 
