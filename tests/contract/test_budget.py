@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections import Counter
@@ -39,7 +40,7 @@ def test_no_slot_has_more_retries_than_places_and_none_is_left_empty(ledger: Led
     assert sorted(slots(ledger).values(), reverse=True)[:4] == [5, 5, 5, 5]
     assert sum(slots(ledger).values()) == 23
     starts = list(slots(ledger))
-    assert [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)] == [1000] * (len(starts) - 1)
+    assert [later - earlier for earlier, later in itertools.pairwise(starts)] == [1000] * (len(starts) - 1)
     assert all(turn.wait_s >= 100.0 for turn in turns)
     assert turns[-1].put_off_s > 2
 

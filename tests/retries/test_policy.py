@@ -182,9 +182,9 @@ def test_what_cannot_work_is_refused_when_the_policy_is_made(wrong: dict[str, An
 
 def test_a_policy_may_be_a_mapping_and_anything_else_is_named():
     assert policy_of({"base_s": 2.0, "max_attempts": 3}, "x") == RetryPolicy(base_s=2.0, max_attempts=3)
-    with pytest.raises(ConfigurationError, match="mirepoix_retries.*atempts"):
+    with pytest.raises(ConfigurationError, match=r"mirepoix_retries.*atempts"):
         policy_of({"max_atempts": 3}, "mirepoix_retries")
-    with pytest.raises(ConfigurationError, match="mirepoix_retries.*not 3"):
+    with pytest.raises(ConfigurationError, match=r"mirepoix_retries.*not 3"):
         policy_of(3, "mirepoix_retries")
 
 

@@ -1,9 +1,9 @@
 """Try a task again as its policy says, by Celery's own retry, when its code has raised.
 
 It stands around the whole of a task's code: inside of it ``autoretry_for``, ``self.retry`` and the ROLLBACK of a
-transactional task have been. What these have decided is left alone. The place in the budget is taken in a transaction of
-its own, before the retry is recorded: a process that dies between the two has wasted a place and nothing else, and its
-task runs again because it died, which is no retry.
+transactional task have been. What these have decided is left alone. The place in the budget is taken in a transaction
+of its own, before the retry is recorded: a process that dies between the two has wasted a place and nothing else, and
+its task runs again because it died, which is no retry.
 """
 
 from __future__ import annotations
