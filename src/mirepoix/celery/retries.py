@@ -33,7 +33,7 @@ logger = logging.getLogger("mirepoix.attempt")
 class _Trying:
     """The outermost call of a task's code in this context, and the error with which Celery's retry has given up."""
 
-    request: Any
+    call: tuple[str, str]
     given_up: BaseException | None = None
 
 
@@ -60,10 +60,10 @@ def trying(task: Any) -> Iterator[None]:
     """Around a task's code: what it raises is raised on, or a retry instead of it."""
     request = task.request_stack.top
     above = _trying.get()
-    if request is None or request.called_directly or (above is not None and above.request is request):
+    if request is None or request.called_directly or (above is not None and above.call == (task.name, request.id)):
         yield  # called as a function, maybe by itself: that is part of what calls it
         return
-    now = _Trying(request)
+    now = _Trying((task.name, request.id))
     token = _trying.set(now)
     try:
         yield

@@ -1,10 +1,10 @@
 """Give each retry its time: within its policy, its age, and the budget of its destination.
 
 Time is cut into slots, by the database's clock, and each slot has as many places as the budget allows in it. A retry
-takes a place in the first slot with one left, from the time on that its policy gave it; the guard in the ``WHERE``
-of that one statement is what keeps the budget. It is not one time for the next retry, that each would push on: a single
-long wait would hold up all the short ones behind it. What died after it had taken a place leaves it empty: the budget is never
-exceeded, and once in a while not used up.
+takes a place in the first slot with one left, from the time on that its policy gave it; the guard in the ``WHERE`` of
+that one statement is what keeps the budget. It is not one time for the next retry, that each would push on: a single
+long wait would hold up all the short ones behind it. What died after it had taken a place leaves it empty: the budget
+is never exceeded, and once in a while not used up.
 """
 
 from __future__ import annotations

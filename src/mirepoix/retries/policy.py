@@ -21,9 +21,10 @@ class RetryPolicy:
     """How a task that raises is tried again. Durations are in seconds.
 
     Given to ``mirepoix.install(app, url, retries=RetryPolicy(...))`` for every task, and to
-    ``@app.task(retries=RetryPolicy(...))`` for one; ``@app.task(retries=None)`` has none. The retry is Celery's own:
-    its event, its signal, its state, and it waits in the ledger. What ``autoretry_for`` takes, and what the task decides by
-    ``self.retry``, ``Ignore`` or ``Reject``, is left alone. The death of a worker and a deploy are no retries.
+    ``@app.task(retries=RetryPolicy(...))`` for one; ``@app.task(retries=None)`` has none. The retry is Celery's
+    own: its event, its signal, its state, and it waits in the ledger. What ``autoretry_for`` takes, and what the
+    task decides by ``self.retry``, ``Ignore`` or ``Reject``, is left alone. The death of a worker and a deploy are
+    no retries.
 
     Not promised: that a retry runs at the very moment it is due (a worker has to be free), and that what the task did
     before it raised is undone (that is what ``transactional=True`` is for).
@@ -55,9 +56,9 @@ class RetryPolicy:
     together. Off: each wait is its bound."""
 
     retry_after: Callable[[BaseException], Any] | None = seconds_after
-    """Reads from the error how long the other side asked to wait: seconds, or None. The default reads ``retry_after``
-    of the exception, and the header ``Retry-After`` of its response. What it asks for is a lower bound; more than a day is
-    taken as a day. None: nothing is read."""
+    """Reads from the error how long the other side asked to wait: seconds, or None. The default reads
+    ``retry_after`` of the exception, and the header ``Retry-After`` of its response. What it asks for is a lower
+    bound; more than a day is taken as a day. None: nothing is read."""
 
     budget: str | None = None
     """How many retries may come due in a time: ``"50/s"``, ``"600/m"``, ``"100/h"``. What is over it comes later and is
