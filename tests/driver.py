@@ -34,6 +34,7 @@ MOMENTS = {
     "mirepoix_alert": ("opened_at", "closed_at"),
     "mirepoix_alert_telling": ("due_at", "told_at"),
     "mirepoix_replayed": ("replayed_at", "undone_at", "finished_at", "expires_at", "stored_at", "result_expires_at"),
+    "mirepoix_budget": (),
 }
 _ids = itertools.count(1)
 
@@ -83,7 +84,8 @@ class Ledger:
         with self.connection.transaction() as tx:
             for table, columns in MOMENTS.items():
                 spelled = (f"{column} = {earlier.format(column)}" for column in columns)
-                tx.script(f"UPDATE {table} SET {', '.join(spelled)}")
+                if columns:
+                    tx.script(f"UPDATE {table} SET {', '.join(spelled)}")
 
     # What the tables say
 

@@ -14,7 +14,10 @@ import mirepoix.sql
 ROOT = Path(mirepoix.sql.__file__).parent.parent
 FILES = sorted(path for path in ROOT.rglob("*.py") if "__pycache__" not in path.parts)
 
-LEAF = ("errors", "states", "records", "config", "addresses", "crashpoints", "signatures", "fingerprint", "lint")
+LEAF = (
+    *("errors", "states", "records", "config", "addresses", "crashpoints"),
+    *("signatures", "fingerprint", "lint", "retries"),
+)
 LAYERS = {
     **dict.fromkeys(LEAF, 0),
     "sql": 1,

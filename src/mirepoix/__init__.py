@@ -5,5 +5,16 @@ from mirepoix.celery.bulk import bulk
 from mirepoix.celery.step import idempotency_key, step
 from mirepoix.celery.transactional import transaction
 from mirepoix.connect.ambient import using
+from mirepoix.retries.policy import RetryPolicy
 
-__all__ = ["Installation", "bulk", "idempotency_key", "install", "installation_of", "step", "transaction", "using"]
+__all__ = [
+    "Installation",
+    "RetryPolicy",
+    "bulk",
+    "idempotency_key",
+    "install",
+    "installation_of",
+    "step",
+    "transaction",
+    "using",
+]

@@ -13,6 +13,7 @@ from typing import Any
 
 from mirepoix.addresses import parse
 from mirepoix.errors import ConfigurationError
+from mirepoix.retries.policy import RetryPolicy, policy_of
 
 _CHOICES = {
     "delivery": ("ledger", "broker"),
@@ -140,6 +141,10 @@ class Settings:
     """How long the oldest ready task of each queue may wait before it is an alert: ``{"default": 60}``; ``*`` stands
     for every queue that is not named."""
 
+    retries: RetryPolicy | None = None
+    """How tasks that raise are tried again: a ``mirepoix.RetryPolicy``, or a mapping of its arguments. A task's
+    own option ``retries`` goes before this. None: as each task asks Celery to, and no more."""
+
     django_alias: str = "default"
     """With Django: the database alias that holds the ledger. Set in Django's settings, where the migrations read it."""
 
@@ -152,6 +157,7 @@ class Settings:
         return self.mysql_poll_interval_s if dialect == "mysql" else self.sqlite_poll_interval_s
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "retries", policy_of(self.retries, "mirepoix_retries"))
         intervals = ("liveness_interval_s", "flush_interval_s", "poll_interval_s", "mysql_poll_interval_s")
         for name in ("lease_ttl_s", "broker_retry_s", "resend_after_s", *intervals):
             if getattr(self, name) <= 0:

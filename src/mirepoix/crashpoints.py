@@ -46,6 +46,8 @@ class Crashpoint(StrEnum):
     COMPLETE_AFTER_COMMIT = "complete.after_commit"
     STEP_BEFORE_COMMIT = "step.before_commit"
     STEP_AFTER_COMMIT = "step.after_commit"
+    RESERVE_BEFORE_COMMIT = "reserve.before_commit"
+    RESERVE_AFTER_COMMIT = "reserve.after_commit"
     OUTCOME_BEFORE_COMMIT = "outcome.before_commit"
     OUTCOME_AFTER_COMMIT = "outcome.after_commit"
     LOSE_BEFORE_COMMIT = "lose.before_commit"

@@ -191,6 +191,13 @@ class Trouble:
     peak_memory_kb: int | None = None
     release: str | None = None
     """The version of the code that failed, where it says so."""
+    note: str | None = None
+    """What follows from it, in words for the task's row: which attempt comes next, or why none does."""
+
+    @property
+    def told(self) -> str:
+        """The reason with the note."""
+        return self.reason if self.note is None else f"{self.reason} ({self.note})"
 
 
 @dataclass(frozen=True, slots=True)

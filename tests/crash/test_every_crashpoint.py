@@ -104,6 +104,20 @@ def a_pool_process_dies_in_a_step(shop: Shop, point: Crashpoint) -> None:
     assert shop.runs("pay") == 2
 
 
+def a_pool_process_dies_on_its_way_to_a_retry(shop: Shop, point: Crashpoint) -> None:
+    """A place in the budget is wasted at the most; the death is no retry."""
+    produce(shop)
+    shop.app.send_task("retrying.pay_bank", ("after",), task_id="bank")
+    worker = shop.worker("armed", "--include", "retrying", env=armed(shop, point), is_awaited=False)
+    dies(shop, worker, is_child=True)
+    shop.wait("bank", "succeeded")
+    assert shop.row("bank")["retries"] == 1
+    assert shop.runs("bank") == 3
+    ((places,),) = shop.ledger.query("SELECT sum(taken) FROM mirepoix_budget")
+    assert places == (1 if point is Crashpoint.RESERVE_BEFORE_COMMIT else 2)
+    shop.ledger.write("UPDATE mirepoix_task SET generation = 0 WHERE id = 'bank'")  # as the others, for what is checked
+
+
 def a_worker_dies_whose_code_can_take_what_was_parked(shop: Shop, point: Crashpoint) -> None:
     """Another takes it up, or the reaper gives it to whoever can."""
     shop.app.send_task("released.bill", (1,), task_id="parked")
@@ -134,6 +148,7 @@ SCENARIOS: dict[str, Callable[[Shop, Crashpoint], None]] = {
     "enqueue": a_producer_dies,
     "outcome": a_pool_process_dies,
     "step": a_pool_process_dies_in_a_step,
+    "reserve": a_pool_process_dies_on_its_way_to_a_retry,
     "reap": a_reaper_dies,
     "give_back": a_stopping_worker_dies,
     "stop": a_stopping_worker_dies,

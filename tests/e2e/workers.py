@@ -176,7 +176,15 @@ class Shop:
         self.conf = conf or {}
         self.settings = settings
         (folder / "runs").mkdir(parents=True)
-        for module in ("shop.py", "asynchronous.py", "canvas.py", "validated.py", "load.py", "released.py"):
+        for module in (
+            "shop.py",
+            "asynchronous.py",
+            "canvas.py",
+            "validated.py",
+            "load.py",
+            "released.py",
+            "retrying.py",
+        ):
             shutil.copyfile(Path(__file__).with_name(module), folder / module)
         self._processes: list[Process] = []
         self._clients: list[Celery] = []

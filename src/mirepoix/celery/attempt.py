@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from celery import states
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
 
 logger = logging.getLogger("mirepoix.attempt")
+T = TypeVar("T")
 
 LARGE_RESULT = 64 * 1024
 """A result longer than this does not go through the pipe to the worker's parent."""
@@ -65,6 +66,8 @@ class Attempt:
     """That of a transactional task, until it is committed or rolled back."""
     afterwards: list[Callable[[], object]] = field(default_factory=list)
     """What is to be done once its outcome is in the ledger."""
+    note: str | None = None
+    """What its policy made of its error, in words."""
     is_over: bool = False
     """Its outcome is in the ledger, or was refused: whatever comes now is no part of it."""
 
@@ -324,7 +327,7 @@ def _settle(installation: Installation, attempt: Attempt, what: str, write: Call
     return is_accepted
 
 
-def persist(installation: Installation, attempt: Attempt, what: str, write: Callable[[Tx], bool]) -> bool:
+def persist(installation: Installation, attempt: Attempt, what: str, write: Callable[[Tx], T]) -> T:
     """Write in a transaction of our own, waiting for a database that is away: what was done must not be forgotten."""
     source = installation.source
     pause_s = 0.05

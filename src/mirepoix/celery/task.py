@@ -17,7 +17,7 @@ from celery.app.trace import TraceInfo, trace_ok_t
 from celery.exceptions import Ignore, Reject
 
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery import coroutines, payload, transactional, upcast
+from mirepoix.celery import coroutines, payload, retries, transactional, upcast
 from mirepoix.celery.attempt import Attempt
 from mirepoix.celery.backend import LedgerBackend
 from mirepoix.celery.code import Misfit, misfit_inside, misfit_of
@@ -66,10 +66,11 @@ class LedgerTask:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the user's code: what it sends by itself does not wait for the attempt's outcome."""
-        if getattr(self, "transactional", False):  # @app.task(transactional=True)
-            return transactional.run(self, lambda: super(LedgerTask, self).__call__(*args, **kwargs))  # type: ignore[misc]
-        with attempts.user_code():
-            return super().__call__(*args, **kwargs)  # type: ignore[misc]
+        with retries.trying(self):
+            if getattr(self, "transactional", False):  # @app.task(transactional=True)
+                return transactional.run(self, lambda: super(LedgerTask, self).__call__(*args, **kwargs))  # type: ignore[misc]
+            with attempts.user_code():
+                return super().__call__(*args, **kwargs)  # type: ignore[misc]
 
     def apply_async(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's; what another release may have written is not held against this one's signature.
@@ -98,7 +99,7 @@ class LedgerTask:
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's retry; what it sends is committed with the attempt's outcome."""
-        with attempts.outcome_code():
+        with attempts.outcome_code(), retries.decided_by_celery():
             return super().retry(*args, **kwargs)  # type: ignore[misc]
 
     def replace(self, *args: Any, **kwargs: Any) -> Any:
@@ -115,6 +116,7 @@ def adopt(task: Any) -> None:
     coroutines.adapt(task)
     transactional.check(task)
     upcast.check(task)
+    retries.check(task)
 
 
 def adopting(registry_class: type) -> type:
@@ -296,6 +298,7 @@ def _trouble(attempt: Attempt, info: Any, error: Any, reason: str | None = None)
         pid=os.getpid(),
         run_time_s=round(time.monotonic() - attempt.began_at, 6),
         peak_memory_kb=peak_memory_kb(),
+        note=attempt.note,
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.daemons.holder import Holder
-from mirepoix.ledger import chords, messages, operate, reap, results, take, workers
+from mirepoix.ledger import budget, chords, messages, operate, reap, results, take, workers
 
 logger = logging.getLogger("mirepoix.keeper")
 
@@ -173,6 +173,7 @@ class Keeper:
                 operate.prune(tx, self._settings.retention_s)
                 chords.prune(tx, self._settings.retention_s)
             results.prune(tx)
+            budget.forget(tx)
 
     def _lost_database(self, error: Exception) -> None:
         if not self._is_away:
