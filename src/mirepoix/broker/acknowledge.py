@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mirepoix.broker.unkept import is_unkept
+
 logger = logging.getLogger("mirepoix.delivery")
 
 
@@ -42,15 +44,17 @@ def _acknowledge_up_to(messages: Sequence[Any], others: Iterable[Any]) -> list[A
 
 
 def _acknowledge_in_a_pipeline(messages: Sequence[Any]) -> bool:
-    """Redis forgets them in one round trip: what its channel does for one message, for all. False if it cannot."""
+    """Redis forgets them in one round trip, or need not be told. False if the broker is no Redis."""
     qos: Any = getattr(messages[0].channel, "qos", None)
     remove = getattr(qos, "_remove_from_indices", None)
-    if remove is None or len(messages) == 1:
+    if remove is None:
         return False
-    with qos.pipe_or_acquire() as pipe:
-        for message in messages:
-            remove(message.delivery_tag, pipe)
-        pipe.execute()
+    kept = [message for message in messages if not is_unkept(qos, message.delivery_tag)]
+    if kept:
+        with qos.pipe_or_acquire() as pipe:
+            for message in kept:
+                remove(message.delivery_tag, pipe)
+            pipe.execute()
     for message in messages:
         qos._quick_ack(message.delivery_tag)  # noqa: SLF001
         message._state = "ACK"  # noqa: SLF001

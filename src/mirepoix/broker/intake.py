@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from mirepoix.broker.acknowledge import acknowledge
 from mirepoix.broker.message import Doorbell, LeasedMessage, adopted, is_of_ledger, is_probe, task_id_of
 from mirepoix.broker.routes import routes
+from mirepoix.broker.unkept import keep_no_copy
 from mirepoix.celery.versions import has_global_qos
 from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
@@ -100,6 +101,7 @@ class Intake:
         self._is_connected = True
         self._has_global_qos = has_global_qos(self._consumer)
         self._listening_since = time.monotonic()
+        keep_no_copy(self._consumer.task_consumer.channel)
         hub = self._consumer.hub
         if hub is None:
             self._timers.append(self._consumer.timer.call_repeatedly(BEAT_S, self._beat))

@@ -1,0 +1,78 @@
+"""Let Redis keep no second copy of a message that only rings for a task of the ledger.
+
+Redis has no acknowledgements: kombu writes each message that it hands out into a hash and a sorted set, and takes it out
+again when it is acknowledged, two transactions a message. That is for messages which exist nowhere else. What rings for a
+task of the ledger does: if it is lost here, reconciliation sends another, long before the visibility timeout would.
+Messages of tasks that were sent past the ledger are kept as ever.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mirepoix.broker.message import is_of_ledger, is_probe
+
+
+def keep_no_copy(channel: Any) -> None:
+    """Change how *channel* accounts for what it hands out, if it is one of kombu's for Redis. Before it consumes."""
+    qos = channel.qos
+    cls = type(qos)
+    if cls.__module__ == "kombu.transport.redis" and not hasattr(cls, "is_unkept"):
+        qos.__class__ = _without_copies(cls)
+
+
+def is_unkept(qos: Any, delivery_tag: Any) -> bool:
+    """Whether Redis knows nothing of a message that was handed out."""
+    return hasattr(qos, "is_unkept") and qos.is_unkept(delivery_tag)
+
+
+def _without_copies(cls: Any) -> Any:
+    class DoorbellQoS(cls):  # type: ignore[misc]
+        """What is handed out and not acknowledged; of doorbells only this process knows."""
+
+        def is_unkept(self, delivery_tag: Any) -> bool:
+            message = self._delivered.get(delivery_tag)
+            return message is not None and _rings(message)
+
+        def append(self, message: Any, delivery_tag: Any) -> None:
+            if _rings(message):
+                super(cls, self).append(message, delivery_tag)
+            else:
+                super().append(message, delivery_tag)
+
+        def ack(self, delivery_tag: Any) -> None:
+            if self.is_unkept(delivery_tag):
+                super(cls, self).ack(delivery_tag)
+            else:
+                super().ack(delivery_tag)
+
+        def reject(self, delivery_tag: Any, requeue: bool = False) -> None:
+            if not self.is_unkept(delivery_tag):
+                super().reject(delivery_tag, requeue)
+                return
+            if requeue:
+                self._give_back([self._delivered[delivery_tag]], leftmost=True)
+            super(cls, self).ack(delivery_tag)
+
+        def restore_unacked(self, client: Any = None) -> Any:
+            unkept = {tag: message for tag, message in self._delivered.items() if _rings(message)}
+            self._give_back([message for tag, message in unkept.items() if tag not in self._dirty], leftmost=False)
+            for tag in unkept:
+                self._delivered.pop(tag)
+            return super().restore_unacked(client)
+
+        def _give_back(self, messages: list[Any], *, leftmost: bool) -> None:
+            with self.pipe_or_acquire() as pipe:
+                for message in messages:
+                    info = message.delivery_info
+                    self.channel._do_restore_message(  # noqa: SLF001
+                        message._raw, info["exchange"], info["routing_key"], pipe, leftmost  # noqa: SLF001
+                    )
+                if messages:
+                    pipe.execute()
+
+    return DoorbellQoS
+
+
+def _rings(message: Any) -> bool:
+    return is_of_ledger(message) or is_probe(message)
