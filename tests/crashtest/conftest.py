@@ -1,0 +1,70 @@
+"""The corpus' tables in a database of Django's, inside a transaction as in a TestCase, and without."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+
+import django_site
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from corpus.shop import MODELS, Order  # noqa: E402
+
+
+@contextmanager
+def shop(url: str, *, is_in_transaction: bool) -> Iterator[int]:
+    """The tables, with one order, whose key it yields."""
+    django_site.use(default=django_site.database(url))
+    try:
+        with connection.schema_editor() as editor:
+            for model in MODELS:
+                editor.create_model(model)
+        outer = transaction.atomic()
+        if is_in_transaction:
+            outer.__enter__()
+        try:
+            yield Order.objects.create().pk
+        finally:
+            if is_in_transaction:
+                transaction.set_rollback(True)
+                outer.__exit__(None, None, None)
+    finally:
+        connections.close_all()
+        django_site.use()
+
+
+@pytest.fixture(params=["savepoints", "commits"])
+def order(request: pytest.FixtureRequest) -> Iterator[int]:
+    """An order in an SQLite database in memory."""
+    with shop("sqlite:///:memory:", is_in_transaction=request.param == "savepoints") as key:
+        yield key
+
+
+@pytest.fixture
+def exploring(tmp_path: Path) -> Callable[..., Any]:
+    """Explore a task of the corpus: with an order, or with a folder if it takes one."""
+    from mirepoix.crashtest.check import explore
+
+    folder = tmp_path / "watched"
+    folder.mkdir()
+
+    def run(task: Any, order: int, **options: Any) -> Any:
+        takes_folder = "folder" in task.run.__code__.co_varnames[: task.run.__code__.co_argcount]
+        argument = str(folder) if takes_folder else order
+        numbers = iter(range(1, 1_000))
+        return explore(
+            task,
+            (argument,),
+            files=[folder],
+            http=lambda method, url, body: {"id": f"obj_{next(numbers)}"},
+            **options,
+        )
+
+    return run
