@@ -17,7 +17,9 @@ RANKS = (
 )  # fmt: skip
 """What comes first is the cause of what comes later, if one crash leads to both."""
 
-_OUTSIDE = frozenset({"changed-key", "duplicate-http", "duplicate-mail", "duplicate-enqueue"})
+_OUTSIDE = frozenset(
+    {"swallowed", "changed-key", "duplicate-http", "duplicate-mail", "duplicate-enqueue", "changed-file"}
+)
 """Each of these is a cause of its own: mending one leaves the others."""
 
 _SEVERITY = {"duplicate-enqueue": "warning", "left-file": "note", "swallowed": "warning"}
@@ -90,9 +92,13 @@ def _of(explored: Explored, tried: Tried) -> list[Difference]:
     if tried.first.how == "swallowed":
         words = "it swallows every exception, also those that end a process (SystemExit, a time limit, a revocation)"
         found.append(Difference("swallowed", explored.call.task.name, words))
-        if len(found) > 1:
-            return sorted(found, key=lambda one: RANKS.index(one.kind) if one.kind != "swallowed" else len(RANKS))
-    return sorted(found, key=lambda one: RANKS.index(one.kind))
+    written = [point.label.rpartition(" ")[2] for point in explored.points if point.kind == "sql"]
+
+    def place(one: Difference) -> tuple[int, int]:
+        table = one.subject.partition(".")[0]
+        return RANKS.index(one.kind), written.index(table) if table in written else len(written)
+
+    return sorted(found, key=place)
 
 
 def _is_narrow(explored: Explored, schedule: Schedule) -> bool:

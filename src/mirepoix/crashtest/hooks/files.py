@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mirepoix.crashtest.hooks.patch import replace
-from mirepoix.crashtest.points import Delivery, current
+from mirepoix.crashtest.points import Delivery, Died, current
 
 
 def install(stack: ExitStack, folders: list[str]) -> None:
@@ -34,8 +34,14 @@ def install(stack: ExitStack, folders: list[str]) -> None:
             name = named(file) if delivery is not None and set(mode) & set("wax+") else None
             if delivery is None or name is None:
                 return original(file, mode, *args, **options)
-            with delivery.point("file", f"open {name}", is_durable=True):
-                handle = original(file, mode, *args, **options)
+            handle = None
+            try:
+                with delivery.point("file", f"open {name}", is_durable=True):
+                    handle = original(file, mode, *args, **options)
+            except Died:
+                if handle is not None:
+                    handle.close()
+                raise
             _watch_close(handle, delivery, name)
             return handle
 
