@@ -15,7 +15,7 @@ import django_site
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from corpus.shop import MODELS, Order  # noqa: E402
+from corpus.shop import MODELS, Order
 
 
 @contextmanager
@@ -44,6 +44,18 @@ def shop(url: str, *, is_in_transaction: bool) -> Iterator[int]:
 def order(request: pytest.FixtureRequest) -> Iterator[int]:
     """An order in an SQLite database in memory."""
     with shop("sqlite:///:memory:", is_in_transaction=request.param == "savepoints") as key:
+        yield key
+
+
+@pytest.fixture(
+    params=[(kind, how) for kind in ("sqlite", "postgresql", "mariadb") for how in ("savepoints", "commits")],
+    ids="-".join,
+)
+def any_order(request: pytest.FixtureRequest) -> Iterator[int]:
+    """An order in each database, inside a transaction as in a TestCase, and without."""
+    kind, how = request.param
+    url = "sqlite:///:memory:" if kind == "sqlite" else request.getfixturevalue(f"{kind}_url")
+    with shop(url, is_in_transaction=how == "savepoints") as key:
         yield key
 
 

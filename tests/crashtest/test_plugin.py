@@ -84,9 +84,7 @@ def test_an_invariant_is_asked_after_each_redelivery(crashpoints, order):
 
 
 def test_masked_columns_are_listed(crashpoints, order):
-    report = crashpoints(
-        safe.put_with_a_nonce, order, http=lambda method, url, body: {}
-    )
+    report = crashpoints(safe.put_with_a_nonce, order, http=lambda method, url, body: {})
     assert "nonce" in str(report)
 
 

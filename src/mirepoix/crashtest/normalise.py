@@ -74,7 +74,7 @@ def rows_of(
             value = row[column]
             if column in shape.key and old is None:
                 continue
-            target = shape.references.get(column)
+            target = shape.references.get(column, "")
             if (table, column) in masked:
                 value = "<masked>"
             elif target in tables and (value,) in tables[target] and (value,) not in before.get(target, {}):
@@ -162,9 +162,7 @@ def real(effects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def volatile_paths(
-    one: list[dict[str, Any]], other: list[dict[str, Any]]
-) -> frozenset[tuple[tuple[str, str], str]]:
+def volatile_paths(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> frozenset[tuple[tuple[str, str], str]]:
     """The paths of payloads in which two clean runs differ."""
     one, other = real(one), real(other)
     if [identity(effect) for effect in one] != [identity(effect) for effect in other]:
@@ -178,9 +176,7 @@ def volatile_paths(
     return frozenset(found)
 
 
-def effects_of(
-    effects: list[dict[str, Any]], masked: frozenset[tuple[tuple[str, str], str]]
-) -> Counter[Effect]:
+def effects_of(effects: list[dict[str, Any]], masked: frozenset[tuple[tuple[str, str], str]]) -> Counter[Effect]:
     """The effects as they are compared."""
     found: Counter[Effect] = Counter()
     for effect in real(effects):

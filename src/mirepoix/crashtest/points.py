@@ -145,9 +145,7 @@ def outside() -> Iterator[None]:
         _current.reset(token)
 
 
-_LIBRARIES = tuple(
-    {sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), "<"}
-)
+_LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), "<"})
 _OWN = str(Path(__file__).parent.parent)
 
 

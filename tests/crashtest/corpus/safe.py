@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import random
 import time
 import uuid
@@ -61,7 +61,7 @@ def clock_and_random(order):
 
 @safe(plain)
 def put_with_a_nonce(order):
-    body = {"at": time.time(), "nonce": random.random(), "when": datetime.datetime.now(tz=datetime.UTC).isoformat()}
+    body = {"at": time.time(), "nonce": random.random(), "when": dt.datetime.now(tz=dt.UTC).isoformat()}
     requests.put(f"{PAY}/{order}", json=body, timeout=5)
     httpx.put(f"{PAY}/{order}/state", json={"state": "paid"})
 

@@ -1,5 +1,7 @@
 """The models of the corpus."""
 
+# ruff: noqa: DJ008
+
 from __future__ import annotations
 
 from django.db import models

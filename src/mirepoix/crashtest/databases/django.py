@@ -104,7 +104,9 @@ class DjangoDatabase:
                 cursor.execute(f"SELECT {columns} FROM {quote(full.partition('.')[2])} ORDER BY {order}")  # noqa: S608
                 places = [table.columns.index(column) for column in table.key]
                 found[full] = {
-                    tuple(row[place] for place in places) if places else index: dict(zip(table.columns, row, strict=True))
+                    tuple(row[place] for place in places) if places else index: dict(
+                        zip(table.columns, row, strict=True)
+                    )
                     for index, row in enumerate(cursor.fetchall())
                 }
         return found
@@ -142,7 +144,9 @@ class DjangoDatabase:
         quote = self._connection.ops.quote_name
         with transaction.atomic(using=self.alias), self._connection.cursor() as cursor:
             is_postgresql = self._connection.vendor == "postgresql"
-            cursor.execute("SET LOCAL session_replication_role = replica" if is_postgresql else "SET foreign_key_checks = 0")
+            cursor.execute(
+                "SET LOCAL session_replication_role = replica" if is_postgresql else "SET foreign_key_checks = 0"
+            )
             for name in self._schema:
                 rows = self._kept.get(name, [])
                 cursor.execute(f"DELETE FROM {quote(name)}")  # noqa: S608

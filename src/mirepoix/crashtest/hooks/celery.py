@@ -24,7 +24,13 @@ def install(stack: ExitStack) -> None:
 
 def _sending(original: Any) -> Any:
     def send_task(
-        self: Any, name: str, args: Any = None, kwargs: Any = None, *positional: Any, task_id: str | None = None, **options: Any
+        self: Any,
+        name: str,
+        args: Any = None,
+        kwargs: Any = None,
+        *positional: Any,
+        task_id: str | None = None,
+        **options: Any,
     ) -> Any:
         delivery = current()
         if delivery is None:

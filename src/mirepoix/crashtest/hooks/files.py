@@ -25,7 +25,7 @@ def install(stack: ExitStack, folders: list[str]) -> None:
     def named(path: Any) -> str | None:
         if not isinstance(path, (str, os.PathLike)):
             return None
-        full = str(Path(path).absolute())  # type: ignore[arg-type]
+        full = str(Path(path).absolute())
         return next((os.path.relpath(full, root) for root in roots if full.startswith(root)), None)
 
     def make_open(original: Any) -> Any:

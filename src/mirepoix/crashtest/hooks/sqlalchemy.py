@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
+from sqlalchemy import util
 from sqlalchemy.engine.default import DefaultDialect
 
 from mirepoix.crashtest import sql as statements
@@ -18,6 +19,8 @@ def install(stack: ExitStack) -> None:
     replace(stack, DefaultDialect, "do_executemany", _executing)
     replace(stack, DefaultDialect, "do_commit", _committing)
     replace(stack, DefaultDialect, "do_rollback", _rolling_back)
+    # What is no Exception makes SQLAlchemy throw the connection away, and with it a database that is in memory.
+    replace(stack, util, "is_exit_exception", lambda own: lambda error: not isinstance(error, Died) and own(error))
 
 
 def _executing(original: Any) -> Any:
