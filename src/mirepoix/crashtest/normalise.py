@@ -6,7 +6,7 @@ masked, in columns and in paths of payloads; every mask is listed in the report,
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import re
 from collections import Counter
@@ -38,7 +38,7 @@ Rows = dict[Any, dict[str, Any]]
 
 def plain(value: Any) -> Any:
     """*value* with generated ids and moments as symbols."""
-    if isinstance(value, datetime.datetime):
+    if isinstance(value, dt.datetime):
         return "<time>"
     text = str(value)
     text = _TAGGED.sub(r"<new id>", text)

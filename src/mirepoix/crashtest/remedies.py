@@ -11,10 +11,10 @@ _ORDER = (
 )
 _TRANSACTIONAL = "@app.task(transactional=True): what it writes commits with its outcome, once"
 _REMEDIES = {
-    "changed-key": 'a key that is the same in each delivery: mirepoix.idempotency_key("charge"), or one made of the order',
+    "changed-key": 'a key that each delivery has alike: mirepoix.idempotency_key("charge"), or one made of the order',
     "duplicate-http": (
-        'send an Idempotency-Key that each delivery has alike: mirepoix.idempotency_key("charge"). If the service knows '
-        'none, call it in a step: mirepoix.step("charge", charge, order)'
+        'send an Idempotency-Key that each delivery has alike: mirepoix.idempotency_key("charge"). If the service '
+        'knows none, call it in a step: mirepoix.step("charge", charge, order)'
     ),
     "duplicate-mail": _MAIL,
     "duplicate-enqueue": (

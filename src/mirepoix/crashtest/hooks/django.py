@@ -102,7 +102,7 @@ def _commit(original: Any) -> Any:
         delivery = current()
         if delivery is None or self.connection is None:
             return original(self)
-        with delivery.point("commit", "COMMIT", is_durable=True, undo=lambda: self.connection.rollback()):
+        with delivery.point("commit", "COMMIT", is_durable=True, undo=self.connection.rollback):
             done = original(self)
             _now_real(self.run_on_commit)
             delivery.is_committed = True

@@ -16,7 +16,7 @@ from mirepoix.crashtest.hooks.patch import replace
 from mirepoix.crashtest.points import Delivery, Died, current
 
 
-def install(stack: ExitStack, folders: list[str]) -> None:
+def install(stack: ExitStack, folders: list[str]) -> None:  # noqa: C901 (five wrappers beside each other)
     """Until *stack* is closed. Without folders nothing is watched."""
     if not folders:
         return
