@@ -41,7 +41,7 @@ def test_all_that_is_planted_is_found_and_nothing_else(any_order, exploring, cap
             wrong.append(f"{name} is safe\n{report}")
     with capsys.disabled():
         print(
-            f"\n{len(unsafe.EXPECTED)} unsafe and {len(safe.NAMES)} safe tasks, each {step}th: {len(wrong)} judged wrongly, "
+            f"\n{len(unsafe.EXPECTED)} unsafe and {len(safe.NAMES)} safe tasks, each {step}th: {len(wrong)} wrong, "
             f"{deliveries} deliveries, {time.monotonic() - began_at:.1f} s"
         )
     assert not wrong, "\n\n".join(wrong)

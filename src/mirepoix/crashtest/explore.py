@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mirepoix.crashtest.databases.database import Database
 from mirepoix.crashtest.databases.folders import Folders
@@ -107,7 +107,13 @@ class Explorer:
             tried: list[Tried] = []
             known: dict[object, Observed] = {}
             while plan and (not tried or time.monotonic() - began_at < budget_s):
-                tried += self._try(plan.pop(0), known)
+                found = self._try(plan[0], known)
+                if self._learn():
+                    # A death led to tables that a clean run leaves alone: look again, with them.
+                    clean, known = self._with_new_tables(clean), {}
+                    continue
+                tried += found
+                plan.pop(0)
         finally:
             self._restore()
         took_s = time.monotonic() - began_at
@@ -151,7 +157,6 @@ class Explorer:
                         database.crashed()
             elif first.how == "retry":
                 first, _ = self._to_end(is_redelivered=True, retries=1)
-        self._learn()
         left = self._observe(first)
         found = []
         if self.call.is_transactional and (delivery.is_committed or schedule.dies_at is None):
@@ -167,7 +172,6 @@ class Explorer:
         )
         if digest not in known:
             ended, _ = self._to_end(is_redelivered=True)
-            self._learn()
             known[digest] = self._observe(ended)
         return [*found, Tried(schedule, first, known[digest])]
 
@@ -198,19 +202,15 @@ class Explorer:
         self.folders.restore()
         self.journal.clear()
 
-    def _learn(self) -> None:
-        """A table that was not written to before: what it held is read from the kept state."""
+    def _learn(self) -> bool:
+        """Know the tables that were written to by now; whether there are new ones, so that what is compared changed."""
         known = {name: table for database in self.databases for name, table in database.tables(self.written).items()}
-        new = {name: table for name, table in known.items() if name not in self._schema}
-        if not new:
-            return
-        self._schema.update(new)
-        if not self._before and not self._columns:
-            self._restore()
-            self._before = self._read(self._schema)
-            return
-        for name in new:  # reading it now would cost this run; a clean run leaves it alone
-            self._before[name] = {}
+        if known.keys() <= self._schema.keys():
+            return False
+        self._schema.update(known)
+        self._restore()
+        self._before = self._read(self._schema)
+        return True
 
     def _read(self, schema: dict[str, Table]) -> dict[str, Rows]:
         return {name: rows for database in self.databases for name, rows in database.read(schema).items()}
@@ -233,7 +233,10 @@ class Explorer:
         """*seen* with what is known by now to be volatile masked."""
         rows = rows_of(seen.raw, self._before, self._schema, self._columns | self._ignored_columns())
         effects = effects_of(seen.said, self._paths)
-        return Observed(seen.ended, rows, effects, seen.files, seen.keys, seen.raw, seen.said, seen.is_invariant_broken)
+        return replace(seen, rows=rows, effects=effects)
+
+    def _with_new_tables(self, clean: Observed) -> Observed:
+        return self._again(replace(clean, raw={**self._before, **clean.raw}))
 
     def _ignored_columns(self) -> frozenset[tuple[str, str]]:
         return frozenset(

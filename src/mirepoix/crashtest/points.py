@@ -76,8 +76,8 @@ class Delivery:
     """How deep in atomic blocks each of Django's databases was before the task; absent: not in any."""
     waiting: list[dict[str, Any]] = field(default_factory=list)
     """Effects that become real with the commit of SQLAlchemy's transaction."""
-    savepoint_hooks: int = 0
-    """How many functions waited for the commit of the test itself."""
+    base_hooks: dict[str, int] = field(default_factory=dict)
+    """How many functions waited for the commit of the test itself, by database."""
     nested: int = 0
 
     @contextmanager

@@ -1,11 +1,59 @@
-"""The plugin that pytest finds by itself: the fixture ``crashpoints``. It imports nothing before it is used."""
+"""The plugin that pytest finds by itself: the fixture ``crashpoints``, and ``pytest --crashpoints`` for a whole suite.
+
+It imports nothing before it is used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+REPORTS: pytest.StashKey[list[Any]] = pytest.StashKey()
+"""The reports of the session, for the file of ``--crashpoints-html``."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options."""
+    group = parser.getgroup("crashpoints", "crash-point tests of Celery tasks (mirepoix)")
+    group.addoption(
+        "--crashpoints",
+        nargs="?",
+        const="sampled",
+        choices=("sampled", "pruned", "exhaustive"),
+        metavar="MODE",
+        help="explore each task that the tests run, once: is it safe to retry? MODE is sampled, pruned or exhaustive",
+    )
+    group.addoption(
+        "--crashpoints-budget",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="explore no more tasks after that time (300)",
+    )
+    group.addoption("--crashpoints-html", metavar="FILE", help="write what was explored as a page")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The marker."""
+    config.addinivalue_line("markers", "no_crashpoints: --crashpoints does not explore what this test runs")
+    config.stash[REPORTS] = []
+    if config.getoption("--crashpoints"):
+        from mirepoix.pytest.push_button import PushButton
+
+        config.pluginmanager.register(PushButton(config), "mirepoix-push-button")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the page."""
+    target = session.config.getoption("--crashpoints-html")
+    if target:
+        from mirepoix.crashtest.page import page
+
+        reports = session.config.stash[REPORTS]
+        Path(target).write_text(page(reports), "utf-8")
 
 
 @pytest.fixture
@@ -33,9 +81,10 @@ def crashpoints(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
         __tracebackhide__ = True
         options = {name: given.pop(name) for name in _OPTIONS & given.keys()}
-        if "django" not in options and not _may_use_django(request):
+        if "django" not in options and not may_use_django(request.node):
             options["django"] = False
         report = explore(task, args, {**given, **(kwargs or {})}, **options)
+        request.config.stash[REPORTS].append(report)
         if not report.is_safe:
             raise NotSafe(str(report))
         return report
@@ -46,9 +95,10 @@ def crashpoints(request: pytest.FixtureRequest) -> Callable[..., Any]:
 _OPTIONS = {"mode", "at", "allow", "ignore", "invariant", "files", "state", "http", "budget_s", "django"}
 
 
-def _may_use_django(request: pytest.FixtureRequest) -> bool:
+def may_use_django(item: Any) -> bool:
     """With pytest-django a test says that it needs the database, and of which kind."""
-    if not request.config.pluginmanager.hasplugin("django"):
+    if not item.config.pluginmanager.hasplugin("django"):
         return True
     asked = {"db", "transactional_db", "django_db_reset_sequences", "django_db_serialized_rollback"}
-    return request.node.get_closest_marker("django_db") is not None or bool(asked & set(request.fixturenames))
+    is_case = getattr(getattr(item, "cls", None), "databases", None) is not None  # a TestCase of Django's
+    return is_case or item.get_closest_marker("django_db") is not None or bool(asked & set(item.fixturenames))

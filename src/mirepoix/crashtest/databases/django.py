@@ -71,7 +71,7 @@ class DjangoDatabase:
         """A delivery begins."""
         if self.is_in_test_transaction:
             delivery.base_depth[self.alias] = len(self._connection.atomic_blocks)
-            delivery.savepoint_hooks = self._hooks
+            delivery.base_hooks[self.alias] = self._hooks
 
     def crashed(self) -> None:
         """The connections of a dead process are gone."""

@@ -132,7 +132,7 @@ def _leave(original: Any) -> Any:
         connection = transaction.get_connection(self.using)
         if connection.alias not in delivery.base_depth or depth(delivery, connection) != 1:
             return original(self, kind, error, trace)
-        before = delivery.savepoint_hooks
+        before = delivery.base_hooks[connection.alias]
         try:
             with delivery.point("commit", "COMMIT", is_durable=True):
                 done = original(self, kind, error, trace)
