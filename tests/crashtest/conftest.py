@@ -80,3 +80,10 @@ def exploring(tmp_path: Path) -> Callable[..., Any]:
         )
 
     return run
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def shared_order(request: pytest.FixtureRequest) -> Iterator[int]:
+    """An order where two can work at once."""
+    with shop(request.getfixturevalue(f"{request.param}_url"), is_in_transaction=False) as key:
+        yield key

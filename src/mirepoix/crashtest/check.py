@@ -54,6 +54,7 @@ def explore(
     state: Any = (),
     http: Service | None = None,
     budget_s: float = 20.0,
+    overlap: bool = False,
     django: bool | None = None,
 ) -> Report:
     """Explore *task*; see the fixture. *django*: whether Django's databases may be used; None: if it is set up."""
@@ -65,9 +66,14 @@ def explore(
     folders = [str(Path(folder).resolve()) for folder in files]
     with_django = _is_django_ready() if django is None else django
     databases = [*_django_databases(with_django), *_other_databases(state)]
+    if overlap and not all(database.takes_two for database in databases):
+        raise ConfigurationError(
+            "overlap=True lets two deliveries run at once, on a connection each. That needs real commits "
+            "(@pytest.mark.django_db(transaction=True)) on PostgreSQL or MariaDB."
+        )
     call = Call(task, args, dict(kwargs or {}), str(uuid.uuid4()))
     with installed(http, folders, with_django=with_django), ready(task):
-        explorer = Explorer(call, databases, Folders(folders), invariant, frozenset(ignore))
+        explorer = Explorer(call, databases, Folders(folders), invariant, frozenset(ignore), overlap)
         explored = explorer.explore(mode, budget_s, _place(at))
     return Report(explored, findings(explored, allow))
 
@@ -76,7 +82,7 @@ def _place(at: str | None) -> tuple[int, str] | None:
     if at is None or at == "end":
         return None
     number, _, side = at.partition(":")
-    if not number.isdigit() or int(number) < 1 or side not in {"before", "after"}:
+    if not number.isdigit() or int(number) < 1 or side not in {"before", "after", "overlap"}:
         raise ConfigurationError(f'at={at!r} is no place: write at="3:before" or at="3:after", or at="end".')
     return int(number) - 1, side
 

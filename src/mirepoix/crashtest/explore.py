@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 
 from mirepoix.crashtest.databases.database import Database
@@ -21,10 +24,13 @@ from mirepoix.crashtest.normalise import (
     volatile_columns,
     volatile_paths,
 )
-from mirepoix.crashtest.points import Delivery, Point, outside
+from mirepoix.crashtest.points import Delivery, Gate, Point, outside
 from mirepoix.crashtest.trouble import Unusable
 
 MOST_RETRIES = 8
+
+BLOCKED_AFTER_S = 0.3
+"""A second delivery that has not ended by then is taken to wait for the first one."""
 
 MODES = ("sampled", "pruned", "exhaustive")
 
@@ -87,6 +93,7 @@ class Explorer:
     folders: Folders
     invariant: Callable[[], object] | None = None
     ignored: frozenset[str] = frozenset()
+    overlaps: bool = False
     journal: Journal = field(default_factory=Journal)
     written: set[str] = field(default_factory=set)
     deliveries: int = 0
@@ -104,6 +111,8 @@ class Explorer:
         try:
             clean, points = self._clean_runs()
             plan = [Schedule(at)] if at is not None else planned(points, mode)
+            if self.overlaps and at is None:
+                plan += overlapping(points, mode)
             tried: list[Tried] = []
             known: dict[object, Observed] = {}
             while plan and (not tried or time.monotonic() - began_at < budget_s):
@@ -146,6 +155,8 @@ class Explorer:
 
     def _try(self, schedule: Schedule, known: dict[object, Observed]) -> list[Tried]:
         self._restore()
+        if schedule.dies_at is not None and schedule.dies_at[1] == "overlap":
+            return [Tried(schedule, Ended("ok"), self._observe(self._overlap(schedule.dies_at[0])))]
         delivery = self._delivery(schedule.dies_at)
         if schedule.dies_at is None:
             first, _ = self._to_end(is_redelivered=False)
@@ -174,6 +185,35 @@ class Explorer:
             ended, _ = self._to_end(is_redelivered=True)
             known[digest] = self._observe(ended)
         return [*found, Tried(schedule, first, known[digest])]
+
+    def _overlap(self, index: int) -> Ended:
+        """One delivery waits before a point while another runs to its end, or until it waits for the first one."""
+        gate = Gate(index)
+        ended: dict[str, Ended] = {}
+
+        def run(name: str, delivery: Delivery) -> None:
+            with ExitStack() as stack:
+                for database in self.databases:
+                    stack.enter_context(database.beside())
+                ended[name] = self._deliver(delivery, is_redelivered=name == "second")
+            gate.reached.set()
+
+        first, second = self._delivery(None), self._delivery(None)
+        first.gate = gate
+        # In copies of this context: that is where steps are kept.
+        one = threading.Thread(target=copy_context().run, args=(run, "first", first))
+        two = threading.Thread(target=copy_context().run, args=(run, "second", second))
+        one.start()
+        gate.reached.wait()
+        two.start()
+        two.join(BLOCKED_AFTER_S)
+        gate.opened.set()
+        one.join()
+        two.join()
+        for how in ended.values():
+            if how.how != "ok":  # its broker delivers it again
+                return self._to_end(is_redelivered=True)[0]
+        return ended.get("second", Ended("failed"))
 
     def _to_end(self, *, is_redelivered: bool, retries: int = 0) -> tuple[Ended, list[Point]]:
         """Deliver it, and again for each of its retries."""
@@ -266,6 +306,14 @@ def planned(points: Sequence[Point], mode: str) -> list[Schedule]:
     # What was just done is durable only once the next thing would begin: an INSERT..RETURNING of SQLite is not
     # committed when execute() returns.
     return [Schedule(None), *(Schedule((index + 1, "before")) for index in after)]
+
+
+def overlapping(points: Sequence[Point], mode: str) -> list[Schedule]:
+    """A second delivery while the first one waits before each thing that it does; of a loop only before the first."""
+    first: dict[object, int] = {}
+    for index, point in enumerate(points):
+        first.setdefault(point.shape if mode == "sampled" else index, index)
+    return [Schedule((index, "overlap")) for index in first.values()]
 
 
 def _require_success(call: Call, ended: Ended) -> None:

@@ -63,7 +63,7 @@ def _timeline(explored: Explored, finding: Finding | None) -> str:
     rows = []
     for number, point in enumerate(explored.points):
         if finding is not None and number == alive_until:
-            rows.append(_CRASH)
+            rows.append(_OVERLAP if side == "overlap" else _CRASH)
         is_doubled = number < alive_until and subject is not None and _is_about(point.label, subject)
         marks = ("durable " if point.is_durable else "") + ("undone " if number >= alive_until else "")
         marks += "twice" if is_doubled else ""
@@ -84,6 +84,8 @@ def _is_about(label: str, subject: str) -> bool:
 
 
 _CRASH = '<li class="crash"><i>✕</i><div><b>the worker dies here</b><em>the task is delivered again</em></div></li>'
+
+_OVERLAP = '<li class="crash"><i>⇉</i><div><b>a second delivery runs while the first one waits here</b></div></li>'
 
 _STYLE = """
 :root{--ink:#1d2530;--dim:#657182;--line:#d9dfe7;--bad:#b42318;--warn:#b25e09;--ok:#1a7f4b;--back:#f5f7fa;--card:#fff}

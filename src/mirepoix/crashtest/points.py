@@ -9,6 +9,7 @@ from __future__ import annotations
 import linecache
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -59,6 +60,20 @@ class Point:
         return (self.kind, self.label.partition("(")[0], self.source)
 
 
+class Gate:
+    """Where one delivery waits before the point of that *index*, while another runs."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+
+    def wait(self) -> None:
+        """Until the other has ended, or waits for a lock of this one."""
+        self.reached.set()
+        self.opened.wait()
+
+
 @dataclass(slots=True)
 class Delivery:
     """One attempt by one process. *dies_at* is the index of a point, and ``before`` or ``after``."""
@@ -67,6 +82,7 @@ class Delivery:
     task_id: str
     task_name: str
     dies_at: tuple[int, str] | None = None
+    gate: Gate | None = None
     points: list[Point] = field(default_factory=list)
     tables: set[str] = field(default_factory=set)
     is_dead: bool = False
@@ -94,6 +110,8 @@ class Delivery:
         self.points.append(Point(kind, label, is_durable, user_line()))
         if self.dies_at == (index, "before"):
             self.die(undo)
+        if self.gate is not None and self.gate.index == index:
+            self.gate.wait()
         effects: list[dict[str, Any]] = []
         self.nested += 1
         try:

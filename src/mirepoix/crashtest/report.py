@@ -46,6 +46,10 @@ def _finding(explored: Explored, number: int, finding: Finding) -> list[str]:
 
 def _story(explored: Explored, schedule: Schedule) -> list[str]:
     points = explored.points
+    if schedule.dies_at is not None and schedule.dies_at[1] == "overlap":
+        place = schedule.dies_at[0]
+        where = points[place].where if place < len(points) else ""
+        return [f"     a second delivery runs while the first one waits before [{place + 1}] {where}"]
     if schedule.dies_at is None:
         return ["     the worker dies after the task's last line, before that is acknowledged; it is delivered again"]
     index, side = schedule.dies_at

@@ -67,10 +67,11 @@ def crashpoints(request: pytest.FixtureRequest) -> Callable[..., Any]:
             crashpoints(charge, order.pk)
 
     After the task and its arguments it takes, by name: ``mode`` ("sampled", "pruned", "exhaustive"); ``at`` for one
-    crash ("3:before", "end"); ``allow``, codes of findings that are fine ("duplicate-enqueue:shop.*"); ``ignore``,
-    columns that do not matter ("shop_order.updated"); ``invariant``, a function that must hold at the end; ``files``,
-    folders to watch; ``state``, SQLAlchemy engines; ``http``, a function of method, URL and body that answers all
-    requests; ``budget_s``. Arguments of the task with such names are given as ``kwargs={...}``.
+    crash ("3:before", "end"); ``overlap``, to let a second delivery run beside the first as well; ``allow``, codes of
+    findings that are fine ("duplicate-enqueue:shop.*"); ``ignore``, columns that do not matter ("shop_order.updated");
+    ``invariant``, a function that must hold at the end; ``files``, folders to watch; ``state``, SQLAlchemy engines;
+    ``http``, a function of method, URL and body that answers all requests; ``budget_s``. Arguments of the task with
+    such names are given as ``kwargs={...}``.
 
     Returns the report, ``print(crashpoints(...))``. Raises NotSafe with the same; Unusable where there is nothing to
     compare. Not promised: that a task is right. One call explores one path, with one crash.
@@ -92,7 +93,7 @@ def crashpoints(request: pytest.FixtureRequest) -> Callable[..., Any]:
     return check
 
 
-_OPTIONS = {"mode", "at", "allow", "ignore", "invariant", "files", "state", "http", "budget_s", "django"}
+_OPTIONS = {"mode", "at", "allow", "ignore", "invariant", "files", "state", "http", "budget_s", "overlap", "django"}
 
 
 def may_use_django(item: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from mirepoix.crashtest.normalise import Rows, Table
@@ -15,6 +16,10 @@ class Database(Protocol):
     def name(self) -> str:
         """For people."""
 
+    @property
+    def takes_two(self) -> bool:
+        """Whether two deliveries can work in it at the same time."""
+
     def save(self) -> None:
         """Keep the state as it is."""
 
@@ -26,6 +31,9 @@ class Database(Protocol):
 
     def crashed(self) -> None:
         """The connections of a dead process are gone."""
+
+    def beside(self) -> AbstractContextManager[None]:
+        """Around a delivery in a thread of its own."""
 
     def tables(self, written: set[str]) -> dict[str, Table]:
         """How the tables among *written* that are here are built."""

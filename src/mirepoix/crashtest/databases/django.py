@@ -10,10 +10,13 @@ transaction=True     SQLite: a copy of the database. Others: the rows of the tab
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connections, transaction
 
+from mirepoix.crashtest.hooks.django import statement
 from mirepoix.crashtest.normalise import Rows, Table
 from mirepoix.crashtest.points import Delivery
 
@@ -40,6 +43,11 @@ class DjangoDatabase:
         """For people."""
         how = "savepoints in the test's transaction" if self.is_in_test_transaction else "real commits"
         return f"{self._connection.vendor}, {how}"
+
+    @property
+    def takes_two(self) -> bool:
+        """Not inside the transaction of a test, which is one connection's; nor on SQLite."""
+        return not self.is_in_test_transaction and self._connection.vendor != "sqlite"
 
     def save(self) -> None:
         """Keep the state as it is."""
@@ -77,6 +85,16 @@ class DjangoDatabase:
         """The connections of a dead process are gone."""
         if not self.is_in_test_transaction:
             self._connection.close()
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Around a delivery in a thread of its own: its connection is another one."""
+        own = connections[self.alias]
+        try:
+            with own.execute_wrapper(statement):
+                yield
+        finally:
+            own.close()
 
     def tables(self, written: set[str]) -> dict[str, Table]:
         """How the tables among *written* that are in this database are built."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from sqlalchemy import Engine, MetaData, inspect
@@ -24,6 +25,11 @@ class SqlalchemyDatabase:
     def name(self) -> str:
         """For people."""
         return f"SQLAlchemy on {self._engine.dialect.name}, real commits"
+
+    @property
+    def takes_two(self) -> bool:
+        """Not on SQLite, where one waits for the other."""
+        return self._engine.dialect.name != "sqlite"
 
     def save(self) -> None:
         """Keep every row."""
@@ -48,6 +54,10 @@ class SqlalchemyDatabase:
         """The connections of a dead process are gone. One that is in memory has to stay."""
         if str(self._engine.url.database) not in {"None", "", ":memory:"}:
             self._engine.dispose()
+
+    def beside(self) -> AbstractContextManager[None]:
+        """Around a delivery in a thread of its own: the pool gives it another connection."""
+        return nullcontext()
 
     def tables(self, written: set[str]) -> dict[str, Table]:
         """How the tables among *written* are built."""

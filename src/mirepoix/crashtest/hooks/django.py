@@ -35,7 +35,7 @@ class AtCommit:
 def install(stack: ExitStack) -> None:
     """Until *stack* is closed."""
     for connection in connections.all():
-        stack.enter_context(connection.execute_wrapper(_statement))
+        stack.enter_context(connection.execute_wrapper(statement))
     replace(stack, BaseDatabaseWrapper, "_commit", _commit)
     replace(stack, BaseDatabaseWrapper, "on_commit", _on_commit)
     replace(stack, transaction.Atomic, "__exit__", _leave)
@@ -56,7 +56,8 @@ def waiting_for(delivery: Delivery, alias: str) -> Callable[[dict[str, Any]], No
     return lambda effect: connection.on_commit(AtCommit(lambda: delivery.journal.add(effect)))
 
 
-def _statement(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+def statement(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+    """Django's wrapper of a statement: a fault point if it writes."""
     delivery = current()
     text = str(sql)
     words = text.split(None, 1)
