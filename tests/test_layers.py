@@ -57,6 +57,7 @@ HOMES = {
     "httpx": ("crashtest/hooks/httpx.py",),
     "urllib3": ("crashtest/hooks/urllib3.py",),
     "pytest": ("pytest/",),
+    "hypothesis": ("pytest/hypothesis.py",),
     "starlette": ("dashboard/",),
     "jinja2": ("dashboard/",),
 }

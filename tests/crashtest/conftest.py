@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
-
-import django_site
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from corpus.shop import MODELS, Order
-
-
-@contextmanager
-def shop(url: str, *, is_in_transaction: bool) -> Iterator[int]:
-    """The tables, with one order, whose key it yields."""
-    django_site.use(default=django_site.database(url))
-    try:
-        with connection.schema_editor() as editor:
-            for model in MODELS:
-                editor.create_model(model)
-        outer = transaction.atomic()
-        if is_in_transaction:
-            outer.__enter__()
-        try:
-            yield Order.objects.create().pk
-        finally:
-            if is_in_transaction:
-                transaction.set_rollback(True)
-                outer.__exit__(None, None, None)
-    finally:
-        connections.close_all()
-        django_site.use()
+from corpus.database import shop
 
 
 @pytest.fixture(params=["savepoints", "commits"])

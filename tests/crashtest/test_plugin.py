@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from corpus import safe, unsafe
 from corpus.apps import plain
 from corpus.shop import Order
+from django.db.models import F
+from hypothesis import strategies as st
 
 from mirepoix.crashtest.check import NotSafe
 from mirepoix.crashtest.trouble import Unusable
 from mirepoix.errors import ConfigurationError
+from mirepoix.pytest.plugin import _OPTIONS
 
 
 @plain.task(shared=False, name="nothing")
@@ -30,6 +35,14 @@ def fickle(seen):
     Order.objects.create(total=1)
     if next(NUMBERS) % 2:
         Order.objects.create(total=2)
+
+
+@plain.task(shared=False, name="large_orders")
+def large_orders(order, total):
+    if total < 10:
+        Order.objects.filter(pk=order).update(total=total)
+    else:
+        Order.objects.filter(pk=order).update(count=F("count") + 1)
 
 
 NUMBERS = iter(range(100))
@@ -141,3 +154,17 @@ def test_pytest_starts_without_celery_and_django():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_arguments_may_be_made_up_and_the_simplest_bad_one_is_told(crashpoints, order):
+    with pytest.raises(NotSafe, match=rf"rerun: crashpoints\(large_orders, {order}, 10, at='end'\)"):
+        crashpoints(large_orders, order, st.integers(0, 1000))
+    assert crashpoints(large_orders, order, st.integers(0, 9), examples=3).is_safe
+
+
+def test_the_page_names_every_option():
+    page = Path(__file__).parent.parent.parent / "docs" / "how-to" / "safe-to-retry.md"
+    named = set(
+        re.findall(r"`(\w+)=", "\n".join(row for row in page.read_text("utf-8").splitlines() if row[:1] == "|"))
+    )
+    assert named == _OPTIONS | {"kwargs"}

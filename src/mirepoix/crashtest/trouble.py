@@ -36,9 +36,13 @@ class Unusable(AssertionError):
     @classmethod
     def without_points(cls, call: Any) -> Unusable:
         """It did nothing that outlives its process."""
-        return cls(
+        return NothingSeen(
             f"{call.task.name} did nothing that crashpoints can see: no write to a database it watches, no request "
             "that changes something, no mail, no task sent. If it took a short cut, give it arguments that make it "
             "work. Files are watched in folders that you name: files=[tmp_path]. Rows that SQLAlchemy writes: "
             "state=engine. Threads and subprocesses are not seen."
         )
+
+
+class NothingSeen(Unusable):
+    """The task did nothing that can be seen."""

@@ -5,6 +5,7 @@ It imports nothing before it is used.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ def crashpoints(request: pytest.FixtureRequest) -> Callable[..., Any]:
     findings that are fine ("duplicate-enqueue:shop.*"); ``ignore``, columns that do not matter ("shop_order.updated");
     ``invariant``, a function that must hold at the end; ``files``, folders to watch; ``state``, SQLAlchemy engines;
     ``http``, a function of method, URL and body that answers all requests; ``budget_s``. Arguments of the task with
-    such names are given as ``kwargs={...}``.
+    such names are given as ``kwargs={...}``. An argument may be a strategy of Hypothesis: then ``examples`` (15) of
+    them are explored.
 
     Returns the report, ``print(crashpoints(...))``. Raises NotSafe with the same; Unusable where there is nothing to
     compare. Not promised: that a task is right. One call explores one path, with one crash.
@@ -84,16 +86,40 @@ def crashpoints(request: pytest.FixtureRequest) -> Callable[..., Any]:
         options = {name: given.pop(name) for name in _OPTIONS & given.keys()}
         if "django" not in options and not may_use_django(request.node):
             options["django"] = False
-        report = explore(task, args, {**given, **(kwargs or {})}, **options)
-        request.config.stash[REPORTS].append(report)
-        if not report.is_safe:
-            raise NotSafe(str(report))
-        return report
+        examples = options.pop("examples", None)
+
+        def one(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            report = explore(task, args, kwargs, **options)
+            request.config.stash[REPORTS].append(report)
+            if not report.is_safe:
+                raise NotSafe(str(report))
+            return report
+
+        named = {**given, **(kwargs or {})}
+        if "hypothesis" in sys.modules:
+            from mirepoix.pytest.hypothesis import EXAMPLES, each, is_strategy
+
+            if any(map(is_strategy, (*args, *named.values()))):
+                return each(one, args, named, examples or EXAMPLES)
+        return one(args, named)
 
     return check
 
 
-_OPTIONS = {"mode", "at", "allow", "ignore", "invariant", "files", "state", "http", "budget_s", "overlap", "django"}
+_OPTIONS = {
+    "mode",
+    "at",
+    "allow",
+    "ignore",
+    "invariant",
+    "files",
+    "state",
+    "http",
+    "budget_s",
+    "overlap",
+    "examples",
+    "django",
+}
 
 
 def may_use_django(item: Any) -> bool:
