@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -115,13 +116,16 @@ def suite(tmp_path: Path):
 
 
 def test_a_green_suite_is_explored_and_what_is_not_explored_is_told(suite, tmp_path):
-    done = suite("--crashpoints", "--crashpoints-html=page.html", "--junitxml=junit.xml")
+    done = suite("--crashpoints", "--crashpoints-html=page.html", "--crashpoints-json=all.json", "--junitxml=junit.xml")
     assert "2 failed, 2 passed" in done.stdout, done.stdout
     assert "LOST MAIL  ann@example.com: Receipt never happens (clean run: 1x)" in done.stdout
     assert "].count is 2 (clean run: 1)" in done.stdout
     assert "shop.safe: safe; 1 points" in done.stdout
     assert "shop.silent: NOT EXPLORED, shop.silent did nothing that crashpoints can see" in done.stdout
     assert "LOST MAIL" in (tmp_path / "junit.xml").read_text()
+    told = {one["task"]: one for one in json.loads((tmp_path / "all.json").read_text())}
+    assert {name for name, one in told.items() if one["is_safe"]} == {"shop.safe"}
+    assert told["shop.receipt"]["findings"][0]["code"] == "lost-mail:ann@example.com: Receipt"
     page = (tmp_path / "page.html").read_text()
     assert "<b>2</b> not safe" in page
     assert "the worker dies here" in page

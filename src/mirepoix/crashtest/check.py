@@ -58,6 +58,7 @@ def explore(
     django: bool | None = None,
 ) -> Report:
     """Explore *task*; see the fixture. *django*: whether Django's databases may be used; None: if it is set up."""
+    __tracebackhide__ = True
     if not hasattr(task, "apply_async"):
         raise ConfigurationError(f"crashpoints() takes a Celery task and then its arguments, not {task!r}.")
     if mode not in MODES:

@@ -104,6 +104,7 @@ class Explorer:
 
     def explore(self, mode: str, budget_s: float, at: tuple[int, str] | None) -> Explored:
         """Do it all. Raises Unusable, with the remedy, where there is nothing to compare."""
+        __tracebackhide__ = True
         began_at = time.monotonic()
         for database in self.databases:
             database.save()
@@ -133,6 +134,7 @@ class Explorer:
         )  # fmt: skip
 
     def _clean_runs(self) -> tuple[Observed, tuple[Point, ...]]:
+        __tracebackhide__ = True
         self._restore()
         ended, _ = self._to_end(is_redelivered=False)  # tells which tables are written to
         _require_success(self.call, ended)
@@ -317,6 +319,7 @@ def overlapping(points: Sequence[Point], mode: str) -> list[Schedule]:
 
 
 def _require_success(call: Call, ended: Ended) -> None:
+    __tracebackhide__ = True
     if ended.how != "ok":
         raise Unusable.fails(call, ended)
 

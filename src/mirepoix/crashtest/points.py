@@ -167,12 +167,17 @@ _LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"),
 _OWN = str(Path(__file__).parent.parent)
 
 
+def is_of_user(path: str) -> bool:
+    """Whether the file is neither a library's nor ours."""
+    return not path.startswith(_LIBRARIES) and not path.startswith(_OWN)
+
+
 def user_line() -> Source:
     """The innermost line that is neither a library's nor ours."""
     frame = sys._getframe(1)  # noqa: SLF001 (its documented use)
     while frame is not None:
         path = frame.f_code.co_filename
-        if not path.startswith(_LIBRARIES) and not path.startswith(_OWN):
+        if is_of_user(path):
             return Source(path, frame.f_lineno)
         frame = frame.f_back  # type: ignore[assignment]
     return Source("", 0)

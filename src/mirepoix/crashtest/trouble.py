@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+from mirepoix.crashtest.points import is_of_user
+
+_FRAME = re.compile(r'^  File "(?P<path>[^"]+)", line.*\n(?:    .*\n)*', re.MULTILINE)
 
 
 class Unusable(AssertionError):
@@ -23,7 +28,8 @@ class Unusable(AssertionError):
                 "It reached for a service. Stub that service as in your other tests, or let crashpoints answer: "
                 'crashpoints(task, ..., http=lambda method, url, body: {"id": "1"}).'
             )
-        return cls(f"{name} fails in its clean run, without any crash: {text}\n{advice}\n\n{ended.traceback}".rstrip())
+        where = _own_lines(ended.traceback)
+        return cls(f"{name} fails in its clean run, without any crash: {text}\n{advice}\n\n{where}".rstrip())
 
     @classmethod
     def not_deterministic(cls, call: Any, what: str) -> Unusable:
@@ -46,3 +52,8 @@ class Unusable(AssertionError):
 
 class NothingSeen(Unusable):
     """The task did nothing that can be seen."""
+
+
+def _own_lines(traceback: str) -> str:
+    """The frames of the user's code in *traceback*."""
+    return "".join(found.group() for found in _FRAME.finditer(traceback) if is_of_user(found["path"]))

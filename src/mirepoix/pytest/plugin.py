@@ -35,6 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="explore no more tasks after that time (300)",
     )
     group.addoption("--crashpoints-html", metavar="FILE", help="write what was explored as a page")
+    group.addoption("--crashpoints-json", metavar="FILE", help="write what was explored as JSON")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,13 +49,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the page."""
+    """Write the page and the record."""
+    reports = session.config.stash[REPORTS]
     target = session.config.getoption("--crashpoints-html")
     if target:
         from mirepoix.crashtest.page import page
 
-        reports = session.config.stash[REPORTS]
         Path(target).write_text(page(reports), "utf-8")
+    target = session.config.getoption("--crashpoints-json")
+    if target:
+        from mirepoix.crashtest.record import record
+
+        Path(target).write_text(record(reports), "utf-8")
 
 
 @pytest.fixture
@@ -89,6 +95,7 @@ def crashpoints(request: pytest.FixtureRequest) -> Callable[..., Any]:
         examples = options.pop("examples", None)
 
         def one(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            __tracebackhide__ = True
             report = explore(task, args, kwargs, **options)
             request.config.stash[REPORTS].append(report)
             if not report.is_safe:
