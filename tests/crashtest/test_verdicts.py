@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import requests
 from corpus import safe, unsafe
 from corpus.apps import plain
@@ -89,3 +91,15 @@ def test_the_story_of_the_page_is_true(order):
         for stage in (1, 2, 3)
     ]
     assert told == [["duplicate-http"], ["duplicate-row"], []]
+
+
+@plain.task(shared=False, name="starts_a_process")
+def starts_a_process(order):
+    subprocess.run(["true"], check=True)
+    Order.objects.filter(pk=order).update(status="a")
+
+
+def test_what_no_hook_understands_is_told(order):
+    report = explore(starts_a_process, (order,))
+    assert "UNMODELLED, no crash around it was tried: subprocess.Popen at test_verdicts.py:" in str(report)
+    assert explore(recover, (order,)).explored.unmodelled == ()

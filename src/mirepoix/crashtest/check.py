@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mirepoix.crashtest import unmodelled
 from mirepoix.crashtest.databases.database import Database
 from mirepoix.crashtest.databases.folders import Folders
 from mirepoix.crashtest.deliver import Call, ready
@@ -73,6 +74,7 @@ def explore(
             "(@pytest.mark.django_db(transaction=True)) on PostgreSQL or MariaDB."
         )
     call = Call(task, args, dict(kwargs or {}), str(uuid.uuid4()))
+    unmodelled.watch()
     with installed(http, folders, with_django=with_django), ready(task):
         explorer = Explorer(call, databases, Folders(folders), invariant, frozenset(ignore), overlap)
         explored = explorer.explore(mode, budget_s, _place(at))

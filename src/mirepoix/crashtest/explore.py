@@ -82,6 +82,8 @@ class Explored:
     took_s: float
     state: str
     mode: str
+    unmodelled: tuple[str, ...]
+    """What it did that no hook understands: no crash around it was tried."""
 
 
 @dataclass(slots=True)
@@ -96,6 +98,7 @@ class Explorer:
     overlaps: bool = False
     journal: Journal = field(default_factory=Journal)
     written: set[str] = field(default_factory=set)
+    unmodelled: set[str] = field(default_factory=set)
     deliveries: int = 0
     _before: dict[str, Rows] = field(default_factory=dict)
     _schema: dict[str, Table] = field(default_factory=dict)
@@ -131,6 +134,7 @@ class Explorer:
         return Explored(
             self.call, points, clean, self._before, tuple(tried), self._masks(), tuple(plan), self.deliveries, took_s,
             state, mode,
+            tuple(sorted(self.unmodelled)),
         )  # fmt: skip
 
     def _clean_runs(self) -> tuple[Observed, tuple[Point, ...]]:
@@ -229,7 +233,9 @@ class Explorer:
         return Ended("stuck", ended.error), points
 
     def _delivery(self, dies_at: tuple[int, str] | None) -> Delivery:
-        delivery = Delivery(self.journal, self.call.id, self.call.task.name, dies_at, tables=self.written)
+        delivery = Delivery(
+            self.journal, self.call.id, self.call.task.name, dies_at, tables=self.written, unmodelled=self.unmodelled
+        )
         for database in self.databases:
             database.begin(delivery)
         return delivery

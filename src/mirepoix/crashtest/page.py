@@ -38,6 +38,8 @@ def _task(explored: Explored, found: Sequence[Finding], *, is_safe: bool) -> str
         parts.append(_timeline(explored, None))
     if explored.masks:
         parts.append(f'<p class="sum">Not compared: {escape(", ".join(explored.masks))}</p>')
+    if explored.unmodelled:
+        parts.append(f'<p class="bad">Unmodelled: {escape(", ".join(explored.unmodelled))}</p>')
     if explored.not_explored:
         parts.append(f'<p class="bad">Not explored: {len(explored.not_explored)} more crashes.</p>')
     return "".join([*parts, "</section>"])

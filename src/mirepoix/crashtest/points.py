@@ -85,6 +85,7 @@ class Delivery:
     gate: Gate | None = None
     points: list[Point] = field(default_factory=list)
     tables: set[str] = field(default_factory=set)
+    unmodelled: set[str] = field(default_factory=set)
     is_dead: bool = False
     is_committed: bool = False
     """Whether an outermost transaction of a database was committed."""

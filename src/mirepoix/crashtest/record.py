@@ -33,6 +33,7 @@ def _task(report: Any) -> dict[str, Any]:
         ],
         "crashes": len(explored.tried),
         "not_explored": len(explored.not_explored),
+        "unmodelled": list(explored.unmodelled),
         "masked": list(explored.masks),
         "took_s": round(explored.took_s, 3),
         "findings": [

@@ -23,6 +23,9 @@ def text(explored: Explored, found: Sequence[Finding]) -> str:
         lines += [*_finding(explored, number, finding), ""]
     if explored.masks:
         lines.append(_wrapped("not compared, since clean runs differ there: " + ", ".join(explored.masks), 2))
+    if explored.unmodelled:
+        words = "UNMODELLED, no crash around it was tried: " + ", ".join(explored.unmodelled)
+        lines.append(_wrapped(words, 2))
     if explored.not_explored:
         lines.append(
             f"  NOT EXPLORED: {len(explored.not_explored)} more crashes (the time was up; budget_s=... gives more)"
