@@ -1,11 +1,18 @@
-"""Mirepoix: reliable Celery. Every task is a row in a SQL ledger, and every row is accounted for."""
+"""Mirepoix: reliable Celery. Every task is a row in a SQL ledger, and every row is accounted for.
 
-from mirepoix.celery.app import Installation, install, installation_of
-from mirepoix.celery.bulk import bulk
-from mirepoix.celery.step import idempotency_key, step
-from mirepoix.celery.transactional import transaction
-from mirepoix.connect.ambient import using
-from mirepoix.retries.policy import RetryPolicy
+What is here is imported when it is first used: pytest finds our plugin in this package, and must not pay for Celery.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mirepoix.celery.app import Installation, install, installation_of
+    from mirepoix.celery.bulk import bulk
+    from mirepoix.celery.step import idempotency_key, step
+    from mirepoix.celery.transactional import transaction
+    from mirepoix.connect.ambient import using
+    from mirepoix.retries.policy import RetryPolicy
 
 __all__ = [
     "Installation",
@@ -18,3 +25,26 @@ __all__ = [
     "transaction",
     "using",
 ]
+
+_HOMES = {
+    "Installation": "mirepoix.celery.app",
+    "RetryPolicy": "mirepoix.retries.policy",
+    "bulk": "mirepoix.celery.bulk",
+    "idempotency_key": "mirepoix.celery.step",
+    "install": "mirepoix.celery.app",
+    "installation_of": "mirepoix.celery.app",
+    "step": "mirepoix.celery.step",
+    "transaction": "mirepoix.celery.transactional",
+    "using": "mirepoix.connect.ambient",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,14 +1,17 @@
 """Let Redis keep no second copy of a message that only rings for a task of the ledger.
 
-Redis has no acknowledgements: kombu writes each message that it hands out into a hash and a sorted set, and takes it out
-again when it is acknowledged, two transactions a message. That is for messages which exist nowhere else. What rings for a
-task of the ledger does: if it is lost here, reconciliation sends another, long before the visibility timeout would.
-Messages of tasks that were sent past the ledger are kept as ever.
+Redis has no acknowledgements: kombu writes each message that it hands out into a hash and a sorted set, and takes it
+out again when it is acknowledged, two transactions a message. That is for messages which exist nowhere else. What rings
+for a task of the ledger does: if it is lost here, reconciliation sends another, long before the visibility timeout
+would. Messages of tasks that were sent past the ledger are kept as ever.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from kombu.transport.virtual import QoS
 
 from mirepoix.broker.message import is_of_ledger, is_probe
 
@@ -17,61 +20,63 @@ def keep_no_copy(channel: Any) -> None:
     """Change how *channel* accounts for what it hands out, if it is one of kombu's for Redis. Before it consumes."""
     qos = channel.qos
     cls = type(qos)
-    if cls.__module__ == "kombu.transport.redis" and not hasattr(cls, "is_unkept"):
-        qos.__class__ = _without_copies(cls)
+    if cls.__module__ == "kombu.transport.redis" and not isinstance(qos, DoorbellQoS):
+        qos.__class__ = type(cls.__name__, (DoorbellQoS, cls), {})
 
 
 def is_unkept(qos: Any, delivery_tag: Any) -> bool:
-    """Whether Redis knows nothing of a message that was handed out."""
-    return hasattr(qos, "is_unkept") and qos.is_unkept(delivery_tag)
+    """Whether the broker knows nothing of a message that it handed out."""
+    return isinstance(qos, DoorbellQoS) and qos.is_unkept(delivery_tag)
 
 
-def _without_copies(cls: Any) -> Any:
-    class DoorbellQoS(cls):  # type: ignore[misc]
-        """What is handed out and not acknowledged; of doorbells only this process knows."""
+class DoorbellQoS(QoS):  # type: ignore[misc]
+    """Of what is handed out and not acknowledged: only this process knows of doorbells. Before kombu's for Redis."""
 
-        def is_unkept(self, delivery_tag: Any) -> bool:
-            message = self._delivered.get(delivery_tag)
-            return message is not None and _rings(message)
+    def is_unkept(self, delivery_tag: Any) -> bool:
+        """Whether it is a doorbell."""
+        message = self._delivered.get(delivery_tag)
+        return message is not None and _rings(message)
 
-        def append(self, message: Any, delivery_tag: Any) -> None:
-            if _rings(message):
-                super(cls, self).append(message, delivery_tag)
-            else:
-                super().append(message, delivery_tag)
+    def append(self, message: Any, delivery_tag: Any) -> None:
+        """It is handed out."""
+        if _rings(message):
+            QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)
 
-        def ack(self, delivery_tag: Any) -> None:
-            if self.is_unkept(delivery_tag):
-                super(cls, self).ack(delivery_tag)
-            else:
-                super().ack(delivery_tag)
+    def ack(self, delivery_tag: Any) -> None:
+        """It is done with."""
+        if self.is_unkept(delivery_tag):
+            QoS.ack(self, delivery_tag)
+        else:
+            super().ack(delivery_tag)
 
-        def reject(self, delivery_tag: Any, requeue: bool = False) -> None:
-            if not self.is_unkept(delivery_tag):
-                super().reject(delivery_tag, requeue)
-                return
-            if requeue:
-                self._give_back([self._delivered[delivery_tag]], leftmost=True)
-            super(cls, self).ack(delivery_tag)
+    def reject(self, delivery_tag: Any, requeue: bool = False) -> None:
+        """It is done with, or goes back to where it came from."""
+        if not self.is_unkept(delivery_tag):
+            super().reject(delivery_tag, requeue)
+            return
+        if requeue:
+            self._give_back([self._delivered[delivery_tag]], leftmost=True)
+        QoS.ack(self, delivery_tag)
 
-        def restore_unacked(self, client: Any = None) -> Any:
-            unkept = {tag: message for tag, message in self._delivered.items() if _rings(message)}
-            self._give_back([message for tag, message in unkept.items() if tag not in self._dirty], leftmost=False)
-            for tag in unkept:
-                self._delivered.pop(tag)
-            return super().restore_unacked(client)
+    def restore_unacked(self, client: Any = None) -> Any:
+        """The channel is closed: what is not acknowledged goes back."""
+        unkept = {tag: message for tag, message in self._delivered.items() if _rings(message)}
+        self._give_back([message for tag, message in unkept.items() if tag not in self._dirty], leftmost=False)
+        for tag in unkept:
+            self._delivered.pop(tag)
+        return super().restore_unacked(client)
 
-        def _give_back(self, messages: list[Any], *, leftmost: bool) -> None:
-            with self.pipe_or_acquire() as pipe:
-                for message in messages:
-                    info = message.delivery_info
-                    self.channel._do_restore_message(  # noqa: SLF001
-                        message._raw, info["exchange"], info["routing_key"], pipe, leftmost  # noqa: SLF001
-                    )
-                if messages:
-                    pipe.execute()
-
-    return DoorbellQoS
+    def _give_back(self, messages: Sequence[Any], *, leftmost: bool) -> None:
+        if not messages:
+            return
+        restore = self.channel._do_restore_message  # noqa: SLF001
+        with self.pipe_or_acquire() as pipe:
+            for message in messages:
+                info = message.delivery_info
+                restore(message._raw, info["exchange"], info["routing_key"], pipe, leftmost)  # noqa: SLF001
+            pipe.execute()
 
 
 def _rings(message: Any) -> bool:

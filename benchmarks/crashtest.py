@@ -1,0 +1,74 @@
+"""What the crash-point tester costs, on SQLite and PostgreSQL: ``python -m benchmarks.crashtest``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TESTS = Path(__file__).parent.parent / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "crashtest")]
+
+
+def main() -> None:
+    """Print a table."""
+    from corpus.apps import plain
+    from corpus.database import shop
+    from corpus.shop import Line, Order
+
+    from servers import PostgresServer, require_postgres
+
+    @plain.task(shared=False, name="ten_points")
+    def ten_points(order):
+        for number in range(5):
+            Order.objects.filter(pk=order).update(total=number)
+        for number in range(5):
+            Order.objects.filter(pk=order).update(count=number)
+
+    @plain.task(shared=False, name="import_rows")
+    def import_rows(order):
+        for number in range(300):
+            Line.objects.create(name=f"row {number}")
+
+    server = PostgresServer(require_postgres())
+    server.start()
+    urls = {"SQLite": "sqlite:///:memory:", "PostgreSQL": server.url()}
+    print("| task | database | mode | crashes | deliveries | seconds |\n|---|---|---|---|---|---|")
+    try:
+        for database, url in urls.items():
+            with shop(url, is_in_transaction=True) as order:
+                for task, mode in ((ten_points, "sampled"), (ten_points, "exhaustive"), (import_rows, "sampled")):
+                    report = _explored(task, order, mode)
+                    tried = report.explored
+                    print(
+                        f"| {task.name} | {database}, savepoints | {mode} | {len(tried.tried)} | {tried.deliveries} "
+                        f"| {tried.took_s:.2f} |"
+                    )
+    finally:
+        server.remove()
+    print(f"\nThe plugin, unused, adds {_import_ms():.1f} ms to the start of pytest (best of 9).")
+
+
+def _explored(task, order, mode):
+    from mirepoix.crashtest.check import explore
+
+    return explore(task, (order,), mode=mode, budget_s=600)
+
+
+def _import_ms() -> float:
+    code = (
+        "import pytest, time; began = time.perf_counter(); import mirepoix.pytest.plugin; "
+        "print((time.perf_counter() - began) * 1000)"
+    )
+    times = []
+    for _ in range(9):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        times.append(float(done.stdout))
+    return min(times)
+
+
+if __name__ == "__main__":
+    began_at = time.monotonic()
+    main()
+    print(f"{time.monotonic() - began_at:.0f} s in all.")

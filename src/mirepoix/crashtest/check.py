@@ -1,0 +1,118 @@
+"""Explore a task and judge it: what the fixture ``crashpoints`` calls."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mirepoix.crashtest import unmodelled
+from mirepoix.crashtest.databases.database import Database
+from mirepoix.crashtest.databases.folders import Folders
+from mirepoix.crashtest.deliver import Call, ready
+from mirepoix.crashtest.explore import MODES, Explored, Explorer
+from mirepoix.crashtest.hooks.installed import installed
+from mirepoix.crashtest.http import Service
+from mirepoix.crashtest.report import text
+from mirepoix.crashtest.verdict import Finding, findings
+from mirepoix.errors import ConfigurationError
+
+
+class NotSafe(AssertionError):
+    """A task is not safe to retry; the message is the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found out about a task. ``str()`` is the text."""
+
+    explored: Explored
+    findings: tuple[Finding, ...]
+
+    def __str__(self) -> str:
+        return text(self.explored, self.findings)
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether nothing but notes was found."""
+        return not any(one.fails for one in self.findings)
+
+
+def explore(
+    task: Any,
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+    *,
+    mode: str = "sampled",
+    at: str | None = None,
+    allow: Sequence[str] = (),
+    ignore: Iterable[str] = (),
+    invariant: Callable[[], object] | None = None,
+    files: Iterable[str | Path] = (),
+    state: Any = (),
+    http: Service | None = None,
+    budget_s: float = 20.0,
+    overlap: bool = False,
+    django: bool | None = None,
+) -> Report:
+    """Explore *task*; see the fixture. *django*: whether Django's databases may be used; None: if it is set up."""
+    __tracebackhide__ = True
+    if not hasattr(task, "apply_async"):
+        raise ConfigurationError(f"crashpoints() takes a Celery task and then its arguments, not {task!r}.")
+    if mode not in MODES:
+        raise ConfigurationError(f"mode={mode!r}: there are {', '.join(MODES)}.")
+    task = task.app.tasks[task.name]
+    folders = [str(Path(folder).resolve()) for folder in files]
+    with_django = _is_django_ready() if django is None else django
+    databases = [*_django_databases(with_django), *_other_databases(state)]
+    if overlap and not all(database.takes_two for database in databases):
+        raise ConfigurationError(
+            "overlap=True lets two deliveries run at once, on a connection each. That needs real commits "
+            "(@pytest.mark.django_db(transaction=True)) on PostgreSQL or MariaDB."
+        )
+    call = Call(task, args, dict(kwargs or {}), str(uuid.uuid4()))
+    unmodelled.watch()
+    with installed(http, folders, with_django=with_django), ready(task):
+        explorer = Explorer(call, databases, Folders(folders), invariant, frozenset(ignore), overlap)
+        explored = explorer.explore(mode, budget_s, _place(at))
+    return Report(explored, findings(explored, allow))
+
+
+def _place(at: str | None) -> tuple[int, str] | None:
+    if at is None or at == "end":
+        return None
+    number, _, side = at.partition(":")
+    if not number.isdigit() or int(number) < 1 or side not in {"before", "after", "overlap"}:
+        raise ConfigurationError(f'at={at!r} is no place: write at="3:before" or at="3:after", or at="end".')
+    return int(number) - 1, side
+
+
+def _is_django_ready() -> bool:
+    if "django" not in sys.modules:
+        return False
+    from importlib import import_module
+
+    return bool(import_module("django.conf").settings.configured and import_module("django.apps").apps.ready)
+
+
+def _django_databases(with_django: bool) -> list[Database]:
+    if not with_django:
+        return []
+    from importlib import import_module
+
+    django = import_module("mirepoix.crashtest.databases.django")
+    found: list[Database] = [django.DjangoDatabase(alias) for alias in django.aliases()]
+    return found
+
+
+def _other_databases(state: Any) -> list[Database]:
+    engines = list(state) if isinstance(state, (list, tuple)) else [state]
+    if not engines:
+        return []
+    from importlib import import_module
+
+    made: Any = import_module("mirepoix.crashtest.databases.sqlalchemy").SqlalchemyDatabase
+    return [made(engine) for engine in engines]

@@ -1,0 +1,1 @@
+"""The state of a database, by the library that reaches it."""

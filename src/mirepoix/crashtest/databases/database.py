@@ -1,0 +1,42 @@
+"""What the tester asks of a database."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from mirepoix.crashtest.normalise import Rows, Table
+from mirepoix.crashtest.points import Delivery
+
+
+class Database(Protocol):
+    """A state that can be read and put back. Tables are named ``<alias>.<table>``."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def takes_two(self) -> bool:
+        """Whether two deliveries can work in it at the same time."""
+
+    def save(self) -> None:
+        """Keep the state as it is."""
+
+    def restore(self) -> None:
+        """Put back what was kept."""
+
+    def begin(self, delivery: Delivery) -> None:
+        """A delivery begins."""
+
+    def crashed(self) -> None:
+        """The connections of a dead process are gone."""
+
+    def beside(self) -> AbstractContextManager[None]:
+        """Around a delivery in a thread of its own."""
+
+    def tables(self, written: set[str]) -> dict[str, Table]:
+        """How the tables among *written* that are here are built."""
+
+    def read(self, tables: dict[str, Table]) -> dict[str, Rows]:
+        """The rows of those of *tables* that are here."""

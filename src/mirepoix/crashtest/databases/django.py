@@ -1,0 +1,182 @@
+"""The state of Django's databases.
+
+===================  ==========================================================================================
+inside a TestCase    a savepoint; put back by ROLLBACK TO SAVEPOINT. Sequences of PostgreSQL do not go back, so
+                     they are moved to where an id is known by its looks
+transaction=True     SQLite: a copy of the database. Others: the rows of the tables that were written to
+===================  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections, transaction
+
+from mirepoix.crashtest.hooks.django import statement
+from mirepoix.crashtest.normalise import Rows, Table
+from mirepoix.crashtest.points import Delivery
+
+TAGGED_FROM, TAGGED_EACH = 1_900_000_000, 1_000_000
+"""Where sequences are moved to: within a 32-bit integer, a million ids for each of a hundred tables."""
+
+
+class DjangoDatabase:
+    """One of Django's databases, as this thread is connected to it."""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+        self._connection = connections[alias]
+        self._connection.ensure_connection()
+        self.is_in_test_transaction = self._connection.in_atomic_block
+        self._savepoint: Any = None
+        self._copy: sqlite3.Connection | None = None
+        self._kept: dict[str, list[tuple[Any, ...]]] = {}
+        self._schema: dict[str, Table] = {}
+        self._hooks = len(self._connection.run_on_commit)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        how = "savepoints in the test's transaction" if self.is_in_test_transaction else "real commits"
+        return f"{self._connection.vendor}, {how}"
+
+    @property
+    def takes_two(self) -> bool:
+        """Not inside the transaction of a test, which is one connection's; nor on SQLite."""
+        return not self.is_in_test_transaction and self._connection.vendor != "sqlite"
+
+    def save(self) -> None:
+        """Keep the state as it is."""
+        if self.is_in_test_transaction:
+            self._savepoint = transaction.savepoint(using=self.alias)
+        elif self._connection.vendor == "sqlite":
+            self._copy = sqlite3.connect(":memory:")
+            self._connection.connection.backup(self._copy)
+        else:
+            self._keep(self._all_tables())
+
+    def restore(self) -> None:
+        """Put back what was kept."""
+        connection = self._connection
+        if self.is_in_test_transaction:
+            connection.needs_rollback = False
+            transaction.savepoint_rollback(self._savepoint, using=self.alias)
+            del connection.run_on_commit[self._hooks :]
+            self._tag_sequences()
+        elif self._copy is not None:
+            connection.ensure_connection()
+            if connection.connection.in_transaction:
+                connection.connection.rollback()
+            self._copy.backup(connection.connection)
+        else:
+            self._put_back()
+
+    def begin(self, delivery: Delivery) -> None:
+        """A delivery begins."""
+        if self.is_in_test_transaction:
+            delivery.base_depth[self.alias] = len(self._connection.atomic_blocks)
+            delivery.base_hooks[self.alias] = self._hooks
+
+    def crashed(self) -> None:
+        """The connections of a dead process are gone."""
+        if not self.is_in_test_transaction:
+            self._connection.close()
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Around a delivery in a thread of its own: its connection is another one."""
+        own = connections[self.alias]
+        try:
+            with own.execute_wrapper(statement):
+                yield
+        finally:
+            own.close()
+
+    def tables(self, written: set[str]) -> dict[str, Table]:
+        """How the tables among *written* that are in this database are built."""
+        own = {name.partition(".")[2] for name in written if name.startswith(f"{self.alias}.")}
+        missing = own - self._schema.keys()
+        if missing:
+            with self._connection.cursor() as cursor:
+                there = set(self._connection.introspection.table_names(cursor))
+                for name in sorted(missing & there):
+                    self._schema[name] = self._table(cursor, name)
+        return {f"{self.alias}.{name}": self._schema[name] for name in sorted(own & self._schema.keys())}
+
+    def read(self, tables: dict[str, Table]) -> dict[str, Rows]:
+        """Their rows."""
+        found: dict[str, Rows] = {}
+        if self.is_in_test_transaction:
+            self._connection.needs_rollback = False  # an error outside of the task's own blocks breaks nothing
+        quote = self._connection.ops.quote_name
+        with self._connection.cursor() as cursor:
+            for full, table in tables.items():
+                if not full.startswith(f"{self.alias}."):
+                    continue
+                columns = ", ".join(quote(column) for column in table.columns)
+                order = ", ".join(quote(column) for column in table.key or table.columns)
+                cursor.execute(f"SELECT {columns} FROM {quote(full.partition('.')[2])} ORDER BY {order}")  # noqa: S608
+                places = [table.columns.index(column) for column in table.key]
+                found[full] = {
+                    tuple(row[place] for place in places) if places else index: dict(
+                        zip(table.columns, row, strict=True)
+                    )
+                    for index, row in enumerate(cursor.fetchall())
+                }
+        return found
+
+    def _table(self, cursor: Any, name: str) -> Table:
+        look = self._connection.introspection
+        columns = tuple(column.name for column in look.get_table_description(cursor, name))
+        key = tuple(look.get_primary_key_columns(cursor, name) or ())
+        relations = look.get_relations(cursor, name)
+        return Table(columns, key, {column: f"{self.alias}.{to[1]}" for column, to in relations.items()})
+
+    def _tag_sequences(self) -> None:
+        if self._connection.vendor != "postgresql":
+            return
+        with self._connection.cursor() as cursor:
+            for number, (name, table) in enumerate(self._schema.items()):
+                if len(table.key) == 1:
+                    cursor.execute("SELECT pg_get_serial_sequence(%s, %s)", [f'"{name}"', table.key[0]])
+                    (sequence,) = cursor.fetchone()
+                    if sequence:
+                        cursor.execute("SELECT setval(%s, %s)", [sequence, TAGGED_FROM + number % 99 * TAGGED_EACH])
+
+    def _all_tables(self) -> list[str]:
+        with self._connection.cursor() as cursor:
+            return sorted(self._connection.introspection.table_names(cursor))
+
+    def _keep(self, names: list[str]) -> None:
+        quote = self._connection.ops.quote_name
+        with self._connection.cursor() as cursor:
+            for name in names:
+                cursor.execute(f"SELECT * FROM {quote(name)}")  # noqa: S608
+                self._kept[name] = cursor.fetchall()
+
+    def _put_back(self) -> None:
+        quote = self._connection.ops.quote_name
+        with transaction.atomic(using=self.alias), self._connection.cursor() as cursor:
+            is_postgresql = self._connection.vendor == "postgresql"
+            cursor.execute(
+                "SET LOCAL session_replication_role = replica" if is_postgresql else "SET foreign_key_checks = 0"
+            )
+            for name in self._schema:
+                rows = self._kept.get(name, [])
+                cursor.execute(f"DELETE FROM {quote(name)}")  # noqa: S608
+                if rows:
+                    marks = ", ".join(["%s"] * len(rows[0]))
+                    cursor.executemany(f"INSERT INTO {quote(name)} VALUES ({marks})", rows)  # noqa: S608
+            if not is_postgresql:
+                cursor.execute("SET foreign_key_checks = 1")
+        self._tag_sequences()
+
+
+def aliases() -> list[str]:
+    """The databases that this thread may use: those that a test has opened, or the only one."""
+    opened = [connection.alias for connection in connections.all(initialized_only=True) if connection.connection]
+    return opened or [alias for alias in connections if len(connections.settings) == 1 or alias == "default"]

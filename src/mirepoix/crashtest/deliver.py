@@ -1,0 +1,109 @@
+"""Deliver a task once, through Celery's own tracer: retries, failures and ``Ignore`` are what they are in a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from celery.app.trace import build_tracer
+from celery.backends.base import DisabledBackend
+from kombu.utils.json import dumps, loads
+
+from mirepoix.celery import step
+from mirepoix.crashtest.points import Delivery, Died, current, delivering
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A task and what it is called with."""
+
+    task: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    id: str
+
+    @property
+    def is_redelivered(self) -> bool:
+        """Whether a death makes its broker deliver it again; Mirepoix always does."""
+        return self.is_of_ledger or bool(self.task.acks_late)
+
+    @property
+    def is_of_ledger(self) -> bool:
+        """Whether Mirepoix is installed on its app."""
+        return getattr(self.task.app, "mirepoix", None) is not None
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether its outcome commits together with what it writes."""
+        return self.is_of_ledger and bool(getattr(self.task, "transactional", False))
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a delivery ended: ``ok``, ``retry``, ``failed``, ``died`` or ``swallowed``, and the error if there is one."""
+
+    how: str
+    error: BaseException | None = None
+    traceback: str = ""
+
+
+@contextmanager
+def ready(task: Any) -> Iterator[None]:
+    """Around all deliveries: nothing runs eagerly, no result is stored, steps are kept by the tester."""
+    app = task.app
+    eager, own_backend = app.conf.task_always_eager, vars(task).get("_backend")
+    app.conf.task_always_eager = False
+    task._backend = DisabledBackend(app)  # noqa: SLF001
+    token = step.keeper.set(_keep)
+    try:
+        yield
+    finally:
+        step.keeper.reset(token)
+        task._backend = own_backend  # noqa: SLF001
+        app.conf.task_always_eager = eager
+
+
+def deliver(call: Call, delivery: Delivery, *, retries: int = 0, is_redelivered: bool = False) -> Ended:
+    """Run the task once, until it ends or dies."""
+    args, kwargs = loads(dumps([list(call.args), call.kwargs]))
+    tracer = build_tracer(call.task.name, call.task, app=call.task.app, eager=False, propagate=False)
+    request = {
+        "id": call.id,
+        "task": call.task.name,
+        "root_id": call.id,
+        "retries": retries,
+        "is_eager": False,
+        "delivery_info": {"redelivered": is_redelivered, "routing_key": "celery", "exchange": ""},
+        "args": args,
+        "kwargs": kwargs,
+        "hostname": "crashpoints",
+        "ignore_result": True,
+        "called_directly": False,
+    }
+    with delivering(delivery):
+        try:
+            traced = tracer(call.id, args, kwargs, request)
+        except Died:
+            return Ended("died")
+    if delivery.is_dead:
+        return Ended("swallowed")
+    state = getattr(traced[1], "state", None)
+    if state in {None, "IGNORED", "REJECTED"}:
+        return Ended("ok")
+    error = getattr(traced[1], "retval", None)
+    return Ended("retry" if state == "RETRY" else "failed", error, str(getattr(traced[0], "traceback", "")))
+
+
+def _keep(name: str, run: Callable[[], Any]) -> Any:
+    """A step of the running delivery: what it returned is kept over deaths, once it returned."""
+    delivery = current()
+    if delivery is None:
+        return run()
+    steps = delivery.journal.steps
+    if name not in steps:
+        value = dumps(run())
+        with delivery.point("step", f"keep step {name!r}", is_durable=True):
+            steps[name] = value
+    return loads(steps[name])

@@ -1,0 +1,338 @@
+"""Explore a task: clean runs, then one planned death after another, each followed by deliveries to the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+
+from mirepoix.crashtest.databases.database import Database
+from mirepoix.crashtest.databases.folders import Folders
+from mirepoix.crashtest.deliver import Call, Ended, deliver
+from mirepoix.crashtest.journal import Journal
+from mirepoix.crashtest.normalise import (
+    Effect,
+    Row,
+    Rows,
+    Table,
+    effects_of,
+    rows_of,
+    volatile_columns,
+    volatile_paths,
+)
+from mirepoix.crashtest.points import Delivery, Gate, Point, outside
+from mirepoix.crashtest.trouble import Unusable
+
+MOST_RETRIES = 8
+
+BLOCKED_AFTER_S = 0.3
+"""A second delivery that has not ended by then is taken to wait for the first one."""
+
+MODES = ("sampled", "pruned", "exhaustive")
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The world after a run, as it is compared."""
+
+    ended: Ended
+    rows: Counter[Row]
+    effects: Counter[Effect]
+    files: dict[str, bytes]
+    keys: tuple[tuple[str, str], ...]
+    """The idempotency keys that were sent, by what they were sent to."""
+    raw: dict[str, Rows]
+    said: list[dict[str, object]]
+    is_invariant_broken: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What was planned: to die at a point, or (None) to finish, unacknowledged."""
+
+    dies_at: tuple[int, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A schedule and what it led to. Without *is_redelivered*, the world as the death left it."""
+
+    schedule: Schedule
+    first: Ended
+    observed: Observed
+    is_redelivered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """All there is to judge."""
+
+    call: Call
+    points: tuple[Point, ...]
+    clean: Observed
+    before: dict[str, Rows]
+    tried: tuple[Tried, ...]
+    masks: tuple[str, ...]
+    not_explored: tuple[Schedule, ...]
+    deliveries: int
+    took_s: float
+    state: str
+    mode: str
+    unmodelled: tuple[str, ...]
+    """What it did that no hook understands: no crash around it was tried."""
+
+
+@dataclass(slots=True)
+class Explorer:
+    """The world that a task runs in: databases, folders, what it tells to others."""
+
+    call: Call
+    databases: Sequence[Database]
+    folders: Folders
+    invariant: Callable[[], object] | None = None
+    ignored: frozenset[str] = frozenset()
+    overlaps: bool = False
+    journal: Journal = field(default_factory=Journal)
+    written: set[str] = field(default_factory=set)
+    unmodelled: set[str] = field(default_factory=set)
+    deliveries: int = 0
+    _before: dict[str, Rows] = field(default_factory=dict)
+    _schema: dict[str, Table] = field(default_factory=dict)
+    _columns: frozenset[tuple[str, str]] = frozenset()
+    _paths: frozenset[tuple[tuple[str, str], str]] = frozenset()
+
+    def explore(self, mode: str, budget_s: float, at: tuple[int, str] | None) -> Explored:
+        """Do it all. Raises Unusable, with the remedy, where there is nothing to compare."""
+        __tracebackhide__ = True
+        began_at = time.monotonic()
+        for database in self.databases:
+            database.save()
+        self.folders.save()
+        try:
+            clean, points = self._clean_runs()
+            plan = [Schedule(at)] if at is not None else planned(points, mode)
+            if self.overlaps and at is None:
+                plan += overlapping(points, mode)
+            tried: list[Tried] = []
+            known: dict[object, Observed] = {}
+            while plan and (not tried or time.monotonic() - began_at < budget_s):
+                found = self._try(plan[0], known)
+                if self._learn():
+                    # A death led to tables that a clean run leaves alone: look again, with them.
+                    clean, known = self._with_new_tables(clean), {}
+                    continue
+                tried += found
+                plan.pop(0)
+        finally:
+            self._restore()
+        took_s = time.monotonic() - began_at
+        state = "; ".join(database.name for database in self.databases) or "no database"
+        return Explored(
+            self.call, points, clean, self._before, tuple(tried), self._masks(), tuple(plan), self.deliveries, took_s,
+            state, mode,
+            tuple(sorted(self.unmodelled)),
+        )  # fmt: skip
+
+    def _clean_runs(self) -> tuple[Observed, tuple[Point, ...]]:
+        __tracebackhide__ = True
+        self._restore()
+        ended, _ = self._to_end(is_redelivered=False)  # tells which tables are written to
+        _require_success(self.call, ended)
+        self._learn()
+        runs = []
+        for _ in range(2):
+            self._restore()
+            ended, last = self._to_end(is_redelivered=False)
+            _require_success(self.call, ended)
+            runs.append((self._observe(ended), last))
+        (one, points), (other, _) = runs
+        if not any(point.is_durable for point in points):
+            raise Unusable.without_points(self.call)
+        self._columns = volatile_columns(one.raw, other.raw, self._schema)
+        self._paths = volatile_paths(one.said, other.said)
+        one, other = self._again(one), self._again(other)
+        if (one.rows, one.effects, one.files) != (other.rows, other.effects, other.files):
+            raise Unusable.not_deterministic(self.call, _unlike(one, other))
+        return one, tuple(points)
+
+    def _try(self, schedule: Schedule, known: dict[object, Observed]) -> list[Tried]:
+        self._restore()
+        if schedule.dies_at is not None and schedule.dies_at[1] == "overlap":
+            return [Tried(schedule, Ended("ok"), self._observe(self._overlap(schedule.dies_at[0])))]
+        delivery = self._delivery(schedule.dies_at)
+        if schedule.dies_at is None:
+            first, _ = self._to_end(is_redelivered=False)
+        else:
+            first = self._deliver(delivery)
+            if first.how in {"died", "swallowed"}:
+                with outside():
+                    for database in self.databases:
+                        database.crashed()
+            elif first.how == "retry":
+                first, _ = self._to_end(is_redelivered=True, retries=1)
+        left = self._observe(first)
+        found = []
+        if self.call.is_transactional and (delivery.is_committed or schedule.dies_at is None):
+            return [Tried(schedule, first, left, is_redelivered=False)]
+        if not self.call.is_redelivered and schedule.dies_at is not None:
+            found.append(Tried(schedule, first, left, is_redelivered=False))
+        digest = (
+            frozenset(left.rows.items()),
+            frozenset(left.effects.items()),
+            frozenset(left.files.items()),
+            left.keys,
+            frozenset(self.journal.steps),
+        )
+        if digest not in known:
+            ended, _ = self._to_end(is_redelivered=True)
+            known[digest] = self._observe(ended)
+        return [*found, Tried(schedule, first, known[digest])]
+
+    def _overlap(self, index: int) -> Ended:
+        """One delivery waits before a point while another runs to its end, or until it waits for the first one."""
+        gate = Gate(index)
+        ended: dict[str, Ended] = {}
+
+        def run(name: str, delivery: Delivery) -> None:
+            with ExitStack() as stack:
+                for database in self.databases:
+                    stack.enter_context(database.beside())
+                ended[name] = self._deliver(delivery, is_redelivered=name == "second")
+            gate.reached.set()
+
+        first, second = self._delivery(None), self._delivery(None)
+        first.gate = gate
+        # In copies of this context: that is where steps are kept.
+        one = threading.Thread(target=copy_context().run, args=(run, "first", first))
+        two = threading.Thread(target=copy_context().run, args=(run, "second", second))
+        one.start()
+        gate.reached.wait()
+        two.start()
+        two.join(BLOCKED_AFTER_S)
+        gate.opened.set()
+        one.join()
+        two.join()
+        for how in ended.values():
+            if how.how != "ok":  # its broker delivers it again
+                return self._to_end(is_redelivered=True)[0]
+        return ended.get("second", Ended("failed"))
+
+    def _to_end(self, *, is_redelivered: bool, retries: int = 0) -> tuple[Ended, list[Point]]:
+        """Deliver it, and again for each of its retries."""
+        points: list[Point] = []
+        for number in range(retries, retries + MOST_RETRIES):
+            delivery = self._delivery(None)
+            ended = self._deliver(delivery, retries=number, is_redelivered=is_redelivered)
+            points += delivery.points
+            if ended.how != "retry":
+                return ended, points
+        return Ended("stuck", ended.error), points
+
+    def _delivery(self, dies_at: tuple[int, str] | None) -> Delivery:
+        delivery = Delivery(
+            self.journal, self.call.id, self.call.task.name, dies_at, tables=self.written, unmodelled=self.unmodelled
+        )
+        for database in self.databases:
+            database.begin(delivery)
+        return delivery
+
+    def _deliver(self, delivery: Delivery, *, retries: int = 0, is_redelivered: bool = False) -> Ended:
+        self.deliveries += 1
+        return deliver(self.call, delivery, retries=retries, is_redelivered=is_redelivered)
+
+    def _restore(self) -> None:
+        for database in self.databases:
+            database.restore()
+        self.folders.restore()
+        self.journal.clear()
+
+    def _learn(self) -> bool:
+        """Know the tables that were written to by now; whether there are new ones, so that what is compared changed."""
+        known = {name: table for database in self.databases for name, table in database.tables(self.written).items()}
+        if known.keys() <= self._schema.keys():
+            return False
+        self._schema.update(known)
+        self._restore()
+        self._before = self._read(self._schema)
+        return True
+
+    def _read(self, schema: dict[str, Table]) -> dict[str, Rows]:
+        return {name: rows for database in self.databases for name, rows in database.read(schema).items()}
+
+    def _observe(self, ended: Ended) -> Observed:
+        raw = self._read(self._schema)
+        said = [dict(effect) for effect in self.journal.effects]
+        keys = {(str(effect["subject"]), str(effect["key"])) for effect in said if effect.get("key") is not None}
+        broken = None
+        if self.invariant is not None:
+            try:
+                broken = None if self.invariant() is not False else "it returned False"
+            except Exception as error:  # noqa: BLE001 (whatever the user's function raises, it does not hold)
+                broken = f"{type(error).__name__}: {error}"
+        rows = rows_of(raw, self._before, self._schema, self._columns | self._ignored_columns())
+        files = self.folders.read()
+        return Observed(ended, rows, effects_of(said, self._paths), files, tuple(sorted(keys)), raw, said, broken)
+
+    def _again(self, seen: Observed) -> Observed:
+        """*seen* with what is known by now to be volatile masked."""
+        rows = rows_of(seen.raw, self._before, self._schema, self._columns | self._ignored_columns())
+        effects = effects_of(seen.said, self._paths)
+        return replace(seen, rows=rows, effects=effects)
+
+    def _with_new_tables(self, clean: Observed) -> Observed:
+        return self._again(replace(clean, raw={**self._before, **clean.raw}))
+
+    def _ignored_columns(self) -> frozenset[tuple[str, str]]:
+        return frozenset(
+            (table, column)
+            for table, shape in self._schema.items()
+            for column in shape.columns
+            if f"{table.partition('.')[2]}.{column}" in self.ignored
+        )
+
+    def _masks(self) -> tuple[str, ...]:
+        columns = {f"{table.partition('.')[2]}.{column}" for table, column in self._columns}
+        paths = {f"{kind} {subject}: {path or 'its text'}" for (kind, subject), path in self._paths}
+        return tuple(sorted(columns | paths))
+
+
+def planned(points: Sequence[Point], mode: str) -> list[Schedule]:
+    """The schedules of *mode*: delivered twice first, which is cheapest and finds most."""
+    if mode == "exhaustive":
+        deaths = [(index, side) for index in range(len(points)) for side in ("before", "after")]
+        return [Schedule(None), *map(Schedule, deaths)]
+    after = [index for index, point in enumerate(points) if point.is_durable and index + 1 < len(points)]
+    if mode == "sampled":
+        alike: dict[object, list[int]] = {}
+        for index in after:
+            alike.setdefault(points[index].shape, []).append(index)
+        after = sorted({index for group in alike.values() for index in (*group[:2], group[-1])})
+    # What was just done is durable only once the next thing would begin: an INSERT..RETURNING of SQLite is not
+    # committed when execute() returns.
+    return [Schedule(None), *(Schedule((index + 1, "before")) for index in after)]
+
+
+def overlapping(points: Sequence[Point], mode: str) -> list[Schedule]:
+    """A second delivery while the first one waits before each thing that it does; of a loop only before the first."""
+    first: dict[object, int] = {}
+    for index, point in enumerate(points):
+        first.setdefault(point.shape if mode == "sampled" else index, index)
+    return [Schedule((index, "overlap")) for index in first.values()]
+
+
+def _require_success(call: Call, ended: Ended) -> None:
+    __tracebackhide__ = True
+    if ended.how != "ok":
+        raise Unusable.fails(call, ended)
+
+
+def _unlike(one: Observed, other: Observed) -> str:
+    rows = {row.table.partition(".")[2] for row in (one.rows - other.rows) + (other.rows - one.rows)}
+    effects = {f"{e.kind} {e.subject}" for e in (one.effects - other.effects) + (other.effects - one.effects)}
+    names = set(one.files) | set(other.files)
+    files = {f"file {name}" for name in names if one.files.get(name) != other.files.get(name)}
+    return ", ".join(sorted({f"rows of {table}" for table in rows} | effects | files))

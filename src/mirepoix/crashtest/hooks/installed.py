@@ -1,0 +1,31 @@
+"""Put in the fault points of all libraries that are there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+
+from mirepoix.crashtest.hooks import files
+from mirepoix.crashtest.http import Service
+
+_HTTP = ("requests", "httpx", "urllib3")
+
+
+@contextmanager
+def installed(service: Service | None, folders: list[str], *, with_django: bool) -> Iterator[None]:
+    """The fault points of every library, inside the block. Requests are answered by *service*, if there is one."""
+    with ExitStack() as stack:
+        files.install(stack, folders)
+        import_module("mirepoix.crashtest.hooks.celery").install(stack)
+        for name in _HTTP:
+            if find_spec(name) is not None:
+                import_module(f"mirepoix.crashtest.hooks.{name}").install(stack, service)
+        import_module("mirepoix.crashtest.hooks.smtplib").install(stack)
+        if with_django:
+            import_module("mirepoix.crashtest.hooks.django").install(stack)
+        if "sqlalchemy" in sys.modules:
+            import_module("mirepoix.crashtest.hooks.sqlalchemy").install(stack)
+        yield

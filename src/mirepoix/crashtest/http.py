@@ -1,0 +1,58 @@
+"""Requests as effects, and a service that answers them where a test wants none of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from mirepoix.crashtest.journal import Journal
+from mirepoix.crashtest.normalise import REPEATABLE
+from mirepoix.crashtest.points import current
+
+Service = Callable[[str, str, Any], Any]
+"""Takes method, URL and body; returns what the answer's JSON is to be. It is asked once for each idempotency key."""
+
+_LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@contextmanager
+def request(method: str, url: str, headers: Mapping[str, Any], body: Any) -> Iterator[None]:
+    """Around one request: a fault point if it may change something."""
+    delivery = current()
+    method = method.upper()
+    if delivery is None:
+        yield
+        return
+    changes = method not in _LOOKS
+    with delivery.point("http", f"{method} {url.partition('?')[0]}", is_durable=changes) as note:
+        yield
+        if changes:
+            note(_effect(method, url, headers, body))
+
+
+def answer(service: Service, journal: Journal, method: str, url: str, headers: Mapping[str, Any], body: Any) -> Any:
+    """What *service* says; to a key that it knows, what it said then."""
+    effect = _effect(method.upper(), url, headers, body)
+    if effect["key"] is None or method.upper() in _LOOKS:
+        return service(method.upper(), url, effect["payload"])
+    known = (effect["subject"], str(effect["key"]))
+    if known not in journal.answers:
+        journal.answers[known] = service(method.upper(), url, effect["payload"])
+    return journal.answers[known]
+
+
+def _effect(method: str, url: str, headers: Mapping[str, Any], body: Any) -> dict[str, Any]:
+    if isinstance(body, bytes):
+        body = body.decode("utf-8", "replace")
+    key = {str(name).lower(): value for name, value in headers.items()}.get("idempotency-key")
+    if isinstance(key, bytes):
+        key = key.decode()
+    return {
+        "kind": "http",
+        "subject": f"{method} {url}",
+        "payload": body if isinstance(body, str) else "" if body is None else json.dumps(body, default=str),
+        "key": key,
+        "is_repeatable": method in REPEATABLE,
+    }

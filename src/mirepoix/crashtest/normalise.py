@@ -1,0 +1,187 @@
+"""Make two runs comparable: surrogate keys, UUIDs, clocks and random values are no differences.
+
+New rows lose their surrogate key, and a reference to a new row becomes the row. What differs between two clean runs is
+masked, in columns and in paths of payloads; every mask is listed in the report, for it could hide a real difference.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_UUID = re.compile(r"\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b", re.IGNORECASE)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?")
+_TAGGED = re.compile(r"\b19(\d\d)\d{6}\b")
+"""An id from a sequence that the tester moved: see `mirepoix.crashtest.databases.django`."""
+
+REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""RFC 9110, 9.2.2: the same request again is meant to have no further effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """How a table is built: columns, primary key, and foreign keys to other tables' single-column keys."""
+
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    references: Mapping[str, str]
+
+
+Rows = dict[Any, dict[str, Any]]
+"""The rows of a table by their primary keys."""
+
+
+def plain(value: Any) -> Any:
+    """*value* with generated ids and moments as symbols."""
+    if isinstance(value, dt.datetime):
+        return "<time>"
+    text = str(value)
+    text = _TAGGED.sub(r"<new id>", text)
+    text = _UUID.sub("<uuid>", text)
+    return _MOMENT.sub("<time>", text)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as it is compared; *key* is None for a new one."""
+
+    table: str
+    key: Any
+    values: tuple[tuple[str, str], ...]
+
+
+def rows_of(
+    tables: Mapping[str, Rows],
+    before: Mapping[str, Rows],
+    schema: Mapping[str, Table],
+    masked: frozenset[tuple[str, str]],
+) -> Counter[Row]:
+    """The rows of *tables* as they are compared."""
+    made: dict[tuple[str, Any], tuple[tuple[str, str], ...]] = {}
+
+    def one(table: str, key: Any) -> tuple[tuple[str, str], ...]:
+        if (table, key) in made:
+            return made[table, key]
+        made[table, key] = (("", "<itself>"),)
+        shape, row, old = schema[table], tables[table][key], before.get(table, {}).get(key)
+        values = []
+        for column in shape.columns:
+            value = row[column]
+            if column in shape.key and old is None:
+                continue
+            target = shape.references.get(column, "")
+            if (table, column) in masked:
+                value = "<masked>"
+            elif target in tables and (value,) in tables[target] and (value,) not in before.get(target, {}):
+                value = f"new {target} {one(target, (value,))}"
+            elif old is None or old[column] != value:
+                value = plain(value)
+            values.append((column, str(value)))
+        made[table, key] = tuple(values)
+        return made[table, key]
+
+    found: Counter[Row] = Counter()
+    for table, rows in tables.items():
+        for key in rows:
+            found[Row(table, key if key in before.get(table, {}) else None, one(table, key))] += 1
+    return found
+
+
+def volatile_columns(
+    one: Mapping[str, Rows], other: Mapping[str, Rows], schema: Mapping[str, Table]
+) -> frozenset[tuple[str, str]]:
+    """The columns in which two clean runs differ."""
+    return frozenset(
+        (table, column)
+        for table, shape in schema.items()
+        if len(one[table]) == len(other[table])
+        for a, b in zip(one[table].values(), other[table].values(), strict=True)
+        for column in shape.columns
+        if column not in shape.key and column not in shape.references and plain(a[column]) != plain(b[column])
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What was told to the world, as it is compared."""
+
+    kind: str
+    subject: str
+    payload: tuple[tuple[str, str], ...]
+
+
+def identity(effect: Mapping[str, Any]) -> tuple[str, str]:
+    """The kind and the subject of an effect: whom it went to, not what it said."""
+    return (effect["kind"], plain(effect["subject"]))
+
+
+def payload(effect: Mapping[str, Any]) -> dict[str, Any]:
+    """What it said, by path."""
+    return flat(effect.get("payload", ""))
+
+
+def flat(body: Any) -> dict[str, Any]:
+    """*body* as values by path, if it is JSON; else one value."""
+    if isinstance(body, str):
+        try:
+            body = json.loads(body)
+        except ValueError:
+            return {"": body}
+    found: dict[str, Any] = {}
+
+    def walk(path: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for name in sorted(value, key=str):
+                walk(f"{path}.{name}" if path else str(name), value[name])
+        elif isinstance(value, (list, tuple)):
+            for index, item in enumerate(value):
+                walk(f"{path}[{index}]", item)
+        else:
+            found[path] = value
+
+    walk("", body)
+    return found
+
+
+def real(effects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """*effects* without what changed nothing: the other side knew the key, or the same was put there again."""
+    found, known = [], set()
+    for effect in effects:
+        key = effect.get("key")
+        if key is not None:
+            mark = (effect["kind"], effect["subject"], str(key))
+            if mark in known:
+                continue
+            known.add(mark)
+        found.append(effect)
+    return found
+
+
+def volatile_paths(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> frozenset[tuple[tuple[str, str], str]]:
+    """The paths of payloads in which two clean runs differ."""
+    one, other = real(one), real(other)
+    if [identity(effect) for effect in one] != [identity(effect) for effect in other]:
+        return frozenset()
+    found = set()
+    for a, b in zip(one, other, strict=True):
+        left, right = payload(a), payload(b)
+        for path in left.keys() | right.keys():
+            if plain(left.get(path)) != plain(right.get(path)):
+                found.add((identity(a), path))
+    return frozenset(found)
+
+
+def effects_of(effects: list[dict[str, Any]], masked: frozenset[tuple[tuple[str, str], str]]) -> Counter[Effect]:
+    """The effects as they are compared."""
+    found: Counter[Effect] = Counter()
+    for effect in real(effects):
+        who = identity(effect)
+        said = sorted((path, "<masked>" if (who, path) in masked else plain(v)) for path, v in payload(effect).items())
+        one = Effect(*who, tuple(said))
+        found[one] = 1 if effect.get("is_repeatable") else found[one] + 1
+    return found

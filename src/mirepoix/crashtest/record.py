@@ -1,0 +1,50 @@
+"""Reports as JSON, for other programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from mirepoix.crashtest.report import rerun
+
+
+def record(reports: Sequence[Any]) -> str:
+    """What was found in *reports* (`mirepoix.crashtest.check.Report`). Without arguments of tasks but in ``rerun``."""
+    return json.dumps([_task(report) for report in reports], indent=2) + "\n"
+
+
+def _task(report: Any) -> dict[str, Any]:
+    explored = report.explored
+    return {
+        "task": explored.call.task.name,
+        "is_safe": report.is_safe,
+        "mode": explored.mode,
+        "state": explored.state,
+        "points": [
+            {
+                "kind": point.kind,
+                "label": point.label,
+                "is_durable": point.is_durable,
+                "file": point.source.path,
+                "line": point.source.line,
+            }
+            for point in explored.points
+        ],
+        "crashes": len(explored.tried),
+        "not_explored": len(explored.not_explored),
+        "unmodelled": list(explored.unmodelled),
+        "masked": list(explored.masks),
+        "took_s": round(explored.took_s, 3),
+        "findings": [
+            {
+                "code": finding.code,
+                "severity": finding.severity,
+                "words": finding.words,
+                "consequences": list(finding.consequences),
+                "remedy": finding.remedy,
+                "rerun": rerun(explored, finding.schedule),
+            }
+            for finding in report.findings
+        ],
+    }

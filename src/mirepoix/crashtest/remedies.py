@@ -1,0 +1,50 @@
+"""What to do about a finding."""
+
+from __future__ import annotations
+
+from mirepoix.crashtest.explore import Explored
+
+_MAIL = 'send it as a step, which a redelivery skips: mirepoix.step("mail", send_mail, ...)'
+_ORDER = (
+    "the task marks its work as done before it is. Do the effect first and mark it afterwards, or send it as a task of "
+    "its own in the transaction that marks it (with Mirepoix: .delay() inside atomic())"
+)
+_TRANSACTIONAL = "@app.task(transactional=True): what it writes commits with its outcome, once"
+_REMEDIES = {
+    "changed-key": 'a key that each delivery has alike: mirepoix.idempotency_key("charge"), or one made of the order',
+    "duplicate-http": (
+        'send an Idempotency-Key that each delivery has alike: mirepoix.idempotency_key("charge"). If the service '
+        'knows none, call it in a step: mirepoix.step("charge", charge, order)'
+    ),
+    "duplicate-mail": _MAIL,
+    "duplicate-enqueue": (
+        "what it sends must be safe to run twice; or send it with the commit of the write that tells that it was sent "
+        "(with Mirepoix: transactional=True)"
+    ),
+    "lost-http": _ORDER,
+    "lost-mail": _ORDER,
+    "lost-enqueue": _ORDER,
+    "early-ack": "acks_late=True with task_reject_on_worker_lost=True, or mirepoix.install(app): then it is run again",
+    "duplicate-row": f"{_TRANSACTIONAL}; or a unique constraint and get_or_create() on what makes the row one",
+    "lost-row": f"{_TRANSACTIONAL}; or one atomic() around writes that belong together",
+    "changed-row": f"{_TRANSACTIONAL}; or write values that do not depend on whether it ran before (no += )",
+    "changed-file": "write a file of another name and os.replace() it when it is complete",
+    "lost-file": "write a file of another name and os.replace() it when it is complete",
+    "left-file": "a redelivery cannot know of it: give it a name that the next run overwrites, and remove it last",
+    "stuck": "what an earlier delivery left behind stands in its way: let it expire, or recognise one's own",
+    "fails": "what an earlier delivery left behind stands in its way: take it for done (get_or_create, exist_ok)",
+    "swallowed": "catch the exceptions that you expect; `except Exception` at the most",
+    "invariant": f"{_TRANSACTIONAL}; or let each commit keep it",
+}
+
+
+def remedy(explored: Explored, kind: str, subject: str, *, is_narrow: bool) -> str:
+    """What helps against a finding of that *kind*."""
+    if is_narrow:
+        return (
+            "only a crash in the instant before the step is kept does that. To close it too, hand the other side "
+            "mirepoix.idempotency_key() of the step's name"
+        )
+    if kind.startswith("lost-") and explored.call.is_transactional:
+        return "what waits for the commit dies with the process: send a task in the transaction instead of on_commit()"
+    return _REMEDIES.get(kind, "write it so that it says the same in each delivery")

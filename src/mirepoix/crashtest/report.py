@@ -1,0 +1,80 @@
+"""Findings as text that people read in a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from mirepoix.crashtest.differences import summary
+from mirepoix.crashtest.explore import Explored, Schedule
+from mirepoix.crashtest.verdict import Finding
+
+_WIDTH = 110
+_MOST_CONSEQUENCES = 5
+
+
+def text(explored: Explored, found: Sequence[Finding]) -> str:
+    """The whole report."""
+    name = explored.call.task.name
+    is_safe = not any(one.fails for one in found)
+    head = f"{name} survived every crash that was tried" if is_safe else f"{name} is NOT safe to retry"
+    lines = [head, f"  {summary(explored)}", ""]
+    for number, finding in enumerate(found, 1):
+        lines += [*_finding(explored, number, finding), ""]
+    if explored.masks:
+        lines.append(_wrapped("not compared, since clean runs differ there: " + ", ".join(explored.masks), 2))
+    if explored.unmodelled:
+        words = "UNMODELLED, no crash around it was tried: " + ", ".join(explored.unmodelled)
+        lines.append(_wrapped(words, 2))
+    if explored.not_explored:
+        lines.append(
+            f"  NOT EXPLORED: {len(explored.not_explored)} more crashes (the time was up; budget_s=... gives more)"
+        )
+    return "\n".join(lines).rstrip()
+
+
+def _finding(explored: Explored, number: int, finding: Finding) -> list[str]:
+    title = f"{number}. {finding.kind.upper().replace('-', ' ')}  {finding.words}"
+    lines = [f"{_wrapped(title, 2)}  [{finding.severity}]", *_story(explored, finding.schedule)]
+    lines += [_wrapped(f"then: {one}", 5) for one in finding.consequences[:_MOST_CONSEQUENCES]]
+    hidden = len(finding.consequences) - _MOST_CONSEQUENCES
+    if hidden > 0:
+        lines.append(f"     then: {hidden} more such differences")
+    lines.append(_wrapped(f"fix:  {finding.remedy}", 5))
+    if finding.others:
+        lines.append(f"     also seen after {finding.others} other crash{'es' if finding.others > 1 else ''}")
+    lines.append(f"     rerun: {rerun(explored, finding.schedule)}    allow: {finding.code!r}")
+    return lines
+
+
+def _story(explored: Explored, schedule: Schedule) -> list[str]:
+    points = explored.points
+    if schedule.dies_at is not None and schedule.dies_at[1] == "overlap":
+        place = schedule.dies_at[0]
+        where = points[place].where if place < len(points) else ""
+        return [f"     a second delivery runs while the first one waits before [{place + 1}] {where}"]
+    if schedule.dies_at is None:
+        return ["     the worker dies after the task's last line, before that is acknowledged; it is delivered again"]
+    index, side = schedule.dies_at
+    if index >= len(points):
+        return [f"     the worker dies {side} point {index + 1}"]
+    shown = [*((f"after  [{index}]", points[index - 1]),) * (index > 0), (f"{side} [{index + 1}]", points[index])]
+    lines = []
+    for place, (when, point) in enumerate(shown):
+        lines.append(f"     {'the worker dies' if place == 0 else '            and'} {when} {point.where}")
+        if point.source.text:
+            lines.append(f"                          > {point.source.text}")
+    return lines
+
+
+def rerun(explored: Explored, schedule: Schedule) -> str:
+    """The line that tries this one crash."""
+    values = [repr(one) for one in explored.call.args] + [f"{k}={v!r}" for k, v in explored.call.kwargs.items()]
+    at = "end" if schedule.dies_at is None else f"{schedule.dies_at[0] + 1}:{schedule.dies_at[1]}"
+    name = explored.call.task.name.rpartition(".")[2]
+    return f"crashpoints({', '.join([name, *values])}, at={at!r})"
+
+
+def _wrapped(words: str, indent: int) -> str:
+    space = " " * indent
+    return textwrap.fill(words, _WIDTH, initial_indent=space, subsequent_indent=space + "      ")

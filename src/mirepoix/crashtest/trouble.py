@@ -1,0 +1,59 @@
+"""What keeps a task from being explored, in the words of somebody who never read the manual."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mirepoix.crashtest.points import is_of_user
+
+_FRAME = re.compile(r'^  File "(?P<path>[^"]+)", line.*\n(?:    .*\n)*', re.MULTILINE)
+
+
+class Unusable(AssertionError):
+    """There is nothing to compare. The message says why, and what to do."""
+
+    @classmethod
+    def fails(cls, call: Any, ended: Any) -> Unusable:
+        """Its clean run does not succeed."""
+        name, error = call.task.name, ended.error
+        if ended.how == "stuck":
+            return cls(f"{name} asks for one retry after another in its clean run. Let what it waits for be there.")
+        text = f"{type(error).__name__}: {error}"
+        advice = "Let it succeed first: crashpoints() begins where an ordinary test of the task passes."
+        if "Database access not allowed" in text:
+            advice = "Mark the test: @pytest.mark.django_db."
+        elif any(base.__module__.partition(".")[0] in {"requests", "httpx", "urllib3"} for base in type(error).__mro__):
+            advice = (
+                "It reached for a service. Stub that service as in your other tests, or let crashpoints answer: "
+                'crashpoints(task, ..., http=lambda method, url, body: {"id": "1"}).'
+            )
+        where = _own_lines(ended.traceback)
+        return cls(f"{name} fails in its clean run, without any crash: {text}\n{advice}\n\n{where}".rstrip())
+
+    @classmethod
+    def not_deterministic(cls, call: Any, what: str) -> Unusable:
+        """Two clean runs differ in more than single values."""
+        return cls(
+            f"Two clean runs of {call.task.name} from the same state differ ({what}), so a difference after a crash "
+            "would mean nothing. Seed what is random (random.seed, Faker.seed) or freeze the clock in the test."
+        )
+
+    @classmethod
+    def without_points(cls, call: Any) -> Unusable:
+        """It did nothing that outlives its process."""
+        return NothingSeen(
+            f"{call.task.name} did nothing that crashpoints can see: no write to a database it watches, no request "
+            "that changes something, no mail, no task sent. If it took a short cut, give it arguments that make it "
+            "work. Files are watched in folders that you name: files=[tmp_path]. Rows that SQLAlchemy writes: "
+            "state=engine. Threads and subprocesses are not seen."
+        )
+
+
+class NothingSeen(Unusable):
+    """The task did nothing that can be seen."""
+
+
+def _own_lines(traceback: str) -> str:
+    """The frames of the user's code in *traceback*."""
+    return "".join(found.group() for found in _FRAME.finditer(traceback) if is_of_user(found["path"]))

@@ -1,0 +1,41 @@
+"""Effects that no hook understands: a connection or a process that a task begins outside of every known point.
+
+Seen by Python's audit events. What a C library does by itself is not seen, nor is a connection that was there before.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import Any
+
+from mirepoix.crashtest.points import current, user_line
+
+_EVENTS = frozenset({"socket.connect", "socket.sendto", "subprocess.Popen", "os.system", "os.posix_spawn", "os.fork"})
+
+_DATABASES = ("/django/db/", "/sqlalchemy/", "/pymysql/", "/psycopg/")
+"""Who connects to a database that is watched."""
+
+
+@cache
+def watch() -> None:
+    """Watch from now on; an audit hook cannot be taken out again, and costs nothing outside of a delivery."""
+    sys.addaudithook(_audit)
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if event not in _EVENTS:
+        return
+    delivery = current()
+    if delivery is None or delivery.nested or delivery.is_dead or _is_of_database():
+        return
+    delivery.unmodelled.add(f"{event} at {user_line()}")
+
+
+def _is_of_database() -> bool:
+    frame: Any = sys._getframe(2)  # noqa: SLF001 (its documented use)
+    while frame is not None:
+        if any(part in frame.f_code.co_filename for part in _DATABASES):
+            return True
+        frame = frame.f_back
+    return False

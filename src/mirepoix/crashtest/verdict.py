@@ -1,0 +1,109 @@
+"""From differences to findings: one for each cause, with what follows from it folded under it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+
+from mirepoix.crashtest.differences import Difference, differences
+from mirepoix.crashtest.explore import Explored, Schedule, Tried
+from mirepoix.crashtest.remedies import remedy
+
+RANKS = (
+    "swallowed", "early-ack", "changed-key", "duplicate-http", "duplicate-mail", "duplicate-enqueue",
+    "lost-http", "lost-mail", "lost-enqueue", "stuck", "fails", "duplicate-row", "lost-row", "changed-file",
+    "lost-file", "changed-row", "changed-http", "changed-mail", "changed-enqueue", "left-file", "invariant",
+)  # fmt: skip
+"""What comes first is the cause of what comes later, if one crash leads to both."""
+
+_OUTSIDE = frozenset(
+    {"swallowed", "changed-key", "duplicate-http", "duplicate-mail", "duplicate-enqueue", "changed-file"}
+)
+"""Each of these is a cause of its own: mending one leaves the others."""
+
+_SEVERITY = {"duplicate-enqueue": "warning", "left-file": "note", "swallowed": "warning"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One cause. *schedule* is the first that shows it, *others* how many more do."""
+
+    kind: str
+    subject: str
+    severity: str
+    words: str
+    schedule: Schedule
+    remedy: str
+    consequences: tuple[str, ...] = ()
+    others: int = 0
+
+    @property
+    def code(self) -> str:
+        """By which a test allows it."""
+        return f"{self.kind}:{self.subject}"
+
+    @property
+    def fails(self) -> bool:
+        """Whether the test fails by it."""
+        return self.severity != "note"
+
+
+@dataclass(slots=True)
+class _Cause:
+    difference: Difference
+    schedules: list[Schedule] = field(default_factory=list)
+    consequences: dict[Difference, None] = field(default_factory=dict)
+
+
+def findings(explored: Explored, allow: Sequence[str] = ()) -> tuple[Finding, ...]:
+    """What is to be told, errors first. *allow* has codes or patterns of them: ``duplicate-enqueue:shop.*``."""
+    causes: dict[str, _Cause] = {}
+    narrow: dict[str, bool] = {}
+    for tried in explored.tried:
+        found = _of(explored, tried)
+        primary = [one for one in found if one.kind in _OUTSIDE] or found[:1]
+        for one in primary:
+            cause = causes.setdefault(one.code, _Cause(one))
+            cause.schedules.append(tried.schedule)
+            cause.consequences.update(dict.fromkeys(other for other in found if other not in primary))
+            narrow[one.code] = narrow.get(one.code, True) and _is_narrow(explored, tried.schedule)
+    told = []
+    for code, cause in causes.items():
+        if any(fnmatchcase(code, pattern) for pattern in allow):
+            continue
+        follows = tuple(one.words for one in cause.consequences if one.code not in causes)
+        severity = "note" if narrow[code] else _SEVERITY.get(cause.difference.kind, "error")
+        one = cause.difference
+        finding = Finding(one.kind, one.subject, severity, one.words, cause.schedules[0], "", follows)
+        words = remedy(explored, finding.kind, finding.subject, is_narrow=narrow[code])
+        told.append(replace(finding, remedy=words, others=len(set(cause.schedules)) - 1))
+    return tuple(sorted(told, key=lambda one: ("error", "warning", "note").index(one.severity)))
+
+
+def _of(explored: Explored, tried: Tried) -> list[Difference]:
+    """The differences of one schedule, the cause first."""
+    found = differences(explored.clean, tried.observed, is_ended=tried.is_redelivered)
+    if not tried.is_redelivered and not explored.call.is_transactional:
+        if not found:
+            return []
+        words = "the broker forgets it before it runs (acks_late is off): what a crash leaves undone stays undone"
+        return [Difference("early-ack", explored.call.task.name, words), *(one for one in found if "lost" in one.kind)]
+    if tried.first.how == "swallowed":
+        words = "it swallows every exception, also those that end a process (SystemExit, a time limit, a revocation)"
+        found.append(Difference("swallowed", explored.call.task.name, words))
+    written = [point.label.rpartition(" ")[2] for point in explored.points if point.kind == "sql"]
+
+    def place(one: Difference) -> tuple[int, int]:
+        table = one.subject.partition(".")[0]
+        return RANKS.index(one.kind), written.index(table) if table in written else len(written)
+
+    return sorted(found, key=place)
+
+
+def _is_narrow(explored: Explored, schedule: Schedule) -> bool:
+    """Whether only a crash between a step's work and the COMMIT that keeps it shows it."""
+    if schedule.dies_at is None:
+        return False
+    index, side = schedule.dies_at
+    return side == "before" and index < len(explored.points) and explored.points[index].kind == "step"
