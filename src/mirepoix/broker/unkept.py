@@ -18,7 +18,7 @@ from mirepoix.broker.message import is_of_ledger, is_probe
 
 def keep_no_copy(channel: Any) -> None:
     """Change how *channel* accounts for what it hands out, if it is one of kombu's for Redis. Before it consumes."""
-    qos = channel.qos
+    qos = getattr(channel, "qos", None)  # AMQP has none of kombu's
     cls = type(qos)
     if cls.__module__ == "kombu.transport.redis" and not isinstance(qos, DoorbellQoS):
         qos.__class__ = type(cls.__name__, (DoorbellQoS, cls), {})
