@@ -41,9 +41,12 @@ class SoldOut(Exception):
     """Nobody can mend this but the buyer of the shop: it is not tried again."""
 
 
-@shared_task(ignore_result=True)
+@shared_task(
+    ignore_result=True,
+    retries=mirepoix.RetryPolicy(base_s=1, max_delay_s=60, max_age_s=24 * 3600, budget="20/s", destination="provider"),
+)
 def pay(number: int) -> None:
-    """Charge the customer.
+    """Charge the customer. While the provider is away this is tried again, at a pace that does not knock it over.
 
     The provider is far away, and the worker may die before its answer is written down. The key is the same for every
     attempt of this task, so the provider answers with the first payment instead of making another.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
 from typing import Any
 from unittest.mock import patch
@@ -107,6 +108,17 @@ class AgainTests(ShopTestCase):
         self.assertEqual((self.charged, Payment.objects.count()), ([199], 0))
         self.run_again()
         self.assertEqual((self.charged, Payment.objects.get().cents), ([199], 199))
+
+    def test_a_provider_that_is_away_is_asked_again(self) -> None:
+        self.provider.away_until = math.inf
+        order = self.order()
+        pay.delay(order.pk)
+        run_tasks(raises=False)
+        waiting = Task.objects.get()
+        self.assertEqual((waiting.state, waiting.retries, self.charged), ("pending", 1, []))
+        self.provider.away_until = 0.0
+        run_tasks(hasten=True)
+        self.assertEqual((Task.objects.get().state, self.charged), ("succeeded", [199]))
 
     def test_a_mail_is_sent_once(self) -> None:
         order = self.order(state=Order.State.PAID)
