@@ -70,6 +70,10 @@ class Settings:
     """Succeeded, cancelled and expired tasks are pruned after this long; ``None`` keeps them. Failed, quarantined
     and parked tasks are never pruned by themselves."""
 
+    failure_retention_s: float | None = 90 * 24 * 3600.0
+    """Causes of failures are forgotten when nothing failed by them for so long and no task bears them; ``None`` keeps
+    them. What is ignored is kept."""
+
     parked_failure_after_s: float = 3.0
     """A task that no code here can take waits for a worker whose code can. Those who wait for its result are told that
     it failed when it has waited so long; if it is taken up after all, they may ask again."""

@@ -423,3 +423,42 @@ def test_everything_about_a_group_can_be_told(ledger: Ledger):
 def test_the_tests_own_trouble_is_a_cause_too(ledger: Ledger):
     failed(ledger, "a", why=OOPS)
     assert group(ledger).title == "ValueError: it went wrong in shop.pay"
+
+
+# ---- forgetting
+
+
+DAY_S = 24 * 3600.0
+
+
+def test_a_cause_that_nothing_failed_by_for_long_is_forgotten(ledger: Ledger):
+    failed(ledger, "a", why=trouble("price"))
+    failed(ledger, "b", why=trouble("ship"))
+    ledger.write("DELETE FROM mirepoix_task WHERE id = 'a'")
+    ledger.do(failures.prune, DAY_S)
+    assert ledger.query("SELECT COUNT(*) FROM mirepoix_failure_group") == [(2,)]
+    ledger.passes(2 * DAY_S)
+    ledger.do(failures.prune, DAY_S)
+    assert group(ledger).last_task_id == "b"  # it bears the other one
+
+
+def test_what_is_ignored_is_not_forgotten(ledger: Ledger):
+    failed(ledger, "a")
+    ledger.do(failures.ignore, group(ledger).id, "ann", Ignoring())
+    ledger.write("DELETE FROM mirepoix_task")
+    ledger.passes(2 * DAY_S)
+    ledger.do(failures.prune, DAY_S)
+    assert ledger.query("SELECT state FROM mirepoix_failure_group") == [("ignored",)]
+
+
+def test_a_replay_is_remembered_as_long_as_one_of_its_tasks(ledger: Ledger):
+    moment = "'2020-01-01 00:00:00.000000'"
+    columns = "id, failure_group, began_at, began_by, reason, tasks, canaries, rate_per_s, ended_at"
+    for name in ("old", "kept"):
+        values = f"'{name}', 'g', {moment}, 'ann', '', 1, 0, 1, {moment}"
+        ledger.write(f"INSERT INTO mirepoix_replay ({columns}) VALUES ({values})")
+    failed(ledger, "a")
+    columns = "replay_id, task_id, replayed_at, fence, generation, state, retries, deaths, handovers"
+    ledger.write(f"INSERT INTO mirepoix_replayed ({columns}) VALUES ('kept', 'a', {moment}, 1, 1, 'failed', 0, 0, 0)")
+    ledger.do(failures.prune, DAY_S)
+    assert ledger.query("SELECT id FROM mirepoix_replay") == [("kept",)]

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.daemons.holder import Holder
-from mirepoix.ledger import budget, chords, messages, operate, reap, results, take, workers
+from mirepoix.ledger import budget, chords, failures, messages, operate, reap, results, take, workers
 
 logger = logging.getLogger("mirepoix.keeper")
 
@@ -172,6 +172,8 @@ class Keeper:
             if self._settings.retention_s is not None:
                 operate.prune(tx, self._settings.retention_s)
                 chords.prune(tx, self._settings.retention_s)
+            if self._settings.failure_retention_s is not None:
+                failures.prune(tx, self._settings.failure_retention_s)
             results.prune(tx)
             budget.forget(tx)
 

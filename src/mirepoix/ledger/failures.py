@@ -88,6 +88,12 @@ def ignore(tx: Tx, group_id: str, by: str, until: Ignoring, note: str | None = N
     )
 
 
+def prune(tx: Tx, older_than_s: float) -> None:
+    """Forget groups, and replays, of longer ago that no task is left of. What fails by them later is a new group."""
+    tx.run("prune_failure_groups", older_than_s=older_than_s)
+    tx.run("prune_replays", older_than_s=older_than_s)
+
+
 def reopen(tx: Tx, group_id: str, by: str, note: str | None = None) -> bool:
     """Take back that it is resolved or ignored."""
     return bool(tx.fetch("reopen_failure_group", id=group_id, decided_by=by, note=note))
