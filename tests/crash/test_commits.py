@@ -147,9 +147,8 @@ def _connection_ends(bank: Bank) -> None:
 def test_a_task_in_whose_middle_the_server_restarts_runs_again(served_bank: Bank) -> None:
     bank = served_bank
     bank.worker()
-    ids = [bank.send("work", f"write {n}", "wait open") for n in range(2)]
-    for id in ids:
-        bank.begun(id)
+    ids = [bank.send("work", f"write {n}", "mark written", "wait open") for n in range(2)]
+    until(lambda: all(bank.effects(id, "written") for id in ids), "they are in their middle")
     bank.server.kill()
     bank.make("open")
     until(lambda: all(bank.effects(id, "end") for id in ids), "their code ended while the database was away")
