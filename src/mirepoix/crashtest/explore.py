@@ -14,6 +14,7 @@ from mirepoix.crashtest.databases.database import Database
 from mirepoix.crashtest.databases.folders import Folders
 from mirepoix.crashtest.deliver import Call, Ended, deliver
 from mirepoix.crashtest.journal import Journal
+from mirepoix.crashtest.names import named, volatile_names
 from mirepoix.crashtest.normalise import (
     Effect,
     Row,
@@ -24,6 +25,7 @@ from mirepoix.crashtest.normalise import (
     volatile_columns,
     volatile_paths,
 )
+from mirepoix.crashtest.places import home_of
 from mirepoix.crashtest.points import Delivery, Gate, Point, outside
 from mirepoix.crashtest.trouble import Unusable
 
@@ -104,6 +106,7 @@ class Explorer:
     _schema: dict[str, Table] = field(default_factory=dict)
     _columns: frozenset[tuple[str, str]] = frozenset()
     _paths: frozenset[tuple[tuple[str, str], str]] = frozenset()
+    _names: frozenset[str] = frozenset()
 
     def explore(self, mode: str, budget_s: float, at: tuple[int, str] | None) -> Explored:
         """Do it all. Raises Unusable, with the remedy, where there is nothing to compare."""
@@ -154,6 +157,7 @@ class Explorer:
             raise Unusable.without_points(self.call)
         self._columns = volatile_columns(one.raw, other.raw, self._schema)
         self._paths = volatile_paths(one.said, other.said)
+        self._names = volatile_names(one.files, other.files)
         one, other = self._again(one), self._again(other)
         if (one.rows, one.effects, one.files) != (other.rows, other.effects, other.files):
             raise Unusable.not_deterministic(self.call, _unlike(one, other))
@@ -234,8 +238,9 @@ class Explorer:
 
     def _delivery(self, dies_at: tuple[int, str] | None) -> Delivery:
         delivery = Delivery(
-            self.journal, self.call.id, self.call.task.name, dies_at, tables=self.written, unmodelled=self.unmodelled
-        )
+            self.journal, self.call.id, self.call.task.name, dies_at,
+            tables=self.written, unmodelled=self.unmodelled, home=home_of(self.call.task),
+        )  # fmt: skip
         for database in self.databases:
             database.begin(delivery)
         return delivery
@@ -274,14 +279,14 @@ class Explorer:
             except Exception as error:  # noqa: BLE001 (whatever the user's function raises, it does not hold)
                 broken = f"{type(error).__name__}: {error}"
         rows = rows_of(raw, self._before, self._schema, self._columns | self._ignored_columns())
-        files = self.folders.read()
+        files = named(self.folders.read(), self._names)
         return Observed(ended, rows, effects_of(said, self._paths), files, tuple(sorted(keys)), raw, said, broken)
 
     def _again(self, seen: Observed) -> Observed:
         """*seen* with what is known by now to be volatile masked."""
         rows = rows_of(seen.raw, self._before, self._schema, self._columns | self._ignored_columns())
         effects = effects_of(seen.said, self._paths)
-        return replace(seen, rows=rows, effects=effects)
+        return replace(seen, rows=rows, effects=effects, files=named(seen.files, self._names))
 
     def _with_new_tables(self, clean: Observed) -> Observed:
         return self._again(replace(clean, raw={**self._before, **clean.raw}))
@@ -297,7 +302,7 @@ class Explorer:
     def _masks(self) -> tuple[str, ...]:
         columns = {f"{table.partition('.')[2]}.{column}" for table, column in self._columns}
         paths = {f"{kind} {subject}: {path or 'its text'}" for (kind, subject), path in self._paths}
-        return tuple(sorted(columns | paths))
+        return tuple(sorted(columns | paths | {f"file {name}: its name" for name in self._names}))
 
 
 def planned(points: Sequence[Point], mode: str) -> list[Schedule]:
@@ -311,6 +316,7 @@ def planned(points: Sequence[Point], mode: str) -> list[Schedule]:
         for index in after:
             alike.setdefault(points[index].shape, []).append(index)
         after = sorted({index for group in alike.values() for index in (*group[:2], group[-1])})
+    after = sorted({*after, *(index - 1 for index, point in enumerate(points) if point.follows_thread)})
     # What was just done is durable only once the next thing would begin: an INSERT..RETURNING of SQLite is not
     # committed when execute() returns.
     return [Schedule(None), *(Schedule((index + 1, "before")) for index in after)]

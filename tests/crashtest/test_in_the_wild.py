@@ -1,0 +1,135 @@
+"""What tasks of public packages taught: code among the libraries, threads, names from the clock, long reports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+import pytest
+from corpus.apps import plain
+from corpus.shop import Order, Tag
+from django.core.mail import send_mail
+from django.db import connection
+
+from mirepoix.crashtest.check import explore
+from mirepoix.crashtest.trouble import Unusable
+
+copy_file = plain.task(shared=False, name="copies")(shutil.copyfile)
+"""A task whose code is installed among the libraries."""
+
+
+def test_the_lines_of_a_task_among_the_libraries_are_its_own_and_not_the_tests(tmp_path):
+    (tmp_path / "from").write_text("x")
+    report = explore(copy_file, (str(tmp_path / "from"), str(tmp_path / "to")), files=[tmp_path], django=False)
+    assert {point.source.path for point in report.explored.points} == {shutil.__file__}
+
+
+def test_the_failure_of_a_task_among_the_libraries_tells_its_line(tmp_path):
+    with pytest.raises(Unusable, match=r"FileNotFoundError[\s\S]*shutil\.py"):
+        explore(copy_file, (str(tmp_path / "from"), str(tmp_path / "to")), files=[tmp_path], django=False)
+
+
+@plain.task(shared=False, name="mails_in_threads")
+def mails_in_threads(order):
+    if Order.objects.filter(pk=order, mailed=False).exists():
+        with ThreadPool(2) as pool:
+            pool.map(lambda whom: send_mail("Hello", "", None, [whom]), ["ann@example.com", "bob@example.com"])
+        Order.objects.filter(pk=order).update(mailed=True)
+
+
+def test_what_a_thread_of_the_task_does_is_noted_and_a_crash_after_it_is_tried(exploring, order):
+    report = exploring(mails_in_threads, order)
+    (finding,) = report.findings
+    assert (finding.kind, finding.schedule.dies_at) == ("duplicate-mail", (0, "before"))
+    assert "IN A THREAD" in str(report)
+    assert "UNMODELLED" not in str(report)
+
+
+@plain.task(shared=False, name="looks_in_a_thread")
+def looks_in_a_thread(order):
+    def look():
+        connection.ensure_connection()
+        connection.close()
+
+    with ThreadPool(1) as pool:
+        pool.apply(look)
+    Order.objects.filter(pk=order).update(status="a")
+
+
+def test_that_a_thread_uses_a_database_is_told_as_unmodelled(exploring, order):
+    report = exploring(looks_in_a_thread, order)
+    assert report.is_safe, report
+    assert "UNMODELLED, no crash around it was tried: Django's database in a thread" in str(report)
+
+
+@plain.task(shared=False, name="exports")
+def exports(folder):
+    Path(folder, f"orders-{time.time_ns()}.csv").write_text("1,2")
+    Tag.objects.create(name="exported")
+
+
+def test_a_file_that_is_named_by_the_clock_is_compared_by_the_rest_of_its_name(exploring, order):
+    report = exploring(exports, order)
+    assert {one.kind for one in report.findings} == {"duplicate-row", "left-file"}
+    assert "file orders-<n>.csv: its name" in report.explored.masks
+
+
+@plain.task(shared=False, name="locks")
+def locks(folder):
+    if not Tag.objects.filter(name="locked").exists():
+        os.close(os.open(Path(folder, "lock"), os.O_CREAT | os.O_EXCL))
+        Tag.objects.create(name="locked")
+
+
+def test_a_file_of_os_open_is_a_place_to_die_after(exploring, order):
+    report = exploring(locks, order)
+    assert "fails:FileExistsError" in {one.code for one in report.findings}
+
+
+@plain.task(shared=False, name="a name that is no name of Python's")
+def newsletter(people, subject):
+    for whom in people:
+        send_mail(subject, "", None, [whom])
+
+
+def test_what_one_line_does_many_times_is_one_finding_which_its_code_allows(order):
+    people = [f"{number}@example.com" for number in range(9)]
+    report = explore(newsletter, (people, "[Shop] News"))
+    (finding,) = report.findings
+    assert finding.words.startswith("0@example.com: [Shop] News is sent 2x")
+    assert len(finding.consequences) == 8
+    assert "rerun: crashpoints(newsletter, ..., at='end')" in str(report)
+    assert explore(newsletter, (people, "[Shop] News"), allow=[finding.code]).findings == ()
+
+
+def test_a_code_with_brackets_allows_what_it_names(order):
+    (finding,) = explore(newsletter, (["ann@example.com"], "[Shop] News")).findings
+    assert finding.code == "duplicate-mail:ann@example.com: [Shop] News"
+    assert explore(newsletter, (["ann@example.com"], "[Shop] News"), allow=[finding.code]).findings == ()
+
+
+@plain.task(shared=False, name="two_mails")
+def two_mails():
+    send_mail("Your report is being made", "", None, ["ann@example.com"])
+    send_mail("It is ready", "", None, ["ann@example.com"])
+
+
+def test_findings_are_told_in_the_order_in_which_the_task_does_things(order):
+    report = explore(two_mails)
+    assert [one.subject.partition(": ")[2] for one in report.findings] == ["Your report is being made", "It is ready"]
+
+
+@plain.task(shared=False, name="lengthens")
+def lengthens(order):
+    found = Order.objects.get(pk=order)
+    found.charge += "!"
+    found.save()
+
+
+def test_of_long_values_the_place_is_shown_where_they_differ(order):
+    Order.objects.filter(pk=order).update(charge="x" * 70)
+    (finding,) = explore(lengthens, (order,)).findings
+    assert "xxx!! (clean run: ..." in finding.words
