@@ -22,7 +22,7 @@ def volatile_names(one: dict[str, bytes], other: dict[str, bytes]) -> frozenset[
 
 
 def named(files: dict[str, bytes], patterns: frozenset[str]) -> dict[str, bytes]:
-    """*files*, those of *patterns* by the pattern; a second one has a ``+`` behind it, and so on: the half-written last."""
+    """*files*, those of *patterns* by the pattern; a second one has a ``+`` behind it. Half a file comes last."""
     found: dict[str, bytes] = {}
     for name, content in sorted(files.items(), key=lambda one: (-len(one[1]), one[0])):
         called = pattern(name) if pattern(name) in patterns else name

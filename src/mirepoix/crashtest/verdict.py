@@ -128,7 +128,8 @@ def _of(explored: Explored, tried: Tried) -> list[Difference]:
         if not found:
             return []
         words = "the broker forgets it before it runs (acks_late is off): what a crash leaves undone stays undone"
-        return [Difference("early-ack", explored.call.task.name, words), *(one for one in found if "lost" in one.kind)]
+        undone = (one for one in found if not one.kind.startswith("duplicate"))
+        return [Difference("early-ack", explored.call.task.name, words), *undone]
     if tried.first.how == "swallowed":
         words = "it swallows every exception, also those that end a process (SystemExit, a time limit, a revocation)"
         found.append(Difference("swallowed", explored.call.task.name, words))
