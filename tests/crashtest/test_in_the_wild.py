@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from corpus.apps import plain
+from corpus.database import shop
 from corpus.shop import Order, Tag
 from django.core.mail import send_mail
 from django.db import connection
@@ -133,3 +134,17 @@ def test_of_long_values_the_place_is_shown_where_they_differ(order):
     Order.objects.filter(pk=order).update(charge="x" * 70)
     (finding,) = explore(lengthens, (order,)).findings
     assert "xxx!! (clean run: ..." in finding.words
+
+
+@plain.task(shared=False, name="closes_its_connection")
+def closes_its_connection(order):
+    Order.objects.filter(pk=order).update(status="a")
+    connection.close()
+    Tag.objects.create(name="after")
+
+
+def test_a_task_may_close_its_connection_although_the_test_is_in_a_transaction_on_it(postgresql_url):
+    with shop(postgresql_url, is_in_transaction=True) as order:
+        report = explore(closes_its_connection, (order,))
+        assert [one.kind for one in report.findings] == ["duplicate-row"]
+        assert Tag.objects.count() == 0

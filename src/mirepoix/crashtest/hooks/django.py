@@ -38,6 +38,7 @@ def install(stack: ExitStack) -> None:
     for connection in connections.all():
         stack.enter_context(connection.execute_wrapper(statement))
     replace(stack, BaseDatabaseWrapper, "connect", _connect)
+    replace(stack, BaseDatabaseWrapper, "close", _close)
     replace(stack, BaseDatabaseWrapper, "_commit", _commit)
     replace(stack, BaseDatabaseWrapper, "on_commit", _on_commit)
     replace(stack, transaction.Atomic, "__exit__", _leave)
@@ -71,6 +72,18 @@ def _connect(original: Any) -> Any:
         return original(self)
 
     return connect
+
+
+def _close(original: Any) -> Any:
+    """A task may close its connection, a test not the one that its transaction is in."""
+
+    def close(self: Any) -> Any:
+        delivery = _here()
+        if delivery is None or self.alias not in delivery.base_depth or depth(delivery, self) > 0:
+            return original(self)
+        return None
+
+    return close
 
 
 def statement(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
