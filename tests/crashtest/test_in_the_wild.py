@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import time
@@ -148,3 +149,53 @@ def test_a_task_may_close_its_connection_although_the_test_is_in_a_transaction_o
         report = explore(closes_its_connection, (order,))
         assert [one.kind for one in report.findings] == ["duplicate-row"]
         assert Tag.objects.count() == 0
+
+
+@plain.task(shared=False, name="keeps_a_report")
+def keeps_a_report(folder):
+    """As a FileField does: another name where one is taken, and the name in the row."""
+    name = "report.csv" if not Path(folder, "report.csv").exists() else f"report-{Order.objects.count()}.csv"
+    Path(folder, name).write_text("1,2")
+    Order.objects.update(charge=name)
+
+
+def test_a_row_that_names_a_new_file_is_compared_by_what_the_file_holds(exploring, order):
+    report = exploring(keeps_a_report, order, at="end")
+    assert [(one.kind, one.severity) for one in report.findings] == [("left-file", "note")]
+
+
+LETTERS = itertools.cycle("abcdefghijklmnopqrstuvwxyz")
+
+
+@plain.task(shared=False, name="names_by_chance")
+def names_by_chance(folder):
+    """As a storage of Django's does where a name is taken."""
+    name = f"report-{next(LETTERS)}z.csv" if Path(folder, "report.csv").exists() else "report.csv"
+    os.close(os.open(Path(folder, name), os.O_CREAT))
+    Order.objects.update(charge=name)
+    Order.objects.update(status="done")
+
+
+def test_what_is_left_in_one_folder_is_one_finding(exploring, order):
+    (finding,) = exploring(names_by_chance, order).findings
+    assert finding.code == "left-file:report-*z.csv"
+    assert len(finding.consequences) == 2
+
+
+def test_one_crash_is_tried_where_one_is_asked_for(exploring, order):
+    assert len(exploring(names_by_chance, order, at="end").explored.tried) == 1
+    assert len(exploring(names_by_chance, order, at="2:before").explored.tried) == 1
+
+
+def test_what_a_task_leaves_alone_in_a_watched_folder_is_not_written_again(exploring, order, tmp_path):
+    folder = tmp_path / "watched"
+    (folder / "empty").mkdir()
+    old, link = folder / "old.csv", folder / "link.csv"
+    old.write_text("old")
+    old.chmod(0o400)
+    link.symlink_to(old)
+    before = old.stat()
+    exploring(exports, order)
+    assert old.stat() == before
+    assert link.is_symlink()
+    assert sorted(path.name for path in folder.iterdir()) == ["empty", "link.csv", "old.csv"]

@@ -49,6 +49,8 @@ class Observed:
     """The idempotency keys that were sent, by what they were sent to."""
     raw: dict[str, Rows]
     said: list[dict[str, object]]
+    new_files: dict[str, bytes]
+    """Those that were not there before, by their real names."""
     is_invariant_broken: str | None = None
 
 
@@ -108,8 +110,8 @@ class Explorer:
     _paths: frozenset[tuple[tuple[str, str], str]] = frozenset()
     _names: frozenset[str] = frozenset()
 
-    def explore(self, mode: str, budget_s: float, at: tuple[int, str] | None) -> Explored:
-        """Do it all. Raises Unusable, with the remedy, where there is nothing to compare."""
+    def explore(self, mode: str, budget_s: float, only: Schedule | None) -> Explored:
+        """Do it all, or *only* one. Raises Unusable, with the remedy, where there is nothing to compare."""
         __tracebackhide__ = True
         began_at = time.monotonic()
         for database in self.databases:
@@ -117,8 +119,8 @@ class Explorer:
         self.folders.save()
         try:
             clean, points = self._clean_runs()
-            plan = [Schedule(at)] if at is not None else planned(points, mode)
-            if self.overlaps and at is None:
+            plan = planned(points, mode) if only is None else [only]
+            if self.overlaps and only is None:
                 plan += overlapping(points, mode)
             tried: list[Tried] = []
             known: dict[object, Observed] = {}
@@ -278,13 +280,15 @@ class Explorer:
                 broken = None if self.invariant() is not False else "it returned False"
             except Exception as error:  # noqa: BLE001 (whatever the user's function raises, it does not hold)
                 broken = f"{type(error).__name__}: {error}"
-        rows = rows_of(raw, self._before, self._schema, self._columns | self._ignored_columns())
-        files = named(self.folders.read(), self._names)
-        return Observed(ended, rows, effects_of(said, self._paths), files, tuple(sorted(keys)), raw, said, broken)
+        files = self.folders.read()
+        new = {name: content for name, content in files.items() if self.folders.is_new(name)}
+        rows = rows_of(raw, self._before, self._schema, self._columns | self._ignored_columns(), new)
+        effects, files = effects_of(said, self._paths), named(files, self._names)
+        return Observed(ended, rows, effects, files, tuple(sorted(keys)), raw, said, new, broken)
 
     def _again(self, seen: Observed) -> Observed:
         """*seen* with what is known by now to be volatile masked."""
-        rows = rows_of(seen.raw, self._before, self._schema, self._columns | self._ignored_columns())
+        rows = rows_of(seen.raw, self._before, self._schema, self._columns | self._ignored_columns(), seen.new_files)
         effects = effects_of(seen.said, self._paths)
         return replace(seen, rows=rows, effects=effects, files=named(seen.files, self._names))
 

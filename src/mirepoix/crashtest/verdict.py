@@ -99,12 +99,15 @@ def _lines(explored: Explored) -> dict[tuple[str, str], Source]:
 
 
 def _folded(told: Sequence[Finding], lines: dict[tuple[str, str], Source]) -> list[Finding]:
-    """One finding for all that one line does in a loop: a mail to each of many."""
+    """One finding for all that one line does in a loop, a mail to each of many, and for what is left in one folder."""
     groups: dict[object, list[Finding]] = {}
     for one in told:
         verb, _, what = one.kind.partition("-")
         line = lines.get((what, one.subject)) if verb == "duplicate" else None
-        groups.setdefault((one.kind, one.severity, line) if line and line.path else one, []).append(one)
+        place: object = line if line and line.path else one
+        if one.kind == "left-file":
+            place = os.path.dirname(one.subject)  # noqa: PTH120 (a name in a report)
+        groups.setdefault((one.kind, one.severity, place), []).append(one)
     return [_as_one(group) for group in groups.values()]
 
 
@@ -112,7 +115,7 @@ def _as_one(group: list[Finding]) -> Finding:
     first = group[0]
     if len(group) == 1:
         return first
-    alike = tuple(f"{one.words}: the same line" for one in group[1:])
+    alike = tuple(one.words + ": the same line" * first.kind.startswith("duplicate") for one in group[1:])
     follows = tuple(dict.fromkeys(words for one in group for words in one.consequences))
     subjects = [one.subject for one in group]
     begins = os.path.commonprefix(subjects)  # noqa: RUF071 (by characters)
