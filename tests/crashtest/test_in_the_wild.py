@@ -14,7 +14,8 @@ from corpus.apps import plain
 from corpus.database import shop
 from corpus.shop import Order, Tag
 from django.core.mail import send_mail
-from django.db import connection
+from django.db import connection, transaction
+from django.utils import timezone
 
 from mirepoix.crashtest.check import explore
 from mirepoix.crashtest.trouble import Unusable
@@ -199,3 +200,31 @@ def test_what_a_task_leaves_alone_in_a_watched_folder_is_not_written_again(explo
     assert old.stat() == before
     assert link.is_symlink()
     assert sorted(path.name for path in folder.iterdir()) == ["empty", "link.csv", "old.csv"]
+
+
+@plain.task(shared=False, name="writes_a_summary")
+def writes_a_summary(folder):
+    """What it made in a transaction is gone, the number that it had is in the file: a dry run."""
+    with transaction.atomic():
+        made = Tag.objects.create(name="tried")
+        transaction.set_rollback(True)
+    Path(folder, "summary.txt").write_text(f"{made.pk} tried on {timezone.now().isoformat()}")
+    Order.objects.update(status="tried")
+
+
+def test_moments_and_numbers_of_new_rows_in_a_file_are_no_differences(exploring, postgresql_url):
+    with shop(postgresql_url, is_in_transaction=True) as order:
+        report = exploring(writes_a_summary, order)
+    assert report.findings == (), report
+
+
+@plain.task(shared=False, name="deletes", acks_late=False)
+def deletes():
+    Order.objects.update(status="a")
+    Order.objects.all().delete()
+
+
+def test_all_that_an_early_acknowledgement_leaves_undone_is_told(order):
+    (finding,) = explore(deletes).findings
+    assert finding.kind == "early-ack"
+    assert f"corpus_order[{order}] is still there (a clean run deletes it)" in finding.consequences

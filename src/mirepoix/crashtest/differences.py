@@ -93,7 +93,7 @@ def _of_old_rows(clean: Counter[Row], seen: Counter[Row]) -> Iterator[Difference
         if row.key is None:
             continue
         name = row.table.partition(".")[2]
-        key = ", ".join(map(str, row.key)) if isinstance(row.key, tuple) else row.key
+        key = _key(row.key)
         values = now.get((row.table, row.key))
         if values is None:
             yield Difference("lost-row", name, f"{name}[{key}] is gone")
@@ -107,7 +107,11 @@ def _of_old_rows(clean: Counter[Row], seen: Counter[Row]) -> Iterator[Difference
     for table, key in now:
         if (table, key) not in wanted:
             name = table.partition(".")[2]
-            yield Difference("changed-row", name, f"{name}[{key}] is still there (a clean run deletes it)")
+            yield Difference("changed-row", name, f"{name}[{_key(key)}] is still there (a clean run deletes it)")
+
+
+def _key(key: object) -> str:
+    return ", ".join(map(str, key)) if isinstance(key, tuple) else str(key)
 
 
 def _of_files(clean: dict[str, bytes], seen: dict[str, bytes]) -> Iterator[Difference]:

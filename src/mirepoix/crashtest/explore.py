@@ -21,6 +21,7 @@ from mirepoix.crashtest.normalise import (
     Rows,
     Table,
     effects_of,
+    plain_content,
     rows_of,
     volatile_columns,
     volatile_paths,
@@ -280,7 +281,7 @@ class Explorer:
                 broken = None if self.invariant() is not False else "it returned False"
             except Exception as error:  # noqa: BLE001 (whatever the user's function raises, it does not hold)
                 broken = f"{type(error).__name__}: {error}"
-        files = self.folders.read()
+        files = {name: plain_content(content) for name, content in self.folders.read().items()}
         new = {name: content for name, content in files.items() if self.folders.is_new(name)}
         rows = rows_of(raw, self._before, self._schema, self._columns | self._ignored_columns(), new)
         effects, files = effects_of(said, self._paths), named(files, self._names)

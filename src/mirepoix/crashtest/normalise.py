@@ -48,6 +48,14 @@ def plain(value: Any) -> Any:
     return _MOMENT.sub("<time>", text)
 
 
+def plain_content(content: bytes) -> bytes:
+    """What a file holds, the same way, if it is text."""
+    try:
+        return str(plain(content.decode())).encode()
+    except UnicodeDecodeError:
+        return content
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A row as it is compared; *key* is None for a new one."""
