@@ -17,6 +17,7 @@ from django.core.mail import send_mail
 from django.db import connection, transaction
 from django.utils import timezone
 
+import mirepoix
 from mirepoix.crashtest.check import explore
 from mirepoix.crashtest.trouble import Unusable
 
@@ -104,6 +105,7 @@ def test_what_one_line_does_many_times_is_one_finding_which_its_code_allows(orde
     (finding,) = report.findings
     assert finding.words.startswith("0@example.com: [Shop] News is sent 2x")
     assert len(finding.consequences) == 8
+    assert "each needs a name of its own" in finding.remedy
     assert "rerun: crashpoints(newsletter, ..., at='end')" in str(report)
     assert explore(newsletter, (people, "[Shop] News"), allow=[finding.code]).findings == ()
 
@@ -228,3 +230,25 @@ def test_all_that_an_early_acknowledgement_leaves_undone_is_told(order):
     (finding,) = explore(deletes).findings
     assert finding.kind == "early-ack"
     assert f"corpus_order[{order}] is still there (a clean run deletes it)" in finding.consequences
+
+
+@plain.task(shared=False, name="one_name_for_all")
+def one_name_for_all(people):
+    for whom in people:
+        mirepoix.step("mail", send_mail, "News", "", None, [whom])
+
+
+def test_a_name_of_a_step_that_is_used_twice_is_an_error_as_in_a_worker(order):
+    with pytest.raises(Unusable, match="'mail' was called twice in one attempt of one_name_for_all"):
+        explore(one_name_for_all, (["ann@example.com", "bob@example.com"],))
+
+
+@plain.task(shared=False, name="steps_in_a_thread")
+def steps_in_a_thread():
+    with ThreadPool(1) as pool:
+        pool.apply(mirepoix.step, ("mail", send_mail, "News", "", None, ["ann@example.com"]))
+    Order.objects.update(status="a")
+
+
+def test_a_step_in_a_thread_is_kept_as_little_as_in_a_worker(order):
+    assert [one.kind for one in explore(steps_in_a_thread).findings] == ["duplicate-mail"]

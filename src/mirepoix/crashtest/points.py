@@ -83,6 +83,8 @@ class Delivery:
     """How many functions waited for the commit of the test itself, by database."""
     home: str = ""
     """Where the code of the task is, if that is among the libraries: see `mirepoix.crashtest.places`."""
+    steps: set[str] = field(default_factory=set)
+    """The names of the steps that it called."""
     nested: int = 0
     is_over: bool = False
     done_beside: bool = False
@@ -181,8 +183,9 @@ def is_beside() -> bool:
     return _is_beside.get()
 
 
-def beside(run: Callable[[], Any]) -> None:
-    """Run what a thread is for, in a copy of the context of who began it."""
+def beside(delivery: Delivery, run: Callable[[], Any]) -> None:
+    """Run what a thread of *delivery* is for, in that thread's own context."""
+    _current.set(delivery)
     _is_beside.set(True)
     try:
         run()

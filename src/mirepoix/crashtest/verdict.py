@@ -13,7 +13,7 @@ from mirepoix.crashtest.differences import Difference, differences
 from mirepoix.crashtest.explore import Explored, Schedule, Tried
 from mirepoix.crashtest.normalise import identity
 from mirepoix.crashtest.places import Source
-from mirepoix.crashtest.remedies import remedy
+from mirepoix.crashtest.remedies import NAMED_APART, remedy
 
 RANKS = (
     "swallowed", "early-ack", "changed-key", "duplicate-http", "duplicate-mail", "duplicate-enqueue",
@@ -121,7 +121,9 @@ def _as_one(group: list[Finding]) -> Finding:
     begins = os.path.commonprefix(subjects)  # noqa: RUF071 (by characters)
     ends = os.path.commonprefix([one[len(begins) :][::-1] for one in subjects])[::-1]  # noqa: RUF071
     pattern = f"{first.kind}:{escape(begins)}*{escape(ends)}"
-    return replace(first, consequences=(*alike, *follows), others=max(one.others for one in group), pattern=pattern)
+    others = max(one.others for one in group)
+    words = first.remedy + NAMED_APART * ("mirepoix." in first.remedy and first.kind.startswith("duplicate"))
+    return replace(first, remedy=words, consequences=(*alike, *follows), others=others, pattern=pattern)
 
 
 def _of(explored: Explored, tried: Tried) -> list[Difference]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
-from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -19,8 +18,9 @@ def install(stack: ExitStack) -> None:
 
 def _starting(original: Any) -> Any:
     def start(self: Any) -> None:
-        if current() is not None:
-            self.run = partial(copy_context().run, beside, self.run)
+        delivery = current()
+        if delivery is not None:
+            self.run = partial(beside, delivery, self.run)
         original(self)
 
     return start
