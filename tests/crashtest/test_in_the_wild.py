@@ -252,3 +252,14 @@ def steps_in_a_thread():
 
 def test_a_step_in_a_thread_is_kept_as_little_as_in_a_worker(order):
     assert [one.kind for one in explore(steps_in_a_thread).findings] == ["duplicate-mail"]
+
+
+@plain.task(shared=False, name="one_write", acks_late=False)
+def one_write(order):
+    Order.objects.filter(pk=order).update(status="a")
+
+
+def test_an_early_acknowledged_task_of_one_write_can_be_lost_as_well(order):
+    (finding,) = explore(one_write, (order,)).findings
+    assert finding.kind == "early-ack"
+    assert finding.schedule.dies_at == (0, "before")

@@ -120,7 +120,7 @@ class Explorer:
         self.folders.save()
         try:
             clean, points = self._clean_runs()
-            plan = planned(points, mode) if only is None else [only]
+            plan = planned(points, mode, is_redelivered=self.call.is_redelivered) if only is None else [only]
             if self.overlaps and only is None:
                 plan += overlapping(points, mode)
             tried: list[Tried] = []
@@ -310,7 +310,7 @@ class Explorer:
         return tuple(sorted(columns | paths | {f"file {name}: its name" for name in self._names}))
 
 
-def planned(points: Sequence[Point], mode: str) -> list[Schedule]:
+def planned(points: Sequence[Point], mode: str, *, is_redelivered: bool) -> list[Schedule]:
     """The schedules of *mode*: delivered twice first, which is cheapest and finds most."""
     if mode == "exhaustive":
         deaths = [(index, side) for index in range(len(points)) for side in ("before", "after")]
@@ -322,6 +322,8 @@ def planned(points: Sequence[Point], mode: str) -> list[Schedule]:
             alike.setdefault(points[index].shape, []).append(index)
         after = sorted({index for group in alike.values() for index in (*group[:2], group[-1])})
     after = sorted({*after, *(index - 1 for index, point in enumerate(points) if point.follows_thread)})
+    if not is_redelivered:  # a death before anything is done loses all of it
+        after = [-1, *after]
     # What was just done is durable only once the next thing would begin: an INSERT..RETURNING of SQLite is not
     # committed when execute() returns.
     return [Schedule(None), *(Schedule((index + 1, "before")) for index in after)]
