@@ -13,9 +13,10 @@ from mirepoix.crashtest import unmodelled
 from mirepoix.crashtest.databases.database import Database
 from mirepoix.crashtest.databases.folders import Folders
 from mirepoix.crashtest.deliver import Call, ready
-from mirepoix.crashtest.explore import MODES, Explored, Explorer, Schedule
+from mirepoix.crashtest.explore import Explored, Explorer
 from mirepoix.crashtest.hooks.installed import installed
 from mirepoix.crashtest.http import Service
+from mirepoix.crashtest.plan import MODES, Schedule
 from mirepoix.crashtest.report import text
 from mirepoix.crashtest.verdict import Finding, findings
 from mirepoix.errors import ConfigurationError

@@ -27,6 +27,7 @@ from mirepoix.crashtest.normalise import (
     volatile_paths,
 )
 from mirepoix.crashtest.places import home_of
+from mirepoix.crashtest.plan import Schedule, overlapping, planned
 from mirepoix.crashtest.points import Delivery, Gate, Point, outside
 from mirepoix.crashtest.trouble import Unusable
 
@@ -34,8 +35,6 @@ MOST_RETRIES = 8
 
 BLOCKED_AFTER_S = 0.3
 """A second delivery that has not ended by then is taken to wait for the first one."""
-
-MODES = ("sampled", "pruned", "exhaustive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +52,6 @@ class Observed:
     new_files: dict[str, bytes]
     """Those that were not there before, by their real names."""
     is_invariant_broken: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """What was planned: to die at a point, or (None) to finish, unacknowledged."""
-
-    dies_at: tuple[int, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,33 +300,6 @@ class Explorer:
         columns = {f"{table.partition('.')[2]}.{column}" for table, column in self._columns}
         paths = {f"{kind} {subject}: {path or 'its text'}" for (kind, subject), path in self._paths}
         return tuple(sorted(columns | paths | {f"file {name}: its name" for name in self._names}))
-
-
-def planned(points: Sequence[Point], mode: str, *, is_redelivered: bool) -> list[Schedule]:
-    """The schedules of *mode*: delivered twice first, which is cheapest and finds most."""
-    if mode == "exhaustive":
-        deaths = [(index, side) for index in range(len(points)) for side in ("before", "after")]
-        return [Schedule(None), *map(Schedule, deaths)]
-    after = [index for index, point in enumerate(points) if point.is_durable and index + 1 < len(points)]
-    if mode == "sampled":
-        alike: dict[object, list[int]] = {}
-        for index in after:
-            alike.setdefault(points[index].shape, []).append(index)
-        after = sorted({index for group in alike.values() for index in (*group[:2], group[-1])})
-    after = sorted({*after, *(index - 1 for index, point in enumerate(points) if point.follows_thread)})
-    if not is_redelivered:  # a death before anything is done loses all of it
-        after = [-1, *after]
-    # What was just done is durable only once the next thing would begin: an INSERT..RETURNING of SQLite is not
-    # committed when execute() returns.
-    return [Schedule(None), *(Schedule((index + 1, "before")) for index in after)]
-
-
-def overlapping(points: Sequence[Point], mode: str) -> list[Schedule]:
-    """A second delivery while the first one waits before each thing that it does; of a loop only before the first."""
-    first: dict[object, int] = {}
-    for index, point in enumerate(points):
-        first.setdefault(point.shape if mode == "sampled" else index, index)
-    return [Schedule((index, "overlap")) for index in first.values()]
 
 
 def _require_success(call: Call, ended: Ended) -> None:

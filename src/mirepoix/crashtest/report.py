@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Sequence
 
 from mirepoix.crashtest.differences import summary
-from mirepoix.crashtest.explore import Explored, Schedule
+from mirepoix.crashtest.explore import Explored
+from mirepoix.crashtest.plan import Schedule
 from mirepoix.crashtest.points import IN_A_THREAD
 from mirepoix.crashtest.verdict import Finding
 

@@ -10,9 +10,10 @@ from glob import escape
 from typing import cast
 
 from mirepoix.crashtest.differences import Difference, differences
-from mirepoix.crashtest.explore import Explored, Schedule, Tried
+from mirepoix.crashtest.explore import Explored, Tried
 from mirepoix.crashtest.normalise import identity
 from mirepoix.crashtest.places import Source
+from mirepoix.crashtest.plan import Schedule
 from mirepoix.crashtest.remedies import NAMED_APART, remedy
 
 RANKS = (
