@@ -130,11 +130,7 @@ class _Step:
     def _only_once(self) -> Iterator[None]:
         names = self._attempt.steps
         if self._name in names:
-            raise ConfigurationError(
-                f"The step {self._name!r} was called twice in one attempt of {self._attempt.name}: the second call "
-                "would get what the first returned. Give each its own name, in a loop for example "
-                f'f"{self._name}-{{order.id}}".'
-            )
+            raise called_twice(self._name, self._attempt.name)
         names.add(self._name)
         try:
             yield
@@ -212,6 +208,14 @@ _SQLITE_WAITS = (
     "SQLite lets one transaction write at a time: if this task has one open on another connection to the ledger's "
     "file, end it before the step."
 )
+
+
+def called_twice(name: str, task: str) -> ConfigurationError:
+    """The error of a name that one attempt uses again."""
+    return ConfigurationError(
+        f"The step {name!r} was called twice in one attempt of {task}: the second call would get what the first "
+        f'returned. Give each its own name, in a loop for example f"{name}-{{order.id}}".'
+    )
 
 
 def _check(name: Any) -> None:

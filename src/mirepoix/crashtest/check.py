@@ -13,9 +13,10 @@ from mirepoix.crashtest import unmodelled
 from mirepoix.crashtest.databases.database import Database
 from mirepoix.crashtest.databases.folders import Folders
 from mirepoix.crashtest.deliver import Call, ready
-from mirepoix.crashtest.explore import MODES, Explored, Explorer
+from mirepoix.crashtest.explore import Explored, Explorer
 from mirepoix.crashtest.hooks.installed import installed
 from mirepoix.crashtest.http import Service
+from mirepoix.crashtest.plan import MODES, Schedule
 from mirepoix.crashtest.report import text
 from mirepoix.crashtest.verdict import Finding, findings
 from mirepoix.errors import ConfigurationError
@@ -77,17 +78,17 @@ def explore(
     unmodelled.watch()
     with installed(http, folders, with_django=with_django), ready(task):
         explorer = Explorer(call, databases, Folders(folders), invariant, frozenset(ignore), overlap)
-        explored = explorer.explore(mode, budget_s, _place(at))
+        explored = explorer.explore(mode, budget_s, _only(at))
     return Report(explored, findings(explored, allow))
 
 
-def _place(at: str | None) -> tuple[int, str] | None:
+def _only(at: str | None) -> Schedule | None:
     if at is None or at == "end":
-        return None
+        return None if at is None else Schedule(None)
     number, _, side = at.partition(":")
     if not number.isdigit() or int(number) < 1 or side not in {"before", "after", "overlap"}:
         raise ConfigurationError(f'at={at!r} is no place: write at="3:before" or at="3:after", or at="end".')
-    return int(number) - 1, side
+    return Schedule((int(number) - 1, side))
 
 
 def _is_django_ready() -> bool:

@@ -102,8 +102,11 @@ def _keep(name: str, run: Callable[[], Any]) -> Any:
     if delivery is None:
         return run()
     steps = delivery.journal.steps
+    if name in delivery.steps:
+        raise step.called_twice(name, delivery.task_name)
     if name not in steps:
         value = dumps(run())
         with delivery.point("step", f"keep step {name!r}", is_durable=True):
             steps[name] = value
+    delivery.steps.add(name)
     return loads(steps[name])

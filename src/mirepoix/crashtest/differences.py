@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,20 +93,25 @@ def _of_old_rows(clean: Counter[Row], seen: Counter[Row]) -> Iterator[Difference
         if row.key is None:
             continue
         name = row.table.partition(".")[2]
-        key = ", ".join(map(str, row.key)) if isinstance(row.key, tuple) else row.key
+        key = _key(row.key)
         values = now.get((row.table, row.key))
         if values is None:
             yield Difference("lost-row", name, f"{name}[{key}] is gone")
             continue
         for column, value in row.values:
             if values[column] != value:
-                words = f"{name}[{key}].{column} is {_short(values[column])} (clean run: {_short(value)})"
+                is_now, was = _short(values[column], value), _short(value, values[column])
+                words = f"{name}[{key}].{column} is {is_now} (clean run: {was})"
                 yield Difference("changed-row", f"{name}.{column}", words)
     wanted = {(row.table, row.key) for row in clean}
     for table, key in now:
         if (table, key) not in wanted:
             name = table.partition(".")[2]
-            yield Difference("changed-row", name, f"{name}[{key}] is still there (a clean run deletes it)")
+            yield Difference("changed-row", name, f"{name}[{_key(key)}] is still there (a clean run deletes it)")
+
+
+def _key(key: object) -> str:
+    return ", ".join(map(str, key)) if isinstance(key, tuple) else str(key)
 
 
 def _of_files(clean: dict[str, bytes], seen: dict[str, bytes]) -> Iterator[Difference]:
@@ -120,8 +126,17 @@ def _of_files(clean: dict[str, bytes], seen: dict[str, bytes]) -> Iterator[Diffe
             yield Difference("changed-file", name, words)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004
+_LONGEST, _BEFORE = 60, 20
+
+
+def _short(text: str, other: str) -> str:
+    """*text* if it is short; else the place where it differs from *other*."""
+    if len(text) <= _LONGEST:
+        return text
+    begins = max(0, len(os.path.commonprefix([text, other])) - _BEFORE)  # noqa: RUF071 (by characters)
+    begins = 0 if begins + _BEFORE < _LONGEST - _BEFORE else begins
+    shown = text[begins : begins + _LONGEST]
+    return f"{'...' * (begins > 0)}{shown}{'...' * (begins + _LONGEST < len(text))}"
 
 
 def summary(explored: Explored) -> str:

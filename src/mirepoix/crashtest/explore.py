@@ -14,16 +14,20 @@ from mirepoix.crashtest.databases.database import Database
 from mirepoix.crashtest.databases.folders import Folders
 from mirepoix.crashtest.deliver import Call, Ended, deliver
 from mirepoix.crashtest.journal import Journal
+from mirepoix.crashtest.names import named, volatile_names
 from mirepoix.crashtest.normalise import (
     Effect,
     Row,
     Rows,
     Table,
     effects_of,
+    plain_content,
     rows_of,
     volatile_columns,
     volatile_paths,
 )
+from mirepoix.crashtest.places import home_of
+from mirepoix.crashtest.plan import Schedule, overlapping, planned
 from mirepoix.crashtest.points import Delivery, Gate, Point, outside
 from mirepoix.crashtest.trouble import Unusable
 
@@ -31,8 +35,6 @@ MOST_RETRIES = 8
 
 BLOCKED_AFTER_S = 0.3
 """A second delivery that has not ended by then is taken to wait for the first one."""
-
-MODES = ("sampled", "pruned", "exhaustive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,9 @@ class Observed:
     """The idempotency keys that were sent, by what they were sent to."""
     raw: dict[str, Rows]
     said: list[dict[str, object]]
+    new_files: dict[str, bytes]
+    """Those that were not there before, by their real names."""
     is_invariant_broken: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """What was planned: to die at a point, or (None) to finish, unacknowledged."""
-
-    dies_at: tuple[int, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +101,10 @@ class Explorer:
     _schema: dict[str, Table] = field(default_factory=dict)
     _columns: frozenset[tuple[str, str]] = frozenset()
     _paths: frozenset[tuple[tuple[str, str], str]] = frozenset()
+    _names: frozenset[str] = frozenset()
 
-    def explore(self, mode: str, budget_s: float, at: tuple[int, str] | None) -> Explored:
-        """Do it all. Raises Unusable, with the remedy, where there is nothing to compare."""
+    def explore(self, mode: str, budget_s: float, only: Schedule | None) -> Explored:
+        """Do it all, or *only* one. Raises Unusable, with the remedy, where there is nothing to compare."""
         __tracebackhide__ = True
         began_at = time.monotonic()
         for database in self.databases:
@@ -114,8 +112,8 @@ class Explorer:
         self.folders.save()
         try:
             clean, points = self._clean_runs()
-            plan = [Schedule(at)] if at is not None else planned(points, mode)
-            if self.overlaps and at is None:
+            plan = planned(points, mode, is_redelivered=self.call.is_redelivered) if only is None else [only]
+            if self.overlaps and only is None:
                 plan += overlapping(points, mode)
             tried: list[Tried] = []
             known: dict[object, Observed] = {}
@@ -154,6 +152,7 @@ class Explorer:
             raise Unusable.without_points(self.call)
         self._columns = volatile_columns(one.raw, other.raw, self._schema)
         self._paths = volatile_paths(one.said, other.said)
+        self._names = volatile_names(one.files, other.files)
         one, other = self._again(one), self._again(other)
         if (one.rows, one.effects, one.files) != (other.rows, other.effects, other.files):
             raise Unusable.not_deterministic(self.call, _unlike(one, other))
@@ -234,8 +233,9 @@ class Explorer:
 
     def _delivery(self, dies_at: tuple[int, str] | None) -> Delivery:
         delivery = Delivery(
-            self.journal, self.call.id, self.call.task.name, dies_at, tables=self.written, unmodelled=self.unmodelled
-        )
+            self.journal, self.call.id, self.call.task.name, dies_at,
+            tables=self.written, unmodelled=self.unmodelled, home=home_of(self.call.task),
+        )  # fmt: skip
         for database in self.databases:
             database.begin(delivery)
         return delivery
@@ -273,15 +273,17 @@ class Explorer:
                 broken = None if self.invariant() is not False else "it returned False"
             except Exception as error:  # noqa: BLE001 (whatever the user's function raises, it does not hold)
                 broken = f"{type(error).__name__}: {error}"
-        rows = rows_of(raw, self._before, self._schema, self._columns | self._ignored_columns())
-        files = self.folders.read()
-        return Observed(ended, rows, effects_of(said, self._paths), files, tuple(sorted(keys)), raw, said, broken)
+        files = {name: plain_content(content) for name, content in self.folders.read().items()}
+        new = {name: content for name, content in files.items() if self.folders.is_new(name)}
+        rows = rows_of(raw, self._before, self._schema, self._columns | self._ignored_columns(), new)
+        effects, files = effects_of(said, self._paths), named(files, self._names)
+        return Observed(ended, rows, effects, files, tuple(sorted(keys)), raw, said, new, broken)
 
     def _again(self, seen: Observed) -> Observed:
         """*seen* with what is known by now to be volatile masked."""
-        rows = rows_of(seen.raw, self._before, self._schema, self._columns | self._ignored_columns())
+        rows = rows_of(seen.raw, self._before, self._schema, self._columns | self._ignored_columns(), seen.new_files)
         effects = effects_of(seen.said, self._paths)
-        return replace(seen, rows=rows, effects=effects)
+        return replace(seen, rows=rows, effects=effects, files=named(seen.files, self._names))
 
     def _with_new_tables(self, clean: Observed) -> Observed:
         return self._again(replace(clean, raw={**self._before, **clean.raw}))
@@ -297,31 +299,7 @@ class Explorer:
     def _masks(self) -> tuple[str, ...]:
         columns = {f"{table.partition('.')[2]}.{column}" for table, column in self._columns}
         paths = {f"{kind} {subject}: {path or 'its text'}" for (kind, subject), path in self._paths}
-        return tuple(sorted(columns | paths))
-
-
-def planned(points: Sequence[Point], mode: str) -> list[Schedule]:
-    """The schedules of *mode*: delivered twice first, which is cheapest and finds most."""
-    if mode == "exhaustive":
-        deaths = [(index, side) for index in range(len(points)) for side in ("before", "after")]
-        return [Schedule(None), *map(Schedule, deaths)]
-    after = [index for index, point in enumerate(points) if point.is_durable and index + 1 < len(points)]
-    if mode == "sampled":
-        alike: dict[object, list[int]] = {}
-        for index in after:
-            alike.setdefault(points[index].shape, []).append(index)
-        after = sorted({index for group in alike.values() for index in (*group[:2], group[-1])})
-    # What was just done is durable only once the next thing would begin: an INSERT..RETURNING of SQLite is not
-    # committed when execute() returns.
-    return [Schedule(None), *(Schedule((index + 1, "before")) for index in after)]
-
-
-def overlapping(points: Sequence[Point], mode: str) -> list[Schedule]:
-    """A second delivery while the first one waits before each thing that it does; of a loop only before the first."""
-    first: dict[object, int] = {}
-    for index, point in enumerate(points):
-        first.setdefault(point.shape if mode == "sampled" else index, index)
-    return [Schedule((index, "overlap")) for index in first.values()]
+        return tuple(sorted(columns | paths | {f"file {name}: its name" for name in self._names}))
 
 
 def _require_success(call: Call, ended: Ended) -> None:

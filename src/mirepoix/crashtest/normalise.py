@@ -1,6 +1,7 @@
 """Make two runs comparable: surrogate keys, UUIDs, clocks and random values are no differences.
 
-New rows lose their surrogate key, and a reference to a new row becomes the row. What differs between two clean runs is
+New rows lose their surrogate key, and a reference to a new row becomes the row, that to a new file what it holds: a
+storage gives a file another name where one is taken. What differs between two clean runs is
 masked, in columns and in paths of payloads; every mask is listed in the report, for it could hide a real difference.
 """
 
@@ -12,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 _UUID = re.compile(r"\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b", re.IGNORECASE)
@@ -46,6 +48,14 @@ def plain(value: Any) -> Any:
     return _MOMENT.sub("<time>", text)
 
 
+def plain_content(content: bytes) -> bytes:
+    """What a file holds, the same way, if it is text."""
+    try:
+        return str(plain(content.decode())).encode()
+    except UnicodeDecodeError:
+        return content
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A row as it is compared; *key* is None for a new one."""
@@ -60,8 +70,9 @@ def rows_of(
     before: Mapping[str, Rows],
     schema: Mapping[str, Table],
     masked: frozenset[tuple[str, str]],
+    files: Mapping[str, bytes],
 ) -> Counter[Row]:
-    """The rows of *tables* as they are compared."""
+    """The rows of *tables* as they are compared; *files* are the new ones."""
     made: dict[tuple[str, Any], tuple[tuple[str, str], ...]] = {}
 
     def one(table: str, key: Any) -> tuple[tuple[str, str], ...]:
@@ -80,7 +91,7 @@ def rows_of(
             elif target in tables and (value,) in tables[target] and (value,) not in before.get(target, {}):
                 value = f"new {target} {one(target, (value,))}"
             elif old is None or old[column] != value:
-                value = plain(value)
+                value = _held(value, files) or plain(value)
             values.append((column, str(value)))
         made[table, key] = tuple(values)
         return made[table, key]
@@ -90,6 +101,12 @@ def rows_of(
         for key in rows:
             found[Row(table, key if key in before.get(table, {}) else None, one(table, key))] += 1
     return found
+
+
+def _held(value: Any, files: Mapping[str, bytes]) -> str:
+    """What the file of that name holds, if there is one."""
+    content = files.get(value) if isinstance(value, str) else None
+    return "" if content is None else f"a new file of {len(content)} bytes, {sha256(content).hexdigest()[:8]}"
 
 
 def volatile_columns(

@@ -7,7 +7,8 @@ from html import escape
 from typing import Any
 
 from mirepoix.crashtest.differences import summary
-from mirepoix.crashtest.explore import Explored, Schedule
+from mirepoix.crashtest.explore import Explored
+from mirepoix.crashtest.plan import Schedule
 from mirepoix.crashtest.report import rerun
 from mirepoix.crashtest.verdict import Finding
 

@@ -6,38 +6,22 @@ again, so that neither ``finally:`` nor ``except BaseException`` has an effect o
 
 from __future__ import annotations
 
-import linecache
-import sys
-import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mirepoix.crashtest.journal import Journal
+from mirepoix.crashtest.places import Source, user_line
+
+IN_A_THREAD = "in a thread: "
+"""How the unmodelled begins after which crashes were tried, but none amid it."""
 
 
 class Died(BaseException):
     """The process is dead. Not an Exception: ``except Exception`` does not catch it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A line of the user's code."""
-
-    path: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{Path(self.path).name}:{self.line}" if self.path else "?"
-
-    @property
-    def text(self) -> str:
-        """The line itself."""
-        return linecache.getline(self.path, self.line).strip() if self.path else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +32,8 @@ class Point:
     label: str
     is_durable: bool
     source: Source
+    follows_thread: bool = False
+    """Whether a thread of the task did something durable since the point before."""
 
     @property
     def where(self) -> str:
@@ -95,20 +81,32 @@ class Delivery:
     """Effects that become real with the commit of SQLAlchemy's transaction."""
     base_hooks: dict[str, int] = field(default_factory=dict)
     """How many functions waited for the commit of the test itself, by database."""
+    home: str = ""
+    """Where the code of the task is, if that is among the libraries: see `mirepoix.crashtest.places`."""
+    steps: set[str] = field(default_factory=set)
+    """The names of the steps that it called."""
     nested: int = 0
+    is_over: bool = False
+    done_beside: bool = False
+    """Whether a thread did something durable since the last point."""
 
     @contextmanager
     def point(
         self, kind: str, label: str, *, is_durable: bool, undo: Callable[[], Any] | None = None
     ) -> Iterator[Callable[[dict[str, Any]], None]]:
         """Around what is done; yields what notes its effect in the journal. Within another point it is none."""
+        if is_beside():
+            with self._beside(kind, is_durable=is_durable) as note:
+                yield note
+            return
         if self.is_dead:
             raise Died
         if self.nested:
             yield _no_effect
             return
         index = len(self.points)
-        self.points.append(Point(kind, label, is_durable, user_line()))
+        self.points.append(Point(kind, label, is_durable, user_line(self.home), self.done_beside))
+        self.done_beside = False
         if self.dies_at == (index, "before"):
             self.die(undo)
         if self.gate is not None and self.gate.index == index:
@@ -120,9 +118,30 @@ class Delivery:
         finally:
             self.nested -= 1
         for effect in effects:
-            self.journal.add(effect)
+            self.journal.add({**effect, "source": self.points[index].source})
         if self.dies_at == (index, "after"):
             self.die(None)
+
+    @contextmanager
+    def _beside(self, kind: str, *, is_durable: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """In a thread that the task began: what it does is noted, but nobody dies there, for who waits for it hangs."""
+        if self.is_dead and not self.is_over:
+            raise Died
+        if _within.get():
+            yield _no_effect
+            return
+        effects: list[dict[str, Any]] = []
+        token = _within.set(True)
+        try:
+            yield effects.append
+        finally:
+            _within.reset(token)
+        source = user_line(self.home)
+        for effect in effects:
+            self.journal.add({**effect, "source": source})
+        if is_durable:
+            self.done_beside = True
+            self.unmodelled.add(f"{IN_A_THREAD}{kind} at {source}")
 
     def die(self, undo: Callable[[], Any] | None) -> None:
         """What a server does when its client vanishes, first: else libraries trip over an open transaction."""
@@ -151,7 +170,27 @@ def delivering(delivery: Delivery) -> Iterator[None]:
     try:
         yield
     finally:
+        delivery.is_over = True
         _current.reset(token)
+
+
+_is_beside: ContextVar[bool] = ContextVar("mirepoix_crashtest_is_beside", default=False)
+_within: ContextVar[bool] = ContextVar("mirepoix_crashtest_within", default=False)
+
+
+def is_beside() -> bool:
+    """Whether this is a thread that the task began."""
+    return _is_beside.get()
+
+
+def beside(delivery: Delivery, run: Callable[[], Any]) -> None:
+    """Run what a thread of *delivery* is for, in that thread's own context."""
+    _current.set(delivery)
+    _is_beside.set(True)
+    try:
+        run()
+    except Died:
+        return  # with its process
 
 
 @contextmanager
@@ -162,23 +201,3 @@ def outside() -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
-
-
-_LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), "<"})
-_OWN = str(Path(__file__).parent.parent)
-
-
-def is_of_user(path: str) -> bool:
-    """Whether the file is neither a library's nor ours."""
-    return not path.startswith(_LIBRARIES) and not path.startswith(_OWN)
-
-
-def user_line() -> Source:
-    """The innermost line that is neither a library's nor ours."""
-    frame = sys._getframe(1)  # noqa: SLF001 (its documented use)
-    while frame is not None:
-        path = frame.f_code.co_filename
-        if is_of_user(path):
-            return Source(path, frame.f_lineno)
-        frame = frame.f_back  # type: ignore[assignment]
-    return Source("", 0)

@@ -10,6 +10,7 @@ _ORDER = (
     "its own in the transaction that marks it (with Mirepoix: .delay() inside atomic())"
 )
 _TRANSACTIONAL = "@app.task(transactional=True): what it writes commits with its outcome, once"
+NAMED_APART = '. Here one line does it many times: each needs a name of its own, as f"mail-{user.pk}"'
 _REMEDIES = {
     "changed-key": 'a key that each delivery has alike: mirepoix.idempotency_key("charge"), or one made of the order',
     "duplicate-http": (

@@ -6,7 +6,9 @@ import textwrap
 from collections.abc import Sequence
 
 from mirepoix.crashtest.differences import summary
-from mirepoix.crashtest.explore import Explored, Schedule
+from mirepoix.crashtest.explore import Explored
+from mirepoix.crashtest.plan import Schedule
+from mirepoix.crashtest.points import IN_A_THREAD
 from mirepoix.crashtest.verdict import Finding
 
 _WIDTH = 110
@@ -23,9 +25,13 @@ def text(explored: Explored, found: Sequence[Finding]) -> str:
         lines += [*_finding(explored, number, finding), ""]
     if explored.masks:
         lines.append(_wrapped("not compared, since clean runs differ there: " + ", ".join(explored.masks), 2))
-    if explored.unmodelled:
-        words = "UNMODELLED, no crash around it was tried: " + ", ".join(explored.unmodelled)
-        lines.append(_wrapped(words, 2))
+    threads = [one for one in explored.unmodelled if one.startswith(IN_A_THREAD)]
+    unmodelled = [one for one in explored.unmodelled if one not in threads]
+    if unmodelled:
+        lines.append(_wrapped("UNMODELLED, no crash around it was tried: " + ", ".join(unmodelled), 2))
+    if threads:
+        words = ", ".join(one.removeprefix(IN_A_THREAD) for one in threads)
+        lines.append(_wrapped(f"IN A THREAD, so that crashes were tried after it but none amid it: {words}", 2))
     if explored.not_explored:
         lines.append(
             f"  NOT EXPLORED: {len(explored.not_explored)} more crashes (the time was up; budget_s=... gives more)"
@@ -68,11 +74,13 @@ def _story(explored: Explored, schedule: Schedule) -> list[str]:
 
 
 def rerun(explored: Explored, schedule: Schedule) -> str:
-    """The line that tries this one crash."""
-    values = [repr(one) for one in explored.call.args] + [f"{k}={v!r}" for k, v in explored.call.kwargs.items()]
+    """The line that tries this one crash. Long arguments are left out."""
+    given = [repr(one) for one in explored.call.args] + [f"{k}={v!r}" for k, v in explored.call.kwargs.items()]
+    values = ", ".join(given) if len(", ".join(given)) <= _WIDTH // 2 else "..."
     at = "end" if schedule.dies_at is None else f"{schedule.dies_at[0] + 1}:{schedule.dies_at[1]}"
-    name = explored.call.task.name.rpartition(".")[2]
-    return f"crashpoints({', '.join([name, *values])}, at={at!r})"
+    task = explored.call.task
+    name = getattr(getattr(task, "__wrapped__", None), "__name__", "") or task.name.rpartition(".")[2]
+    return f"crashpoints({', '.join(filter(None, [name, values]))}, at={at!r})"
 
 
 def _wrapped(words: str, indent: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from mirepoix.crashtest.points import is_of_user
+from mirepoix.crashtest.places import home_of, is_of_user
 
 _FRAME = re.compile(r'^  File "(?P<path>[^"]+)", line.*\n(?:    .*\n)*', re.MULTILINE)
 
@@ -28,7 +28,7 @@ class Unusable(AssertionError):
                 "It reached for a service. Stub that service as in your other tests, or let crashpoints answer: "
                 'crashpoints(task, ..., http=lambda method, url, body: {"id": "1"}).'
             )
-        where = _own_lines(ended.traceback)
+        where = _own_lines(ended.traceback, home_of(call.task))
         return cls(f"{name} fails in its clean run, without any crash: {text}\n{advice}\n\n{where}".rstrip())
 
     @classmethod
@@ -54,6 +54,6 @@ class NothingSeen(Unusable):
     """The task did nothing that can be seen."""
 
 
-def _own_lines(traceback: str) -> str:
+def _own_lines(traceback: str, home: str) -> str:
     """The frames of the user's code in *traceback*."""
-    return "".join(found.group() for found in _FRAME.finditer(traceback) if is_of_user(found["path"]))
+    return "".join(found.group() for found in _FRAME.finditer(traceback) if is_of_user(found["path"], home))

@@ -9,7 +9,8 @@ import sys
 from functools import cache
 from typing import Any
 
-from mirepoix.crashtest.points import current, user_line
+from mirepoix.crashtest.places import user_line
+from mirepoix.crashtest.points import current
 
 _EVENTS = frozenset({"socket.connect", "socket.sendto", "subprocess.Popen", "os.system", "os.posix_spawn", "os.fork"})
 
@@ -29,7 +30,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     delivery = current()
     if delivery is None or delivery.nested or delivery.is_dead or _is_of_database():
         return
-    delivery.unmodelled.add(f"{event} at {user_line()}")
+    delivery.unmodelled.add(f"{event} at {user_line(delivery.home)}")
 
 
 def _is_of_database() -> bool:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from glob import escape
+from typing import cast
 
 from mirepoix.crashtest.differences import Difference, differences
-from mirepoix.crashtest.explore import Explored, Schedule, Tried
-from mirepoix.crashtest.remedies import remedy
+from mirepoix.crashtest.explore import Explored, Tried
+from mirepoix.crashtest.normalise import identity
+from mirepoix.crashtest.places import Source
+from mirepoix.crashtest.plan import Schedule
+from mirepoix.crashtest.remedies import NAMED_APART, remedy
 
 RANKS = (
     "swallowed", "early-ack", "changed-key", "duplicate-http", "duplicate-mail", "duplicate-enqueue",
@@ -37,11 +43,13 @@ class Finding:
     remedy: str
     consequences: tuple[str, ...] = ()
     others: int = 0
+    pattern: str = ""
+    """What allows it together with its like, which the same line does."""
 
     @property
     def code(self) -> str:
         """By which a test allows it."""
-        return f"{self.kind}:{self.subject}"
+        return self.pattern or f"{self.kind}:{self.subject}"
 
     @property
     def fails(self) -> bool:
@@ -70,7 +78,7 @@ def findings(explored: Explored, allow: Sequence[str] = ()) -> tuple[Finding, ..
             narrow[one.code] = narrow.get(one.code, True) and _is_narrow(explored, tried.schedule)
     told = []
     for code, cause in causes.items():
-        if any(fnmatchcase(code, pattern) for pattern in allow):
+        if any(code == pattern or fnmatchcase(code, pattern) for pattern in allow):
             continue
         follows = tuple(one.words for one in cause.consequences if one.code not in causes)
         severity = "note" if narrow[code] else _SEVERITY.get(cause.difference.kind, "error")
@@ -78,7 +86,45 @@ def findings(explored: Explored, allow: Sequence[str] = ()) -> tuple[Finding, ..
         finding = Finding(one.kind, one.subject, severity, one.words, cause.schedules[0], "", follows)
         words = remedy(explored, finding.kind, finding.subject, is_narrow=narrow[code])
         told.append(replace(finding, remedy=words, others=len(set(cause.schedules)) - 1))
+    told = _folded(told, _lines(explored))
     return tuple(sorted(told, key=lambda one: ("error", "warning", "note").index(one.severity)))
+
+
+def _lines(explored: Explored) -> dict[tuple[str, str], Source]:
+    """Which line does what."""
+    lines: dict[tuple[str, str], Source] = {}
+    for seen in (explored.clean, *(tried.observed for tried in explored.tried)):
+        for effect in seen.said:
+            lines.setdefault(identity(effect), cast("Source", effect.get("source", Source("", 0))))
+    return lines
+
+
+def _folded(told: Sequence[Finding], lines: dict[tuple[str, str], Source]) -> list[Finding]:
+    """One finding for all that one line does in a loop, a mail to each of many, and for what is left in one folder."""
+    groups: dict[object, list[Finding]] = {}
+    for one in told:
+        verb, _, what = one.kind.partition("-")
+        line = lines.get((what, one.subject)) if verb == "duplicate" else None
+        place: object = line if line and line.path else one
+        if one.kind == "left-file":
+            place = os.path.dirname(one.subject)  # noqa: PTH120 (a name in a report)
+        groups.setdefault((one.kind, one.severity, place), []).append(one)
+    return [_as_one(group) for group in groups.values()]
+
+
+def _as_one(group: list[Finding]) -> Finding:
+    first = group[0]
+    if len(group) == 1:
+        return first
+    alike = tuple(one.words + ": the same line" * first.kind.startswith("duplicate") for one in group[1:])
+    follows = tuple(dict.fromkeys(words for one in group for words in one.consequences))
+    subjects = [one.subject for one in group]
+    begins = os.path.commonprefix(subjects)  # noqa: RUF071 (by characters)
+    ends = os.path.commonprefix([one[len(begins) :][::-1] for one in subjects])[::-1]  # noqa: RUF071
+    pattern = f"{first.kind}:{escape(begins)}*{escape(ends)}"
+    others = max(one.others for one in group)
+    words = first.remedy + NAMED_APART * ("mirepoix." in first.remedy and first.kind.startswith("duplicate"))
+    return replace(first, remedy=words, consequences=(*alike, *follows), others=others, pattern=pattern)
 
 
 def _of(explored: Explored, tried: Tried) -> list[Difference]:
@@ -88,15 +134,20 @@ def _of(explored: Explored, tried: Tried) -> list[Difference]:
         if not found:
             return []
         words = "the broker forgets it before it runs (acks_late is off): what a crash leaves undone stays undone"
-        return [Difference("early-ack", explored.call.task.name, words), *(one for one in found if "lost" in one.kind)]
+        undone = (one for one in found if not one.kind.startswith("duplicate"))
+        return [Difference("early-ack", explored.call.task.name, words), *undone]
     if tried.first.how == "swallowed":
         words = "it swallows every exception, also those that end a process (SystemExit, a time limit, a revocation)"
         found.append(Difference("swallowed", explored.call.task.name, words))
     written = [point.label.rpartition(" ")[2] for point in explored.points if point.kind == "sql"]
 
+    told = [identity(effect) for effect in tried.observed.said]
+
     def place(one: Difference) -> tuple[int, int]:
-        table = one.subject.partition(".")[0]
-        return RANKS.index(one.kind), written.index(table) if table in written else len(written)
+        table, effect = one.subject.partition(".")[0], (one.kind.partition("-")[2], one.subject)
+        order: Sequence[object] = told if effect in told else written
+        thing: object = effect if effect in told else table
+        return RANKS.index(one.kind), order.index(thing) if thing in order else len(order)
 
     return sorted(found, key=place)
 

@@ -17,7 +17,8 @@ from django.utils.module_loading import import_string
 
 from mirepoix.crashtest import sql as statements
 from mirepoix.crashtest.hooks.patch import replace
-from mirepoix.crashtest.points import Delivery, Died, current
+from mirepoix.crashtest.places import user_line
+from mirepoix.crashtest.points import Delivery, Died, current, is_beside
 
 _OF_TRANSACTIONS = ("SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN", "SET", "PRAGMA")
 
@@ -36,6 +37,8 @@ def install(stack: ExitStack) -> None:
     """Until *stack* is closed."""
     for connection in connections.all():
         stack.enter_context(connection.execute_wrapper(statement))
+    replace(stack, BaseDatabaseWrapper, "connect", _connect)
+    replace(stack, BaseDatabaseWrapper, "close", _close)
     replace(stack, BaseDatabaseWrapper, "_commit", _commit)
     replace(stack, BaseDatabaseWrapper, "on_commit", _on_commit)
     replace(stack, transaction.Atomic, "__exit__", _leave)
@@ -56,9 +59,36 @@ def waiting_for(delivery: Delivery, alias: str) -> Callable[[dict[str, Any]], No
     return lambda effect: connection.on_commit(AtCommit(lambda: delivery.journal.add(effect)))
 
 
+def _here() -> Delivery | None:
+    """The delivery, but not in a thread that the task began: that has connections of its own."""
+    return None if is_beside() else current()
+
+
+def _connect(original: Any) -> Any:
+    def connect(self: Any) -> Any:
+        delivery = current()
+        if delivery is not None and is_beside():
+            delivery.unmodelled.add(f"Django's database in a thread at {user_line(delivery.home)}")
+        return original(self)
+
+    return connect
+
+
+def _close(original: Any) -> Any:
+    """A task may close its connection, a test not the one that its transaction is in."""
+
+    def close(self: Any) -> Any:
+        delivery = _here()
+        if delivery is None or self.alias not in delivery.base_depth or depth(delivery, self) > 0:
+            return original(self)
+        return None
+
+    return close
+
+
 def statement(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
     """Django's wrapper of a statement: a fault point if it writes."""
-    delivery = current()
+    delivery = _here()
     text = str(sql)
     words = text.split(None, 1)
     if delivery is None or not words or words[0].upper() in _OF_TRANSACTIONS:
@@ -100,7 +130,7 @@ def _apart(execute: Any, connection: Any) -> Any:
 
 def _commit(original: Any) -> Any:
     def commit(self: Any) -> Any:
-        delivery = current()
+        delivery = _here()
         if delivery is None or self.connection is None:
             return original(self)
         with delivery.point("commit", "COMMIT", is_durable=True, undo=self.connection.rollback):
@@ -114,7 +144,7 @@ def _commit(original: Any) -> Any:
 
 def _on_commit(original: Any) -> Any:
     def on_commit(self: Any, func: Any, robust: bool = False) -> Any:
-        delivery = current()
+        delivery = _here()
         if delivery is not None and self.alias in delivery.base_depth and depth(delivery, self) == 0:
             return func()
         return original(self, func, robust)
@@ -124,7 +154,7 @@ def _on_commit(original: Any) -> Any:
 
 def _leave(original: Any) -> Any:
     def leave(self: Any, kind: Any, error: Any, trace: Any) -> Any:
-        delivery = current()
+        delivery = _here()
         if delivery is None or kind is not None:
             return original(self, kind, error, trace)
         if delivery.is_dead:

@@ -1,6 +1,7 @@
 """Files in the folders that a test watches: opened to write, closed, renamed, removed.
 
-A dead process loses what it had not flushed: its file is turned to the null device before it is closed.
+A dead process loses what it had not flushed: its file is turned to the null device before it is closed. What is written
+to a descriptor of ``os.open()`` (Django's storages do that) is there when the next thing would begin.
 """
 
 from __future__ import annotations
@@ -61,7 +62,26 @@ def install(stack: ExitStack, folders: list[str]) -> None:  # noqa: C901 (five w
 
         return wrapping
 
+    def make_os_open(original: Any) -> Any:
+        def opened(path: Any, flags: int, *args: Any, **options: Any) -> Any:
+            delivery = current()
+            name = named(path) if delivery is not None and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) else None
+            if delivery is None or name is None:
+                return original(path, flags, *args, **options)
+            handle = None
+            try:
+                with delivery.point("file", f"open {name}", is_durable=True):
+                    handle = original(path, flags, *args, **options)
+            except Died:
+                if handle is not None:
+                    os.close(handle)
+                raise
+            return handle
+
+        return opened
+
     opened = make_open(builtins.open)
+    replace(stack, os, "open", make_os_open)
     replace(stack, builtins, "open", lambda _: opened)
     replace(stack, io, "open", lambda _: opened)
     for name, verb in {"rename": "rename", "replace": "rename", "remove": "remove", "unlink": "remove"}.items():

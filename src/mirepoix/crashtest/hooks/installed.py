@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 
-from mirepoix.crashtest.hooks import files
+from mirepoix.crashtest.hooks import files, threading
 from mirepoix.crashtest.http import Service
 
 _HTTP = ("requests", "httpx", "urllib3")
@@ -19,6 +19,7 @@ def installed(service: Service | None, folders: list[str], *, with_django: bool)
     """The fault points of every library, inside the block. Requests are answered by *service*, if there is one."""
     with ExitStack() as stack:
         files.install(stack, folders)
+        threading.install(stack)
         import_module("mirepoix.crashtest.hooks.celery").install(stack)
         for name in _HTTP:
             if find_spec(name) is not None:

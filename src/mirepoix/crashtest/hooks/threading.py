@@ -1,0 +1,26 @@
+"""Threads that a task begins: they belong to its delivery, so that what they do is noted."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+from mirepoix.crashtest.hooks.patch import replace
+from mirepoix.crashtest.points import beside, current
+
+
+def install(stack: ExitStack) -> None:
+    """Until *stack* is closed."""
+    replace(stack, threading.Thread, "start", _starting)
+
+
+def _starting(original: Any) -> Any:
+    def start(self: Any) -> None:
+        delivery = current()
+        if delivery is not None:
+            self.run = partial(beside, delivery, self.run)
+        original(self)
+
+    return start
