@@ -268,8 +268,11 @@ class Installation:
         return self.is_forking and self._pid != os.getpid()
 
     def peak_of(self, lease: Lease | None) -> int | None:
-        """The last known peak memory of an attempt's process."""
-        return None if lease is None else self.peaks.get(lease.key)
+        """The last known peak memory of an attempt's process: as it was seen from outside, or when it began."""
+        if lease is None:
+            return None
+        held = None if self.holder is None else self.holder.lease_of(lease.key)
+        return self.peaks.get(lease.key) or (None if held is None else self.meter.read(held.pid))
 
     def lost(self, lease: Lease, trouble: Trouble, *, outcome: str, delay_s: float = 0.0) -> None:
         """Tell the ledger, from the worker's loop, of an attempt whose process died or that was rejected.

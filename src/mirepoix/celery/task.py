@@ -172,6 +172,8 @@ def guarded(task: Any, tracer: Any) -> Any:
         if installation.is_pool_process and not installation.meter.begin(lease.key):
             attempts.lose(installation, lease, task.name)
             return _ignored("the process that began it died")
+        if installation.is_pool_process:
+            installation.meter.note(peak_memory_kb())  # it may die before anybody has looked at it
         request["eta"] = mark.get("eta")
         attempt = Attempt(lease, task.name, installation=installation)
         return _run(installation, attempt, task, request, lambda: tracer(uuid, args, kwargs, request))
