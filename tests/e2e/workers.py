@@ -22,6 +22,7 @@ from celery import Celery
 import mirepoix
 from brokers import BrokerServer
 from driver import Ledger
+from fork_server import Forked, ForkServer
 from mirepoix.connect.url import source_for
 from mirepoix.states import FINAL, State
 
@@ -70,16 +71,20 @@ class Process:
     def __init__(self, name: str, command: list[str], folder: Path, env: dict[str, str]) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
-        with self.log.open("ab") as log:
-            self._popen = subprocess.Popen(
-                command,
-                cwd=folder,
-                env={**os.environ, **env},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._popen: subprocess.Popen[bytes] | Forked
+        if ForkServer.can_start(command, env):
+            self._popen = ForkServer.ours().start(command, folder, env, self.log)
+        else:
+            with self.log.open("ab") as log:
+                self._popen = subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    env={**os.environ, **env},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
         self.pid = self._popen.pid
 
     @property
