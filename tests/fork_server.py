@@ -262,7 +262,7 @@ def _become(wanted: dict[str, Any]) -> None:
     else:
         sys.path.insert(0, "")
         main.__dict__["__builtins__"] = builtins
-        exec(compile(what, "<string>", "exec"), main.__dict__)  # noqa: S102  # as ``python -c`` does
+        exec(compile(what, "<string>", "exec"), main.__dict__)  # as ``python -c`` does
 
 
 if __name__ == "__main__":
