@@ -1,7 +1,8 @@
-"""From delay() to the task's body on an idle worker: ``python -m benchmarks.latency``.
+"""How long delay() takes, and from it to the task's body on an idle worker: ``python -m benchmarks.latency``.
 
 All workers stand idle side by side; one client sends to each in turn, so that what else the machine does hits
-all alike.
+all alike. The client pauses after each call, as a web process does; how many calls it can make without a pause is in
+``benchmarks.throughput``.
 """
 
 from __future__ import annotations
@@ -39,11 +40,18 @@ def main() -> None:
             task = tasks[server.label] = app.tasks["stamp"]
             task.delay(0.0)
             worker.wait(lambda file=file: bool(file.read_text()))
+        calls: dict[str, list[float]] = {label: [] for label in tasks}
         for _ in range(given.count):
-            for task in tasks.values():
+            for label, task in tasks.items():
+                before = time.perf_counter()
                 task.delay(time.time())
+                calls[label].append(time.perf_counter() - before)
                 time.sleep(given.pause_s)
         time.sleep(1.0)
+        print("delay() itself")
+        for label, took in calls.items():
+            print(f"  {label:24} {spread(took)}")
+        print("from delay() to the task's body")
         for label, file in files.items():
             late = [float(line) for line in file.read_text().split()][1:]
             print(f"  {label:24} {spread(late)}")
