@@ -36,10 +36,10 @@ main()
 def test_the_trace_goes_on_over_the_ledger_and_a_failure_joins_its_group(sqlite_url: str, tmp_path: Path, hook: Hook):
     init = INIT.format(dsn=hook.url.replace("http://", "http://key@").replace("/hook", "/1"))
     with Shop(tmp_path / "shop", sqlite_url, has_client=False) as shop:
-        sent = shop.start("send", "-c", init + SEND).ends().said
+        sent = shop.start("send", "-c", init + SEND, is_forked=False).ends().said
         trace_id = sent.partition("TRACE ")[2].strip()
         assert trace_id in str(shop.row("t1")["headers"]), sent
-        worker = shop.start("work", "-c", init + WORK)
+        worker = shop.start("work", "-c", init + WORK, is_forked=False)
         (event,) = until(lambda: errors(hook), "the failure is reported")
         worker.stop()
         ((group,),) = shop.ledger.query("SELECT id FROM mirepoix_failure_group")

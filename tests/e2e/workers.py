@@ -68,11 +68,13 @@ class Effect:
 class Process:
     """A process of the test's own, in a session of its own, with its output in a file."""
 
-    def __init__(self, name: str, command: list[str], folder: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, command: list[str], folder: Path, env: dict[str, str], *, is_forked: bool = True
+    ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self._popen: subprocess.Popen[bytes] | Forked
-        if ForkServer.can_start(command, env):
+        if is_forked and ForkServer.can_start(command, env):
             self._popen = ForkServer.ours().start(command, folder, env, self.log)
         else:
             with self.log.open("ab") as log:
@@ -237,10 +239,17 @@ class Shop:
         *command: str,
         env: dict[str, str] | None = None,
         conf: dict[str, Any] | None = None,
+        is_forked: bool = True,
         **settings: Any,
     ) -> Process:
-        """A process of the shop: ``python`` with these arguments."""
-        process = Process(name, [sys.executable, *command], self.folder, self._env(conf, settings) | (env or {}))
+        """A process of the shop: ``python`` with these arguments.
+
+        It is forked from one that has imported Celery where that can be (`fork_server`), unless *is_forked* is false:
+        for what must be there before Celery is.
+        """
+        process = Process(
+            name, [sys.executable, *command], self.folder, self._env(conf, settings) | (env or {}), is_forked=is_forked
+        )
         self._processes.append(process)
         return process
 
