@@ -73,6 +73,7 @@ class Process:
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
+        self.log.touch()
         self._popen: subprocess.Popen[bytes] | Forked
         if is_forked and ForkServer.can_start(command, env):
             self._popen = ForkServer.ours().start(command, folder, env, self.log)
