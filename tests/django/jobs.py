@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 from mirepoix.django import tasks as backend
@@ -51,3 +53,10 @@ def transfer(is_failing: bool) -> None:
     add.enqueue(1)
     if is_failing:
         raise ValueError("it went wrong")
+
+
+@task(takes_context=True)
+def die(context: Any, times: int) -> str:
+    if context.attempt <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"

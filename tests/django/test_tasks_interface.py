@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-from weakref import WeakSet
 
 import pytest
 from asgiref.sync import async_to_sync
-from celery import _state
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.utils import timezone
@@ -26,16 +21,6 @@ from mirepoix.django.test import run_tasks
 from mirepoix.errors import ConfigurationError
 
 READY, FAILED, SUCCESSFUL = TaskResultStatus.READY, TaskResultStatus.FAILED, TaskResultStatus.SUCCESSFUL
-
-
-@pytest.fixture
-def jobs(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The module of tasks, imported anew, for this test's app alone."""
-    monkeypatch.setattr(_state, "_apps", WeakSet([shop.app]))
-    others = set(_state._on_app_finalizers)
-    yield importlib.import_module("jobs")
-    _state._on_app_finalizers.intersection_update(others)
-    del sys.modules["jobs"]
 
 
 def test_a_task_is_a_row_and_its_result_comes_back(shop: Shop, jobs: Any):

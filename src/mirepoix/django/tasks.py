@@ -332,9 +332,10 @@ def _errors(told: Story, status: Any) -> list[Any]:
 
 
 def _error(attempt: AttemptLine) -> Any:
-    return TaskError(
-        exception_class_path=attempt.error_type or _LOST, traceback=attempt.traceback or attempt.error or ""
-    )
+    raised = attempt.error_type
+    # What the ledger records of a process that died was raised by nobody, and has no module there.
+    path = raised if raised and raised != "WorkerLostError" else _LOST
+    return TaskError(exception_class_path=path, traceback=attempt.traceback or attempt.error or "")
 
 
 def _local(moment: datetime | None) -> datetime | None:

@@ -1,0 +1,88 @@
+"""``django.tasks`` run by a real worker's pool processes: what another process enqueues, and what it reads back."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from billiard.exceptions import WorkerLostError
+from shop import Shop
+from workers import QUICK, Process, until
+
+from mirepoix.django.tasks import TaskResultStatus
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def worker(shop: Shop, tmp_path: Path) -> Iterator[Process]:
+    """A worker of two processes on the shop's database."""
+    folder = tmp_path / "kitchen"
+    folder.mkdir()
+    for module in ("kitchen.py", "jobs.py"):
+        shutil.copyfile(Path(__file__).with_name(module), folder / module)
+    command = [sys.executable, "-m", "celery", "-A", "kitchen", "worker", "-n", "w@test", "-l", "info", *QUICK]
+    env = {
+        "DJANGO_SETTINGS_MODULE": "kitchen",
+        "KITCHEN_DATABASE": shop.url,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
+    process = Process("w", [*command, "-P", "prefork", "-c", "2"], folder, env)
+    try:
+        yield process.says(" ready.")
+    finally:
+        process.remove()
+
+
+def end_of(sent: Any, worker: Process) -> Any:
+    """The result, when the task is over."""
+
+    def result() -> Any:
+        found = sent.task.get_result(sent.id)
+        return found if found.is_finished else None
+
+    return until(result, f"{sent.task.name} is over; the worker said:\n{worker.said}")
+
+
+def test_each_kind_of_task_runs_and_its_result_is_read(shop: Shop, jobs: Any, worker: Process):
+    asked = {
+        "sync": jobs.add.enqueue(2, b=3),
+        "async": async_to_sync(jobs.later.aenqueue)(1),
+        "context": jobs.tell.enqueue(7),
+        "transactional": jobs.transfer.enqueue(is_failing=False),
+        "failing": jobs.fail.enqueue("nothing there"),
+    }
+    ends = {kind: end_of(sent, worker) for kind, sent in asked.items()}
+    (error,) = ends.pop("failing").errors
+    assert error.exception_class is LookupError
+    assert "LookupError: nothing there" in error.traceback
+    returned = {kind: (end.status, end.return_value, end.attempts) for kind, end in ends.items()}
+    good = TaskResultStatus.SUCCESSFUL
+    assert returned == {
+        "sync": (good, 5, 1),
+        "async": (good, 2, 1),
+        "context": (good, [1, "RUNNING", [7], 7], 1),
+        "transactional": (good, None, 1),
+    }
+    assert all(end.worker_ids == ["w@test"] and end.errors == [] for end in ends.values())
+    assert jobs.ran == [], "none of it ran here"
+
+
+def test_a_task_whose_process_is_killed_runs_again_and_tells_of_it(shop: Shop, jobs: Any, worker: Process):
+    end = end_of(jobs.die.enqueue(times=1), worker)
+    assert (end.status, end.return_value, end.attempts) == (TaskResultStatus.SUCCESSFUL, "alive", 2)
+    (error,) = end.errors
+    assert error.exception_class is WorkerLostError
+    assert "signal 9" in error.traceback
+
+
+def test_a_task_that_kills_each_process_has_failed_with_an_exception(shop: Shop, jobs: Any, worker: Process):
+    end = end_of(jobs.die.enqueue(times=100), worker)
+    assert (end.status, end.attempts) == (TaskResultStatus.FAILED, 3)
+    assert [error.exception_class for error in end.errors] == [WorkerLostError] * 3
