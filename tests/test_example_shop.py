@@ -1,17 +1,25 @@
-"""The example shop: its own tests, and a run whose worker is killed, on a file and on PostgreSQL."""
+"""The example shop: its own tests on each Django and database, and a run whose worker is killed."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import django
 import pytest
 
-SHOP = Path(__file__).parent.parent / "examples" / "shop"
+from virtual_environments import ROOT, python_with
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("empty_url", ["sqlite", "postgresql"], indirect=True)]
+SHOP = ROOT / "examples" / "shop"
+DJANGOS = ("4.2", "5.2")
+
+pytestmark = pytest.mark.slow
+
+on_each_database = pytest.mark.parametrize("empty_url", ["sqlite", "postgresql", "mariadb"], indirect=True)
+on_a_file = pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -21,29 +29,42 @@ def environment(empty_url: str, tmp_path: Path) -> dict[str, str]:
     return os.environ | {"SHOP_DATA": str(tmp_path), "SHOP_DATABASE": database}
 
 
-def said_by(environment: dict[str, str], *words: str) -> str:
+@pytest.fixture(scope="session", params=DJANGOS)
+def python(request: pytest.FixtureRequest) -> str:
+    """A Python with that Django: this one, or one whose environment is kept beside it."""
+    if django.__version__.startswith(f"{request.param}."):
+        return sys.executable
+    told = ("--editable", f"{ROOT}[postgres,mysql]", f"django=={request.param}.*")
+    return python_with(f"django-{request.param}", Path(sys.prefix), *told)
+
+
+def said_by(environment: dict[str, str], *words: str, python: str = sys.executable) -> str:
     """What a command of the shop's says, all of it, when it has succeeded."""
-    done = subprocess.run(
-        [sys.executable, *words], cwd=SHOP, env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([python, *words], cwd=SHOP, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def test_its_own_tests_pass(environment: dict[str, str]):
-    assert "OK" in said_by(environment, "manage.py", "test")
+@pytest.mark.timeout(300)  # the first makes an environment
+@on_each_database
+def test_its_own_tests_pass(environment: dict[str, str], python: str):
+    said = said_by(environment, "manage.py", "test", "--noinput", python=python)
+    assert re.search(r"Ran \d\d tests in .*\n\nOK\n", said), said
 
 
-def test_its_migrations_are_those_of_its_models(environment: dict[str, str]):
-    said_by(environment, "manage.py", "makemigrations", "--check", "--dry-run")
+@on_a_file
+def test_its_migrations_are_those_of_its_models(environment: dict[str, str], python: str):
+    said_by(environment, "manage.py", "makemigrations", "--check", "--dry-run", python=python)
 
 
+@on_each_database
 def test_a_killed_worker_loses_no_order_and_charges_none_twice(environment: dict[str, str]):
     said = said_by(environment, "run.py", "--orders", "20")
     assert "orders: 20 sent; paid 2560 cents, charged 2560" in said
     assert "Every order is accounted for." in said
 
 
+@on_each_database
 def test_it_has_what_the_checks_ask_for(environment: dict[str, str]):
     said = said_by(environment, "manage.py", "check", "--deploy", "--tag", "mirepoix")
     assert "no issues" in said

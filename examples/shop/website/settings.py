@@ -48,7 +48,7 @@ TEMPLATES = [
 
 
 def _database(url: str) -> dict[str, object]:
-    """SHOP_DATABASE=postgresql://user:password@host:port/name; by default a file beside the code."""
+    """SHOP_DATABASE=postgresql://user:password@host:port/name or mysql://…; by default a file beside the code."""
     if not url:
         # An order and its tasks are one transaction: take the lock at its beginning, and wait for others.
         options = {"timeout": 20, "transaction_mode": "IMMEDIATE"}
@@ -58,6 +58,10 @@ def _database(url: str) -> dict[str, object]:
             "OPTIONS": options if _knows_transaction_mode() else {"timeout": 20},
         }
     parts = urlsplit(url)
+    if parts.scheme == "mysql":
+        import pymysql
+
+        pymysql.install_as_MySQLdb()  # Django knows the driver by that name
     return {
         "ENGINE": f"django.db.backends.{parts.scheme}",
         "NAME": parts.path.strip("/"),
