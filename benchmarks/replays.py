@@ -1,8 +1,9 @@
 """Ten thousand failed tasks, replayed: ``python -m benchmarks.replays``.
 
 They fail by one cause, recorded by four connections at once into one group. Then they are replayed at a bounded rate by
-the command line, which is stopped by Ctrl-C half-way; what has not started is taken back; and the rest is replayed by
-two commands at once, while somebody runs what comes. In the end each task must have been run exactly once.
+the command line, a few of them first, and the rest when those have succeeded; it is stopped by Ctrl-C half-way, while
+somebody runs some of what comes; what has not begun is taken back; and the rest is replayed by two commands at once,
+while all of it is run. In the end each task must have been run exactly once.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ TRACEBACK = """Traceback (most recent call last):
 ValueError: order 12 has no price
 """
 CONNECTIONS = 4
+CANARIES = 100
+POLL_S = 0.02
 
 
 def fill(url: str, tasks: int) -> float:
@@ -66,8 +69,8 @@ def _fail(source: Any, leases: list[Lease]) -> None:
 
 
 @contextmanager
-def running(url: str, runs: Counter[str]) -> Iterator[None]:
-    """Somebody who runs what waits."""
+def running(url: str, runs: Counter[str], most: int) -> Iterator[None]:
+    """Somebody who runs what waits, so many every `POLL_S`, until nothing is left."""
     source = source_for(url)
     connection = source.open()
     is_over = threading.Event()
@@ -76,14 +79,14 @@ def running(url: str, runs: Counter[str]) -> Iterator[None]:
         while True:
             try:
                 with connection.transaction() as tx:
-                    taken = take.take(tx, "w", ("celery",), 500)
+                    taken = take.take(tx, "w", ("celery",), most)
                     done = finish.succeed(tx, "w", [Completion(one.lease) for one in taken])
             except source.disconnects:  # MariaDB had a deadlock: nothing was taken
                 continue
             if not taken and is_over.is_set():
                 return
             runs.update(done)
-            time.sleep(0.02)
+            time.sleep(POLL_S)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -106,21 +109,25 @@ def measure(server: Server, tasks: int, rate: int) -> None:
         (group,) = failures.groups(tx)
     assert (group.failures, group.kept) == (tasks, tasks), group
     runs: Counter[str] = Counter()
-    replay = command(server.url, "replay", group.id, "--rate", f"{rate}/s")
-    time.sleep(tasks / rate / 2)
-    replay.send_signal(signal.SIGINT)
-    stopped = json.loads(replay.communicate()[0])
-    undone = json.loads(command(server.url, "undo", stopped["replay"]).communicate()[0])
-    with running(server.url, runs):
+    with running(server.url, runs, most=max(1, int(rate * POLL_S / 5))):  # a fifth of what comes
+        replay = command(server.url, "replay", group.id, "--rate", f"{rate}/s", "--canary", str(CANARIES))
+        time.sleep(tasks / rate / 2)
+        replay.send_signal(signal.SIGINT)
+        stopped = json.loads(replay.communicate()[0])
+        undone = json.loads(command(server.url, "undo", stopped["replay"]).communicate()[0])
+    begun = set(runs)
+    assert begun.isdisjoint(undone["taken_back"]), "what was taken back was run"
+    assert begun.union(undone["taken_back"]) == set(stopped["replayed"]), "what had not begun was not taken back"
+    with running(server.url, runs, most=500):
         began = time.perf_counter()
         both = [command(server.url, "replay", group.id, "--rate", f"{rate}/s") for _ in range(2)]
         told = [json.loads(one.communicate()[0]) for one in both]
         took = time.perf_counter() - began
-    twice = sum(1 for count in runs.values() if count > 1)
+    once = sum(1 for count in runs.values() if count == 1)
     shares = " + ".join(f"{len(one['replayed']):,}" for one in told)
     print(
-        f"{server.name:12}{recorded:>10,.0f}/s{len(stopped['replayed']):>12,}{len(undone['taken_back']):>12,}"
-        f"{shares:>18}{took:>9.1f} s{len(runs):>9,}{twice:>8}",
+        f"{server.name:12}{recorded:>10,.0f}/s{len(stopped['replayed']):>12,}{len(begun):>9,}"
+        f"{len(undone['taken_back']):>12,}{shares:>18}{took:>9.1f} s{once:>9,}{len(runs) - once:>8}",
         flush=True,
     )
 
@@ -133,8 +140,10 @@ def main() -> None:
     parser.add_argument("--only", choices=LEDGERS)
     given = parser.parse_args()
     with servers(*([given.only] if given.only else LEDGERS)) as found:
-        print_header("Replays", found, f"{given.tasks:,} failed tasks of one cause, {given.rate:,}/s")
-        print("ledger        recorded   until Ctrl-C  taken back   by two at once     took      run   twice")
+        print_header(
+            "Replays", found, f"{given.tasks:,} failed tasks of one cause, {given.rate:,}/s, the first {CANARIES} alone"
+        )
+        print("ledger        recorded until Ctrl-C    begun  taken back    by two at once     took     once   twice")
         for server in found:
             measure(server, given.tasks, given.rate)
         print(f"\nload after: {load()}")
