@@ -14,10 +14,10 @@ from shop import Shop
 
 import django_site
 from mirepoix.django.fields import Key
-from mirepoix.django.models import Attempt, Edit, Result, Step, Task, Worker
+from mirepoix.django.models import Alert, AlertTelling, Attempt, Edit, FailureGroup, Replay, Result, Step, Task, Worker
 from mirepoix.errors import WrittenThroughOrm
 
-MODELS = (Attempt, Edit, Result, Step, Task, Worker)
+MODELS = (Alert, AlertTelling, Attempt, Edit, FailureGroup, Replay, Result, Step, Task, Worker)
 
 
 def test_every_column_of_a_task_can_be_read(shop: Shop):
@@ -144,6 +144,7 @@ def test_each_decision_has_a_permission_and_nobody_may_add_change_or_delete(shop
 
     found = Permission.objects.filter(content_type__app_label="mirepoix").values_list("codename", flat=True)
     decisions = {f"{verb}_task" for verb in ("retry", "requeue", "cancel", "discard")}
+    decisions |= {f"{verb}_failuregroup" for verb in ("resolve", "ignore", "reopen")}
     assert set(found) == decisions | {f"view_{model._meta.model_name}" for model in MODELS}
 
 

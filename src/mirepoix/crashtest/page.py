@@ -23,7 +23,7 @@ def page(reports: Sequence[Any]) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Crash points</title>'
         f"<style>{_STYLE}</style><main><h1>Is it safe to retry?</h1>"
-        f'<p class="sum">{len(ordered)} tasks explored, <b>{unsafe}</b> not safe, {len(ordered) - unsafe} survived '
+        f'<p class="sum">{len(ordered)} task{"" if len(ordered) == 1 else "s"} explored, <b>{unsafe}</b> not safe, {len(ordered) - unsafe} survived '
         f"every crash that was tried.</p>{empty}{body}</main></html>\n"
     )
 
@@ -53,7 +53,7 @@ def _finding(explored: Explored, finding: Finding) -> str:
         f"{escape(finding.words)}</h3>{_timeline(explored, finding)}"
         + (f"<p>From that follows:</p><ul>{follows}</ul>" if follows else "")
         + f'<p class="fix"><b>Fix</b> {escape(finding.remedy)}</p>'
-        f"<p><code>{escape(rerun(explored, finding.schedule))}</code></p></article>"
+        f"<p><b>Try it again</b> <code>{escape(rerun(explored, finding.schedule))}</code></p></article>"
     )
 
 

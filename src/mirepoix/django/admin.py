@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partialmethod
 from typing import Any
 
@@ -15,26 +15,27 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.utils import timezone
-from django.utils.dateformat import format as date_format
 from django.utils.html import format_html
 
 from mirepoix.cli.batches import Report
-from mirepoix.cli.words import count, duration, memory, one_line, run_time
+from mirepoix.cli.words import count, memory, one_line, run_time
 from mirepoix.django import project
+from mirepoix.django.alerts_admin import AlertAdmin
 from mirepoix.django.changelist import TaskList
 from mirepoix.django.decide import DECISIONS, decide
-from mirepoix.django.filters import NameFilter, PeriodFilter, QueueFilter, StateFilter
-from mirepoix.django.models import Result, Task, Worker
+from mirepoix.django.failures_admin import FailureGroupAdmin
+from mirepoix.django.filters import GroupFilter, NameFilter, PeriodFilter, QueueFilter, StateFilter
+from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, cut, written
+from mirepoix.django.models import Alert, FailureGroup, Result, Task, Worker
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.query.history import MOST_CHILDREN, AttemptLine, Story, story
 from mirepoix.states import HELD, State
 
+admin.site.register(FailureGroup, FailureGroupAdmin)
+admin.site.register(Alert, AlertAdmin)
+
 LISTED = 10
 """Of what was not done, so many ids are named in a message."""
-
-SECONDS = "Y-m-d H:i:s"
-"""How times are written: to the second, in the zone of the site."""
 
 OFFERED = {
     State.FAILED: ("retry", "discard"),
@@ -45,32 +46,6 @@ OFFERED = {
     State.PENDING: ("cancel",),
 }
 """What can be decided about a task in that state."""
-
-
-class LedgerAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django brings no types
-    """Rows that only Mirepoix writes."""
-
-    actions_selection_counter = True
-    show_full_result_count = False
-    show_facets = getattr(admin, "ShowFacets", None) and admin.ShowFacets.NEVER
-    """Django 5.0 and newer: they would count."""
-
-    class Media:
-        """How states look."""
-
-        css: dict[str, tuple[str, ...]] = {"all": ("mirepoix/admin.css",)}  # noqa: RUF012 (Django's way)
-
-    def has_add_permission(self, *_: Any) -> bool:
-        """Tasks are sent."""
-        return False
-
-    def has_change_permission(self, *_: Any) -> bool:
-        """Nobody writes a row."""
-        return False
-
-    def has_delete_permission(self, *_: Any) -> bool:
-        """Old tasks are pruned."""
-        return False
 
 
 def _action(verb: str) -> Any:
@@ -88,7 +63,7 @@ class TaskAdmin(LedgerAdmin):
 
     list_display = ("state_shown", "name_shown", "queue", "age", "fence", "reason_shown")
     list_display_links = ("name_shown",)
-    list_filter = (StateFilter, PeriodFilter, QueueFilter, NameFilter)
+    list_filter = (StateFilter, GroupFilter, PeriodFilter, QueueFilter, NameFilter)
     list_per_page = 50
     search_fields = ("id", "name")
     search_help_text = "The beginning of a task's id, or a part of its name."
@@ -127,16 +102,16 @@ class TaskAdmin(LedgerAdmin):
         """Since it was sent (while it waits), taken (while a worker has it) or finished."""
         state = State(task.state)
         moment = task.created_at if state is State.PENDING else task.leased_at if state in HELD else task.finished_at
-        return "" if moment is None else duration((datetime.now(UTC) - _aware(moment)).total_seconds())
+        return ago(moment)
 
     @admin.display(description="reason")  # type: ignore[untyped-decorator]
     def reason_shown(self, task: Task) -> str:
         """The beginning; a worker's name for what is with one, and the time for what waits for one."""
         if task.state == State.PENDING and task.due_at is not None:
-            return f"due {_written(task.due_at)}" + (f": {_cut(task.reason)}" if task.reason else "")
+            return f"due {written(task.due_at)}" + (f": {cut(task.reason)}" if task.reason else "")
         if task.state in HELD and task.worker_id:
-            return f"on {_cut(_worker_name(task))}"
-        return _cut(task.reason)
+            return f"on {cut(_worker_name(task))}"
+        return cut(task.reason)
 
     # ---- one task
 
@@ -160,9 +135,10 @@ class TaskAdmin(LedgerAdmin):
             "told": told,
             "task": task,
             "badge": badge(told.state),
-            "facts": [(name, _written(value)) for name, value in _facts(told, task) if value not in (None, "")],
+            "facts": [(name, written(value)) for name, value in _facts(told, task) if value not in (None, "")],
             "arguments": _arguments(told),
             "attempts": [_attempt(told, attempt, begun.get(attempt.fence)) for attempt in reversed(told.attempts)],
+            "failure_group": FailureGroup.objects.filter(pk=task.failure_group).values_list("title", flat=True).first(),
             "unseen": told.fence - len(told.attempts),
             "relatives": _relatives(told),
             "steps": task.steps.defer("result").order_by("created_at"),
@@ -264,11 +240,6 @@ class WorkerAdmin(LedgerAdmin):
         return badge(worker.state)
 
 
-def badge(state: str) -> str:
-    """A state, or an attempt's outcome, in its colour."""
-    return format_html('<span class="mirepoix-state mirepoix-{}">{}</span>', state, state)  # type: ignore[no-any-return]
-
-
 def _verbs(told: Story) -> tuple[str, ...]:
     offered = OFFERED.get(told.state, ())
     return ("retry", *offered) if told.state is State.PENDING and told.due_at is not None else offered
@@ -300,10 +271,6 @@ def _facts(told: Story, task: Task) -> Iterable[tuple[str, Any]]:
     yield "Group", told.group_id
     if told.chord is not None:
         yield "Chord", f"{told.chord.state}: {told.chord.done} of {told.chord.size} members have returned"
-
-
-def _written(value: Any) -> str:
-    return date_format(timezone.template_localtime(value), SECONDS) if isinstance(value, datetime) else str(value)
 
 
 def _arguments(told: Story) -> list[tuple[str, str]] | None:
@@ -353,17 +320,8 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _cut(text: str | None) -> str:
-    words = one_line(text)
-    return words if len(words) <= 120 else f"{words[:119]}…"  # noqa: PLR2004 (what fits into a line or two)
-
-
 def _worker_name(task: Task) -> str:
     try:
         return str(task.worker.name)
     except (AttributeError, Worker.DoesNotExist):
         return str(task.worker_id)
-
-
-def _aware(moment: Any) -> Any:
-    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -9,7 +10,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import InvalidPage
 
 from mirepoix.django import project
-from mirepoix.django.filters import NameFilter, PeriodFilter, QueueFilter, StateFilter
+from mirepoix.django.filters import GroupFilter, NameFilter, PeriodFilter, QueueFilter, StateFilter
 from mirepoix.django.models import Task
 from mirepoix.ledger.query.tasks import Filters, beginning_with, search
 
@@ -53,12 +54,14 @@ class TaskList(ChangeList):  # type: ignore[misc]  # Django brings no types
     def _found(self) -> list[str]:
         """Ids, the newest first. What is searched for is the beginning of an id, or a part of a name."""
         chosen = {type(spec): spec for spec in self.filter_specs}
-        query, name, queue = self.query.strip(), chosen.get(NameFilter), chosen.get(QueueFilter)
+        query = self.query.strip()
+        name, queue, group = (chosen.get(one) for one in (NameFilter, QueueFilter, GroupFilter))
         filters = Filters(
             states=chosen[StateFilter].states(),
             name=name.value() if name else None,
             queue=queue.value() if queue else None,
             since=chosen[PeriodFilter].since(),
+            failure_group=group.value() if group else None,
         )
         with project.ledger().reading() as tx:
             by_id = beginning_with(tx, query, MOST + 1) if query else []
@@ -66,7 +69,7 @@ class TaskList(ChangeList):  # type: ignore[misc]  # Django brings no types
                 return [task_id for task_id, _, _ in by_id]
             if query and filters.name is None:
                 # `*` and `?` are the only letters with a meaning, and they mean it here as well.
-                filters = Filters(filters.states, f"*{query}*", filters.queue, None, filters.since)
+                filters = replace(filters, name=f"*{query}*")
                 query = ""
             lines = search(tx, filters, MOST + 1)
         return [line.id for line in lines if query in line.name]

@@ -56,29 +56,30 @@ class Json(models.TextField):  # type: ignore[misc]
 
 
 class Key(models.TextField):  # type: ignore[misc]
-    """What tells rows apart that two columns name together: ``first:second``, read and compared as one text.
+    """What tells rows apart that several columns name together: ``first:second``, read and compared as one text.
 
     Django knows such keys from 5.2 on, and its admin does not know them yet.
     """
 
-    def __init__(self, first: str = "", second: str = "", **options: Any) -> None:
-        self.parts = (first, second)
+    def __init__(self, *parts: str, **options: Any) -> None:
+        self.parts = parts
         super().__init__(primary_key=True, **{key: value for key, value in options.items() if key != "primary_key"})
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
         """With the columns it is made of."""
         name, path, args, kwargs = super().deconstruct()
-        return name, path, args, {**kwargs, "first": self.parts[0], "second": self.parts[1]}
+        return name, path, [*args, *self.parts], kwargs
 
     def get_col(self, alias: str, output_field: Any = None) -> Any:
-        """Both columns."""
+        """All of its columns."""
         return _KeyCol(alias, self, output_field)
 
 
 class _KeyCol(Col):  # type: ignore[misc]
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
         quote = connection.ops.quote_name
-        first, second = (f"{quote(self.alias)}.{quote(part)}" for part in self.target.parts)
+        columns = [f"{quote(self.alias)}.{quote(part)}" for part in self.target.parts]
         if connection.vendor == "mysql":
-            return f"CONCAT({first}, ':', {second})", []
-        return f"(CAST({first} AS text) || ':' || CAST({second} AS text))", []
+            return f"CONCAT_WS(':', {', '.join(columns)})", []
+        texts = " || ':' || ".join(f"CAST({column} AS text)" for column in columns)
+        return f"({texts})", []

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from django.contrib.admin import SimpleListFilter
 
 from mirepoix.django import project
-from mirepoix.django.models import Worker
+from mirepoix.django.models import FailureGroup, Worker
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.query.tasks import Filters, search
 from mirepoix.states import ATTENTION, HELD, State
@@ -95,6 +95,27 @@ class QueueFilter(_Known):
 
     title = "queue"
     parameter_name = which = "queue"
+
+
+class GroupFilter(SimpleListFilter):  # type: ignore[misc]
+    """The cause of the latest failure; chosen on the page of a failure group."""
+
+    title = "failure group"
+    parameter_name = "group"
+
+    def lookups(self, request: Any, _model_admin: Any) -> list[tuple[str, str]]:
+        """What was chosen."""
+        id = request.GET.get(self.parameter_name, "")
+        titles = FailureGroup.objects.filter(pk=id).values_list("title", flat=True) if id else []
+        return [(id, next(iter(titles), id))] if id else []
+
+    def has_output(self) -> bool:
+        """Only when one is chosen: there may be hundreds."""
+        return bool(self.lookup_choices)
+
+    def queryset(self, _request: Any, queryset: Any) -> Any:
+        """The list of ids has been filtered already."""
+        return queryset
 
 
 def _known(request: Any) -> dict[str, set[str]]:

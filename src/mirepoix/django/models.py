@@ -215,3 +215,114 @@ class Edit(LedgerModel):
 
     def __str__(self) -> str:
         return f"edit of {self.task_id} by {self.edited_by}"
+
+
+class FailureGroup(LedgerModel):
+    """Failures of one cause. Its ``state`` is what was decided last: see `mirepoix.ledger.query.failures.Standing`."""
+
+    STATES: ClassVar = [(state, state) for state in ("open", "resolved", "ignored")]
+
+    id = models.CharField(max_length=255, primary_key=True)
+    title = models.TextField()
+    name = models.TextField("task")
+    state = models.CharField(max_length=20, choices=STATES)
+    failures = models.BigIntegerField()
+    first_seen_at = Moment("first seen")
+    last_seen_at = Moment("last seen")
+    first_release = models.TextField(null=True)
+    last_release = models.TextField(null=True)
+    last_task = _reference("Task", "last_failure_of", null=True)
+    hour_at = Moment()
+    hour_failures = models.IntegerField()
+    decided_at = Moment(null=True)
+    decided_by = models.TextField(null=True)
+    note = models.TextField(null=True)
+    resolved_in = models.TextField(null=True)
+    ignored_until = Moment(null=True)
+    ignored_to = models.BigIntegerField(null=True)
+    ignored_per_hour = models.IntegerField(null=True)
+    regressed_at = Moment(null=True)
+    regressed_in = models.TextField(null=True)
+    regressions = models.IntegerField()
+
+    class Meta(LedgerModel.Meta):
+        """Deciding about them is a permission for each decision."""
+
+        db_table = "mirepoix_failure_group"
+        permissions: ClassVar = [
+            ("resolve_failuregroup", "Can say that failure groups are mended"),
+            ("ignore_failuregroup", "Can ignore failure groups"),
+            ("reopen_failuregroup", "Can reopen failure groups"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.title)
+
+
+class Replay(LedgerModel):
+    """Tasks of a failure group, run again together."""
+
+    id = models.CharField(max_length=255, primary_key=True)
+    failure_group = _reference("FailureGroup", "replays", db_column="failure_group")
+    began_at = Moment()
+    began_by = models.TextField()
+    reason = models.TextField()
+    tasks = models.IntegerField()
+    canaries = models.IntegerField()
+    rate_per_s = models.FloatField()
+    ended_at = Moment(null=True)
+    outcome = models.TextField(null=True)
+
+    class Meta(LedgerModel.Meta):
+        """The table."""
+
+        db_table = "mirepoix_replay"
+
+    def __str__(self) -> str:
+        return f"replay {self.id}"
+
+
+class Alert(LedgerModel):
+    """What a person would want to hear."""
+
+    id = models.CharField(max_length=255, primary_key=True)
+    kind = models.TextField()
+    subject = models.TextField()
+    title = models.TextField()
+    name = models.TextField("task", null=True)
+    task = _reference("Task", "alerts", null=True)
+    queue = models.TextField(null=True)
+    in_release = models.TextField("release", null=True)
+    occasion = models.IntegerField()
+    opened_at = Moment()
+    closed_at = Moment(null=True)
+
+    class Meta(LedgerModel.Meta):
+        """The table."""
+
+        db_table = "mirepoix_alert"
+
+    def __str__(self) -> str:
+        return str(self.title)
+
+
+class AlertTelling(LedgerModel):
+    """That a channel was, or is to be, told of an alert: once for each occasion."""
+
+    key = Key("alert_id", "occasion", "channel")
+    alert = _reference("Alert", "tellings")
+    occasion = models.IntegerField()
+    channel = models.CharField(max_length=255)
+    due_at = Moment()
+    tries = models.IntegerField()
+    told_at = Moment(null=True)
+    is_summed = models.IntegerField()
+    trouble = models.TextField(null=True)
+
+    class Meta(LedgerModel.Meta):
+        """The table."""
+
+        db_table = "mirepoix_alert_telling"
+
+    def __str__(self) -> str:
+        return f"{self.channel} of {self.alert_id}"

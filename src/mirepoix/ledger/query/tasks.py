@@ -28,6 +28,7 @@ class Filters:
     worker: str | None = None
     since: datetime | timedelta | None = None
     until: datetime | timedelta | None = None
+    failure_group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,9 @@ def _clauses(filters: Filters, branch: _Branch, dialect: str) -> tuple[list[str]
         clause, params["worker_glob"] = _glob("w.name", "worker_glob", filters.worker, dialect)
         clauses.append(f"(t.worker_id = :worker OR {clause})")
         params["worker"] = filters.worker
+    if filters.failure_group is not None:
+        clauses.append("t.failure_group = :failure_group")
+        params["failure_group"] = filters.failure_group
     for sign, name, value in ((">=", "since", filters.since), ("<", "until", filters.until)):
         if isinstance(value, timedelta):
             clauses.append(f"{branch.since} {sign} {{earlier :{name}_s}}")

@@ -1,0 +1,369 @@
+"""Failure groups in the admin: what fails, since when, where from, and what somebody decided about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partialmethod
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.contrib.admin import SimpleListFilter
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import InvalidPage
+from django.http import Http404, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.html import format_html
+
+from mirepoix.cli.batches import deciding
+from mirepoix.cli.words import count, one_line
+from mirepoix.django import project
+from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, written
+from mirepoix.django.models import Attempt, FailureGroup
+from mirepoix.ledger import failures
+from mirepoix.ledger.failures import Ignoring
+from mirepoix.ledger.query.failures import LISTED, Group, Standing, TasksOf, groups, story
+from mirepoix.ledger.tx import Tx
+
+DAY_S = 86_400.0
+
+IGNORED_UNTIL = {
+    "1d": ("for a day", Ignoring(for_s=DAY_S)),
+    "7d": ("for a week", Ignoring(for_s=7 * DAY_S)),
+    "20h": ("while there are no more than 20 an hour", Ignoring(per_hour=20)),
+    "100": ("for 100 failures more", Ignoring(more=100)),
+    "ever": ("for good", Ignoring()),
+}
+"""What the page of a group offers; ``mirepoix failures ignore`` takes any other number."""
+
+OFFERED = {
+    Standing.REGRESSED: ("resolve", "ignore"),
+    Standing.OPEN: ("resolve", "ignore"),
+    Standing.IGNORED: ("reopen", "resolve"),
+    Standing.RESOLVED: ("reopen",),
+}
+DONE = {"resolve": "resolved", "ignore": "ignored", "reopen": "opened again"}
+
+Act = Callable[[Tx, str, str, str | None], bool]
+
+
+class StandingFilter(SimpleListFilter):  # type: ignore[misc]  # Django brings no types
+    """What asks for somebody, unless another state was chosen."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, *_: Any) -> list[tuple[str, str]]:
+        """Each by its name."""
+        return [("all", "all")] + [(one.value, one.value) for one in Standing]
+
+    def choices(self, changelist: Any) -> Iterable[dict[str, Any]]:
+        """The first, which is chosen by default, has a name of its own."""
+        first, *others = super().choices(changelist)
+        return [{**first, "display": "needs a decision"}, *others]
+
+    def queryset(self, _request: Any, queryset: Any) -> Any:
+        """The list of groups has been filtered already."""
+        return queryset
+
+    def standings(self) -> frozenset[Standing]:
+        """What was chosen."""
+        if self.value() == "all":
+            return frozenset(Standing)
+        return frozenset({Standing(self.value())}) if self.value() in set(Standing) else LISTED
+
+
+class _ColumnFilter(SimpleListFilter):  # type: ignore[misc]
+    def lookups(self, *_: Any) -> list[tuple[str, str]]:
+        found = FailureGroup.objects.order_by(self.parameter_name).values_list(self.parameter_name, flat=True)
+        return [(one, one) for one in found.distinct() if one]
+
+    def queryset(self, _request: Any, queryset: Any) -> Any:
+        return queryset
+
+
+class GroupNameFilter(_ColumnFilter):
+    """The task that failed last by it."""
+
+    title = "task"
+    parameter_name = "name"
+
+
+class FirstReleaseFilter(_ColumnFilter):
+    """The release that brought it."""
+
+    title = "first release"
+    parameter_name = "first_release"
+
+
+class GroupList(ChangeList):  # type: ignore[misc]
+    """The groups in the ledger's own order: first what asks for somebody and failed within the hour."""
+
+    def get_queryset(self, request: Any, exclude_parameters: Any = None) -> Any:
+        """The groups that were found: what the actions get, too."""
+        self.filter_specs, self.has_filters, remaining, _, self.has_active_filters = self.get_filters(request)
+        if remaining:
+            raise IncorrectLookupParameters(f"no such filter: {', '.join(remaining)}")
+        self.clear_all_filters_qs = self.get_query_string(remove=self.get_filters_params())
+        chosen = {spec.parameter_name: spec for spec in self.filter_specs}
+        words = self.query.lower().split()
+        with project.ledger().reading() as tx:
+            self.groups = [
+                group
+                for group in groups(tx)
+                if group.standing in chosen["state"].standings()
+                and all(
+                    chosen[name].value() in (None, getattr(group, name))
+                    for name in ("name", "first_release")
+                    if name in chosen
+                )
+                and all(word in f"{group.id} {group.title} {group.name}".lower() for word in words)
+            ]
+        return self.root_queryset.filter(pk__in=[group.id for group in self.groups])
+
+    def get_results(self, request: Any) -> None:
+        """One page of them."""
+        self.paginator = self.model_admin.get_paginator(request, self.groups, self.list_per_page)
+        try:
+            page = list(self.paginator.page(self.page_num).object_list)
+        except InvalidPage:
+            raise IncorrectLookupParameters from None
+        rows = FailureGroup.objects.in_bulk([group.id for group in page])
+        self.result_list = []
+        for group in page:
+            if group.id in rows:
+                rows[group.id].counted = group
+                rows[group.id].may_see_tasks = request.user.has_perm("mirepoix.view_task")
+                self.result_list.append(rows[group.id])
+        self.result_count = len(self.groups)
+        self.full_result_count = None
+        self.show_full_result_count = False
+        self.show_admin_actions = bool(self.groups)
+        self.can_show_all = False
+        self.multi_page = len(self.groups) > self.list_per_page
+
+
+def _action(verb: str, description: str, until: Ignoring | None = None) -> Any:
+    @admin.action(description=description, permissions=[verb])  # type: ignore[untyped-decorator]
+    def act(model_admin: FailureGroupAdmin, request: Any, queryset: Any) -> None:
+        ids = list(queryset.values_list("pk", flat=True))
+        model_admin.decide_about(request, verb, ids, _act(verb, until), None)
+
+    act.__name__ = f"{verb}_groups"
+    return act
+
+
+class FailureGroupAdmin(LedgerAdmin):
+    """Causes of failures, the most urgent first."""
+
+    list_display = (
+        "standing_shown",
+        "title_shown",
+        "failures_shown",
+        "last_hour",
+        "kept",
+        "waiting",
+        "last_seen",
+        "first_seen",
+        "first_release",
+    )
+    list_display_links = ("title_shown",)
+    list_filter = (StandingFilter, GroupNameFilter, FirstReleaseFilter)
+    list_per_page = 50
+    search_fields = ("id", "title", "name")
+    search_help_text = "Words of the title, a part of the task's name or of the id."
+    sortable_by = ()
+    ordering = ("-last_seen_at",)
+    actions = (
+        _action("resolve", "Resolve selected failure groups: their cause is mended"),
+        _action("ignore", "Ignore selected failure groups for a day", IGNORED_UNTIL["1d"][1]),
+        _action("reopen", "Reopen selected failure groups"),
+    )
+    change_list_template = "admin/mirepoix/failuregroup/change_list.html"
+
+    def get_changelist(self, *_: Any, **__: Any) -> type[GroupList]:
+        """Ours."""
+        return GroupList
+
+    def changelist_view(self, request: Any, extra_context: Any = None) -> Any:
+        """Under the name of what it lists."""
+        return super().changelist_view(request, {"title": "Failure groups", **(extra_context or {})})
+
+    def get_urls(self) -> list[Any]:
+        """One more, for decisions."""
+        view = self.admin_site.admin_view(self.decide_view)
+        return [
+            path("<path:object_id>/decide/<str:verb>/", view, name="mirepoix_failuregroup_decide"),
+            *super().get_urls(),
+        ]
+
+    # ---- the list
+
+    @admin.display(description="state")  # type: ignore[untyped-decorator]
+    def standing_shown(self, group: FailureGroup) -> str:
+        """In its colour."""
+        return badge(group.counted.standing)
+
+    @admin.display(description="cause")  # type: ignore[untyped-decorator]
+    def title_shown(self, group: FailureGroup) -> str:
+        """With the task and the id."""
+        words = '{} <small class="mirepoix-id">{} · {}</small>'
+        return format_html(words, one_line(group.title), group.name, group.id)  # type: ignore[no-any-return]
+
+    @admin.display(description="failed")  # type: ignore[untyped-decorator]
+    def failures_shown(self, group: FailureGroup) -> str:
+        """Attempts, since it is known."""
+        return f"{group.failures:,}"
+
+    @admin.display(description="this hour")  # type: ignore[untyped-decorator]
+    def last_hour(self, group: FailureGroup) -> str:
+        """Attempts, within the hour."""
+        return f"{group.counted.last_hour:,}"
+
+    @admin.display(description="kept")  # type: ignore[untyped-decorator]
+    def kept(self, group: FailureGroup) -> str:
+        """Tasks that failed by it and need someone."""
+        number = f"{group.counted.kept:,}"
+        if not group.counted.kept or not group.may_see_tasks:
+            return number
+        url = self._tasks_url(group=group.id, state="attention")
+        return format_html('<a href="{}">{}</a>', url, number)  # type: ignore[no-any-return]
+
+    @admin.display(description="waiting")  # type: ignore[untyped-decorator]
+    def waiting(self, group: FailureGroup) -> str:
+        """Tasks that failed by it and are, or will be, tried again."""
+        return f"{group.counted.waiting:,}"
+
+    @admin.display(description="last seen")  # type: ignore[untyped-decorator]
+    def last_seen(self, group: FailureGroup) -> str:
+        """How long ago."""
+        return f"{ago(group.last_seen_at)} ago"
+
+    @admin.display(description="first seen")  # type: ignore[untyped-decorator]
+    def first_seen(self, group: FailureGroup) -> str:
+        """How long ago."""
+        return f"{ago(group.first_seen_at)} ago"
+
+    def _tasks_url(self, **query: str) -> str:
+        return f"{reverse('admin:mirepoix_task_changelist', current_app=self.admin_site.name)}?{urlencode(query)}"
+
+    # ---- one group
+
+    def change_view(self, request: Any, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        """Everything about one group."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        object_id = unquote(object_id)
+        with project.ledger().reading() as tx:
+            found = [one for one in groups(tx, object_id) if one.id == object_id]
+            told = story(tx, found[0]) if found else None
+        # Times are those of the models, which have them in the zone of a project without USE_TZ as well.
+        group = FailureGroup.objects.filter(pk=object_id).first()
+        if told is None or group is None:
+            raise Http404(f"The ledger has no failure group {object_id!r}.")
+        latest = told.latest and Attempt.objects.filter(pk=f"{told.latest.task_id}:{told.latest.fence}").first()
+        may_see_tasks = request.user.has_perm("mirepoix.view_task")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Failure group",
+            "opts": self.opts,
+            "media": self.media,
+            "group": group,
+            "badge": badge(told.group.standing),
+            "why": _why(told.group, group),
+            "facts": [(name, value) for name, value in _facts(told.group, group) if value],
+            "tasks": [self._row(group, one) for one in told.tasks],
+            "tasks_url": self._tasks_url(group=group.id),
+            "kept": told.group.kept,
+            "latest": latest,
+            "may_see_tasks": may_see_tasks,
+            "replays": zip(group.replays.order_by("-began_at")[: len(told.replays)], told.replays, strict=False),
+            "seconds": SECONDS,
+            "verbs": [verb for verb in OFFERED[told.group.standing] if self._may(verb, request)],
+            "until": [(key, words) for key, (words, _) in IGNORED_UNTIL.items()],
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, "admin/mirepoix/failuregroup/story.html", context)
+
+    def _row(self, group: FailureGroup, tasks: TasksOf) -> tuple[str, str, str, str]:
+        url = self._tasks_url(group=group.id, state=tasks.state.value, name=tasks.name)
+        return f"{tasks.count:,}", badge(tasks.state), tasks.name, url
+
+    # ---- decisions
+
+    def decide_view(self, request: Any, object_id: str, verb: str) -> Any:
+        """What the page of one group posts to."""
+        if request.method != "POST" or verb not in DONE:
+            raise Http404
+        if not self._may(verb, request):
+            raise PermissionDenied
+        _, until = IGNORED_UNTIL.get(request.POST.get("until", ""), IGNORED_UNTIL["1d"])
+        act = _act(verb, until, one_line(request.POST.get("in_release", "")) or None)
+        id = unquote(object_id)
+        self.decide_about(request, verb, [id], act, one_line(request.POST.get("note", "")) or None)
+        url = reverse("admin:mirepoix_failuregroup_change", args=[quote(id)], current_app=self.admin_site.name)
+        return HttpResponseRedirect(url)
+
+    def decide_about(self, request: Any, verb: str, ids: list[str], act: Act, note: str | None) -> None:
+        """Do it in one transaction, and say what was done."""
+        by = request.user.get_username()
+        with deciding(project.ledger()) as tx:
+            done = [id for id in ids if act(tx, id, by, note)]
+        if done:
+            self.message_user(request, f"{DONE[verb]}: {count(len(done), 'failure group')}", messages.SUCCESS)
+        if len(done) < len(ids):
+            lost = count(len(ids) - len(done), "failure group")
+            self.message_user(request, f"not {DONE[verb]}: {lost}, not in the ledger any more", messages.WARNING)
+
+    def _may(self, verb: str, request: Any) -> bool:
+        return bool(request.user.has_perm(f"mirepoix.{verb}_failuregroup")) and self.has_view_permission(request)
+
+    # Django asks these for the actions.
+    has_resolve_permission = partialmethod(_may, "resolve")
+    has_ignore_permission = partialmethod(_may, "ignore")
+    has_reopen_permission = partialmethod(_may, "reopen")
+
+
+def _act(verb: str, until: Ignoring | None, in_release: str | None = None) -> Act:
+    if verb == "resolve":
+        return lambda tx, group_id, by, note: failures.resolve(tx, group_id, by, note, in_release)
+    if verb == "ignore":
+        return lambda tx, group_id, by, note: failures.ignore(tx, group_id, by, until or Ignoring(), note)
+    return failures.reopen
+
+
+def _why(counted: Group, group: FailureGroup) -> str:
+    """What stands beside the state."""
+    if counted.standing is Standing.REGRESSED:
+        where = f" in release {group.regressed_in}" if group.regressed_in else ""
+        return f"It failed again{where} after it was resolved."
+    if counted.standing is Standing.RESOLVED:
+        return f"Mended by release {group.resolved_in}." if group.resolved_in else ""
+    if counted.standing is not Standing.IGNORED:
+        return ""
+    conditions = [
+        f"until {written(group.ignored_until)}" if group.ignored_until else "",
+        f"for {count(max(0, group.ignored_to - group.failures), 'failure')} more" if group.ignored_to else "",
+        f"while there are no more than {group.ignored_per_hour:,} an hour" if group.ignored_per_hour else "",
+    ]
+    return f"Ignored {' or '.join(filter(None, conditions)) or 'for good'}."
+
+
+def _facts(counted: Group, group: FailureGroup) -> Iterable[tuple[str, str]]:
+    yield "Task", group.name
+    yield "Failed", f"{count(group.failures, 'time')}, {counted.last_hour:,} of them within the hour"
+    yield "First seen", _seen(group.first_seen_at, group.first_release)
+    yield "Last seen", _seen(group.last_seen_at, group.last_release)
+    if group.regressions:
+        yield "Regressed", f"{count(group.regressions, 'time')}, last {written(group.regressed_at)}"
+    if group.decided_at:
+        yield "Decided", f"{written(group.decided_at)} by {group.decided_by}"
+    yield "Note", group.note or ""
+
+
+def _seen(moment: Any, release: str | None) -> str:
+    return f"{written(moment)}, {ago(moment)} ago" + (f", in release {release}" if release else "")

@@ -1,0 +1,66 @@
+"""What the pages of the ledger have in common: nobody writes through them, and how states and times are written."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib import admin
+from django.utils import timezone
+from django.utils.dateformat import format as date_format
+from django.utils.html import format_html
+
+from mirepoix.cli.words import duration, one_line
+
+SECONDS = "Y-m-d H:i:s"
+"""How times are written: to the second, in the zone of the site."""
+
+
+class LedgerAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django brings no types
+    """Rows that only Mirepoix writes."""
+
+    actions_selection_counter = True
+    show_full_result_count = False
+    show_facets = getattr(admin, "ShowFacets", None) and admin.ShowFacets.NEVER
+    """Django 5.0 and newer: they would count."""
+
+    class Media:
+        """How states look."""
+
+        css: dict[str, tuple[str, ...]] = {"all": ("mirepoix/admin.css",)}  # noqa: RUF012 (Django's way)
+
+    def has_add_permission(self, *_: Any) -> bool:
+        """Tasks are sent."""
+        return False
+
+    def has_change_permission(self, *_: Any) -> bool:
+        """Nobody writes a row."""
+        return False
+
+    def has_delete_permission(self, *_: Any) -> bool:
+        """Old tasks are pruned."""
+        return False
+
+
+def badge(state: str) -> str:
+    """A state, or an attempt's outcome, in its colour."""
+    return format_html('<span class="mirepoix-state mirepoix-{}">{}</span>', state, state)  # type: ignore[no-any-return]
+
+
+def written(value: Any) -> str:
+    """A time in the zone of the site; of anything else its text."""
+    return date_format(timezone.template_localtime(value), SECONDS) if isinstance(value, datetime) else str(value)
+
+
+def ago(moment: Any) -> str:
+    """How long ago that was; nothing for None."""
+    if moment is None:
+        return ""
+    aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    return duration((datetime.now(UTC) - aware).total_seconds())
+
+
+def cut(text: str | None) -> str:
+    """The beginning, in one line."""
+    words = one_line(text)
+    return words if len(words) <= 120 else f"{words[:119]}…"  # noqa: PLR2004 (what fits into a line or two)
