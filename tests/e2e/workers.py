@@ -310,7 +310,8 @@ class Shop:
         if not file.exists():
             return []
         found = []
-        for line in file.read_text().splitlines():
+        whole, _, _ = file.read_text().rpartition("\n")  # what follows is still being written
+        for line in whole.splitlines():
             told = json.loads(line)
             known = {key: told.pop(key) for key in Effect.__slots__ if key != "more"}
             effect = Effect(**known, more=told)
