@@ -37,7 +37,7 @@ def tell(shop: Shop, channel: str, trouble: str | None = None) -> None:
 
 
 def titles(desk: Desk, **query: Any) -> list[str]:
-    return re.findall(rf'href="{LIST}[^"]+">Something about (\w+)<', desk.page(LIST, **query))
+    return re.findall(rf'href="{LIST}[^"]+">Something about (\w+) <', desk.page(LIST, **query))
 
 
 def test_the_list_has_the_open_ones_first_and_who_was_told(shop: Shop, desk: Desk):

@@ -23,7 +23,8 @@ def page(reports: Sequence[Any]) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Crash points</title>'
         f"<style>{_STYLE}</style><main><h1>Is it safe to retry?</h1>"
-        f'<p class="sum">{len(ordered)} task{"" if len(ordered) == 1 else "s"} explored, <b>{unsafe}</b> not safe, {len(ordered) - unsafe} survived '
+        f'<p class="sum">{len(ordered)} task{"" if len(ordered) == 1 else "s"} explored, <b>{unsafe}</b> not safe, '
+        f"{len(ordered) - unsafe} survived "
         f"every crash that was tried.</p>{empty}{body}</main></html>\n"
     )
 

@@ -25,7 +25,7 @@ from mirepoix.django.changelist import TaskList
 from mirepoix.django.decide import DECISIONS, decide
 from mirepoix.django.failures_admin import FailureGroupAdmin
 from mirepoix.django.filters import GroupFilter, NameFilter, PeriodFilter, QueueFilter, StateFilter
-from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, cut, written
+from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, cut, error_words, written
 from mirepoix.django.models import Alert, FailureGroup, Result, Task, Worker
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.query.history import MOST_CHILDREN, AttemptLine, Story, story
@@ -61,7 +61,7 @@ def _action(verb: str) -> Any:
 class TaskAdmin(LedgerAdmin):
     """Tasks, the newest first."""
 
-    list_display = ("state_shown", "name_shown", "queue", "age", "fence", "reason_shown")
+    list_display = ("state_shown", "name_shown", "age", "fence", "reason_shown")
     list_display_links = ("name_shown",)
     list_filter = (StateFilter, GroupFilter, PeriodFilter, QueueFilter, NameFilter)
     list_per_page = 50
@@ -94,8 +94,9 @@ class TaskAdmin(LedgerAdmin):
 
     @admin.display(description="name")  # type: ignore[untyped-decorator]
     def name_shown(self, task: Task) -> str:
-        """With as much of the id as tells it apart."""
-        return format_html('{} <small class="mirepoix-id">{}</small>', task.name, task.id[:8])  # type: ignore[no-any-return]
+        """With as much of the id as tells it apart, and its queue."""
+        words = '{} <small class="mirepoix-id">{} · {}</small>'
+        return format_html(words, task.name, task.id[:8], task.queue)  # type: ignore[no-any-return]
 
     @admin.display(description="age")  # type: ignore[untyped-decorator]
     def age(self, task: Task) -> str:
@@ -294,6 +295,7 @@ def _attempt(told: Story, attempt: AttemptLine, at: datetime | None) -> dict[str
     return {
         "line": attempt,
         "badge": badge(attempt.outcome),
+        "error": error_words(attempt.error_type, attempt.error),
         "at": at,
         "details": " · ".join(filter(None, details)),
         "is_last": attempt.fence == max(one.fence for one in told.attempts),

@@ -57,7 +57,7 @@ class KindFilter(SimpleListFilter):  # type: ignore[misc]
 class AlertAdmin(LedgerAdmin):
     """Alerts: the open ones first, the newest first."""
 
-    list_display = ("state_shown", "kind_shown", "title_shown", "told", "opened", "lasted", "in_release")
+    list_display = ("state_shown", "title_shown", "told", "opened")
     list_display_links = ("title_shown",)
     list_filter = (OpenFilter, KindFilter)
     list_per_page = 50
@@ -79,34 +79,30 @@ class AlertAdmin(LedgerAdmin):
         """In its colour."""
         return badge(_state(alert))
 
-    @admin.display(description="kind")  # type: ignore[untyped-decorator]
-    def kind_shown(self, alert: Alert) -> str:
-        """In words."""
-        return _spaced(alert.kind)
-
     @admin.display(description="what")  # type: ignore[untyped-decorator]
     def title_shown(self, alert: Alert) -> str:
-        """As it is told."""
-        return one_line(alert.title)
+        """As it is told, with its kind and the release."""
+        words = " · ".join(filter(None, (_spaced(alert.kind), alert.in_release)))
+        shown = '{} <small class="mirepoix-id">{}</small>'
+        return format_html(shown, one_line(alert.title), words)  # type: ignore[no-any-return]
 
     @admin.display(description="told")  # type: ignore[untyped-decorator]
     def told(self, alert: Alert) -> str:
-        """The channels that were told; of the others why not."""
+        """Whether all channels were; else which were, and why the others were not."""
         now = [one for one in alert.tellings.all() if one.occasion == alert.occasion]
         told = [one.channel for one in now if one.told_at is not None]
+        if told and len(told) == len(now):
+            return "yes" if len(told) == 1 else f"yes, {len(told)} channels"
         words = [", ".join(told)] if told else []
         words += [f"not {one.channel}{': ' if one.trouble else ''}{cut(one.trouble)}" for one in now if not one.told_at]
         return "; ".join(words) or "nobody"
 
     @admin.display(description="since")  # type: ignore[untyped-decorator]
     def opened(self, alert: Alert) -> str:
-        """When it opened."""
-        return written(alert.opened_at)
-
-    @admin.display(description="open for")  # type: ignore[untyped-decorator]
-    def lasted(self, alert: Alert) -> str:
-        """Until now; of what is over nothing."""
-        return "" if alert.closed_at else ago(alert.opened_at)
+        """When it opened, and how long it has been open; of what is over when that was."""
+        until = f"over {written(alert.closed_at)}" if alert.closed_at else f"open for {ago(alert.opened_at)}"
+        shown = '{} <small class="mirepoix-id">{}</small>'
+        return format_html(shown, written(alert.opened_at), until)  # type: ignore[no-any-return]
 
     def change_view(self, request: Any, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         """Everything about one alert."""

@@ -22,7 +22,7 @@ from django.utils.html import format_html
 from mirepoix.cli.batches import deciding
 from mirepoix.cli.words import count, one_line
 from mirepoix.django import project
-from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, written
+from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, error_words, written
 from mirepoix.django.models import Attempt, FailureGroup
 from mirepoix.ledger import failures
 from mirepoix.ledger.failures import Ignoring
@@ -47,6 +47,13 @@ OFFERED = {
     Standing.RESOLVED: ("reopen",),
 }
 DONE = {"resolve": "resolved", "ignore": "ignored", "reopen": "opened again"}
+
+DECIDED = {
+    Standing.REGRESSED: "Resolved before",
+    Standing.OPEN: "Decided",
+    Standing.IGNORED: "Ignored",
+    Standing.RESOLVED: "Resolved",
+}
 
 Act = Callable[[Tx, str, str, str | None], bool]
 
@@ -164,11 +171,8 @@ class FailureGroupAdmin(LedgerAdmin):
         "standing_shown",
         "title_shown",
         "failures_shown",
-        "last_hour",
         "kept",
-        "waiting",
         "last_seen",
-        "first_seen",
         "first_release",
     )
     list_display_links = ("title_shown",)
@@ -179,7 +183,7 @@ class FailureGroupAdmin(LedgerAdmin):
     sortable_by = ()
     ordering = ("-last_seen_at",)
     actions = (
-        _action("resolve", "Resolve selected failure groups: their cause is mended"),
+        _action("resolve", "Resolve selected failure groups"),
         _action("ignore", "Ignore selected failure groups for a day", IGNORED_UNTIL["1d"][1]),
         _action("reopen", "Reopen selected failure groups"),
     )
@@ -216,37 +220,27 @@ class FailureGroupAdmin(LedgerAdmin):
 
     @admin.display(description="failed")  # type: ignore[untyped-decorator]
     def failures_shown(self, group: FailureGroup) -> str:
-        """Attempts, since it is known."""
-        return f"{group.failures:,}"
-
-    @admin.display(description="this hour")  # type: ignore[untyped-decorator]
-    def last_hour(self, group: FailureGroup) -> str:
-        """Attempts, within the hour."""
-        return f"{group.counted.last_hour:,}"
+        """Attempts, since it is known and within the hour."""
+        words = '{} <small class="mirepoix-id">{} this hour</small>'
+        return format_html(words, f"{group.failures:,}", f"{group.counted.last_hour:,}")  # type: ignore[no-any-return]
 
     @admin.display(description="kept")  # type: ignore[untyped-decorator]
     def kept(self, group: FailureGroup) -> str:
-        """Tasks that failed by it and need someone."""
-        number = f"{group.counted.kept:,}"
-        if not group.counted.kept or not group.may_see_tasks:
-            return number
-        url = self._tasks_url(group=group.id, state="attention")
-        return format_html('<a href="{}">{}</a>', url, number)  # type: ignore[no-any-return]
-
-    @admin.display(description="waiting")  # type: ignore[untyped-decorator]
-    def waiting(self, group: FailureGroup) -> str:
-        """Tasks that failed by it and are, or will be, tried again."""
-        return f"{group.counted.waiting:,}"
+        """Tasks that failed by it and need someone; and those that are, or will be, tried again."""
+        shown = f"{group.counted.kept:,}"
+        if group.counted.kept and group.may_see_tasks:
+            url = self._tasks_url(group=group.id, state="attention")
+            shown = format_html('<a href="{}">{}</a>', url, shown)
+        if not group.counted.waiting:
+            return shown
+        waiting = f"{group.counted.waiting:,}"
+        return format_html('{} <small class="mirepoix-id">{} waiting</small>', shown, waiting)  # type: ignore[no-any-return]
 
     @admin.display(description="last seen")  # type: ignore[untyped-decorator]
     def last_seen(self, group: FailureGroup) -> str:
-        """How long ago."""
-        return f"{ago(group.last_seen_at)} ago"
-
-    @admin.display(description="first seen")  # type: ignore[untyped-decorator]
-    def first_seen(self, group: FailureGroup) -> str:
-        """How long ago."""
-        return f"{ago(group.first_seen_at)} ago"
+        """How long ago, and the first time."""
+        words = '{} ago <small class="mirepoix-id">first {} ago</small>'
+        return format_html(words, ago(group.last_seen_at), ago(group.first_seen_at))  # type: ignore[no-any-return]
 
     def _tasks_url(self, **query: str) -> str:
         return f"{reverse('admin:mirepoix_task_changelist', current_app=self.admin_site.name)}?{urlencode(query)}"
@@ -280,6 +274,7 @@ class FailureGroupAdmin(LedgerAdmin):
             "tasks_url": self._tasks_url(group=group.id),
             "kept": told.group.kept,
             "latest": latest,
+            "error": latest and error_words(latest.error_type, latest.error),
             "may_see_tasks": may_see_tasks,
             "replays": zip(group.replays.order_by("-began_at")[: len(told.replays)], told.replays, strict=False),
             "seconds": SECONDS,
@@ -361,7 +356,7 @@ def _facts(counted: Group, group: FailureGroup) -> Iterable[tuple[str, str]]:
     if group.regressions:
         yield "Regressed", f"{count(group.regressions, 'time')}, last {written(group.regressed_at)}"
     if group.decided_at:
-        yield "Decided", f"{written(group.decided_at)} by {group.decided_by}"
+        yield DECIDED[counted.standing], f"{written(group.decided_at)} by {group.decided_by}"
     yield "Note", group.note or ""
 
 

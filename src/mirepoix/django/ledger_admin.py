@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,3 +65,11 @@ def cut(text: str | None) -> str:
     """The beginning, in one line."""
     words = one_line(text)
     return words if len(words) <= 120 else f"{words[:119]}…"  # noqa: PLR2004 (what fits into a line or two)
+
+
+def error_words(error_type: str | None, error: str | None) -> str:
+    """An attempt's error with the class of its exception, once: most messages begin with its name."""
+    if not error or not error_type:
+        return error or ""
+    name = error_type.rpartition(".")[2]
+    return error if re.match(rf"{re.escape(name)}\b", error) or error_type in error else f"{error_type}: {error}"
