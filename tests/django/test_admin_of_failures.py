@@ -59,6 +59,7 @@ def test_the_list_has_what_needs_a_decision_with_its_numbers(shop: Shop, desk: D
     group = fail(shop, "a", release="2026.11.3")
     assert fail(shop, "b", release="2026.11.4") == group
     page = desk.page(LIST)
+    assert re.search(r"first \d+s ago, 2026\.11\.3", page)
     for word in ("ValueError: card ending", "in shop.pay", group, "2026.11.3", "mirepoix-open", "shop.pay"):
         assert word in page
     assert f'href="/admin/mirepoix/task/?group={group}&state=attention">2</a>' in page

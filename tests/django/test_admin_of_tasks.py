@@ -101,6 +101,7 @@ def test_a_tasks_page_tells_its_whole_story(shop: Shop, desk: Desk):
         *("sent by", "/task/root/change/", "it sent", "/task/child/change/", "w1@host", "process 7", "ran 0.25s"),
     ):
         assert word in page
+    assert "builtins.ValueError" not in page
     assert ">Retry<" not in page
     assert 'value="Retry"' in page
     assert 'value="Discard"' in page

@@ -173,7 +173,6 @@ class FailureGroupAdmin(LedgerAdmin):
         "failures_shown",
         "kept",
         "last_seen",
-        "first_release",
     )
     list_display_links = ("title_shown",)
     list_filter = (StandingFilter, GroupNameFilter, FirstReleaseFilter)
@@ -238,9 +237,10 @@ class FailureGroupAdmin(LedgerAdmin):
 
     @admin.display(description="last seen")  # type: ignore[untyped-decorator]
     def last_seen(self, group: FailureGroup) -> str:
-        """How long ago, and the first time."""
-        words = '{} ago <small class="mirepoix-id">first {} ago</small>'
-        return format_html(words, ago(group.last_seen_at), ago(group.first_seen_at))  # type: ignore[no-any-return]
+        """How long ago, and the first time with its release."""
+        first = f"first {ago(group.first_seen_at)} ago" + (f", {group.first_release}" if group.first_release else "")
+        words = '{} ago <small class="mirepoix-id">{}</small>'
+        return format_html(words, ago(group.last_seen_at), first)  # type: ignore[no-any-return]
 
     def _tasks_url(self, **query: str) -> str:
         return f"{reverse('admin:mirepoix_task_changelist', current_app=self.admin_site.name)}?{urlencode(query)}"
