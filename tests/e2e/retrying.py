@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from email.message import Message
+from io import BytesIO
 from typing import Any
+from urllib.error import HTTPError
 
 from shop import FOLDER, app, run, taken, wait_for_note
 
@@ -25,6 +28,8 @@ def call(task: Any, what: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "wrong":
         raise ValueError(what)
+    if what == "refused":
+        raise HTTPError("http://bank.example/", 503, "Service Unavailable", Message(), BytesIO())  # of no pickle
     if what == "after" and task.request.retries == 0:
         error = Away("in a while")
         error.retry_after = 0.7  # type: ignore[attr-defined]

@@ -46,6 +46,16 @@ def test_a_task_is_tried_as_often_as_its_policy_says_and_its_history_is_kept(ban
 
 
 @pytest.mark.parametrize("name", KINDS)
+def test_an_error_that_cannot_be_pickled_is_told_as_it_is_in_every_attempt(bank_shop: Shop, name: str) -> None:
+    id = send(bank_shop, name, "refused")
+    bank_shop.wait(id, "failed")
+    assert outcomes(bank_shop, id) == ["retried", "retried", "retried", "failed"]
+    assert {a["error_type"] for a in bank_shop.ledger.attempts(id)} == {"urllib.error.HTTPError"}
+    assert {a["error"] for a in bank_shop.ledger.attempts(id)} == {"HTTPError: HTTP Error 503: Service Unavailable"}
+    assert len({a["failure_group"] for a in bank_shop.ledger.attempts(id)}) == 1
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_a_permanent_error_is_not_tried_again(bank_shop: Shop, name: str) -> None:
     id = send(bank_shop, name, "wrong")
     bank_shop.wait(id, "failed")

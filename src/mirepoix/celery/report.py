@@ -1,10 +1,12 @@
-"""What a pool tells its worker's parent of a success: it travels with the text that Celery sends there anyway."""
+"""What a pool tells its parent: a success travels with the text that Celery sends anyway; an error is unwrapped."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Self
+
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 
 from mirepoix.records import Part, Result
 
@@ -35,3 +37,9 @@ class Reported(str):  # noqa: SLOT000  (its attributes are what it is for)
 
 def _restored(shown: str, results: Iterable[Result], parts: Iterable[Part], is_recorded: bool) -> Reported:
     return Reported(shown, results, parts, is_recorded=is_recorded)
+
+
+def raised_in(info: ExceptionInfo) -> Any:
+    """The exception that a pool reports, out of what it is wrapped in on its way between processes."""
+    error = info.exception
+    return error.exc if isinstance(error, ExceptionWithTraceback) else error

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from billiard.einfo import ExceptionInfo
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery.exceptions import Reject
 from celery.utils.log import get_logger
@@ -18,7 +18,7 @@ from celery.worker.state import task_ready
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery.attempt import Attempt
-from mirepoix.celery.report import Reported
+from mirepoix.celery.report import Reported, raised_in
 from mirepoix.records import LEASE_HEADER, Completion, Lease, Trouble
 
 logger = get_logger("mirepoix.worker")
@@ -119,7 +119,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         """The attempt did not return: it raised, was killed, ran out of time or was terminated."""
         if self.lease is None:
             return super().on_failure(exc_info, send_failed_event, return_ok)
-        error = _unwrapped(exc_info)
+        error = raised_in(exc_info)
         try:
             if isinstance(error, Reject) and error.requeue:
                 return self._rejected_back(error)
@@ -239,11 +239,6 @@ def _reported(generated: Any) -> Any:
                 self.over()
 
     return on_success
-
-
-def _unwrapped(exc_info: Any) -> Any:
-    error = exc_info.exception
-    return error.exc if isinstance(error, ExceptionWithTraceback) else error
 
 
 def _death(error: BaseException, pid: int | None, peak_memory_kb: int | None, run_time_s: float | None) -> Trouble:

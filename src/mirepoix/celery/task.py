@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 import time
+import traceback
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,14 @@ from billiard.einfo import ExceptionInfo
 from celery import states
 from celery.app.task import Context
 from celery.app.trace import TraceInfo, trace_ok_t
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, Retry
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery import coroutines, payload, retries, transactional, upcast
 from mirepoix.celery.attempt import Attempt
 from mirepoix.celery.backend import LedgerBackend
 from mirepoix.celery.code import Misfit, misfit_inside, misfit_of
-from mirepoix.celery.report import Reported
+from mirepoix.celery.report import Reported, raised_in
 from mirepoix.celery.signatures import aliases_of, version_of
 from mirepoix.errors import ConfigurationError, UpcastFailed
 from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Completion, Lease, Trouble, Unfit
@@ -97,10 +98,15 @@ class LedgerTask:
         """The functions that `upcast` decorated, by version."""
         return upcast.upcasters_of(self)
 
-    def retry(self, *args: Any, **kwargs: Any) -> Any:
+    def retry(self, args: Any = None, kwargs: Any = None, exc: Any = None, *more: Any, **options: Any) -> Any:
         """Celery's retry; what it sends is committed with the attempt's outcome."""
         with attempts.outcome_code(), retries.decided_by_celery():
-            return super().retry(*args, **kwargs)  # type: ignore[misc]
+            try:
+                asked = super().retry(args, kwargs, exc, *more, **options)  # type: ignore[misc]
+            except Retry as error:
+                _keep_cause(error, exc)
+                raise
+            return _keep_cause(asked, exc)
 
     def replace(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's replace; what it sends is committed with the attempt's outcome."""
@@ -291,12 +297,29 @@ def _misfit(task: Any, args: Any, kwargs: Any) -> Misfit | None:
     return judged[kind]
 
 
+def _keep_cause(asked: Any, exc: Any) -> Any:
+    """Keep on a Retry the exception that it was asked for. Celery does so only with what can be pickled."""
+    if isinstance(asked, Retry) and isinstance(exc, BaseException):
+        asked.__dict__["_mirepoix_cause"] = exc  # which a pickled Retry leaves behind
+    return asked
+
+
+def _cause(error: Any) -> BaseException | None:
+    """The exception that a Retry was asked for, if any."""
+    cause: BaseException | None = vars(error).get("_mirepoix_cause") or error.exc
+    return cause
+
+
 def _trouble(attempt: Attempt, info: Any, error: Any, reason: str | None = None) -> Trouble:
-    error = getattr(error, "exc", None) or error
+    text = str(info.traceback) if isinstance(info, ExceptionInfo) else None
+    if isinstance(error, Retry):
+        error = _cause(error) or error
+    elif text is not None and isinstance(error, BaseException) and type(raised_in(info)) is not type(error):
+        text = "".join(traceback.format_exception(error))  # Celery's is of the base class that it can pickle
     return Trouble(
         reason=reason or f"{type(error).__name__}: {error}",
         error_type=None if error is None else f"{type(error).__module__}.{type(error).__qualname__}",
-        traceback=str(info.traceback) if isinstance(info, ExceptionInfo) else None,
+        traceback=text,
         pid=os.getpid(),
         run_time_s=round(time.monotonic() - attempt.began_at, 6),
         peak_memory_kb=peak_memory_kb(),
@@ -316,7 +339,7 @@ def _broken_handling(attempt: Attempt, error: Exception) -> Trouble:
 def _words(info: Any) -> str:
     if info is None:
         return "asked to run again"
-    cause = getattr(info.retval, "exc", None)
+    cause = _cause(info.retval) if isinstance(info.retval, Retry) else None
     return "asked to run again" if cause is None else f"{type(cause).__name__}: {cause}"
 
 
