@@ -10,6 +10,7 @@ import pymysql
 from django.conf import settings
 from django.contrib import admin
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
@@ -24,6 +25,7 @@ if not settings.configured:
             *(f"django.contrib.{name}" for name in ("admin", "auth", "contenttypes", "messages", "sessions")),
             "mirepoix.django",
         ],
+        MAILERS={"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}},  # Django 6.1 wants to be told
         MIDDLEWARE=[
             "django.contrib.sessions.middleware.SessionMiddleware",
             "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -84,7 +86,7 @@ def forget() -> None:
     """Close this thread's connections."""
     for alias in list(connections.settings):
         if hasattr(connections._connections, alias):
-            connections[alias].close()
+            BaseDatabaseWrapper.close(connections[alias])  # also of a database in memory, which Django would keep
             del connections[alias]
 
 

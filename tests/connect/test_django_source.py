@@ -136,9 +136,9 @@ def test_an_inner_atomic_that_rolls_back_takes_only_its_own_tasks(site: Site):
 def test_a_savepoint_by_hand_takes_its_tasks_along(site: Site):
     with transaction.atomic():
         site.send("outer")
-        savepoint = transaction.savepoint()
+        savepoint = connections["default"].savepoint()
         site.send("inner")
-        transaction.savepoint_rollback(savepoint)
+        connections["default"].savepoint_rollback(savepoint)
     assert site.sent == {"outer"}
 
 

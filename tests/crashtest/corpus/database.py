@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from corpus.shop import MODELS, Order
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 import django_site
 
@@ -29,5 +29,4 @@ def shop(url: str, *, is_in_transaction: bool) -> Iterator[int]:
                 transaction.set_rollback(True)
                 outer.__exit__(None, None, None)
     finally:
-        connections.close_all()
         django_site.use()

@@ -10,6 +10,7 @@ transaction=True     SQLite: a copy of the database. Others: the rows of the tab
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -52,9 +53,10 @@ class DjangoDatabase:
     def save(self) -> None:
         """Keep the state as it is."""
         if self.is_in_test_transaction:
-            self._savepoint = transaction.savepoint(using=self.alias)
+            self._savepoint = self._connection.savepoint()
         elif self._connection.vendor == "sqlite":
             self._copy = sqlite3.connect(":memory:")
+            weakref.finalize(self, self._copy.close)
             self._connection.connection.backup(self._copy)
         else:
             self._keep(self._all_tables())
@@ -64,7 +66,7 @@ class DjangoDatabase:
         connection = self._connection
         if self.is_in_test_transaction:
             connection.needs_rollback = False
-            transaction.savepoint_rollback(self._savepoint, using=self.alias)
+            self._connection.savepoint_rollback(self._savepoint)
             del connection.run_on_commit[self._hooks :]
             self._tag_sequences()
         elif self._copy is not None:

@@ -6,6 +6,7 @@ and what waits for it is called right then.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -19,6 +20,9 @@ from mirepoix.crashtest import sql as statements
 from mirepoix.crashtest.hooks.patch import replace
 from mirepoix.crashtest.places import user_line
 from mirepoix.crashtest.points import Delivery, Died, current, is_beside
+
+_SMTP = "django.core.mail.backends.smtp.EmailBackend"
+"""What Django takes for a mailer without a BACKEND."""
 
 _OF_TRANSACTIONS = ("SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN", "SET", "PRAGMA")
 
@@ -42,8 +46,19 @@ def install(stack: ExitStack) -> None:
     replace(stack, BaseDatabaseWrapper, "_commit", _commit)
     replace(stack, BaseDatabaseWrapper, "on_commit", _on_commit)
     replace(stack, transaction.Atomic, "__exit__", _leave)
-    for backend in {settings.EMAIL_BACKEND, "django.core.mail.backends.locmem.EmailBackend"}:
+    for backend in {*_mail_backends(), "django.core.mail.backends.locmem.EmailBackend"}:
         replace(stack, import_string(backend), "send_messages", _mail)
+
+
+def _mail_backends() -> set[str]:
+    """The one of EMAIL_BACKEND, or with Django 6.1 and later those of MAILERS."""
+    with warnings.catch_warnings():  # that EMAIL_BACKEND is deprecated is not for us to tell
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return {settings.EMAIL_BACKEND}
+        except AttributeError:  # MAILERS is set
+            return {mailer.get("BACKEND", _SMTP) for mailer in settings.MAILERS.values()}
 
 
 def depth(delivery: Delivery, connection: Any) -> int:
