@@ -25,7 +25,7 @@ if not settings.configured:
             *(f"django.contrib.{name}" for name in ("admin", "auth", "contenttypes", "messages", "sessions")),
             "mirepoix.django",
         ],
-        MAILERS={"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}},  # Django 6.1 wants to be told
+        MAILERS={"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}},  # for 6.1
         MIDDLEWARE=[
             "django.contrib.sessions.middleware.SessionMiddleware",
             "django.contrib.auth.middleware.AuthenticationMiddleware",
