@@ -15,7 +15,7 @@ from brokers import RabbitServer, RedisServer, started
 from driver import Ledger, migrate_ledger
 from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.connect.url import source_for
-from servers import MariadbServer, PostgresServer, Served, require_mariadb, require_postgres, run_mariadb
+from servers import MariadbServer, PostgresServer, Served, mariadb, require_postgres, run_mariadb
 
 TEMPLATE = "mirepoix_template"
 DATABASES = ("sqlite", "postgresql", "mariadb")
@@ -44,7 +44,7 @@ def postgresql_server() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariadbServer]:
     """A MariaDB of the tests' own. A test that kills it need not revive it."""
-    server = MariadbServer(require_mariadb())
+    server = mariadb()
     try:
         server.start()
         yield server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from driver import Ledger, migrate_ledger
 from mirepoix.connect.url import source_for
+from mirepoix.ledger.tx import Tx
 from mirepoix.sql import spell, steps
 from servers import run_mariadb
 from statements import statements
@@ -61,7 +63,8 @@ def old_ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
                 " content_type, content_encoding, body_encoding, body, headers, properties)"
                 f" SELECT UUID(), 'n', 'celery', '{state}', 'w1', UTC_TIMESTAMP(6) - INTERVAL seq MINUTE,"
                 f" UTC_TIMESTAMP(6), 1, 'r', 'application/json', 'utf-8', 'utf-8', '[]', '{{}}', '{{}}'"
-                f" FROM seq_1_to_{HISTORY if state == 'succeeded' else 20}"
+                f" FROM JSON_TABLE('{_numbers(HISTORY if state == 'succeeded' else 20)}',"
+                " '$[*]' COLUMNS (seq int PATH '$')) AS numbers"
             )
         for table in ("task", "worker", "attempt", "result"):
             ledger.write(f"ANALYZE TABLE mirepoix_{table}")
@@ -69,13 +72,24 @@ def old_ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
     run_mariadb(server, "DROP DATABASE old_ledger")
 
 
+FEWER_THAN_ESTIMATED = {
+    ("prune_failure_groups", "ref", "mirepoix_task_failure"),
+    ("news", "ref", "mirepoix_task_waiting"),  # MySQL estimates it without its LIMIT,
+    ("failure_groups", "ref", "mirepoix_task_failure"),  # and takes every NULL for the value that is looked for
+}
+
+
+def _numbers(count: int) -> str:
+    return json.dumps(list(range(1, count + 1)))
+
+
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_nothing_reads_the_history(old_ledger: Ledger, name: str):
     for step in steps(name, "mysql", "named"):
         for table, access, index, rows in _plan(old_ledger, step.sql, PARAMS):
             assert access != "ALL", (table, step.sql)
-            is_stopped_at_the_first = (name, access, index) == ("prune_failure_groups", "ref", "mirepoix_task_failure")
-            is_bounded = index == "mirepoix_task_finished" or is_stopped_at_the_first
+            is_fewer = (name, access, index) in FEWER_THAN_ESTIMATED
+            is_bounded = index == "mirepoix_task_finished" or is_fewer
             assert int(rows) <= FEW or is_bounded, (table, access, index, rows, step.sql)
 
 
@@ -91,7 +105,7 @@ def test_the_newest_finished_are_found_without_reading_the_others(old_ledger: Le
         "SELECT id FROM mirepoix_task AS t WHERE t.state = 'succeeded' ORDER BY t.finished_at DESC, t.seq DESC LIMIT 5"
     )
     with old_ledger.connection.transaction() as tx:
-        (row,) = tx.query(f"EXPLAIN {sql}")
+        (row,) = _explain(tx, sql)
     assert row[5] == "mirepoix_task_finished"
     assert "filesort" not in (row[9] or "")
 
@@ -101,6 +115,12 @@ def _plan(ledger: Ledger, sql: str, params: dict[str, Any]) -> list[tuple[str, s
     known = defaultdict(lambda: 1, params)
     names = re.findall(r"(?<![:\w]):([a-z_]+)", sql)
     with ledger.connection.transaction() as tx:
-        plan = tx.query(f"EXPLAIN {spell(sql, 'mysql')}", **{name: known[name] for name in names})
+        plan = _explain(tx, spell(sql, "mysql"), **{name: known[name] for name in names})
     ours = ("mirepoix_task", "t", "ready")
     return [(row[2], row[3], row[5], row[8]) for row in plan if row[2] in ours and row[8] is not None]
+
+
+def _explain(tx: Tx, sql: str, **params: Any) -> list[tuple[Any, ...]]:
+    """MariaDB's plan, or MySQL's in its columns: without partitions and what is filtered."""
+    plan = tx.query(f"EXPLAIN /*!80000 FORMAT=TRADITIONAL */ {sql}", **params)
+    return [row if len(row) == 10 else (*row[:3], *row[4:10], row[11]) for row in plan]

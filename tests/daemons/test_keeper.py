@@ -67,7 +67,7 @@ def the_session(ledger: Ledger, ended: int | None = None) -> int:
 def sessions(ledger: Ledger) -> list[int]:
     """Who holds the dropped worker's lock: not whoever tries it for the instant of a transaction."""
     if ledger.source.dialect == "mysql":
-        name = "CONCAT('mirepoix.', SHA1(CONCAT(DATABASE(), '.', liveness_key, '.', id)))"
+        name = "CONCAT('mirepoix.', LEFT(SHA2(CONCAT(DATABASE(), '.', liveness_key, '.', id), 256), 40))"
         rows = ledger.query(f"SELECT IS_USED_LOCK({name}) FROM mirepoix_worker WHERE name = 'dropped'")
         return [session for (session,) in rows if session is not None]
     rows = ledger.query(

@@ -14,9 +14,6 @@ from mirepoix.sql import Step
 MOST_TRIES = 5
 """How often an INSERT meets rows that others committed since its SELECT, before that is an error."""
 
-_LOCKING = "\nLOCK IN SHARE MODE"
-"""What lets a SELECT see what is committed now, whatever the isolation; MariaDB knows no other word for it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -53,7 +50,7 @@ def _perform(steps: Sequence[Step], execute: Execute, params: dict[str, Any], *,
     changed, found = 0, params
     rows: list[tuple[Any, ...]] | None
     for step in steps:
-        sql = step.sql + _LOCKING if is_again and not step.is_insert and not step.is_locking else step.sql
+        sql = step.sharing if is_again and not step.is_insert and not step.is_locking else step.sql
         if step.assumed is not None and not is_again:
             key, listed = step.assumed
             count, rows = 0, [(row[key],) for row in json.loads(params[listed])]

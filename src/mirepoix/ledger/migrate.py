@@ -92,7 +92,7 @@ def _not_applied(tx: Tx) -> list[str]:
 
 # Two processes that migrate at once must not both create the tables. SQLite's BEGIN IMMEDIATE does that already.
 # MySQL's lock belongs to the session: it is given up by a word, or with the process that dies.
-_MYSQL_NAME = "CONCAT('mirepoix.migrate.', LEFT(SHA1(DATABASE()), 16))"
+_MYSQL_NAME = "CONCAT('mirepoix.migrate.', LEFT(SHA2(DATABASE(), 256), 16))"
 _LOCK = {
     "postgresql": "SELECT pg_advisory_xact_lock(1296651877, 0)",
     "sqlite": "SELECT 1",

@@ -2,9 +2,10 @@
 
 Placeholders are written ``:name``; `statement` renders them for a driver. Expressions that every database spells its
 own way are written in braces and replaced from a fixed table, never from data: ``{now}``, ``{later :seconds}``,
-``{earlier :seconds}``, ``{seconds_until expression}`` and ``{as_text expression}``. MySQL's own files also have
-``{json :parameter}``, ``{text}`` and ``{id}`` (a text that JSON_TABLE reads, and the types of its columns),
-``{moment expression}`` (a datetime of an ISO 8601 text) and ``{found}``, see below.
+``{earlier :seconds}``, ``{seconds_until expression}``, ``{as_text expression}`` and ``{by index}`` (which MySQL is made
+to use; the others choose it themselves). MySQL's own files also have ``{json :parameter}``, ``{text}`` and ``{id}`` (a text that JSON_TABLE reads, and the types of its columns),
+``{moment expression}`` (a datetime of an ISO 8601 text), ``{of table}`` (behind ``FOR UPDATE``, for MySQL, which cannot
+lock the rows of a JSON_TABLE and would try; MariaDB has no such word, and does not try) and ``{found}``, see below.
 
 **Statements that answer with what they changed** end with ``RETURNING``, which MySQL and MariaDB do not have after an
 ``UPDATE``. There a statement is a few steps in one transaction (`Step`), of which the last ``SELECT`` is the answer:
@@ -43,6 +44,7 @@ _SPELLING: dict[str, dict[str, str]] = {
         "earlier": r"(statement_timestamp() - \1 * interval '1 second')",
         "seconds_until": r"extract(epoch FROM \1 - statement_timestamp())",
         "as_text": r"CAST(\1 AS text)",
+        "by": r"/* by \1 */",
     },
     "sqlite": {
         "now": "strftime('%Y-%m-%d %H:%M:%f', 'now')",
@@ -50,6 +52,7 @@ _SPELLING: dict[str, dict[str, str]] = {
         "earlier": r"strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || \1 || ' seconds')",
         "seconds_until": r"((julianday(\1) - julianday('now')) * 86400.0)",
         "as_text": r"CAST(\1 AS text)",
+        "by": r"/* by \1 */",
     },
     "mysql": {
         "now": "UTC_TIMESTAMP(6)",
@@ -57,6 +60,7 @@ _SPELLING: dict[str, dict[str, str]] = {
         "earlier": r"(UTC_TIMESTAMP(6) - INTERVAL \1 SECOND)",
         "seconds_until": r"(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), \1) * 0.000001)",
         "as_text": r"\1",
+        "by": r"FORCE INDEX (\1)",
         # In a database of another character set JSON_TABLE would lose letters, and joins would not use an index.
         "text": f"longtext {_BINARY}",
         "id": f"varchar(255) {_BINARY}",
@@ -66,6 +70,7 @@ _SPELLING: dict[str, dict[str, str]] = {
         "found": (
             f"JSON_TABLE(CONVERT(:found USING utf8mb4), '$[*]' COLUMNS (id varchar(255) {_BINARY} PATH '$')) AS found"
         ),
+        "of": r"/*!80000 OF \1 */",
         # MariaDB reads no offsets, and CONVERT_TZ ends with the year 2038.
         "moment": (
             r"CASE WHEN \1 REGEXP '[+-][0-9][0-9]:[0-9][0-9]$'"
@@ -78,6 +83,7 @@ _KEYS = {"mirepoix_task": "mirepoix_task_id"}
 """MySQL's index on the key of a table, if it is not the primary one."""
 
 _PLACEHOLDER = re.compile(r"(?<![:\w]):([a-z_]+)")
+_ALIAS = re.compile(r"\bmirepoix_\w+ AS (\w+)")
 _STEP = re.compile(r"^;\n", re.MULTILINE)
 _EACH = re.compile(r"^-- for each :([a-z_]+) in :([a-z_]+)$", re.MULTILINE)
 _ASSUMED = re.compile(r'^-- at first taken to be every "([a-z_]+)" of :([a-z_]+)$', re.MULTILINE)
@@ -110,6 +116,13 @@ class Step:
     def is_locking(self) -> bool:
         """Whether it is a SELECT that locks what it finds."""
         return "FOR UPDATE" in self.sql
+
+    @property
+    def sharing(self) -> str:
+        """It as a SELECT that sees what is committed now, whatever the isolation, and keeps that as it is."""
+        table = _ALIAS.search(self.sql)
+        of = "" if table is None else f" OF {table[1]}"
+        return f"{self.sql}\n/*M! LOCK IN SHARE MODE *//*!80000 FOR SHARE{of} */"
 
 
 @cache

@@ -4,7 +4,7 @@ SELECT g.id, g.title, g.name, g.state, g.failures, g.first_seen_at, g.last_seen_
        g.decided_at, g.decided_by, g.note, g.resolved_in, g.ignored_until, g.ignored_to, g.ignored_per_hour,
        g.regressed_at, g.regressed_in, g.regressions, -({seconds_until g.first_seen_at}), -({seconds_until g.last_seen_at}),
        {seconds_until g.ignored_until},
-       (SELECT count(*) FROM mirepoix_task AS t WHERE t.failure_group = g.id AND t.state IN ('failed', 'quarantined')),
-       (SELECT count(*) FROM mirepoix_task AS t WHERE t.failure_group = g.id AND t.state IN ('pending', 'leased', 'running'))
+       (SELECT count(*) FROM mirepoix_task AS t {by mirepoix_task_failure} WHERE t.failure_group = g.id AND t.state IN ('failed', 'quarantined')),
+       (SELECT count(*) FROM mirepoix_task AS t {by mirepoix_task_failure} WHERE t.failure_group = g.id AND t.state IN ('pending', 'leased', 'running'))
   FROM mirepoix_failure_group AS g
  WHERE substr(g.id, 1, :letters) = :beginning

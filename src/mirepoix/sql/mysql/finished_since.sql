@@ -1,9 +1,12 @@
 -- How many tasks finished lately, by state, and of none more than :cap. A state after another: each is one end of the
 -- index on state and time.
 SELECT lately.state, count(*)
-  FROM ((SELECT state FROM mirepoix_task WHERE state = 'succeeded' AND finished_at > {earlier :since_s} LIMIT :cap)
+  FROM ((SELECT state FROM mirepoix_task FORCE INDEX (mirepoix_task_finished)
+          WHERE state = 'succeeded' AND finished_at > {earlier :since_s} LIMIT :cap)
          UNION ALL
-        (SELECT state FROM mirepoix_task WHERE state = 'cancelled' AND finished_at > {earlier :since_s} LIMIT :cap)
+        (SELECT state FROM mirepoix_task FORCE INDEX (mirepoix_task_finished)
+          WHERE state = 'cancelled' AND finished_at > {earlier :since_s} LIMIT :cap)
          UNION ALL
-        (SELECT state FROM mirepoix_task WHERE state = 'expired' AND finished_at > {earlier :since_s} LIMIT :cap)) AS lately
+        (SELECT state FROM mirepoix_task FORCE INDEX (mirepoix_task_finished)
+          WHERE state = 'expired' AND finished_at > {earlier :since_s} LIMIT :cap)) AS lately
  GROUP BY lately.state

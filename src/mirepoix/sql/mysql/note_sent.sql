@@ -3,7 +3,7 @@ SELECT t.id
   FROM JSON_TABLE({json :rows}, '$[*]' COLUMNS (id {id} PATH '$.id', fence int PATH '$.fence')) AS r
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id
  WHERE t.fence = r.fence AND t.state = 'pending' AND t.due_at IS NULL
-   FOR UPDATE SKIP LOCKED
+   FOR UPDATE {of t} SKIP LOCKED
 ;
 UPDATE {found}
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = found.id

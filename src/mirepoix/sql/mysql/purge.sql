@@ -8,7 +8,7 @@ SELECT t.id
   FROM {found}
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = found.id
  WHERE t.state = 'pending' AND t.queue = :queue
-   FOR UPDATE
+   FOR UPDATE {of t}
 ;
 UPDATE {found}
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = found.id

@@ -4,7 +4,7 @@ SELECT t.id
   FROM JSON_TABLE({json :rows}, '$[*]' COLUMNS (id {id} PATH '$.id')) AS r
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id
  WHERE t.state IN ('succeeded', 'failed', 'cancelled', 'expired')
-   FOR UPDATE
+   FOR UPDATE {of t}
 ;
 UPDATE JSON_TABLE({json :rows}, '$[*]' COLUMNS (
            id {id} PATH '$.id', name {text} PATH '$.name', queue {text} PATH '$.queue', priority smallint PATH '$.priority',

@@ -4,7 +4,7 @@ SELECT t.id
   FROM JSON_TABLE({json :rows}, '$[*]' COLUMNS (id {id} PATH '$.id', fence int PATH '$.fence')) AS r
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id
  WHERE t.fence = r.fence AND t.worker_id = :worker_id AND t.state = 'leased'
-   FOR UPDATE
+   FOR UPDATE {of t}
 ;
 UPDATE JSON_TABLE({json :rows}, '$[*]' COLUMNS (
            id {id} PATH '$.id', fence int PATH '$.fence', age_s double PATH '$.age_s', pid int PATH '$.pid')) AS r

@@ -4,7 +4,7 @@ SELECT t.id
   FROM JSON_TABLE({json :rows}, '$[*]' COLUMNS (id {id} PATH '$.id', fence int PATH '$.fence')) AS r
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id
  WHERE t.fence = r.fence AND t.worker_id = :worker_id AND t.state IN ('leased', 'running')
-   FOR UPDATE
+   FOR UPDATE {of t}
 ;
 UPDATE JSON_TABLE({json :rows}, '$[*]' COLUMNS (
            id {id} PATH '$.id', fence int PATH '$.fence', run_time_s double PATH '$.run_time_s',

@@ -6,7 +6,7 @@ SELECT t.id, t.fence + 1, t.queue, t.name, t.body, t.body_encoding, t.content_ty
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id
  WHERE t.state = 'parked' AND t.parked_for IS NOT NULL
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
-   FOR UPDATE
+   FOR UPDATE {of t}
 ;
 UPDATE {found}
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = found.id

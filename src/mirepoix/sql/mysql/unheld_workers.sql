@@ -2,7 +2,7 @@
 SELECT id
   FROM mirepoix_worker
  WHERE state = 'alive' AND id <> :worker_id
-   AND IS_FREE_LOCK(CONCAT('mirepoix.', SHA1(CONCAT(DATABASE(), '.', liveness_key, '.', id)))) = 1
+   AND IS_FREE_LOCK(CONCAT('mirepoix.', LEFT(SHA2(CONCAT(DATABASE(), '.', liveness_key, '.', id), 256), 40))) = 1
 ;
 SELECT w.id, w.name
   FROM {found}
