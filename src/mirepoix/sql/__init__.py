@@ -3,9 +3,10 @@
 Placeholders are written ``:name``; `statement` renders them for a driver. Expressions that every database spells its
 own way are written in braces and replaced from a fixed table, never from data: ``{now}``, ``{later :seconds}``,
 ``{earlier :seconds}``, ``{seconds_until expression}``, ``{as_text expression}`` and ``{by index}`` (which MySQL is made
-to use; the others choose it themselves). MySQL's own files also have ``{json :parameter}``, ``{text}`` and ``{id}`` (a text that JSON_TABLE reads, and the types of its columns),
-``{moment expression}`` (a datetime of an ISO 8601 text), ``{of table}`` (behind ``FOR UPDATE``, for MySQL, which cannot
-lock the rows of a JSON_TABLE and would try; MariaDB has no such word, and does not try) and ``{found}``, see below.
+to use; the others choose it themselves). MySQL's own files also have ``{json :parameter}``, ``{text}`` and ``{id}`` (a
+text that JSON_TABLE reads, and the types of its columns), ``{moment expression}`` (a datetime of an ISO 8601 text),
+``{of table}`` (behind ``FOR UPDATE``, for MySQL, which cannot lock the rows of a JSON_TABLE and would try; MariaDB has no
+such word, and does not try) and ``{found}``, see below.
 
 **Statements that answer with what they changed** end with ``RETURNING``, which MySQL and MariaDB do not have after an
 ``UPDATE``. There a statement is a few steps in one transaction (`Step`), of which the last ``SELECT`` is the answer:
