@@ -5,8 +5,8 @@ own way are written in braces and replaced from a fixed table, never from data: 
 ``{earlier :seconds}``, ``{seconds_until expression}``, ``{as_text expression}`` and ``{by index}`` (which MySQL is made
 to use; the others choose it themselves). MySQL's own files also have ``{json :parameter}``, ``{text}`` and ``{id}`` (a
 text that JSON_TABLE reads, and the types of its columns), ``{moment expression}`` (a datetime of an ISO 8601 text),
-``{of table}`` (behind ``FOR UPDATE``, for MySQL, which cannot lock the rows of a JSON_TABLE and would try; MariaDB has no
-such word, and does not try) and ``{found}``, see below.
+``{of table}`` (behind ``FOR UPDATE``, for MySQL, which cannot lock the rows of a JSON_TABLE and would try; MariaDB has
+no such word, and does not try) and ``{found}``, see below.
 
 **Statements that answer with what they changed** end with ``RETURNING``, which MySQL and MariaDB do not have after an
 ``UPDATE``. There a statement is a few steps in one transaction (`Step`), of which the last ``SELECT`` is the answer:
