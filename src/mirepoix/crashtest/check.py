@@ -16,7 +16,7 @@ from mirepoix.crashtest.deliver import Call, ready
 from mirepoix.crashtest.explore import Explored, Explorer
 from mirepoix.crashtest.hooks.installed import installed
 from mirepoix.crashtest.http import Service
-from mirepoix.crashtest.plan import MODES, Schedule
+from mirepoix.crashtest.plan import MODES, Schedule, scheduled
 from mirepoix.crashtest.report import text
 from mirepoix.crashtest.verdict import Finding, findings
 from mirepoix.errors import ConfigurationError
@@ -57,6 +57,7 @@ def explore(
     http: Service | None = None,
     budget_s: float = 20.0,
     overlap: bool = False,
+    second: bool = False,
     django: bool | None = None,
 ) -> Report:
     """Explore *task*; see the fixture. *django*: whether Django's databases may be used; None: if it is set up."""
@@ -77,18 +78,21 @@ def explore(
     call = Call(task, args, dict(kwargs or {}), str(uuid.uuid4()))
     unmodelled.watch()
     with installed(http, folders, with_django=with_django), ready(task):
-        explorer = Explorer(call, databases, Folders(folders), invariant, frozenset(ignore), overlap)
+        explorer = Explorer(call, databases, Folders(folders), invariant, frozenset(ignore), overlap, second)
         explored = explorer.explore(mode, budget_s, _only(at))
     return Report(explored, findings(explored, allow))
 
 
 def _only(at: str | None) -> Schedule | None:
-    if at is None or at == "end":
-        return None if at is None else Schedule(None)
-    number, _, side = at.partition(":")
-    if not number.isdigit() or int(number) < 1 or side not in {"before", "after", "overlap"}:
-        raise ConfigurationError(f'at={at!r} is no place: write at="3:before" or at="3:after", or at="end".')
-    return Schedule((int(number) - 1, side))
+    if at is None:
+        return None
+    found = scheduled(at)
+    if found is None:
+        raise ConfigurationError(
+            f'at={at!r} is no place: write at="3:before" or at="3:after", or at="end"; two crashes in a row are '
+            'at="3:before,1:before".'
+        )
+    return found
 
 
 def _is_django_ready() -> bool:

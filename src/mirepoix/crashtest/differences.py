@@ -142,7 +142,9 @@ def _short(text: str, other: str) -> str:
 def summary(explored: Explored) -> str:
     """How much was looked at."""
     durable = sum(point.is_durable for point in explored.points)
+    twice = len({tried.schedule for tried in explored.tried if tried.schedule.then is not None})
     return (
-        f"{len(explored.points)} points ({durable} durable), {len(explored.tried)} crashes tried, "
+        f"{len(explored.points)} points ({durable} durable), {len(explored.tried)} crashes tried"
+        f"{f' ({twice} of them two in a row)' if twice else ''}, "
         f"{explored.deliveries} deliveries, {explored.took_s * 1000:.0f} ms, {explored.mode}; {explored.state}"
     )

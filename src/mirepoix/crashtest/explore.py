@@ -27,7 +27,7 @@ from mirepoix.crashtest.normalise import (
     volatile_paths,
 )
 from mirepoix.crashtest.places import home_of
-from mirepoix.crashtest.plan import Schedule, overlapping, planned
+from mirepoix.crashtest.plan import Place, Schedule, overlapping, planned, planned_again
 from mirepoix.crashtest.points import Delivery, Gate, Point, outside
 from mirepoix.crashtest.trouble import Unusable
 
@@ -56,12 +56,25 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A schedule and what it led to. Without *is_redelivered*, the world as the death left it."""
+    """A schedule and what it led to. *first* is how the delivery that was to die ended; of two, the second.
+
+    Without *is_redelivered*, the world as the death left it.
+    """
 
     schedule: Schedule
     first: Ended
     observed: Observed
     is_redelivered: bool = True
+    again: tuple[Point, ...] = ()
+    """What the redelivery did until it died as well, if it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redelivered:
+    """A delivery to the end after a crash: what it did, and what came of it."""
+
+    observed: Observed
+    points: tuple[Point, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +94,12 @@ class Explored:
     mode: str
     unmodelled: tuple[str, ...]
     """What it did that no hook understands: no crash around it was tried."""
+    is_second_untold: bool = False
+    """Whether second crashes were asked for, and some of what is not explored would have led to more of them."""
+
+    def again(self, schedule: Schedule) -> tuple[Point, ...]:
+        """What the redelivery of *schedule* did until it died as well."""
+        return next((tried.again for tried in self.tried if tried.schedule == schedule), ())
 
 
 @dataclass(slots=True)
@@ -93,6 +112,8 @@ class Explorer:
     invariant: Callable[[], object] | None = None
     ignored: frozenset[str] = frozenset()
     overlaps: bool = False
+    seconds: bool = False
+    """Whether the redelivery is to die as well."""
     journal: Journal = field(default_factory=Journal)
     written: set[str] = field(default_factory=set)
     unmodelled: set[str] = field(default_factory=set)
@@ -116,15 +137,17 @@ class Explorer:
             if self.overlaps and only is None:
                 plan += overlapping(points, mode)
             tried: list[Tried] = []
-            known: dict[object, Observed] = {}
+            known: dict[object, Redelivered] = {}
             while plan and (not tried or time.monotonic() - began_at < budget_s):
-                found = self._try(plan[0], known)
+                found, then = self._try(plan[0], known)
                 if self._learn():
                     # A death led to tables that a clean run leaves alone: look again, with them.
                     clean, known = self._with_new_tables(clean), {}
                     continue
                 tried += found
-                plan.pop(0)
+                first = plan.pop(0)
+                if then is not None:
+                    plan += planned_again(first, then.points, mode)
         finally:
             self._restore()
         took_s = time.monotonic() - began_at
@@ -133,6 +156,7 @@ class Explorer:
             self.call, points, clean, self._before, tuple(tried), self._masks(), tuple(plan), self.deliveries, took_s,
             state, mode,
             tuple(sorted(self.unmodelled)),
+            self.seconds and any(one.then is None and not one.is_overlap for one in plan),
         )  # fmt: skip
 
     def _clean_runs(self) -> tuple[Observed, tuple[Point, ...]]:
@@ -158,38 +182,60 @@ class Explorer:
             raise Unusable.not_deterministic(self.call, _unlike(one, other))
         return one, tuple(points)
 
-    def _try(self, schedule: Schedule, known: dict[object, Observed]) -> list[Tried]:
+    def _try(self, schedule: Schedule, known: dict[object, Redelivered]) -> tuple[list[Tried], Redelivered | None]:
+        """What *schedule* leads to, and the redelivery from the state that its crash left, if that state is new."""
         self._restore()
-        if schedule.dies_at is not None and schedule.dies_at[1] == "overlap":
-            return [Tried(schedule, Ended("ok"), self._observe(self._overlap(schedule.dies_at[0])))]
-        delivery = self._delivery(schedule.dies_at)
-        if schedule.dies_at is None:
-            first, _ = self._to_end(is_redelivered=False)
-        else:
-            first = self._deliver(delivery)
-            if first.how in {"died", "swallowed"}:
-                with outside():
-                    for database in self.databases:
-                        database.crashed()
-            elif first.how == "retry":
-                first, _ = self._to_end(is_redelivered=True, retries=1)
-        left = self._observe(first)
+        if schedule.dies_at is not None and schedule.is_overlap:
+            return [Tried(schedule, Ended("ok"), self._observe(self._overlap(schedule.dies_at[0])))], None
+        again: list[Point] = []
+        for number, place in enumerate(schedule.deaths):
+            first, points, is_over = self._die(place, is_redelivered=number > 0)
+            again = points if number else []
+            left = self._observe(first)
+            if self.call.is_transactional and is_over:
+                return [Tried(schedule, first, left, is_redelivered=False, again=tuple(again))], None
         found = []
-        if self.call.is_transactional and (delivery.is_committed or schedule.dies_at is None):
-            return [Tried(schedule, first, left, is_redelivered=False)]
-        if not self.call.is_redelivered and schedule.dies_at is not None:
+        if not self.call.is_redelivered and schedule.dies_at is not None and schedule.then is None:
             found.append(Tried(schedule, first, left, is_redelivered=False))
-        digest = (
+        seen, is_new = self._redelivered(left, known)
+        found.append(Tried(schedule, first, seen.observed, again=tuple(again)))
+        if not (self.seconds and is_new and schedule.then is None):
+            return found, None
+        if seen.observed.ended.how == "ok" and not self.call.is_transactional:
+            # It is at its end, so that dying there, unacknowledged, costs no more than what is delivered then.
+            third, _ = self._redelivered(seen.observed, known)
+            twice = replace(schedule, then=Schedule(None))
+            found.append(Tried(twice, seen.observed.ended, third.observed, again=seen.points))
+        return found, seen
+
+    def _die(self, place: Place | None, *, is_redelivered: bool) -> tuple[Ended, list[Point], bool]:
+        """Deliver it until it dies, or (None) to its end; what it did, and whether its outcome would be committed."""
+        if place is None:
+            return *self._to_end(is_redelivered=is_redelivered), True
+        delivery = self._delivery(place)
+        ended = self._deliver(delivery, is_redelivered=is_redelivered)
+        if ended.how in {"died", "swallowed"}:
+            with outside():
+                for database in self.databases:
+                    database.crashed()
+        elif ended.how == "retry":
+            ended, _ = self._to_end(is_redelivered=True, retries=1)
+        return ended, delivery.points, delivery.is_committed
+
+    def _redelivered(self, left: Observed, known: dict[object, Redelivered]) -> tuple[Redelivered, bool]:
+        """The delivery to the end from the world that *left* shows, and whether none began there before."""
+        state = (
             frozenset(left.rows.items()),
             frozenset(left.effects.items()),
             frozenset(left.files.items()),
             left.keys,
             frozenset(self.journal.steps),
         )
-        if digest not in known:
-            ended, _ = self._to_end(is_redelivered=True)
-            known[digest] = self._observe(ended)
-        return [*found, Tried(schedule, first, known[digest])]
+        if state in known:
+            return known[state], False
+        ended, points = self._to_end(is_redelivered=True)
+        known[state] = Redelivered(self._observe(ended), tuple(points))
+        return known[state], True
 
     def _overlap(self, index: int) -> Ended:
         """One delivery waits before a point while another runs to its end, or until it waits for the first one."""

@@ -9,7 +9,8 @@ from typing import Any
 from mirepoix.crashtest.differences import summary
 from mirepoix.crashtest.explore import Explored
 from mirepoix.crashtest.plan import Schedule
-from mirepoix.crashtest.report import rerun
+from mirepoix.crashtest.points import Point
+from mirepoix.crashtest.report import left_out, rerun
 from mirepoix.crashtest.verdict import Finding
 
 
@@ -43,7 +44,7 @@ def _task(explored: Explored, found: Sequence[Finding], *, is_safe: bool) -> str
     if explored.unmodelled:
         parts.append(f'<p class="bad">Unmodelled: {escape(", ".join(explored.unmodelled))}</p>')
     if explored.not_explored:
-        parts.append(f'<p class="bad">Not explored: {len(explored.not_explored)} more crashes.</p>')
+        parts.append(f'<p class="bad">Not explored: {escape(left_out(explored))}.</p>')
     return "".join([*parts, "</section>"])
 
 
@@ -59,26 +60,38 @@ def _finding(explored: Explored, finding: Finding) -> str:
 
 
 def _timeline(explored: Explored, finding: Finding | None) -> str:
-    """The points in order: those before the crash are done, those after it wait for the redelivery."""
+    """The points in order: those before the crash are done, those after it wait for the redelivery.
+
+    Of two crashes, the points of the redelivery up to its own come after the first.
+    """
     schedule = finding.schedule if finding is not None else Schedule(None)
     index, side = schedule.dies_at or (len(explored.points), "before")
     alive_until = index + (side == "after")
     subject = finding.subject if finding is not None and finding.kind.startswith(("duplicate", "changed-key")) else None
+    if schedule.then is not None:
+        rows = [_point(number, point, "") for number, point in enumerate(explored.points[:alive_until])]
+        again = explored.again(schedule)
+        index, side = schedule.then.dies_at or (len(again), "before")
+        done = enumerate(again[: index + (side == "after")])
+        rows += [_CRASH, *(_point(number, point, "") for number, point in done)]
+        return f'<ol class="line">{"".join([*rows, _CRASH])}</ol>'
     rows = []
     for number, point in enumerate(explored.points):
         if finding is not None and number == alive_until:
             rows.append(_OVERLAP if side == "overlap" else _CRASH)
         is_doubled = number < alive_until and subject is not None and _is_about(point.label, subject)
-        marks = ("durable " if point.is_durable else "") + ("undone " if number >= alive_until else "")
-        marks += "twice" if is_doubled else ""
-        rows.append(
-            f'<li class="{marks}"><i>{number + 1}</i><div><b>{escape(point.label)}</b>'
-            + ("<em>again after the redelivery</em>" if is_doubled else "")
-            + f"<small>{escape(str(point.source))}</small><code>{escape(point.source.text)}</code></div></li>"
-        )
+        rows.append(_point(number, point, "undone" * (number >= alive_until) or "twice" * is_doubled))
     if finding is not None and alive_until >= len(explored.points):
         rows.append(_CRASH)
     return f'<ol class="line">{"".join(rows)}</ol>'
+
+
+def _point(number: int, point: Point, mark: str) -> str:
+    return (
+        f'<li class="{"durable " * point.is_durable}{mark}"><i>{number + 1}</i><div><b>{escape(point.label)}</b>'
+        + ("<em>again after the redelivery</em>" if mark == "twice" else "")
+        + f"<small>{escape(str(point.source))}</small><code>{escape(point.source.text)}</code></div></li>"
+    )
 
 
 def _is_about(label: str, subject: str) -> bool:

@@ -6,11 +6,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from mirepoix.crashtest.points import Point
 from mirepoix.crashtest.report import rerun
 
 
 def record(reports: Sequence[Any]) -> str:
-    """What was found in *reports* (`mirepoix.crashtest.check.Report`). Without arguments of tasks but in ``rerun``."""
+    """What was found in *reports* (`mirepoix.crashtest.check.Report`). Without arguments of tasks but in ``rerun``.
+
+    ``redelivery`` is what a redelivery did that died as well: what the second part of ``at`` counts in.
+    """
     return json.dumps([_task(report) for report in reports], indent=2) + "\n"
 
 
@@ -21,16 +25,7 @@ def _task(report: Any) -> dict[str, Any]:
         "is_safe": report.is_safe,
         "mode": explored.mode,
         "state": explored.state,
-        "points": [
-            {
-                "kind": point.kind,
-                "label": point.label,
-                "is_durable": point.is_durable,
-                "file": point.source.path,
-                "line": point.source.line,
-            }
-            for point in explored.points
-        ],
+        "points": [_point(point) for point in explored.points],
         "crashes": len(explored.tried),
         "not_explored": len(explored.not_explored),
         "unmodelled": list(explored.unmodelled),
@@ -43,8 +38,20 @@ def _task(report: Any) -> dict[str, Any]:
                 "words": finding.words,
                 "consequences": list(finding.consequences),
                 "remedy": finding.remedy,
+                "at": str(finding.schedule),
+                "redelivery": [_point(point) for point in explored.again(finding.schedule)],
                 "rerun": rerun(explored, finding.schedule),
             }
             for finding in report.findings
         ],
+    }
+
+
+def _point(point: Point) -> dict[str, Any]:
+    return {
+        "kind": point.kind,
+        "label": point.label,
+        "is_durable": point.is_durable,
+        "file": point.source.path,
+        "line": point.source.line,
     }

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mirepoix.crashtest.differences import summary
 from mirepoix.crashtest.explore import Explored
 from mirepoix.crashtest.plan import Schedule
-from mirepoix.crashtest.points import IN_A_THREAD
+from mirepoix.crashtest.points import IN_A_THREAD, Point
 from mirepoix.crashtest.verdict import Finding
 
 _WIDTH = 110
@@ -33,9 +33,7 @@ def text(explored: Explored, found: Sequence[Finding]) -> str:
         words = ", ".join(one.removeprefix(IN_A_THREAD) for one in threads)
         lines.append(_wrapped(f"IN A THREAD, so that crashes were tried after it but none amid it: {words}", 2))
     if explored.not_explored:
-        lines.append(
-            f"  NOT EXPLORED: {len(explored.not_explored)} more crashes (the time was up; budget_s=... gives more)"
-        )
+        lines.append(f"  NOT EXPLORED: {left_out(explored)} (the time was up; budget_s=... gives more)")
     return "\n".join(lines).rstrip()
 
 
@@ -53,21 +51,37 @@ def _finding(explored: Explored, number: int, finding: Finding) -> list[str]:
     return lines
 
 
+def left_out(explored: Explored) -> str:
+    """How much was not explored."""
+    words = f"{len(explored.not_explored)} more crashes"
+    return words + ", and the second ones that would follow them" * explored.is_second_untold
+
+
 def _story(explored: Explored, schedule: Schedule) -> list[str]:
-    points = explored.points
+    first = _death(schedule, explored.points, "")
+    if schedule.then is not None:
+        return [*first, "     it is delivered again, and", *_death(schedule.then, explored.again(schedule), "again ")]
+    if schedule.dies_at is None:
+        first[-1] += "; it is delivered again"
+    return first
+
+
+def _death(schedule: Schedule, points: Sequence[Point], again: str) -> list[str]:
+    """How one delivery, which has *points*, dies."""
     if schedule.dies_at is not None and schedule.dies_at[1] == "overlap":
         place = schedule.dies_at[0]
         where = points[place].where if place < len(points) else ""
         return [f"     a second delivery runs while the first one waits before [{place + 1}] {where}"]
     if schedule.dies_at is None:
-        return ["     the worker dies after the task's last line, before that is acknowledged; it is delivered again"]
+        return [f"     the worker dies {again}after the task's last line, before that is acknowledged"]
     index, side = schedule.dies_at
     if index >= len(points):
-        return [f"     the worker dies {side} point {index + 1}"]
+        return [f"     the worker dies {again}{side} point {index + 1}"]
     shown = [*((f"after  [{index}]", points[index - 1]),) * (index > 0), (f"{side} [{index + 1}]", points[index])]
     lines = []
     for place, (when, point) in enumerate(shown):
-        lines.append(f"     {'the worker dies' if place == 0 else '            and'} {when} {point.where}")
+        who = f"the worker dies {again}"
+        lines.append(f"     {who if place == 0 else 'and '.rjust(len(who))}{when} {point.where}")
         if point.source.text:
             lines.append(f"                          > {point.source.text}")
     return lines
@@ -77,10 +91,9 @@ def rerun(explored: Explored, schedule: Schedule) -> str:
     """The line that tries this one crash. Long arguments are left out."""
     given = [repr(one) for one in explored.call.args] + [f"{k}={v!r}" for k, v in explored.call.kwargs.items()]
     values = ", ".join(given) if len(", ".join(given)) <= _WIDTH // 2 else "..."
-    at = "end" if schedule.dies_at is None else f"{schedule.dies_at[0] + 1}:{schedule.dies_at[1]}"
     task = explored.call.task
     name = getattr(getattr(task, "__wrapped__", None), "__name__", "") or task.name.rpartition(".")[2]
-    return f"crashpoints({', '.join(filter(None, [name, values]))}, at={at!r})"
+    return f"crashpoints({', '.join(filter(None, [name, values]))}, at={str(schedule)!r})"
 
 
 def _wrapped(words: str, indent: int) -> str:

@@ -75,7 +75,7 @@ def findings(explored: Explored, allow: Sequence[str] = ()) -> tuple[Finding, ..
             cause = causes.setdefault(one.code, _Cause(one))
             cause.schedules.append(tried.schedule)
             cause.consequences.update(dict.fromkeys(other for other in found if other not in primary))
-            narrow[one.code] = narrow.get(one.code, True) and _is_narrow(explored, tried.schedule)
+            narrow[one.code] = narrow.get(one.code, True) and _is_narrow(explored, tried)
     told = []
     for code, cause in causes.items():
         if any(code == pattern or fnmatchcase(code, pattern) for pattern in allow):
@@ -152,9 +152,12 @@ def _of(explored: Explored, tried: Tried) -> list[Difference]:
     return sorted(found, key=place)
 
 
-def _is_narrow(explored: Explored, schedule: Schedule) -> bool:
-    """Whether only a crash between a step's work and the COMMIT that keeps it shows it."""
-    if schedule.dies_at is None:
-        return False
-    index, side = schedule.dies_at
-    return side == "before" and index < len(explored.points) and explored.points[index].kind == "step"
+def _is_narrow(explored: Explored, tried: Tried) -> bool:
+    """Whether only a crash between a step's work and the COMMIT that keeps it shows it; of two, either."""
+    for place, points in zip(tried.schedule.deaths, (explored.points, tried.again), strict=False):
+        if place is None:
+            continue
+        index, side = place
+        if side == "before" and index < len(points) and points[index].kind == "step":
+            return True
+    return False

@@ -74,15 +74,16 @@ def crashpoints(request: pytest.FixtureRequest) -> Callable[..., Any]:
             crashpoints(charge, order.pk)
 
     After the task and its arguments it takes, by name: ``mode`` ("sampled", "pruned", "exhaustive"); ``at`` for one
-    crash ("3:before", "end"); ``overlap``, to let a second delivery run beside the first as well; ``allow``, codes of
-    findings that are fine ("duplicate-enqueue:shop.*"); ``ignore``, columns that do not matter ("shop_order.updated");
-    ``invariant``, a function that must hold at the end; ``files``, folders to watch; ``state``, SQLAlchemy engines;
-    ``http``, a function of method, URL and body that answers all requests; ``budget_s``. Arguments of the task with
-    such names are given as ``kwargs={...}``. An argument may be a strategy of Hypothesis: then ``examples`` (15) of
-    them are explored.
+    crash ("3:before", "end") or two ("3:before,1:before"); ``overlap``, to let a second delivery run beside the first
+    as well; ``second``, to let the redelivery die as well; ``allow``, codes of
+    findings that are fine ("duplicate-enqueue:shop.*"); ``ignore``, columns that do not matter
+    ("shop_order.updated"); ``invariant``, a function that must hold at the end; ``files``, folders to watch;
+    ``state``, SQLAlchemy engines; ``http``, a function of method, URL and body that answers all requests;
+    ``budget_s``. Arguments of the task with such names are given as ``kwargs={...}``. An argument may be a strategy
+    of Hypothesis: then ``examples`` (15) of them are explored.
 
     Returns the report, ``print(crashpoints(...))``. Raises NotSafe with the same; Unusable where there is nothing to
-    compare. Not promised: that a task is right. One call explores one path, with one crash.
+    compare. Not promised: that a task is right. One call explores one path, with one crash or two.
     """
 
     def check(task: Any, *args: Any, kwargs: dict[str, Any] | None = None, **given: Any) -> Any:
@@ -124,6 +125,7 @@ _OPTIONS = {
     "http",
     "budget_s",
     "overlap",
+    "second",
     "examples",
     "django",
 }
