@@ -139,7 +139,8 @@ class Settings:
     """What webhooks are signed with: ``Mirepoix-Signature: sha256=`` and the HMAC of the body."""
 
     alerts_base_url: str | None = None
-    """Where Django's admin is (``https://shop.example/admin/``): alerts link to their task there."""
+    """Where Django's admin is (``https://shop.example/admin/``): alerts link to their failure group there, or to
+    one of the tasks."""
 
     queue_objectives_s: Mapping[str, float] | None = None
     """How long the oldest ready task of each queue may wait before it is an alert: ``{"default": 60}``; ``*`` stands

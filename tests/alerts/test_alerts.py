@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from django.contrib.admin.utils import unquote as in_admin
 from receivers import Hook, http
 from watching import Watch, fail
 
@@ -224,9 +226,19 @@ def test_an_alert_links_to_the_admin_and_shows_where_it_was_raised_without_value
     ledger.fail(ledger.lease("w1"), Trouble("ValueError: card 4111111111111111 is bad", "ValueError", raised))
     Watch(ledger, hook.url, alerts_base_url="https://shop.example/admin/")()
     (told,) = hook.told
-    assert told["url"] == "https://shop.example/admin/mirepoix/task/t1/change/"
+    assert told["url"] == f"https://shop.example/admin/mirepoix/failuregroup/{told['subject']}/change/"
     assert told["traceback"] == '  File "/srv/shop.py", line 7, in pay\n    charge(card)'
     assert b"4111" not in hook.requests[0][2]
+
+
+def test_an_alert_that_is_of_no_group_links_to_its_example(ledger: Ledger, hook: Hook):
+    ledger.worker("w1")
+    ledger.send("order_22/a é")
+    park(ledger)
+    Watch(ledger, hook.url, alerts_base_url="https://shop.example/admin/", alerts_grace_s=0)()
+    (told,) = hook.told
+    assert told["url"].startswith("https://shop.example/admin/mirepoix/task/")
+    assert in_admin(unquote(told["url"].split("/")[-3])) == "order_22/a é"
 
 
 def test_without_objectives_or_channels_nothing_is_late_and_nobody_is_told(ledger: Ledger):

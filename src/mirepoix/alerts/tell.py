@@ -18,6 +18,8 @@ from mirepoix.records import Alert
 logger = logging.getLogger("mirepoix.telling")  # not below the one that tells: its handlers would get this too
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 600.0
+_QUOTED_BY_ADMIN = frozenset(':/_#?;@&=+$,"[]<>%\n\\')
+
 _FRAME = re.compile(r'^(  File ".*", line \d+, in .*)(?:\n(    \S.*))?', re.MULTILINE)
 
 
@@ -77,15 +79,22 @@ def summary(found: list[Alert]) -> Alert:
 
 def _described(connection: OwnConnection, settings: Settings, alert: Alert) -> Alert:
     """With its place in the admin, and the frames of the newest failure."""
+    is_of_group = alert.kind in ("new_failure", "regression")
+    model, id = ("failuregroup", alert.subject) if is_of_group else ("task", alert.task_id)
     url = None
-    if settings.alerts_base_url and alert.task_id:
-        url = f"{settings.alerts_base_url.rstrip('/')}/mirepoix/task/{quote(alert.task_id, safe='')}/change/"
+    if settings.alerts_base_url and id:
+        url = f"{settings.alerts_base_url.rstrip('/')}/mirepoix/{model}/{_in_admin(id)}/change/"
     traceback = None
-    if alert.kind in ("new_failure", "regression"):
+    if is_of_group:
         with connection.reading() as tx:
             rows = tx.fetch("latest_failure", task_id=alert.task_id, failure_group=alert.subject)
         traceback = frames(rows[0][5]) if rows and rows[0][5] else None
     return replace(alert, url=url, traceback=traceback)
+
+
+def _in_admin(id: str) -> str:
+    """*id* as Django's admin has it in its addresses (``django.contrib.admin.utils.quote``), Django or not."""
+    return quote("".join(f"_{ord(letter):02X}" if letter in _QUOTED_BY_ADMIN else letter for letter in id), safe="")
 
 
 def frames(traceback: str) -> str | None:
