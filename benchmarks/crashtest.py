@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "crashtest")]
 
 def main() -> None:
     """Print a table."""
+    import psycopg
     from corpus.apps import plain
     from corpus.database import shop
     from corpus.shop import Line, Order
@@ -31,6 +33,7 @@ def main() -> None:
         for number in range(300):
             Line.objects.create(name=f"row {number}")
 
+    folder = tempfile.TemporaryDirectory()
     server = PostgresServer(require_postgres())
     server.start()
     urls = {"SQLite": "sqlite:///:memory:", "PostgreSQL": server.url()}
@@ -46,8 +49,16 @@ def main() -> None:
                     (import_rows, "sampled", {"second": True}),
                 ):
                     _row(task, order, f"{database}, savepoints", mode, more)
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE another")
+        urls = {"SQLite": f"sqlite:///{folder.name}/shop.db", "PostgreSQL": server.url("another")}
+        for database, url in urls.items():
+            with shop(url, is_in_transaction=False) as order:
+                for more in ({}, {"kill": True}):
+                    _row(ten_points, order, f"{database}, real commits", "sampled", more)
     finally:
         server.remove()
+        folder.cleanup()
     print(f"\nThe plugin, unused, adds {_import_ms():.1f} ms to the start of pytest (best of 9).")
 
 

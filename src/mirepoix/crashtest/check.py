@@ -14,6 +14,7 @@ from mirepoix.crashtest.databases.database import Database
 from mirepoix.crashtest.databases.folders import Folders
 from mirepoix.crashtest.deliver import Call, ready
 from mirepoix.crashtest.explore import Explored, Explorer
+from mirepoix.crashtest.forked import require
 from mirepoix.crashtest.hooks.installed import installed
 from mirepoix.crashtest.http import Service
 from mirepoix.crashtest.plan import MODES, Schedule, scheduled
@@ -58,6 +59,7 @@ def explore(
     budget_s: float = 20.0,
     overlap: bool = False,
     second: bool = False,
+    kill: bool = False,
     django: bool | None = None,
 ) -> Report:
     """Explore *task*; see the fixture. *django*: whether Django's databases may be used; None: if it is set up."""
@@ -75,10 +77,14 @@ def explore(
             "overlap=True lets two deliveries run at once, on a connection each. That needs real commits "
             "(@pytest.mark.django_db(transaction=True)) on PostgreSQL or MariaDB."
         )
+    if kill:
+        require(databases)
     call = Call(task, args, dict(kwargs or {}), str(uuid.uuid4()))
     unmodelled.watch()
     with installed(http, folders, with_django=with_django), ready(task):
-        explorer = Explorer(call, databases, Folders(folders), invariant, frozenset(ignore), overlap, second)
+        explorer = Explorer(
+            call, databases, Folders(folders), invariant, frozenset(ignore), overlap, second, kill, http
+        )
         explored = explorer.explore(mode, budget_s, _only(at))
     return Report(explored, findings(explored, allow))
 

@@ -107,6 +107,6 @@ def _keep(name: str, run: Callable[[], Any]) -> Any:
     if name not in steps:
         value = dumps(run())
         with delivery.point("step", f"keep step {name!r}", is_durable=True):
-            steps[name] = value
+            delivery.journal.keep(name, value)
     delivery.steps.add(name)
     return loads(steps[name])

@@ -147,4 +147,5 @@ def summary(explored: Explored) -> str:
         f"{len(explored.points)} points ({durable} durable), {len(explored.tried)} crashes tried"
         f"{f' ({twice} of them two in a row)' if twice else ''}, "
         f"{explored.deliveries} deliveries, {explored.took_s * 1000:.0f} ms, {explored.mode}; {explored.state}"
+        f"{'; killed by SIGKILL in a process of its own' * explored.is_killed}"
     )

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from mirepoix.crashtest.databases.database import Database
 from mirepoix.crashtest.databases.folders import Folders
 from mirepoix.crashtest.deliver import Call, Ended, deliver
+from mirepoix.crashtest.forked import deliver_and_kill
+from mirepoix.crashtest.http import Service
 from mirepoix.crashtest.journal import Journal
 from mirepoix.crashtest.names import named, volatile_names
 from mirepoix.crashtest.normalise import (
@@ -52,6 +54,7 @@ class Observed:
     new_files: dict[str, bytes]
     """Those that were not there before, by their real names."""
     is_invariant_broken: str | None = None
+    subfolders: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,9 @@ class Explored:
     is_second_untold: bool = False
     """Whether second crashes were asked for, and some of what is not explored would have led to more of them."""
 
+    is_killed: bool = False
+    """Whether who died was a process that was killed."""
+
     def again(self, schedule: Schedule) -> tuple[Point, ...]:
         """What the redelivery of *schedule* did until it died as well."""
         return next((tried.again for tried in self.tried if tried.schedule == schedule), ())
@@ -114,6 +120,10 @@ class Explorer:
     overlaps: bool = False
     seconds: bool = False
     """Whether the redelivery is to die as well."""
+    kills: bool = False
+    """Whether who dies is a child process, which is killed."""
+    service: Service | None = None
+    """What answers requests, if the test wants that."""
     journal: Journal = field(default_factory=Journal)
     written: set[str] = field(default_factory=set)
     unmodelled: set[str] = field(default_factory=set)
@@ -157,6 +167,7 @@ class Explorer:
             state, mode,
             tuple(sorted(self.unmodelled)),
             self.seconds and any(one.then is None and not one.is_overlap for one in plan),
+            self.kills,
         )  # fmt: skip
 
     def _clean_runs(self) -> tuple[Observed, tuple[Point, ...]]:
@@ -213,7 +224,11 @@ class Explorer:
         if place is None:
             return *self._to_end(is_redelivered=is_redelivered), True
         delivery = self._delivery(place)
-        ended = self._deliver(delivery, is_redelivered=is_redelivered)
+        if self.kills:
+            self.deliveries += 1
+            ended = deliver_and_kill(self.call, delivery, self.service, self.databases, is_redelivered=is_redelivered)
+        else:
+            ended = self._deliver(delivery, is_redelivered=is_redelivered)
         if ended.how in {"died", "swallowed"}:
             with outside():
                 for database in self.databases:
@@ -228,6 +243,7 @@ class Explorer:
             frozenset(left.rows.items()),
             frozenset(left.effects.items()),
             frozenset(left.files.items()),
+            left.subfolders,
             left.keys,
             frozenset(self.journal.steps),
         )
@@ -323,7 +339,8 @@ class Explorer:
         new = {name: content for name, content in files.items() if self.folders.is_new(name)}
         rows = rows_of(raw, self._before, self._schema, self._columns | self._ignored_columns(), new)
         effects, files = effects_of(said, self._paths), named(files, self._names)
-        return Observed(ended, rows, effects, files, tuple(sorted(keys)), raw, said, new, broken)
+        subfolders = self.folders.subfolders()
+        return Observed(ended, rows, effects, files, tuple(sorted(keys)), raw, said, new, broken, subfolders)
 
     def _again(self, seen: Observed) -> Observed:
         """*seen* with what is known by now to be volatile masked."""

@@ -35,12 +35,9 @@ def request(method: str, url: str, headers: Mapping[str, Any], body: Any) -> Ite
 def answer(service: Service, journal: Journal, method: str, url: str, headers: Mapping[str, Any], body: Any) -> Any:
     """What *service* says; to a key that it knows, what it said then."""
     effect = _effect(method.upper(), url, headers, body)
-    if effect["key"] is None or method.upper() in _LOOKS:
-        return service(method.upper(), url, effect["payload"])
-    known = (effect["subject"], str(effect["key"]))
-    if known not in journal.answers:
-        journal.answers[known] = service(method.upper(), url, effect["payload"])
-    return journal.answers[known]
+    has_key = effect["key"] is not None and method.upper() not in _LOOKS
+    known = (effect["subject"], str(effect["key"])) if has_key else None
+    return journal.ask(service, known, (method.upper(), url, effect["payload"]))
 
 
 def _effect(method: str, url: str, headers: Mapping[str, Any], body: Any) -> dict[str, Any]:

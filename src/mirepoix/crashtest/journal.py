@@ -19,6 +19,18 @@ class Journal:
         """Note *effect*, which has a ``kind``."""
         self.effects.append(copy.deepcopy(effect))
 
+    def keep(self, name: str, value: Any) -> None:
+        """Keep what the step *name* returned."""
+        self.steps[name] = value
+
+    def ask(self, service: Any, known: tuple[str, str] | None, said: tuple[str, str, Any]) -> Any:
+        """What *service* says to a request; to one that is *known* by its key, what it said then."""
+        if known is None:
+            return service(*said)
+        if known not in self.answers:
+            self.answers[known] = service(*said)
+        return self.answers[known]
+
     def clear(self) -> None:
         """Nothing has happened yet."""
         self.effects = []

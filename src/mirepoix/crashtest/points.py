@@ -1,7 +1,8 @@
 """Points at which a task can die, and one delivery that dies at the point a test planned.
 
 A death is played by an exception that user code cannot survive: from then on every point of the delivery raises it
-again, so that neither ``finally:`` nor ``except BaseException`` has an effect outside of the process.
+again, so that neither ``finally:`` nor ``except BaseException`` has an effect outside of the process. In a child that
+was made for it, the process is killed instead: see `mirepoix.crashtest.forked`.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ class Delivery:
     is_over: bool = False
     done_beside: bool = False
     """Whether a thread did something durable since the last point."""
+    kill: Callable[[], None] | None = None
+    """Ends this process, if it is one that was made to be killed."""
 
     @contextmanager
     def point(
@@ -145,6 +148,8 @@ class Delivery:
 
     def die(self, undo: Callable[[], Any] | None) -> None:
         """What a server does when its client vanishes, first: else libraries trip over an open transaction."""
+        if self.kill is not None:
+            self.kill()
         if undo is not None:
             undo()
         self.is_dead = True

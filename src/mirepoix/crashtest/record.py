@@ -26,6 +26,7 @@ def _task(report: Any) -> dict[str, Any]:
         "mode": explored.mode,
         "state": explored.state,
         "points": [_point(point) for point in explored.points],
+        "is_killed": explored.is_killed,
         "crashes": len(explored.tried),
         "not_explored": len(explored.not_explored),
         "unmodelled": list(explored.unmodelled),

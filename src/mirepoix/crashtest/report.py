@@ -93,7 +93,8 @@ def rerun(explored: Explored, schedule: Schedule) -> str:
     values = ", ".join(given) if len(", ".join(given)) <= _WIDTH // 2 else "..."
     task = explored.call.task
     name = getattr(getattr(task, "__wrapped__", None), "__name__", "") or task.name.rpartition(".")[2]
-    return f"crashpoints({', '.join(filter(None, [name, values]))}, at={str(schedule)!r})"
+    kill = ", kill=True" * explored.is_killed
+    return f"crashpoints({', '.join(filter(None, [name, values]))}, at={str(schedule)!r}{kill})"
 
 
 def _wrapped(words: str, indent: int) -> str:

@@ -40,6 +40,28 @@ class Unusable(AssertionError):
         )
 
     @classmethod
+    def child_lost(cls, call: Any) -> Unusable:
+        """The process that was to be killed ended by itself."""
+        return cls(
+            f"{call.task.name} ended its process before the crash that was planned (os._exit(), a signal, a fault in C "
+            "code), which kill=True runs it in. Leave kill=True out."
+        )
+
+    @classmethod
+    def child_broke(cls, call: Any, text: str) -> Unusable:
+        """The process that was to be killed did not come to the end of the delivery."""
+        return cls(f"{call.task.name} could not be delivered in a process of its own (kill=True):\n\n{text}".rstrip())
+
+    @classmethod
+    def child_hangs(cls, call: Any, most_s: float) -> Unusable:
+        """The process that was to be killed says nothing."""
+        return cls(
+            f"{call.task.name} did nothing for {most_s:.0f} s in a process of its own (kill=True). Such a process has "
+            "but one thread, so that a lock which another thread of the test holds is never released there: stop "
+            "that thread before, or leave kill=True out."
+        )
+
+    @classmethod
     def without_points(cls, call: Any) -> Unusable:
         """It did nothing that outlives its process."""
         return NothingSeen(

@@ -75,7 +75,7 @@ def crashpoints(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
     After the task and its arguments it takes, by name: ``mode`` ("sampled", "pruned", "exhaustive"); ``at`` for one
     crash ("3:before", "end") or two ("3:before,1:before"); ``overlap``, to let a second delivery run beside the first
-    as well; ``second``, to let the redelivery die as well; ``allow``, codes of
+    as well; ``second``, to let the redelivery die as well; ``kill``, to kill a process for real; ``allow``, codes of
     findings that are fine ("duplicate-enqueue:shop.*"); ``ignore``, columns that do not matter
     ("shop_order.updated"); ``invariant``, a function that must hold at the end; ``files``, folders to watch;
     ``state``, SQLAlchemy engines; ``http``, a function of method, URL and body that answers all requests;
@@ -126,6 +126,7 @@ _OPTIONS = {
     "budget_s",
     "overlap",
     "second",
+    "kill",
     "examples",
     "django",
 }

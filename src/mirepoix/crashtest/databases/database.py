@@ -20,6 +20,10 @@ class Database(Protocol):
     def takes_two(self) -> bool:
         """Whether two deliveries can work in it at the same time."""
 
+    @property
+    def unkillable(self) -> str:
+        """Why a process that works in it cannot be killed, and the remedy, as sentences; empty if it can."""
+
     def save(self) -> None:
         """Keep the state as it is."""
 
@@ -31,6 +35,9 @@ class Database(Protocol):
 
     def crashed(self) -> None:
         """The connections of a dead process are gone."""
+
+    def disconnect(self) -> None:
+        """Close what a child process would share; it is opened again where it is used."""
 
     def beside(self) -> AbstractContextManager[None]:
         """Around a delivery in a thread of its own."""

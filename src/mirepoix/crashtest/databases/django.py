@@ -50,6 +50,21 @@ class DjangoDatabase:
         """Not inside the transaction of a test, which is one connection's; nor on SQLite."""
         return not self.is_in_test_transaction and self._connection.vendor != "sqlite"
 
+    @property
+    def unkillable(self) -> str:
+        """Inside the transaction of a test nothing is committed, and what is in memory dies with its process."""
+        if self.is_in_test_transaction:
+            return (
+                f"Django's database {self.alias!r} is inside the test's transaction: mark the test "
+                "@pytest.mark.django_db(transaction=True), or make it a TransactionTestCase."
+            )
+        if self._connection.vendor == "sqlite" and self._connection.is_in_memory_db():
+            return (
+                f"Django's database {self.alias!r} is an SQLite database in memory: give it a file, "
+                f'DATABASES["{self.alias}"]["TEST"] = {{"NAME": "test.sqlite3"}}.'
+            )
+        return ""
+
     def save(self) -> None:
         """Keep the state as it is."""
         if self.is_in_test_transaction:
@@ -87,6 +102,10 @@ class DjangoDatabase:
         """The connections of a dead process are gone."""
         if not self.is_in_test_transaction:
             self._connection.close()
+
+    def disconnect(self) -> None:
+        """Close the connection, whose socket or file a child process would share."""
+        self._connection.close()
 
     @contextmanager
     def beside(self) -> Iterator[None]:

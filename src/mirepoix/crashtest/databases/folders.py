@@ -34,6 +34,10 @@ class Folders:
         """What each file holds, by its path within its folder."""
         return {self._name(path): content for path, content in self._files().items()}
 
+    def subfolders(self) -> frozenset[str]:
+        """The folders in them, which may be empty: some are made to be a lock."""
+        return frozenset(self._name(path) for path in self._subfolders())
+
     def is_new(self, name: str) -> bool:
         """Whether the file of that name was not there before."""
         return all(self._name(path) != name for path in self._kept)

@@ -31,6 +31,18 @@ class SqlalchemyDatabase:
         """Not on SQLite, where one waits for the other."""
         return self._engine.dialect.name != "sqlite"
 
+    @property
+    def unkillable(self) -> str:
+        """What is in memory dies with its process."""
+        if self._is_in_memory:
+            return 'The engine in state= is an SQLite database in memory: give it a file, "sqlite:///test.db".'
+        return ""
+
+    @property
+    def _is_in_memory(self) -> bool:
+        name = str(self._engine.url.database)
+        return self._engine.dialect.name == "sqlite" and (name in {"None", "", ":memory:"} or "mode=memory" in name)
+
     def save(self) -> None:
         """Keep every row."""
         self._metadata.reflect(self._engine)
@@ -52,8 +64,12 @@ class SqlalchemyDatabase:
 
     def crashed(self) -> None:
         """The connections of a dead process are gone. One that is in memory has to stay."""
-        if str(self._engine.url.database) not in {"None", "", ":memory:"}:
+        if not self._is_in_memory:
             self._engine.dispose()
+
+    def disconnect(self) -> None:
+        """Close the pool's connections, whose sockets or files a child process would share."""
+        self._engine.dispose()
 
     def beside(self) -> AbstractContextManager[None]:
         """Around a delivery in a thread of its own: the pool gives it another connection."""

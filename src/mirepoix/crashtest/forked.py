@@ -1,0 +1,170 @@
+"""Deliver a task in a child process that is killed for real: SIGKILL, at the planned point.
+
+::
+
+    parent                              child, made by os.fork()
+    closed its connections              opens its own, and runs the task
+    notes what it did            <---   tells each effect and each step as it comes, and what it was about to do
+    answers as the test's service <-->  asks
+    reads the world                     SIGKILL
+
+A killed process runs no ``finally:``, no ``atexit`` and no destructor, and what it had not flushed is lost; the
+exception that plays a death elsewhere only comes close to that. What the task changes in the memory of the test dies
+with the child, also a stub that counts its calls; the function that a test gives as ``http`` is called in the parent.
+
+Not promised: that a child gets on if the test had threads that held a lock as it was made. It is given up after MOST_S.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import threading
+import traceback
+import warnings
+from collections.abc import Sequence
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any, NoReturn
+
+from mirepoix.crashtest.databases.database import Database
+from mirepoix.crashtest.deliver import Call, Ended, deliver
+from mirepoix.crashtest.http import Service
+from mirepoix.crashtest.journal import Journal
+from mirepoix.crashtest.points import Delivery
+from mirepoix.crashtest.trouble import Unusable
+from mirepoix.errors import ConfigurationError
+
+MOST_S = 120.0
+"""A child that says nothing for that long hangs."""
+
+
+def require(databases: Sequence[Database]) -> None:
+    """Raise ConfigurationError, with the remedy, where a killed child would not do what a killed worker does."""
+    if not hasattr(os, "fork"):
+        raise ConfigurationError("kill=True needs os.fork(), which is there on Linux and macOS. Leave it out here.")
+    reasons = [reason for database in databases if (reason := database.unkillable)]
+    if reasons:
+        raise ConfigurationError(
+            "kill=True kills a process of its own, whose commits must be real and seen by others. " + " ".join(reasons)
+        )
+
+
+def deliver_and_kill(
+    call: Call, delivery: Delivery, service: Service | None, databases: Sequence[Database], *, is_redelivered: bool
+) -> Ended:
+    """Run the task once in a child, until it ends or is killed; what it did is noted in *delivery* here."""
+    for database in databases:
+        database.disconnect()
+    heard, tell = Pipe(duplex=False)
+    asked, answer = Pipe(duplex=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # about threads: see above
+        pid = os.fork()
+    if pid == 0:
+        _child(call, delivery, tell, asked, is_redelivered=is_redelivered)
+    tell.close()
+    asked.close()
+    try:
+        with heard, answer:
+            return _listen(call, delivery, service, heard, answer)
+    finally:
+        os.kill(pid, signal.SIGKILL)  # it is waited for below: until then nobody else has its number
+        os.waitpid(pid, 0)
+
+
+def _listen(call: Call, delivery: Delivery, service: Service | None, heard: Connection, answer: Connection) -> Ended:
+    while heard.poll(MOST_S):
+        try:
+            what, said = heard.recv()
+        except EOFError:
+            raise Unusable.child_lost(call) from None
+        if what == "effect":
+            delivery.journal.add(said)
+        elif what == "step":
+            delivery.journal.keep(*said)
+        elif what == "ask":
+            answer.send(_ask(service, delivery.journal, said))
+        elif what == "broken":
+            raise Unusable.child_broke(call, said)
+        else:
+            ended, points, tables, unmodelled, delivery.is_committed = said
+            delivery.points += points
+            delivery.tables |= tables
+            delivery.unmodelled |= unmodelled
+            return Ended(*ended)
+    raise Unusable.child_hangs(call, MOST_S)
+
+
+def _ask(service: Service | None, journal: Journal, said: Any) -> tuple[bool, Any]:
+    """Whether it answered, and the answer or the exception that it raised."""
+    try:
+        found = (True, journal.ask(service, *said))
+    except Exception as error:  # noqa: BLE001 (it is raised in the child, where the task waits for it)
+        found = (False, error)
+    try:
+        pickle.dumps(found)
+    except Exception:  # noqa: BLE001 (pickle raises what it likes)
+        return (False, RuntimeError(f"http= gave what cannot be sent to a child process: {found[1]!r}"))
+    return found
+
+
+def _child(call: Call, delivery: Delivery, tell: Connection, asked: Connection, *, is_redelivered: bool) -> NoReturn:
+    """The life of the child: it ends here, whatever happens."""
+    try:
+        wire = _Wire(delivery.journal, tell, asked)
+        delivery.journal = wire
+        delivery.kill = lambda: _die(delivery, wire)
+        ended = deliver(call, delivery, is_redelivered=is_redelivered)
+        wire.tell("ended", _facts(delivery, (ended.how, None, ended.traceback)))
+    except BaseException:  # noqa: BLE001 (nothing may reach the parent's stack, of which this is a copy)
+        wire.tell("broken", traceback.format_exc())
+    finally:
+        os._exit(0)
+
+
+def _die(delivery: Delivery, wire: _Wire) -> None:
+    wire.tell("died", _facts(delivery, ("died",)))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _facts(delivery: Delivery, ended: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (ended, delivery.points, delivery.tables, delivery.unmodelled, delivery.is_committed)
+
+
+class _Wire(Journal):
+    """The journal of a child: each entry is with the parent before the next thing is done."""
+
+    def __init__(self, known: Journal, tell: Connection, asked: Connection) -> None:
+        super().__init__()
+        self.steps = dict(known.steps)
+        self._tell, self._asked = tell, asked
+        self._lock = threading.Lock()  # threads of the task note their effects, too
+
+    def tell(self, what: str, said: Any) -> None:
+        """Say it to the parent."""
+        with self._lock:
+            self._tell.send((what, said))
+
+    def add(self, effect: dict[str, Any]) -> None:
+        """Note *effect*."""
+        try:
+            self.tell("effect", effect)
+        except (pickle.PicklingError, TypeError, AttributeError):  # all three are what pickle raises
+            self.tell("effect", {**effect, "payload": json.dumps(effect.get("payload"), default=str)})
+
+    def keep(self, name: str, value: Any) -> None:
+        """Keep what a step returned."""
+        super().keep(name, value)
+        self.tell("step", (name, value))
+
+    def ask(self, service: Service | None, known: tuple[str, str] | None, said: tuple[str, str, Any]) -> Any:
+        """What *service* says, which is asked in the parent."""
+        with self._lock:
+            self._tell.send(("ask", (known, said)))
+            is_answer, found = self._asked.recv()
+        if not is_answer:
+            raise found
+        return found
