@@ -61,6 +61,7 @@ HOMES = {
     "sentry_sdk": ("alerts/sentry.py",),
     "requests": ("crashtest/hooks/requests.py",),
     "httpx": ("crashtest/hooks/httpx.py",),
+    "redis": ("crashtest/hooks/redis.py", "crashtest/databases/redis.py"),
     "urllib3": ("crashtest/hooks/urllib3.py",),
     "pytest": ("pytest/",),
     "hypothesis": ("pytest/hypothesis.py",),

@@ -161,7 +161,7 @@ class Explorer:
         finally:
             self._restore()
         took_s = time.monotonic() - began_at
-        state = "; ".join(database.name for database in self.databases) or "no database"
+        state = "; ".join(database.name for database in self.databases if database.name) or "no database"
         return Explored(
             self.call, points, clean, self._before, tuple(tried), self._masks(), tuple(plan), self.deliveries, took_s,
             state, mode,

@@ -10,6 +10,10 @@ _ORDER = (
     "its own in the transaction that marks it (with Mirepoix: .delay() inside atomic())"
 )
 _TRANSACTIONAL = "@app.task(transactional=True): what it writes commits with its outcome, once"
+_OF_KEYS = (
+    "write values that do not depend on whether it ran before (SET, SADD, HSET: no INCR, no RPUSH), or write them in one "
+    "MULTI with a key that tells that it was done, and look at that key first"
+)
 NAMED_APART = '. Here one line does it many times: each needs a name of its own, as f"mail-{user.pk}"'
 _REMEDIES = {
     "changed-key": 'a key that each delivery has alike: mirepoix.idempotency_key("charge"), or one made of the order',
@@ -22,6 +26,11 @@ _REMEDIES = {
         "what it sends must be safe to run twice; or send it with the commit of the write that tells that it was sent "
         "(with Mirepoix: transactional=True)"
     ),
+    "duplicate-redis": (
+        "whoever subscribes must bear to be told twice; or tell them in a step, which a redelivery skips: "
+        'mirepoix.step("tell", client.publish, ...)'
+    ),
+    "lost-redis": _ORDER,
     "lost-http": _ORDER,
     "lost-mail": _ORDER,
     "lost-enqueue": _ORDER,
@@ -46,6 +55,8 @@ def remedy(explored: Explored, kind: str, subject: str, *, is_narrow: bool) -> s
             "only a crash in the instant before the step is kept does that. To close it too, hand the other side "
             "mirepoix.idempotency_key() of the step's name"
         )
+    if kind == "changed-row" and subject.startswith("Redis."):
+        return _OF_KEYS
     if kind.startswith("lost-") and explored.call.is_transactional:
         return "what waits for the commit dies with the process: send a task in the transaction instead of on_commit()"
     return _REMEDIES.get(kind, "write it so that it says the same in each delivery")

@@ -18,17 +18,26 @@ from mirepoix.crashtest.remedies import NAMED_APART, remedy
 
 RANKS = (
     "swallowed", "early-ack", "changed-key", "duplicate-http", "duplicate-mail", "duplicate-enqueue",
-    "lost-http", "lost-mail", "lost-enqueue", "stuck", "fails", "duplicate-row", "lost-row", "changed-file",
-    "lost-file", "changed-row", "changed-http", "changed-mail", "changed-enqueue", "left-file", "invariant",
+    "duplicate-redis", "lost-http", "lost-mail", "lost-enqueue", "lost-redis", "stuck", "fails", "duplicate-row",
+    "lost-row", "changed-file", "lost-file", "changed-row", "changed-http", "changed-mail", "changed-enqueue",
+    "changed-redis", "left-file", "invariant",
 )  # fmt: skip
 """What comes first is the cause of what comes later, if one crash leads to both."""
 
 _OUTSIDE = frozenset(
-    {"swallowed", "changed-key", "duplicate-http", "duplicate-mail", "duplicate-enqueue", "changed-file"}
+    {
+        "swallowed",
+        "changed-key",
+        "duplicate-http",
+        "duplicate-mail",
+        "duplicate-enqueue",
+        "duplicate-redis",
+        "changed-file",
+    }
 )
 """Each of these is a cause of its own: mending one leaves the others."""
 
-_SEVERITY = {"duplicate-enqueue": "warning", "left-file": "note", "swallowed": "warning"}
+_SEVERITY = {"duplicate-enqueue": "warning", "duplicate-redis": "warning", "left-file": "note", "swallowed": "warning"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from mirepoix.crashtest.hooks import files, threading
 from mirepoix.crashtest.http import Service
@@ -15,8 +16,11 @@ _HTTP = ("requests", "httpx", "urllib3")
 
 
 @contextmanager
-def installed(service: Service | None, folders: list[str], *, with_django: bool) -> Iterator[None]:
-    """The fault points of every library, inside the block. Requests are answered by *service*, if there is one."""
+def installed(service: Service | None, folders: list[str], redis: Any, *, with_django: bool) -> Iterator[None]:
+    """The fault points of every library, inside the block. Requests are answered by *service*, if there is one.
+
+    *redis* (`mirepoix.crashtest.databases.redis.RedisKeys`) is told which keys are written to; None: Redis is not used.
+    """
     with ExitStack() as stack:
         files.install(stack, folders)
         threading.install(stack)
@@ -29,4 +33,6 @@ def installed(service: Service | None, folders: list[str], *, with_django: bool)
             import_module("mirepoix.crashtest.hooks.django").install(stack)
         if "sqlalchemy" in sys.modules:
             import_module("mirepoix.crashtest.hooks.sqlalchemy").install(stack)
+        if redis is not None:
+            import_module("mirepoix.crashtest.hooks.redis").install(stack, redis)
         yield
