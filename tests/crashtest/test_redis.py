@@ -160,7 +160,7 @@ def test_the_report_says_what_a_key_holds(server: client.Redis):
     assert "].stock is 3 (clean run: 4)" in str(report)
     assert "with a key that tells that it was done" in str(report)
     assert report.explored.state == "Redis"
-    assert report.explored.points[0].label == "Redis DECR stock"
+    assert report.explored.points[0].label == "Redis DECRBY stock"
 
 
 @plain.task(shared=False, name="logs_and_takes", acks_late=True)

@@ -11,8 +11,8 @@ _ORDER = (
 )
 _TRANSACTIONAL = "@app.task(transactional=True): what it writes commits with its outcome, once"
 _OF_KEYS = (
-    "write values that do not depend on whether it ran before (SET, SADD, HSET: no INCR, no RPUSH), or write them in one "
-    "MULTI with a key that tells that it was done, and look at that key first"
+    "write values that do not depend on whether it ran before (SET, SADD, HSET: no INCR, no RPUSH), or write them in "
+    "one MULTI with a key that tells that it was done, and look at that key first"
 )
 NAMED_APART = '. Here one line does it many times: each needs a name of its own, as f"mail-{user.pk}"'
 _REMEDIES = {

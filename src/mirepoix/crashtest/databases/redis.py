@@ -96,7 +96,8 @@ class RedisKeys:
 
     def tables(self, written: set[str]) -> dict[str, Table]:
         """A table for each name, with a column that is called so."""
-        return {alias: Table((self._columns[alias],), ("server",), {}) for alias in written & self._kept.keys()}
+        known = (alias for alias in self._kept if alias in written)
+        return {alias: Table((self._columns[alias],), ("server",), {}) for alias in known}
 
     def read(self, tables: dict[str, Table]) -> dict[str, Rows]:
         """What the keys hold."""
