@@ -61,6 +61,11 @@ HOMES = {
     "sentry_sdk": ("alerts/sentry.py",),
     "requests": ("crashtest/hooks/requests.py",),
     "httpx": ("crashtest/hooks/httpx.py",),
+    "aiohttp": ("crashtest/hooks/aiohttp.py",),
+    "multidict": ("crashtest/hooks/aiohttp.py",),  # comes with aiohttp
+    "yarl": ("crashtest/hooks/aiohttp.py",),  # comes with aiohttp
+    "botocore": ("crashtest/hooks/botocore.py",),
+    "s3transfer": ("crashtest/hooks/s3transfer.py",),  # comes with boto3
     "redis": ("crashtest/hooks/redis.py", "crashtest/databases/redis.py"),
     "urllib3": ("crashtest/hooks/urllib3.py",),
     "pytest": ("pytest/",),

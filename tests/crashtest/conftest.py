@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from corpus.database import shop
+from web import Web, serving
 
 
 @pytest.fixture(params=["savepoints", "commits"])
@@ -57,3 +58,10 @@ def shared_order(request: pytest.FixtureRequest) -> Iterator[int]:
     """An order where two can work at once."""
     with shop(request.getfixturevalue(f"{request.param}_url"), is_in_transaction=False) as key:
         yield key
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A web server that answers {}."""
+    with serving(Web()) as server:
+        yield server

@@ -47,8 +47,9 @@ def _of_effects(clean: Observed, seen: Observed) -> Iterator[Difference]:
         before, after = ours[who], theirs[who]
         if after > before:
             keys = {key for name, key in seen.keys if name == subject}
-            if kind == "http" and len(keys) > len({key for name, key in clean.keys if name == subject}):
-                words = f"{subject} is sent {after}x (clean run: {before}x), with another Idempotency-Key each time"
+            if kind in {"http", "aws"} and len(keys) > len({key for name, key in clean.keys if name == subject}):
+                key = "Idempotency-Key" if kind == "http" else "idempotency token"
+                words = f"{subject} is sent {after}x (clean run: {before}x), with another {key} each time"
                 yield Difference("changed-key", subject, words)
             else:
                 verb = "is sent" if kind != "enqueue" else "is enqueued"

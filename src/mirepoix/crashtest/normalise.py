@@ -194,11 +194,17 @@ def volatile_paths(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> fr
 
 
 def effects_of(effects: list[dict[str, Any]], masked: frozenset[tuple[tuple[str, str], str]]) -> Counter[Effect]:
-    """The effects as they are compared."""
+    """The effects as they are compared. What may be repeated counts once for each thing that it is done to."""
     found: Counter[Effect] = Counter()
+    known = set()
     for effect in real(effects):
         who = identity(effect)
         said = sorted((path, "<masked>" if (who, path) in masked else plain(v)) for path, v in payload(effect).items())
         one = Effect(*who, tuple(said))
-        found[one] = 1 if effect.get("is_repeatable") else found[one] + 1
+        if effect.get("is_repeatable"):
+            mark = (one, str(effect["subject"]).partition("?")[0])
+            if mark in known:
+                continue
+            known.add(mark)
+        found[one] += 1
     return found

@@ -86,7 +86,6 @@ class Delivery:
     """Where the code of the task is, if that is among the libraries: see `mirepoix.crashtest.places`."""
     steps: set[str] = field(default_factory=set)
     """The names of the steps that it called."""
-    nested: int = 0
     is_over: bool = False
     done_beside: bool = False
     """Whether a thread did something durable since the last point."""
@@ -104,7 +103,7 @@ class Delivery:
             return
         if self.is_dead:
             raise Died
-        if self.nested:
+        if is_within():
             yield _no_effect
             return
         index = len(self.points)
@@ -115,11 +114,8 @@ class Delivery:
         if self.gate is not None and self.gate.index == index:
             self.gate.wait()
         effects: list[dict[str, Any]] = []
-        self.nested += 1
-        try:
+        with within():
             yield effects.append
-        finally:
-            self.nested -= 1
         for effect in effects:
             self.journal.add({**effect, "source": self.points[index].source})
         if self.dies_at == (index, "after"):
@@ -130,15 +126,12 @@ class Delivery:
         """In a thread that the task began: what it does is noted, but nobody dies there, for who waits for it hangs."""
         if self.is_dead and not self.is_over:
             raise Died
-        if _within.get():
+        if is_within():
             yield _no_effect
             return
         effects: list[dict[str, Any]] = []
-        token = _within.set(True)
-        try:
+        with within():
             yield effects.append
-        finally:
-            _within.reset(token)
         source = user_line(self.home)
         for effect in effects:
             self.journal.add({**effect, "source": source})
@@ -181,6 +174,21 @@ def delivering(delivery: Delivery) -> Iterator[None]:
 
 _is_beside: ContextVar[bool] = ContextVar("mirepoix_crashtest_is_beside", default=False)
 _within: ContextVar[bool] = ContextVar("mirepoix_crashtest_within", default=False)
+
+
+def is_within() -> bool:
+    """Whether this is part of a point. Coroutines that run at once are not part of each other's."""
+    return _within.get()
+
+
+@contextmanager
+def within() -> Iterator[None]:
+    """Around what is part of a point."""
+    token = _within.set(True)
+    try:
+        yield
+    finally:
+        _within.reset(token)
 
 
 def is_beside() -> bool:

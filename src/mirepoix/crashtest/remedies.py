@@ -21,6 +21,11 @@ _REMEDIES = {
         'send an Idempotency-Key that each delivery has alike: mirepoix.idempotency_key("charge"). If the service '
         'knows none, call it in a step: mirepoix.step("charge", charge, order)'
     ),
+    "duplicate-aws": (
+        "give it a token that each delivery has alike, where the operation takes one (ClientToken, a FIFO queue's "
+        'MessageDeduplicationId): mirepoix.idempotency_key("order"); if not, call it in a step: '
+        'mirepoix.step("order", ...)'
+    ),
     "duplicate-mail": _MAIL,
     "duplicate-enqueue": (
         "what it sends must be safe to run twice; or send it with the commit of the write that tells that it was sent "
@@ -32,6 +37,7 @@ _REMEDIES = {
     ),
     "lost-redis": _ORDER,
     "lost-http": _ORDER,
+    "lost-aws": _ORDER,
     "lost-mail": _ORDER,
     "lost-enqueue": _ORDER,
     "early-ack": "acks_late=True with task_reject_on_worker_lost=True, or mirepoix.install(app): then it is run again",

@@ -23,7 +23,9 @@ class Unusable(AssertionError):
         advice = "Let it succeed first: crashpoints() begins where an ordinary test of the task passes."
         if "Database access not allowed" in text:
             advice = "Mark the test: @pytest.mark.django_db."
-        elif any(base.__module__.partition(".")[0] in {"requests", "httpx", "urllib3"} for base in type(error).__mro__):
+        elif _is_of(error, "botocore", "boto3"):
+            advice = "It reached for AWS. Stub that service as in your other tests, or name a local one: endpoint_url=."
+        elif _is_of(error, "requests", "httpx", "urllib3", "aiohttp"):
             advice = (
                 "It reached for a service. Stub that service as in your other tests, or let crashpoints answer: "
                 'crashpoints(task, ..., http=lambda method, url, body: {"id": "1"}).'
@@ -79,3 +81,7 @@ class NothingSeen(Unusable):
 def _own_lines(traceback: str, home: str) -> str:
     """The frames of the user's code in *traceback*."""
     return "".join(found.group() for found in _FRAME.finditer(traceback) if is_of_user(found["path"], home))
+
+
+def _is_of(error: BaseException, *libraries: str) -> bool:
+    return any(base.__module__.partition(".")[0] in libraries for base in type(error).__mro__)

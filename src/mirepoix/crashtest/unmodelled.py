@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from mirepoix.crashtest.places import user_line
-from mirepoix.crashtest.points import current
+from mirepoix.crashtest.points import current, is_within
 
 _EVENTS = frozenset({"socket.connect", "socket.sendto", "subprocess.Popen", "os.system", "os.posix_spawn", "os.fork"})
 
@@ -28,7 +28,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     if event not in _EVENTS:
         return
     delivery = current()
-    if delivery is None or delivery.nested or delivery.is_dead or _is_of_database():
+    if delivery is None or is_within() or delivery.is_dead or _is_of_database():
         return
     delivery.unmodelled.add(f"{event} at {user_line(delivery.home)}")
 

@@ -17,10 +17,10 @@ from mirepoix.crashtest.plan import Schedule
 from mirepoix.crashtest.remedies import NAMED_APART, remedy
 
 RANKS = (
-    "swallowed", "early-ack", "changed-key", "duplicate-http", "duplicate-mail", "duplicate-enqueue",
-    "duplicate-redis", "lost-http", "lost-mail", "lost-enqueue", "lost-redis", "stuck", "fails", "duplicate-row",
-    "lost-row", "changed-file", "lost-file", "changed-row", "changed-http", "changed-mail", "changed-enqueue",
-    "changed-redis", "left-file", "invariant",
+    "swallowed", "early-ack", "changed-key", "duplicate-http", "duplicate-aws", "duplicate-mail", "duplicate-enqueue",
+    "duplicate-redis", "lost-http", "lost-aws", "lost-mail", "lost-enqueue", "lost-redis", "stuck", "fails",
+    "duplicate-row", "lost-row", "changed-file", "lost-file", "changed-row", "changed-http", "changed-aws",
+    "changed-mail", "changed-enqueue", "changed-redis", "left-file", "invariant",
 )  # fmt: skip
 """What comes first is the cause of what comes later, if one crash leads to both."""
 
@@ -29,6 +29,7 @@ _OUTSIDE = frozenset(
         "swallowed",
         "changed-key",
         "duplicate-http",
+        "duplicate-aws",
         "duplicate-mail",
         "duplicate-enqueue",
         "duplicate-redis",

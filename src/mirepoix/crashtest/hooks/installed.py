@@ -12,7 +12,8 @@ from typing import Any
 from mirepoix.crashtest.hooks import files, threading
 from mirepoix.crashtest.http import Service
 
-_HTTP = ("requests", "httpx", "urllib3")
+_HTTP = ("requests", "httpx", "urllib3", "aiohttp")
+_AWS = ("botocore", "s3transfer")
 
 
 @contextmanager
@@ -28,6 +29,9 @@ def installed(service: Service | None, folders: list[str], redis: Any, *, with_d
         for name in _HTTP:
             if find_spec(name) is not None:
                 import_module(f"mirepoix.crashtest.hooks.{name}").install(stack, service)
+        for name in _AWS:
+            if find_spec(name) is not None:
+                import_module(f"mirepoix.crashtest.hooks.{name}").install(stack)
         import_module("mirepoix.crashtest.hooks.smtplib").install(stack)
         if with_django:
             import_module("mirepoix.crashtest.hooks.django").install(stack)

@@ -17,7 +17,7 @@ from redis.client import Pipeline
 
 from mirepoix.crashtest.databases.redis import RedisKeys
 from mirepoix.crashtest.hooks.patch import replace
-from mirepoix.crashtest.points import Delivery, Died, current
+from mirepoix.crashtest.points import Delivery, Died, current, is_within
 
 _FIRST_KEY = (
     "APPEND BITFIELD BLPOP BRPOP BZPOPMAX BZPOPMIN DECR DECRBY EXPIRE EXPIREAT GEOADD GETDEL GETEX GETSET HDEL "
@@ -133,7 +133,7 @@ def _all_written(commands: Iterable[tuple[Any, ...]]) -> list[Any]:
 def _writer(commands: Iterable[tuple[Any, ...]]) -> Delivery | None:
     """The delivery that these write for, if any of them does. Raises Died if its process is dead."""
     delivery = current()
-    if delivery is None or delivery.nested:
+    if delivery is None or is_within():
         return None
     if any(written(command) is not None for command in commands):
         return delivery
