@@ -37,7 +37,7 @@ LAYERS = {
 """What is below may be imported, what is beside or above may not; celery, kombu and broker stand side by side."""
 
 HOMES = {
-    "psycopg": ("connect/psycopg.py",),
+    "psycopg": ("connect/psycopg.py", "crashtest/hooks/psycopg.py", "crashtest/databases/psycopg.py"),
     "pymysql": ("connect/pymysql.py",),
     "sqlalchemy": ("connect/sqlalchemy.py", "crashtest/hooks/sqlalchemy.py", "crashtest/databases/sqlalchemy.py"),
     "django": (

@@ -12,8 +12,9 @@ from typing import Any
 from mirepoix.crashtest import unmodelled
 from mirepoix.crashtest.databases.database import Database
 from mirepoix.crashtest.databases.folders import Folders
+from mirepoix.crashtest.databases.found import found_states
 from mirepoix.crashtest.deliver import Call, ready
-from mirepoix.crashtest.explore import Explored, Explorer
+from mirepoix.crashtest.explore import Explored, Explorer, require_two
 from mirepoix.crashtest.forked import require
 from mirepoix.crashtest.hooks.installed import installed
 from mirepoix.crashtest.http import Service
@@ -71,18 +72,15 @@ def explore(
     task = task.app.tasks[task.name]
     folders = [str(Path(folder).resolve()) for folder in files]
     with_django = _is_django_ready() if django is None else django
-    redis = _redis()
-    databases = [*_django_databases(with_django), *_other_databases(state), *([redis] if redis else [])]
-    if overlap and not all(database.takes_two for database in databases):
-        raise ConfigurationError(
-            "overlap=True lets two deliveries run at once, on a connection each. That needs real commits "
-            "(@pytest.mark.django_db(transaction=True)) on PostgreSQL or MariaDB."
-        )
+    states = found_states()
+    databases = [*_django_databases(with_django), *_other_databases(state), *states.values()]
+    if overlap:
+        require_two(databases)
     if kill:
         require(databases)
     call = Call(task, args, dict(kwargs or {}), str(uuid.uuid4()))
     unmodelled.watch()
-    with installed(http, folders, redis, with_django=with_django), ready(task):
+    with installed(http, folders, states, with_django=with_django), ready(task):
         explorer = Explorer(
             call, databases, Folders(folders), invariant, frozenset(ignore), overlap, second, kill, http
         )
@@ -118,15 +116,6 @@ def _django_databases(with_django: bool) -> list[Database]:
     django = import_module("mirepoix.crashtest.databases.django")
     found: list[Database] = [django.DjangoDatabase(alias) for alias in django.aliases()]
     return found
-
-
-def _redis() -> Any:
-    """The keys of Redis, if its client was imported; a task that imports it only when it runs is not seen to."""
-    if "redis" not in sys.modules:
-        return None
-    from importlib import import_module
-
-    return import_module("mirepoix.crashtest.databases.redis").RedisKeys()
 
 
 def _other_databases(state: Any) -> list[Database]:

@@ -32,6 +32,7 @@ from mirepoix.crashtest.places import home_of
 from mirepoix.crashtest.plan import Place, Schedule, overlapping, planned, planned_again
 from mirepoix.crashtest.points import Delivery, Gate, Point, outside
 from mirepoix.crashtest.trouble import Unusable
+from mirepoix.errors import ConfigurationError
 
 MOST_RETRIES = 8
 
@@ -145,6 +146,7 @@ class Explorer:
             clean, points = self._clean_runs()
             plan = planned(points, mode, is_redelivered=self.call.is_redelivered) if only is None else [only]
             if self.overlaps and only is None:
+                require_two(self.databases)  # some are known by now only
                 plan += overlapping(points, mode)
             tried: list[Tried] = []
             known: dict[object, Redelivered] = {}
@@ -363,6 +365,15 @@ class Explorer:
         columns = {f"{table.partition('.')[2]}.{column}" for table, column in self._columns}
         paths = {f"{kind} {subject}: {path or 'its text'}" for (kind, subject), path in self._paths}
         return tuple(sorted(columns | paths | {f"file {name}: its name" for name in self._names}))
+
+
+def require_two(databases: Sequence[Database]) -> None:
+    """Raises ConfigurationError, with the remedy, if two deliveries cannot work in *databases* at once."""
+    if not all(database.takes_two for database in databases):
+        raise ConfigurationError(
+            "overlap=True lets two deliveries run at once, on a connection each. That needs real commits "
+            "(@pytest.mark.django_db(transaction=True)) on PostgreSQL or MariaDB."
+        )
 
 
 def _require_success(call: Call, ended: Ended) -> None:

@@ -5,19 +5,38 @@ from __future__ import annotations
 import re
 
 _TABLE = re.compile(
-    r"""^\s*(?:INSERT\s+(?:OR\s+\w+\s+|IGNORE\s+)?INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|COPY)\s+
-        ["`\[]?(?:public["`]?\.["`]?)?(\w+)""",
+    r"""^\s*(?:INSERT\s+(?:OR\s+\w+\s+|IGNORE\s+)?INTO|REPLACE\s+INTO|UPDATE(?:\s+OR\s+\w+)?|DELETE\s+FROM|MERGE\s+INTO
+        |COPY|TRUNCATE(?:\s+TABLE)?)\s+(?:ONLY\s+)?
+        (?:["`\[]?(\w+)["`\]]?\s*\.\s*)?["`\[]?(\w+)""",
     re.IGNORECASE | re.VERBOSE,
 )
-_SCHEMA = re.compile(r"^\s*(CREATE|DROP|ALTER|TRUNCATE)\b", re.IGNORECASE)
+_SCHEMA = re.compile(r"^\s*(CREATE|DROP|ALTER)\b(?!\s+(?:(?:LOCAL|GLOBAL)\s+)?TEMP)", re.IGNORECASE)
+_COMMIT = re.compile(r"^\s*(?:COMMIT|END)\b(?!\s+PREPARED)", re.IGNORECASE)
+_COPY_OUT = re.compile(r"^\s*COPY\b.*\bTO\s+(?:STDOUT|PROGRAM|')", re.IGNORECASE | re.DOTALL)
+
+SCHEMA = "(schema)"
+"""Instead of a table's name, where a statement changes what tables there are."""
 
 
 def written_table(sql: str) -> str | None:
     """The table that *sql* writes to, or None for a look or a statement about transactions."""
+    found = written_name(sql)
+    if found is not None:
+        return found[1]
+    return SCHEMA if _SCHEMA.match(sql) else None
+
+
+def written_name(sql: str) -> tuple[str, str] | None:
+    """The schema (empty if none is named) and the table that *sql* writes rows to, or None."""
     found = _TABLE.match(sql)
-    if found:
-        return found.group(1)
-    return "(schema)" if _SCHEMA.match(sql) else None
+    if found is None or _COPY_OUT.match(sql):
+        return None
+    return (found.group(1) or "", found.group(2))
+
+
+def is_commit(sql: str) -> bool:
+    """Whether *sql* ends a transaction for good."""
+    return _COMMIT.match(sql) is not None
 
 
 def label(sql: str) -> str:

@@ -12,9 +12,19 @@ from typing import Any
 from mirepoix.crashtest.places import user_line
 from mirepoix.crashtest.points import current, is_within
 
-_EVENTS = frozenset({"socket.connect", "socket.sendto", "subprocess.Popen", "os.system", "os.posix_spawn", "os.fork"})
+_EVENTS = frozenset(
+    {
+        "socket.connect",
+        "socket.sendto",
+        "sqlite3.connect",
+        "subprocess.Popen",
+        "os.system",
+        "os.posix_spawn",
+        "os.fork",
+    }
+)
 
-_DATABASES = ("/django/db/", "/sqlalchemy/", "/pymysql/", "/psycopg/")
+_DATABASES = ("/django/db/", "/sqlalchemy/", "/psycopg/")
 """Who connects to a database that is watched."""
 
 
@@ -29,6 +39,8 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         return
     delivery = current()
     if delivery is None or is_within() or delivery.is_dead or _is_of_database():
+        return
+    if event == "sqlite3.connect" and args[0] == ":memory:":
         return
     delivery.unmodelled.add(f"{event} at {user_line(delivery.home)}")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
 
+from mirepoix.crashtest.databases.database import Database
 from mirepoix.crashtest.hooks import files, threading
 from mirepoix.crashtest.http import Service
 
@@ -17,10 +17,12 @@ _AWS = ("botocore", "s3transfer")
 
 
 @contextmanager
-def installed(service: Service | None, folders: list[str], redis: Any, *, with_django: bool) -> Iterator[None]:
+def installed(
+    service: Service | None, folders: list[str], states: Mapping[str, Database], *, with_django: bool
+) -> Iterator[None]:
     """The fault points of every library, inside the block. Requests are answered by *service*, if there is one.
 
-    *redis* (`mirepoix.crashtest.databases.redis.RedisKeys`) is told which keys are written to; None: Redis is not used.
+    *states* are told by the hooks of their names what is written to (`mirepoix.crashtest.databases.found`).
     """
     with ExitStack() as stack:
         files.install(stack, folders)
@@ -37,6 +39,6 @@ def installed(service: Service | None, folders: list[str], redis: Any, *, with_d
             import_module("mirepoix.crashtest.hooks.django").install(stack)
         if "sqlalchemy" in sys.modules:
             import_module("mirepoix.crashtest.hooks.sqlalchemy").install(stack)
-        if redis is not None:
-            import_module("mirepoix.crashtest.hooks.redis").install(stack, redis)
+        for name, state in states.items():
+            import_module(f"mirepoix.crashtest.hooks.{name}").install(stack, state)
         yield

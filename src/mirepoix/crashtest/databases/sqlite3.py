@@ -1,0 +1,154 @@
+"""The state of SQLite behind the standard library's own module: the files that a task opened, as they were before.
+
+Nobody names them: the task's own call says where they are, and a file is kept just before it is first opened.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from weakref import WeakSet
+
+from mirepoix.crashtest.normalise import Rows, Table
+from mirepoix.crashtest.points import Delivery, outside
+
+
+def file_of(database: Any, *, is_uri: bool = False) -> str | None:
+    """The file that ``sqlite3.connect(database)`` opens; None if it is in memory or cannot be written to."""
+    name = os.fsdecode(database)
+    if is_uri and name.startswith("file:"):
+        parts = urlsplit(name)
+        if {"mode=memory", "mode=ro", "immutable=1"} & set(parts.query.split("&")):
+            return None
+        name = unquote(parts.path)
+    if name in {"", ":memory:"}:
+        return None
+    return str(Path(name).resolve())
+
+
+class SqliteFiles:
+    """Every file that a task opened."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, sqlite3.Connection | None] = {}
+        self.seen: WeakSet[sqlite3.Connection] = WeakSet()
+        """The connections that tasks opened."""
+
+    @property
+    def name(self) -> str:
+        """For people; nothing if no task opened one."""
+        return "sqlite3, real commits" if self._kept else ""
+
+    @property
+    def takes_two(self) -> bool:
+        """One waits for the other."""
+        return not self._kept
+
+    @property
+    def unkillable(self) -> str:
+        """Nothing: a file is opened again in a child process."""
+        return ""
+
+    def keep(self, path: str) -> None:
+        """Know what is in the file at *path* before it is written to for the first time."""
+        if path in self._kept:
+            return
+        if not Path(path).exists():
+            self._kept[path] = None
+            return
+        with outside():
+            copy = sqlite3.connect(":memory:", check_same_thread=False)
+            with closing(sqlite3.connect(path)) as own:
+                own.backup(copy)
+        self._kept[path] = copy
+
+    def alias(self, path: str) -> str:
+        """By which the tables of that file go."""
+        number = list(self._kept).index(path)
+        return f"sqlite3-{number}" if number else "sqlite3"
+
+    def forget(self) -> None:
+        """Close the copies."""
+        for copy in self._kept.values():
+            if copy is not None:
+                copy.close()
+
+    def save(self) -> None:
+        """Nothing is known yet."""
+
+    def restore(self) -> None:
+        """Put back what each file held; remove it if there was none."""
+        for path, copy in self._kept.items():
+            if copy is not None:
+                with closing(sqlite3.connect(path)) as own:
+                    copy.backup(own)
+            else:
+                for end in ("", "-journal", "-wal", "-shm"):
+                    Path(path + end).unlink(missing_ok=True)
+
+    def begin(self, delivery: Delivery) -> None:
+        """A delivery begins."""
+
+    def crashed(self) -> None:
+        """What the dead process had begun is rolled back."""
+        for connection in list(self.seen):
+            with suppress(sqlite3.Error):  # it is closed, or another thread's
+                connection.rollback()
+
+    def disconnect(self) -> None:
+        """The tester keeps no file open."""
+
+    def beside(self) -> AbstractContextManager[None]:
+        """Around a delivery in a thread of its own."""
+        return nullcontext()
+
+    def tables(self, written: set[str]) -> dict[str, Table]:
+        """How the tables among *written* are built."""
+        found: dict[str, Table] = {}
+        for path in self._kept:
+            alias = self.alias(path)
+            own = sorted(name.partition(".")[2] for name in written if name.partition(".")[0] == alias)
+            if not own or not Path(path).exists():
+                continue
+            with closing(sqlite3.connect(path)) as look:
+                for name in own:
+                    columns = look.execute("SELECT name, pk FROM pragma_table_xinfo(?)", [name]).fetchall()
+                    if columns:
+                        keys = look.execute('SELECT "from", "table" FROM pragma_foreign_key_list(?)', [name])
+                        found[f"{alias}.{name}"] = Table(
+                            tuple(column for column, _ in columns),
+                            tuple(column for column, pk in sorted(columns, key=lambda one: one[1]) if pk),
+                            {column: f"{alias}.{to}" for column, to in keys},
+                        )
+        return found
+
+    def read(self, tables: dict[str, Table]) -> dict[str, Rows]:
+        """Their rows; none where the file or the table is not there."""
+        found: dict[str, Rows] = {}
+        for path in self._kept:
+            alias = self.alias(path)
+            own = {name: shape for name, shape in tables.items() if name.partition(".")[0] == alias}
+            found.update({full: {} for full in own})
+            if not own or not Path(path).exists():
+                continue
+            with closing(sqlite3.connect(path)) as look:
+                for full, shape in own.items():
+                    with suppress(sqlite3.OperationalError):  # there is no such table
+                        found[full] = _rows(look, full.partition(".")[2], shape)
+        return found
+
+
+def _rows(look: sqlite3.Connection, name: str, shape: Table) -> Rows:
+    columns = ", ".join(map(_quoted, shape.columns))
+    order = ", ".join(map(_quoted, shape.key or shape.columns))
+    found = look.execute(f"SELECT {columns} FROM {_quoted(name)} ORDER BY {order}")  # noqa: S608 (names are quoted)
+    rows = [dict(zip(shape.columns, row, strict=True)) for row in found]
+    return {tuple(row[c] for c in shape.key) if shape.key else index: row for index, row in enumerate(rows)}
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
