@@ -172,7 +172,8 @@ class PsycopgTables:
     @staticmethod
     def _key(own: psycopg.Connection[Any], oid: int) -> tuple[str, ...]:
         query = (
-            "SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
+            "SELECT a.attname FROM pg_index i "
+            "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
             "WHERE i.indrelid = %s AND i.indisprimary ORDER BY array_position(i.indkey::int[], a.attnum::int)"
         )
         return tuple(name for (name,) in own.execute(query, [oid]))
