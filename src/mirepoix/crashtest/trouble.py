@@ -68,8 +68,8 @@ class Unusable(AssertionError):
         """It did nothing that outlives its process."""
         return NothingSeen(
             f"{call.task.name} did nothing that crashpoints can see: no write to a database it watches or to Redis, no "
-            "request that changes something, no mail, no task sent. If it took a short cut, give it arguments that make it "
-            "work. Files are watched in folders that you name: files=[tmp_path]. Rows that SQLAlchemy writes: "
+            "request that changes something, no mail, no task sent. If it took a short cut, give it arguments that "
+            "make it work. Files are watched in folders that you name: files=[tmp_path]. Rows that SQLAlchemy writes: "
             "state=engine. Threads and subprocesses are not seen."
         )
 
