@@ -33,6 +33,9 @@ from mirepoix.kombu.delivered import as_message
 from mirepoix.ledger import finish, operate, reap, results, take, workers
 from mirepoix.records import Completion, Taken, Trouble, Unfit, Worker
 
+WATCHERS: list[Callable[[Any, tuple[Any, ...], dict[str, Any]], None]] = []
+"""Called with each task and its arguments just before it is run: how ``pytest --crashpoints`` comes to explore it."""
+
 NAME = "run_tasks"
 """The worker's name in the ledger."""
 
@@ -109,6 +112,8 @@ def _run(installation: Installation, taken: Taken) -> BaseException | None:
         "kwargs": kwargs,
         **(embed or {}),
     }
+    for watch in tuple(WATCHERS):
+        watch(task, tuple(args), dict(kwargs))
     traced = trace_task(task, taken.lease.task_id, args, kwargs, request, app=app, hostname=NAME)
     if getattr(traced[1], "state", None) == states.REJECTED:
         _rejected(installation, taken, traced[1].retval)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from celery.app.task import Task
 
+from mirepoix.celery.inline import WATCHERS
 from mirepoix.crashtest.check import Report, explore
 from mirepoix.crashtest.points import current
 from mirepoix.crashtest.trouble import Unusable
@@ -46,7 +47,9 @@ class PushButton:
         write = terminalreporter.write_line
         terminalreporter.section("crash points")
         if not self._reports and not self._left:
-            write("No test ran a task: by calling it, by .apply(), or by .delay() with task_always_eager.")
+            write(
+                "No test ran a task: by calling it, by .apply(), by run_tasks(), or by .delay() with task_always_eager."
+            )
         for name, report in sorted(self._reports.items()):
             kinds = sorted({one.kind for one in report.findings if one.fails})
             left = len(report.explored.not_explored)
@@ -70,10 +73,15 @@ class PushButton:
                 self._meet(item, task, args, kwargs)
             return call(task, *args, **kwargs)
 
+        def meet(task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self._meet(item, task, args, kwargs)
+
         Task.apply, Task.__call__ = applied, called
+        WATCHERS.append(meet)
         try:
             yield
         finally:
+            WATCHERS.remove(meet)
             Task.apply, Task.__call__ = apply, call
 
     def _meet(self, item: Any, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
