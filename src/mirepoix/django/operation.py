@@ -38,11 +38,12 @@ class MigrateLedger(Operation):  # type: ignore[misc]  # Django brings no types
     def state_forwards(self, app_label: str, state: Any) -> None:
         """Let the models be those of the code: they only read, so there is no history of theirs to keep.
 
-        Django finds no change in them then, and ``makemigrations`` never writes a migration into this package.
+        Django finds no change in them then, and ``makemigrations`` never writes a migration into this package. The
+        first of these operations adds them all, so that the others, which would cost as much again, add none.
         """
         for model in apps.get_app_config(app_label).get_models():
-            state.models.pop((app_label, model._meta.model_name), None)  # noqa: SLF001 (Django's name for it)
-            state.add_model(ModelState.from_model(model))
+            if (app_label, model._meta.model_name) not in state.models:  # noqa: SLF001 (Django's name for it)
+                state.add_model(ModelState.from_model(model))
 
     def database_forwards(self, app_label: str, schema_editor: Any, _from_state: Any, _to_state: Any) -> None:
         """Apply what is missing."""
