@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,25 @@ def test_what_was_sent_past_the_ledger_is_kept_until_it_is_acknowledged(shop: Sh
     assert ids[1] in books.hvals("unacked")[0]
     shop.make("open")
     until(lambda: books.hlen("unacked") == 0, "it is acknowledged")
+
+
+def test_a_lost_broker_does_not_make_closing_fail(redis: RedisServer, books: Redis):
+    received: list[Any] = []
+    connection = Connection(redis.url)
+    channels = [connection.default_channel, connection.channel()]
+    for number, channel in enumerate(channels):
+        queue = Queue(f"doors-{number}", channel=channel)
+        with Producer(channel) as producer:
+            producer.publish(1, routing_key=queue.name, declare=[queue], headers={SENT_HEADER: True})
+        keep_no_copy(channel)
+        Consumer(channel, [queue], callbacks=[lambda _body, message: received.append(message)]).consume()
+    while len(received) < len(channels):
+        connection.drain_events(timeout=5)
+    with pytest.raises(TimeoutError):
+        connection.drain_events(timeout=0.05)  # they wait for the next one
+    redis.kill()
+    with suppress(Exception):
+        connection.collect()  # what Celery's worker does then
+    connection.close()
+    assert not connection.connected
+    redis.start()

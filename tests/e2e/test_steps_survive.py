@@ -63,8 +63,6 @@ def test_a_requeue_and_a_second_sending_do_not_do_it_again(shop: Shop) -> None:
 
 
 def test_a_zombie_is_stopped_at_its_step_and_keeps_nothing(shop: Shop) -> None:
-    if shop.url.startswith("sqlite"):
-        pytest.skip("a worker that is frozen while it writes, as it does often, holds SQLite's lock")
     frozen = shop.worker("frozen", concurrency=1, lease_ttl_s=1)
     id = shop.send("pay", "", "open")
     until(lambda: keys(shop, id) and shop.state(id) == "running", "the work began, and the ledger knows")

@@ -8,11 +8,12 @@ import select
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -65,8 +66,29 @@ class Effect:
     more: dict[str, Any]
 
 
+def _is_stopped(pid: int) -> bool:
+    """Whether a process stands still, or is no more."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "TtZX"
+    except OSError:
+        return True
+
+
+def _can_write(file: str) -> bool:
+    """Whether nobody holds the lock of an SQLite file for long."""
+    with closing(sqlite3.connect(file, timeout=0.5, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+    return True
+
+
 class Process:
     """A process of the test's own, in a session of its own, with its output in a file."""
+
+    file: str | None = None
+    """The SQLite file that it works on, if it does."""
 
     def __init__(
         self, name: str, command: list[str], folder: Path, env: dict[str, str], *, is_forked: bool = True
@@ -143,9 +165,13 @@ class Process:
         return self._popen.poll()
 
     def freeze(self) -> Self:
-        """SIGSTOP to it and all its children."""
-        os.killpg(self.pid, signal.SIGSTOP)
-        return self
+        """SIGSTOP to it and all its children, but not while one of them holds the lock of SQLite's file."""
+        while True:
+            os.killpg(self.pid, signal.SIGSTOP)
+            until(lambda: all(_is_stopped(pid) for pid in [self.pid, *self.children()]), f"{self.name} stands still")
+            if self.file is None or _can_write(self.file):
+                return self
+            self.thaw()
 
     def thaw(self) -> Self:
         """SIGCONT to it and all its children."""
@@ -251,6 +277,8 @@ class Shop:
         process = Process(
             name, [sys.executable, *command], self.folder, self._env(conf, settings) | (env or {}), is_forked=is_forked
         )
+        if self.url.startswith("sqlite:///"):
+            process.file = self.url.removeprefix("sqlite:///")
         self._processes.append(process)
         return process
 

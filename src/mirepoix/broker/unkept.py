@@ -8,12 +8,15 @@ would. Messages of tasks that were sent past the ledger are kept as ever.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from kombu.transport.virtual import QoS
 
 from mirepoix.broker.message import is_of_ledger, is_probe
+
+logger = logging.getLogger("mirepoix.delivery")
 
 
 def keep_no_copy(channel: Any) -> None:
@@ -61,12 +64,22 @@ class DoorbellQoS(QoS):  # type: ignore[misc]
         QoS.ack(self, delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> Any:
-        """The channel is closed: what is not acknowledged goes back."""
+        """The channel is closed: what is not acknowledged goes back, as far as the broker can be reached.
+
+        Of a lost broker even the pool of connections may be gone by now, and kombu raises whatever that leads to. It
+        must not end the worker, which is about to connect again: tasks of the ledger are sent again, and what was sent
+        past it Redis itself keeps.
+        """
         unkept = {tag: message for tag, message in self._delivered.items() if _rings(message)}
-        self._give_back([message for tag, message in unkept.items() if tag not in self._dirty], leftmost=False)
-        for tag in unkept:
-            self._delivered.pop(tag)
-        return super().restore_unacked(client)
+        try:
+            self._give_back([message for tag, message in unkept.items() if tag not in self._dirty], leftmost=False)
+            for tag in unkept:
+                self._delivered.pop(tag)
+            return super().restore_unacked(client) if self._delivered else None
+        except Exception as error:  # noqa: BLE001 (see above)
+            logger.info("%d messages cannot be given back to the broker now: %r", len(self._delivered), error)
+            self._delivered.clear()
+            return None
 
     def _give_back(self, messages: Sequence[Any], *, leftmost: bool) -> None:
         if not messages:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Literal
 
 from mirepoix.connect import ambient
 from mirepoix.connect.begun import Begun, OwnBegun
@@ -27,6 +28,11 @@ OLDEST = 130_000
 """PostgreSQL 13."""
 
 
+IDLE_S = 10
+"""A transaction of ours whose process says nothing for this long is ended by the server: a process that was stopped
+amid it (SIGSTOP, a frozen container) would hold its locks, and nobody could take over what it held. It is not for the
+transactions of tasks, which wait for whatever the tasks wait for."""
+
 _IDLE = psycopg.pq.TransactionStatus.IDLE
 
 
@@ -34,13 +40,17 @@ class PostgresSource(PooledSource):
     """The ledger in a PostgreSQL database. Session locks need a direct connection or session pooling."""
 
     dialect = "postgresql"
-    disconnects: tuple[type[Exception], ...] = (psycopg.OperationalError, psycopg.InterfaceError)
+    disconnects: tuple[type[Exception], ...] = (
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+        psycopg.errors.IdleInTransactionSessionTimeout,
+    )
 
     def __init__(self, conninfo: str, label: str | None = None) -> None:
         self.conninfo = conninfo
         self.label = label or without_password(conninfo)
         self._pool = Pool(self.open, stale=self.disconnects)
-        self._begun = Pool(self.open, size=None, stale=self.disconnects)
+        self._begun = Pool(self._open_for_a_task, size=None, stale=self.disconnects)
 
     def __getstate__(self) -> tuple[str, str]:
         return (self.conninfo, self.label)
@@ -58,6 +68,9 @@ class PostgresSource(PooledSource):
 
     def open(self) -> PostgresConnection:
         """A new connection of our own."""
+        return PostgresConnection(self.conninfo, self.label, idle_s=IDLE_S)
+
+    def _open_for_a_task(self) -> PostgresConnection:
         return PostgresConnection(self.conninfo, self.label)
 
     def hold_liveness(self, worker_id: str, liveness_key: int) -> AdvisoryLock:
@@ -71,13 +84,17 @@ class PostgresSource(PooledSource):
 
 
 class PostgresConnection:
-    """One connection; its transactions are read committed."""
+    """One connection; its transactions are read committed, and may say nothing for *idle_s*, if that is given."""
 
-    def __init__(self, conninfo: str, label: str) -> None:
+    def __init__(self, conninfo: str, label: str, *, idle_s: float | None = None) -> None:
         self._connection = _connect(conninfo)
         if self._connection.info.server_version < OLDEST:
             version = self._connection.info.server_version // 10_000
             raise ConfigurationError(f"{label} is PostgreSQL {version}; the ledger needs 13 or newer.")
+        if idle_s is not None:
+            self._connection.execute(
+                SQL("SET idle_in_transaction_session_timeout = {}").format(Literal(int(idle_s * 1000)))
+            )
         self._connection.add_notify_handler(self._note)
         self._news: set[str] = set()
         self._finished: set[str] = set()

@@ -36,6 +36,11 @@ SESSION = (
     "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
 )
 
+IDLE_S = 10
+"""A transaction of ours whose process says nothing for this long is ended by MariaDB (MySQL has no such bound): a
+process that was stopped amid it would hold its locks, and nobody could take over what it held. It is not for the
+transactions of tasks, which wait for whatever the tasks wait for."""
+
 LOCK_SESSION = "SET SESSION wait_timeout = 31536000"
 """The session of a liveness lock says nothing for days: the longest that the server allows."""
 
@@ -83,7 +88,7 @@ class MysqlSource(PooledSource):
         self.params = dict(params)
         self.label = label or label_of(self.params)
         self._pool = Pool(self.open, stale=self.disconnects, fits=_is_of_this_thread)
-        self._begun = Pool(self.open, size=None, stale=self.disconnects, fits=_is_of_this_thread)
+        self._begun = Pool(self._open_for_a_task, size=None, stale=self.disconnects, fits=_is_of_this_thread)
 
     def __getstate__(self) -> tuple[dict[str, Any], str]:
         return (self.params, self.label)
@@ -102,6 +107,9 @@ class MysqlSource(PooledSource):
 
     def open(self) -> MysqlConnection:
         """A new connection of our own."""
+        return MysqlConnection(self.params, self.label, idle_s=IDLE_S)
+
+    def _open_for_a_task(self) -> MysqlConnection:
         return MysqlConnection(self.params, self.label)
 
     def hold_liveness(self, worker_id: str, liveness_key: int) -> UserLock:
@@ -115,12 +123,15 @@ class MysqlSource(PooledSource):
 
 
 class MysqlConnection:
-    """One connection; its transactions are read committed."""
+    """One connection; its transactions are read committed, and may say nothing for *idle_s*, if that is given."""
 
-    def __init__(self, params: Mapping[str, Any], label: str) -> None:
+    def __init__(self, params: Mapping[str, Any], label: str, *, idle_s: int | None = None) -> None:
         self._connection = _connect(params)
         try:
             _require_version(self._connection, label)
+            if idle_s is not None and "MariaDB" in self._connection.get_server_info():
+                with self._connection.cursor() as cursor:
+                    cursor.execute("SET SESSION idle_transaction_timeout = %s", [idle_s])
         except BaseException:
             self.close()
             raise
