@@ -6,7 +6,7 @@ import pytest
 from corpus import safe
 from corpus.apps import plain
 from corpus.shop import Order, Tag
-from django.db import transaction
+from django.db import connection, transaction
 
 from mirepoix.errors import ConfigurationError
 
@@ -38,6 +38,23 @@ def test_a_look_before_a_write_is_found_though_it_survives_every_crash(exploring
 def test_a_lock_or_a_unique_constraint_is_safe(exploring, shared_order, task):
     report = exploring(task, shared_order, overlap=True)
     assert report.is_safe, report
+
+
+@plain.task(shared=False, name="shares_then_writes", acks_late=True)
+def shares_then_writes(order):
+    with transaction.atomic(), connection.cursor() as cursor:
+        how = "FOR SHARE" if connection.vendor == "postgresql" else "LOCK IN SHARE MODE"
+        cursor.execute(f"SELECT id FROM corpus_order WHERE id = %s {how}", [order])
+        Order.objects.filter(pk=order).update(status="a")
+
+
+def test_two_that_wait_for_each_other_are_told(exploring, shared_order):
+    assert exploring(shares_then_writes, shared_order).is_safe
+    report = exploring(shares_then_writes, shared_order, overlap=True)
+    (finding,) = report.findings
+    assert (finding.code, finding.severity) == ("deadlock:shares_then_writes", "warning")
+    assert "two deliveries at once wait for each other's locks" in str(report)
+    assert "select_for_update()" in str(report)
 
 
 def test_where_two_cannot_run_at_once_it_says_so(exploring, order):

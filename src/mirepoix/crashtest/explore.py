@@ -31,6 +31,7 @@ from mirepoix.crashtest.normalise import (
 from mirepoix.crashtest.places import home_of
 from mirepoix.crashtest.plan import Place, Schedule, overlapping, planned, planned_again
 from mirepoix.crashtest.points import Delivery, Gate, Point, outside
+from mirepoix.crashtest.sql import is_deadlock
 from mirepoix.crashtest.trouble import Unusable
 from mirepoix.errors import ConfigurationError
 
@@ -60,7 +61,10 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A schedule and what it led to. *first* is how the delivery that was to die ended; of two, the second.
+    """A schedule and what it led to.
+
+    *first* is how the delivery that was to die ended; of two, the second. Of deliveries that overlap it tells whether
+    they met in a deadlock.
 
     Without *is_redelivered*, the world as the death left it.
     """
@@ -199,7 +203,8 @@ class Explorer:
         """What *schedule* leads to, and the redelivery from the state that its crash left, if that state is new."""
         self._restore()
         if schedule.dies_at is not None and schedule.is_overlap:
-            return [Tried(schedule, Ended("ok"), self._observe(self._overlap(schedule.dies_at[0])))], None
+            ended, met = self._overlap(schedule.dies_at[0])
+            return [Tried(schedule, met, self._observe(ended))], None
         again: list[Point] = []
         for number, place in enumerate(schedule.deaths):
             first, points, is_over = self._die(place, is_redelivered=number > 0)
@@ -255,8 +260,11 @@ class Explorer:
         known[state] = Redelivered(self._observe(ended), tuple(points))
         return known[state], True
 
-    def _overlap(self, index: int) -> Ended:
-        """One delivery waits before a point while another runs to its end, or until it waits for the first one."""
+    def _overlap(self, index: int) -> tuple[Ended, Ended]:
+        """One delivery waits before a point while another runs to its end, or until it waits for the first one.
+
+        How the last delivery ended; and ``deadlock`` if they had waited for each other, else ``ok``.
+        """
         gate = Gate(index)
         ended: dict[str, Ended] = {}
 
@@ -279,10 +287,11 @@ class Explorer:
         gate.opened.set()
         one.join()
         two.join()
+        met = next((Ended("deadlock", how.error) for how in ended.values() if is_deadlock(how.error)), Ended("ok"))
         for how in ended.values():
             if how.how != "ok":  # its broker delivers it again
-                return self._to_end(is_redelivered=True)[0]
-        return ended.get("second", Ended("failed"))
+                return self._to_end(is_redelivered=True)[0], met
+        return ended.get("second", Ended("failed")), met
 
     def _to_end(self, *, is_redelivered: bool, retries: int = 0) -> tuple[Ended, list[Point]]:
         """Deliver it, and again for each of its retries."""

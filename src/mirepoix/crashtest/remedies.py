@@ -49,6 +49,10 @@ _REMEDIES = {
     "left-file": "a redelivery cannot know of it: give it a name that the next run overwrites, and remove it last",
     "stuck": "what an earlier delivery left behind stands in its way: let it expire, or recognise one's own",
     "fails": "what an earlier delivery left behind stands in its way: take it for done (get_or_create, exist_ok)",
+    "deadlock": (
+        "take the lock that both need first, before anything is written: select_for_update() on that row; and let the "
+        "task be retried on OperationalError"
+    ),
     "swallowed": "catch the exceptions that you expect; `except Exception` at the most",
     "invariant": f"{_TRANSACTIONAL}; or let each commit keep it",
 }

@@ -14,6 +14,8 @@ _SCHEMA = re.compile(r"^\s*(CREATE|DROP|ALTER)\b(?!\s+(?:(?:LOCAL|GLOBAL)\s+)?TE
 _COMMIT = re.compile(r"^\s*(?:COMMIT|END)\b(?!\s+PREPARED)", re.IGNORECASE)
 _COPY_OUT = re.compile(r"^\s*COPY\b.*\bTO\s+(?:STDOUT|PROGRAM|')", re.IGNORECASE | re.DOTALL)
 
+_DEADLOCK, _DEADLOCK_OF_MYSQL = "40P01", 1213
+
 SCHEMA = "(schema)"
 """Instead of a table's name, where a statement changes what tables there are."""
 
@@ -43,3 +45,13 @@ def label(sql: str) -> str:
     """A few words for people: no values."""
     verb = sql.split(None, 1)[0].upper()
     return f"{verb} {written_table(sql) or ''}".strip()
+
+
+def is_deadlock(error: BaseException | None) -> bool:
+    """Whether a database ended a transaction because it and another waited for each other; however it is wrapped."""
+    while error is not None:
+        code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        if code == _DEADLOCK or (error.args and error.args[0] == _DEADLOCK_OF_MYSQL):
+            return True
+        error = getattr(error, "exc", None) or error.__cause__ or error.__context__
+    return False

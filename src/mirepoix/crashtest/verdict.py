@@ -20,12 +20,13 @@ RANKS = (
     "swallowed", "early-ack", "changed-key", "duplicate-http", "duplicate-aws", "duplicate-mail", "duplicate-enqueue",
     "duplicate-redis", "lost-http", "lost-aws", "lost-mail", "lost-enqueue", "lost-redis", "stuck", "fails",
     "duplicate-row", "lost-row", "changed-file", "lost-file", "changed-row", "changed-http", "changed-aws",
-    "changed-mail", "changed-enqueue", "changed-redis", "left-file", "invariant",
+    "changed-mail", "changed-enqueue", "changed-redis", "left-file", "invariant", "deadlock",
 )  # fmt: skip
 """What comes first is the cause of what comes later, if one crash leads to both."""
 
 _OUTSIDE = frozenset(
     {
+        "deadlock",
         "swallowed",
         "changed-key",
         "duplicate-http",
@@ -38,7 +39,13 @@ _OUTSIDE = frozenset(
 )
 """Each of these is a cause of its own: mending one leaves the others."""
 
-_SEVERITY = {"duplicate-enqueue": "warning", "duplicate-redis": "warning", "left-file": "note", "swallowed": "warning"}
+_SEVERITY = {
+    "deadlock": "warning",
+    "duplicate-enqueue": "warning",
+    "duplicate-redis": "warning",
+    "left-file": "note",
+    "swallowed": "warning",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,12 @@ def _of(explored: Explored, tried: Tried) -> list[Difference]:
         words = "the broker forgets it before it runs (acks_late is off): what a crash leaves undone stays undone"
         undone = (one for one in found if not one.kind.startswith("duplicate"))
         return [Difference("early-ack", explored.call.task.name, words), *undone]
+    if tried.first.how == "deadlock":
+        words = (
+            "two deliveries at once wait for each other's locks: the database ends one of them "
+            f"({type(tried.first.error).__name__})"
+        )
+        found.append(Difference("deadlock", explored.call.task.name, words))
     if tried.first.how == "swallowed":
         words = "it swallows every exception, also those that end a process (SystemExit, a time limit, a revocation)"
         found.append(Difference("swallowed", explored.call.task.name, words))
