@@ -56,6 +56,12 @@ def main() -> None:
             with shop(url, is_in_transaction=False) as order:
                 for more in ({}, {"kill": True}):
                     _row(ten_points, order, f"{database}, real commits", "sampled", more)
+                if database == "PostgreSQL":
+                    with psycopg.connect(url, autocommit=True) as connection:
+                        rows = "SELECT id, repeat('x', 200) FROM generate_series(1, 100) id"
+                        for number in range(150):
+                            connection.execute(f"CREATE TABLE other_{number} AS {rows}")
+                    _row(ten_points, order, f"{database}, real commits, 150 more tables of 100 rows", "sampled", {})
     finally:
         server.remove()
         folder.cleanup()
