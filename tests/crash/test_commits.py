@@ -186,7 +186,7 @@ def freeze_in_the_middle(bank: Bank, *lines: str) -> tuple[str, Any, Process]:
     frozen = bank.worker("frozen", concurrency=1, lease_ttl_s=1)
     id = bank.send("work", *lines, "mark wrote", "wait open", link=link)
     until(lambda: bank.effects(id, "wrote") and _state(bank, id) != "pending", "it wrote")
-    frozen.freeze()
+    frozen.freeze(holds_file=True)
     return id, link, frozen
 
 

@@ -34,18 +34,18 @@ def charges(url):
     asyncio.run(send("POST", url, json={"order": 1}))
 
 
-@ledger.task(name="aiohttp_charges_in_a_coroutine")
+@ledger.task(shared=False, name="aiohttp_charges_in_a_coroutine")
 async def charges_in_a_coroutine(url):
     await send("POST", url, data={"order": "1"}, params={"dry": "0"}, session_headers={"X-Shop": "1"})
     await send("PUT", f"{url}/1", data=b"paid")
 
 
-@ledger.task(name="aiohttp_charges_by_key")
+@ledger.task(shared=False, name="aiohttp_charges_by_key")
 async def charges_by_key(url):
     await send("POST", url, json={"order": 1}, session_headers={"Idempotency-Key": mirepoix.idempotency_key("charge")})
 
 
-@ledger.task(name="aiohttp_puts")
+@ledger.task(shared=False, name="aiohttp_puts")
 async def puts(url):
     await send("GET", url)
     SAID.append(await send("PUT", url, params=[("a", "1"), ("b", "2")]))
@@ -54,24 +54,24 @@ async def puts(url):
 SAID = []
 
 
-@ledger.task(name="aiohttp_charges_both_at_once")
+@ledger.task(shared=False, name="aiohttp_charges_both_at_once")
 async def charges_both_at_once(url):
     await asyncio.gather(send("POST", f"{url}/a"), send("POST", f"{url}/b"))
 
 
-@ledger.task(name="aiohttp_sends_a_form")
+@ledger.task(shared=False, name="aiohttp_sends_a_form")
 async def sends_a_form(url):
     form = aiohttp.FormData({"order": "1"})
     form.add_field("note", "fragile")
     await send("POST", url, data=form)
 
 
-@ledger.task(name="aiohttp_puts_under_a_new_name")
+@ledger.task(shared=False, name="aiohttp_puts_under_a_new_name")
 async def puts_under_a_new_name(url):
     await send("PUT", f"{url}/{uuid.uuid4()}?signed={uuid.uuid4()}", json={"order": 1})
 
 
-@ledger.task(name="aiohttp_puts_what_is_signed_anew")
+@ledger.task(shared=False, name="aiohttp_puts_what_is_signed_anew")
 async def puts_what_is_signed_anew(url):
     await send("PUT", f"{url}/1?signed={uuid.uuid4()}", json={"order": 1})
 

@@ -54,7 +54,7 @@ def sends():
     client("sqs").send_message(QueueUrl=QUEUE, MessageBody="order 1")
 
 
-@ledger.task(name="aws_sends_by_id")
+@ledger.task(shared=False, name="aws_sends_by_id")
 def sends_by_id():
     client("sqs").send_message(
         QueueUrl=f"{QUEUE}.fifo",
@@ -64,7 +64,7 @@ def sends_by_id():
     )
 
 
-@ledger.task(name="aws_sends_by_a_changing_id")
+@ledger.task(shared=False, name="aws_sends_by_a_changing_id")
 def sends_by_a_changing_id():
     client("sqs").send_message(
         QueueUrl=f"{QUEUE}.fifo", MessageBody="order 1", MessageGroupId="1", MessageDeduplicationId=str(uuid.uuid4())
@@ -107,7 +107,7 @@ def starts():
     client("stepfunctions").start_execution(stateMachineArn="arn:aws:states:eu-west-1:1:stateMachine:ship", name="1")
 
 
-@ledger.task(name="aws_in_a_step")
+@ledger.task(shared=False, name="aws_in_a_step")
 def in_a_step():
     mirepoix.step("send", client("sqs").send_message, QueueUrl=QUEUE, MessageBody="order 1")
 

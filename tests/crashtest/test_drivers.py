@@ -296,7 +296,7 @@ def truncates():
         opened.execute(ADD)
 
 
-@ledger.task(name="psycopg_coroutine")
+@ledger.task(shared=False, name="psycopg_coroutine")
 async def in_a_coroutine():
     async with await psycopg.AsyncConnection.connect(BANK.target) as opened, opened.transaction():
         await asyncio.gather(opened.execute("SELECT 1"))

@@ -164,12 +164,15 @@ class Process:
         """How it ended; a negative number is a signal."""
         return self._popen.poll()
 
-    def freeze(self) -> Self:
-        """SIGSTOP to it and all its children, but not while one of them holds the lock of SQLite's file."""
+    def freeze(self, *, holds_file: bool = False) -> Self:
+        """SIGSTOP to it and all its children; unless *holds_file*, while none of them holds the lock of SQLite's file.
+
+        If it *holds_file*, its task has written to it, and holds the lock.
+        """
         while True:
             os.killpg(self.pid, signal.SIGSTOP)
             until(lambda: all(_is_stopped(pid) for pid in [self.pid, *self.children()]), f"{self.name} stands still")
-            if self.file is None or _can_write(self.file):
+            if self.file is None or holds_file or _can_write(self.file):
                 return self
             self.thaw()
 
