@@ -15,7 +15,7 @@ from brokers import RabbitServer, RedisServer, started
 from driver import Ledger, migrate_ledger
 from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.connect.url import source_for
-from servers import MariadbServer, PostgresServer, Served, mariadb, require_postgres, run_mariadb
+from servers import MariadbServer, PostgresServer, Served, end_sessions, mariadb, require_postgres, run_mariadb
 
 TEMPLATE = "mirepoix_template"
 DATABASES = ("sqlite", "postgresql", "mariadb")
@@ -163,6 +163,7 @@ def _mariadb_database(server: MariadbServer) -> Iterator[str]:
     run_mariadb(server, f"CREATE DATABASE {name}")
     yield server.url(name)
     server.start()
+    end_sessions(server, name)  # who begins anew in it just then would wait for its end, and its end for them
     run_mariadb(server, f"DROP DATABASE {name}")
 
 

@@ -279,6 +279,18 @@ def run_mariadb(server: MariadbServer, sql: str) -> None:
         connection.cursor().execute(sql)
 
 
+def end_sessions(server: MariadbServer, database: str) -> None:
+    """Close the connections of those who still use *database*."""
+    import pymysql
+
+    with pymysql.connect(host="127.0.0.1", port=server.port, user="root", autocommit=True) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE db = %s", [database])
+        for (id,) in cursor.fetchall():
+            with suppress(pymysql.OperationalError):  # it is gone
+                cursor.execute("KILL %s", [id])
+
+
 def _quick_folder() -> str | None:
     """A file system in memory, where there is one with room: each test makes a database and drops it."""
     memory = Path("/dev/shm")
