@@ -62,3 +62,13 @@ def user_line(home: str) -> Source:
             return Source(path, frame.f_lineno)
         frame = frame.f_back
     return Source("", 0)
+
+
+def comes_through(*parts: str) -> bool:
+    """Whether code of a file whose path has one of *parts* in it called whoever asks, at whatever remove."""
+    frame: Any = sys._getframe(1)  # noqa: SLF001 (its documented use)
+    while frame is not None:
+        if any(part in frame.f_code.co_filename for part in parts):
+            return True
+        frame = frame.f_back
+    return False

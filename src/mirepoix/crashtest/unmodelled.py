@@ -9,7 +9,7 @@ import sys
 from functools import cache
 from typing import Any
 
-from mirepoix.crashtest.places import user_line
+from mirepoix.crashtest.places import comes_through, user_line
 from mirepoix.crashtest.points import current, is_within
 
 _EVENTS = frozenset(
@@ -38,17 +38,8 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     if event not in _EVENTS:
         return
     delivery = current()
-    if delivery is None or is_within() or delivery.is_dead or _is_of_database():
+    if delivery is None or is_within() or delivery.is_dead or comes_through(*_DATABASES):
         return
     if event == "sqlite3.connect" and args[0] == ":memory:":
         return
     delivery.unmodelled.add(f"{event} at {user_line(delivery.home)}")
-
-
-def _is_of_database() -> bool:
-    frame: Any = sys._getframe(2)  # noqa: SLF001 (its documented use)
-    while frame is not None:
-        if any(part in frame.f_code.co_filename for part in _DATABASES):
-            return True
-        frame = frame.f_back
-    return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from mirepoix.crashtest.normalise import Rows, Table
@@ -47,3 +47,22 @@ class Database(Protocol):
 
     def read(self, tables: dict[str, Table]) -> dict[str, Rows]:
         """The rows of those of *tables* that are here."""
+
+
+class Found:
+    """What states have in common that the tester comes to know by the task's own connections, as the task uses them."""
+
+    @property
+    def unkillable(self) -> str:
+        """Nothing: a child process connects again."""
+        return ""
+
+    def save(self) -> None:
+        """Nothing is known yet."""
+
+    def begin(self, delivery: Delivery) -> None:
+        """A delivery begins."""
+
+    def beside(self) -> AbstractContextManager[None]:
+        """Around a delivery in a thread of its own: it has connections of its own."""
+        return nullcontext()

@@ -7,7 +7,7 @@ connection of the tester's own, just before it is first written to.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
@@ -16,6 +16,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
+from mirepoix.crashtest.databases.database import Found
 from mirepoix.crashtest.normalise import Rows, Table
 from mirepoix.crashtest.places import user_line
 from mirepoix.crashtest.points import Delivery, outside
@@ -32,7 +33,7 @@ class _Kept:
     rows: bytes
 
 
-class PsycopgTables:
+class PsycopgTables(Found):
     """Every table that is known to have been written to, on all servers."""
 
     def __init__(self) -> None:
@@ -52,11 +53,6 @@ class PsycopgTables:
         """Each delivery has connections of its own."""
         return True
 
-    @property
-    def unkillable(self) -> str:
-        """Nothing: the tester connects again in each process."""
-        return ""
-
     def keep(self, connection: Any, name: tuple[str, str] | None, delivery: Delivery) -> None:
         """Know what the table *name* holds before it is written to for the first time; None: it is about no table."""
         self._seen.add(connection)
@@ -74,9 +70,6 @@ class PsycopgTables:
                 self._kept[alias] = kept
         delivery.tables.add(alias)
 
-    def save(self) -> None:
-        """Nothing is known yet."""
-
     def restore(self) -> None:
         """Delete the rows of each table, and write those that were kept."""
         for server in {kept.server for kept in self._kept.values()}:
@@ -89,9 +82,6 @@ class PsycopgTables:
                 for kept in tables:
                     with cursor.copy(SQL("COPY {} FROM STDIN").format(kept.name)) as copy:
                         copy.write(kept.rows)
-
-    def begin(self, delivery: Delivery) -> None:
-        """A delivery begins."""
 
     def crashed(self) -> None:
         """The server rolls back what the dead process had begun."""
@@ -108,10 +98,6 @@ class PsycopgTables:
         for own in self._own.values():
             own.close()
         self._own.clear()
-
-    def beside(self) -> AbstractContextManager[None]:
-        """Around a delivery in a thread of its own."""
-        return nullcontext()
 
     def tables(self, written: set[str]) -> dict[str, Table]:
         """How the tables among *written* are built."""

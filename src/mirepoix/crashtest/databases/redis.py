@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from mirepoix.crashtest.databases.database import Found
 from mirepoix.crashtest.normalise import Rows, Table, plain
 from mirepoix.crashtest.points import Delivery
 
@@ -32,7 +32,7 @@ class _Kept:
     ttl_ms: int
 
 
-class RedisKeys:
+class RedisKeys(Found):
     """Every key that is known to have been written to, of all servers."""
 
     def __init__(self) -> None:
@@ -48,11 +48,6 @@ class RedisKeys:
     def takes_two(self) -> bool:
         """Clients have connections of their own."""
         return True
-
-    @property
-    def unkillable(self) -> str:
-        """Nothing: a client connects again in a child process."""
-        return ""
 
     def keep(self, client: Any, keys: Iterable[Any], delivery: Delivery) -> None:
         """Know what *keys* hold before they are written to for the first time."""
@@ -70,9 +65,6 @@ class RedisKeys:
                 own = _blocking(client)
                 known[server, _text(key)] = _Kept(own, own.dump(key), own.pttl(key))
 
-    def save(self) -> None:
-        """Nothing is known yet."""
-
     def restore(self) -> None:
         """Put back what each key held, and for how long it was to."""
         for known in self._kept.values():
@@ -81,18 +73,11 @@ class RedisKeys:
                 if kept.dump is not None:
                     kept.client.restore(key, max(kept.ttl_ms, 0), kept.dump)
 
-    def begin(self, delivery: Delivery) -> None:
-        """A delivery begins."""
-
     def crashed(self) -> None:
         """A client's connections are its own affair."""
 
     def disconnect(self) -> None:
         """A client of Redis sees that it is in another process."""
-
-    def beside(self) -> AbstractContextManager[None]:
-        """Around a delivery in a thread of its own."""
-        return nullcontext()
 
     def tables(self, written: set[str]) -> dict[str, Table]:
         """A table for each name, with a column that is called so."""

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from weakref import WeakSet
 
+from mirepoix.crashtest.databases.database import Found
 from mirepoix.crashtest.normalise import Rows, Table
-from mirepoix.crashtest.points import Delivery, outside
+from mirepoix.crashtest.points import outside
 
 
 def file_of(database: Any, *, is_uri: bool = False) -> str | None:
@@ -30,7 +31,7 @@ def file_of(database: Any, *, is_uri: bool = False) -> str | None:
     return str(Path(name).resolve())
 
 
-class SqliteFiles:
+class SqliteFiles(Found):
     """Every file that a task opened."""
 
     def __init__(self) -> None:
@@ -47,11 +48,6 @@ class SqliteFiles:
     def takes_two(self) -> bool:
         """One waits for the other."""
         return not self._kept
-
-    @property
-    def unkillable(self) -> str:
-        """Nothing: a file is opened again in a child process."""
-        return ""
 
     def keep(self, path: str) -> None:
         """Know what is in the file at *path* before it is written to for the first time."""
@@ -77,9 +73,6 @@ class SqliteFiles:
             if copy is not None:
                 copy.close()
 
-    def save(self) -> None:
-        """Nothing is known yet."""
-
     def restore(self) -> None:
         """Put back what each file held; remove it if there was none."""
         for path, copy in self._kept.items():
@@ -90,9 +83,6 @@ class SqliteFiles:
                 for end in ("", "-journal", "-wal", "-shm"):
                     Path(path + end).unlink(missing_ok=True)
 
-    def begin(self, delivery: Delivery) -> None:
-        """A delivery begins."""
-
     def crashed(self) -> None:
         """What the dead process had begun is rolled back."""
         for connection in list(self.seen):
@@ -101,10 +91,6 @@ class SqliteFiles:
 
     def disconnect(self) -> None:
         """The tester keeps no file open."""
-
-    def beside(self) -> AbstractContextManager[None]:
-        """Around a delivery in a thread of its own."""
-        return nullcontext()
 
     def tables(self, written: set[str]) -> dict[str, Table]:
         """How the tables among *written* are built."""

@@ -44,20 +44,14 @@ class _Watched:
 
     def executing(self, original: Any) -> Any:
         def execute(cursor: Any, query: Any, *args: Any, **options: Any) -> Any:
-            delivery = _writer(cursor.connection)
-            if delivery is None:
-                return original(cursor, query, *args, **options)
-            with self._statement(delivery, cursor.connection, _text(query, cursor)):
+            with self._query(cursor, query):
                 return original(cursor, query, *args, **options)
 
         return execute
 
     def executing_async(self, original: Any) -> Any:
         async def execute(cursor: Any, query: Any, *args: Any, **options: Any) -> Any:
-            delivery = _writer(cursor.connection)
-            if delivery is None:
-                return await original(cursor, query, *args, **options)
-            with self._statement(delivery, cursor.connection, _text(query, cursor)):
+            with self._query(cursor, query):
                 return await original(cursor, query, *args, **options)
 
         return execute
@@ -65,15 +59,7 @@ class _Watched:
     def copying(self, original: Any) -> Any:
         @contextmanager
         def copy(cursor: Any, query: Any, *args: Any, **options: Any) -> Iterator[Any]:
-            delivery = _writer(cursor.connection)
-            if delivery is None:
-                with original(cursor, query, *args, **options) as found:
-                    yield found
-                return
-            with (
-                self._statement(delivery, cursor.connection, _text(query, cursor)),
-                original(cursor, query, *args, **options) as found,
-            ):
+            with self._query(cursor, query), original(cursor, query, *args, **options) as found:
                 yield found
 
         return copy
@@ -81,12 +67,7 @@ class _Watched:
     def copying_async(self, original: Any) -> Any:
         @asynccontextmanager
         async def copy(cursor: Any, query: Any, *args: Any, **options: Any) -> AsyncIterator[Any]:
-            delivery = _writer(cursor.connection)
-            if delivery is None:
-                async with original(cursor, query, *args, **options) as found:
-                    yield found
-                return
-            with self._statement(delivery, cursor.connection, _text(query, cursor)):
+            with self._query(cursor, query):
                 async with original(cursor, query, *args, **options) as found:
                     yield found
 
@@ -101,6 +82,16 @@ class _Watched:
                 return (yield from original(connection, sql, *args, **options))
 
         return command
+
+    @contextmanager
+    def _query(self, cursor: Any, query: Any) -> Iterator[None]:
+        """Around what a cursor is told."""
+        delivery = _writer(cursor.connection)
+        if delivery is None:
+            yield
+            return
+        with self._statement(delivery, cursor.connection, _text(query, cursor)):
+            yield
 
     @contextmanager
     def _statement(self, delivery: Delivery, connection: Any, sql: str) -> Iterator[None]:

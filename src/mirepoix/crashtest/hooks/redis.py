@@ -5,8 +5,8 @@ Commands that are not listed here are taken to read. A cluster's client is not h
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -65,60 +65,47 @@ def written(command: tuple[Any, ...]) -> list[Any] | None:
 
 def _executing(keys: RedisKeys, original: Any) -> Any:
     def execute(self: Any, *command: Any, **options: Any) -> Any:
-        delivery = _writer([command])
-        if delivery is None:
+        with _point(keys, self, [command]):
             return original(self, *command, **options)
-        keys.keep(self, written(command) or (), delivery)
-        with delivery.point("redis", _label([command]), is_durable=True) as note:
-            answer = original(self, *command, **options)
-            _note(note, [command])
-            return answer
 
     return execute
 
 
 def _executing_all(keys: RedisKeys, original: Any) -> Any:
     def execute(self: Any, *args: Any, **options: Any) -> Any:
-        commands = _queued(self)
-        delivery = _writer(commands)
-        if delivery is None:
+        with _point(keys, self, _queued(self)):
             return original(self, *args, **options)
-        keys.keep(self, _all_written(commands), delivery)
-        with delivery.point("redis", _label(commands), is_durable=True) as note:
-            answer = original(self, *args, **options)
-            _note(note, commands)
-            return answer
 
     return execute
 
 
 def _awaiting(keys: RedisKeys, original: Any) -> Any:
     async def execute(self: Any, *command: Any, **options: Any) -> Any:
-        delivery = _writer([command])
-        if delivery is None:
+        with _point(keys, self, [command]):
             return await original(self, *command, **options)
-        keys.keep(self, written(command) or (), delivery)
-        with delivery.point("redis", _label([command]), is_durable=True) as note:
-            answer = await original(self, *command, **options)
-            _note(note, [command])
-            return answer
 
     return execute
 
 
 def _awaiting_all(keys: RedisKeys, original: Any) -> Any:
     async def execute(self: Any, *args: Any, **options: Any) -> Any:
-        commands = _queued(self)
-        delivery = _writer(commands)
-        if delivery is None:
+        with _point(keys, self, _queued(self)):
             return await original(self, *args, **options)
-        keys.keep(self, _all_written(commands), delivery)
-        with delivery.point("redis", _label(commands), is_durable=True) as note:
-            answer = await original(self, *args, **options)
-            _note(note, commands)
-            return answer
 
     return execute
+
+
+@contextmanager
+def _point(keys: RedisKeys, client: Any, commands: list[tuple[Any, ...]]) -> Iterator[None]:
+    """Around *commands*: a point if one of them writes for a delivery."""
+    delivery = _writer(commands)
+    if delivery is None:
+        yield
+        return
+    keys.keep(client, _all_written(commands), delivery)
+    with delivery.point("redis", _label(commands), is_durable=True) as note:
+        yield
+        _note(note, commands)
 
 
 def _queued(pipeline: Any) -> list[tuple[Any, ...]]:

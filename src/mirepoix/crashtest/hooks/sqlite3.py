@@ -8,7 +8,6 @@ Django and SQLAlchemy are their own affair.
 from __future__ import annotations
 
 import sqlite3
-import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -18,7 +17,7 @@ from typing import Any
 from mirepoix.crashtest import sql as statements
 from mirepoix.crashtest.databases.sqlite3 import SqliteFiles, file_of
 from mirepoix.crashtest.hooks.patch import replace
-from mirepoix.crashtest.places import user_line
+from mirepoix.crashtest.places import comes_through, user_line
 from mirepoix.crashtest.points import Delivery, Died, current, is_within, within
 
 _FRAMEWORKS = ("/django/db/", "/sqlalchemy/")
@@ -38,7 +37,7 @@ def _connecting(files: SqliteFiles, original: Any) -> Any:
         delivery = current()
         is_uri = args[_URI] if len(args) > _URI else options.get("uri", False)
         path = file_of(database, is_uri=is_uri)
-        if delivery is None or is_within() or path is None or _is_of_framework():
+        if delivery is None or is_within() or path is None or comes_through(*_FRAMEWORKS):
             return original(database, *args, **options)
         given = list(args)
         if len(given) > _FACTORY:
@@ -53,15 +52,6 @@ def _connecting(files: SqliteFiles, original: Any) -> Any:
         return opened
 
     return connect
-
-
-def _is_of_framework() -> bool:
-    frame: Any = sys._getframe(2)  # noqa: SLF001 (its documented use)
-    while frame is not None:
-        if any(part in frame.f_code.co_filename for part in _FRAMEWORKS):
-            return True
-        frame = frame.f_back
-    return False
 
 
 class _Link:
