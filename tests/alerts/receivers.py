@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import Message
 from email.policy import default
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import pairwise
 from typing import Any
 
 from aiosmtpd.controller import Controller
+
+from listening import listening
 
 
 class Postbox:
@@ -87,16 +89,9 @@ def http() -> Iterator[Hook]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    hook.url = f"http://127.0.0.1:{server.server_port}/hook"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with listening(Handler) as address:
+        hook.url = f"{address}/hook"
         yield hook
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def events_of(headers: dict[str, str], body: bytes) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import datetime as dt
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -36,6 +36,13 @@ class Table:
 
 Rows = dict[Any, dict[str, Any]]
 """The rows of a table by their primary keys."""
+
+
+def keyed(rows: Iterable[Mapping[str, Any]], shape: Table) -> Rows:
+    """*rows* by their primary keys; by their numbers, if the table has none."""
+    return {
+        tuple(row[column] for column in shape.key) if shape.key else index: dict(row) for index, row in enumerate(rows)
+    }
 
 
 def plain(value: Any) -> Any:

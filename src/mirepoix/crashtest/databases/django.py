@@ -18,7 +18,7 @@ from typing import Any
 from django.db import connections, transaction
 
 from mirepoix.crashtest.hooks.django import statement
-from mirepoix.crashtest.normalise import Rows, Table
+from mirepoix.crashtest.normalise import Rows, Table, keyed
 from mirepoix.crashtest.points import Delivery
 
 TAGGED_FROM, TAGGED_EACH = 1_900_000_000, 1_000_000
@@ -141,13 +141,7 @@ class DjangoDatabase:
                 columns = ", ".join(quote(column) for column in table.columns)
                 order = ", ".join(quote(column) for column in table.key or table.columns)
                 cursor.execute(f"SELECT {columns} FROM {quote(full.partition('.')[2])} ORDER BY {order}")  # noqa: S608
-                places = [table.columns.index(column) for column in table.key]
-                found[full] = {
-                    tuple(row[place] for place in places) if places else index: dict(
-                        zip(table.columns, row, strict=True)
-                    )
-                    for index, row in enumerate(cursor.fetchall())
-                }
+                found[full] = keyed((dict(zip(table.columns, row, strict=True)) for row in cursor.fetchall()), table)
         return found
 
     def _table(self, cursor: Any, name: str) -> Table:

@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
 from mirepoix.crashtest.databases.database import Found
-from mirepoix.crashtest.normalise import Rows, Table
+from mirepoix.crashtest.normalise import Rows, Table, keyed
 from mirepoix.crashtest.places import user_line
 from mirepoix.crashtest.points import Delivery, outside
 
@@ -112,11 +112,8 @@ class PsycopgTables(Found):
             columns = SQL(", ").join(map(Identifier, shape.columns))
             order = SQL(", ").join(SQL("{}::text").format(Identifier(c)) for c in shape.key or shape.columns)
             query = SQL("SELECT {} FROM {} ORDER BY {}").format(columns, kept.name, order)
-            rows = [dict(zip(shape.columns, row, strict=True)) for row in self._connection(kept.server).execute(query)]
-            found[alias] = {
-                tuple(row[column] for column in shape.key) if shape.key else index: row
-                for index, row in enumerate(rows)
-            }
+            rows = self._connection(kept.server).execute(query)
+            found[alias] = keyed((dict(zip(shape.columns, row, strict=True)) for row in rows), shape)
         return found
 
     def _server(self, connection: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, MetaData, inspect
 
-from mirepoix.crashtest.normalise import Rows, Table
+from mirepoix.crashtest.normalise import Rows, Table, keyed
 from mirepoix.crashtest.points import Delivery
 
 
@@ -101,9 +101,6 @@ class SqlalchemyDatabase:
                 if alias != self.alias:
                     continue
                 table = self._metadata.tables[name]
-                rows = [dict(row._mapping) for row in connection.execute(table.select().order_by(*table.primary_key))]  # noqa: SLF001
-                found[full] = {
-                    tuple(row[column] for column in shape.key) if shape.key else index: row
-                    for index, row in enumerate(rows)
-                }
+                rows = connection.execute(table.select().order_by(*table.primary_key))
+                found[full] = keyed((dict(row._mapping) for row in rows), shape)  # noqa: SLF001
         return found

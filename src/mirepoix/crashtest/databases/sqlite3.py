@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from weakref import WeakSet
 
 from mirepoix.crashtest.databases.database import Found
-from mirepoix.crashtest.normalise import Rows, Table
+from mirepoix.crashtest.normalise import Rows, Table, keyed
 from mirepoix.crashtest.points import outside
 
 
@@ -132,8 +132,7 @@ def _rows(look: sqlite3.Connection, name: str, shape: Table) -> Rows:
     columns = ", ".join(map(_quoted, shape.columns))
     order = ", ".join(map(_quoted, shape.key or shape.columns))
     found = look.execute(f"SELECT {columns} FROM {_quoted(name)} ORDER BY {order}")  # noqa: S608 (names are quoted)
-    rows = [dict(zip(shape.columns, row, strict=True)) for row in found]
-    return {tuple(row[c] for c in shape.key) if shape.key else index: row for index, row in enumerate(rows)}
+    return keyed((dict(zip(shape.columns, row, strict=True)) for row in found), shape)
 
 
 def _quoted(name: str) -> str:
