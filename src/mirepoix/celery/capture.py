@@ -29,7 +29,7 @@ from mirepoix.connect import ambient
 from mirepoix.connect.caller import CallerTx
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import EnqueueError, InvalidTaskId, PayloadNotSerializable, PayloadTooLarge
-from mirepoix.ledger import outgoing
+from mirepoix.ledger import enqueue, outgoing
 from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Envelope, Outgoing
 
 if TYPE_CHECKING:
@@ -349,8 +349,28 @@ def captured() -> Iterator[list[Outgoing]]:
 
 def write(installation: Installation, envelopes: list[Outgoing]) -> None:
     """Write *envelopes* in the caller's transaction; in one of our own if there is none."""
-    with writing(installation) as add:
-        add(envelopes)
+    if not _is_written_alone(installation, envelopes):
+        with writing(installation) as add:
+            add(envelopes)
+
+
+def _is_written_alone(installation: Installation, items: list[Outgoing]) -> bool:
+    """Write the one task that *items* are, outside of anybody's transaction, with a statement that commits itself.
+
+    False, and nothing, if it is not like that, or if the ledger knows the id: then there is more to do.
+    """
+    if len(items) != 1 or not isinstance(items[0], Envelope):
+        return False
+    if ambient.current() is not None or installation.source.joined() is not None:
+        return False
+    promised = installation.promised(items)
+    reached(Crashpoint.ENQUEUE_ONE_BEFORE_COMMIT)
+    with installation.source.statement() as tx:
+        is_new = enqueue.adopt(CallerTx(tx, lambda: installation.source.label), promised)
+    reached(Crashpoint.ENQUEUE_ONE_AFTER_COMMIT)
+    if is_new:
+        installation.announce(promised)
+    return bool(is_new)
 
 
 @contextmanager

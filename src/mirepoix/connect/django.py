@@ -85,6 +85,14 @@ class DjangoSource:
             return self._own_source().transaction()
         return self._atomic()
 
+    def statement(self) -> AbstractContextManager[Tx]:
+        """A statement by itself on this thread's connection, part of the open ``atomic`` block if there is one."""
+        if _is_in_event_loop():
+            return self._own_source().statement()
+        connection = self._django()
+        _drop_if_broken(connection)
+        return nullcontext(self._tx(connection))
+
     def reading(self) -> AbstractContextManager[Tx]:
         """A look on Django's connection, which sees what its open transaction has written."""
         return self._own_source().reading() if _is_in_event_loop() else self._atomic()

@@ -52,16 +52,18 @@ class Pool:
         if self._size is not None:
             self._slots = threading.BoundedSemaphore(self._size)
 
-    @contextmanager
-    def transaction(self) -> Iterator[Tx]:
+    def transaction(self) -> AbstractContextManager[Tx]:
         """One transaction on a lent connection."""
-        with self.lent() as (_, tx):
-            yield tx
+        return self.begun(_transaction)
+
+    def reading(self) -> AbstractContextManager[Tx]:
+        """One look on a lent connection: it holds up nobody who writes."""
+        return self.begun(_reading)
 
     @contextmanager
-    def reading(self) -> Iterator[Tx]:
-        """One look on a lent connection: it holds up nobody who writes."""
-        with self.lent(_reading) as (_, tx):
+    def begun(self, begin: Callable[[Any], AbstractContextManager[Tx]]) -> Iterator[Tx]:
+        """What *begin* begins on a lent connection."""
+        with self.lent(begin) as (_, tx):
             yield tx
 
     @contextmanager

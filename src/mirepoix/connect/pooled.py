@@ -26,6 +26,10 @@ class PooledSource:
         """A short transaction on a pooled connection."""
         return self._pool.transaction()
 
+    def statement(self) -> AbstractContextManager[Tx]:
+        """A transaction for one statement, on a pooled connection."""
+        return self._pool.transaction()
+
     def reading(self) -> AbstractContextManager[Tx]:
         """A look at what is committed, on a pooled connection."""
         return self._pool.reading()

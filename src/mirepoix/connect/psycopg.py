@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import select
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, cast
@@ -33,6 +35,9 @@ IDLE_S = 10
 amid it (SIGSTOP, a frozen container) would hold its locks, and nobody could take over what it held. It is not for the
 transactions of tasks, which wait for whatever the tasks wait for."""
 
+FRESH_S = 30.0
+"""Nothing on the way drops a connection, without a word to its ends, that was used within this long."""
+
 _IDLE = psycopg.pq.TransactionStatus.IDLE
 
 
@@ -57,6 +62,10 @@ class PostgresSource(PooledSource):
 
     def __setstate__(self, state: tuple[str, str]) -> None:
         self.__init__(*state)  # type: ignore[misc]
+
+    def statement(self) -> AbstractContextManager[Tx]:
+        """Without BEGIN and COMMIT, which take longer than the statement, where the connection is known to be there."""
+        return self._pool.begun(PostgresConnection.statement)
 
     def begin(self) -> Begun:
         """A transaction for a task; user code gets the psycopg connection."""
@@ -98,6 +107,7 @@ class PostgresConnection:
         self._connection.add_notify_handler(self._note)
         self._news: set[str] = set()
         self._finished: set[str] = set()
+        self._used_at = time.monotonic()
         self._tx = DbapiTx(lambda: self._connection.cursor(row_factory=tuple_row), "postgresql", "pyformat")
 
     @property
@@ -110,11 +120,23 @@ class PostgresConnection:
         """BEGIN … COMMIT."""
         with self._connection.transaction():
             yield self._tx
+        self._used_at = time.monotonic()
+
+    def statement(self) -> AbstractContextManager[Tx]:
+        """For one statement; a transaction if only its BEGIN could tell whether the server is still there."""
+        return self.statements() if self._is_there() else self.transaction()
+
+    def _is_there(self) -> bool:
+        is_fresh = time.monotonic() - self._used_at < FRESH_S
+        # A server that has ended the session has said so: nothing else can be read from an idle connection that does
+        # not listen.
+        return is_fresh and not select.select([self._connection.fileno()], [], [], 0)[0]
 
     @contextmanager
     def statements(self) -> Iterator[Tx]:
         """Without BEGIN: each statement is a transaction, in one round trip."""
         yield self._tx
+        self._used_at = time.monotonic()
 
     def reading(self) -> AbstractContextManager[Tx]:
         """Readers hold up nobody here: a transaction like any other."""

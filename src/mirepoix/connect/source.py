@@ -70,6 +70,13 @@ class Source(Protocol):
     def transaction(self) -> AbstractContextManager[Tx]:
         """A short transaction of the caller's thread, on a pooled connection (Django: on Django's own)."""
 
+    def statement(self) -> AbstractContextManager[Tx]:
+        """For one statement that is all there is to commit: in one round trip where that can be, else a transaction.
+
+        A connection that the database has closed meanwhile is replaced before anything is sent on it. If it is lost
+        while the statement runs, whether that was committed is not known, as with any COMMIT.
+        """
+
     def reading(self) -> AbstractContextManager[Tx]:
         """A short look that only reads, and holds up nobody who writes. It sees the caller's own transaction or not."""
 

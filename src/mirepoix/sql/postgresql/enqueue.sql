@@ -14,9 +14,10 @@ WITH added AS (
            headers text, properties text, exchange text, routing_key text, sent_fence int, version int, shape text,
            written_by text)
         ON CONFLICT (id) DO NOTHING
-    RETURNING id
+    RETURNING id, sent_fence
 ), woken AS (
-    -- One notification a transaction: the server folds equal ones.
-    SELECT pg_notify('mirepoix', '') FROM added LIMIT 1
+    -- One notification a transaction: the server folds equal ones. None for what its sender tells the broker of (-2): the
+    -- commits of transactions that notify wait for each other.
+    SELECT pg_notify('mirepoix', '') FROM added WHERE sent_fence IS DISTINCT FROM -2 LIMIT 1
 )
 SELECT id FROM added LEFT JOIN woken ON true
