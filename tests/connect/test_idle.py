@@ -13,6 +13,10 @@ from mirepoix.ledger import take
 
 WAIT = "SELECT id FROM mirepoix_task WHERE id = 't1' FOR UPDATE"
 """It waits for whoever has locked the row."""
+SESSION = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT connection_id()"}
+END = {"postgresql": "SELECT pg_terminate_backend({})", "mysql": "KILL CONNECTION {}"}
+IS_ALONE = {"postgresql": "SELECT now() = statement_timestamp()", "mysql": "SELECT @@in_transaction = 0"}
+"""Whether a statement that is not the first is a transaction by itself."""
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])
@@ -52,6 +56,26 @@ def test_a_pooled_connection_that_was_ended_is_replaced(ledger: Ledger):
         tx.query("SELECT 1")
     with source.transaction() as tx:
         assert tx.query("SELECT id FROM mirepoix_task") == [("t1",)]
+
+
+def test_a_pooled_connection_that_was_ended_is_replaced_before_a_statement_is_sent_on_it(ledger: Ledger):
+    with ledger.source.statement() as tx:
+        ((session,),) = tx.query(SESSION[ledger.source.dialect])
+    end = END[ledger.source.dialect].format(session)
+    ledger.query(end) if ledger.source.dialect == "postgresql" else ledger.write(end)
+    with ledger.source.statement() as tx:
+        assert tx.query(SESSION[ledger.source.dialect]) != [(session,)]
+
+
+def test_a_statement_begins_a_transaction_only_where_it_must(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    for _ in range(2):
+        with ledger.source.statement() as tx:
+            tx.query("SELECT 1")
+            assert tx.query(IS_ALONE[ledger.source.dialect]) == [(ledger.source.dialect == "postgresql",)]
+    monkeypatch.setattr(psycopg, "FRESH_S", 0.0)
+    with ledger.source.statement() as tx:
+        tx.query("SELECT 1")
+        assert tx.query(IS_ALONE[ledger.source.dialect]) == [(False,)]
 
 
 def test_the_transaction_of_a_task_may_wait_for_what_the_task_waits_for(ledger: Ledger):

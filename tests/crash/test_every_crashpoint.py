@@ -44,10 +44,9 @@ def produce(shop: Shop) -> None:
 
 
 def a_producer_dies(shop: Shop, point: Crashpoint) -> None:
-    """The group is what is being sent."""
+    """The group is what is being sent, or the first task that is sent alone."""
     dies(shop, shop.start("armed", *PRODUCE, env=armed(shop, point)))
-    there = set(shop.ledger.states())
-    assert there == (set() if point is Crashpoint.ENQUEUE_BEFORE_COMMIT else {f"group-{i}" for i in range(4)})
+    assert set(shop.ledger.states()) == COMMITTED[point]
     produce(shop)
     shop.worker("clean")
 
@@ -144,8 +143,17 @@ def an_operator_dies(shop: Shop, point: Crashpoint) -> None:
     shop.worker("clean")
 
 
+GROUP = {f"group-{i}" for i in range(4)}
+COMMITTED = {
+    Crashpoint.ENQUEUE_BEFORE_COMMIT: set(),
+    Crashpoint.ENQUEUE_AFTER_COMMIT: GROUP,
+    Crashpoint.ENQUEUE_ONE_BEFORE_COMMIT: GROUP,
+    Crashpoint.ENQUEUE_ONE_AFTER_COMMIT: {*GROUP, "chain-1"},
+}
+"""What is in the ledger when a producer has died there."""
 SCENARIOS: dict[str, Callable[[Shop, Crashpoint], None]] = {
     "enqueue": a_producer_dies,
+    "enqueue_one": a_producer_dies,
     "outcome": a_pool_process_dies,
     "step": a_pool_process_dies_in_a_step,
     "reserve": a_pool_process_dies_on_its_way_to_a_retry,

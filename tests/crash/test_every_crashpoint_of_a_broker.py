@@ -48,6 +48,7 @@ SEND = "import shop, time; shop.note.apply_async(task_id='sent'); time.sleep(20)
 UNSENT = "SELECT id FROM mirepoix_task WHERE state = 'pending' AND due_at IS NULL AND sent_fence <> fence"
 
 SCENARIOS = {
+    "enqueue_one": a_producer_dies,
     "publish": a_producer_dies,
     "note_sent": a_producer_dies,
     "receive": a_worker_dies,
@@ -63,7 +64,7 @@ def shop(redis: RedisServer, postgresql_url: str, tmp_path: Path) -> Iterator[Sh
         yield shop
 
 
-@pytest.mark.parametrize("point", sorted(WITH_A_BROKER), ids=str)
+@pytest.mark.parametrize("point", sorted({*WITH_A_BROKER, Crashpoint.ENQUEUE_ONE_AFTER_COMMIT}), ids=str)
 def test_whoever_dies_nothing_is_lost_and_nothing_is_done_twice(shop: Shop, point: Crashpoint) -> None:
     shop.make("die")
     SCENARIOS[point.partition(".")[0]](shop, point)
