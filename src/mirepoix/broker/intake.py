@@ -55,6 +55,14 @@ BEAT_S = 0.25
 """How often a worker looks after what no event would tell it of."""
 
 
+def worth_taking(lookahead: int, can_come: int) -> int:
+    """How many messages are taken without waiting for more, while *lookahead* tasks end in `Batch.AHEAD_S`.
+
+    *can_come* is how many the broker gives out before one is acknowledged, 0 if any number: others would be waited for in vain.
+    """
+    return min(lookahead // GATHER_PART, GATHER_MOST, can_come or GATHER_MOST)
+
+
 class Intake:
     """The receiving side of one worker's consumer.
 
@@ -184,10 +192,15 @@ class Intake:
 
         What is leased is acknowledged, and takes no place there.
         """
+        limit = self._most_unacknowledged
+        return bool(limit) and sum(not message.acknowledged for message in tuple(self._foreign)) >= limit
+
+    @property
+    def _most_unacknowledged(self) -> int:
+        """How many messages the broker gives out before it waits for acknowledgements; 0: any number."""
         qos = self._consumer.qos
         is_shared = qos is not None and self._has_global_qos
-        limit = int(qos.value if is_shared else self._consumer.initial_prefetch_count)
-        return bool(limit) and sum(not message.acknowledged for message in tuple(self._foreign)) >= limit
+        return int(qos.value if is_shared else self._consumer.initial_prefetch_count)
 
     # ---- acting
 
@@ -311,7 +324,7 @@ class Intake:
 
     def _is_worth_it(self) -> bool:
         """Whether to take now, or to gather more first: quick tasks take less time than a transaction for each."""
-        enough = min(self._batch.lookahead // GATHER_PART, GATHER_MOST)
+        enough = worth_taking(self._batch.lookahead, self._most_unacknowledged)
         if len(self._waiting) >= enough or self._consumer.hub is None:
             return True
         if time.monotonic() - self._waiting[0].received_at >= GATHER_S:
