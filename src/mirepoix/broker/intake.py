@@ -58,7 +58,8 @@ BEAT_S = 0.25
 def worth_taking(lookahead: int, can_come: int) -> int:
     """How many messages are taken without waiting for more, while *lookahead* tasks end in `Batch.AHEAD_S`.
 
-    *can_come* is how many the broker gives out before one is acknowledged, 0 if any number: others would be waited for in vain.
+    *can_come* is how many the broker gives out before one is acknowledged, 0 if any number: more would be waited for in
+    vain.
     """
     return min(lookahead // GATHER_PART, GATHER_MOST, can_come or GATHER_MOST)
 

@@ -359,17 +359,17 @@ def _is_written_alone(installation: Installation, items: list[Outgoing]) -> bool
 
     False, and nothing, if it is not like that, or if the ledger knows the id: then there is more to do.
     """
-    if len(items) != 1 or not isinstance(items[0], Envelope):
+    envelopes = [item for item in installation.promised(items) if isinstance(item, Envelope)]
+    if len(items) != 1 or not envelopes:
         return False
     if ambient.current() is not None or installation.source.joined() is not None:
         return False
-    promised = installation.promised(items)
     reached(Crashpoint.ENQUEUE_ONE_BEFORE_COMMIT)
     with installation.source.statement() as tx:
-        is_new = enqueue.adopt(CallerTx(tx, lambda: installation.source.label), promised)
+        is_new = enqueue.adopt(CallerTx(tx, lambda: installation.source.label), envelopes)
     reached(Crashpoint.ENQUEUE_ONE_AFTER_COMMIT)
     if is_new:
-        installation.announce(promised)
+        installation.announce(envelopes)
     return bool(is_new)
 
 
