@@ -15,6 +15,10 @@ WAIT = "SELECT id FROM mirepoix_task WHERE id = 't1' FOR UPDATE"
 """It waits for whoever has locked the row."""
 SESSION = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT connection_id()"}
 END = {"postgresql": "SELECT pg_terminate_backend({})", "mysql": "KILL CONNECTION {}"}
+SESSIONS = {
+    "postgresql": "SELECT 1 FROM pg_stat_activity WHERE pid = :session",
+    "mysql": "SELECT 1 FROM information_schema.processlist WHERE id = :session",
+}
 IS_ALONE = {"postgresql": "SELECT now() = statement_timestamp()", "mysql": "SELECT @@in_transaction = 0"}
 """Whether a statement that is not the first is a transaction by itself."""
 
@@ -63,6 +67,8 @@ def test_a_pooled_connection_that_was_ended_is_replaced_before_a_statement_is_se
         ((session,),) = tx.query(SESSION[ledger.source.dialect])
     end = END[ledger.source.dialect].format(session)
     ledger.query(end) if ledger.source.dialect == "postgresql" else ledger.write(end)
+    while ledger.query(SESSIONS[ledger.source.dialect], session=session):
+        pass  # it ends in a moment
     with ledger.source.statement() as tx:
         assert tx.query(SESSION[ledger.source.dialect]) != [(session,)]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import select
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -105,6 +104,8 @@ class PostgresConnection:
                 SQL("SET idle_in_transaction_session_timeout = {}").format(Literal(int(idle_s * 1000)))
             )
         self._connection.add_notify_handler(self._note)
+        self._connection.add_notice_handler(self._hear)
+        self._is_ended = False
         self._news: set[str] = set()
         self._finished: set[str] = set()
         self._used_at = time.monotonic()
@@ -127,10 +128,17 @@ class PostgresConnection:
         return self.statements() if self._is_there() else self.transaction()
 
     def _is_there(self) -> bool:
-        is_fresh = time.monotonic() - self._used_at < FRESH_S
-        # A server that has ended the session has said so: nothing else can be read from an idle connection that does
-        # not listen.
-        return is_fresh and not select.select([self._connection.fileno()], [], [], 0)[0]
+        if time.monotonic() - self._used_at >= FRESH_S:
+            return False
+        try:
+            self._connection.pgconn.consume_input()  # raises if the server has hung up
+            self._connection.pgconn.is_busy()  # hears its last words
+        except psycopg.OperationalError:
+            return False
+        return not self._is_ended
+
+    def _hear(self, said: psycopg.errors.Diagnostic) -> None:
+        self._is_ended = self._is_ended or said.severity_nonlocalized == "FATAL"
 
     @contextmanager
     def statements(self) -> Iterator[Tx]:
