@@ -359,11 +359,11 @@ def _is_written_alone(installation: Installation, items: list[Outgoing]) -> bool
 
     False, and nothing, if it is not like that, or if the ledger knows the id: then there is more to do.
     """
-    envelopes = [item for item in installation.promised(items) if isinstance(item, Envelope)]
-    if len(items) != 1 or not envelopes:
+    if len(items) != 1 or not isinstance(items[0], Envelope):
         return False
     if ambient.current() is not None or installation.source.joined() is not None:
         return False
+    envelopes = [item for item in installation.promised(items) if isinstance(item, Envelope)]
     reached(Crashpoint.ENQUEUE_ONE_BEFORE_COMMIT)
     with installation.source.statement() as tx:
         is_new = enqueue.adopt(CallerTx(tx, lambda: installation.source.label), envelopes)

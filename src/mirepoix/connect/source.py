@@ -73,8 +73,9 @@ class Source(Protocol):
     def statement(self) -> AbstractContextManager[Tx]:
         """For one statement that is all there is to commit: in one round trip where that can be, else a transaction.
 
-        A connection that the database has closed meanwhile is replaced before anything is sent on it. If it is lost
-        while the statement runs, whether that was committed is not known, as with any COMMIT.
+        A pooled connection that the database has closed meanwhile is replaced before anything is sent on it; Django's
+        is left to Django. If it is lost while the statement runs, whether that was committed is not known, as with any
+        COMMIT.
         """
 
     def reading(self) -> AbstractContextManager[Tx]:
