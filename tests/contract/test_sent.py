@@ -481,6 +481,30 @@ def test_what_was_seen_of_a_queue_is_kept_with_its_age(ledger: Ledger):
     assert (celery.broker_messages, celery.looked_s < 15) == (0, True)
 
 
+def test_postgresql_wakes_nobody_for_what_its_sender_tells_the_broker_of(ledger: Ledger):
+    if ledger.source.dialect != "postgresql":
+        pytest.skip("only PostgreSQL has NOTIFY")
+    watcher = ledger.source.open()
+    watcher.listen()
+
+    def told() -> frozenset[str]:
+        """All that is told until a later message, which is told after it."""
+        ledger.query("SELECT pg_notify('mirepoix_message', '')")
+        heard: frozenset[str] = frozenset()
+        while "messages" not in heard:
+            heard |= watcher.news()
+        return heard
+
+    ledger.do(enqueue.add, [envelope("a", sent_fence=PROMISED)])
+    assert told() == {"messages"}
+    for sent_fence in (UNSENT, None):
+        ledger.do(
+            enqueue.add, [envelope("b", sent_fence=PROMISED), envelope(f"of {sent_fence}", sent_fence=sent_fence)]
+        )
+        assert told() == {"messages", "tasks"}
+    watcher.close()
+
+
 def test_a_live_worker_that_has_heard_something_is_a_listener(ledger: Ledger):
     for worker_id in ("w1", "w2", "w3"):
         register(ledger, worker_id, 1)
