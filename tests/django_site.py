@@ -36,8 +36,8 @@ if not settings.configured:
         SECRET_KEY="for tests",
         STATIC_URL="static/",
         TASKS={
-            "default": {"BACKEND": "mirepoix.django.tasks.LedgerBackend", "QUEUES": ["default", "mail"]},
-            "exact": {"BACKEND": "mirepoix.django.tasks.LedgerBackend", "OPTIONS": {"transactional": True}},
+            "default": {"BACKEND": "mirepoix.django.backend.LedgerBackend", "QUEUES": ["default", "mail"]},
+            "exact": {"BACKEND": "mirepoix.django.backend.LedgerBackend", "OPTIONS": {"transactional": True}},
         },
         TEMPLATES=[
             {

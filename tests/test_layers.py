@@ -47,7 +47,7 @@ HOMES = {
         "crashtest/databases/django.py",
         "django/",
     ),
-    "django_tasks": ("django/tasks.py",),
+    "django_tasks": ("django/backend.py",),
     "asgiref": ("django/",),  # comes with Django
     "celery": ("celery/", "cli/", "crashtest/hooks/celery.py", "crashtest/deliver.py", "demo/", "django/", "pytest/"),
     "billiard": ("celery/",),

@@ -6,7 +6,7 @@ import os
 import signal
 from typing import Any
 
-from mirepoix.django import tasks as backend
+from mirepoix.django import backend
 
 if backend.BaseTaskBackend.__module__.startswith("django_tasks"):
     from django_tasks import task

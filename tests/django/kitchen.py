@@ -32,8 +32,8 @@ INSTALLED_APPS = ["mirepoix.django"]
 SECRET_KEY = "for tests"
 USE_TZ = True
 TASKS = {
-    "default": {"BACKEND": "mirepoix.django.tasks.LedgerBackend", "QUEUES": ["default", "mail"]},
-    "exact": {"BACKEND": "mirepoix.django.tasks.LedgerBackend", "OPTIONS": {"transactional": True}},
+    "default": {"BACKEND": "mirepoix.django.backend.LedgerBackend", "QUEUES": ["default", "mail"]},
+    "exact": {"BACKEND": "mirepoix.django.backend.LedgerBackend", "OPTIONS": {"transactional": True}},
 }
 CELERY_MIREPOIX_DJANGO_APP = "kitchen:app"
 

@@ -15,8 +15,8 @@ from shop import Shop
 import django_site
 from driver import OOPS
 from mirepoix.celery.signatures import signature_of_task
-from mirepoix.django import tasks as interface
-from mirepoix.django.tasks import LedgerBackend, TaskResultDoesNotExist, TaskResultStatus
+from mirepoix.django import backend as interface
+from mirepoix.django.backend import LedgerBackend, TaskResultDoesNotExist, TaskResultStatus
 from mirepoix.django.test import run_tasks
 from mirepoix.errors import ConfigurationError
 

@@ -14,7 +14,7 @@ from billiard.exceptions import WorkerLostError
 from shop import Shop
 from workers import QUICK, Process, until
 
-from mirepoix.django.tasks import TaskResultStatus
+from mirepoix.django.backend import TaskResultStatus
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@
 
 ::
 
-    TASKS = {"default": {"BACKEND": "mirepoix.django.tasks.LedgerBackend"}}
+    TASKS = {"default": {"BACKEND": "mirepoix.django.backend.LedgerBackend"}}
 
 Each function with ``@task`` is a Celery task of the same name, so that everything that is told of Celery tasks, from
 the signature lock to the admin, is true of it too.
@@ -50,7 +50,7 @@ elif find_spec("django_tasks") is not None:
     from django_tasks.utils import normalize_json
 else:
     raise ImproperlyConfigured(
-        "mirepoix.django.tasks needs django.tasks, which Django has from 6.0 on. Before that: pip install django-tasks"
+        "LedgerBackend needs django.tasks, which Django has from 6.0 on. Before that: pip install django-tasks"
     )
 
 _OURS = ("name", "bind", "ignore_result")
