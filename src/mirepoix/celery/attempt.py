@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from celery import states
@@ -68,6 +69,12 @@ class Attempt:
     """What is to be done once its outcome is in the ledger."""
     note: str | None = None
     """What its policy made of its error, in words."""
+    is_traced: bool = False
+    """Whether Celery's tracer is at it: then what is sent has the context of its task."""
+    sends_here: bool = False
+    """Whether a chord that it is a member of must be ended where its task runs: senders read their context."""
+    fail_now: Callable[[], None] | None = None
+    """Commits its failure at once, while its task's context is in force."""
     is_over: bool = False
     """Its outcome is in the ledger, or was refused: whatever comes now is no part of it."""
 
@@ -107,7 +114,8 @@ class Attempt:
         # A part of another task's is returned in that one's name, which only this process knows.
         is_for_others = any(part.task_id != self.lease.task_id for part in self.parts.values())
         is_large = sum(len(result.result or "") for result in self.results.values()) > LARGE_RESULT
-        return bool(self.continuations or self.transaction is not None or is_large or is_for_others)
+        has_transaction = self.transaction is not None
+        return bool(self.continuations or has_transaction or is_large or is_for_others or self.sends_here)
 
 
 class OpenTransaction(Protocol):
@@ -292,16 +300,20 @@ def _settle(installation: Installation, attempt: Attempt, what: str, write: Call
     """Write an outcome with all that belongs to it; whether it was accepted."""
     attempt.continuations = installation.promised(attempt.continuations)
 
-    def write_all(tx: Tx) -> bool:
+    def write_all(tx: Tx, endings: chords.Endings | None = None) -> bool:
         if not write(tx):
             return False
         results.store(tx, list(attempt.results.values()), is_outcome=True)
-        chords.return_parts(installation, tx, list(attempt.parts.values()))
+        chords.return_parts(installation, tx, list(attempt.parts.values()), endings)
         reached(Crashpoint.OUTCOME_BEFORE_COMMIT)
         return True
 
     transaction = attempt.transaction
-    if transaction is None:
+    if transaction is None and attempt.sends_here:
+        is_accepted = chords.ending_apart(
+            installation, lambda made: persist(installation, attempt, what, partial(write_all, endings=made))
+        )
+    elif transaction is None:
         is_accepted = persist(installation, attempt, what, write_all)
     else:
         # Its transaction can be tried once only: what the user's code wrote is in it.

@@ -26,6 +26,7 @@ from kombu.utils.json import loads as json_loads
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery import capture, chords, transactional
+from mirepoix.celery.context import is_read_by_senders
 from mirepoix.celery.versions import Backend
 from mirepoix.celery.waiting import Waiters
 from mirepoix.errors import ConfigurationError
@@ -109,9 +110,12 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
     def mark_as_failure(self, task_id: str, *args: Any, **kwargs: Any) -> None:
         """Keep the error, and send the error callbacks, in place of what a success would have left."""
         attempt = attempts.current()
-        if attempt is not None and attempt.lease.task_id == task_id and attempt.collects(states.FAILURE):
+        is_own = attempt is not None and attempt.lease.task_id == task_id
+        if attempt is not None and is_own and attempt.collects(states.FAILURE):
             attempt.forget_success()
         super().mark_as_failure(task_id, *args, **kwargs)
+        if attempt is not None and is_own and attempt.sends_here and attempt.fail_now is not None:
+            attempt.fail_now()
 
     def mark_as_revoked(
         self,
@@ -341,6 +345,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         attempt = attempts.current()
         if attempt is not None and attempt.collects(state):
             attempt.parts[part.group_id, part.task_id] = part
+            attempt.sends_here = attempt.sends_here or (attempt.is_traced and is_read_by_senders(self.app))
         else:
             with self.installation.source.transaction() as tx:
                 chords.return_parts(self.installation, tx, [part])

@@ -8,9 +8,10 @@ same transaction and runs like any other: under a lease, its effects committed w
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery import states
 from celery._state import _task_stack
@@ -22,15 +23,17 @@ from celery.utils.functional import maybe_list
 from kombu.utils.json import dumps, loads
 
 from mirepoix.celery import payload
+from mirepoix.celery.context import is_read_by_senders
 from mirepoix.ledger import chords, outgoing, results
 from mirepoix.ledger.chords import Returned
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Outgoing, Part
+from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Envelope, Outgoing, Part, Result
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
 
 logger = logging.getLogger("mirepoix.chord")
+T = TypeVar("T")
 
 CALLED = "errbacks_called"
 """Where the error of a chord keeps whom it has told: ``link_error`` links one to a chord and to those in it, to be told
@@ -43,10 +46,51 @@ LONG = 4_096
 """Of an error, so much is told to the error callbacks of its chord; the member's own result keeps all of it."""
 
 
-def return_parts(installation: Installation, tx: Tx, parts: Sequence[Part]) -> None:
-    """Note that *parts* have returned; whatever is complete by that is ended in the same transaction."""
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What ends a chord: what it sends, and the results that it leaves."""
+
+    is_success: bool
+    sent: list[Outgoing]
+    results: list[Result] = field(default_factory=list)
+
+
+Endings = dict[str, Ending]
+"""Those that were made before the transaction, by chord."""
+
+
+class EndingAwaited(Exception):
+    """A chord is complete, and what ends it is to be made outside of the transaction."""
+
+    def __init__(self, returned: Returned, make: Callable[[], Ending]) -> None:
+        super().__init__(returned.group_id)
+        self.group_id = returned.group_id
+        self.make = make
+
+
+def ending_apart(installation: Installation, write: Callable[[Endings | None], T]) -> T:
+    """Call *write*, which returns parts, so that no code of the user's runs in its transaction.
+
+    If senders read where they are called, *write* is given endings, fails with `EndingAwaited`, which rolls it back,
+    and is called again once the ending is made.
+    """
+    if not is_read_by_senders(installation.app):
+        return write(None)
+    endings: Endings = {}
+    while True:
+        try:
+            return write(endings)
+        except EndingAwaited as awaited:
+            endings[awaited.group_id] = awaited.make()
+
+
+def return_parts(installation: Installation, tx: Tx, parts: Sequence[Part], endings: Endings | None = None) -> None:
+    """Note that *parts* have returned; what is complete by that is ended in the same transaction.
+
+    With *endings*, raises EndingAwaited for a chord that is complete and not among them.
+    """
     for returned in chords.return_parts(tx, parts):
-        _end(installation, tx, returned)
+        _end(installation, tx, returned, endings)
 
 
 def return_ended(installation: Installation, tx: Tx, task_ids: Iterable[str], reason: str) -> None:
@@ -105,21 +149,36 @@ def fail_inside(app: Any, signature: Mapping[str, Any], error: Any, state: str =
             fail_inside(app, one, error, state)
 
 
-def _end(installation: Installation, tx: Tx, returned: Returned) -> None:
-    failed = returned.failed_part
-    if failed is None:
-        shape = results.saved_group(tx, returned.group_id)
-        try:
-            sent = _body(installation, returned, shape)
-        except Exception as error:  # of the user's: a router, a signal's receiver, a value that cannot be sent
-            logger.exception("the body of chord %s cannot be sent", returned.group_id)
-            failed = returned.parts[-1]
-            sent = _failure(installation, tx, returned, f"Callback error: {_shown(error)}", error)
+def _end(installation: Installation, tx: Tx, returned: Returned, endings: Endings | None) -> None:
+    shape = results.saved_group(tx, returned.group_id) if returned.failed_part is None else None
+
+    def queue() -> str | None:
+        return chords.queue_of(tx, [part.task_id for part in returned.parts] + [_request_of(returned.origin).id])
+
+    if endings is None:
+        ending = _ending(installation, returned, shape, queue)
+    elif returned.group_id in endings:
+        ending = endings[returned.group_id]
     else:
+        found = queue()
+        raise EndingAwaited(returned, lambda: _ending(installation, returned, shape, lambda: found))
+    if chords.end(tx, returned.group_id, is_success=ending.is_success):
+        results.store(tx, ending.results)
+        outgoing.add(tx, ending.sent)
+
+
+def _ending(
+    installation: Installation, returned: Returned, shape: str | None, queue: Callable[[], str | None]
+) -> Ending:
+    failed = returned.failed_part
+    if failed is not None:
         value = _raised(installation, failed)
-        sent = _failure(installation, tx, returned, f"Dependency {failed.task_id} raised {_shown(value)}", value)
-    if chords.end(tx, returned.group_id, is_success=failed is None):
-        outgoing.add(tx, sent)
+        return _failure(installation, returned, queue(), f"Dependency {failed.task_id} raised {_shown(value)}", value)
+    try:
+        return Ending(is_success=True, sent=_body(installation, returned, shape))
+    except Exception as error:  # of the user's: a router, a signal's receiver, a value that cannot be sent
+        logger.exception("the body of chord %s cannot be sent", returned.group_id)
+        return _failure(installation, returned, queue(), f"Callback error: {_shown(error)}", error)
 
 
 def _body(installation: Installation, returned: Returned, shape: str | None) -> list[Outgoing]:
@@ -139,7 +198,7 @@ def _of_first_version(body: Any, app: Any) -> Any:
     return payload.marked({"chord": body}, dict.fromkeys(app.tasks.versions, 1))["chord"]
 
 
-def _failure(installation: Installation, tx: Tx, returned: Returned, message: str, cause: Any) -> list[Outgoing]:
+def _failure(installation: Installation, returned: Returned, queue: str | None, message: str, cause: Any) -> Ending:
     """What tells of the failure. It cannot be refused: nobody would hear of the chord any more."""
     app = installation.app
     request = _request_of(returned.origin)
@@ -148,7 +207,6 @@ def _failure(installation: Installation, tx: Tx, returned: Returned, message: st
         error["exc_message"] = [_shown(cause)]
     if error is not None and getattr(cause, CALLED, None):
         error[CALLED] = getattr(cause, CALLED)
-    queue = chords.queue_of(tx, [part.task_id for part in returned.parts] + [request.id])
     is_known = queue in app.amqp.queues or (queue and app.conf.task_create_missing_queues)
     where = {"queue": queue} if is_known else {}
     try:
@@ -158,9 +216,23 @@ def _failure(installation: Installation, tx: Tx, returned: Returned, message: st
         logger.exception("the error callbacks of chord %s cannot be called: %s", returned.group_id, message)
         body = (request.chord.get("options") or {}).get("task_id")
         failure = app.backend.encode_result(ChordError(message), states.FAILURE)
-        results.store(tx, [app.backend._record(body, failure, states.FAILURE, None, None)])  # noqa: SLF001
-        return []
-    return sent
+        left = app.backend._record(body, failure, states.FAILURE, None, None)  # noqa: SLF001
+        return Ending(is_success=False, sent=[], results=[left])
+    return Ending(is_success=False, sent=[_of_member(one, request) for one in sent])
+
+
+def _of_member(item: Outgoing, request: Context) -> Outgoing:
+    """*item* with the own headers of the member's message, if it is sent while the member does not run.
+
+    The member ran out of time, or never ran: its tenant, or its trace, is known from its message only.
+    """
+    from mirepoix.celery import attempt as attempts
+
+    attempt = attempts.current()
+    if not isinstance(item, Envelope) or (attempt is not None and attempt.is_traced):
+        return item
+    own = {key: value for key, value in (request.headers or {}).items() if key not in (LEASE_HEADER, VERSION_HEADER)}
+    return replace(item, headers={**item.headers, **own})
 
 
 def _raised(installation: Installation, failed: Part) -> Any:

@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 import traceback
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionInfo
@@ -195,6 +195,8 @@ def peak_memory_kb() -> int:
 
 def _run(installation: Installation, attempt: Attempt, task: Any, request: Any, trace: Any) -> Any:
     with attempts.running(attempt):
+        attempt.fail_now = partial(_fail_now, installation, attempt)
+        attempt.is_traced = True
         try:
             result = trace()
         except attempts.Refused:
@@ -202,6 +204,7 @@ def _run(installation: Installation, attempt: Attempt, task: Any, request: Any, 
         except Reject:
             raise  # the parent records it
         except Exception as error:  # noqa: BLE001
+            attempt.is_traced = False
             # MemoryError, for which Celery ends the whole worker, or an errback that cannot be sent, which pools
             # without processes report to nobody: to the ledger each is a failure of this attempt.
             info = ExceptionInfo()
@@ -209,6 +212,7 @@ def _run(installation: Installation, attempt: Attempt, task: Any, request: Any, 
             attempts.fail(installation, attempt, _broken_handling(attempt, error))
             return trace_ok_t(info, TraceInfo(states.FAILURE, error), 0.0, None)
         finally:
+            attempt.is_traced = False
             if attempt.transaction is not None:
                 attempt.transaction.roll_back()
                 attempt.transaction = None
@@ -244,6 +248,13 @@ def _record(installation: Installation, attempt: Attempt, result: Any) -> Any:
     else:
         attempts.fail(installation, attempt, _trouble(attempt, result.retval, result.info.retval))
     return result._replace(retstr=Reported(result.retstr, is_recorded=True))
+
+
+def _fail_now(installation: Installation, attempt: Attempt) -> None:
+    """Record the failure that is being handled."""
+    error = sys.exception()
+    if error is not None and not attempt.is_over and attempt.again is None:
+        attempts.fail(installation, attempt, _trouble(attempt, ExceptionInfo(), error))
 
 
 def _store_failure(task: Any, request: Any, error: Exception, info: ExceptionInfo) -> None:
