@@ -10,6 +10,7 @@
     │   ├── PayloadTooLarge
     │   ├── PayloadNotSerializable
     │   ├── InvalidTaskId
+    │   ├── InvalidOption           an option of the call that the ledger, the broker or a worker cannot take
     │   └── ArgumentTypeError       an argument is of another type than the task's annotation asks for (a TypeError)
     ├── LeaseLost                   a task goes on in an attempt that may write nothing any more
     ├── StepNotStored               a step ran, and what it returned could not be kept
@@ -28,10 +29,25 @@ without its lease is stopped by LeaseLost.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class MirepoixError(Exception):
-    """The base of every error that Mirepoix raises on purpose."""
+    """The base of every error that Mirepoix raises on purpose.
+
+    Each can be pickled: pools send the errors of tasks from process to process.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own would call the class with the message, but most classes take facts and make it of them.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(cls: type[MirepoixError], args: tuple[Any, ...], attributes: dict[str, Any]) -> MirepoixError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class ConfigurationError(MirepoixError):
@@ -97,6 +113,14 @@ class InvalidTaskId(EnqueueError):
         super().__init__(f"The {what} {value!r} cannot be stored: {reason}")
 
 
+class InvalidOption(EnqueueError, ValueError):
+    """An option of the call is nothing that the ledger, the broker or a worker can take."""
+
+    def __init__(self, task_name: str, what: str) -> None:
+        self.task_name = task_name
+        super().__init__(f"{task_name} cannot be sent: {what}. Nothing was sent.")
+
+
 class ArgumentTypeError(EnqueueError, TypeError):
     """Arguments are of other types than the task's annotations ask for, and ``check_types`` is "raise"."""
 
@@ -121,9 +145,6 @@ class LeaseLost(MirepoixError):
             "back. Another attempt may run; this one can record nothing and should end."
         )
 
-    def __reduce__(self) -> tuple[type[LeaseLost], tuple[str, int]]:
-        return LeaseLost, (self.task_id, self.fence)
-
 
 class StepNotStored(MirepoixError):
     """A step ran, with all its effects, and what it returned could not be kept: the next attempt runs it again."""
@@ -136,9 +157,6 @@ class StepNotStored(MirepoixError):
             f"The step {step!r} of task {task_id} ran, but what it returned could not be stored: {reason} "
             "Another attempt will run this step again."
         )
-
-    def __reduce__(self) -> tuple[type[StepNotStored], tuple[str, str, str]]:
-        return StepNotStored, (self.task_id, self.step, self.reason)
 
 
 class UpcastFailed(MirepoixError):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from celery import chain, group, signals
+from celery import chain, chord, group, signals
 from celery.exceptions import QueueNotFound
 from kombu import Exchange, Queue
 from kombu.exceptions import EncodeError
@@ -54,12 +55,17 @@ def test_an_aware_eta_is_a_due_time(shop: Shop) -> None:
     assert abs(moment(row["due_at"]) - eta) < timedelta(milliseconds=2)
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
-def test_a_naive_eta_is_in_the_time_zone_of_the_app(shop: Shop, zone: str) -> None:
-    app = shop.client({"timezone": zone})
-    naive = datetime.now(app.timezone).replace(tzinfo=None, microsecond=0) + timedelta(hours=1)
-    row = shop.row(app.send_task("shop.add", args=(1, 2), eta=naive).id)
-    assert moment(row["due_at"]) == naive.replace(tzinfo=app.timezone)
+def test_naive_moments_are_in_utc_as_workers_of_celery_read_them(shop: Shop) -> None:
+    app = shop.client({"timezone": "Asia/Kathmandu"})
+    naive = (datetime.now(UTC) + timedelta(hours=1)).replace(tzinfo=None, microsecond=0)
+    row = shop.row(app.send_task("shop.add", args=(1, 2), eta=naive, expires=naive).id)
+    assert moment(row["due_at"]) == moment(row["expires_at"]) == naive.replace(tzinfo=UTC)
+
+
+def test_an_eta_may_have_an_offset_with_seconds(shop: Shop) -> None:
+    offset = timezone(timedelta(hours=5, minutes=53, seconds=28))  # as Calcutta had until 1906
+    eta = datetime.now(offset).replace(microsecond=0) + timedelta(hours=1)
+    assert moment(shop.row(shop.send("add", 1, 2, eta=eta))["due_at"]) == eta
 
 
 def test_an_eta_in_the_past_is_due_at_once(shop: Shop) -> None:
@@ -241,6 +247,87 @@ def test_an_id_that_no_column_holds_is_refused(shop: Shop, id: str) -> None:
     with pytest.raises(InvalidTaskId):
         shop.send("add", 1, 2, task_id=id)
     assert shop.ledger.states() == {}
+
+
+WRONG_OPTIONS: dict[str, dict[str, Any]] = {
+    "time_limit": {"time_limit": "5m"},
+    "time_limit of a list": {"time_limit": [5]},
+    "time_limit that no clock holds": {"time_limit": 10**400},
+    "time_limit that never ends": {"time_limit": float("inf")},
+    "time_limit of bool": {"time_limit": True},
+    "soft_time_limit": {"soft_time_limit": "x"},
+    "soft_time_limit of a timedelta": {"soft_time_limit": timedelta(seconds=5)},
+    "priority": {"priority": "high"},
+    "priority of a float": {"priority": 1.5},
+    "priority beyond the column": {"priority": 100_000},
+    "priority that is no number": {"priority": float("nan")},
+    "retries": {"retries": 10**30},
+    "retries of a text": {"retries": "x"},
+    "eta": {"eta": "soon"},
+    "eta before any calendar": {"eta": "0001-01-01T00:00:00+00:00"},
+    "expiration": {"expiration": "x"},
+    "queue": {"queue": "q" * 300},
+    "queue with NUL": {"queue": "a\0b"},
+    "root_id": {"root_id": "r" * 300},
+    "root_id with half a character": {"root_id": "\ud800"},
+    "parent_id": {"parent_id": "a\0b"},
+    "group_id": {"group_id": "g" * 300},
+    "header": {"headers": {"x": float("nan")}},
+    "header of an object": {"headers": {"x": object()}},
+    "key of a header": {"headers": {(1, 2): 3}},
+    "property": {"reply_to": float("nan")},
+    "time_limit of a link": {"link": {"task": "shop.add", "args": (), "kwargs": {}, "options": {"time_limit": "5m"}}},
+    "priority of a chord's body": {
+        "chord": {"task": "shop.add", "args": (), "kwargs": {}, "options": {"priority": 100_000}}
+    },
+}
+
+
+def test_an_option_that_somebody_could_not_take_is_refused_at_the_call(shop: Shop) -> None:
+    for what, wrong in WRONG_OPTIONS.items():
+        with pytest.raises(EnqueueError) as caught:
+            shop.send("add", 1, 2, **wrong)
+        option = what.split()[0]
+        said = str(caught.value).replace("queue name", "queue").replace("properties", "property")
+        assert option in said or option == "key", (what, said)
+        assert shop.ledger.states() == {}, what
+    body = shop.task("add", 1).set(priority=100_000)
+    with pytest.raises(EnqueueError, match="priority=100000"):
+        chord([shop.task("add", 1, 2)], body, app=shop.app).delay()
+    assert shop.ledger.states() == {}
+
+
+def test_options_at_the_edge_are_kept(shop: Shop) -> None:
+    edges: list[dict[str, Any]] = [
+        {"priority": 32_767},
+        {"priority": -32_768},
+        {"time_limit": 0.5, "soft_time_limit": 0},
+        {"expires": datetime.max.replace(tzinfo=UTC)},
+        {"retries": 2**31 - 1},
+        {"queue": "q" * 255},
+        {"headers": {"x": "a\0b \ud800"}},
+    ]
+    for edge in edges:
+        shop.send("add", 1, 2, **edge)
+    assert set(shop.ledger.states().values()) == {"pending"}
+    assert len(shop.ledger.states()) == len(edges)
+
+
+def test_what_rabbitmq_has_no_place_for_is_refused_at_the_call(shop: Shop) -> None:
+    app = shop.client(delivery="broker")
+    for wrong in ({"priority": 300}, {"priority": -1}, {"task_id": "ü" * 200}, {"headers": {"k" * 256: 1}}):
+        with pytest.raises(EnqueueError):
+            app.send_task("shop.add", args=(1, 2), **wrong)
+    assert shop.ledger.states() == {}
+
+
+def test_an_id_may_be_a_uuid(shop: Shop) -> None:
+    id = uuid4()
+    result = shop.app.send_task("shop.add", args=(1, 2), task_id=id)
+    assert result.id == str(id)
+    assert shop.ledger.states() == {str(id): "pending"}
+    first = shop.task("add", 1, 2).set(task_id=uuid4())
+    assert str(first.apply_async().id) in shop.ledger.states()
 
 
 @pytest.mark.parametrize("text", ["naïve ☃ 🍲", "a\0b", "\ud800", "%s %(x)s :name {now}"])

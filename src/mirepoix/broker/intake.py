@@ -444,7 +444,7 @@ class Intake:
         if queue in known and known[queue].exchange is not None and known[queue].exchange.type == "fanout":
             return None  # everyone gets it, under one id
         try:
-            return adopted(message, queue, self._installation.moment)
+            return adopted(message, queue)
         except (ValueError, TypeError) as error:
             logger.warning("a task that was sent past the ledger cannot be adopted, and runs as in Celery: %s", error)
             return None

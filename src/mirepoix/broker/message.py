@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.message import Message
 
 from mirepoix.celery import payload
+from mirepoix.celery.options import moment_in_utc
 from mirepoix.kombu.delivered import as_message
 from mirepoix.records import LEASE_HEADER, PROBE_HEADER, SENT_HEADER, UNSENT, Envelope, Lease, Taken
 
@@ -96,7 +97,7 @@ def task_id_of(message: Any) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def adopted(message: Any, queue: str, moment: Callable[[str | None], str | None]) -> Envelope:
+def adopted(message: Any, queue: str) -> Envelope:
     """The envelope of a task that was sent past the ledger. Raises ValueError for a moment that cannot be read."""
     headers = message.headers
     info = message.delivery_info or {}
@@ -121,8 +122,8 @@ def adopted(message: Any, queue: str, moment: Callable[[str | None], str | None]
         properties=properties,
         exchange=info.get("exchange") or "",
         routing_key=info.get("routing_key") or queue,
-        eta=moment(headers.get("eta")),
-        expires=moment(headers.get("expires")),
+        eta=moment_in_utc(str(headers["task"]), "eta", headers.get("eta")),
+        expires=moment_in_utc(str(headers["task"]), "expires", headers.get("expires")),
         retries=headers.get("retries") or 0,
         root_id=headers.get("root_id"),
         parent_id=headers.get("parent_id"),

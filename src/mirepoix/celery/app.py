@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
-from datetime import datetime
 from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any
@@ -126,15 +125,6 @@ class Installation:
     def captures(self) -> bool:
         """Whether what is sent now is written into the ledger; an attempt's always is."""
         return self.settings.capture or attempts.current() is not None
-
-    def moment(self, text: str | None) -> str | None:
-        """An ISO moment with an offset; a naive one is in the app's time zone, as Celery's worker reads it."""
-        if text is None:
-            return None
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=self.app.timezone)
-        return moment.isoformat()
 
     def begin(self) -> Begun:
         """A transaction for a transactional task."""
@@ -409,6 +399,7 @@ def _capture(app: Any, installation: Installation) -> None:
     for made in ("amqp", "control"):
         app.__dict__.pop(made, None)
     app.producer_or_acquire = PublishScope(installation)
+    app.send_task = partial(_send_task, app)
     app.steps["worker"].add(HoldLeases)
 
     # A task may be registered long after the app was finalized, with a base class of its author's own.
@@ -416,6 +407,12 @@ def _capture(app: Any, installation: Installation) -> None:
     registry.__class__ = adopting(type(registry))
     for task in registry.values():
         adopt(task)
+
+
+def _send_task(app: Any, *args: Any, task_id: Any = None, **options: Any) -> Any:
+    """Celery's, and the id may be a UUID: in the ledger it is a text, so it is one in the result too."""
+    id = str(task_id) if isinstance(task_id, uuid.UUID) else task_id
+    return type(app).send_task(app, *args, task_id=id, **options)
 
 
 def _imported(cls: Any) -> Any:

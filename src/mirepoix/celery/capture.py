@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from kombu import Connection, Producer
 from kombu.exceptions import EncodeError
@@ -22,13 +23,13 @@ from kombu.utils.time import maybe_s_to_ms
 
 from mirepoix.broker.routes import routes
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery import payload, typed
+from mirepoix.celery import options, payload, typed
 from mirepoix.celery.canonical import WRITER
 from mirepoix.celery.purge import purging
 from mirepoix.connect import ambient
 from mirepoix.connect.caller import CallerTx
 from mirepoix.crashpoints import Crashpoint, reached
-from mirepoix.errors import EnqueueError, InvalidTaskId, PayloadNotSerializable, PayloadTooLarge
+from mirepoix.errors import EnqueueError, InvalidOption, PayloadNotSerializable
 from mirepoix.ledger import enqueue, outgoing
 from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Envelope, Outgoing
 
@@ -37,9 +38,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mirepoix.enqueue")
 
-_REFUSED_CONTENT = ("application/x-python-serialize",)
-_ID_LIMIT = 255
-
+_IDS = ("id", "root_id", "parent_id", "group")
+"""Headers that may be given as a UUID."""
 
 _sink: ContextVar[list[Outgoing] | None] = ContextVar("mirepoix_sink", default=None)
 
@@ -130,7 +130,11 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             self._publish_event(body, routing_key, headers, serializer, exchange, **properties)
             return
         headers.pop(LEASE_HEADER, None)
+        options.check_name("task name", headers["task"])
+        headers |= {key: str(headers[key]) for key in _IDS if isinstance(headers.get(key), UUID)}
         self._check_types(headers["task"], body)
+        if isinstance(body, (list, tuple)) and len(body) == 3 and not attempts.is_continuing():  # noqa: PLR2004
+            options.check_carried(headers["task"], body[2], self._installation.delivery)
         body = self._versioned(headers, body)
         shape = payload.shape_of(headers["task"], headers, body)
         try:
@@ -139,11 +143,8 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             )
         except EncodeError as error:
             raise UnserializablePayload(headers["task"], f"{error}. Pass values that JSON can hold.") from error
-        expires = self._installation.moment(headers.get("expires"))
+        expires = _expiry(headers, expiration)
         if expiration is not None:
-            # A broker would drop the message after so long: that is an expiry.
-            dropped_at = (datetime.now(UTC) + timedelta(seconds=expiration)).isoformat()
-            expires = expires or dropped_at
             properties["expiration"] = str(int(maybe_s_to_ms(expiration)))
         if delivery_mode is not None:
             properties["delivery_mode"] = delivery_mode
@@ -178,7 +179,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             properties={key: value for key, value in properties.items() if value is not None} | {"priority": priority},
             exchange=exchange,
             routing_key=routing_key or "",
-            eta=self._installation.moment(headers.get("eta")),
+            eta=options.moment_in_utc(headers["task"], "eta", headers.get("eta")),
             expires=expires,
             retries=headers.get("retries") or 0,
             root_id=headers.get("root_id"),
@@ -189,7 +190,8 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             shape=shape,
             written_by=WRITER,
         )
-        check(envelope, self._installation.settings.payload_limit_bytes)
+        limit_bytes = self._installation.settings.payload_limit_bytes
+        options.check(envelope, limit_bytes, self._installation.delivery, is_continuing=attempts.is_continuing())
         send(self._installation, [envelope])
 
     def _check_types(self, name: str, body: Any) -> None:
@@ -417,21 +419,16 @@ def _announcing(
     return add_and_announce
 
 
-def check(envelope: Envelope, limit_bytes: int) -> None:
-    """Refuse, before anything is written, what the ledger could not hold or no worker should read."""
-    if envelope.content_type in _REFUSED_CONTENT:
-        raise PayloadNotSerializable(
-            envelope.name, "its serializer is pickle, which the ledger does not keep. Set task_serializer='json'."
-        )
-    if len(envelope.body) > limit_bytes:
-        raise PayloadTooLarge(envelope.name, len(envelope.body), limit_bytes)
-    for what, value in (("task id", envelope.id), ("task name", envelope.name), ("queue name", envelope.queue)):
-        if not isinstance(value, str) or not value:
-            raise InvalidTaskId(what, str(value), "it must be a text that is not empty")
-        if len(value) > _ID_LIMIT:
-            raise InvalidTaskId(what, value, f"it is longer than {_ID_LIMIT} characters")
-        if not value.isprintable():
-            raise InvalidTaskId(what, value, "it holds characters that cannot be printed")
+def _expiry(headers: dict[str, Any], expiration: float | None) -> str | None:
+    """When the task expires. A broker would drop the message after *expiration* seconds: that is an expiry too."""
+    name = headers["task"]
+    expires = options.moment_in_utc(name, "expires", headers.get("expires"))
+    if expiration is None or expires is not None:
+        return expires
+    try:
+        return (datetime.now(UTC) + timedelta(seconds=expiration)).isoformat()
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidOption(name, f"expiration={expiration!r} is no number of seconds ({error})") from error
 
 
 def _as_text(body: str | bytes) -> tuple[str, str]:

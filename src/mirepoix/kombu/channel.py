@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
-from mirepoix.celery import chords, payload
+from mirepoix.celery import chords, options, payload
 from mirepoix.errors import EnqueueError, NoWorker
 from mirepoix.kombu.delivered import as_message
 from mirepoix.kombu.qos import Batch, QoS
@@ -60,6 +60,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     def _put_task(self, queue: str, message: dict[str, Any], headers: dict[str, Any]) -> None:
         """A task that another program published through kombu: it is a row as well."""
         properties = message["properties"]
+        options.check_name("task name", headers["task"])
         encoding = properties.get("body_encoding") or "utf-8"
         envelope = Envelope(
             id=headers["id"],
@@ -74,8 +75,8 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             content_type=message.get("content-type") or "application/data",
             content_encoding=message.get("content-encoding") or "utf-8",
             priority=properties.get("priority") or 0,
-            eta=headers.get("eta"),
-            expires=headers.get("expires"),
+            eta=options.moment_in_utc(headers["task"], "eta", headers.get("eta")),
+            expires=options.moment_in_utc(headers["task"], "expires", headers.get("expires")),
             retries=headers.get("retries") or 0,
             root_id=headers.get("root_id"),
             parent_id=headers.get("parent_id"),
@@ -85,6 +86,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
                 headers["task"], headers, message["body"], message.get("content-type") or "", encoding
             ),
         )
+        options.check(envelope, self.connection.installation.settings.payload_limit_bytes, "ledger")
         with self.connection.transaction() as tx:
             enqueue.add(tx, [envelope])
 
