@@ -17,13 +17,15 @@ from typing import Any
 import pytest
 from kombu import Connection
 
+from logs import Log
+from pace import pace
 from servers import _free_port
 
 INSTALL = {
     "redis": "sudo apt-get install redis-server",
     "rabbitmq": "sudo apt-get install rabbitmq-server",
 }
-START_S = 90.0
+START_S = 90.0 * pace()
 
 
 class BrokerServer:
@@ -35,6 +37,7 @@ class BrokerServer:
         self.folder = Path(tempfile.mkdtemp(prefix=f"mirepoix-{self.kind}-"))
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._log = Log.of_file(self.kind, self.folder / "log")
 
     @property
     def url(self) -> str:
@@ -90,7 +93,7 @@ class BrokerServer:
             return
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        process.wait(timeout=60)
+        process.wait(timeout=60 * pace())
 
     def _until_it_answers(self) -> None:
         until = time.monotonic() + START_S
@@ -175,7 +178,7 @@ class RabbitServer(BrokerServer):
         super().remove()
         if self._epmd is not None:
             self._epmd.kill()
-            self._epmd.wait(timeout=10)
+            self._epmd.wait(timeout=10 * pace())
 
     def _command(self) -> list[str]:
         return ["/usr/lib/rabbitmq/bin/rabbitmq-server"]

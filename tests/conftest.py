@@ -1,25 +1,105 @@
-"""The databases every ledger test runs on: a fresh, migrated ledger each."""
+"""A fresh, migrated ledger for every test, on each database. What a run tests, and what a failure shows."""
 
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import _state
 from kombu.transport import TRANSPORT_ALIASES
 
+import combinations
 from brokers import RabbitServer, RedisServer, started
 from driver import Ledger, migrate_ledger
+from logs import Log
 from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.connect.url import source_for
-from servers import MariadbServer, PostgresServer, Served, end_sessions, mariadb, require_postgres, run_mariadb
+from pace import pace
+from servers import (
+    MariadbServer,
+    MariadbTemplate,
+    PostgresServer,
+    Served,
+    end_sessions,
+    mariadb,
+    require_postgres,
+    run_mariadb,
+)
 
 TEMPLATE = "mirepoix_template"
 DATABASES = ("sqlite", "postgresql", "mariadb")
 _numbers = itertools.count(1)
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+os.environ.setdefault("PYTEST_TIMEOUT", f"{180 * pace():.0f}")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--all``."""
+    parser.addoption(
+        "--all",
+        action="store_true",
+        dest="all_combinations",
+        help="test every combination of database, pool, broker and connection, not only each pair",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing is left out yet."""
+    config.stash[LEFT_OUT] = Counter()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the combinations that a default run need not test, after ``-k`` and ``-m`` have chosen."""
+    if config.option.all_combinations:
+        return
+    items[:], left_out = combinations.choose(items)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        config.stash[LEFT_OUT].update(str(item.path.relative_to(config.rootpath)) for item in left_out)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the process that reports what this one left out, if they are two (pytest-xdist)."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(session.config.stash[LEFT_OUT])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Each process left out the same."""
+    node.config.stash[LEFT_OUT] = Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was left out."""
+    if left_out := config.stash[LEFT_OUT]:
+        terminalreporter.section("left out")
+        for line in combinations.summary(left_out):
+            terminalreporter.line(line)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """What servers and workers say from now on belongs to this test."""
+    Log.begin()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show with a failure what its servers and workers said."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"log of {name}", said) for name, said in Log.since_then()]
+    return report
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +130,15 @@ def mariadb_server() -> Iterator[MariadbServer]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def mariadb_template(mariadb_server: MariadbServer) -> MariadbTemplate:
+    """One migrated database to copy."""
+    mariadb_server.start()
+    run_mariadb(mariadb_server, f"CREATE DATABASE {TEMPLATE}")
+    migrate_ledger(mariadb_server.url(TEMPLATE))
+    return MariadbTemplate(mariadb_server, TEMPLATE)
 
 
 @pytest.fixture(scope="session")
@@ -86,11 +175,9 @@ def postgresql_url(postgresql_server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def mariadb_url(mariadb_server: MariadbServer) -> Iterator[str]:
+def mariadb_url(mariadb_server: MariadbServer, mariadb_template: MariadbTemplate) -> Iterator[str]:
     """A fresh migrated ledger in MariaDB."""
-    for url in _mariadb_database(mariadb_server):
-        migrate_ledger(url)
-        yield url
+    yield from _mariadb_database(mariadb_server, mariadb_template.copy)
 
 
 @pytest.fixture
@@ -120,7 +207,8 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'empty.db'}"
     elif request.param == "mariadb":
-        yield from _mariadb_database(request.getfixturevalue("mariadb_server"))
+        server = request.getfixturevalue("mariadb_server")
+        yield from _mariadb_database(server, lambda name: _empty_mariadb(server, name))
     else:
         yield from _database(request.getfixturevalue("postgresql_server"), "")
 
@@ -157,11 +245,15 @@ def _database(server: PostgresServer, options: str) -> Iterator[str]:
     _run(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _mariadb_database(server: MariadbServer) -> Iterator[str]:
+def _empty_mariadb(server: MariadbServer, name: str) -> str:
+    run_mariadb(server, f"CREATE DATABASE {name}")
+    return server.url(name)
+
+
+def _mariadb_database(server: MariadbServer, make: Callable[[str], str]) -> Iterator[str]:
     server.start()
     name = f"ledger_{next(_numbers)}"
-    run_mariadb(server, f"CREATE DATABASE {name}")
-    yield server.url(name)
+    yield make(name)
     server.start()
     end_sessions(server, name)  # who begins anew in it just then would wait for its end, and its end for them
     run_mariadb(server, f"DROP DATABASE {name}")

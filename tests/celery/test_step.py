@@ -9,9 +9,8 @@ import logging
 import pickle
 import sqlite3
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -29,6 +28,7 @@ from mirepoix.connect import sqlite3 as our_sqlite3
 from mirepoix.connect.url import source_for
 from mirepoix.errors import ConfigurationError, LeaseLost, StepNotStored
 from mirepoix.records import Lease
+from pace import until
 from servers import Served
 
 
@@ -63,14 +63,6 @@ class Task:
 
     def kept(self) -> list[tuple]:
         return self.ledger.query("SELECT name, result, fence FROM mirepoix_step ORDER BY name")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for it."""
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -346,7 +338,7 @@ def _ends_and_begins(task: Task, served: Served, caplog: pytest.LogCaptureFixtur
 
     with ThreadPoolExecutor(1) as thread, task.attempt(), caplog.at_level(logging.WARNING):
         result = thread.submit(contextvars.copy_context().run, mirepoix.step, "charge", work)
-        until(lambda: "'charge' of task shop.pay[t] waits for the ledger" in caplog.text)
+        until(lambda: "'charge' of task shop.pay[t] waits for the ledger" in caplog.text, "it says that it waits")
         served.server.start()
         assert result.result(20) == 1
     assert len(task.calls) == 1

@@ -16,6 +16,7 @@ from mirepoix.connect.url import source_for
 from mirepoix.errors import SchemaError
 from mirepoix.ledger import migrate
 from mirepoix.sql import DIALECTS, migrations
+from pace import DEADLINE_S
 
 
 @pytest.fixture
@@ -62,9 +63,9 @@ def test_two_processes_that_migrate_at_once_both_succeed(empty_url: str):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(DEADLINE_S)
     assert [process.exitcode for process in processes] == [0, 0]
-    applied = [answers.get(timeout=10) for _ in processes]
+    applied = [answers.get(timeout=DEADLINE_S) for _ in processes]
     expected = [name for name, _ in migrations("sqlite")]
     assert sorted(applied[0] + applied[1]) == expected
 
@@ -115,13 +116,13 @@ def test_an_sqlite_file_in_the_old_journal_mode_is_opened_by_several_at_once(tmp
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(DEADLINE_S)
     assert [process.exitcode for process in processes] == [0, 0]
 
 
 def _migrate(url: str, barrier, answers) -> None:
     source = source_for(url)
-    barrier.wait(timeout=60)
+    barrier.wait(timeout=DEADLINE_S)
     connection = source.open()
     answers.put(migrate.migrate(connection))
     connection.close()

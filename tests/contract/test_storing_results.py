@@ -14,6 +14,7 @@ from mirepoix.ledger import operate, results
 from mirepoix.ledger.results import Known
 from mirepoix.records import Lease, Result, SavedGroup
 from mirepoix.sql import statement
+from pace import DEADLINE_S
 
 
 def success(task_id: str = "t", value: str | None = "1", **fields) -> Result:
@@ -229,7 +230,7 @@ def test_whoever_listens_is_told_of_a_finished_task_when_it_is_committed(source:
 def _told(listener: OwnConnection, count: int) -> set[str]:
     """What is told until there are so many."""
     told = set(listener.finished())
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DEADLINE_S
     while len(told) < count and time.monotonic() < deadline:
         select.select([fd for fd in [listener.wakeup_fd()] if fd is not None], [], [], 0.05)
         told |= listener.finished()

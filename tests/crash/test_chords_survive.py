@@ -6,7 +6,7 @@ import pytest
 from celery import chord
 from celery.result import AsyncResult
 from test_every_crashpoint import armed, dies
-from workers import Shop, until
+from workers import DEADLINE_S, Shop, until
 
 from mirepoix.crashpoints import Crashpoint
 
@@ -48,7 +48,7 @@ def test_a_worker_dies_that_records_the_last_part_with_others(shop: Shop, point:
     assert chord_row(shop) == ((1, 2, "waiting") if point in BEFORE else (2, 2, "fired"))
     assert ("body" in shop.ledger.states()) == (point not in BEFORE)
     shop.worker("clean")
-    assert body.get(timeout=25) == [2, "open"]
+    assert body.get(timeout=DEADLINE_S) == [2, "open"]
     once(shop, "first", "last", "body")
     assert shop.runs("last") == (2 if point in BEFORE else 1)
     assert chord_row(shop) == (2, 2, "fired")
@@ -64,7 +64,7 @@ def test_a_pool_process_dies_that_commits_the_last_part_with_its_links(shop: Sho
     worker = shop.worker("armed", concurrency=1, env=armed(shop, point, 2))
     go_on(shop)
     dies(shop, worker, is_child=True)
-    assert body.get(timeout=25) == [2, "open"]
+    assert body.get(timeout=DEADLINE_S) == [2, "open"]
     once(shop, "first", "last", "body", "link-1", "link-2")
     assert shop.runs("last") == (2 if point in BEFORE else 1)
     assert shop.runs("body") == 1

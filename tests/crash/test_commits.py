@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from banks import Bank, Open, opening
-from workers import Process, until
+from workers import DEADLINE_S, Process, until
 
 from driver import Ledger
 from mirepoix.connect.url import source_for
@@ -155,7 +155,7 @@ def test_a_task_in_whose_middle_the_server_restarts_runs_again(served_bank: Bank
     bank.server.start()
     bank.ledger.connection.close()
     bank.ledger = Ledger(source_for(bank.url))
-    bank.wait(ids, "succeeded", deadline_s=40)
+    bank.wait(ids, "succeeded")
     assert bank.words() == ["0", "1"]
     assert [bank.outcomes(id) for id in ids] == [["rolled back", "succeeded"]] * 2
 
@@ -201,7 +201,7 @@ def ends_once(bank: Bank, id: str, link: Any, word: str) -> None:
     assert (bank.runs(id), bank.runs(link.id)) == (2, 1)
     assert bank.outcomes(id) == ["lost", "succeeded"]
     assert bank.row(id)["worker_id"].startswith("other@test#")
-    assert bank.app.AsyncResult(id).get(timeout=20) == "done"
+    assert bank.app.AsyncResult(id).get(timeout=DEADLINE_S) == "done"
 
 
 def test_the_commit_of_a_zombie_is_refused_and_leaves_nothing(served_bank: Bank) -> None:
@@ -227,7 +227,7 @@ def test_who_waits_for_the_locks_of_a_zombie_goes_on_when_it_wakes(served_bank: 
             " WHERE db = DATABASE() AND info LIKE 'INSERT INTO deed%'"
             " AND /*M! time_ms > 100 *//*!80000 time >= 1 */"
         )
-    until(lambda: bank.ledger.query(waiting) == [(1,)], "the other waits for what the zombie wrote", deadline_s=60)
+    until(lambda: bank.ledger.query(waiting) == [(1,)], "the other waits for what the zombie wrote")
     assert len(bank.effects(id, "wrote")) == 1
     bank.make("open")
     frozen.thaw()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
-import time
-from collections.abc import Callable
 
 import pytest
 
@@ -16,6 +13,7 @@ from mirepoix.daemons import keeper as keeper_module
 from mirepoix.daemons.holder import Holder
 from mirepoix.daemons.keeper import Keeper
 from mirepoix.records import Worker
+from pace import until
 from servers import Served
 
 
@@ -60,7 +58,7 @@ def the_session(ledger: Ledger, ended: int | None = None) -> int:
         looks.append(sessions(ledger))
         return len(looks) >= 3 and looks[-3] == looks[-2] == looks[-1] and len(looks[-1]) == 1 and looks[-1] != [ended]
 
-    until(is_settled)
+    until(is_settled, "the sessions are settled")
     return looks[-1][0]
 
 
@@ -84,10 +82,3 @@ def end(ledger: Ledger, session: int) -> None:
         ledger.write(f"KILL CONNECTION {session}")
     else:
         ledger.query(f"SELECT pg_terminate_backend({session})")
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        select.select([], [], [], 0.005)

@@ -7,14 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mirepoix.demo.folder import Folder
+from pace import DEADLINE_S, pace, until
 
 pytestmark = pytest.mark.slow
 
@@ -95,26 +94,18 @@ def test_a_demo_that_is_ended_takes_its_workers_with_it(number: signal.Signals, 
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         signal.signal(signal.SIGINT, before)
         try:
-            wait_until(lambda: len(processes_in(folder)) >= WORKERS_AND_PROCESSES)
+            until(lambda: len(processes_in(folder)) >= WORKERS_AND_PROCESSES, "all processes run")
             process.send_signal(number)
-            process.communicate(timeout=30)
+            process.communicate(timeout=DEADLINE_S)
         finally:
             process.kill()
     assert process.returncode == (-number if number == signal.SIGKILL else 130)
-    wait_until(lambda: not processes_in(folder))
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    """Of other processes: there is nothing to wait on but a clock."""
-    until = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    until(lambda: not processes_in(folder), "no process is left")
 
 
 def demo(*options: str) -> tuple[int, dict[str, Any]]:
     """Run it; the exit code and the report."""
-    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=110 * pace(), check=False)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 

@@ -10,32 +10,6 @@ from pathlib import Path
 import pytest
 from workers import POOLS, Process, Shop
 
-from driver import migrate_ledger
-from servers import run_mariadb
-
-OTHER_POOLS = frozenset(POOLS) - {"prefork"}
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out on MariaDB what it has in common with the others: a pool cares little for the database.
-
-    What is tested in several pools is tested in the prefork one there.
-    """
-    left_out = [item for item in items if _is_another_pool_on_mariadb(item)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        gone = set(left_out)
-        items[:] = [item for item in items if item not in gone]
-
-
-def _is_another_pool_on_mariadb(item: pytest.Item) -> bool:
-    params = getattr(item, "callspec", None)
-    if params is None or item.path.parent != Path(__file__).parent:
-        return False
-    words = set(params.id.split("-"))
-    return "mariadb" in words and bool(words & OTHER_POOLS)
-
-
 SHARED = [*((database, pool) for pool in POOLS for database in ("sqlite", "postgresql")), ("mariadb", "prefork")]
 """On MariaDB the tests of the shared worker run in one pool."""
 
@@ -85,11 +59,8 @@ def _shared_ledger(request: pytest.FixtureRequest, database: str, folder: Path) 
         return f"sqlite:///{folder / 'ledger.db'}"
     name = folder.name.replace("-", "_")
     if database == "mariadb":
-        server = request.getfixturevalue("mariadb_server")
-        server.start()
-        run_mariadb(server, f"CREATE DATABASE {name}")
-        migrate_ledger(server.url(name))
-        return str(server.url(name))
+        request.getfixturevalue("mariadb_server").start()
+        return str(request.getfixturevalue("mariadb_template").copy(name))
     import psycopg
 
     server = request.getfixturevalue("postgresql_server")

@@ -23,6 +23,7 @@ from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 import mirepoix
 
 FOLDER = Path(__file__).parent
+PACE = float(os.environ.get("MIREPOIX_TESTS_PACE", "1"))
 
 app = Celery("shop", broker=os.environ["SHOP_BROKER"])
 app.conf.update(json.loads(os.environ.get("SHOP_CONF", "{}")))
@@ -70,7 +71,7 @@ def run(task: Any, **more: Any) -> Iterator[None]:
         os.close(lock)
 
 
-def wait_for(name: str, timeout_s: float = 60.0) -> None:
+def wait_for(name: str, timeout_s: float = 60.0 * PACE) -> None:
     """Wait until the test makes a file of that name."""
     until = time.monotonic() + timeout_s
     while not (FOLDER / name).exists():
@@ -180,7 +181,7 @@ def wait_for_note(task: Any) -> None:
     """Wait until the ledger says that this task runs: from then on a death is its own."""
     from mirepoix import installation_of
 
-    until = time.monotonic() + 30
+    until = time.monotonic() + 30 * PACE
     while time.monotonic() < until:
         with installation_of(app).source.transaction() as tx:
             ((state,),) = tx.query("SELECT state FROM mirepoix_task WHERE id = :id", id=task.request.id)

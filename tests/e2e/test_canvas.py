@@ -516,7 +516,7 @@ def test_a_member_that_is_revoked_while_it_is_held_fails_the_chord(shop: Shop) -
     result = chord([shop.task("note"), add(shop, 1, 1)], collect(shop), app=shop.app).delay()
     id = result.parent.results[0].id
     until(lambda: shop.state(id) == "leased", "it is held")
-    shop.app.control.revoke(id, reply=True, limit=1, timeout=20)
+    shop.app.control.revoke(id, reply=True, limit=1, timeout=DEADLINE_S)
     shop.make("open")
     raises(result)
     assert (shop.state(id), shop.runs(id)) == ("cancelled", 0)

@@ -47,7 +47,7 @@ def test_chains_and_chords_complete_whatever_is_killed(shop: Shop) -> None:
         else:
             workers.pop(0).remove()
             workers.append(shop.worker(next(names), max_deaths=20, max_handovers=50))
-    shop.wait(ids, "succeeded", deadline_s=60)
+    shop.wait(ids, "succeeded")
 
     twice = shop.ledger.query(
         "SELECT task_id FROM mirepoix_attempt_history WHERE outcome = 'succeeded' GROUP BY task_id HAVING count(*) > 1"

@@ -47,7 +47,7 @@ def test_nothing_is_lost_and_nothing_runs_twice(shop: Shop, served: Served, pool
     shop.make("open")
     until(lambda: all(shop.effects(id, "end") for id in running), "their code ended while the database was away")
     restart(shop, served)
-    shop.wait([*running, *waiting, link.id], "succeeded", deadline_s=40)
+    shop.wait([*running, *waiting, link.id], "succeeded")
     assert {id: shop.runs(id) for id in (*done, *running, *waiting, link.id)} == dict.fromkeys(
         (*done, *running, *waiting, link.id), 1
     )
@@ -65,5 +65,5 @@ def test_a_process_that_dies_while_the_database_is_away_is_noticed(shop: Shop, s
     until(lambda: "died" in shop.logs() or "exited" in shop.logs() or "lost" in shop.logs(), "the parent noticed")
     restart(shop, served)
     shop.make("open")
-    shop.wait(id, "succeeded", deadline_s=25)
+    shop.wait(id, "succeeded")
     assert (shop.runs(id), shop.row(id)["deaths"]) == (2, 1)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from celery.events import EventReceiver
-from workers import Shop, until
+from workers import DEADLINE_S, Shop, until
 
 from driver import moment
 
@@ -115,9 +115,9 @@ def test_inspect_and_status_answer(shop: Shop) -> None:
     shop.begun(id)
     ping = shop.celery("inspect", "ping", "-j", "-t", "3")
     assert json.loads(ping.stdout) == {"w1@test": {"ok": "pong"}}
-    active = shop.app.control.inspect(limit=1, timeout=20).active()
+    active = shop.app.control.inspect(limit=1, timeout=DEADLINE_S).active()
     assert [task["id"] for task in active["w1@test"]] == [id]
-    assert "shop.note" in shop.app.control.inspect(limit=1, timeout=20).registered()["w1@test"]
+    assert "shop.note" in shop.app.control.inspect(limit=1, timeout=DEADLINE_S).registered()["w1@test"]
     status = shop.celery("status", "-d", "w1@test", "-t", "20")
     assert "1 node online" in status.stdout
     shop.make("open")
@@ -125,12 +125,12 @@ def test_inspect_and_status_answer(shop: Shop) -> None:
 
 def test_consumers_are_cancelled_and_added_while_it_runs(shop: Shop) -> None:
     shop.worker("w1", "-Q", "one")
-    assert shop.app.control.cancel_consumer("one", reply=True, limit=1, timeout=20)
+    assert shop.app.control.cancel_consumer("one", reply=True, limit=1, timeout=DEADLINE_S)
     left = shop.send("note", queue="one")
-    assert shop.app.control.add_consumer("two", reply=True, limit=1, timeout=20)
+    assert shop.app.control.add_consumer("two", reply=True, limit=1, timeout=DEADLINE_S)
     shop.wait(shop.send("note", queue="two"), "succeeded")
     assert (shop.state(left), shop.runs(left)) == ("pending", 0)
-    assert shop.app.control.add_consumer("one", reply=True, limit=1, timeout=20)
+    assert shop.app.control.add_consumer("one", reply=True, limit=1, timeout=DEADLINE_S)
     shop.wait(left, "succeeded")
 
 
@@ -158,7 +158,7 @@ def test_events_are_seen_by_a_receiver(shop: Shop) -> None:
 
     with shop.app.connection_for_read() as connection:
         receiver = Receiver(connection, handlers={"*": note}, app=shop.app)
-        receiver.capture(limit=None, timeout=20, wakeup=False)
+        receiver.capture(limit=None, timeout=DEADLINE_S, wakeup=False)
     assert ("task-succeeded", ids[0]) in seen
     shop.wait(ids, "succeeded")
 

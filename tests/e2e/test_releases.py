@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from workers import Process, Shop, until
+from workers import DEADLINE_S, Process, Shop, until
 
 pytestmark = pytest.mark.slow
 
@@ -193,7 +193,7 @@ def test_who_waits_for_a_parked_task_gets_its_result_when_code_comes_in_time(sho
     shop.wait(result.id, "parked")
     assert result.state == "PENDING"
     worker(shop, 2)
-    assert result.get(timeout=20) is None
+    assert result.get(timeout=DEADLINE_S) is None
 
 
 def test_who_waits_for_a_parked_task_is_told_after_a_while_that_it_failed(shop: Shop):
@@ -201,10 +201,10 @@ def test_who_waits_for_a_parked_task_is_told_after_a_while_that_it_failed(shop: 
     worker(shop, 1)
     result = client.send_task("released.charge", (1, "USD"))
     with pytest.raises(TypeError, match="too many positional arguments"):
-        result.get(timeout=20)
+        result.get(timeout=DEADLINE_S)
     unknown = client.send_task("released.nothing")
     with pytest.raises(Exception, match=r"released\.nothing"):
-        unknown.get(timeout=20)
+        unknown.get(timeout=DEADLINE_S)
 
 
 def test_what_is_parked_is_not_taken_by_workers_of_other_queues(shop: Shop):

@@ -238,7 +238,7 @@ def test_a_task_that_is_revoked_while_it_is_held_is_revoked(shop: Shop) -> None:
     shop.begun(gate)
     result = sent(shop, "note")
     until(lambda: shop.state(result.id) == "leased", "it is held")
-    shop.app.control.revoke(result.id, reply=True, limit=1, timeout=20)
+    shop.app.control.revoke(result.id, reply=True, limit=1, timeout=DEADLINE_S)
     shop.make("open")
     with pytest.raises(TaskRevokedError, match="revoked"):
         answer(result)
@@ -258,7 +258,7 @@ def test_a_revocation_says_nothing_of_a_task_that_runs(shop: Shop) -> None:
     shop.worker()
     result = sent(shop, "gate", "open")
     shop.begun(result.id)
-    shop.app.control.revoke(result.id, reply=True, limit=1, timeout=20)
+    shop.app.control.revoke(result.id, reply=True, limit=1, timeout=DEADLINE_S)
     assert result.state == "PENDING"
     shop.make("open")
     assert answer(result) == "open"
@@ -440,14 +440,14 @@ FORKED = """
 import os, sys
 import shop
 first = shop.add.delay(1, 1)
-assert first.get(timeout=30) == 2
+assert first.get(timeout=300) == 2
 again = shop.add.delay(2, 2)
 pid = os.fork()
-assert shop.add.delay(3, 3).get(timeout=30) == 6
-assert again.get(timeout=30) == 4
+assert shop.add.delay(3, 3).get(timeout=300) == 6
+assert again.get(timeout=300) == 4
 if pid:
     assert os.waitpid(pid, 0)[1] == 0
-    assert shop.add.delay(4, 4).get(timeout=30) == 8
+    assert shop.add.delay(4, 4).get(timeout=300) == 8
     print("all is well")
 sys.stdout.flush()
 os._exit(0)
@@ -465,7 +465,7 @@ monkey.patch_all()
 import gevent
 import shop
 results = [shop.add.delay(n, n) for n in range(20)]
-waiting = [gevent.spawn(result.get, timeout=30) for result in results]
+waiting = [gevent.spawn(result.get, timeout=300) for result in results]
 turns = []
 def tick():
     while True:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from banks import HOWS, Bank
 from celery import chain, chord, group
-from workers import until
+from workers import DEADLINE_S, until
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ def test_what_a_task_writes_commits_with_its_success(bank: Bank, w: str) -> None
     id = bank.work(f"write {w}", f"orm {w}-2")
     assert bank.words(id) == [w, f"{w}-2"]
     assert (bank.runs(id), bank.outcomes(id), bank.row(id)["fence"]) == (1, ["succeeded"], 1)
-    assert bank.app.AsyncResult(id).get(timeout=20) == "done"
+    assert bank.app.AsyncResult(id).get(timeout=DEADLINE_S) == "done"
 
 
 def test_nobody_sees_it_before(bank: Bank, w: str) -> None:
@@ -87,7 +87,7 @@ def test_links_and_the_rest_of_a_chain_commit_with_it(bank: Bank, w: str) -> Non
     first = last.parent.parent.id
     assert bank.words(first) == [w]
     assert bank.effects(last.parent.id, "begin")[0].more["words"] == ["done"]
-    assert last.get(timeout=20) == [["done"]]
+    assert last.get(timeout=DEADLINE_S) == [["done"]]
 
 
 def test_its_part_of_a_chord_commits_with_it(bank: Bank) -> None:
@@ -96,7 +96,7 @@ def test_its_part_of_a_chord_commits_with_it(bank: Bank) -> None:
         [bank.task("add", one, 1), bank.task("listed", "x"), bank.task("add", two, 2)], app=bank.app
     )(bank.task("listed"))  # fmt: skip
     bank.wait(result.id, "succeeded")
-    assert result.get(timeout=20) == [[one + 1, ["x"], two + 2]]
+    assert result.get(timeout=DEADLINE_S) == [[one + 1, ["x"], two + 2]]
     assert {f"sum-{one}-1", f"sum-{two}-2"} <= set(bank.words())
     assert [bank.runs(member.id) for member in result.parent.results] == [1, 1, 1]
 
@@ -148,7 +148,7 @@ def test_nothing_of_a_failure_is_left_but_its_record(bank: Bank, w: str) -> None
     assert (attempt["error"], attempt["outcome"]) == ("ValueError: no stock", "failed")
     assert bank.effects(errback.id, "begin")[0].more == {"failed": id}
     with pytest.raises(ValueError, match="no stock"):
-        bank.app.AsyncResult(id).get(timeout=20)
+        bank.app.AsyncResult(id).get(timeout=DEADLINE_S)
 
 
 def test_a_chain_ends_with_a_failure(bank: Bank, w: str) -> None:
@@ -283,7 +283,7 @@ def test_a_function_on_commit_that_fails_does_not_undo_the_success(bank: Bank, w
     bank.wait(link.id, "succeeded")
     after = bank.work(f"write {w}-after")
     assert (bank.words(id), bank.words(after)) == ([w], [f"{w}-after"])
-    assert bank.app.AsyncResult(id).get(timeout=20) == "done"
+    assert bank.app.AsyncResult(id).get(timeout=DEADLINE_S) == "done"
     assert [effect for effect in bank.effects(what="errback") if effect.more["failed"] == id] == []
     assert w in bank.keeper.said
 
@@ -326,7 +326,7 @@ def test_progress_is_seen_at_once_where_it_can_be(bank: Bank, w: str) -> None:
     assert (result.state, result.info) == ("PROGRESS", "half")
     bank.make(w)
     bank.wait(id, "succeeded")
-    assert result.get(timeout=20) == "done"
+    assert result.get(timeout=DEADLINE_S) == "done"
     assert bank.words(id) == [w]
 
 

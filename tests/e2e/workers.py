@@ -11,12 +11,11 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from celery import Celery
 
@@ -24,32 +23,16 @@ import mirepoix
 from brokers import BrokerServer
 from driver import Ledger
 from fork_server import Forked, ForkServer
+from logs import Log
 from mirepoix.connect.url import source_for
 from mirepoix.states import FINAL, State
+from pace import DEADLINE_S, Timeout, until
 
-T = TypeVar("T")
-
-DEADLINE_S = 25.0
-POLL_S = 0.02
 FINISHED = frozenset({*FINAL, State.QUARANTINED, State.PARKED})
 QUICK = ("--without-mingle", "--without-gossip")
 """What makes a worker start a second sooner, and has nothing to do with tasks."""
 
 POOLS = ("prefork", "threads", "solo", "gevent")
-
-
-class Timeout(AssertionError):
-    """What a test waited for did not happen."""
-
-
-def until(condition: Callable[[], T], what: str, *, deadline_s: float = DEADLINE_S) -> T:
-    """The first true answer of *condition*; Timeout, saying *what* was awaited, if there is none in time."""
-    end = time.monotonic() + deadline_s
-    while not (answer := condition()):
-        if time.monotonic() > end:
-            raise Timeout(f"after {deadline_s:g} s still not: {what}")
-        time.sleep(POLL_S)
-    return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +79,7 @@ class Process:
         self.name = name
         self.log = folder / f"{name}.log"
         self.log.touch()
+        self._log = Log.of_file(name, self.log)
         self._popen: subprocess.Popen[bytes] | Forked
         if is_forked and ForkServer.can_start(command, env):
             self._popen = ForkServer.ours().start(command, folder, env, self.log)
@@ -129,13 +113,10 @@ class Process:
             if words in self.said:
                 return True
             if not self.is_running:
-                raise Timeout(f"{self.name} ended ({self._popen.returncode}) before it said {words!r}:\n{self.said}")
+                raise Timeout(f"{self.name} ended ({self._popen.returncode}) before it said {words!r}")
             return False
 
-        try:
-            until(has_said, f"{self.name} says {words!r}", deadline_s=deadline_s)
-        except Timeout as error:
-            raise Timeout(f"{error}\n{self.said}") from None
+        until(has_said, f"{self.name} says {words!r}", deadline_s=deadline_s)
         return self
 
     def send(self, number: int) -> Self:
@@ -156,7 +137,7 @@ class Process:
         try:
             self._popen.wait(deadline_s)
         except subprocess.TimeoutExpired:
-            raise Timeout(f"{self.name} did not end within {deadline_s} s:\n{self.said}") from None
+            raise Timeout(f"{self.name} did not end within {deadline_s:.0f} s") from None
         return self
 
     @property
@@ -376,14 +357,14 @@ class Shop:
         try:
             until(are_there, f"tasks are {state or 'finished'}", deadline_s=deadline_s)
         except Timeout as error:
-            raise Timeout(f"{error}: {states}\n{self.logs()}") from None
+            raise Timeout(f"{error}: {states}") from None
 
     def begun(self, task_id: str, times: int = 1) -> None:
         """Wait until the task's code has begun so often."""
         try:
             until(lambda: self.runs(task_id) >= times, f"{task_id} began {times} time(s)")
         except Timeout as error:
-            raise Timeout(f"{error}; row {self.row(task_id)}\n{self.logs()}") from None
+            raise Timeout(f"{error}; row {self.row(task_id)}") from None
 
     def logs(self) -> str:
         """The end of what every process printed."""

@@ -1,0 +1,110 @@
+"""Choose the combinations of database, pool, broker and connection that a default run tests.
+
+A test with several of these parameters unfolds to their product. A default run needs less to keep every promise tested.
+A promise is a test function with its other parameters. Each promise runs on every database, in every pool, behind every
+broker and with every kind of connection at least once, and each pair (a database and a pool, say) is tested by at least
+one promise of the file. This is pairwise testing with the promise as one of the factors, by a greedy choice: Cohen,
+Dalal, Fredman and Patton, "The AETG System", IEEE Transactions on Software Engineering 23(7), 1997.
+
+A test with only one such parameter loses nothing. ``--all`` runs every combination.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import pytest
+
+AXES = {
+    "database": frozenset({"sqlite", "postgresql", "mariadb"}),
+    "pool": frozenset({"prefork", "threads", "solo", "gevent"}),
+    "broker": frozenset({"rabbitmq", "redis"}),
+    "connection": frozenset({"session", "scoped", "engine", "plain", "django"}),
+}
+AXIS_OF = {value: axis for axis, values in AXES.items() for value in values}
+
+Value = tuple[str, str]
+"""An axis and its value: ``("database", "sqlite")``."""
+
+Pair = frozenset[Value]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One test of a promise, and the combination that it runs on."""
+
+    item: pytest.Item
+    place: frozenset[Value]
+
+    @property
+    def pairs(self) -> set[Pair]:
+        """Each two of its values."""
+        return {frozenset(pair) for pair in combinations(self.place, 2)}
+
+
+def choose(items: list[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """Those that a default run tests, and those that it leaves out. Both keep their order."""
+    files: defaultdict[str, defaultdict[str, list[Candidate]]] = defaultdict(lambda: defaultdict(list))
+    for item in items:
+        promise, place = _promise_and_place(item)
+        files[str(item.path)][promise].append(Candidate(item, place))
+    chosen = {candidate.item for promises in files.values() for candidate in _of_a_file(list(promises.values()))}
+    return [item for item in items if item in chosen], [item for item in items if item not in chosen]
+
+
+def summary(left_out: Counter[str]) -> Iterator[str]:
+    """Says at the end of a default run what it left out, a line for each file."""
+    yield f"{left_out.total():,} further combinations of database, pool, broker and connection. --all tests them too:"
+    for file, count in sorted(left_out.items(), key=lambda pair: (-pair[1], pair[0])):
+        yield f"{count:7,}  {file}"
+
+
+def _of_a_file(promises: list[list[Candidate]]) -> set[Candidate]:
+    chosen: set[Candidate] = set()
+    paired: set[Pair] = set()
+    used: set[frozenset[Value]] = set()
+
+    def take(candidate: Candidate) -> None:
+        chosen.add(candidate)
+        paired.update(candidate.pairs)
+        used.add(candidate.place)
+
+    for candidates in promises:
+        values = {value for candidate in candidates for value in candidate.place}
+        if not values:
+            chosen.update(candidates)
+        while values:
+            best = max(
+                candidates,
+                key=lambda it: (len(it.place & values), len(it.pairs - paired), it.place in used),
+            )
+            take(best)
+            values -= best.place
+    everything = [candidate for candidates in promises for candidate in candidates]
+    missing = {pair for candidate in everything for pair in candidate.pairs} - paired
+    while missing:
+        best = max(everything, key=lambda it: len(it.pairs & missing))
+        take(best)
+        missing -= best.pairs
+    return chosen
+
+
+def _promise_and_place(item: pytest.Item) -> tuple[str, frozenset[Value]]:
+    """A parameter that names a database, a pool, a broker or a connection is a place. All others make the promise."""
+    promise = [item.nodeid.partition("[")[0]]
+    call = getattr(item, "callspec", None)
+    if call is None:
+        return promise[0], frozenset()
+    place: dict[str, str] = {}
+    for name, given in sorted(call.params.items()):
+        values = given if isinstance(given, tuple) else (given,)
+        if all(isinstance(value, str) and value in AXIS_OF for value in values):
+            for value in values:
+                axis = AXIS_OF[value]
+                place[axis if axis not in place else f"{axis} of {name}"] = value
+        else:
+            promise.append(f"{name}={call.indices[name]}")
+    return "|".join(promise), frozenset(place.items())
