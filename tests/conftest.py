@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 import combinations
 from brokers import RabbitServer, RedisServer, started
+from databases import DATABASES, TEMPLATE, empty_mariadb, mariadb_database, postgresql_database
 from driver import Ledger, migrate_ledger
 from logs import Log
 from mirepoix.connect.source import OwnConnection, Source
@@ -26,15 +26,11 @@ from servers import (
     MariadbTemplate,
     PostgresServer,
     Served,
-    end_sessions,
     mariadb,
     require_postgres,
     run_mariadb,
 )
 
-TEMPLATE = "mirepoix_template"
-DATABASES = ("sqlite", "postgresql", "mariadb")
-_numbers = itertools.count(1)
 LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 os.environ.setdefault("PYTEST_TIMEOUT", f"{180 * pace():.0f}")
@@ -114,7 +110,8 @@ def postgresql_server() -> Iterator[PostgresServer]:
     server = PostgresServer(require_postgres())
     try:
         server.start()
-        _run(server, f"CREATE DATABASE {TEMPLATE}")
+        with server.connected() as connection:
+            connection.execute(f"CREATE DATABASE {TEMPLATE}")
         migrate_ledger(server.url(TEMPLATE))
         yield server
     finally:
@@ -171,13 +168,13 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def postgresql_url(postgresql_server: PostgresServer) -> Iterator[str]:
     """A fresh migrated ledger in PostgreSQL."""
-    yield from _database(postgresql_server, f" TEMPLATE {TEMPLATE}")
+    yield from postgresql_database(postgresql_server, f" TEMPLATE {TEMPLATE}")
 
 
 @pytest.fixture
 def mariadb_url(mariadb_server: MariadbServer, mariadb_template: MariadbTemplate) -> Iterator[str]:
     """A fresh migrated ledger in MariaDB."""
-    yield from _mariadb_database(mariadb_server, mariadb_template.copy)
+    yield from mariadb_database(mariadb_server, mariadb_template.copy)
 
 
 @pytest.fixture
@@ -208,9 +205,9 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path / 'empty.db'}"
     elif request.param == "mariadb":
         server = request.getfixturevalue("mariadb_server")
-        yield from _mariadb_database(server, lambda name: _empty_mariadb(server, name))
+        yield from mariadb_database(server, lambda name: empty_mariadb(server, name))
     else:
-        yield from _database(request.getfixturevalue("postgresql_server"), "")
+        yield from postgresql_database(request.getfixturevalue("postgresql_server"), "")
 
 
 @pytest.fixture
@@ -234,33 +231,3 @@ def ledger(source: Source) -> Iterator[Ledger]:
     """The ledger driven step by step, each step a committed transaction of its own."""
     with Ledger(source) as ledger:
         yield ledger
-
-
-def _database(server: PostgresServer, options: str) -> Iterator[str]:
-    server.start()
-    name = f"ledger_{next(_numbers)}"
-    _run(server, f"CREATE DATABASE {name}{options}")
-    yield server.url(name)
-    server.start()
-    _run(server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _empty_mariadb(server: MariadbServer, name: str) -> str:
-    run_mariadb(server, f"CREATE DATABASE {name}")
-    return server.url(name)
-
-
-def _mariadb_database(server: MariadbServer, make: Callable[[str], str]) -> Iterator[str]:
-    server.start()
-    name = f"ledger_{next(_numbers)}"
-    yield make(name)
-    server.start()
-    end_sessions(server, name)  # who begins anew in it just then would wait for its end, and its end for them
-    run_mariadb(server, f"DROP DATABASE {name}")
-
-
-def _run(server: PostgresServer, sql: str) -> None:
-    import psycopg
-
-    with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute(sql)

@@ -146,6 +146,14 @@ class PostgresServer(DatabaseServer):
         """Where *database* of this server is."""
         return f"postgresql://mirepoix@127.0.0.1:{self.port}/{database}"
 
+    @contextmanager
+    def connected(self) -> Iterator[Any]:
+        """A connection of the server's master, that commits each statement."""
+        import psycopg
+
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            yield connection
+
     def _initialising(self) -> list[str]:
         return [
             *_as_unprivileged(),
@@ -283,7 +291,7 @@ def run_mariadb(server: MariadbServer, sql: str) -> None:
 
 
 class MariadbTemplate:
-    """A migrated ledger of which to make copies, as MariaDB has no ``CREATE DATABASE … TEMPLATE``."""
+    """A database to make copies of, with its rows. MariaDB has no ``CREATE DATABASE … TEMPLATE``."""
 
     def __init__(self, server: MariadbServer, database: str) -> None:
         self._server = server
@@ -291,9 +299,12 @@ class MariadbTemplate:
             cursor.execute("SHOW FULL TABLES")
             kinds = dict(cursor.fetchall())
             names = sorted(kinds, key=lambda name: kinds[name] == "VIEW")  # tables first
-            statements = [self._definition(cursor, name, database) for name in names]
-        copies = f"INSERT INTO mirepoix_migration SELECT * FROM `{database}`.mirepoix_migration"
-        self._sql = ";".join(["SET foreign_key_checks = 0", *statements, copies])
+            definitions = [self._definition(cursor, name, database) for name in names]
+            filled = [
+                name for name in names if kinds[name] != "VIEW" and cursor.execute(f"SELECT 1 FROM `{name}` LIMIT 1")
+            ]
+        copies = [f"INSERT INTO `{name}` SELECT * FROM `{database}`.`{name}`" for name in filled]
+        self._sql = ";".join(["SET foreign_key_checks = 0", *definitions, *copies])
 
     def copy(self, name: str) -> str:
         """Make a database of that name; its URL."""
@@ -314,9 +325,14 @@ def connected(server: MariadbServer, database: str) -> Iterator[Any]:
     """A cursor of the server's master."""
     import pymysql
 
-    several = pymysql.constants.CLIENT.MULTI_STATEMENTS
     with pymysql.connect(
-        host="127.0.0.1", port=server.port, user="root", database=database, autocommit=True, client_flag=several
+        host="127.0.0.1",
+        port=server.port,
+        user="root",
+        database=database,
+        autocommit=True,
+        client_flag=pymysql.constants.CLIENT.MULTI_STATEMENTS,
+        ssl_disabled=True,  # which would read all certificates of the machine, each time
     ) as connection:
         yield connection.cursor()
 

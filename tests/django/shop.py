@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from django.core.management import call_command
 from django.db import connections
 
 import django_site
@@ -19,11 +18,10 @@ LOST = 'Traceback (most recent call last):\n  File "shop.py", line 7, in pay\nVa
 
 
 class Shop:
-    """The project, with its tables made, and the ledger as another process drives it."""
+    """The project, in a database that has its tables, and the ledger as another process drives it."""
 
     def __init__(self, url: str, **database: Any) -> None:
         django_site.use(default=django_site.database(url, **database))
-        call_command("migrate", verbosity=0)
         self.url = url
         self.ran: list[Any] = []
         self.app = django_site.celery_app = app = Celery("shop", set_as_current=False)

@@ -21,7 +21,7 @@ from mirepoix.records import Completion
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
-    shop = Shop(request.getfixturevalue(f"{request.param}_url"))
+    shop = Shop(request.getfixturevalue(f"{request.param}_site_url"))
     yield shop
     shop.close()
 

@@ -112,8 +112,8 @@ def test_parents_and_children_are_linked(shop: Shop):
         lambda: Task._base_manager.all()._raw_delete("default"),
     ],
 )
-def test_nothing_is_written_through_them(sqlite_url: str, write: Any):
-    shop = Shop(sqlite_url)
+def test_nothing_is_written_through_them(sqlite_site_url: str, write: Any):
+    shop = Shop(sqlite_site_url)
     shop.books.send("a")
     with pytest.raises(WrittenThroughOrm, match="mirepoix retry, requeue, cancel or discard"):
         write()
@@ -133,8 +133,8 @@ def test_they_read_the_alias_that_holds_the_ledger_without_a_router(shop: Shop, 
         assert connections["default"].connection is None
 
 
-def test_django_finds_no_change_to_make_a_migration_of(sqlite_url: str):
-    shop = Shop(sqlite_url)
+def test_django_finds_no_change_to_make_a_migration_of(sqlite_site_url: str):
+    shop = Shop(sqlite_site_url)
     call_command("makemigrations", "--check", "--dry-run", verbosity=0)
     shop.close()
 

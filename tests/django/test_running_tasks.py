@@ -27,7 +27,7 @@ class Boom(Exception):
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
-    shop = Shop(request.getfixturevalue(f"{request.param}_url"))
+    shop = Shop(request.getfixturevalue(f"{request.param}_site_url"))
     define(shop)
     yield shop
     shop.close()
@@ -215,10 +215,10 @@ class TestRunTasks:
         assert connections["default"].is_usable()
 
 
-def test_without_a_ledger_in_djangos_database_it_says_so(sqlite_url: str, tmp_path: Any):
+def test_without_a_ledger_in_djangos_database_it_says_so(sqlite_site_url: str, tmp_path: Any):
     from celery import Celery
 
-    shop = Shop(sqlite_url)
+    shop = Shop(sqlite_site_url)
     other = django_site.celery_app = Celery("other", set_as_current=False)
     mirepoix.install(other, f"sqlite:///{tmp_path / 'other.db'}")
     with pytest.raises(ConfigurationError, match="without a URL"):

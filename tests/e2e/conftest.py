@@ -61,10 +61,8 @@ def _shared_ledger(request: pytest.FixtureRequest, database: str, folder: Path) 
     if database == "mariadb":
         request.getfixturevalue("mariadb_server").start()
         return str(request.getfixturevalue("mariadb_template").copy(name))
-    import psycopg
-
     server = request.getfixturevalue("postgresql_server")
     server.start()
-    with psycopg.connect(server.url(), autocommit=True) as connection:
+    with server.connected() as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE mirepoix_template")
     return server.url(name)
