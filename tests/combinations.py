@@ -6,7 +6,7 @@ broker and with every kind of connection at least once, and each pair (a databas
 one promise of the file. This is pairwise testing with the promise as one of the factors, by a greedy choice: Cohen,
 Dalal, Fredman and Patton, "The AETG System", IEEE Transactions on Software Engineering 23(7), 1997.
 
-A test with only one such parameter loses nothing. ``--all`` runs every combination.
+A test with only one such parameter loses nothing. ``--all`` runs every combination, ``--quick`` one of each promise.
 """
 
 from __future__ import annotations
@@ -52,6 +52,12 @@ def choose(items: list[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Ite
         promise, place = _promise_and_place(item)
         files[str(item.path)][promise].append(Candidate(item, place))
     chosen = {candidate.item for promises in files.values() for candidate in _of_a_file(list(promises.values()))}
+    return [item for item in items if item in chosen], [item for item in items if item not in chosen]
+
+
+def first(items: list[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """The first test of each promise, and the others."""
+    chosen = set({_promise_and_place(item)[0]: item for item in reversed(items)}.values())
     return [item for item in items if item in chosen], [item for item in items if item not in chosen]
 
 

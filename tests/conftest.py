@@ -37,12 +37,21 @@ os.environ.setdefault("PYTEST_TIMEOUT", f"{180 * pace():.0f}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--all``."""
+    """``--all`` and ``--quick``."""
     parser.addoption(
         "--all",
-        action="store_true",
-        dest="all_combinations",
+        action="store_const",
+        dest="combinations",
+        const="all",
+        default="pairs",
         help="test every combination of database, pool, broker and connection, not only each pair",
+    )
+    parser.addoption(
+        "--quick",
+        action="store_const",
+        dest="combinations",
+        const="first",
+        help="test each promise on one combination only",
     )
 
 
@@ -54,9 +63,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the combinations that a default run need not test, after ``-k`` and ``-m`` have chosen."""
-    if config.option.all_combinations:
+    if config.option.combinations == "all":
         return
-    items[:], left_out = combinations.choose(items)
+    items[:], left_out = (combinations.first if config.option.combinations == "first" else combinations.choose)(items)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         config.stash[LEFT_OUT].update(str(item.path.relative_to(config.rootpath)) for item in left_out)
