@@ -222,6 +222,25 @@ def reject(self: Any, requeue: bool, times: int | None = None) -> None:
             raise Reject("not here", requeue=requeue)
 
 
+class UnreadableError(Exception):
+    """What can be pickled, and not be read again."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+@app.task(bind=True)
+def unreadable(self: Any, how: str) -> None:
+    """End by what a pool process cannot tell its parent of."""
+    with run(self):
+        if how == "retry with an argument":
+            raise self.retry(args=(object(),))
+        if how == "retry in a queue":
+            raise self.retry(queue="q" * 300)
+        error = UnreadableError("one", "two")
+        raise {"reject": Reject(error), "ignore": Ignore(error), "raise": error}[how]
+
+
 @app.task(bind=True)
 def ignore(self: Any) -> None:
     """Raise Ignore."""

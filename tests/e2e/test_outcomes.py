@@ -41,6 +41,19 @@ def test_a_failure_is_kept_with_its_traceback_and_run_time(open_shop: Shop) -> N
     assert run["run_time_s"] is not None
 
 
+def test_an_end_that_a_pool_process_cannot_tell_of_is_recorded_as_well(open_shop: Shop, keeper: Process) -> None:
+    ends = {how: open_shop.send("unreadable", how) for how in ("retry with an argument", "retry in a queue", "reject")}
+    for how, id in ends.items():
+        open_shop.wait(id, "failed")
+        told = {"retry with an argument": "JSON", "retry in a queue": "queue name", "reject": "one and two"}
+        assert told[how] in open_shop.row(id)["reason"]
+    raised = open_shop.send("unreadable", "raise")
+    open_shop.wait(raised, "failed")
+    assert "UnreadableError: one and two" in open_shop.row(raised)["reason"]
+    open_shop.wait(open_shop.send("unreadable", "ignore"), "succeeded")
+    assert keeper.is_running
+
+
 def test_a_retry_is_the_same_task_in_a_new_generation(open_shop: Shop) -> None:
     id = open_shop.send("again", 2)
     open_shop.wait(id, "succeeded")

@@ -53,6 +53,7 @@ def test_an_unknown_task_is_parked(open_shop: Shop, keeper: Process) -> None:
         ("encoding", {"body_encoding": "base64", "body": "§"}),
         ("protocol", {"headers": "{}", "body": '{"task": "shop.note", "id": "x", "args": [], "kwargs": {}}'}),
         ("list", {"headers": "[]"}),
+        ("unknown", {"body_encoding": "rot13"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -63,6 +64,13 @@ def test_what_cannot_be_read_is_parked(open_shop: Shop, keeper: Process, what: s
 def test_a_broken_expiry_is_parked(open_shop: Shop, keeper: Process) -> None:
     id = "broken-expires"
     assert is_parked(open_shop, keeper, broken(open_shop, id, headers=headers(open_shop, id=id, expires="soon")))
+
+
+def test_a_time_limit_that_no_pool_can_take_is_parked(open_shop: Shop, keeper: Process) -> None:
+    for number, limits in enumerate([5, ["5m", None], [None, [5]], [10**400, None], [{}, None, None]]):
+        id = f"limit-{number}"
+        row = broken(open_shop, id, headers=headers(open_shop, id=id, timelimit=limits))
+        assert "limit" in is_parked(open_shop, keeper, row)
 
 
 def test_a_broken_eta_in_the_headers_does_no_harm_as_the_ledger_knows_when_it_is_due(open_shop: Shop) -> None:

@@ -23,6 +23,7 @@ from mirepoix.broker.acknowledge import acknowledge
 from mirepoix.broker.message import Doorbell, LeasedMessage, adopted, is_of_ledger, is_probe, task_id_of
 from mirepoix.broker.routes import routes
 from mirepoix.broker.unkept import keep_no_copy
+from mirepoix.celery.refuse import not_given
 from mirepoix.celery.versions import has_global_qos
 from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
@@ -280,7 +281,12 @@ class Intake:
         accept = self._consumer.task_consumer.accept if self._consumer.task_consumer is not None else None
         while self._leased and self._may_hand_over and not holder.is_stopping:
             taken = self._leased.popleft()
-            message = LeasedMessage(taken, self._installation, accept, self.done)
+            holder.handed_over(taken.lease.key)
+            try:
+                message = LeasedMessage(taken, self._installation, accept, self.done)
+            except Exception as error:  # noqa: BLE001 (whatever stands in the row)
+                not_given(self._installation, taken.lease, taken.name, error)
+                continue
             self._with_worker.add(message)
             if message.errors:
                 message._reraise_error(self._consumer.on_decode_error)  # noqa: SLF001

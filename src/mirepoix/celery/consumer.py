@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,8 +15,8 @@ from celery.worker.consumer import Consumer
 
 from mirepoix.broker.intake import Intake
 from mirepoix.broker.message import LeasedMessage, is_of_ledger
-from mirepoix.celery import attempt as attempts
 from mirepoix.celery import payload
+from mirepoix.celery.refuse import refuse
 from mirepoix.celery.request import sent_to_pool
 from mirepoix.celery.task import adopt
 from mirepoix.celery.versions import keeping_running_jobs
@@ -69,7 +70,7 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
 
     def _guarded(self, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def guarded(message: Any) -> Any:
-            mark = (message.headers or {}).get(LEASE_HEADER)
+            mark = message.headers.get(LEASE_HEADER) if isinstance(message.headers, dict) else None
             if isinstance(mark, dict) and message.headers.get("id") != mark["id"]:
                 # It would run under that id, and nobody would report on this one. Protocol 1 has its id in the body.
                 self._park(message, "its headers do not name its task id: not a message of Celery's protocol 2")
@@ -106,19 +107,23 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
             self.intake.stop()
         installation = self.app.mirepoix
         if installation.holder is not None:
+            error = sys.exception()
+            if isinstance(error, Exception) and not isinstance(error, self.connection_errors + self.channel_errors):
+                # It ends the worker. Whatever was on its way to the pool would do so again in the next one, for ever.
+                trouble = Trouble(f"its worker failed before it was started: {type(error).__name__}: {error}")
+                installation.holder.lose_handed_over(trouble, may_have_begun=begun)
             # Nobody reads what the pool says until there is a connection again: what it was sent may run, or be done.
             installation.holder.abandon(may_have_begun=begun)
 
     def _park(self, message: Any, reason: str, error: Exception | None = None, lacking: Unfit | None = None) -> bool:
-        mark = (message.headers or {}).get(LEASE_HEADER) if isinstance(message.headers, dict) else None
+        mark = message.headers.get(LEASE_HEADER) if isinstance(message.headers, dict) else None
         if not isinstance(mark, dict):
             return False
         lease = Lease(mark["id"], mark["fence"], mark["worker"])
         name = str(message.headers.get("task"))
         shape = to_text(Call(name, payload.version_in(message.headers)))
         error = error or InvalidTaskError(reason)
-        attempts.park(self.app.mirepoix, lease, name, Trouble(reason), error, lacking, shape)
-        self.app.mirepoix.holder.forget(lease.key)
+        refuse(self.app.mirepoix, lease, name, reason, error, lacking, shape)
         message.ack_log_error(logger, self.connection_errors)
         return True
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
-from celery.exceptions import Reject
+from celery.exceptions import InvalidTaskError, Reject, TaskRevokedError
 from celery.utils.log import get_logger
 from celery.worker import state as worker_state
 from celery.worker.request import Request
@@ -18,6 +18,8 @@ from celery.worker.state import task_ready
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery.attempt import Attempt
+from mirepoix.celery.options import wrong_limits
+from mirepoix.celery.refuse import not_given
 from mirepoix.celery.report import Reported, raised_in
 from mirepoix.records import LEASE_HEADER, Completion, Lease, Trouble
 
@@ -31,11 +33,13 @@ class LedgerRequest(Request):  # type: ignore[misc]
     """A Celery request whose end is the ledger's business; acknowledging only frees its place in the prefetch."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        # Celery makes a subclass for each task and defines on_success there: ours must stand around it.
+        # Celery makes a subclass for each task and defines both there: ours must stand around them.
         super().__init_subclass__(**kwargs)
-        generated = cls.__dict__.get("on_success")
-        if generated is not None:
-            cls.on_success = _reported(generated)
+        generated = cls.__dict__
+        if "on_success" in generated:
+            cls.on_success = _reported(generated["on_success"])
+        if "execute_using_pool" in generated:
+            cls.execute_using_pool = _handed_over(generated["execute_using_pool"])
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
@@ -54,6 +58,20 @@ class LedgerRequest(Request):  # type: ignore[misc]
             self.acknowledge()
             return True
         return bool(super().revoked())
+
+    def _refuse(self, error: Exception) -> None:
+        """The pool cannot take it."""
+        task_ready(self)
+        not_given(self.installation, self._held, self.name, error)
+        self.acknowledge()
+
+    @property
+    def _effective_limits(self) -> Any:
+        """Its time limits, those of its task where it has none; as they are where they are no pair."""
+        limits = self.time_limits
+        if not isinstance(limits, (list, tuple)) or len(limits) != 2:  # noqa: PLR2004 (hard and soft)
+            return limits
+        return limits[0] or self.task.time_limit, limits[1] or self.task.soft_time_limit
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """A pool process begins to run it. An early acknowledgement means nothing here: the lease is what counts."""
@@ -224,6 +242,28 @@ class LedgerRequest(Request):  # type: ignore[misc]
             super()._announce_revoked(reason, terminated, signum, expired)
         attempts.revoke(self.installation, attempt, Trouble(words), is_expired=expired)
         self.installation.holder.forget(self.lease.key)
+
+
+def _handed_over(generated: Any) -> Any:
+    def execute_using_pool(self: LedgerRequest, pool: Any, **kwargs: Any) -> Any:
+        if self.lease is None:
+            return generated(self, pool, **kwargs)
+        passing = (*self.connection_errors, *self.installation.source.disconnects, TaskRevokedError)
+        try:
+            wrong = wrong_limits(self._effective_limits)  # the pool's timers would raise where nobody catches it
+            if wrong is not None:
+                raise InvalidTaskError(wrong)
+            return generated(self, pool, **kwargs)
+        except passing:
+            raise
+        except Exception as error:
+            if self.time_start is None:
+                self._refuse(error)
+            else:  # a pool in this very thread has run it, and failed to say what came of it
+                self.on_failure(ExceptionInfo())
+            raise TaskRevokedError(self.id) from error  # to Celery it is done with
+
+    return execute_using_pool
 
 
 def _reported(generated: Any) -> Any:

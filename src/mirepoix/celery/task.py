@@ -22,7 +22,7 @@ from mirepoix.celery import coroutines, payload, retries, transactional, upcast
 from mirepoix.celery.attempt import Attempt
 from mirepoix.celery.backend import LedgerBackend
 from mirepoix.celery.code import Misfit, misfit_inside, misfit_of
-from mirepoix.celery.report import Reported, raised_in
+from mirepoix.celery.report import Reported, raised_in, readable
 from mirepoix.celery.signatures import aliases_of, version_of
 from mirepoix.errors import ConfigurationError, UpcastFailed
 from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Completion, Lease, Trouble, Unfit
@@ -182,7 +182,8 @@ def guarded(task: Any, tracer: Any) -> Any:
             installation.meter.note(peak_memory_kb())  # it may die before anybody has looked at it
         request["eta"] = mark.get("eta")
         attempt = Attempt(lease, task.name, installation=installation)
-        return _run(installation, attempt, task, request, lambda: tracer(uuid, args, kwargs, request))
+        result = _run(installation, attempt, task, request, lambda: tracer(uuid, args, kwargs, request))
+        return readable(result) if installation.is_pool_process else result
 
     return trace
 

@@ -47,6 +47,8 @@ class Held:
     pid: int | None = None
     is_noted: bool = False
     abandoned_at: float | None = None
+    is_handed_over: bool = False
+    """Whether its message was given to the worker, which gives it to the pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +284,25 @@ class Holder:
         held = self._held.get(key)
         return held is not None and held.abandoned_at is None
 
+    def handed_over(self, key: Key) -> None:
+        """Its message is given to the worker now."""
+        held = self._held.get(key)
+        if held is not None:
+            held.is_handed_over = True
+
+    def lose_handed_over(self, trouble: Trouble, *, may_have_begun: frozenset[Key]) -> None:
+        """The worker failed with that: each task that it was about to give to its pool may be the cause.
+
+        They go back, and count a handover. What waits to be handed over, and what may have begun, is left as it is.
+        """
+        with self._lock:
+            keys = [
+                key
+                for key, held in self._held.items()
+                if held.is_handed_over and held.started_at is None and key not in may_have_begun
+            ]
+            self._losses += [Loss(self._held.pop(key).lease, trouble, "lost", False, 0.0) for key in keys]
+
     def started(self, key: Key, pid: int | None) -> None:
         """User code of the attempt has begun, in the process *pid*."""
         with self._lock:
@@ -436,6 +457,7 @@ class Holder:
         connection = self.source.open()
         try:
             self.flush(connection)
+            self.report_losses(connection)
             with connection.transaction() as tx:
                 finish.give_back(tx, self.worker.id, None, "its worker was stopped")
                 workers.stop(tx, self.worker.id)

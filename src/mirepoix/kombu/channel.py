@@ -12,8 +12,9 @@ from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
 from mirepoix.celery import chords, options, payload
+from mirepoix.celery.refuse import not_given
 from mirepoix.errors import EnqueueError, NoWorker
-from mirepoix.kombu.delivered import as_message
+from mirepoix.kombu.delivered import as_message, tag_of
 from mirepoix.kombu.qos import Batch, QoS
 from mirepoix.ledger import enqueue, messages, operate
 from mirepoix.records import LEASE_HEADER, Envelope, Taken
@@ -249,10 +250,24 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         while self.buffer and self.qos.can_consume() and time.monotonic() < until and not holder.is_stopping:
             taken = self.buffer.popleft()
             if taken.queue in queues:
-                delivered += self._hand_over(as_message(taken, installation), taken.queue)
+                delivered += self._hand_over_task(taken, holder)
             else:  # cancel_consumer arrived in between
                 holder.abandon([taken.lease], now=True)
         return delivered
+
+    def _hand_over_task(self, taken: Taken, holder: Holder) -> int:
+        installation = self.connection.installation
+        holder.handed_over(taken.lease.key)
+        try:
+            return self._hand_over(as_message(taken, installation), taken.queue)
+        except (*self.connection.connection_errors, *installation.source.disconnects):
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever stands in the row)
+            not_given(installation, taken.lease, taken.name, error)
+            tag = tag_of(taken)
+            if tag in self.qos._delivered:  # noqa: SLF001
+                self.qos.ack(tag)
+            return 1
 
     def _hand_over(self, message: dict[str, Any], queue: str) -> int:
         self.connection._deliver(message, queue)  # noqa: SLF001

@@ -35,10 +35,10 @@ def as_message(taken: Taken, installation: Installation) -> dict[str, Any]:
         "content-encoding": taken.content_encoding,
         "headers": {**headers, "eta": None, LEASE_HEADER: mark},
         "properties": {
-            **taken.properties,
+            **(taken.properties if isinstance(taken.properties, dict) else {}),
             "priority": taken.priority,
             "body_encoding": None if taken.body_encoding == "utf-8" else taken.body_encoding,
-            "delivery_tag": f"{taken.lease.fence}:{taken.lease.task_id}",
+            "delivery_tag": tag_of(taken),
             "delivery_info": {
                 "exchange": taken.exchange,
                 "routing_key": taken.routing_key,
@@ -47,3 +47,8 @@ def as_message(taken: Taken, installation: Installation) -> dict[str, Any]:
             },
         },
     }
+
+
+def tag_of(taken: Taken) -> str:
+    """The delivery tag of a lease's message."""
+    return f"{taken.lease.fence}:{taken.lease.task_id}"

@@ -91,7 +91,7 @@ def _in_turns(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     # RETURNING has no order of its own: this is the one in which the statement chose.
     turns: Counter[str] = Counter()
     ranked = []
-    for row in sorted(rows, key=lambda row: (-row[12], row[13])):
+    for row in sorted(rows, key=lambda row: (-_number(row[12]), row[13])):
         turns[row[2]] += 1
         ranked.append((turns[row[2]], row))
     ranked.sort(key=lambda turn: turn[0])
@@ -107,11 +107,24 @@ def _taken(row: tuple[Any, ...], worker_id: str) -> Taken:
         body_encoding=row[5],
         content_type=row[6],
         content_encoding=row[7],
-        headers=json.loads(row[8]),
-        properties=json.loads(row[9]),
+        headers=_json(row[8]),
+        properties=_json(row[9]),
         exchange=row[10],
         routing_key=row[11],
-        priority=row[12],
+        priority=_number(row[12]),
         is_redelivered=bool(row[14]),
         written_by=row[15],
     )
+
+
+def _json(text: Any) -> Any:
+    """What stands there; None if it is no JSON. One broken row must not keep a batch from being taken."""
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError):
+        return None
+
+
+def _number(value: Any) -> int:
+    # SQLite stores text where its column says a number.
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,61 @@
+"""Refuse a task that cannot be handed to the pool: one row must not end a worker, nor be handed out for ever."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celery.utils.log import get_logger
+
+from mirepoix.celery import attempt as attempts
+from mirepoix.records import Lease, Trouble, Unfit
+
+if TYPE_CHECKING:
+    from mirepoix.celery.app import Installation
+
+logger = get_logger("mirepoix.worker")
+
+
+PAUSE_S = 1.0
+"""How long a task waits that this process could not give to its pool for want of memory, threads or files."""
+
+OF_THE_PROCESS = (OSError, MemoryError, RuntimeError)
+"""What a pool raises when it can take no task at all."""
+
+
+def refuse(
+    installation: Installation,
+    lease: Lease,
+    name: str,
+    reason: str,
+    error: Exception,
+    lacking: Unfit | None = None,
+    shape: str | None = None,
+) -> None:
+    """Park the task. *lacking* and *shape* are those of `mirepoix.celery.attempt.park`.
+
+    If the ledger refuses even that, the task goes back and counts a handover, so that ``max_handovers`` ends it. Raises
+    only what says that the ledger is away.
+    """
+    try:
+        attempts.park(installation, lease, name, Trouble(reason), error, lacking, shape)
+    except installation.source.disconnects:
+        raise
+    except Exception:
+        logger.exception("task %s[%s] cannot be parked: %s", name, lease.task_id, reason)
+        installation.lost(lease, Trouble(reason), outcome="lost", delay_s=PAUSE_S)
+    else:
+        if installation.holder is not None:
+            installation.holder.forget(lease.key)
+
+
+def not_given(installation: Installation, lease: Lease, name: str, error: Exception) -> None:
+    """The pool did not take the task: whether that is the task's fault or the process', the worker goes on."""
+    reason = f"it cannot be given to the pool: {type(error).__name__}: {error}"
+    holder = installation.holder
+    if holder is not None and holder.is_stopping:
+        holder.abandon([lease], now=True)
+    elif isinstance(error, OF_THE_PROCESS):
+        logger.error("task %s[%s] goes back: %s", name, lease.task_id, reason)
+        installation.lost(lease, Trouble(reason), outcome="lost", delay_s=PAUSE_S)
+    else:
+        refuse(installation, lease, name, reason, error)
