@@ -10,6 +10,7 @@
     │   ├── PayloadTooLarge
     │   ├── PayloadNotSerializable
     │   ├── InvalidTaskId
+    │   ├── TaskIdTaken             a task that has not finished has that id and other arguments
     │   ├── InvalidOption           an option of the call that the ledger, the broker or a worker cannot take
     │   └── ArgumentTypeError       an argument is of another type than the task's annotation asks for (a TypeError)
     ├── LeaseLost                   a task goes on in an attempt that may write nothing any more
@@ -119,6 +120,20 @@ class InvalidOption(EnqueueError, ValueError):
     def __init__(self, task_name: str, what: str) -> None:
         self.task_name = task_name
         super().__init__(f"{task_name} cannot be sent: {what}. Nothing was sent.")
+
+
+class TaskIdTaken(EnqueueError):
+    """A task that waits or runs has this id, and other arguments: one of the two would be lost."""
+
+    def __init__(self, task_name: str, task_id: str, taken_by: str) -> None:
+        self.task_name = task_name
+        self.task_id = task_id
+        self.taken_by = taken_by
+        super().__init__(
+            f"{task_name} cannot be sent as task {task_id!r}: {taken_by} has that id and other arguments, and has not "
+            "finished. Leave task_id out, or make it of what distinguishes the two; clone() a group or chord that is "
+            "sent several times."
+        )
 
 
 class ArgumentTypeError(EnqueueError, TypeError):

@@ -60,6 +60,8 @@ class Envelope:
     """What it calls, without values, as `mirepoix.signatures.waiting` writes it; None if that cannot be told."""
     written_by: str | None = None
     """The versions of Celery and kombu that built it; None where another program did."""
+    follows: bool = False
+    """Whether it follows from a task that has ended (a link, the rest of a chain, a chord's body); no column."""
 
 
 class Unfit(StrEnum):

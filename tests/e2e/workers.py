@@ -196,6 +196,7 @@ class Shop:
         (folder / "runs").mkdir(parents=True)
         for module in (
             "shop.py",
+            "around.py",
             "asynchronous.py",
             "canvas.py",
             "validated.py",

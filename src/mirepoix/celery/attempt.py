@@ -37,9 +37,12 @@ LARGE_RESULT = 64 * 1024
 """A result longer than this does not go through the pipe to the worker's parent."""
 
 _current: ContextVar[Attempt | None] = ContextVar("mirepoix_attempt", default=None)
-_whose_code: ContextVar[Attempt | None] = ContextVar("mirepoix_user_code", default=None)
-"""The attempt whose user's code runs in this context. Not a flag of the attempt: a thread or an asyncio task that user
-code started, and that outlives it, is still the user's code while the outcome is made."""
+_OUTCOME = "outcome"
+
+_whose_code: ContextVar[Attempt | str | None] = ContextVar("mirepoix_user_code", default=None)
+"""The attempt whose user's code runs in this context; `_OUTCOME` where user code asks for an outcome. Not a flag of the
+attempt: a thread or an asyncio task that user code started, and that outlives it, is still the user's code while the
+outcome is made."""
 
 _continues: ContextVar[bool | None] = ContextVar("mirepoix_continues", default=None)
 """Whether what is sent in this context follows from a payload; None: ask the attempt."""
@@ -69,6 +72,8 @@ class Attempt:
     """What is to be done once its outcome is in the ledger."""
     note: str | None = None
     """What its policy made of its error, in words."""
+    has_run: bool = True
+    """Whether the task's own code is over, or an outcome without it is made. Before that all code is the user's."""
     is_traced: bool = False
     """Whether Celery's tracer is at it: then what is sent has the context of its task."""
     sends_here: bool = False
@@ -85,19 +90,31 @@ class Attempt:
         if isinstance(item, Envelope) and item.id == self.lease.task_id:
             self.again = item
             return True
-        if _whose_code.get() is self:
+        if not self.is_making_outcome:
             return False
         self.continuations.append(item)
         return True
 
     def collects(self, status: str) -> bool:
         """Whether a result with that status belongs to the outcome; False if it is to be written now."""
-        return self.is_making_outcome and (status in states.READY_STATES or status == states.RETRY)
+        is_outcome = status in states.READY_STATES or status == states.RETRY
+        return is_outcome and not self.is_over and _whose_code.get() is not self
 
     @property
     def is_making_outcome(self) -> bool:
         """Whether what is done in this context is part of its outcome."""
-        return not self.is_over and _whose_code.get() is not self
+        whose = _whose_code.get()
+        return not self.is_over and whose is not self and (self.has_run or whose is _OUTCOME)
+
+    def asks_again(self) -> bool:
+        """Whether it is to run again, since it called ``retry(throw=False)`` or ``replace()`` before its code ended.
+
+        Then nothing of the end that it came to is kept: the next attempt comes to one.
+        """
+        if self.is_over or self.again is None:
+            return False
+        self.forget_success()
+        return True
 
     def forget_success(self) -> None:
         """It failed after its code had returned: nothing of its success may be sent, kept or committed."""
@@ -157,6 +174,13 @@ def outside() -> Iterator[None]:
         _current.reset(token)
 
 
+def has_run() -> None:
+    """The code of a task has returned or raised; if it is that of the attempt, what follows is the outcome's."""
+    attempt = _current.get()
+    if attempt is not None and _whose_code.get() is not attempt:
+        attempt.has_run = True
+
+
 @contextmanager
 def user_code() -> Iterator[None]:
     """Around the user's own code: what it sends does not wait for the outcome."""
@@ -170,7 +194,7 @@ def user_code() -> Iterator[None]:
 @contextmanager
 def outcome_code() -> Iterator[None]:
     """Around retry() and replace(), called by user code: all they send is part of the outcome."""
-    token, by_user = _whose_code.set(None), _continues.set(False)
+    token, by_user = _whose_code.set(_OUTCOME), _continues.set(False)
     try:
         yield
     finally:

@@ -189,6 +189,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             version=payload.version_in(headers),
             shape=shape,
             written_by=WRITER,
+            follows=attempts.is_continuing(),
         )
         limit_bytes = self._installation.settings.payload_limit_bytes
         options.check(envelope, limit_bytes, self._installation.delivery, is_continuing=attempts.is_continuing())
