@@ -118,13 +118,20 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
     def _park(self, message: Any, reason: str, error: Exception | None = None, lacking: Unfit | None = None) -> bool:
         mark = message.headers.get(LEASE_HEADER) if isinstance(message.headers, dict) else None
         if not isinstance(mark, dict):
-            return False
+            return self._keep(message, reason)
         lease = Lease(mark["id"], mark["fence"], mark["worker"])
         name = str(message.headers.get("task"))
         shape = to_text(Call(name, payload.version_in(message.headers)))
         error = error or InvalidTaskError(reason)
         refuse(self.app.mirepoix, lease, name, reason, error, lacking, shape)
         message.ack_log_error(logger, self.connection_errors)
+        return True
+
+    def _keep(self, message: Any, reason: str) -> bool:
+        """Keep a message of the broker that is of no task of the ledger."""
+        if self.intake is None or isinstance(message, LeasedMessage):
+            return False
+        self.intake.keep(message, reason)
         return True
 
 

@@ -14,8 +14,9 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from mirepoix.config import Settings
 from mirepoix.connect.source import LivenessLock, OwnConnection, Source
@@ -35,6 +36,8 @@ MOST_TRIES = 3
 """How often one worker takes up a task that is parked again each time."""
 
 TRIES_KEPT = 10_000
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -189,11 +192,17 @@ class Holder:
         self._hold(taken)
         return taken
 
-    def receive(self, connection: OwnConnection, task_ids: Sequence[str], foreign: Sequence[Envelope] = ()) -> Received:
+    def receive(
+        self,
+        connection: OwnConnection,
+        task_ids: Sequence[str],
+        foreign: Sequence[Envelope] = (),
+        unreadable: Mapping[str, str] = _NOTHING,
+    ) -> Received:
         """Record the completions that wait, and take those of *task_ids* that are ready, in one transaction.
 
         *foreign* are messages of tasks that were sent past the ledger: they are written into it first, unless it knows
-        their ids.
+        their ids. Those that are *unreadable* are parked at once; the mapping says why, by id.
         """
         completions = self._pop_completions()
         taken: list[Taken] = []
@@ -203,8 +212,12 @@ class Holder:
                     self._record(tx, completions)
                 adopted = enqueue.adopt(tx, foreign)
                 taken = take.take_by_id(tx, self.worker.id, task_ids)
+                for one in taken:
+                    if one.lease.task_id in unreadable:
+                        finish.park(tx, one.lease, Trouble(unreadable[one.lease.task_id]))
+                taken = [one for one in taken if one.lease.task_id not in unreadable]
                 got = {one.lease.task_id for one in taken}
-                missed = [task_id for task_id in task_ids if task_id not in got]
+                missed = [task_id for task_id in task_ids if task_id not in got and task_id not in unreadable]
                 known = take.whereabouts(tx, missed) if missed else {}
                 reached(Crashpoint.RECEIVE_BEFORE_COMMIT)
         except BaseException:
