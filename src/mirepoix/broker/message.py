@@ -184,16 +184,19 @@ def adopted(message: Any, queue: str) -> Envelope:
         eta=moment_in_utc(headers["task"], "eta", headers.get("eta")),
         expires=moment_in_utc(headers["task"], "expires", headers.get("expires")),
         retries=_whole(headers.get("retries"), 0, MOST_RETRIES),
-        **{
-            column: headers.get(key) if is_storable(headers.get(key)) else None
-            for column, key in (("root_id", "root_id"), ("parent_id", "parent_id"), ("group_id", "group"))
-        },
+        root_id=_name(headers.get("root_id")),
+        parent_id=_name(headers.get("parent_id")),
+        group_id=_name(headers.get("group")),
         sent_fence=UNSENT,
         version=payload.version_in(headers),
         shape=payload.shape_of_text(headers["task"], headers, body, message.content_type or "", encoding),
     )
     enqueue.as_row(envelope)  # raises for headers that JSON cannot hold
     return envelope
+
+
+def _name(value: Any) -> str | None:
+    return value if is_storable(value) else None
 
 
 def _whole(value: Any, lowest: int, highest: int) -> int:
