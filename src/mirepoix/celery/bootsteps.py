@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
-from celery import bootsteps, signals
+from celery import bootsteps, platforms, signals
 from celery.platforms import EX_FAILURE
 from celery.worker import state
 
 from mirepoix.broker.hearing import Hearing
 from mirepoix.celery.meter import is_dead, resident_kb
 from mirepoix.celery.request import given_to_pool
+from mirepoix.connect.interrupts import held_back
 from mirepoix.errors import MirepoixError
 
 
@@ -58,6 +60,10 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, worker: Any) -> None:
         """The pool is up: begin to renew, to reap and to note."""
+        for name in ("SIGINT", "SIGQUIT", "SIGTERM"):
+            handler = signal.getsignal(platforms.signals.signum(name))
+            if callable(handler):
+                platforms.signals[name] = held_back(handler)
         installation = self._installation
         installation.start_keeper(lambda: watch_pool(installation, worker))
         installation.start_watcher()

@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Literal
 from mirepoix.connect import ambient
 from mirepoix.connect.begun import Begun, OwnBegun
 from mirepoix.connect.dbapi import DbapiTx
+from mirepoix.connect.interrupts import uninterrupted
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
 from mirepoix.errors import ConfigurationError
@@ -71,7 +72,7 @@ class PostgresSource(PooledSource):
         return OwnBegun(self._lend, lambda raw: raw.info.transaction_status != _IDLE, ambient.joined)
 
     def _lend(self, stack: ExitStack) -> tuple[psycopg.Connection[Any], Tx]:
-        connection, tx = stack.enter_context(self._begun.lent())
+        connection, tx = stack.enter_context(self._begun.lent(PostgresConnection.lasting))
         return cast(PostgresConnection, connection).raw, tx
 
     def open(self) -> PostgresConnection:
@@ -119,6 +120,12 @@ class PostgresConnection:
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """BEGIN … COMMIT."""
+        with uninterrupted(), self.lasting() as tx:
+            yield tx
+
+    @contextmanager
+    def lasting(self) -> Iterator[Tx]:
+        """The same for a task, which may take long: signals are handled meanwhile."""
         with self._connection.transaction():
             yield self._tx
         self._used_at = time.monotonic()

@@ -22,6 +22,7 @@ from pymysql.constants import CLIENT, SERVER_STATUS
 from mirepoix.connect import ambient, mysql_codes
 from mirepoix.connect.begun import Begun, OwnBegun
 from mirepoix.connect.dbapi import DbapiTx
+from mirepoix.connect.interrupts import uninterrupted
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
 from mirepoix.errors import ConfigurationError
@@ -152,7 +153,7 @@ class MysqlConnection:
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """BEGIN … COMMIT; done again from its beginning if it met a deadlock, as long as it is answered the same."""
-        with self._begun():
+        with uninterrupted(), self._begun():
             yield RepeatedTx(self)
 
     def statements(self) -> AbstractContextManager[Tx]:

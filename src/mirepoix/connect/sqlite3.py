@@ -16,6 +16,7 @@ from mirepoix.connect import ambient, inotify
 from mirepoix.connect.begun import Begun, OwnBegun
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.forkgate import gate
+from mirepoix.connect.interrupts import uninterrupted
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
 from mirepoix.errors import ConfigurationError
@@ -62,7 +63,7 @@ class SqliteSource(PooledSource):
         return OwnBegun(self._lend, lambda raw: raw.in_transaction, ambient.joined)
 
     def _lend(self, stack: ExitStack) -> tuple[sqlite3.Connection, Tx]:
-        connection, tx = stack.enter_context(self._begun.lent())
+        connection, tx = stack.enter_context(self._begun.lent(SqliteConnection.lasting))
         return cast(SqliteConnection, connection).raw, tx
 
     def open(self) -> SqliteConnection:
@@ -109,6 +110,12 @@ class SqliteConnection:
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """BEGIN IMMEDIATE: the write lock is taken at once, so that no transaction fails half-way for want of it."""
+        with uninterrupted(), gate.no_fork():
+            yield from self._transaction("BEGIN IMMEDIATE")
+
+    @contextmanager
+    def lasting(self) -> Iterator[Tx]:
+        """The same for a task, which may take long: signals are handled meanwhile."""
         with gate.no_fork():
             yield from self._transaction("BEGIN IMMEDIATE")
 
@@ -121,7 +128,7 @@ class SqliteConnection:
     @contextmanager
     def reading(self) -> Iterator[Tx]:
         """BEGIN: a snapshot, beside which others may write."""
-        with gate.no_fork():
+        with uninterrupted(), gate.no_fork():
             yield from self._transaction("BEGIN")
 
     def _transaction(self, begin: str) -> Iterator[Tx]:
