@@ -15,6 +15,7 @@
     │   └── ArgumentTypeError       an argument is of another type than the task's annotation asks for (a TypeError)
     ├── LeaseLost                   a task goes on in an attempt that may write nothing any more
     ├── StepNotStored               a step ran, and what it returned could not be kept
+    ├── OutcomeRefused              the database does not take what an attempt was to record; the attempt failed
     ├── UpcastFailed                an upcaster raised, or returned what are no arguments; the task is parked
     ├── SchemaError                 the ledger's tables are missing or of another version
     ├── WrittenThroughOrm           a model of the ledger was saved or deleted; Mirepoix alone writes it
@@ -172,6 +173,13 @@ class StepNotStored(MirepoixError):
             f"The step {step!r} of task {task_id} ran, but what it returned could not be stored: {reason} "
             "Another attempt will run this step again."
         )
+
+
+class OutcomeRefused(MirepoixError):
+    """The ledger's database does not take what an attempt was to record, and never will: the attempt failed.
+
+    Its code ran to its end; nothing that it returned, or sent at its end, is kept.
+    """
 
 
 class UpcastFailed(MirepoixError):

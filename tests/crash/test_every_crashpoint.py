@@ -175,11 +175,13 @@ WITH_A_BROKER = {
 """Reached only with a broker in front of the ledger: test_every_crashpoint_of_a_broker.py."""
 ALERTS = {point for point in Crashpoint if point.partition(".")[0] in ("alert", "tell")}
 """Reached only by those who watch: tests/alerts/test_crashes.py."""
+REFUSED = {point for point in Crashpoint if point.partition(".")[0] in ("complete_alone", "refuse")}
+"""Reached only if the database refuses what is recorded: test_refused_outcomes_survive.py."""
 MIGRATE = (Crashpoint.MIGRATE_BEFORE_COMMIT, Crashpoint.MIGRATE_AFTER_COMMIT)
 
 
 @pytest.mark.parametrize(
-    "point", [point for point in Crashpoint if point not in {*MIGRATE, *WITH_A_BROKER, *ALERTS}], ids=str
+    "point", [point for point in Crashpoint if point not in {*MIGRATE, *WITH_A_BROKER, *ALERTS, *REFUSED}], ids=str
 )
 def test_whoever_dies_nothing_is_lost_and_nothing_is_done_twice(shop: Shop, point: Crashpoint) -> None:
     shop.make("die")

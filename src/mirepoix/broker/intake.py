@@ -37,6 +37,7 @@ from mirepoix.celery.refuse import not_given
 from mirepoix.celery.versions import has_global_qos
 from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.errors import LedgerAway
 from mirepoix.kombu.qos import Batch
 from mirepoix.records import Taken
 
@@ -273,7 +274,7 @@ class Intake:
         doorbells = [self._waiting.popleft() for _ in range(min(wanted, len(self._waiting)))]
         try:
             answered = self._take(holder, doorbells)
-        except self._installation.source.disconnects as error:
+        except self._ledger_errors as error:
             self._waiting.extendleft(reversed(doorbells))
             self._lost_ledger(error)
             return
@@ -422,6 +423,10 @@ class Intake:
         return self._connection
 
     @property
+    def _ledger_errors(self) -> tuple[type[Exception], ...]:
+        return (*self._installation.source.errors, LedgerAway)
+
+    @property
     def _is_away(self) -> bool:
         return time.monotonic() < self._away_until
 
@@ -458,7 +463,7 @@ class Intake:
             return
         try:
             holder.flush(self._ledger())
-        except self._installation.source.disconnects as error:
+        except self._ledger_errors as error:
             self._lost_ledger(error)
         self._flushed_at = time.monotonic()
 

@@ -181,9 +181,10 @@ class Installation:
             self.source,
             self.settings,
             worker,
-            partial(chords.return_parts, self),
+            lambda tx, parts, refused: chords.return_parts(self, tx, parts, refused=refused),
             partial(chords.return_ended, self),
             self.code.can_take,
+            partial(attempts.refuse_completion, self),
         )
         self._until_reached(self.holder.register)
 
@@ -237,7 +238,7 @@ class Installation:
             self._keeper.stop()
         try:
             holder.close()
-        except self.source.disconnects as error:
+        except self.source.errors as error:
             # The others find the lock free and take back what was held.
             logger.warning("the worker could not sign off: %s", str(error).strip())
         self.source.close()
@@ -277,7 +278,7 @@ class Installation:
             if self._connection is None:
                 self._connection = self.source.open()
             holder.report_losses(self._connection)
-        except self.source.disconnects:
+        except self.source.errors:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -360,7 +361,7 @@ def _configure(app: Any, installation: Installation) -> None:
     forced = {"worker_consumer": "mirepoix.celery.consumer:LedgerConsumer"}
     by_delivery: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "ledger": (
-            {"worker_prefetch_multiplier": 1},
+            {"worker_prefetch_multiplier": 1, "broker_connection_max_retries": None},
             {
                 "broker_read_url": "mirepoix://",
                 "broker_write_url": "mirepoix://",

@@ -25,6 +25,9 @@ from mirepoix.signatures.waiting import Call, to_text
 
 logger = get_logger("mirepoix.worker")
 
+LEDGER_RETRY_S = 1.0
+"""How often a worker tries to reach a ledger that is away."""
+
 
 class LedgerConsumer(Consumer):  # type: ignore[misc]
     """Nothing that arrives is dropped: an unknown task, an unreadable message or a broken header is parked."""
@@ -87,13 +90,12 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         return guarded
 
     def ensure_connected(self, conn: Any) -> Any:
-        """As Celery does, but notice a broker that comes back: Celery waits up to 30 s between its tries."""
+        """As Celery does, but notice a broker or ledger that comes back: Celery waits up to 30 s between its tries."""
         settings = self.app.mirepoix.settings
-        if settings.has_broker:
-            pause_s = settings.broker_retry_s
-            conn.ensure_connection = partial(
-                conn.ensure_connection, interval_start=pause_s, interval_step=0, interval_max=pause_s
-            )
+        pause_s = settings.broker_retry_s if settings.has_broker else LEDGER_RETRY_S
+        conn.ensure_connection = partial(
+            conn.ensure_connection, interval_start=pause_s, interval_step=0, interval_max=pause_s
+        )
         return super().ensure_connected(conn)
 
     def on_close(self) -> None:

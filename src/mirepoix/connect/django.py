@@ -16,7 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, transaction
 from django.utils.connection import ConnectionDoesNotExist
 
 from mirepoix.config import Settings
@@ -71,10 +71,21 @@ class DjangoSource:
 
     @cached_property
     def disconnects(self) -> tuple[type[Exception], ...]:
-        """Django's classes for it, and those of the driver that our own connections use."""
+        """Django's classes for it, and those of the driver that our own connections use.
+
+        PostgreSQL's read-only transaction is an InternalError to Django.
+        """
+        internal = (InternalError,) if self.dialect == "postgresql" else ()
+        return (OperationalError, InterfaceError, *internal, *self._own_class().disconnects)
+
+    @cached_property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """Django's class for all of them, and the driver's."""
+        return (DatabaseError, InterfaceError, *self._own_class().errors)
+
+    def _own_class(self) -> Any:
         module, extra, source = _OWN[self.dialect]
-        own: tuple[type[Exception], ...] = getattr(optional(module, extra), source).disconnects
-        return (OperationalError, InterfaceError, *own)
+        return getattr(optional(module, extra), source)
 
     def transaction(self) -> AbstractContextManager[Tx]:
         """Django's ``atomic`` on this thread's connection: a savepoint inside of another, else begun and committed.

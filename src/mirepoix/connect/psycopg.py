@@ -48,8 +48,13 @@ class PostgresSource(PooledSource):
     disconnects: tuple[type[Exception], ...] = (
         psycopg.OperationalError,
         psycopg.InterfaceError,
+        psycopg.errors.ReadOnlySqlTransaction,
         psycopg.errors.IdleInTransactionSessionTimeout,
+        psycopg.errors.InternalError_,
+        psycopg.errors.SnapshotTooOld,
+        *((psycopg.errors.TransactionTimeout,) if hasattr(psycopg.errors, "TransactionTimeout") else ()),
     )
+    errors: tuple[type[Exception], ...] = (psycopg.Error,)
 
     def __init__(self, conninfo: str, label: str | None = None) -> None:
         self.conninfo = conninfo

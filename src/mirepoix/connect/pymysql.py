@@ -86,6 +86,7 @@ class MysqlSource(PooledSource):
 
     dialect = "mysql"
     disconnects: tuple[type[Exception], ...] = (pymysql.OperationalError, pymysql.InterfaceError)
+    errors: tuple[type[Exception], ...] = (pymysql.Error,)
 
     def __init__(self, params: Mapping[str, Any], label: str | None = None) -> None:
         self.params = dict(params)

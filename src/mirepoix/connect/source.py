@@ -65,7 +65,11 @@ class Source(Protocol):
 
     @property
     def disconnects(self) -> tuple[type[Exception], ...]:
-        """What drivers raise when the database is away, or too busy."""
+        """What drivers raise when the database is away, too busy or read only."""
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """All that its drivers raise."""
 
     def transaction(self) -> AbstractContextManager[Tx]:
         """A short transaction of the caller's thread, on a pooled connection (Django: on Django's own)."""

@@ -38,6 +38,7 @@ class SqliteSource(PooledSource):
 
     dialect = "sqlite"
     disconnects: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
+    errors: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def __init__(self, path: str) -> None:
         if sqlite3.sqlite_version_info < OLDEST:

@@ -20,7 +20,9 @@ from types import MappingProxyType
 
 from mirepoix.config import Settings
 from mirepoix.connect.source import LivenessLock, OwnConnection, Source
+from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.errors import LedgerAway
 from mirepoix.ledger import enqueue, finish, reap, results, take, workers
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Completion, Envelope, Lease, Part, Taken, Trouble, Worker
@@ -38,6 +40,9 @@ MOST_TRIES = 3
 TRIES_KEPT = 10_000
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+
+REFUSED_PAUSE_S = 1.0
+"""How long a worker waits that may not record what is done, before it tries again."""
 
 
 @dataclass(slots=True)
@@ -83,17 +88,21 @@ class Holder:
         source: Source,
         settings: Settings,
         worker: Worker,
-        return_parts: Callable[[Tx, Sequence[Part]], None] | None = None,
+        return_parts: Callable[[Tx, Sequence[Part], Exception | None], None] | None = None,
         return_ended: Callable[[Tx, Sequence[str], str], None] | None = None,
         can_take: Callable[[str], bool] | None = None,
+        refuse: Callable[[Completion, Exception], None] | None = None,
     ) -> None:
         self.source = source
         self.return_parts = return_parts
-        """What notes that parts of chords have returned, and sends the bodies of those that are complete."""
+        """What notes that parts of chords have returned, and sends the bodies of those that are complete; with the
+        database's error, what tells that they cannot be sent."""
         self.return_ended = return_ended
         """The same for tasks that ended without running, by their ids, with the reason."""
         self.can_take = can_take
         """Whether the code here can take what is parked for other code, by its shape."""
+        self.refuse = refuse
+        """What commits that an attempt failed, as its success cannot be written, with the database's error."""
         self.taken_up: deque[Taken] = deque()
         """What was taken up and is still to be handed to the worker, by its consumer."""
         self._tried: Counter[str] = Counter()
@@ -105,6 +114,8 @@ class Holder:
         self._held: dict[Key, Held] = {}
         self._completions: list[Completion] = []
         self._oldest_completion_at: float | None = None
+        self._refused_until = 0.0
+        """Until when nothing is taken or recorded, as the database refuses to record what is done."""
         self._losses: list[Loss] = []
         self._turn = 0
         self.liveness: LivenessLock | None = None
@@ -164,9 +175,14 @@ class Holder:
     # ---- taking and completing
 
     def exchange(self, connection: OwnConnection, queues: Sequence[str], batch: int) -> list[Taken]:
-        """Record the completions that wait and take up to *batch* tasks, in one transaction."""
+        """Record the completions that wait and take up to *batch* tasks, in one transaction.
+
+        A completion that the database will never take fails by itself. While it takes none, nothing is taken either.
+        """
         if batch < 1 or self.is_stopping:
             queues = []
+        if self._is_refused:
+            return []
         completions = self._pop_completions()
         if not completions and not queues:
             return []
@@ -182,9 +198,12 @@ class Holder:
                     first = self._turn % len(queues)
                     taken = take.take(tx, self.worker.id, [*queues[first:], *queues[:first]], batch)
                     reached(Crashpoint.TAKE_BEFORE_COMMIT)
-        except BaseException:
+        except BaseException as error:
             self._push_back(completions)
-            raise
+            if not self._is_of_completions(completions, error):
+                raise
+            self._record_apart(connection)
+            return self.exchange(connection, queues, batch)
         if completions:
             reached(Crashpoint.COMPLETE_AFTER_COMMIT)
         if taken:
@@ -203,7 +222,11 @@ class Holder:
 
         *foreign* are messages of tasks that were sent past the ledger: they are written into it first, unless it knows
         their ids. Those that are *unreadable* are parked at once; the mapping says why, by id.
+
+        While what is done cannot be recorded, nothing is taken, and LedgerAway is raised.
         """
+        if self._is_refused:
+            raise LedgerAway("the ledger does not take what is to be recorded")
         completions = self._pop_completions()
         taken: list[Taken] = []
         try:
@@ -220,9 +243,12 @@ class Holder:
                 missed = [task_id for task_id in task_ids if task_id not in got and task_id not in unreadable]
                 known = take.whereabouts(tx, missed) if missed else {}
                 reached(Crashpoint.RECEIVE_BEFORE_COMMIT)
-        except BaseException:
+        except BaseException as error:
             self._push_back(completions)
-            raise
+            if not self._is_of_completions(completions, error):
+                raise
+            self._record_apart(connection)
+            return self.receive(connection, task_ids, foreign, unreadable)
         if task_ids:
             reached(Crashpoint.RECEIVE_AFTER_COMMIT)
         self._hold(taken)
@@ -384,7 +410,7 @@ class Holder:
                     reached(Crashpoint.LOSE_BEFORE_COMMIT)
             except BaseException:
                 with self._lock:
-                    self._losses.insert(0, loss)
+                    self._losses.append(loss)  # behind the others: it may be refused for what it contains
                 raise
             reached(Crashpoint.LOSE_AFTER_COMMIT)
             if lost is not None:
@@ -469,7 +495,10 @@ class Holder:
         self.is_stopping = True
         connection = self.source.open()
         try:
+            self._refused_until = 0.0
             self.flush(connection)
+            for completion in self._pop_completions():
+                logger.error("task %s goes back: its success cannot be recorded", completion.lease.task_id)
             self.report_losses(connection)
             with connection.transaction() as tx:
                 finish.give_back(tx, self.worker.id, None, "its worker was stopped")
@@ -483,14 +512,76 @@ class Holder:
 
     # ---- completions
 
-    def _record(self, tx: Tx, completions: list[Completion]) -> None:
+    @property
+    def _is_refused(self) -> bool:
+        return time.monotonic() < self._refused_until
+
+    def _is_of_completions(self, completions: Sequence[Completion], error: BaseException) -> bool:
+        """Whether one of *completions* may be why the whole batch was refused."""
+        return (
+            bool(completions)
+            and isinstance(error, Exception)
+            and verdict(error, self.source.disconnects) is not Verdict.PASSES
+        )
+
+    def _record_apart(self, connection: OwnConnection) -> None:
+        """Record the completions that wait one by one, to tell those that the database refuses from the others.
+
+        What is refused for what it contains fails, alone. What is refused for another reason (a privilege, a table) is
+        kept until it can be recorded.
+        """
+        waiting = self._pop_completions()
+        kept: list[Completion] = []
+        try:
+            while waiting:
+                if not self._record_alone(connection, waiting[0]):
+                    kept.append(waiting[0])
+                del waiting[0]
+        finally:
+            self._push_back([*kept, *waiting])
+            if kept:
+                self._refused_until = time.monotonic() + REFUSED_PAUSE_S
+
+    def _record_alone(self, connection: OwnConnection, completion: Completion) -> bool:
+        """Whether it is recorded, as a success or as a failure. Raises if the database is away."""
+        error = self._error_of(connection, completion)
+        if error is not None and completion.parts and verdict(error) is Verdict.CONTENT:
+            # It may be the body of a chord that cannot be written: then the member has succeeded and the chord failed.
+            error = self._error_of(connection, completion, refused=error)
+        if error is None:
+            reached(Crashpoint.COMPLETE_ALONE_AFTER_COMMIT)
+            return True
+        if verdict(error) is Verdict.CONTENT and self.refuse is not None:
+            self.refuse(completion, error)
+            return True
+        logger.error(
+            "the success of task %s cannot be recorded yet; until it can, this worker takes no others",
+            completion.lease.task_id,
+            exc_info=error,
+        )
+        return False
+
+    def _error_of(
+        self, connection: OwnConnection, completion: Completion, refused: Exception | None = None
+    ) -> Exception | None:
+        """Record a completion by itself; return why the database refuses it, or None. Raises if that is away."""
+        try:
+            with connection.transaction() as tx:
+                self._record(tx, [completion], refused)
+        except Exception as error:
+            if verdict(error, self.source.disconnects) is Verdict.PASSES:
+                raise
+            return error
+        return None
+
+    def _record(self, tx: Tx, completions: list[Completion], refused: Exception | None = None) -> None:
         reached(Crashpoint.COMPLETE_BEFORE_COMMIT)
         accepted = finish.succeed(tx, self.worker.id, completions)
         valid = [one for one in completions if one.lease.task_id in accepted]
         results.store(tx, [result for one in valid for result in one.results], is_outcome=True)
         parts = [part for one in valid for part in one.parts]
         if parts and self.return_parts is not None:
-            self.return_parts(tx, parts)
+            self.return_parts(tx, parts, refused)
         if len(accepted) < len(completions):
             for one in completions:
                 if one.lease.task_id not in accepted and not finish.is_settled(tx, one.lease):

@@ -59,7 +59,7 @@ class Keeper:
             try:
                 self._tick()
                 self._is_away = False
-            except self._holder.source.disconnects as error:
+            except self._holder.source.errors as error:
                 self._lost_database(error)
             except Exception:
                 # A daemon's loop: whatever this was, the next round must come.
