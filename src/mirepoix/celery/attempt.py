@@ -327,11 +327,11 @@ def _settle(installation: Installation, attempt: Attempt, what: str, write: Call
     """Write an outcome with all that belongs to it; whether it was accepted."""
     attempt.continuations = installation.promised(attempt.continuations)
 
-    def write_all(tx: Tx, endings: chords.Endings | None = None) -> bool:
+    def write_all(tx: Tx, endings: chords.Endings | None = None, refused: Exception | None = None) -> bool:
         if not write(tx):
             return False
         results.store(tx, list(attempt.results.values()), is_outcome=True)
-        chords.return_parts(installation, tx, list(attempt.parts.values()), endings)
+        chords.return_parts(installation, tx, list(attempt.parts.values()), endings, refused)
         reached(Crashpoint.OUTCOME_BEFORE_COMMIT)
         return True
 
@@ -367,11 +367,17 @@ def _settle(installation: Installation, attempt: Attempt, what: str, write: Call
 
 
 def _commit(installation: Installation, attempt: Attempt, what: str, write: Callable[..., bool]) -> bool:
-    if not attempt.sends_here:
-        return persist(installation, attempt, what, write)
-    return chords.ending_apart(
-        installation, lambda made: persist(installation, attempt, what, partial(write, endings=made))
-    )
+    try:
+        if not attempt.sends_here:
+            return persist(installation, attempt, what, write)
+        return chords.ending_apart(
+            installation, lambda made: persist(installation, attempt, what, partial(write, endings=made))
+        )
+    except Exception as error:
+        if not attempt.parts:
+            raise
+        # It may be the body of a chord that cannot be written: then the member has succeeded and the chord failed.
+        return persist(installation, attempt, what, partial(write, refused=error))
 
 
 def persist(installation: Installation, attempt: Attempt, what: str, write: Callable[[Tx], T]) -> T:
