@@ -116,6 +116,12 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         except source.disconnects as error:
             raise LedgerAway(said(error)) from error
 
+    @contextmanager
+    def reading(self) -> Iterator[Tx]:
+        """A look that waits for nobody who writes."""
+        with self.reaching(), self.installation.source.reading() as tx:
+            yield tx
+
     def driver_version(self) -> str:
         """The database that stands where a broker would."""
         return str(self.installation.source.dialect)
