@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg.rows import tuple_row
-from psycopg.sql import SQL, Literal
+from psycopg.sql import SQL, Identifier, Literal
 
 from mirepoix.connect import ambient
 from mirepoix.connect.begun import Begun, OwnBegun
@@ -29,6 +29,12 @@ LOCK_NAMESPACE = 1_296_651_877
 OLDEST = 130_000
 """PostgreSQL 13."""
 
+
+WITH_IDLE_SESSIONS = 140_000
+"""The first PostgreSQL that may end sessions which are idle."""
+
+WITH_LIMITED_TRANSACTIONS = 170_000
+"""The first that may end transactions which take long."""
 
 IDLE_S = 10
 """A transaction of ours whose process says nothing for this long is ended by the server: a process that was stopped
@@ -105,10 +111,15 @@ class PostgresConnection:
         if self._connection.info.server_version < OLDEST:
             version = self._connection.info.server_version // 10_000
             raise ConfigurationError(f"{label} is PostgreSQL {version}; the ledger needs 13 or newer.")
-        if idle_s is not None:
-            self._connection.execute(
-                SQL("SET idle_in_transaction_session_timeout = {}").format(Literal(int(idle_s * 1000)))
+        encoding = self._connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            self.close()
+            raise ConfigurationError(
+                f"The database of {label} has the encoding {encoding}, which cannot hold every text; the ledger needs "
+                "UTF8. Make another: createdb --encoding UTF8 --template template0 NAME."
             )
+        if idle_s is not None:
+            _set(self._connection, {**_session(self._connection), "idle_in_transaction_session_timeout": idle_s * 1000})
         self._connection.add_notify_handler(self._note)
         self._connection.add_notice_handler(self._hear)
         self._is_ended = False
@@ -224,6 +235,7 @@ class AdvisoryLock:
 
     def __init__(self, conninfo: str, worker_id: str, liveness_key: int) -> None:
         self._connection = _connect(conninfo)
+        _set(self._connection, _session(self._connection))
         self._worker_id = worker_id
         self._tx = DbapiTx(self._connection.cursor, "postgresql", "pyformat")
         self._tx.fetch("hold_liveness", namespace=LOCK_NAMESPACE, liveness_key=liveness_key)
@@ -267,7 +279,32 @@ def _connect(conninfo: str) -> psycopg.Connection[Any]:
         conninfo,
         autocommit=True,
         application_name="mirepoix",
+        client_encoding="utf8",
         keepalives_idle=10,
         keepalives_interval=5,
         keepalives_count=3,
+    )
+
+
+def _session(connection: psycopg.Connection[Any]) -> dict[str, str | float]:
+    """What the ledger's statements depend on, whatever is the default of the server, the database or the role."""
+    session: dict[str, str | float] = {
+        "DateStyle": "ISO",  # psycopg reads moments in no other
+        "TimeZone": "UTC",
+        "default_transaction_isolation": "read committed",
+        "statement_timeout": 0,  # a migration takes as long as it takes
+        "lock_timeout": 0,
+    }
+    version = connection.info.server_version
+    if version >= WITH_IDLE_SESSIONS:
+        session["idle_session_timeout"] = 0  # a worker's session is idle when there is nothing to do
+    if version >= WITH_LIMITED_TRANSACTIONS:
+        session["transaction_timeout"] = 0
+    return session
+
+
+def _set(connection: psycopg.Connection[Any], session: Mapping[str, str | float]) -> None:
+    """In one round trip."""
+    connection.execute(
+        SQL("; ").join(SQL("SET {} = {}").format(Identifier(name), Literal(value)) for name, value in session.items())
     )

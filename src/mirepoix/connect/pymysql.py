@@ -35,9 +35,15 @@ OLDEST = {"MariaDB": (10, 6), "MySQL": (8, 0, 23)}
 
 SESSION = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    "SET SESSION time_zone = '+00:00'",
-    "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
+    (
+        "SET SESSION time_zone = '+00:00',"
+        " sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION',"
+        " sql_safe_updates = 0, sql_select_limit = 18446744073709551615, max_join_size = 18446744073709551615,"
+        " completion_type = 'NO_CHAIN', sql_auto_is_null = 0"
+        "/*M!, max_statement_time = 0 *//*!80000, max_execution_time = 0 */"
+    ),
 )
+"""What the ledger's statements depend on, whatever is the default of the server."""
 
 IDLE_S = 10
 """A transaction of ours whose process says nothing for this long is ended by MariaDB (MySQL has no such bound): a
