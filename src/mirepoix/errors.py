@@ -5,6 +5,7 @@
     MirepoixError
     ├── ConfigurationError          the installation cannot work as written
     │   ├── UnsupportedDatabase     a URL or connection of a database that no ledger speaks
+    │   ├── MissingLibrary          a library that the ledger's database needs is not installed
     │   └── NewerLockFormat         a newer Mirepoix wrote the signature lock
     ├── EnqueueError                the call was refused before anything was written
     │   ├── PayloadTooLarge
@@ -66,6 +67,16 @@ class UnsupportedDatabase(ConfigurationError):
             "postgresql://user:password@host/database (install 'mirepoix[postgres]') or "
             "mysql://user:password@host/database (MariaDB or MySQL; install 'mirepoix[mysql]')."
         )
+
+
+class MissingLibrary(ConfigurationError):
+    """A library that Mirepoix itself needs for this database, or framework, cannot be imported."""
+
+    def __init__(self, library: str, extra: str, why: str = "is not installed") -> None:
+        self.library = library
+        self.extra = extra
+        self.remedy = f"pip install 'mirepoix[{extra}]'"
+        super().__init__(f"The library {library!r} {why}. Run: {self.remedy}")
 
 
 class NewerLockFormat(ConfigurationError):

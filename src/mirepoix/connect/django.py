@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, transaction
@@ -90,15 +91,13 @@ class DjangoSource:
     def transaction(self) -> AbstractContextManager[Tx]:
         """Django's ``atomic`` on this thread's connection: a savepoint inside of another, else begun and committed.
 
-        Under an event loop, where Django refuses to be used, it is a transaction on a connection of our own.
+        Where Django's connection may not be used (`_is_out_of_reach`) it is a transaction on a connection of our own.
         """
-        if _is_in_event_loop():
-            return self._own_source().transaction()
-        return self._atomic()
+        return self._own_source().transaction() if self._is_out_of_reach() else self._atomic()
 
     def statement(self) -> AbstractContextManager[Tx]:
         """A statement by itself on this thread's connection, part of the open ``atomic`` block if there is one."""
-        if _is_in_event_loop():
+        if self._is_out_of_reach():
             return self._own_source().statement()
         connection = self._django()
         _drop_if_broken(connection)
@@ -106,7 +105,7 @@ class DjangoSource:
 
     def reading(self) -> AbstractContextManager[Tx]:
         """A look on Django's connection, which sees what its open transaction has written."""
-        return self._own_source().reading() if _is_in_event_loop() else self._atomic()
+        return self._own_source().reading() if self._is_out_of_reach() else self._atomic()
 
     def apart(self) -> AbstractContextManager[Tx]:
         """A transaction on a connection of our own: what Django rolls back does not touch it.
@@ -152,6 +151,17 @@ class DjangoSource:
         """Close our own pooled connections. Django's stay as they are."""
         if self._own is not None:
             self._own[1].close()
+
+    def _is_out_of_reach(self) -> bool:
+        """Whether Django's connection may not be used here.
+
+        Under an event loop Django refuses it. Before its apps are loaded Django warns of each query: ``celery -A mysite
+        status`` and other commands never load them.
+        """
+        if _is_in_event_loop():
+            return True
+        is_loaded = apps.ready or apps.loading  # while they are being loaded, they may have a transaction open
+        return not is_loaded and not self._django().in_atomic_block
 
     @contextmanager
     def _atomic(self) -> Iterator[Tx]:
@@ -238,6 +248,12 @@ _OWN = {
 def ledger_alias() -> str:
     """The database alias that holds the ledger (``CELERY_MIREPOIX_DJANGO_ALIAS``, else ``default``)."""
     return str(getattr(settings, "CELERY_MIREPOIX_DJANGO_ALIAS", Settings().django_alias))
+
+
+def require_library(dialect: str) -> None:
+    """Raise MissingLibrary if that of our own connections cannot be imported: Django may use another for its own."""
+    module, extra, _ = _OWN[dialect]
+    optional(module, extra)
 
 
 def dialect_of(connection: Any) -> str:
