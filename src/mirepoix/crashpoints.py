@@ -73,6 +73,10 @@ class Crashpoint(StrEnum):
     TELL_AFTER_SEND = "tell.after_send"
     MIGRATE_BEFORE_COMMIT = "migrate.before_commit"
     MIGRATE_AFTER_COMMIT = "migrate.after_commit"
+    DROP_BEFORE_COMMIT = "drop.before_commit"
+    DROP_AFTER_COMMIT = "drop.after_commit"
+    DRAIN_BEFORE_COMMIT = "drain.before_commit"
+    DRAIN_AFTER_COMMIT = "drain.after_commit"
 
 
 def _armed() -> tuple[str, int] | None:

@@ -145,7 +145,7 @@ def test_a_hundred_queues_still_fit_one_screen(cli, ledger, worker):
 def test_status_has_the_documented_keys(cli, worker):
     assert list(cli.json("status")) == [
         *("ledger", "at", "verdict", "findings", "late_after_s", "queues", "kept", "last_hour", "workers", "stranded"),
-        "alerts",
+        *("alerts", "former_broker"),
     ]
 
 

@@ -17,6 +17,7 @@ from celery.app.backends import BACKEND_ALIASES
 from celery.utils.log import get_logger
 
 from mirepoix.alerts.watcher import Watcher
+from mirepoix.broker.former import OURS
 from mirepoix.broker.relay import Relay
 from mirepoix.broker.sender import Sender
 from mirepoix.celery import attempt as attempts
@@ -43,6 +44,9 @@ logger = get_logger("mirepoix.worker")
 
 BACKEND_ALIASES.setdefault("mirepoix", "mirepoix.celery.backend:LedgerBackend")
 
+LEDGER_URL = OURS
+"""What stands in the place of a broker's URL."""
+
 LEDGER_BACKEND = "mirepoix://"
 """The result backend of an app that names none: results in the ledger."""
 
@@ -64,6 +68,10 @@ class Installation:
         """What takes leases for the broker's messages, in a worker."""
         self.delivery = "ledger"
         """Who delivers, as the app was configured when it was configured."""
+        self.former_url: Any = None
+        """The app's own ``broker_read_url``, which the ledger took the place of."""
+        self.former_options: dict[str, Any] = {}
+        """The app's own ``broker_transport_options``."""
         self.peaks: dict[tuple[str, int], int] = {}
         self.is_forking = False
         self._pid = os.getpid()
@@ -297,10 +305,10 @@ def install(
 ) -> Installation:
     """Make *app* reliable: every task it sends, by any API of Celery, is a row in the ledger at *url*.
 
-    The ledger delivers the tasks itself; no broker is dialled, and ``broker_url`` is not used. With
-    ``delivery="broker"`` the app keeps its broker, which only rings for tasks that stand in the ledger. An SQLite
-    ledger is created and migrated here; for PostgreSQL and MariaDB run ``mirepoix --app YOUR_APP migrate`` once for
-    each release.
+    The ledger delivers the tasks itself; no broker is needed, and ``broker_url`` is not used. A worker that starts only
+    looks whether messages still wait there (``look_at_broker``). With ``delivery="broker"`` the app keeps its broker,
+    which only rings for tasks that stand in the ledger. An SQLite ledger is created and migrated here; for PostgreSQL
+    and MariaDB run ``mirepoix --app YOUR_APP migrate`` once for each release.
     Without *url* the ledger is in Django's database (``mirepoix_django_alias``).
 
     *session_factory* (an SQLAlchemy ``sessionmaker``, ``scoped_session`` or ``Engine`` of the ledger's database) is
@@ -363,8 +371,8 @@ def _configure(app: Any, installation: Installation) -> None:
         "ledger": (
             {"worker_prefetch_multiplier": 1, "broker_connection_max_retries": None},
             {
-                "broker_read_url": "mirepoix://",
-                "broker_write_url": "mirepoix://",
+                "broker_read_url": LEDGER_URL,
+                "broker_write_url": LEDGER_URL,
                 "broker_transport_options": {"ledger": installation.token},
             },
         ),
@@ -377,15 +385,43 @@ def _configure(app: Any, installation: Installation) -> None:
         installation.delivery = installation.read_settings().delivery
         own_defaults, own_forced = by_delivery[installation.delivery]
         app.conf.add_defaults({**defaults, **own_defaults})
+        if installation.delivery == "ledger":
+            _replace_broker(app, installation)
+        _go_before_environment(app.conf, installation)
         for key, value in {**forced, **own_forced}.items():
             setattr(app.conf, key, value)
 
     # Fired each time the configuration is loaded, so that the order of install() and config_from_object() is free.
     app.on_after_configure.connect(configure, weak=False)
     app.on_after_configure.connect(_choose_backend, sender=app, weak=False)
+    _go_before_environment(app.conf, installation)
     if app.configured:
         configure()
         _choose_backend(app)
+
+
+def _replace_broker(app: Any, installation: Installation) -> None:
+    """Note where the app's broker was."""
+    if app.conf.get("broker_read_url") != LEDGER_URL:
+        installation.former_url = app.conf.get("broker_read_url")
+        installation.former_options = dict(app.conf.get("broker_transport_options") or {})
+
+
+def _go_before_environment(conf: Any, installation: Installation) -> None:
+    """Let no variable of the environment, which goes before every setting of Celery, go before the ledger's URL."""
+    cls = type(conf)
+    if not {"CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"} & os.environ.keys() or hasattr(cls, "ledger"):
+        return
+
+    def property_of(name: str) -> Any:
+        def get(self: Any) -> Any:
+            self.get("broker_url")  # the configuration is loaded by that, and tells who delivers
+            return LEDGER_URL if installation.delivery == "ledger" else getattr(cls, name).fget(self)
+
+        return property(get)
+
+    names = {name: property_of(name) for name in ("broker_read_url", "broker_write_url")}
+    object.__setattr__(conf, "__class__", type(cls.__name__, (cls,), {**names, "ledger": installation.token}))
 
 
 def _choose_backend(sender: Any, **_: Any) -> None:

@@ -10,6 +10,7 @@ from celery.platforms import EX_FAILURE
 from celery.utils.log import get_logger
 from celery.worker import state
 
+from mirepoix.broker import former
 from mirepoix.broker.hearing import Hearing
 from mirepoix.celery.meter import is_dead, resident_kb
 from mirepoix.celery.others import named, others
@@ -74,6 +75,7 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         if installation.settings.has_broker:
             installation.start_relay(Hearing(installation, _exit))
         warn_of_other_apps(worker.app)
+        former.look(installation, warn_of_backlog)
 
     def info(self, worker: Any) -> dict[str, Any]:
         """For ``celery inspect stats``: what came of the broker's messages."""
@@ -105,6 +107,12 @@ def warn_of_other_apps(app: Any) -> None:
                 other.name,
                 named(other.own_tasks),
             )
+
+
+def warn_of_backlog(backlog: former.Backlog) -> None:
+    """Say what waits in the broker that the app had. Called on a thread of its own."""
+    for sentence in backlog.sentences:
+        logger.warning("%s", sentence)
 
 
 def _exit() -> None:

@@ -9,6 +9,7 @@ from django.apps import apps
 from django.core import checks
 from django.db import connections, router
 
+from mirepoix.broker import former
 from mirepoix.celery.app import Installation
 from mirepoix.celery.others import named, others
 from mirepoix.connect.django import dialect_of, ledger_alias, require_library
@@ -126,6 +127,14 @@ def _of_app() -> Findings:
     yield from _of_confirming(app, configured)
     yield from _of_neighbours(app)
     yield from _of_other_apps(app)
+    backlog = former.seen(installation)
+    for sentence in () if backlog is None else backlog.sentences:
+        yield checks.Warning(
+            sentence.replace("celery -A YOUR_APP", "manage.py"),
+            hint="docs/how-to/switch.md tells how to switch and what to do before. When nothing waits there any more, "
+            "delete CELERY_BROKER_URL. If others take what waits there, set CELERY_MIREPOIX_LOOK_AT_BROKER = False.",
+            id="mirepoix.W013",
+        )
 
 
 def _of_acknowledging(app: Any) -> Findings:

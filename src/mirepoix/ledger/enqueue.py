@@ -40,10 +40,8 @@ def add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
 
 def adopt(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
     """Enqueue those of *envelopes* whose id the ledger does not know, and no others; return their ids."""
-    if not envelopes:
-        return set()
-    rows = json.dumps([as_row(envelope) for envelope in _first_of_each_id(envelopes)])
-    return {row[0] for row in tx.fetch("enqueue", rows=rows)}
+    unique = _first_of_each_id(envelopes)
+    return {row[0] for rows in batches(map(as_row, unique)) for row in tx.fetch("enqueue", rows=rows)}
 
 
 def as_row(envelope: Envelope) -> dict[str, Any]:
