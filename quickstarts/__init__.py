@@ -1,1 +1,0 @@
-"""Do what the README, the tutorial and the examples say, to the letter, in fresh environments."""
