@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers import MariadbServer, PostgresServer, mariadb_program, postgres_binaries, run_mariadb
-
 from mirepoix.connect.url import source_for
 from mirepoix.ledger.migrate import migrate
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from servers import MariadbServer, PostgresServer, mariadb_program, postgres_binaries, run_mariadb
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class BrokerServer:
         self.folder = Path(tempfile.mkdtemp(prefix=f"mirepoix-{self.kind}-"))
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self._log = Log.of_file(self.kind, self.folder / "log")
+        self._log = Log(self.kind, self.folder / "log")
 
     @property
     def url(self) -> str:

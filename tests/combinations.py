@@ -22,7 +22,7 @@ AXES = {
     "database": frozenset({"sqlite", "postgresql", "mariadb"}),
     "pool": frozenset({"prefork", "threads", "solo", "gevent"}),
     "broker": frozenset({"rabbitmq", "redis"}),
-    "connection": frozenset({"session", "scoped", "engine", "plain", "django"}),
+    "connection": frozenset({"session", "scoped", "engine", "plain", "django", "sqlalchemy"}),
 }
 AXIS_OF = {value: axis for axis, values in AXES.items() for value in values}
 

@@ -44,11 +44,11 @@ class DatabaseServer:
 
     def __init__(self, folders: tuple[str, ...]) -> None:
         self._process: subprocess.Popen[str] | None = None
-        self._lines: list[str] = []
-        self._log = Log(self.name, lambda: "".join(self._lines))
         self.folder = Path(tempfile.mkdtemp(prefix=self.prefix, dir=_quick_folder()))
         self.folder.chmod(0o755)
         self._data = self.folder / "data"
+        self._log = self.folder / "log"
+        self._shown = Log(self.name, self._log)
         made = [self.folder / name for name in folders]
         for folder in made:
             folder.mkdir(mode=0o700)
@@ -82,7 +82,7 @@ class DatabaseServer:
         self._reader = threading.Thread(target=self._read, args=(self._process, is_ready), daemon=True)
         self._reader.start()
         if not is_ready.wait(timeout=60 * pace()) or not self.is_running:
-            raise RuntimeError(f"{self.name} did not start:\n" + "".join(self._lines))
+            raise RuntimeError(f"{self.name} did not start:\n" + self._log.read_text())
 
     def stop(self) -> None:
         """End the server in order; open sessions are cut."""
@@ -122,9 +122,10 @@ class DatabaseServer:
         self._process = None
 
     def _read(self, process: subprocess.Popen[str], is_ready: threading.Event) -> None:
-        with process.stderr as lines:
+        with process.stderr as lines, self._log.open("a") as log:
             for line in lines:
-                self._lines.append(line)
+                log.write(line)
+                log.flush()
                 if self.is_ready_when in line:
                     is_ready.set()
         is_ready.set()

@@ -11,13 +11,10 @@ from pathlib import Path
 import django
 import pytest
 
-from virtual_environments import ROOT, python_with
+from virtual_environments import DJANGO_RUNS_ON, ROOT, python_with
 
 SHOP = ROOT / "examples" / "shop"
-RUNS_ON = {"4.2": ((3, 8), (3, 12)), "5.2": ((3, 10), (3, 14)), "6.1": ((3, 12), (3, 14))}
-"""The oldest and the newest Python of each Django, by Django's own FAQ."""
-
-DJANGOS = [version for version, (oldest, newest) in RUNS_ON.items() if oldest <= sys.version_info[:2] <= newest]
+DJANGOS = [version for version, (oldest, newest) in DJANGO_RUNS_ON.items() if oldest <= sys.version_info[:2] <= newest]
 
 pytestmark = pytest.mark.slow
 

@@ -14,6 +14,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+DJANGO_RUNS_ON = {"4.2": ((3, 8), (3, 12)), "5.2": ((3, 10), (3, 14)), "6.1": ((3, 12), (3, 14))}
+"""The oldest and the newest Python of each Django that is promised, by Django's own FAQ."""
+
 
 def python_with(name: str, folder: Path, *what: str) -> str:
     """The Python of an environment with *what* pip is told to install; *name* is its own in *folder*.

@@ -93,6 +93,10 @@ class Settings:
     """What a worker does with a message whose task is not in the ledger (sent by other programs, or before the
     installation): ``run`` it as Celery does, or ``adopt`` it: write it into the ledger, then acknowledge it."""
 
+    look_at_broker: bool = True
+    """Whether workers that start, ``mirepoix status`` and Django's checks look for messages that still wait where
+    ``broker_url`` points: the app's tasks went there before the ledger. Only with ``delivery="ledger"``."""
+
     relay: bool = True
     """Whether this app's workers take part in publishing what its senders could not (one of all of them does). Off
     where ``celery -A app mirepoix relay`` runs."""

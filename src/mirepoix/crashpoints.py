@@ -46,6 +46,9 @@ class Crashpoint(StrEnum):
     START_AFTER_COMMIT = "start.after_commit"
     COMPLETE_BEFORE_COMMIT = "complete.before_commit"
     COMPLETE_AFTER_COMMIT = "complete.after_commit"
+    COMPLETE_ALONE_AFTER_COMMIT = "complete_alone.after_commit"
+    REFUSE_BEFORE_COMMIT = "refuse.before_commit"
+    REFUSE_AFTER_COMMIT = "refuse.after_commit"
     STEP_BEFORE_COMMIT = "step.before_commit"
     STEP_AFTER_COMMIT = "step.after_commit"
     RESERVE_BEFORE_COMMIT = "reserve.before_commit"
@@ -70,6 +73,10 @@ class Crashpoint(StrEnum):
     TELL_AFTER_SEND = "tell.after_send"
     MIGRATE_BEFORE_COMMIT = "migrate.before_commit"
     MIGRATE_AFTER_COMMIT = "migrate.after_commit"
+    DROP_BEFORE_COMMIT = "drop.before_commit"
+    DROP_AFTER_COMMIT = "drop.after_commit"
+    DRAIN_BEFORE_COMMIT = "drain.before_commit"
+    DRAIN_AFTER_COMMIT = "drain.after_commit"
 
 
 def _armed() -> tuple[str, int] | None:

@@ -5,15 +5,18 @@
     MirepoixError
     ├── ConfigurationError          the installation cannot work as written
     │   ├── UnsupportedDatabase     a URL or connection of a database that no ledger speaks
+    │   ├── MissingLibrary          a library that the ledger's database needs is not installed
     │   └── NewerLockFormat         a newer Mirepoix wrote the signature lock
     ├── EnqueueError                the call was refused before anything was written
     │   ├── PayloadTooLarge
     │   ├── PayloadNotSerializable
     │   ├── InvalidTaskId
+    │   ├── TaskIdTaken             a task that has not finished has that id and other arguments
     │   ├── InvalidOption           an option of the call that the ledger, the broker or a worker cannot take
     │   └── ArgumentTypeError       an argument is of another type than the task's annotation asks for (a TypeError)
     ├── LeaseLost                   a task goes on in an attempt that may write nothing any more
     ├── StepNotStored               a step ran, and what it returned could not be kept
+    ├── OutcomeRefused              the database does not take what an attempt was to record; the attempt failed
     ├── UpcastFailed                an upcaster raised, or returned what are no arguments; the task is parked
     ├── SchemaError                 the ledger's tables are missing or of another version
     ├── WrittenThroughOrm           a model of the ledger was saved or deleted; Mirepoix alone writes it
@@ -64,6 +67,16 @@ class UnsupportedDatabase(ConfigurationError):
             "postgresql://user:password@host/database (install 'mirepoix[postgres]') or "
             "mysql://user:password@host/database (MariaDB or MySQL; install 'mirepoix[mysql]')."
         )
+
+
+class MissingLibrary(ConfigurationError):
+    """A library that Mirepoix itself needs for this database, or framework, cannot be imported."""
+
+    def __init__(self, library: str, extra: str, why: str = "is not installed") -> None:
+        self.library = library
+        self.extra = extra
+        self.remedy = f"pip install 'mirepoix[{extra}]'"
+        super().__init__(f"The library {library!r} {why}. Run: {self.remedy}")
 
 
 class NewerLockFormat(ConfigurationError):
@@ -121,6 +134,20 @@ class InvalidOption(EnqueueError, ValueError):
         super().__init__(f"{task_name} cannot be sent: {what}. Nothing was sent.")
 
 
+class TaskIdTaken(EnqueueError):
+    """A task that waits or runs has this id, and other arguments: one of the two would be lost."""
+
+    def __init__(self, task_name: str, task_id: str, taken_by: str) -> None:
+        self.task_name = task_name
+        self.task_id = task_id
+        self.taken_by = taken_by
+        super().__init__(
+            f"{task_name} cannot be sent as task {task_id!r}: {taken_by} has that id and other arguments, and has not "
+            "finished. Leave task_id out, or make it of what distinguishes the two; clone() a group or chord that is "
+            "sent several times."
+        )
+
+
 class ArgumentTypeError(EnqueueError, TypeError):
     """Arguments are of other types than the task's annotations ask for, and ``check_types`` is "raise"."""
 
@@ -157,6 +184,13 @@ class StepNotStored(MirepoixError):
             f"The step {step!r} of task {task_id} ran, but what it returned could not be stored: {reason} "
             "Another attempt will run this step again."
         )
+
+
+class OutcomeRefused(MirepoixError):
+    """The ledger's database does not take what an attempt was to record, and never will: the attempt failed.
+
+    Its code ran to its end; nothing that it returned, or sent at its end, is kept.
+    """
 
 
 class UpcastFailed(MirepoixError):

@@ -60,6 +60,8 @@ class Envelope:
     """What it calls, without values, as `mirepoix.signatures.waiting` writes it; None if that cannot be told."""
     written_by: str | None = None
     """The versions of Celery and kombu that built it; None where another program did."""
+    follows: bool = False
+    """Whether it follows from a task that has ended (a link, the rest of a chain, a chord's body); no column."""
 
 
 class Unfit(StrEnum):
@@ -214,23 +216,6 @@ class Worker:
     software: dict[str, str] = field(default_factory=dict)
     relays: int = 0
     """Whether it may publish what waits for the broker: 0 no, 1 a worker that does so too, 2 a relay of its own."""
-    process: str | None = None
-    """Which process of which host it is, as `mirepoix.daemons.process` writes it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """Another worker that is believed to be alive, as its row stands at one moment."""
-
-    id: str
-    name: str
-    liveness_key: int
-    process: str | None
-    """Which process it is, as `mirepoix.daemons.process` writes it; None for one of an older release."""
-    heartbeat: Any
-    """When its latest heartbeat came, as the database writes it: only to be compared."""
-    ttl_s: float
-    """How long that is good for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from workers import POOLS, Shop, until
+from workers import DEADLINE_S, POOLS, Shop, until
 
 from mirepoix.records import UNSENT
 from mirepoix.states import State
@@ -15,6 +15,12 @@ def test_tasks_run_in_every_pool(shop: Shop, pool: str):
     ids = [shop.send("note") for _ in range(30)] + [shop.send("again", 2, 0.1), shop.send("spin", 0.2)]
     shop.wait(ids, State.SUCCEEDED)
     assert [id for id in ids if shop.runs(id) != (3 if shop.row(id)["name"] == "shop.again" else 1)] == []
+
+
+def test_results_may_be_sent_back_by_the_broker(shop: Shop):
+    conf = {"result_backend": "rpc://"}
+    shop.worker(conf=conf)
+    assert shop.client(conf).send_task("shop.add", args=(1, 2)).get(timeout=DEADLINE_S) == 3
 
 
 def test_a_task_is_noted_as_sent_only_by_the_broker_s_confirmation(shop: Shop):

@@ -53,6 +53,16 @@ def received(broker: BrokerServer) -> Any:
         return message if hasattr(message, "body") else connection.default_channel.Message(message)
 
 
+@pytest.mark.parametrize("broker", ["redis"], indirect=True)
+def test_messages_under_a_prefix_are_counted(broker: BrokerServer):
+    app = Celery("shop", set_as_current=False, broker=broker.url)
+    app.conf.broker_transport_options = {"global_keyprefix": "shop:"}
+    publisher = Publisher(app)
+    publisher.publish([envelope("a", routing_key="celery")])
+    assert publisher.count("celery") == 1
+    publisher.close()
+
+
 # ---- bodies
 
 TEXT = '[["Grüße", "\\u0000"], {}, {}]'

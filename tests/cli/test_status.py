@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from driver import envelope
-from mirepoix.ledger import enqueue, workers
+from mirepoix.ledger import enqueue
 
 
 def findings(cli, *words):
@@ -99,15 +99,6 @@ def test_a_silent_worker_does_not_count_as_alive(cli, ledger):
     assert ("dead", "critical", 1) in findings(cli)
 
 
-def test_a_worker_whose_maintenance_does_not_come_round_is_not_well(cli, ledger):
-    ledger.worker("w1")
-    ledger.do(workers.heartbeat, "w1", 60.0, 29.0)
-    assert "ok   reaper" in cli("health").stdout
-    ledger.do(workers.heartbeat, "w1", 60.0, 31.5)
-    assert "FAIL reaper" in cli("health", code=1).stdout
-    assert "the maintenance of w1@host has not come round for 31s" in cli("health", code=1).stdout
-
-
 def test_what_waits_for_a_decision_is_counted_with_its_newest(cli, ended):
     ended("failed", "f1")
     ended("failed", "f2")
@@ -154,7 +145,7 @@ def test_a_hundred_queues_still_fit_one_screen(cli, ledger, worker):
 def test_status_has_the_documented_keys(cli, worker):
     assert list(cli.json("status")) == [
         *("ledger", "at", "verdict", "findings", "late_after_s", "queues", "kept", "last_hour", "workers", "stranded"),
-        "alerts",
+        *("alerts", "former_broker"),
     ]
 
 

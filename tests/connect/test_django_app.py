@@ -17,7 +17,7 @@ from django_site import database
 from driver import Ledger
 from mirepoix.connect.source import Source
 from mirepoix.connect.url import source_for
-from mirepoix.ledger import migrate
+from mirepoix.ledger import drop, migrate
 from mirepoix.sql import DIALECTS, is_post, migrations
 
 SETTINGS = """
@@ -40,7 +40,7 @@ class Project:
         lines = [f"{name} = {value!r}" for name, value in settings.items()]
         (self.folder / "shop_settings.py").write_text(SETTINGS + "\n".join(lines))
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, code: int = 0) -> str:
         folders = filter(None, (str(self.folder), os.environ.get("PYTHONPATH")))
         environment = {
             **os.environ,
@@ -55,8 +55,8 @@ class Project:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stderr if code else done.stdout
 
 
 @pytest.fixture
@@ -126,6 +126,29 @@ def test_after_django_there_is_nothing_left_to_do(project: Project, empty: Sourc
     project.write(DATABASES={"default": database(empty_url)})
     project.manage("migrate")
     assert migrate_ourselves(empty) == []
+
+
+def test_migrating_to_zero_deletes_the_ledger_unless_it_is_in_use(project: Project, empty: Source, empty_url: str):
+    project.write(DATABASES={"default": database(empty_url)})
+    project.manage("migrate")
+    before = tables(empty)
+    project.manage("migrate", "mirepoix", "0005")  # an older release works on the newer tables: nothing is to be done
+    assert tables(empty) == before
+    with Ledger(empty) as ledger:
+        ledger.send("a")
+        said = project.manage("migrate", "mirepoix", "zero", code=1)
+        assert "CommandError: The ledger in Django's database 'default' is in use: 1 task(s) not finished" in said
+        assert ledger.states() == {"a": "pending"}
+        ledger.cancel("a")
+    project.manage("migrate", "mirepoix", "zero")
+    with Ledger(empty) as ledger:
+        assert drop.drop(ledger.connection) == drop.Contents()
+    project.manage("migrate")
+    assert tables(empty) == before
+    with Ledger(empty) as ledger:
+        drop.drop(ledger.connection)
+    project.manage("migrate")
+    assert tables(empty) == before
 
 
 def test_after_our_own_command_django_finds_the_tables_made(project: Project, source: Source, ledger_url: str):

@@ -16,6 +16,7 @@ import pytest
 from driver import Ledger, envelope, moment, rolled_back
 from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.connect.url import source_for
+from mirepoix.errors import TaskIdTaken
 from mirepoix.ledger import enqueue
 from servers import Served
 
@@ -54,7 +55,7 @@ def test_a_task_is_as_it_was_sent(ledger: Ledger):
     assert ledger.do(enqueue.add, [sent]) == {"t"}
     row = ledger.row("t")
     for name, value in asdict(sent).items():
-        if name not in ("headers", "properties", "expires"):
+        if name not in ("headers", "properties", "expires", "follows"):
             assert row[name] == value, name
     assert (row["state"], row["fence"], row["generation"], row["deaths"], row["handovers"]) == ("pending", 0, 0, 0, 0)
     ledger.worker("w1")
@@ -209,9 +210,31 @@ def test_a_task_that_is_not_finished_ignores_a_second_sending(
     ledger.write(f"UPDATE mirepoix_task SET state = '{state}'")
     before = ledger.row("t")
     with caplog.at_level(logging.WARNING, "mirepoix.enqueue"):
-        assert ledger.send("t", name="other") == set()
+        assert ledger.send("t", queue="other") == set()
     assert ledger.row("t") == before
     assert "second sending" in caplog.text
+
+
+@pytest.mark.parametrize("other", [{"name": "other"}, {"body": '[[2], {"a": 2}, {}]'}], ids=str)
+def test_an_unfinished_tasks_id_is_refused_to_another_task(ledger: Ledger, other: dict[str, str]):
+    ledger.send("t")
+    with pytest.raises(TaskIdTaken):
+        ledger.send("t", **other)
+    with pytest.raises(TaskIdTaken):
+        ledger.do(enqueue.add, [envelope("u"), envelope("u", **other)])
+    assert ledger.counts()["mirepoix_task"] == 1
+
+
+def test_what_follows_from_a_task_is_another_one_if_its_id_is_taken(ledger: Ledger):
+    """As the rest of a chain is that was sent twice with the same ids."""
+    sent = [envelope("t", parent_id=parent, headers={"id": "t"}, follows=True) for parent in ("a", "b", "c")]
+    ledger.do(enqueue.add, sent[:1])
+    ledger.do(enqueue.add, sent)
+    rows = ledger.query("SELECT parent_id, id FROM mirepoix_task ORDER BY parent_id")
+    assert [parent for parent, _ in rows] == ["a", "b", "c"]
+    assert rows[0] == ("a", "t")
+    ledger.worker("w1")
+    assert {taken.headers["id"] for taken in ledger.take("w1")} == {id for _, id in rows}
 
 
 @pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled", "expired"])

@@ -11,6 +11,7 @@ import pytest
 from workers import Process, Shop, until
 
 from mirepoix.crashpoints import Crashpoint
+from mirepoix.ledger.drop import Contents, contents
 
 pytestmark = pytest.mark.slow
 
@@ -175,11 +176,18 @@ WITH_A_BROKER = {
 """Reached only with a broker in front of the ledger: test_every_crashpoint_of_a_broker.py."""
 ALERTS = {point for point in Crashpoint if point.partition(".")[0] in ("alert", "tell")}
 """Reached only by those who watch: tests/alerts/test_crashes.py."""
+REFUSED = {point for point in Crashpoint if point.partition(".")[0] in ("complete_alone", "refuse")}
+"""Reached only if the database refuses what is recorded: test_refused_outcomes_survive.py."""
 MIGRATE = (Crashpoint.MIGRATE_BEFORE_COMMIT, Crashpoint.MIGRATE_AFTER_COMMIT)
+DROP = (Crashpoint.DROP_BEFORE_COMMIT, Crashpoint.DROP_AFTER_COMMIT)
+DRAIN = (Crashpoint.DRAIN_BEFORE_COMMIT, Crashpoint.DRAIN_AFTER_COMMIT)
+"""Reached only by who moves messages of a broker into the ledger: tests/broker/test_draining.py."""
 
 
 @pytest.mark.parametrize(
-    "point", [point for point in Crashpoint if point not in {*MIGRATE, *WITH_A_BROKER, *ALERTS}], ids=str
+    "point",
+    [point for point in Crashpoint if point not in {*MIGRATE, *DROP, *DRAIN, *WITH_A_BROKER, *ALERTS, *REFUSED}],
+    ids=str,
 )
 def test_whoever_dies_nothing_is_lost_and_nothing_is_done_twice(shop: Shop, point: Crashpoint) -> None:
     shop.make("die")
@@ -199,3 +207,17 @@ def test_a_migration_that_dies_is_finished_by_the_next(empty_url: str, tmp_path:
         shop.worker("clean")
         invariants.all_finished(shop)
         invariants.check(shop)
+
+
+@pytest.mark.parametrize("point", DROP, ids=str)
+def test_a_drop_that_dies_can_be_finished_or_mended(ledger_url: str, tmp_path: Path, point: Crashpoint) -> None:
+    drop = ("-m", "mirepoix.cli", "--ledger", ledger_url, "drop-tables", "--yes")
+    migrate = ("-m", "mirepoix.cli", "--ledger", ledger_url, "migrate")
+    with Shop(tmp_path / "shop", ledger_url, has_client=False) as shop:
+        nth = 4 if point is Crashpoint.DROP_BEFORE_COMMIT and shop.ledger.source.dialect == "mysql" else 1
+        dies(shop, shop.start("armed", *drop, env=armed(shop, point, nth)))  # on MariaDB some tables are gone then
+        assert shop.start("migrates", *migrate).ends().exit_code == 0, shop.logs()
+        assert shop.ledger.states() == {}
+        dies(shop, shop.start("armed-again", *drop, env=armed(shop, point)))
+        assert shop.start("drops", *drop).ends().exit_code == 0, shop.logs()
+        assert shop.ledger.do(contents) == Contents()

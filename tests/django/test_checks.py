@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 import pytest
-from celery import Celery
+from celery import Celery, _state, shared_task
 from django.core import checks
 from django.test import override_settings
 
 import django_site
 import mirepoix
-from mirepoix.errors import UnsupportedDatabase
+from mirepoix.errors import MissingLibrary, UnsupportedDatabase
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "django-checks.md"
 HOMES = {"ENGINE": "django.db.backends.postgresql", "NAME": "shop"}
@@ -29,8 +32,11 @@ def found(*, deploy: bool = False) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def project() -> Iterator[Celery]:
-    """One of which there is nothing to say."""
+def project(monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
+    """One of which there is nothing to say, in a process that no other test has made an app in."""
+    monkeypatch.setattr(_state, "_apps", WeakSet())
+    monkeypatch.setattr(_state, "default_app", None)
+    monkeypatch.setattr(_state._tls, "current_app", None)
     django_site.use(default=FINE)
     app = django_site.celery_app = Celery("shop", set_as_current=False)
     app.conf.task_time_limit = 600
@@ -44,6 +50,22 @@ def installed(**conf: Any) -> None:
     app = django_site.celery_app = Celery("shop", set_as_current=False)
     app.conf.update({"task_time_limit": 600, **conf})
     mirepoix.install(app)
+
+
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A module whose tasks are declared by each test."""
+    module = ModuleType("reports")
+    monkeypatch.setitem(sys.modules, "reports", module)
+    yield module
+    vars(module).clear()
+
+
+def declare(module: ModuleType, decorator: Any, *names: str) -> None:
+    """Declare tasks of these names in *module*."""
+    for name in names:
+        exec(f"def {name}(): pass", vars(module))
+        setattr(module, name, decorator(getattr(module, name)))
 
 
 def test_of_a_project_as_it_should_be_there_is_nothing_to_say():
@@ -120,6 +142,68 @@ def test_another_outbox_is_told_of(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(ours, "OUTBOXES", ("django",))  # which is installed, whatever it is
     assert "INSTALLED_APPS" in found()["mirepoix.W008"].hint
+
+
+def test_the_tasks_of_another_app_are_told_of(project: Celery, reports: ModuleType):
+    other = Celery("reports", set_as_current=False)
+    assert found() == {}
+    declare(reports, project.task, "ours")  # Celery gives each of these tasks to both apps
+    declare(reports, other.task, "build", "mail", "print_out", "send")
+    said = found()
+    assert set(said) == {"mirepoix.W011"}
+    assert "'reports'" in said["mirepoix.W011"].msg
+    assert "4 task(s)" in said["mirepoix.W011"].msg
+    assert "reports.build, reports.mail, reports.print_out and 1 more" in said["mirepoix.W011"].msg
+    mirepoix.install(other)
+    assert found() == {}
+
+
+def test_a_task_that_only_another_app_has_is_told_of_wherever_it_stands():
+    other = Celery("reports", set_as_current=False)
+
+    @other.task(name="reports.nameless", shared=False)
+    def nested() -> None: ...
+
+    assert "reports.nameless" in found()["mirepoix.W011"].msg
+
+
+def test_shared_tasks_are_told_of_only_if_another_app_sends_them(project: Celery, reports: ModuleType):
+    declare(reports, shared_task, "build")
+    other = Celery("reports", set_as_current=False)
+    assert found() == {}
+    other.set_current()
+    assert "reports.build" in found()["mirepoix.W012"].msg
+    project.set_current()
+    assert found() == {}
+    other.set_default()  # what Celery's support of Django does with the first app: it sends in other threads
+    assert "reports.build" in found()["mirepoix.W012"].msg
+    project.set_default()
+    assert found() == {}
+    assert reports.build.app is project
+
+
+def test_modules_of_tasks_that_cannot_be_imported_are_told_of():
+    installed(imports=["no_such_module"])
+    assert "No module named 'no_such_module'" in found()["mirepoix.W010"].msg
+
+
+@pytest.mark.parametrize(
+    ("engine", "library", "remedy"),
+    [("postgresql", "psycopg", "mirepoix[postgres]"), ("mysql", "pymysql", "mirepoix[mysql]")],
+)
+def test_a_library_that_workers_need_and_django_does_not_is_an_error(
+    engine: str, library: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+):
+    django_site.use(default={**FINE, "ENGINE": f"django.db.backends.{engine}"})
+    assert found() == {}
+    monkeypatch.delitem(sys.modules, f"mirepoix.connect.{library}", raising=False)
+    monkeypatch.setitem(sys.modules, library, None)
+    said = found()["mirepoix.E004"]
+    assert said.level == checks.ERROR
+    assert f"The library {library!r} is not installed" in said.msg
+    assert f"pip install '{remedy}'" in said.hint
+    with pytest.raises(MissingLibrary, match=re.escape(f"pip install '{remedy}'")):  # without Django, too
+        mirepoix.install(Celery("shop", set_as_current=False), f"{engine}://shop@nowhere/shop")
 
 
 class Forbidding:

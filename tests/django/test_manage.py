@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,13 +44,17 @@ class Site:
         (self.package / "settings.py").write_text(SETTINGS.format(database=django_site.database(url)))
 
     def manage(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.run("django", *words)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a module to its end."""
         folders = filter(None, (str(self.folder), os.environ.get("PYTHONPATH")))
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(folders),
             "DJANGO_SETTINGS_MODULE": "mysite.settings",
         }
-        command = [sys.executable, "-m", "django", *words]
+        command = [sys.executable, "-m", *words]
         return subprocess.run(command, env=environment, cwd=self.folder, capture_output=True, text=True, check=False)
 
 
@@ -109,3 +114,30 @@ def test_an_app_that_is_not_found_is_an_error_of_the_command():
         pytest.raises(CommandError, match="no_such_module"),
     ):
         call_command("mirepoix", "status")
+
+
+def test_with_psycopg2_alone_check_and_worker_say_what_to_install(tmp_path: Path, postgresql_url: str):
+    site = Site(tmp_path, postgresql_url)
+    (site.package / "celery.py").write_text(CELERY)
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['psycopg'] = None\n")
+    checked = site.manage("check")
+    assert (checked.returncode, "mirepoix.E004" in checked.stderr) == (1, True), checked.stderr
+    worker = site.run("celery", "-A", "mysite", "worker", "-P", "solo")
+    assert worker.returncode == 1
+    assert "mirepoix: The library 'psycopg' is not installed. Run: pip install 'mirepoix[postgres]'" in worker.stderr
+    assert "Traceback" not in worker.stderr
+
+
+WITHOUT_APPS = (("status",), ("inspect", "ping"), ("purge", "-f"), ("call", "orders.pay"), ("control", "heartbeat"))
+"""Commands of Celery that use the ledger and never load Django's apps."""
+
+
+def test_commands_of_celery_do_not_make_django_warn(site: Site):
+    with ThreadPoolExecutor() as together:
+        done = list(together.map(lambda words: site.run("celery", "-A", "mysite", *words), WITHOUT_APPS))
+    assert "No nodes replied" in done[0].stderr
+    for words, one in zip(WITHOUT_APPS, done, strict=True):
+        assert "Warning" not in one.stderr, words
+        assert "Traceback" not in one.stderr, words
+    (sent,) = json.loads(site.manage("mirepoix", "tasks", "--json").stdout)["tasks"]
+    assert sent["name"] == "orders.pay"

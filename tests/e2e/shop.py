@@ -302,5 +302,6 @@ def pay(self: Any, then: str = "", during: str = "") -> None:
             raise ValueError("out of stock")
 
 
+import around  # noqa: E402, F401
 import asynchronous  # noqa: E402, F401  (the tasks there are made with what is above)
 import canvas  # noqa: E402, F401

@@ -15,7 +15,7 @@ from kombu.exceptions import EncodeError
 from workers import Shop
 
 from driver import moment
-from mirepoix.errors import EnqueueError, InvalidTaskId, PayloadNotSerializable, PayloadTooLarge
+from mirepoix.errors import EnqueueError, InvalidTaskId, PayloadNotSerializable, PayloadTooLarge, TaskIdTaken
 
 SOON = timedelta(seconds=2)
 
@@ -134,7 +134,9 @@ def test_a_task_id_of_the_callers_own_is_kept(shop: Shop) -> None:
 
 def test_a_second_sending_of_a_waiting_task_is_ignored(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     shop.send("add", 1, 2, task_id="order-17")
-    shop.send("add", 3, 4, task_id="order-17")
+    shop.send("add", 1, 2, task_id="order-17")
+    with pytest.raises(TaskIdTaken, match="order-17"):
+        shop.send("add", 3, 4, task_id="order-17")
     assert shop.ledger.states() == {"order-17": "pending"}
     assert json.loads(shop.row("order-17")["body"])[0] == [1, 2]
     assert "order-17" in caplog.text

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from celery import chain, group
-from workers import Process, Shop, until
+from workers import DEADLINE_S, Process, Shop, until
 
 from driver import moment
 
@@ -242,3 +242,36 @@ def test_a_failure_whose_errback_cannot_be_sent_is_recorded_all_the_same(open_sh
     assert "no stock" in attempt["error"]
     assert "; then EnqueueError" in attempt["error"]
     assert keeper.is_running
+
+
+@pytest.mark.parametrize("how", ["return", "raise", "reject", "ignore", "retry"])
+def test_what_is_sent_around_a_task_is_sent_however_it_ends(open_shop: Shop, how: str) -> None:
+    id = open_shop.send("around", how)
+    open_shop.wait(id)
+    attempts = range(2 if how == "retry" else 1)
+    sent = [f"{id} {what} {retries}" for what in ("before", "prerun", "postrun") for retries in attempts]
+    until(lambda: set(sent) <= set(open_shop.ledger.states()), "all are sent")
+    open_shop.wait(sent, "succeeded")
+
+
+@pytest.mark.parametrize(("size", "error"), [(3, ""), (70_000, ""), (3, "no stock")])
+def test_a_retry_that_is_asked_for_and_not_raised_is_the_outcome(open_shop: Shop, size: int, error: str) -> None:
+    told = [open_shop.task(name).set(task_id=f"{name} {size} {error}") for name in ("note", "old_errback")]
+    result = open_shop.task("softly", size, error).apply_async(link=told[0], link_error=told[1])
+    open_shop.wait(result.id, "succeeded")
+    assert open_shop.runs(result.id) == 2
+    assert len(result.get(timeout=DEADLINE_S)) == size
+    open_shop.wait(told[0].id, "succeeded")
+    assert open_shop.runs(told[0].id) == 1
+    assert told[1].id not in open_shop.ledger.states()
+
+
+def test_a_chain_that_is_sent_again_meanwhile_runs_to_its_end_each_time(open_shop: Shop) -> None:
+    steps = chain(open_shop.task("add", 1, 1), open_shop.task("add", 1).set(queue="nobody"), app=open_shop.app)
+    first = [steps.delay().parent.id for _ in range(3)]
+    open_shop.wait(first, "succeeded")
+    ends = open_shop.ledger.query(
+        "SELECT id FROM mirepoix_task WHERE parent_id IN (:a, :b, :c)", a=first[0], b=first[1], c=first[2]
+    )
+    assert len(ends) == 3
+    open_shop.app.control.revoke([id for (id,) in ends])

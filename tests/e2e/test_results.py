@@ -19,6 +19,7 @@ from workers import DEADLINE_S, Shop, until
 
 import mirepoix
 from driver import Ledger
+from mirepoix.celery.capture import CaptureProducer
 from mirepoix.connect.url import source_for
 from mirepoix.errors import ConfigurationError
 from releases import CELERY, since
@@ -533,6 +534,18 @@ def test_an_app_that_names_another_backend_keeps_its_results_there(shop: Shop, p
     shop.wait(failed, "failed")
     assert shop.ledger.query("SELECT * FROM mirepoix_result") == []
     assert isinstance(app.backend, Backend)
+
+
+def test_results_may_be_sent_back_as_messages(shop: Shop) -> None:
+    conf = {"result_backend": "rpc://"}
+    app = shop.client(conf)
+    with shop.ledger.connection.transaction():  # its queue of replies is declared while somebody else writes
+        assert app.backend.on_task_call(CaptureProducer(app.mirepoix), "some-id") is None
+    shop.worker(conf=conf)
+    assert app.send_task("shop.add", args=(1, 2)).get(timeout=DEADLINE_S) == 3
+    with pytest.raises(ValueError, match="no stock"):
+        app.send_task("shop.fail").get(timeout=DEADLINE_S)
+    assert shop.ledger.query("SELECT * FROM mirepoix_result") == []
 
 
 def test_disabled_results_are_disabled(shop: Shop) -> None:

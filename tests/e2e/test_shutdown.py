@@ -11,6 +11,26 @@ from pace import pace
 
 pytestmark = pytest.mark.slow
 AHEAD = {"worker_prefetch_multiplier": 4}
+INTERRUPTED = """
+import os, signal
+from mirepoix import installation_of
+from mirepoix.ledger import messages, workers
+
+broadcasts = messages.broadcasts
+
+def broadcasts_and_a_signal(tx, *args):
+    arrived = broadcasts(tx, *args)
+    try:
+        os.unlink(str(FOLDER / "now"))
+    except FileNotFoundError:
+        return arrived
+    workers.heartbeat(tx, installation_of(app).holder.worker.id, 1000.0)  # which locks a row that its keeper needs
+    signal.raise_signal(signal.SIGQUIT)
+    return arrived
+
+messages.broadcasts = broadcasts_and_a_signal
+"""
+"""The main thread of this worker is told to stop in the middle of a transaction of its own."""
 
 
 def loaded(shop: Shop, pool: str = "prefork", **conf: float) -> tuple[Process, str, list[str]]:
@@ -55,7 +75,7 @@ def test_a_cold_shutdown_hands_back_what_runs_when_its_pool_is_dead(shop: Shop) 
 
 
 def test_a_soft_shutdown_lets_tasks_end_within_its_timeout(shop: Shop) -> None:
-    worker, running, waiting = loaded(shop, worker_soft_shutdown_timeout=8.0 * pace())
+    worker, running, waiting = loaded(shop, worker_soft_shutdown_timeout=3.0 * pace())
     worker.send(signal.SIGQUIT)
     shop.wait(waiting, "pending")
     assert worker.is_running  # not only when the timeout is over, which Celery always waits out
@@ -76,3 +96,15 @@ def test_a_soft_shutdown_hands_back_what_did_not_end_in_time(shop: Shop) -> None
     ]
     assert shop.row(running)["deaths"] == 0
     assert shop.effects(what="overlap") == []
+
+
+def test_a_worker_that_is_told_to_stop_inside_its_own_transaction_ends_that_first(shop: Shop) -> None:
+    with (shop.folder / "shop.py").open("a") as module:
+        module.write(INTERRUPTED)
+    worker, running, waiting = loaded(shop, worker_soft_shutdown_timeout=3.0 * pace())
+    shop.make("now")
+    shop.wait(waiting, "pending")
+    assert worker.is_running
+    shop.make("open")
+    worker.ends()
+    assert (shop.state(running), shop.runs(running)) == ("succeeded", 1)

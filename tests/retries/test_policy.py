@@ -79,6 +79,9 @@ PASSING = [
     pymysql.err.OperationalError(2013, "lost connection"),
     of_sqlite(sqlite3.SQLITE_BUSY),
     sa.exc.OperationalError("SELECT 1", {}, of_sqlite(sqlite3.SQLITE_BUSY)),
+    psycopg.errors.ReadOnlySqlTransaction("in recovery"),
+    sa.exc.InternalError("SELECT 1", {}, psycopg.errors.ReadOnlySqlTransaction("in recovery")),
+    pymysql.err.OperationalError(1290, "--read-only"),
 ]
 LASTING = [
     ValueError(),
@@ -94,6 +97,7 @@ LASTING = [
     pymysql.err.OperationalError(1054, "unknown column"),
     of_sqlite(sqlite3.SQLITE_ERROR),
     sa.exc.OperationalError("SELECT x", {}, of_sqlite(sqlite3.SQLITE_ERROR)),
+    sa.exc.InternalError("SELECT 1", {}, psycopg.errors.InFailedSqlTransaction("aborted")),
 ]
 
 

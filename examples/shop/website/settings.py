@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from django import VERSION
+
 HERE = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("SHOP_DATA", HERE / "data"))
 
@@ -51,12 +53,10 @@ def _database(url: str) -> dict[str, object]:
     """SHOP_DATABASE=postgresql://user:password@host:port/name or mysql://…; by default a file beside the code."""
     if not url:
         # An order and its tasks are one transaction: take the lock at its beginning, and wait for others.
+        if VERSION < (5, 1):
+            return {"ENGINE": "website.sqlite", "NAME": DATA / "shop.db", "OPTIONS": {"timeout": 20}}
         options = {"timeout": 20, "transaction_mode": "IMMEDIATE"}
-        return {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": DATA / "shop.db",
-            "OPTIONS": options if _knows_transaction_mode() else {"timeout": 20},
-        }
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": DATA / "shop.db", "OPTIONS": options}
     parts = urlsplit(url)
     if parts.scheme == "mysql":
         import pymysql
@@ -72,12 +72,6 @@ def _database(url: str) -> dict[str, object]:
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
     }
-
-
-def _knows_transaction_mode() -> bool:
-    from django import VERSION
-
-    return VERSION >= (5, 1)
 
 
 DATABASES = {"default": _database(os.environ.get("SHOP_DATABASE", "")) | {"ATOMIC_REQUESTS": True}}

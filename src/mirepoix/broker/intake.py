@@ -20,13 +20,24 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mirepoix.broker.acknowledge import acknowledge
-from mirepoix.broker.message import Doorbell, LeasedMessage, adopted, is_of_ledger, is_probe, task_id_of
+from mirepoix.broker.message import (
+    Doorbell,
+    LeasedMessage,
+    adopted,
+    is_of_ledger,
+    is_probe,
+    is_storable,
+    task_id_of,
+    unreadable,
+)
 from mirepoix.broker.routes import routes
+from mirepoix.broker.tolerant import tolerate
 from mirepoix.broker.unkept import keep_no_copy
 from mirepoix.celery.refuse import not_given
 from mirepoix.celery.versions import has_global_qos
-from mirepoix.connect.source import BOUND_S, OwnConnection
+from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.errors import LedgerAway
 from mirepoix.kombu.qos import Batch
 from mirepoix.records import Taken
 
@@ -79,7 +90,7 @@ class Intake:
         """Whether the thread that listens is running a task."""
         self._run: Callable[[Any], Any] | None = None
         self.counts: Counter[str] = Counter()
-        """How many messages were ``taken``, ``adopted``, ``refused``, ``foreign`` or a ``probe``."""
+        """How many messages were ``taken``, ``adopted``, ``refused``, ``foreign``, ``unreadable`` or a ``probe``."""
         self._waiting: deque[Doorbell] = deque()
         self._foreign: list[Any] = []
         """Messages that Celery itself acknowledges, as far as it has not."""
@@ -112,6 +123,7 @@ class Intake:
         self._has_global_qos = has_global_qos(self._consumer)
         self._listening_since = time.monotonic()
         keep_no_copy(self._consumer.task_consumer.channel)
+        tolerate(self._consumer.task_consumer.channel)
         hub = self._consumer.hub
         if hub is None:
             self._timers.append(self._consumer.timer.call_repeatedly(BEAT_S, self._beat))
@@ -159,15 +171,33 @@ class Intake:
             self._acknowledge([Doorbell(message, "")])
             return
         task_id = task_id_of(message)
+        if task_id is not None and not is_storable(task_id):
+            self.keep(message, f"its id cannot be stored: {task_id!r}")
+            return
         foreign = None
         if task_id is None or not is_of_ledger(message):
-            foreign = self._to_adopt(message, queue) if task_id is not None else None
+            try:
+                foreign = self._to_adopt(message, queue) if task_id is not None else None
+            except (ValueError, TypeError, RecursionError) as error:
+                self.keep(message, f"its task cannot be adopted: {error}")
+                return
             if foreign is None:
                 self.counts["foreign"] += 1
                 self._foreign.append(message)
                 self._handle(message)
                 return
         self._waiting.append(Doorbell(message, str(task_id), foreign))
+        if self._consumer.hub is None:
+            self._turn()
+
+    def keep(self, message: Any, reason: str) -> None:
+        """Nobody can read this message: keep it in the ledger as a parked row, then acknowledge it.
+
+        Celery would throw it away, or end the worker.
+        """
+        row = unreadable(message, self._queue_of(message) or self._installation.app.conf.task_default_queue)
+        self._foreign = [one for one in self._foreign if one is not message]
+        self._waiting.append(Doorbell(message, row.id, row, reason))
         if self._consumer.hub is None:
             self._turn()
 
@@ -244,7 +274,7 @@ class Intake:
         doorbells = [self._waiting.popleft() for _ in range(min(wanted, len(self._waiting)))]
         try:
             answered = self._take(holder, doorbells)
-        except self._installation.source.disconnects as error:
+        except self._ledger_errors as error:
             self._waiting.extendleft(reversed(doorbells))
             self._lost_ledger(error)
             return
@@ -259,12 +289,18 @@ class Intake:
     def _take(self, holder: Holder, doorbells: list[Doorbell]) -> list[Doorbell]:
         """Take what they ring for; return those that are answered by that. The others wait."""
         foreign = [doorbell.foreign for doorbell in doorbells if doorbell.foreign is not None]
-        received = holder.receive(self._ledger(), [doorbell.task_id for doorbell in doorbells], foreign)
+        kept = {doorbell.task_id: doorbell.unreadable for doorbell in doorbells if doorbell.unreadable is not None}
+        received = holder.receive(self._ledger(), [doorbell.task_id for doorbell in doorbells], foreign, kept)
         self._leased.extend(received.taken)
         taken = {one.lease.task_id for one in received.taken}
         answered = []
         for doorbell in doorbells:
-            if doorbell.task_id in taken:
+            if doorbell.unreadable is not None:
+                self.counts["unreadable"] += 1
+                logger.error(
+                    "a message that nobody can read is parked as %s: %s", doorbell.task_id, doorbell.unreadable
+                )
+            elif doorbell.task_id in taken:
                 taken.discard(doorbell.task_id)
                 self.counts["adopted" if doorbell.task_id in received.adopted else "taken"] += 1
             elif received.known.get(doorbell.task_id):
@@ -383,8 +419,12 @@ class Intake:
 
     def _ledger(self) -> OwnConnection:
         if self._connection is None:
-            self._connection = self._installation.source.open(BOUND_S)
+            self._connection = self._installation.source.open()
         return self._connection
+
+    @property
+    def _ledger_errors(self) -> tuple[type[Exception], ...]:
+        return (*self._installation.source.errors, LedgerAway)
 
     @property
     def _is_away(self) -> bool:
@@ -423,7 +463,7 @@ class Intake:
             return
         try:
             holder.flush(self._ledger())
-        except self._installation.source.disconnects as error:
+        except self._ledger_errors as error:
             self._lost_ledger(error)
         self._flushed_at = time.monotonic()
 
@@ -449,11 +489,7 @@ class Intake:
         known = self._installation.app.amqp.queues
         if queue in known and known[queue].exchange is not None and known[queue].exchange.type == "fanout":
             return None  # everyone gets it, under one id
-        try:
-            return adopted(message, queue)
-        except (ValueError, TypeError) as error:
-            logger.warning("a task that was sent past the ledger cannot be adopted, and runs as in Celery: %s", error)
-            return None
+        return adopted(message, queue)
 
     def _wake(self) -> None:
         # The pool's own part of the tick, which writes to its processes, may have come before ours.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from kombu.message import Message
 
 from mirepoix.celery import payload
-from mirepoix.celery.options import moment_in_utc
+from mirepoix.celery.options import LONGEST, MOST_RETRIES, PRIORITIES, moment_in_utc
 from mirepoix.kombu.delivered import as_message
+from mirepoix.ledger import enqueue
+from mirepoix.ledger.text import storable
 from mirepoix.records import LEASE_HEADER, PROBE_HEADER, SENT_HEADER, UNSENT, Envelope, Lease, Taken
 
 if TYPE_CHECKING:
@@ -27,6 +31,13 @@ _OF_THE_TRANSPORT = frozenset(
 """Properties of a message that are said elsewhere, or that only its first sender could mean."""
 
 
+UNREADABLE = "an unreadable message"
+"""As the name of a task: nobody can tell which."""
+
+_UNREADABLE = uuid.UUID("5e6ad93c-3b3f-4d0e-8f61-6f2f5a6f5c11")
+"""The namespace of their ids."""
+
+
 @dataclass(slots=True, eq=False)
 class Doorbell:
     """A message that was received and not yet acknowledged. It holds no place in the prefetch of tasks."""
@@ -34,7 +45,9 @@ class Doorbell:
     message: Any
     task_id: str
     foreign: Envelope | None = None
-    """The task, if it was sent past the ledger and is to be adopted."""
+    """The task, if it was sent past the ledger and is to be adopted; or the row that keeps what nobody can read."""
+    unreadable: str | None = None
+    """Why nobody can read the message, if so: it is kept as a parked row."""
     received_at: float = field(default_factory=time.monotonic)
 
 
@@ -88,6 +101,44 @@ def is_of_ledger(message: Any) -> bool:
     return isinstance(message.headers, dict) and bool(message.headers.get(SENT_HEADER))
 
 
+def is_storable(value: Any) -> bool:
+    """Whether it is a text that is not empty, and that the columns for ids and names hold."""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST and storable(value) == value
+
+
+def unreadable(message: Any, queue: str) -> Envelope:
+    """The row of a message that nobody can read: all of it is in the body, in base64, and any ledger can hold that.
+
+    Its id follows from the message: one that the broker gives out again is the same row.
+    """
+    headers = message.headers
+    body = (
+        message.body.encode("utf-8", "surrogatepass") if isinstance(message.body, str) else bytes(message.body or b"")
+    )
+    info = message.delivery_info or {}
+    whole = {
+        "headers": headers,
+        "properties": message.properties,
+        "content_type": message.content_type,
+        "content_encoding": message.content_encoding,
+        "delivery_info": {key: info.get(key) for key in ("exchange", "routing_key")},
+        "body": base64.b64encode(body).decode("ascii"),
+    }
+    text = json.dumps(whole, default=repr)
+    name = headers.get("task") if isinstance(headers, dict) else None
+    return Envelope(
+        id=str(uuid.uuid5(_UNREADABLE, f"{queue}\n{text}")),
+        name=str(name) if is_storable(name) else UNREADABLE,
+        queue=queue,
+        body=base64.b64encode(text.encode()).decode("ascii"),
+        body_encoding="base64",
+        headers={},
+        properties={},
+        routing_key=queue,
+        sent_fence=UNSENT,
+    )
+
+
 def task_id_of(message: Any) -> str | None:
     """The id of a task of protocol 2, or None."""
     headers = message.headers
@@ -98,8 +149,14 @@ def task_id_of(message: Any) -> str | None:
 
 
 def adopted(message: Any, queue: str) -> Envelope:
-    """The envelope of a task that was sent past the ledger. Raises ValueError for a moment that cannot be read."""
+    """The envelope of a task that was sent past the ledger.
+
+    Raises ValueError or TypeError for what the ledger cannot hold. A priority or a number of retries that is none is
+    left to Celery, which reads it in the message itself.
+    """
     headers = message.headers
+    if not is_storable(headers["task"]):
+        raise ValueError(f"the name of its task cannot be stored: {headers['task']!r}")
     info = message.delivery_info or {}
     body: Any = bytes(message.body) if isinstance(message.body, memoryview) else message.body
     encoding = "utf-8"
@@ -108,27 +165,40 @@ def adopted(message: Any, queue: str) -> Envelope:
             body = body.decode("utf-8")
         except UnicodeDecodeError:
             body, encoding = base64.b64encode(body).decode("ascii"), "base64"
+    if storable(body) != body:
+        body, encoding = base64.b64encode(body.encode("utf-8", "surrogatepass")).decode("ascii"), "base64"
     properties = {key: value for key, value in (message.properties or {}).items() if key not in _OF_THE_TRANSPORT}
-    return Envelope(
+    envelope = Envelope(
         id=headers["id"],
-        name=str(headers["task"]),
+        name=headers["task"],
         queue=queue,
-        priority=properties.get("priority") or 0,
+        priority=_whole(properties.get("priority"), *PRIORITIES["ledger"]),
         body=body,
         body_encoding=encoding,
-        content_type=message.content_type or "application/data",
-        content_encoding=message.content_encoding or "utf-8",
+        content_type=message.content_type if is_storable(message.content_type) else "application/data",
+        content_encoding=message.content_encoding if is_storable(message.content_encoding) else "utf-8",
         headers={key: value for key, value in headers.items() if key not in (LEASE_HEADER, SENT_HEADER)},
         properties=properties,
         exchange=info.get("exchange") or "",
         routing_key=info.get("routing_key") or queue,
-        eta=moment_in_utc(str(headers["task"]), "eta", headers.get("eta")),
-        expires=moment_in_utc(str(headers["task"]), "expires", headers.get("expires")),
-        retries=headers.get("retries") or 0,
-        root_id=headers.get("root_id"),
-        parent_id=headers.get("parent_id"),
-        group_id=headers.get("group"),
+        eta=moment_in_utc(headers["task"], "eta", headers.get("eta")),
+        expires=moment_in_utc(headers["task"], "expires", headers.get("expires")),
+        retries=_whole(headers.get("retries"), 0, MOST_RETRIES),
+        root_id=_name(headers.get("root_id")),
+        parent_id=_name(headers.get("parent_id")),
+        group_id=_name(headers.get("group")),
         sent_fence=UNSENT,
         version=payload.version_in(headers),
-        shape=payload.shape_of_text(str(headers["task"]), headers, body, message.content_type or "", encoding),
+        shape=payload.shape_of_text(headers["task"], headers, body, message.content_type or "", encoding),
     )
+    enqueue.as_row(envelope)  # raises for headers that JSON cannot hold
+    return envelope
+
+
+def _name(value: Any) -> str | None:
+    return value if is_storable(value) else None
+
+
+def _whole(value: Any, lowest: int, highest: int) -> int:
+    is_whole = isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest
+    return value if is_whole else 0

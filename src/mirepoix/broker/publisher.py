@@ -14,6 +14,7 @@ from typing import Any
 from kombu import Producer
 from kombu.exceptions import EncodeError, KombuError
 
+from mirepoix.broker.redis_lists import RedisLists
 from mirepoix.celery.versions import batch
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import BrokerAway
@@ -134,9 +135,11 @@ class Publisher:
         with self._reaching():
             channel = self._connection.channel()  # the question for a queue that is not there closes its channel
             try:
+                if (lists := RedisLists.of(channel)) is not None:
+                    return lists.count(queue)
                 return int(channel.queue_declare(queue=queue, passive=True).message_count)
             except self._connection.channel_errors:
-                return None if self._confirms is not None else 0  # a list that is empty is not there, in Redis
+                return None if self._confirms is not None else 0
             finally:
                 with suppress(Exception):
                     channel.close()

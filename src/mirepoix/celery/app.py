@@ -17,6 +17,7 @@ from celery.app.backends import BACKEND_ALIASES
 from celery.utils.log import get_logger
 
 from mirepoix.alerts.watcher import Watcher
+from mirepoix.broker.former import OURS
 from mirepoix.broker.relay import Relay
 from mirepoix.broker.sender import Sender
 from mirepoix.celery import attempt as attempts
@@ -30,9 +31,8 @@ from mirepoix.celery.task import adopt, adopting
 from mirepoix.config import Settings
 from mirepoix.connect.begun import Begun
 from mirepoix.connect.caller import missing_table
-from mirepoix.connect.source import BOUND_S, OwnConnection, Source
+from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.connect.url import optional, source_for
-from mirepoix.daemons import process
 from mirepoix.daemons.holder import Holder
 from mirepoix.daemons.keeper import Keeper
 from mirepoix.errors import ConfigurationError
@@ -43,6 +43,9 @@ from mirepoix.records import PROMISED, UNSENT, Envelope, Lease, Outgoing, Troubl
 logger = get_logger("mirepoix.worker")
 
 BACKEND_ALIASES.setdefault("mirepoix", "mirepoix.celery.backend:LedgerBackend")
+
+LEDGER_URL = OURS
+"""What stands in the place of a broker's URL."""
 
 LEDGER_BACKEND = "mirepoix://"
 """The result backend of an app that names none: results in the ledger."""
@@ -65,6 +68,10 @@ class Installation:
         """What takes leases for the broker's messages, in a worker."""
         self.delivery = "ledger"
         """Who delivers, as the app was configured when it was configured."""
+        self.former_url: Any = None
+        """The app's own ``broker_read_url``, which the ledger took the place of."""
+        self.former_options: dict[str, Any] = {}
+        """The app's own ``broker_transport_options``."""
         self.peaks: dict[tuple[str, int], int] = {}
         self.is_forking = False
         self._pid = os.getpid()
@@ -175,18 +182,17 @@ class Installation:
         }
         if relays is None:
             relays = int(self.settings.has_broker and self.settings.relay)
-        worker = Worker(
-            "", name, socket.gethostname(), os.getpid(), pool, concurrency, queues, software, relays, process.own()
-        )
+        worker = Worker("", name, socket.gethostname(), os.getpid(), pool, concurrency, queues, software, relays)
         self._pid = os.getpid()
         self.is_forking = is_forking
         self.holder = Holder(
             self.source,
             self.settings,
             worker,
-            partial(chords.return_parts, self),
+            lambda tx, parts, refused: chords.return_parts(self, tx, parts, refused=refused),
             partial(chords.return_ended, self),
             self.code.can_take,
+            partial(attempts.refuse_completion, self),
         )
         self._until_reached(self.holder.register)
 
@@ -240,7 +246,7 @@ class Installation:
             self._keeper.stop()
         try:
             holder.close()
-        except self.source.disconnects as error:
+        except self.source.errors as error:
             # The others find the lock free and take back what was held.
             logger.warning("the worker could not sign off: %s", str(error).strip())
         self.source.close()
@@ -278,9 +284,9 @@ class Installation:
         holder.lost(lease.key, trouble, outcome=outcome, delay_s=delay_s)
         try:
             if self._connection is None:
-                self._connection = self.source.open(BOUND_S)
+                self._connection = self.source.open()
             holder.report_losses(self._connection)
-        except self.source.disconnects:
+        except self.source.errors:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -299,10 +305,10 @@ def install(
 ) -> Installation:
     """Make *app* reliable: every task it sends, by any API of Celery, is a row in the ledger at *url*.
 
-    The ledger delivers the tasks itself; no broker is dialled, and ``broker_url`` is not used. With
-    ``delivery="broker"`` the app keeps its broker, which only rings for tasks that stand in the ledger. An SQLite
-    ledger is created and migrated here; for PostgreSQL and MariaDB run ``mirepoix --app YOUR_APP migrate`` once for
-    each release.
+    The ledger delivers the tasks itself; no broker is needed, and ``broker_url`` is not used. A worker that starts only
+    looks whether messages still wait there (``look_at_broker``). With ``delivery="broker"`` the app keeps its broker,
+    which only rings for tasks that stand in the ledger. An SQLite ledger is created and migrated here; for PostgreSQL
+    and MariaDB run ``mirepoix --app YOUR_APP migrate`` once for each release.
     Without *url* the ledger is in Django's database (``mirepoix_django_alias``).
 
     *session_factory* (an SQLAlchemy ``sessionmaker``, ``scoped_session`` or ``Engine`` of the ledger's database) is
@@ -363,10 +369,10 @@ def _configure(app: Any, installation: Installation) -> None:
     forced = {"worker_consumer": "mirepoix.celery.consumer:LedgerConsumer"}
     by_delivery: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "ledger": (
-            {"worker_prefetch_multiplier": 1},
+            {"worker_prefetch_multiplier": 1, "broker_connection_max_retries": None},
             {
-                "broker_read_url": "mirepoix://",
-                "broker_write_url": "mirepoix://",
+                "broker_read_url": LEDGER_URL,
+                "broker_write_url": LEDGER_URL,
                 "broker_transport_options": {"ledger": installation.token},
             },
         ),
@@ -379,15 +385,43 @@ def _configure(app: Any, installation: Installation) -> None:
         installation.delivery = installation.read_settings().delivery
         own_defaults, own_forced = by_delivery[installation.delivery]
         app.conf.add_defaults({**defaults, **own_defaults})
+        if installation.delivery == "ledger":
+            _replace_broker(app, installation)
+        _go_before_environment(app.conf, installation)
         for key, value in {**forced, **own_forced}.items():
             setattr(app.conf, key, value)
 
     # Fired each time the configuration is loaded, so that the order of install() and config_from_object() is free.
     app.on_after_configure.connect(configure, weak=False)
     app.on_after_configure.connect(_choose_backend, sender=app, weak=False)
+    _go_before_environment(app.conf, installation)
     if app.configured:
         configure()
         _choose_backend(app)
+
+
+def _replace_broker(app: Any, installation: Installation) -> None:
+    """Note where the app's broker was."""
+    if app.conf.get("broker_read_url") != LEDGER_URL:
+        installation.former_url = app.conf.get("broker_read_url")
+        installation.former_options = dict(app.conf.get("broker_transport_options") or {})
+
+
+def _go_before_environment(conf: Any, installation: Installation) -> None:
+    """Let no variable of the environment, which goes before every setting of Celery, go before the ledger's URL."""
+    cls = type(conf)
+    if not {"CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"} & os.environ.keys() or hasattr(cls, "ledger"):
+        return
+
+    def property_of(name: str) -> Any:
+        def get(self: Any) -> Any:
+            self.get("broker_url")  # the configuration is loaded by that, and tells who delivers
+            return LEDGER_URL if installation.delivery == "ledger" else getattr(cls, name).fget(self)
+
+        return property(get)
+
+    names = {name: property_of(name) for name in ("broker_read_url", "broker_write_url")}
+    object.__setattr__(conf, "__class__", type(cls.__name__, (cls,), {**names, "ledger": installation.token}))
 
 
 def _choose_backend(sender: Any, **_: Any) -> None:

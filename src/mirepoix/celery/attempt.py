@@ -12,17 +12,20 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
+from traceback import format_tb
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery import states
 
 from mirepoix.celery import chords
-from mirepoix.connect.source import Source
+from mirepoix.connect.verdict import Verdict, said, verdict
 from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.errors import OutcomeRefused
 from mirepoix.ledger import finish, reap, results
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Completion, Envelope, Lease, Outgoing, Part, Result, Trouble, Unfit
@@ -37,9 +40,12 @@ LARGE_RESULT = 64 * 1024
 """A result longer than this does not go through the pipe to the worker's parent."""
 
 _current: ContextVar[Attempt | None] = ContextVar("mirepoix_attempt", default=None)
-_whose_code: ContextVar[Attempt | None] = ContextVar("mirepoix_user_code", default=None)
-"""The attempt whose user's code runs in this context. Not a flag of the attempt: a thread or an asyncio task that user
-code started, and that outlives it, is still the user's code while the outcome is made."""
+_OUTCOME = "outcome"
+
+_whose_code: ContextVar[Attempt | str | None] = ContextVar("mirepoix_user_code", default=None)
+"""The attempt whose user's code runs in this context; `_OUTCOME` where user code asks for an outcome. Not a flag of the
+attempt: a thread or an asyncio task that user code started, and that outlives it, is still the user's code while the
+outcome is made."""
 
 _continues: ContextVar[bool | None] = ContextVar("mirepoix_continues", default=None)
 """Whether what is sent in this context follows from a payload; None: ask the attempt."""
@@ -69,6 +75,8 @@ class Attempt:
     """What is to be done once its outcome is in the ledger."""
     note: str | None = None
     """What its policy made of its error, in words."""
+    has_run: bool = True
+    """Whether the task's own code is over, or an outcome without it is made. Before that all code is the user's."""
     is_traced: bool = False
     """Whether Celery's tracer is at it: then what is sent has the context of its task."""
     sends_here: bool = False
@@ -85,19 +93,31 @@ class Attempt:
         if isinstance(item, Envelope) and item.id == self.lease.task_id:
             self.again = item
             return True
-        if _whose_code.get() is self:
+        if not self.is_making_outcome:
             return False
         self.continuations.append(item)
         return True
 
     def collects(self, status: str) -> bool:
         """Whether a result with that status belongs to the outcome; False if it is to be written now."""
-        return self.is_making_outcome and (status in states.READY_STATES or status == states.RETRY)
+        is_outcome = status in states.READY_STATES or status == states.RETRY
+        return is_outcome and not self.is_over and _whose_code.get() is not self
 
     @property
     def is_making_outcome(self) -> bool:
         """Whether what is done in this context is part of its outcome."""
-        return not self.is_over and _whose_code.get() is not self
+        whose = _whose_code.get()
+        return not self.is_over and whose is not self and (self.has_run or whose is _OUTCOME)
+
+    def asks_again(self) -> bool:
+        """Whether it is to run again, since it called ``retry(throw=False)`` or ``replace()`` before its code ended.
+
+        Then nothing of the end that it came to is kept: the next attempt comes to one.
+        """
+        if self.is_over or self.again is None:
+            return False
+        self.forget_success()
+        return True
 
     def forget_success(self) -> None:
         """It failed after its code had returned: nothing of its success may be sent, kept or committed."""
@@ -157,6 +177,13 @@ def outside() -> Iterator[None]:
         _current.reset(token)
 
 
+def has_run() -> None:
+    """The code of a task has returned or raised; if it is that of the attempt, what follows is the outcome's."""
+    attempt = _current.get()
+    if attempt is not None and _whose_code.get() is not attempt:
+        attempt.has_run = True
+
+
 @contextmanager
 def user_code() -> Iterator[None]:
     """Around the user's own code: what it sends does not wait for the outcome."""
@@ -170,7 +197,7 @@ def user_code() -> Iterator[None]:
 @contextmanager
 def outcome_code() -> Iterator[None]:
     """Around retry() and replace(), called by user code: all they send is part of the outcome."""
-    token, by_user = _whose_code.set(None), _continues.set(False)
+    token, by_user = _whose_code.set(_OUTCOME), _continues.set(False)
     try:
         yield
     finally:
@@ -300,28 +327,28 @@ def _settle(installation: Installation, attempt: Attempt, what: str, write: Call
     """Write an outcome with all that belongs to it; whether it was accepted."""
     attempt.continuations = installation.promised(attempt.continuations)
 
-    def write_all(tx: Tx, endings: chords.Endings | None = None) -> bool:
+    def write_all(tx: Tx, endings: chords.Endings | None = None, refused: Exception | None = None) -> bool:
         if not write(tx):
             return False
         results.store(tx, list(attempt.results.values()), is_outcome=True)
-        chords.return_parts(installation, tx, list(attempt.parts.values()), endings)
+        chords.return_parts(installation, tx, list(attempt.parts.values()), endings, refused)
         reached(Crashpoint.OUTCOME_BEFORE_COMMIT)
         return True
 
     transaction = attempt.transaction
-    if transaction is None and attempt.sends_here:
-        is_accepted = chords.ending_apart(
-            installation, lambda made: persist(installation, attempt, what, partial(write_all, endings=made))
-        )
-    elif transaction is None:
-        is_accepted = persist(installation, attempt, what, write_all)
+    if transaction is None:
+        try:
+            is_accepted = _commit(installation, attempt, what, write_all)
+        except Exception as error:  # noqa: BLE001 (what `persist` raises will never be written)
+            refuse(installation, attempt, what, error)
+            return False
     else:
         # Its transaction can be tried once only: what the user's code wrote is in it.
         attempt.transaction = None
         is_accepted = transaction.conclude(write_all)
     attempt.is_over = True
     reached(Crashpoint.OUTCOME_AFTER_COMMIT)
-    if not is_accepted and not _is_known(installation.source, attempt.lease):
+    if not is_accepted and not _is_known(installation, attempt):
         logger.warning(
             "the %s of task %s[%s] (attempt %d) was refused: its lease was lost; nothing of it was written or sent",
             what,
@@ -339,27 +366,96 @@ def _settle(installation: Installation, attempt: Attempt, what: str, write: Call
     return is_accepted
 
 
+def _commit(installation: Installation, attempt: Attempt, what: str, write: Callable[..., bool]) -> bool:
+    try:
+        if not attempt.sends_here:
+            return persist(installation, attempt, what, write)
+        return chords.ending_apart(
+            installation, lambda made: persist(installation, attempt, what, partial(write, endings=made))
+        )
+    except Exception as error:
+        if not attempt.parts:
+            raise
+        # It may be the body of a chord that cannot be written: then the member has succeeded and the chord failed.
+        return persist(installation, attempt, what, partial(write, refused=error))
+
+
 def persist(installation: Installation, attempt: Attempt, what: str, write: Callable[[Tx], T]) -> T:
-    """Write in a transaction of our own, waiting for a database that is away: what was done must not be forgotten."""
+    """Write in a transaction of our own, and try until the database takes it: what was done must not be forgotten.
+
+    Raises what was to be written is itself the reason of (`Verdict.CONTENT`): that would be refused for ever.
+    """
     source = installation.source
+    begin = source.transaction
     pause_s = 0.05
+    is_first = True
     while True:
         try:
-            with source.transaction() as tx:
+            with begin() as tx:
                 return write(tx)
-        except source.disconnects as error:
+        except SoftTimeLimitExceeded:  # the task's own code is over: no limit of it applies here
+            continue
+        except Exception as error:
+            judged = verdict(error, source.disconnects)
+            if judged is Verdict.CONTENT:
+                raise
             logger.warning(
                 "the %s of task %s[%s] cannot be recorded yet, trying again: %s",
                 what,
                 attempt.name,
                 attempt.lease.task_id,
                 str(error).strip(),
+                exc_info=is_first and judged is Verdict.ELSE,
             )
+        is_first = False
+        begin = source.apart  # user code may have left Django's own connection so that nothing can be written on it
+        with suppress(SoftTimeLimitExceeded):
             time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 2.0)
+        pause_s = min(2 * pause_s, 2.0)
 
 
-def _is_known(source: Source, lease: Lease) -> bool:
+def refuse(installation: Installation, attempt: Attempt, what: str, error: Exception) -> None:
+    """Commit that the attempt failed: the database does not take what it was to record, and never will."""
+    name, task_id = attempt.name, attempt.lease.task_id
+    told = OutcomeRefused(f"its {what} cannot be written: {said(error)}")
+    logger.error("task %s[%s] fails, as %s", name, task_id, told)
+    parts = [*attempt.parts.values()]
+    attempt.forget_success()
+    attempt.again = None
+    kind = f"{OutcomeRefused.__module__}.{OutcomeRefused.__qualname__}"
+    trouble = Trouble(str(told), kind, f"{''.join(format_tb(error.__traceback__))}{said(error)}", pid=os.getpid())
+    with running(attempt):
+        try:
+            installation.app.backend.store_result(task_id, told, states.FAILURE)
+        except Exception:  # of a backend that is not the ledger
+            logger.exception("the result of task %s[%s] cannot be stored", name, task_id)
+
+    def fail_with_all(tx: Tx) -> bool:
+        if not finish.fail(tx, attempt.lease, trouble):
+            return False
+        results.store(tx, list(attempt.results.values()), is_outcome=True)
+        chords.return_failed(installation, tx, parts, told)
+        reached(Crashpoint.REFUSE_BEFORE_COMMIT)
+        return True
+
+    def fail_alone(tx: Tx) -> bool:
+        return finish.fail(tx, attempt.lease, trouble)
+
+    try:
+        persist(installation, attempt, "failure", fail_with_all)
+    except Exception:
+        logger.exception("nobody who waits for task %s[%s] can be told that it failed", name, task_id)
+        persist(installation, attempt, "failure", fail_alone)
+    attempt.is_over = True
+    reached(Crashpoint.REFUSE_AFTER_COMMIT)
+
+
+def refuse_completion(installation: Installation, completion: Completion, error: Exception) -> None:
+    """The same for a success that a worker's parent was to record."""
+    parts = {(part.group_id, part.task_id): part for part in completion.parts}
+    refuse(installation, Attempt(completion.lease, "", parts=parts), "success", error)
+
+
+def _is_known(installation: Installation, attempt: Attempt) -> bool:
     # The connection may have died after the COMMIT arrived: then the second try finds the first one's work.
-    with source.transaction() as tx:
-        return finish.is_settled(tx, lease)
+    return persist(installation, attempt, "outcome", lambda tx: finish.is_settled(tx, attempt.lease))

@@ -102,8 +102,11 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
 
     def mark_as_done(self, task_id: str, result: Any, request: Any = None, *args: Any, **kwargs: Any) -> None:
         """Keep the result; commit the attempt, if it has to be committed here. Raises Refused if it is a zombie's."""
-        super().mark_as_done(task_id, result, request, *args, **kwargs)
         attempt = attempts.current()
+        is_outcome = attempt is not None and attempt.lease.task_id == task_id and attempt.collects(states.SUCCESS)
+        if attempt is not None and is_outcome and attempt.asks_again():
+            return
+        super().mark_as_done(task_id, result, request, *args, **kwargs)
         if attempt is not None and attempt.lease.task_id == task_id and attempt.commits_here:
             attempts.conclude(self.installation, attempt, Completion(attempt.lease))
 
@@ -111,7 +114,12 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         """Keep the error, and send the error callbacks, in place of what a success would have left."""
         attempt = attempts.current()
         is_own = attempt is not None and attempt.lease.task_id == task_id
+        if attempt is not None and is_own and attempt.is_over:
+            return  # what it has come to stands
         if attempt is not None and is_own and attempt.collects(states.FAILURE):
+            if attempt.asks_again():
+                return
+            attempt.has_run = True
             attempt.forget_success()
         super().mark_as_failure(task_id, *args, **kwargs)
         if attempt is not None and is_own and attempt.sends_here and attempt.fail_now is not None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
-from celery import bootsteps, signals
+from celery import bootsteps, platforms, signals
 from celery.platforms import EX_FAILURE
+from celery.utils.log import get_logger
 from celery.worker import state
 
+from mirepoix.broker import former
 from mirepoix.broker.hearing import Hearing
 from mirepoix.celery.meter import is_dead, resident_kb
+from mirepoix.celery.others import named, others
 from mirepoix.celery.request import given_to_pool
+from mirepoix.connect.interrupts import held_back
 from mirepoix.errors import MirepoixError
+
+logger = get_logger("mirepoix.worker")
 
 
 class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -58,11 +65,17 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, worker: Any) -> None:
         """The pool is up: begin to renew, to reap and to note."""
+        for name in ("SIGINT", "SIGQUIT", "SIGTERM"):
+            handler = signal.getsignal(platforms.signals.signum(name))
+            if callable(handler):
+                platforms.signals[name] = held_back(handler)
         installation = self._installation
         installation.start_keeper(lambda: watch_pool(installation, worker))
         installation.start_watcher()
         if installation.settings.has_broker:
             installation.start_relay(Hearing(installation, _exit))
+        warn_of_other_apps(worker.app)
+        former.look(installation, warn_of_backlog)
 
     def info(self, worker: Any) -> dict[str, Any]:
         """For ``celery inspect stats``: what came of the broker's messages."""
@@ -81,6 +94,25 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
     def _end(self, **_: Any) -> None:
         # The last thing a worker does, after its pool is gone: what it still holds can go back safely.
         self._installation.end_worker()
+
+
+def warn_of_other_apps(app: Any) -> None:
+    """Say which tasks of this process the ledger will never know of."""
+    for other in others(app):
+        if other.own_tasks:
+            logger.warning(
+                "%d task(s) of the Celery app %r go to a broker of its own, and the ledger does not know of them: %s. "
+                "Declare them with @shared_task or on this app, or install Mirepoix on that one too.",
+                len(other.own_tasks),
+                other.name,
+                named(other.own_tasks),
+            )
+
+
+def warn_of_backlog(backlog: former.Backlog) -> None:
+    """Say what waits in the broker that the app had. Called on a thread of its own."""
+    for sentence in backlog.sentences:
+        logger.warning("%s", sentence)
 
 
 def _exit() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -86,6 +88,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
         self._events: Any = None
+        self._replies = _Replies(installation)
         self._connection = Connection("memory://")
         super().__init__(None, auto_declare=False)
 
@@ -101,6 +104,11 @@ class CaptureProducer(Producer):  # type: ignore[misc]
     def connection(self) -> Connection:
         """A connection that nobody opens; Celery reads error classes from it."""
         return self._connection
+
+    @property
+    def channel(self) -> Any:
+        """For backends that declare the queue of their replies where a task is sent (``rpc://``)."""
+        return self._replies.channel()
 
     def publish(
         self,
@@ -189,6 +197,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             version=payload.version_in(headers),
             shape=shape,
             written_by=WRITER,
+            follows=attempts.is_continuing(),
         )
         limit_bytes = self._installation.settings.payload_limit_bytes
         options.check(envelope, limit_bytes, self._installation.delivery, is_continuing=attempts.is_continuing())
@@ -274,6 +283,21 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             f"{task_name} was sent to exchange {exchange!r} with routing key {routing_key!r}, which reaches several "
             f"queues ({', '.join(map(str, found))}). A task of the ledger is one row in one queue: name the queue."
         )
+
+
+class _Replies(threading.local):
+    """A connection for each thread that sends, opened when a backend asks for it. Nothing is published on it."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._connections: list[tuple[int, Any]] = []
+
+    def channel(self) -> Any:
+        """A channel that is open, in whatever process this is."""
+        if not self._connections or self._connections[-1][0] != os.getpid():
+            # One that was made before a fork is kept, and not used: closing it would close it for the parent.
+            self._connections.append((os.getpid(), self._installation.app.connection_for_write()))
+        return self._connections[-1][1].default_channel
 
 
 class PublishScope:

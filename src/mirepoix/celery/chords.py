@@ -24,6 +24,8 @@ from kombu.utils.json import dumps, loads
 
 from mirepoix.celery import payload
 from mirepoix.celery.context import is_read_by_senders
+from mirepoix.connect.verdict import said
+from mirepoix.errors import OutcomeRefused
 from mirepoix.ledger import chords, outgoing, results
 from mirepoix.ledger.chords import Returned
 from mirepoix.ledger.tx import Tx
@@ -84,13 +86,27 @@ def ending_apart(installation: Installation, write: Callable[[Endings | None], T
             endings[awaited.group_id] = awaited.make()
 
 
-def return_parts(installation: Installation, tx: Tx, parts: Sequence[Part], endings: Endings | None = None) -> None:
+def return_parts(
+    installation: Installation,
+    tx: Tx,
+    parts: Sequence[Part],
+    endings: Endings | None = None,
+    refused: Exception | None = None,
+) -> None:
     """Note that *parts* have returned; what is complete by that is ended in the same transaction.
 
-    With *endings*, raises EndingAwaited for a chord that is complete and not among them.
+    With *endings*, raises EndingAwaited for a chord that is complete and not among them. *refused* is why the database
+    does not take the body of what they complete: that chord has failed.
     """
     for returned in chords.return_parts(tx, parts):
-        _end(installation, tx, returned, endings)
+        _end(installation, tx, returned, endings, refused)
+
+
+def return_failed(installation: Installation, tx: Tx, parts: Iterable[Part], error: Exception) -> None:
+    """The same for *parts* of an attempt that failed, whatever they were to return."""
+    backend = installation.app.backend
+    text, _ = backend._as_text(backend.encode_result(error, states.FAILURE))  # noqa: SLF001
+    return_parts(installation, tx, [replace(part, status=states.FAILURE, result=text) for part in parts])
 
 
 def return_ended(installation: Installation, tx: Tx, task_ids: Iterable[str], reason: str) -> None:
@@ -149,13 +165,19 @@ def fail_inside(app: Any, signature: Mapping[str, Any], error: Any, state: str =
             fail_inside(app, one, error, state)
 
 
-def _end(installation: Installation, tx: Tx, returned: Returned, endings: Endings | None) -> None:
+def _end(
+    installation: Installation, tx: Tx, returned: Returned, endings: Endings | None, refused: Exception | None
+) -> None:
     shape = results.saved_group(tx, returned.group_id) if returned.failed_part is None else None
 
     def queue() -> str | None:
         return chords.queue_of(tx, [part.task_id for part in returned.parts] + [_request_of(returned.origin).id])
 
-    if endings is None:
+    if refused is not None and returned.failed_part is None:
+        why = OutcomeRefused(f"its body cannot be written: {said(refused)}")
+        logger.error("chord %s fails, as %s", returned.group_id, why)
+        ending = _failure(installation, returned, queue(), f"Callback error: {_shown(why)}", why)
+    elif endings is None:
         ending = _ending(installation, returned, shape, queue)
     elif returned.group_id in endings:
         ending = endings[returned.group_id]

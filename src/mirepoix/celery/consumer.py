@@ -25,6 +25,9 @@ from mirepoix.signatures.waiting import Call, to_text
 
 logger = get_logger("mirepoix.worker")
 
+LEDGER_RETRY_S = 1.0
+"""How often a worker tries to reach a ledger that is away."""
+
 
 class LedgerConsumer(Consumer):  # type: ignore[misc]
     """Nothing that arrives is dropped: an unknown task, an unreadable message or a broken header is parked."""
@@ -87,13 +90,12 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         return guarded
 
     def ensure_connected(self, conn: Any) -> Any:
-        """As Celery does, but notice a broker that comes back: Celery waits up to 30 s between its tries."""
+        """As Celery does, but notice a broker or ledger that comes back: Celery waits up to 30 s between its tries."""
         settings = self.app.mirepoix.settings
-        if settings.has_broker:
-            pause_s = settings.broker_retry_s
-            conn.ensure_connection = partial(
-                conn.ensure_connection, interval_start=pause_s, interval_step=0, interval_max=pause_s
-            )
+        pause_s = settings.broker_retry_s if settings.has_broker else LEDGER_RETRY_S
+        conn.ensure_connection = partial(
+            conn.ensure_connection, interval_start=pause_s, interval_step=0, interval_max=pause_s
+        )
         return super().ensure_connected(conn)
 
     def on_close(self) -> None:
@@ -118,13 +120,20 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
     def _park(self, message: Any, reason: str, error: Exception | None = None, lacking: Unfit | None = None) -> bool:
         mark = message.headers.get(LEASE_HEADER) if isinstance(message.headers, dict) else None
         if not isinstance(mark, dict):
-            return False
+            return self._keep(message, reason)
         lease = Lease(mark["id"], mark["fence"], mark["worker"])
         name = str(message.headers.get("task"))
         shape = to_text(Call(name, payload.version_in(message.headers)))
         error = error or InvalidTaskError(reason)
         refuse(self.app.mirepoix, lease, name, reason, error, lacking, shape)
         message.ack_log_error(logger, self.connection_errors)
+        return True
+
+    def _keep(self, message: Any, reason: str) -> bool:
+        """Keep a message of the broker that is of no task of the ledger."""
+        if self.intake is None or isinstance(message, LeasedMessage):
+            return False
+        self.intake.keep(message, reason)
         return True
 
 

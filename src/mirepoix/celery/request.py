@@ -246,7 +246,8 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
 def _handed_over(generated: Any) -> Any:
     def execute_using_pool(self: LedgerRequest, pool: Any, **kwargs: Any) -> Any:
-        if self.lease is None:
+        intake = self.installation.intake
+        if self.lease is None and intake is None:
             return generated(self, pool, **kwargs)
         passing = (*self.connection_errors, *self.installation.source.disconnects, TaskRevokedError)
         try:
@@ -257,7 +258,10 @@ def _handed_over(generated: Any) -> Any:
         except passing:
             raise
         except Exception as error:
-            if self.time_start is None:
+            if self.time_start is None and self.lease is None:
+                task_ready(self)
+                intake.keep(self.message, f"it cannot be given to the pool: {type(error).__name__}: {error}")
+            elif self.time_start is None:
                 self._refuse(error)
             else:  # a pool in this very thread has run it, and failed to say what came of it
                 self.on_failure(ExceptionInfo())

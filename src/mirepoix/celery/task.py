@@ -67,11 +67,14 @@ class LedgerTask:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the user's code: what it sends by itself does not wait for the attempt's outcome."""
-        with retries.trying(self):
-            if getattr(self, "transactional", False):  # @app.task(transactional=True)
-                return transactional.run(self, lambda: super(LedgerTask, self).__call__(*args, **kwargs))  # type: ignore[misc]
-            with attempts.user_code():
-                return super().__call__(*args, **kwargs)  # type: ignore[misc]
+        try:
+            with retries.trying(self):
+                if getattr(self, "transactional", False):  # @app.task(transactional=True)
+                    return transactional.run(self, lambda: super(LedgerTask, self).__call__(*args, **kwargs))  # type: ignore[misc]
+                with attempts.user_code():
+                    return super().__call__(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            attempts.has_run()
 
     def apply_async(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's; what another release may have written is not held against this one's signature.
@@ -181,7 +184,7 @@ def guarded(task: Any, tracer: Any) -> Any:
         if installation.is_pool_process:
             installation.meter.note(peak_memory_kb())  # it may die before anybody has looked at it
         request["eta"] = mark.get("eta")
-        attempt = Attempt(lease, task.name, installation=installation)
+        attempt = Attempt(lease, task.name, installation=installation, has_run=False)
         result = _run(installation, attempt, task, request, lambda: tracer(uuid, args, kwargs, request))
         return readable(result) if installation.is_pool_process else result
 
@@ -203,6 +206,7 @@ def _run(installation: Installation, attempt: Attempt, task: Any, request: Any, 
         except attempts.Refused:
             return _ignored("its lease was lost")
         except Reject:
+            _send_now(installation, attempt)
             raise  # the parent records it
         except Exception as error:  # noqa: BLE001
             attempt.is_traced = False
@@ -245,10 +249,21 @@ def _record(installation: Installation, attempt: Attempt, result: Any) -> Any:
         done = Completion(attempt.lease, result.runtime, peak_memory_kb(), "ignored by the task", os.getpid())
         attempts.succeed(installation, attempt, done)
     elif state == states.REJECTED:
+        _send_now(installation, attempt)
         return result  # the parent hands it back, at a pace, or records the failure
     else:
         attempts.fail(installation, attempt, _trouble(attempt, result.retval, result.info.retval))
     return result._replace(retstr=Reported(result.retstr, is_recorded=True))
+
+
+def _send_now(installation: Installation, attempt: Attempt) -> None:
+    """Send what the user's receivers and handlers have sent, where the parent records the outcome."""
+    from mirepoix.celery.capture import write
+
+    sent, attempt.continuations = attempt.continuations, []
+    if sent:
+        with attempts.outside():
+            write(installation, sent)
 
 
 def _fail_now(installation: Installation, attempt: Attempt) -> None:

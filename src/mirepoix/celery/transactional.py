@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -28,8 +27,9 @@ from kombu.exceptions import EncodeError
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery.attempt import Attempt, Refused
-from mirepoix.connect import ambient, mysql_codes
+from mirepoix.connect import ambient
 from mirepoix.connect.begun import Begun
+from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.errors import ConfigurationError, SchemaError
 from mirepoix.ledger import finish, reap, take
 from mirepoix.ledger.tx import Tx
@@ -46,20 +46,6 @@ tasks that were in each other's way should not meet again."""
 
 BEGIN_AFTER_S = (1.0, 2.0)
 """The same for one whose transaction could not begin."""
-
-_PASSING = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_INTERRUPT,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PROTOCOL,
-    }
-)
-"""What SQLite, which has one error class for nearly everything, may not say another time."""
 
 _running: ContextVar[Begun | None] = ContextVar("mirepoix_running_transaction", default=None)
 
@@ -290,20 +276,9 @@ class UnitOfWork:
         attempt.transaction = None
         attempt.is_over = True
 
-    def _is_of_the_moment(self, error: BaseException | None) -> bool:
+    def _is_of_the_moment(self, error: BaseException) -> bool:
         """Whether the database may take the same transaction another time."""
-        passing = self._installation.passing_errors
-        is_passing = False
-        while error is not None:
-            code = getattr(error, "sqlite_errorcode", None)
-            if code is not None:
-                return code & 0xFF in _PASSING
-            code = mysql_codes.of(error)
-            if code is not None:
-                return code in mysql_codes.PASSING
-            is_passing = is_passing or isinstance(error, passing)
-            error = getattr(error, "orig", None) or error.__cause__
-        return is_passing
+        return verdict(error, self._installation.passing_errors) is Verdict.PASSES
 
 
 class Committing:
@@ -319,6 +294,8 @@ class Committing:
 
     def mark_as_done(self, *args: Any, **kwargs: Any) -> Any:
         """Commit, then let the backend store the result. Raises Refused if it is a zombie's."""
+        if self._attempt.asks_again():
+            return None
         attempts.conclude(self._installation, self._attempt, Completion(self._attempt.lease))
         return self._backend.mark_as_done(*args, **kwargs)
 

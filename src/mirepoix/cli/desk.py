@@ -122,8 +122,7 @@ class Desk:
 
     def database_errors(self) -> tuple[type[Exception], ...]:
         """What the ledger's driver raises: the root of its errors, which PEP 249 calls ``Error``."""
-        bases = {base for error in self.source.disconnects for base in error.__mro__ if base.__name__ == "Error"}
-        return (*self.source.disconnects, *bases)
+        return self.source.errors
 
     def explained(self, error: Exception) -> CliError | None:
         """*error* in words if it came from the ledger's database, or None."""

@@ -10,12 +10,13 @@ from click.core import ParameterSource
 from mirepoix.cli.alerts import alerts
 from mirepoix.cli.decide import cancel, discard, requeue, retry
 from mirepoix.cli.desk import Desk
+from mirepoix.cli.drain import drain
 from mirepoix.cli.edit import edit
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.failures import failures
 from mirepoix.cli.health import health
 from mirepoix.cli.lint import lint
-from mirepoix.cli.maintain import migrate, prune
+from mirepoix.cli.maintain import drop_tables, migrate, prune
 from mirepoix.cli.parked import parked
 from mirepoix.cli.reconcile import reconcile
 from mirepoix.cli.relay import relay
@@ -72,7 +73,7 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None) -> None:
 
 for command in (
     *(status, tasks, show, failures, retry, requeue, cancel, discard, parked, edit),
-    *(alerts, health, reconcile, relay, signatures, lint, prune, migrate, demo),
+    *(alerts, health, reconcile, relay, drain, signatures, lint, prune, migrate, drop_tables, demo),
 ):
     mirepoix.add_command(command)
 for subcommand in (replay, undo):

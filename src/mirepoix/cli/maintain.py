@@ -1,4 +1,4 @@
-"""``mirepoix migrate`` and ``mirepoix prune``: the tables, and how long they remember."""
+"""``mirepoix migrate``, ``prune`` and ``drop-tables``: the tables, how long they remember, and their end."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import click
 
 from mirepoix.cli.batches import deciding
 from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.words import count, duration
+from mirepoix.ledger import drop, operate
 from mirepoix.ledger import migrate as migrations
-from mirepoix.ledger import operate
 
 PRUNE_BATCH = 5_000
 
@@ -68,3 +69,51 @@ def prune(desk: Desk, older_than: timedelta, is_json: bool) -> None:
     if is_interrupted:
         click.echo("Interrupted: run it again for the rest.", err=True)
         raise click.exceptions.Exit(1)
+
+
+@click.command("drop-tables")
+@click.option("--yes", "-y", "is_sure", is_flag=True, help="Do not ask.")
+@click.option("--force", "is_forced", is_flag=True, help="Also if tasks are not finished, or workers are alive.")
+@json_option
+@pass_desk
+def drop_tables(desk: Desk, is_sure: bool, is_forced: bool, is_json: bool) -> None:
+    """Delete the ledger: all its tables, with every task.
+
+    Refused (exit code 1) while tasks are not finished, are parked or quarantined, or while workers are alive. migrate
+    makes the tables again, empty.
+    """
+    desk.require_file()
+    connection = desk.open()
+    with connection.transaction() as tx:
+        seen = drop.contents(tx)
+    if seen.relations and (is_forced or not seen.is_in_use):
+        if not is_sure:
+            _confirm_drop(desk, seen)
+        seen = drop.drop(connection, is_forced=is_forced)
+    is_dropped = is_forced or not seen.is_in_use
+    if is_json:
+        told = {"ledger": desk.source.label, "dropped": seen.relations if is_dropped else (), "tasks": seen.tasks}
+        desk.print_json({**told, "workers": seen.workers})
+    elif not seen.relations:
+        desk.say(f"There is no ledger in {desk.source.label}.")
+    elif is_dropped:
+        desk.say(f"Deleted {_described(seen)} in {desk.source.label}.")
+    else:
+        desk.say(f"Nothing was deleted: the ledger in {desk.source.label} is in use, {seen}.", "yellow")
+        desk.say("Stop the workers when status says that nothing waits. To delete it all the same, use --force.")
+    if not is_dropped:
+        raise NotAllDone
+
+
+def _confirm_drop(desk: Desk, seen: drop.Contents) -> None:
+    click.echo(f"This deletes {_described(seen)} in {desk.source.label}, for ever.", err=True)
+    try:
+        click.confirm("Delete them?", abort=True, err=True)
+    except click.Abort:
+        raise CliError("Nothing was deleted: it was not confirmed. Answer y, or use --yes.") from None
+
+
+def _described(seen: drop.Contents) -> str:
+    states = ", ".join(f"{number:,} {state}" for state, number in sorted(seen.tasks.items()))
+    tasks = count(sum(seen.tasks.values()), "task")
+    return f"{len(seen.relations)} tables and views, with {tasks}{f' ({states})' if states else ''}"

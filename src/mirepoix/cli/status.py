@@ -10,6 +10,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mirepoix.broker import former
+from mirepoix.broker.former import Backlog
 from mirepoix.cli.alerts import pointer
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.looks import STYLES, plain_table, state_text
@@ -46,15 +48,18 @@ def status(desk: Desk, late_after: timedelta, is_all: bool, is_json: bool) -> No
     with desk.reading() as tx:
         seen = overview(tx, late_after.total_seconds())
         opened = all_open(tx)
-    found = findings(seen)
+    backlog = _backlog(desk)
+    found = [*findings(seen), *_left_behind(backlog)]
     if is_json:
-        desk.print_json(_as_object(desk, seen, found, opened))
+        desk.print_json({**_as_object(desk, seen, found, opened), "former_broker": backlog})
         return
     most = None if is_all else SHOWN
     desk.say(f"{when(datetime.now(UTC))}  {desk.source.label}", "dim")
     desk.print(_headline(found))
     for finding in found[:most]:
         desk.print(_finding_line(finding, late_after.total_seconds()))
+    for sentence in () if backlog is None else backlog.sentences:
+        desk.say(sentence, "yellow")
     _more(desk, found, most, "finding")
     if opened:
         desk.print(Text(pointer(opened), style="yellow"))
@@ -66,6 +71,20 @@ def status(desk: Desk, late_after: timedelta, is_all: bool, is_json: bool) -> No
     workers = sorted(seen.workers, key=lambda worker: not worker.is_silent and worker.is_alive)
     desk.print("", _worker_table(workers[:most]) if workers else Text("No worker is alive.", style="bold red"))
     _more(desk, workers, most, "worker")
+
+
+def _backlog(desk: Desk) -> Backlog | None:
+    """What waits in the broker that the app had, if an app was named whose settings still name that."""
+    installation = getattr(desk.app, "mirepoix", None)
+    if installation is None:
+        return None
+    installation.settings  # noqa: B018 (read, so that the app is configured)
+    return former.seen(installation)
+
+
+def _left_behind(backlog: Backlog | None) -> list[Finding]:
+    queues = () if backlog is None else backlog.queues
+    return [Finding("stuck", Severity.WARNING, one.messages + one.unacknowledged, queue=one.queue) for one in queues]
 
 
 def _as_object(desk: Desk, seen: Overview, found: list[Finding], opened: list[OpenAlert]) -> dict[str, object]:
@@ -112,6 +131,8 @@ def _sentence(finding: Finding, late_s: float) -> str:
             said = f"{tasks} of {finding.queue!r} taken over {late} ago, not started (oldest {age})"
         case "late":
             said = f"{tasks} in {finding.queue!r} ready for over {late} (oldest {age})"
+        case "stuck" if finding.state is None:
+            said = f"{count(finding.count, 'message')} of {finding.queue!r} left in the broker of before; see below"
         case "stuck" if finding.state is State.PARKED:
             said = f"{tasks} parked (newest {age} ago); see: parked"
         case "stuck":

@@ -14,20 +14,20 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, transaction
 from django.utils.connection import ConnectionDoesNotExist
 
 from mirepoix.config import Settings
 from mirepoix.connect.begun import Begun, RolledBackError
 from mirepoix.connect.caller import CallerTx
 from mirepoix.connect.dbapi import DbapiTx
-from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection, Source
+from mirepoix.connect.source import LivenessLock, OwnConnection, Source
 from mirepoix.connect.url import optional
 from mirepoix.errors import ConfigurationError, UnsupportedDatabase
-from mirepoix.ledger.tx import Tx
-from mirepoix.records import Neighbour
+from mirepoix.ledger.tx import Connection, Tx
 from mirepoix.sql import DIALECTS
 
 _NOT_LIBPQ = frozenset({"prepare_threshold", "autocommit"})
@@ -72,23 +72,32 @@ class DjangoSource:
 
     @cached_property
     def disconnects(self) -> tuple[type[Exception], ...]:
-        """Django's classes for it, and those of the driver that our own connections use."""
+        """Django's classes for it, and those of the driver that our own connections use.
+
+        PostgreSQL's read-only transaction is an InternalError to Django.
+        """
+        internal = (InternalError,) if self.dialect == "postgresql" else ()
+        return (OperationalError, InterfaceError, *internal, *self._own_class().disconnects)
+
+    @cached_property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """Django's class for all of them, and the driver's."""
+        return (DatabaseError, InterfaceError, *self._own_class().errors)
+
+    def _own_class(self) -> Any:
         module, extra, source = _OWN[self.dialect]
-        own: tuple[type[Exception], ...] = getattr(optional(module, extra), source).disconnects
-        return (OperationalError, InterfaceError, *own)
+        return getattr(optional(module, extra), source)
 
     def transaction(self) -> AbstractContextManager[Tx]:
         """Django's ``atomic`` on this thread's connection: a savepoint inside of another, else begun and committed.
 
-        Under an event loop, where Django refuses to be used, it is a transaction on a connection of our own.
+        Where Django's connection may not be used (`_is_out_of_reach`) it is a transaction on a connection of our own.
         """
-        if _is_in_event_loop():
-            return self._own_source().transaction()
-        return self._atomic()
+        return self._own_source().transaction() if self._is_out_of_reach() else self._atomic()
 
     def statement(self) -> AbstractContextManager[Tx]:
         """A statement by itself on this thread's connection, part of the open ``atomic`` block if there is one."""
-        if _is_in_event_loop():
+        if self._is_out_of_reach():
             return self._own_source().statement()
         connection = self._django()
         _drop_if_broken(connection)
@@ -96,7 +105,7 @@ class DjangoSource:
 
     def reading(self) -> AbstractContextManager[Tx]:
         """A look on Django's connection, which sees what its open transaction has written."""
-        return self._own_source().reading() if _is_in_event_loop() else self._atomic()
+        return self._own_source().reading() if self._is_out_of_reach() else self._atomic()
 
     def apart(self) -> AbstractContextManager[Tx]:
         """A transaction on a connection of our own: what Django rolls back does not touch it.
@@ -126,17 +135,15 @@ class DjangoSource:
         transaction.on_commit(act, using=self.alias)
         return True
 
-    def open(self, bound_s: float | None = None) -> OwnConnection:
+    def open(self) -> OwnConnection:
         """A new connection of our own."""
-        return self._own_source().open(bound_s)
+        return self._own_source().open()
 
-    def hold_liveness(
-        self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
-    ) -> LivenessLock:
+    def hold_liveness(self, worker_id: str, liveness_key: int) -> LivenessLock:
         """Take the lock that says that this process, or one forked from it, still runs."""
-        return self._own_source().hold_liveness(worker_id, liveness_key, bound_s, before)
+        return self._own_source().hold_liveness(worker_id, liveness_key)
 
-    def unheld(self, connection: OwnConnection, worker_id: str) -> list[Neighbour]:
+    def unheld(self, connection: Connection, worker_id: str) -> list[tuple[str, str]]:
         """List the other live workers whose lock nobody holds."""
         return self._own_source().unheld(connection, worker_id)
 
@@ -144,6 +151,17 @@ class DjangoSource:
         """Close our own pooled connections. Django's stay as they are."""
         if self._own is not None:
             self._own[1].close()
+
+    def _is_out_of_reach(self) -> bool:
+        """Whether Django's connection may not be used here.
+
+        Under an event loop Django refuses it. Before its apps are loaded Django warns of each query: ``celery -A mysite
+        status`` and other commands never load them.
+        """
+        if _is_in_event_loop():
+            return True
+        is_loaded = apps.ready or apps.loading  # while they are being loaded, they may have a transaction open
+        return not is_loaded and not self._django().in_atomic_block
 
     @contextmanager
     def _atomic(self) -> Iterator[Tx]:
@@ -230,6 +248,12 @@ _OWN = {
 def ledger_alias() -> str:
     """The database alias that holds the ledger (``CELERY_MIREPOIX_DJANGO_ALIAS``, else ``default``)."""
     return str(getattr(settings, "CELERY_MIREPOIX_DJANGO_ALIAS", Settings().django_alias))
+
+
+def require_library(dialect: str) -> None:
+    """Raise MissingLibrary if that of our own connections cannot be imported: Django may use another for its own."""
+    module, extra, _ = _OWN[dialect]
+    optional(module, extra)
 
 
 def dialect_of(connection: Any) -> str:

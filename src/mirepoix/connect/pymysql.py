@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
-import os
 import re
 import select
 import socket
@@ -24,13 +22,11 @@ from pymysql.constants import CLIENT, SERVER_STATUS
 from mirepoix.connect import ambient, mysql_codes
 from mirepoix.connect.begun import Begun, OwnBegun
 from mirepoix.connect.dbapi import DbapiTx
+from mirepoix.connect.interrupts import uninterrupted
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
-from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection
 from mirepoix.errors import ConfigurationError
-from mirepoix.ledger import workers
-from mirepoix.ledger.tx import Tx
-from mirepoix.records import Neighbour
+from mirepoix.ledger.tx import Connection, Tx
 
 T = TypeVar("T")
 
@@ -39,9 +35,15 @@ OLDEST = {"MariaDB": (10, 6), "MySQL": (8, 0, 23)}
 
 SESSION = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    "SET SESSION time_zone = '+00:00'",
-    "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
+    (
+        "SET SESSION time_zone = '+00:00',"
+        " sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION',"
+        " sql_safe_updates = 0, sql_select_limit = 18446744073709551615, max_join_size = 18446744073709551615,"
+        " completion_type = 'NO_CHAIN', sql_auto_is_null = 0"
+        "/*M!, max_statement_time = 0 *//*!80000, max_execution_time = 0 */"
+    ),
 )
+"""What the ledger's statements depend on, whatever is the default of the server."""
 
 IDLE_S = 10
 """A transaction of ours whose process says nothing for this long is ended by MariaDB (MySQL has no such bound): a
@@ -51,14 +53,8 @@ transactions of tasks, which wait for whatever the tasks wait for."""
 LOCK_SESSION = "SET SESSION wait_timeout = 31536000"
 """The session of a liveness lock says nothing for days: the longest that the server allows."""
 
-LOOK_AGAIN_S = 0.02
-"""How often a liveness lock is tried that another session has."""
-
-ANSWER_S = 1.0
-"""How much longer than a statement may take its answer is waited for."""
-
-KEEP_ALIVE_S = (5, 2, 3)
-"""After so many seconds of silence the other end of a connection is asked, again after so many, so many times."""
+LOCK_TIMEOUT_S = 30
+"""How long a worker waits for its own lock, which an old session of its own may hold for a moment."""
 
 MOST_REPEATS = 5
 """How often a transaction is done again that the server ended for a deadlock."""
@@ -96,6 +92,7 @@ class MysqlSource(PooledSource):
 
     dialect = "mysql"
     disconnects: tuple[type[Exception], ...] = (pymysql.OperationalError, pymysql.InterfaceError)
+    errors: tuple[type[Exception], ...] = (pymysql.Error,)
 
     def __init__(self, params: Mapping[str, Any], label: str | None = None) -> None:
         self.params = dict(params)
@@ -118,36 +115,28 @@ class MysqlSource(PooledSource):
         raw = cast(MysqlConnection, connection).raw
         return raw, DbapiTx(raw.cursor, "mysql", "pyformat")
 
-    def open(self, bound_s: float | None = None) -> MysqlConnection:
+    def open(self) -> MysqlConnection:
         """A new connection of our own."""
-        return MysqlConnection(self.params, self.label, idle_s=IDLE_S, bound_s=bound_s)
+        return MysqlConnection(self.params, self.label, idle_s=IDLE_S)
 
     def _open_for_a_task(self) -> MysqlConnection:
         return MysqlConnection(self.params, self.label)
 
-    def hold_liveness(
-        self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
-    ) -> UserLock:
+    def hold_liveness(self, worker_id: str, liveness_key: int) -> UserLock:
         """Take a lock by name on a connection that forked children inherit: it lasts until the last of them is gone."""
-        session = before.session if isinstance(before, UserLock) else None
-        return UserLock(self.params, worker_id, liveness_key, bound_s, session)
+        return UserLock(self.params, worker_id, liveness_key)
 
-    def unheld(self, connection: OwnConnection, worker_id: str) -> list[Neighbour]:
+    def unheld(self, connection: Connection, worker_id: str) -> list[tuple[str, str]]:
         """Ask the server about the lock of every other live worker."""
-        with connection.statements() as tx:
-            return [workers.neighbour(row) for row in tx.fetch("unheld_workers", worker_id=worker_id)]
+        with cast(MysqlConnection, connection).statements() as tx:
+            return [(row[0], row[1]) for row in tx.fetch("unheld_workers", worker_id=worker_id)]
 
 
 class MysqlConnection:
-    """One connection; its transactions are read committed, and may say nothing for *idle_s*, if that is given.
+    """One connection; its transactions are read committed, and may say nothing for *idle_s*, if that is given."""
 
-    With *bound_s*, nothing that is asked on it waits longer for an answer.
-    """
-
-    def __init__(
-        self, params: Mapping[str, Any], label: str, *, idle_s: int | None = None, bound_s: float | None = None
-    ) -> None:
-        self._connection = _connect(params, bound_s)
+    def __init__(self, params: Mapping[str, Any], label: str, *, idle_s: int | None = None) -> None:
+        self._connection = _connect(params)
         try:
             _require_version(self._connection, label)
             if idle_s is not None and "MariaDB" in self._connection.get_server_info():
@@ -171,7 +160,7 @@ class MysqlConnection:
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """BEGIN … COMMIT; done again from its beginning if it met a deadlock, as long as it is answered the same."""
-        with self._begun():
+        with uninterrupted(), self._begun():
             yield RepeatedTx(self)
 
     def statements(self) -> AbstractContextManager[Tx]:
@@ -257,13 +246,6 @@ class MysqlConnection:
                 news.add("tasks")
         return frozenset(news)
 
-    def abort(self) -> None:
-        """End the session from another thread: what waits on it raises."""
-        peer = self._connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
-        if peer is not None:
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(peer.fileno())) as other:
-                other.shutdown(socket.SHUT_RDWR)
-
     def close(self) -> None:
         """Close the connection."""
         with contextlib.suppress(pymysql.Error, OSError):
@@ -329,32 +311,19 @@ class RepeatedTx:
 
 
 class UserLock:
-    """A lock by name on a session of its own. *before* is the session that held it before."""
+    """A lock by name on a session of its own."""
 
-    def __init__(
-        self, params: Mapping[str, Any], worker_id: str, liveness_key: int, bound_s: float, before: int | None = None
-    ) -> None:
-        self._connection = _connect(params, bound_s)
+    def __init__(self, params: Mapping[str, Any], worker_id: str, liveness_key: int) -> None:
+        self._connection = _connect(params)
         self._worker_id = worker_id
         self._tx = DbapiTx(self._connection.cursor, "mysql", "pyformat")
-        lock = {"worker_id": worker_id, "liveness_key": liveness_key}
-        until = time.monotonic() + bound_s
-        try:
-            self._tx.script(LOCK_SESSION)
-            while True:
-                ((is_held, self.session),) = self._tx.fetch("hold_liveness", **lock)
-                if is_held == 1:
-                    break
-                if time.monotonic() > until:
-                    raise pymysql.OperationalError(
-                        mysql_codes.LOCK_WAIT, f"the liveness lock of {worker_id} is held by another session"
-                    )
-                if before is not None and self._tx.fetch("holds_liveness", session=before, **lock):
-                    self._tx.script(f"KILL CONNECTION {before:d}")  # the server does not know that its client is gone
-                time.sleep(LOOK_AGAIN_S)
-        except BaseException:
+        self._tx.script(LOCK_SESSION)
+        lock = {"worker_id": worker_id, "liveness_key": liveness_key, "timeout_s": LOCK_TIMEOUT_S}
+        if self._tx.fetch("hold_liveness", **lock) != [(1,)]:
             self.close()
-            raise
+            raise pymysql.OperationalError(
+                mysql_codes.LOCK_WAIT, f"the liveness lock of {worker_id} is held by another session"
+            )
 
     def confirm(self) -> None:
         """Note which start of the server the lock was taken under: a restarted one has forgotten it."""
@@ -369,17 +338,7 @@ class UserLock:
         poll.register(peer, select.POLLIN)
         return not poll.poll(0)
 
-    def fileno(self) -> int | None:
-        """Readable when the server ends the session."""
-        peer = self._connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
-        return None if peer is None else int(peer.fileno())
-
-    @contextmanager
-    def statements(self) -> Iterator[Tx]:
-        """Each is a transaction by itself."""
-        yield self._tx
-
-    def close(self, *, is_over: bool = False) -> None:
+    def close(self) -> None:
         """End the session, and the lock with it."""
         with contextlib.suppress(pymysql.Error, OSError):
             self._connection.close()
@@ -435,23 +394,17 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-def _connect(params: Mapping[str, Any], bound_s: float | None = None) -> pymysql.Connection[Any]:
+def _connect(params: Mapping[str, Any]) -> pymysql.Connection[Any]:
     # CLIENT.FOUND_ROWS: what is counted are the rows that a guard let through, also those that stay as they were.
-    given = {"connect_timeout": 10, **params}
-    if bound_s is not None:
-        # A proxy may hold a connection open that reaches no server: the answer is not waited for much longer.
-        given["connect_timeout"] = max(1, min(given["connect_timeout"] or 10, math.ceil(bound_s)))
-        for name in ("read_timeout", "write_timeout"):
-            given[name] = min(given.get(name) or math.inf, bound_s + ANSWER_S)
     connection: pymysql.Connection[Any] = _Client(
-        **{**given, "charset": "utf8mb4", "autocommit": True},
+        **{"connect_timeout": 10, **params, "charset": "utf8mb4", "autocommit": True},
         client_flag=CLIENT.FOUND_ROWS,
         program_name="mirepoix",
     )
     try:
         _keep_alive(connection)
         with connection.cursor() as cursor:
-            for statement in (*SESSION, *_bounds(connection, bound_s)):
+            for statement in SESSION:
                 cursor.execute(statement)
     except BaseException:
         connection.close()
@@ -459,26 +412,11 @@ def _connect(params: Mapping[str, Any], bound_s: float | None = None) -> pymysql
     return connection
 
 
-def _bounds(connection: pymysql.Connection[Any], bound_s: float | None) -> list[str]:
-    """The same bounds on the server's side. MySQL has one for a SELECT alone."""
-    if bound_s is None:
-        return []
-    is_mariadb = "MariaDB" in connection.get_server_info()
-    most = f"max_statement_time = {bound_s:g}" if is_mariadb else f"max_execution_time = {int(bound_s * 1000)}"
-    wait_s = max(1, int(bound_s / (2 * MOST_REPEATS)))  # who is kept waiting tries again
-    return [f"SET SESSION {most}, lock_wait_timeout = {wait_s}, innodb_lock_wait_timeout = {wait_s}"]
-
-
 def _keep_alive(connection: pymysql.Connection[Any]) -> None:
-    # A session whose other end vanished without a word ends after this, whoever waits for whom.
+    # Keepalives end a session whose host vanished without a word.
     peer = connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
     if peer is not None and peer.family in (socket.AF_INET, socket.AF_INET6):
-        idle_s, interval_s, count = KEEP_ALIVE_S
-        options = (
-            *(("TCP_KEEPIDLE", idle_s), ("TCP_KEEPINTVL", interval_s), ("TCP_KEEPCNT", count)),
-            ("TCP_USER_TIMEOUT", (idle_s + interval_s) * 1000),
-        )
-        for name, value in options:
+        for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
             if hasattr(socket, name):
                 peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 

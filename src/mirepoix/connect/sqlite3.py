@@ -7,9 +7,8 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -17,13 +16,11 @@ from mirepoix.connect import ambient, inotify
 from mirepoix.connect.begun import Begun, OwnBegun
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.forkgate import gate
+from mirepoix.connect.interrupts import uninterrupted
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
-from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection
 from mirepoix.errors import ConfigurationError
-from mirepoix.ledger import workers
-from mirepoix.ledger.tx import Tx
-from mirepoix.records import Neighbour
+from mirepoix.ledger.tx import Connection, Tx
 
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another before "database is locked" is raised."""
@@ -41,6 +38,7 @@ class SqliteSource(PooledSource):
 
     dialect = "sqlite"
     disconnects: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
+    errors: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def __init__(self, path: str) -> None:
         if sqlite3.sqlite_version_info < OLDEST:
@@ -66,39 +64,38 @@ class SqliteSource(PooledSource):
         return OwnBegun(self._lend, lambda raw: raw.in_transaction, ambient.joined)
 
     def _lend(self, stack: ExitStack) -> tuple[sqlite3.Connection, Tx]:
-        connection, tx = stack.enter_context(self._begun.lent())
+        connection, tx = stack.enter_context(self._begun.lent(SqliteConnection.lasting))
         return cast(SqliteConnection, connection).raw, tx
 
-    def open(self, bound_s: float | None = None) -> SqliteConnection:
-        """A new connection of our own. SQLite itself bounds how long a statement waits, also without *bound_s*."""
-        return SqliteConnection(self.path, BUSY_TIMEOUT_S if bound_s is None else min(bound_s, BUSY_TIMEOUT_S))
+    def open(self) -> SqliteConnection:
+        """A new connection of our own."""
+        return SqliteConnection(self.path)
 
-    def hold_liveness(
-        self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
-    ) -> FileLock:
+    def hold_liveness(self, worker_id: str, liveness_key: int) -> FileLock:
         """Lock a file beside the database; forked children keep the lock with the open file."""
-        return FileLock(self._lock_file(liveness_key), partial(self.open, bound_s), bound_s)
+        folder = self._lock_folder()
+        folder.mkdir(exist_ok=True)
+        return FileLock(folder / f"{liveness_key}.lock")
 
-    def unheld(self, connection: OwnConnection, worker_id: str) -> list[Neighbour]:
-        """Try the lock file of every other live worker. A file that is missing, or not ours to open, proves nothing."""
-        with connection.reading() as tx:
-            others = workers.neighbours(tx, worker_id)
-        return [other for other in others if _is_free(self._lock_file(other.liveness_key))]
+    def unheld(self, connection: Connection, worker_id: str) -> list[tuple[str, str]]:
+        """Try the lock file of every other live worker."""
+        with connection.transaction() as tx:
+            others = tx.fetch("alive_workers", worker_id=worker_id)
+        return [(id, name) for id, name, key in others if not _is_locked(self._lock_folder() / f"{key}.lock")]
 
-    def _lock_file(self, liveness_key: int) -> Path:
-        return Path(f"{self.path}-workers") / f"{liveness_key}.lock"
+    def _lock_folder(self) -> Path:
+        return Path(self.path + "-workers")
 
 
 class SqliteConnection:
     """One connection to the file. Threads may share it in turn, never at once."""
 
-    def __init__(self, path: str, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+    def __init__(self, path: str) -> None:
         self._path = path
         self._watch: inotify.Watch | None = None
-        _make_private(path)
         with gate.no_fork():
             self._connection = sqlite3.connect(
-                path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
+                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
             # FULL: a commit survives a power cut, not only a crash of the process.
             _use_wal(self._connection)
@@ -114,6 +111,12 @@ class SqliteConnection:
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """BEGIN IMMEDIATE: the write lock is taken at once, so that no transaction fails half-way for want of it."""
+        with uninterrupted(), gate.no_fork():
+            yield from self._transaction("BEGIN IMMEDIATE")
+
+    @contextmanager
+    def lasting(self) -> Iterator[Tx]:
+        """The same for a task, which may take long: signals are handled meanwhile."""
         with gate.no_fork():
             yield from self._transaction("BEGIN IMMEDIATE")
 
@@ -126,7 +129,7 @@ class SqliteConnection:
     @contextmanager
     def reading(self) -> Iterator[Tx]:
         """BEGIN: a snapshot, beside which others may write."""
-        with gate.no_fork():
+        with uninterrupted(), gate.no_fork():
             yield from self._transaction("BEGIN")
 
     def _transaction(self, begin: str) -> Iterator[Tx]:
@@ -139,9 +142,6 @@ class SqliteConnection:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             raise
-
-    def abort(self) -> None:
-        """Nobody is cut off from a file, and SQLite itself bounds how long it waits."""
 
     def listen(self) -> None:
         """Watch the write-ahead log, to which every commit is appended, where the system can."""
@@ -187,86 +187,25 @@ class SqliteConnection:
 
 
 class FileLock:
-    """An exclusive ``flock``: shared with forked children, freed when the last of them is gone.
+    """An exclusive ``flock``: shared with forked children, freed when the last of them is gone."""
 
-    Raises sqlite3.OperationalError if another process holds it for *bound_s*.
-    """
-
-    def __init__(self, path: Path, open_connection: Callable[[], SqliteConnection], bound_s: float) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._open = open_connection
-        self._connection: SqliteConnection | None = None
-        self._file = _locked_file(path, bound_s)
+        self._file = path.open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def confirm(self) -> None:
         """A file lock proves itself."""
 
     def is_held(self) -> bool:
-        """False once the file was deleted or replaced: whoever looks for the lock does not see this one any more."""
-        try:
-            found = self._path.stat()
-        except OSError:
-            return False
-        return os.path.samestat(found, os.fstat(self._file))
+        """A file lock is not lost while its process lives."""
+        return True
 
-    def fileno(self) -> int | None:
-        """Nothing tells of a file that is deleted: ask `is_held` now and then."""
-        return None
-
-    @contextmanager
-    def statements(self) -> Iterator[Tx]:
-        """Statements that each commit by themselves, on a connection to the ledger's file."""
-        if self._connection is None:
-            self._connection = self._open()
-        with self._connection.statements() as tx:
-            yield tx
-
-    def close(self, *, is_over: bool = False) -> None:
-        """Unlock the file; remove it if the worker is over. Until then a file that is missing would prove nothing."""
-        if self._connection is not None:
-            self._connection.close()
-        if is_over and self.is_held():
-            with contextlib.suppress(FileNotFoundError):
-                self._path.unlink()
-        with contextlib.suppress(OSError):
-            os.close(self._file)
-
-
-def _locked_file(path: Path, bound_s: float) -> int:
-    until = time.monotonic() + bound_s
-    while True:
-        file = _lock_file_at(path)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(path.stat(), os.fstat(file)):
-                return file
-        except (BlockingIOError, FileNotFoundError):
-            pass  # somebody tries the lock for an instant; or the file was deleted before it was locked
-        os.close(file)
-        if time.monotonic() > until:
-            raise sqlite3.OperationalError(f"the liveness lock {path} is held by another process")
-        time.sleep(0.005)
-
-
-def _lock_file_at(path: Path) -> int:
-    """The open lock file. It and its folder are for those who may write to the ledger, and for nobody else."""
-    mode = Path(str(path.parent).removesuffix("-workers")).stat().st_mode
-    writers = sum(bit for bit in (0o200, 0o020, 0o002) if mode & bit)
-    with contextlib.suppress(FileExistsError):
-        path.parent.mkdir()
-        path.parent.chmod(writers | writers << 1 | writers >> 1)
-    try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    os.fchmod(file, writers | writers << 1)
-    return file
-
-
-def _make_private(path: str) -> None:
-    """Make the ledger's file, if there is none: its arguments are for its owner. SQLite's own files have its mode."""
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    def close(self) -> None:
+        """Unlock and remove the file."""
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        self._file.close()
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -285,15 +224,15 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def _is_free(path: Path) -> bool:
+def _is_locked(path: Path) -> bool:
     try:
         file = os.open(path, os.O_RDONLY)
-    except OSError:
+    except FileNotFoundError:
         return False
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        return True
     finally:
         os.close(file)
-    return True
+    return False

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mirepoix.connect.source import Source
-from mirepoix.errors import ConfigurationError, UnsupportedDatabase
+from mirepoix.errors import ConfigurationError, MissingLibrary, UnsupportedDatabase
 
 _SQLITE = ("sqlite",)
 _MYSQL = ("mysql", "mariadb")
@@ -43,10 +43,10 @@ def source_for(url: str) -> Source:
 
 
 def optional(module: str, extra: str) -> Any:
-    """The connector module of that name; ConfigurationError with the install line if its library is missing."""
+    """The connector module of that name. Raises MissingLibrary, with the install line, if its library is missing."""
     try:
         return import_module(f"mirepoix.connect.{module}")
     except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"The library {error.name!r} is not installed. Run: pip install 'mirepoix[{extra}]'"
-        ) from error
+        raise MissingLibrary(error.name or module, extra) from error
+    except ImportError as error:  # psycopg without libpq, say
+        raise MissingLibrary(module, extra, f"cannot be imported ({' '.join(str(error).split())})") from error

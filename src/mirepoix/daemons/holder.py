@@ -9,18 +9,20 @@ threads report from their own.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from mirepoix.config import Settings
-from mirepoix.connect.source import BOUND_S, LivenessLock, OwnConnection, Source
+from mirepoix.connect.source import LivenessLock, OwnConnection, Source
+from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.errors import LedgerAway
 from mirepoix.ledger import enqueue, finish, reap, results, take, workers
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Completion, Envelope, Lease, Part, Taken, Trouble, Worker
@@ -37,8 +39,10 @@ MOST_TRIES = 3
 
 TRIES_KEPT = 10_000
 
-SHORTEST_BOUND_S = 2.0
-"""A heartbeat may take so long, however short the lease is."""
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+REFUSED_PAUSE_S = 1.0
+"""How long a worker waits that may not record what is done, before it tries again."""
 
 
 @dataclass(slots=True)
@@ -84,17 +88,21 @@ class Holder:
         source: Source,
         settings: Settings,
         worker: Worker,
-        return_parts: Callable[[Tx, Sequence[Part]], None] | None = None,
+        return_parts: Callable[[Tx, Sequence[Part], Exception | None], None] | None = None,
         return_ended: Callable[[Tx, Sequence[str], str], None] | None = None,
         can_take: Callable[[str], bool] | None = None,
+        refuse: Callable[[Completion, Exception], None] | None = None,
     ) -> None:
         self.source = source
         self.return_parts = return_parts
-        """What notes that parts of chords have returned, and sends the bodies of those that are complete."""
+        """What notes that parts of chords have returned, and sends the bodies of those that are complete; with the
+        database's error, what tells that they cannot be sent."""
         self.return_ended = return_ended
         """The same for tasks that ended without running, by their ids, with the reason."""
         self.can_take = can_take
         """Whether the code here can take what is parked for other code, by its shape."""
+        self.refuse = refuse
+        """What commits that an attempt failed, as its success cannot be written, with the database's error."""
         self.taken_up: deque[Taken] = deque()
         """What was taken up and is still to be handed to the worker, by its consumer."""
         self._tried: Counter[str] = Counter()
@@ -106,12 +114,12 @@ class Holder:
         self._held: dict[Key, Held] = {}
         self._completions: list[Completion] = []
         self._oldest_completion_at: float | None = None
+        self._refused_until = 0.0
+        """Until when nothing is taken or recorded, as the database refuses to record what is done."""
         self._losses: list[Loss] = []
         self._turn = 0
         self.liveness: LivenessLock | None = None
         self._liveness_key = 0
-        self.steady_since = time.monotonic()
-        """Since when heartbeats have been getting through to the ledger."""
 
     # ---- the incarnation
 
@@ -119,11 +127,11 @@ class Holder:
         """Begin a new incarnation: its lock is held before its row is committed. Call it before anything forks."""
         self.worker = replace(self.worker, id=f"{self.worker.name}#{uuid.uuid4().hex[:12]}")
         old = self.liveness
-        connection = self.source.open(self.bound_s)
+        connection = self.source.open()
         try:
             with connection.transaction() as tx:
                 key = workers.register(tx, self.worker, self.settings.lease_ttl_s)
-                lock = self.source.hold_liveness(self.worker.id, key, self.bound_s)
+                lock = self.source.hold_liveness(self.worker.id, key)
                 reached(Crashpoint.REGISTER_BEFORE_COMMIT)
             lock.confirm()
             reached(Crashpoint.REGISTER_AFTER_COMMIT)
@@ -131,31 +139,19 @@ class Holder:
             connection.close()
         self.liveness, self._liveness_key = lock, key
         if old is not None:
-            old.close(is_over=True)
-
-    @property
-    def bound_s(self) -> float:
-        """How long a heartbeat may take: two fit into a lease after one that came in vain."""
-        return max(SHORTEST_BOUND_S, self.settings.lease_ttl_s / 3)
-
-    def has_lost_lock(self) -> bool:
-        """Whether the liveness lock has to be taken again."""
-        return self.liveness is not None and not self.liveness.is_held()
+            old.close()
 
     def retake_liveness(self) -> None:
         """Take the liveness lock again after its session ended. Children forked earlier do not share the new one."""
-        old = self.liveness
-        self.liveness = self.source.hold_liveness(self.worker.id, self._liveness_key, self.bound_s, old)
+        old, self.liveness = self.liveness, self.source.hold_liveness(self.worker.id, self._liveness_key)
         self.liveness.confirm()
         if old is not None:
             old.close()
 
-    def heartbeat(self, idle_s: float = 0.0) -> bool:
-        """Renew every lease. False: this incarnation was declared dead. *idle_s* is the age of its maintenance."""
-        if self.liveness is None:
-            raise RuntimeError("a worker that was not registered has no heartbeat")
-        with self.liveness.statements() as tx:
-            is_alive = workers.heartbeat(tx, self.worker.id, self.settings.lease_ttl_s, idle_s)
+    def heartbeat(self, connection: OwnConnection) -> bool:
+        """Renew every lease. False: this incarnation was declared dead."""
+        with connection.transaction() as tx:
+            is_alive = workers.heartbeat(tx, self.worker.id, self.settings.lease_ttl_s)
         reached(Crashpoint.HEARTBEAT_AFTER_COMMIT)
         return is_alive
 
@@ -167,27 +163,26 @@ class Holder:
             self._completions.clear()
             self._oldest_completion_at = None
         logger.error(
-            "worker %s was declared dead while it lived (%s): %d running task(s) were given to others and their "
-            "outcomes here will be refused: %s",
+            "worker %s was declared dead while it lived (frozen, or cut off for longer than lease_ttl_s=%s): %d "
+            "running task(s) were given to others and their outcomes here will be refused: %s",
             self.worker.id,
-            self._reason_of_end(),
+            self.settings.lease_ttl_s,
             len(running),
             ", ".join(running) or "none",
         )
         self.register()
 
-    def _reason_of_end(self) -> str:
-        if self.liveness is not None:
-            with contextlib.suppress(*self.source.disconnects), self.liveness.statements() as tx:
-                return workers.end_of(tx, self.worker.id) or "its row is gone"
-        return "why cannot be read now"
-
     # ---- taking and completing
 
     def exchange(self, connection: OwnConnection, queues: Sequence[str], batch: int) -> list[Taken]:
-        """Record the completions that wait and take up to *batch* tasks, in one transaction."""
+        """Record the completions that wait and take up to *batch* tasks, in one transaction.
+
+        A completion that the database will never take fails by itself. While it takes none, nothing is taken either.
+        """
         if batch < 1 or self.is_stopping:
             queues = []
+        if self._is_refused:
+            return []
         completions = self._pop_completions()
         if not completions and not queues:
             return []
@@ -203,9 +198,12 @@ class Holder:
                     first = self._turn % len(queues)
                     taken = take.take(tx, self.worker.id, [*queues[first:], *queues[:first]], batch)
                     reached(Crashpoint.TAKE_BEFORE_COMMIT)
-        except BaseException:
+        except BaseException as error:
             self._push_back(completions)
-            raise
+            if not self._is_of_completions(completions, error):
+                raise
+            self._record_apart(connection)
+            return self.exchange(connection, queues, batch)
         if completions:
             reached(Crashpoint.COMPLETE_AFTER_COMMIT)
         if taken:
@@ -213,12 +211,22 @@ class Holder:
         self._hold(taken)
         return taken
 
-    def receive(self, connection: OwnConnection, task_ids: Sequence[str], foreign: Sequence[Envelope] = ()) -> Received:
+    def receive(
+        self,
+        connection: OwnConnection,
+        task_ids: Sequence[str],
+        foreign: Sequence[Envelope] = (),
+        unreadable: Mapping[str, str] = _NOTHING,
+    ) -> Received:
         """Record the completions that wait, and take those of *task_ids* that are ready, in one transaction.
 
         *foreign* are messages of tasks that were sent past the ledger: they are written into it first, unless it knows
-        their ids.
+        their ids. Those that are *unreadable* are parked at once; the mapping says why, by id.
+
+        While what is done cannot be recorded, nothing is taken, and LedgerAway is raised.
         """
+        if self._is_refused:
+            raise LedgerAway("the ledger does not take what is to be recorded")
         completions = self._pop_completions()
         taken: list[Taken] = []
         try:
@@ -227,13 +235,20 @@ class Holder:
                     self._record(tx, completions)
                 adopted = enqueue.adopt(tx, foreign)
                 taken = take.take_by_id(tx, self.worker.id, task_ids)
+                for one in taken:
+                    if one.lease.task_id in unreadable:
+                        finish.park(tx, one.lease, Trouble(unreadable[one.lease.task_id]))
+                taken = [one for one in taken if one.lease.task_id not in unreadable]
                 got = {one.lease.task_id for one in taken}
-                missed = [task_id for task_id in task_ids if task_id not in got]
+                missed = [task_id for task_id in task_ids if task_id not in got and task_id not in unreadable]
                 known = take.whereabouts(tx, missed) if missed else {}
                 reached(Crashpoint.RECEIVE_BEFORE_COMMIT)
-        except BaseException:
+        except BaseException as error:
             self._push_back(completions)
-            raise
+            if not self._is_of_completions(completions, error):
+                raise
+            self._record_apart(connection)
+            return self.receive(connection, task_ids, foreign, unreadable)
         if task_ids:
             reached(Crashpoint.RECEIVE_AFTER_COMMIT)
         self._hold(taken)
@@ -395,7 +410,7 @@ class Holder:
                     reached(Crashpoint.LOSE_BEFORE_COMMIT)
             except BaseException:
                 with self._lock:
-                    self._losses.insert(0, loss)
+                    self._losses.append(loss)  # behind the others: it may be refused for what it contains
                 raise
             reached(Crashpoint.LOSE_AFTER_COMMIT)
             if lost is not None:
@@ -478,32 +493,95 @@ class Holder:
     def close(self) -> None:
         """End the incarnation: nothing of it runs any more. What it still holds goes back unblamed."""
         self.is_stopping = True
-        is_over = False
-        connection = self.source.open(BOUND_S)
+        connection = self.source.open()
         try:
+            self._refused_until = 0.0
             self.flush(connection)
+            for completion in self._pop_completions():
+                logger.error("task %s goes back: its success cannot be recorded", completion.lease.task_id)
             self.report_losses(connection)
             with connection.transaction() as tx:
                 finish.give_back(tx, self.worker.id, None, "its worker was stopped")
                 workers.stop(tx, self.worker.id)
                 reached(Crashpoint.STOP_BEFORE_COMMIT)
-            is_over = True
             reached(Crashpoint.STOP_AFTER_COMMIT)
         finally:
             connection.close()
             if self.liveness is not None:
-                self.liveness.close(is_over=is_over)
+                self.liveness.close()
 
     # ---- completions
 
-    def _record(self, tx: Tx, completions: list[Completion]) -> None:
+    @property
+    def _is_refused(self) -> bool:
+        return time.monotonic() < self._refused_until
+
+    def _is_of_completions(self, completions: Sequence[Completion], error: BaseException) -> bool:
+        """Whether one of *completions* may be why the whole batch was refused."""
+        return (
+            bool(completions)
+            and isinstance(error, Exception)
+            and verdict(error, self.source.disconnects) is not Verdict.PASSES
+        )
+
+    def _record_apart(self, connection: OwnConnection) -> None:
+        """Record the completions that wait one by one, to tell those that the database refuses from the others.
+
+        What is refused for what it contains fails, alone. What is refused for another reason (a privilege, a table) is
+        kept until it can be recorded.
+        """
+        waiting = self._pop_completions()
+        kept: list[Completion] = []
+        try:
+            while waiting:
+                if not self._record_alone(connection, waiting[0]):
+                    kept.append(waiting[0])
+                del waiting[0]
+        finally:
+            self._push_back([*kept, *waiting])
+            if kept:
+                self._refused_until = time.monotonic() + REFUSED_PAUSE_S
+
+    def _record_alone(self, connection: OwnConnection, completion: Completion) -> bool:
+        """Whether it is recorded, as a success or as a failure. Raises if the database is away."""
+        error = self._error_of(connection, completion)
+        if error is not None and completion.parts and verdict(error) is Verdict.CONTENT:
+            # It may be the body of a chord that cannot be written: then the member has succeeded and the chord failed.
+            error = self._error_of(connection, completion, refused=error)
+        if error is None:
+            reached(Crashpoint.COMPLETE_ALONE_AFTER_COMMIT)
+            return True
+        if verdict(error) is Verdict.CONTENT and self.refuse is not None:
+            self.refuse(completion, error)
+            return True
+        logger.error(
+            "the success of task %s cannot be recorded yet; until it can, this worker takes no others",
+            completion.lease.task_id,
+            exc_info=error,
+        )
+        return False
+
+    def _error_of(
+        self, connection: OwnConnection, completion: Completion, refused: Exception | None = None
+    ) -> Exception | None:
+        """Record a completion by itself; return why the database refuses it, or None. Raises if that is away."""
+        try:
+            with connection.transaction() as tx:
+                self._record(tx, [completion], refused)
+        except Exception as error:
+            if verdict(error, self.source.disconnects) is Verdict.PASSES:
+                raise
+            return error
+        return None
+
+    def _record(self, tx: Tx, completions: list[Completion], refused: Exception | None = None) -> None:
         reached(Crashpoint.COMPLETE_BEFORE_COMMIT)
         accepted = finish.succeed(tx, self.worker.id, completions)
         valid = [one for one in completions if one.lease.task_id in accepted]
         results.store(tx, [result for one in valid for result in one.results], is_outcome=True)
         parts = [part for one in valid for part in one.parts]
         if parts and self.return_parts is not None:
-            self.return_parts(tx, parts)
+            self.return_parts(tx, parts, refused)
         if len(accepted) < len(completions):
             for one in completions:
                 if one.lease.task_id not in accepted and not finish.is_settled(tx, one.lease):

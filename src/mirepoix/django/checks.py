@@ -9,10 +9,12 @@ from django.apps import apps
 from django.core import checks
 from django.db import connections, router
 
+from mirepoix.broker import former
 from mirepoix.celery.app import Installation
-from mirepoix.connect.django import dialect_of, ledger_alias
+from mirepoix.celery.others import named, others
+from mirepoix.connect.django import dialect_of, ledger_alias, require_library
 from mirepoix.django import checks_of_tasks, project
-from mirepoix.errors import ConfigurationError, UnsupportedDatabase
+from mirepoix.errors import ConfigurationError, MissingLibrary, UnsupportedDatabase
 
 Findings = Iterator[Any]
 """Django's messages."""
@@ -52,7 +54,7 @@ def _of_database() -> Findings:
         )
         return
     try:
-        dialect_of(connections[alias])
+        dialect = dialect_of(connections[alias])
     except UnsupportedDatabase as error:
         yield checks.Error(
             str(error),
@@ -60,6 +62,14 @@ def _of_database() -> Findings:
             id="mirepoix.E002",
         )
         return
+    try:
+        require_library(dialect)
+    except MissingLibrary as error:
+        yield checks.Error(
+            f"Workers cannot start: they need connections of their own to the database {alias!r}. {error}",
+            hint=f"Run: {error.remedy}",
+            id="mirepoix.E004",
+        )
     if not router.allow_migrate(alias, "mirepoix"):
         yield checks.Warning(
             f"A database router keeps the ledger's tables out of the database {alias!r}: manage.py migrate "
@@ -116,6 +126,15 @@ def _of_app() -> Findings:
         yield from _of_acknowledging(app)
     yield from _of_confirming(app, configured)
     yield from _of_neighbours(app)
+    yield from _of_other_apps(app)
+    backlog = former.seen(installation)
+    for sentence in () if backlog is None else backlog.sentences:
+        yield checks.Warning(
+            sentence.replace("celery -A YOUR_APP", "manage.py"),
+            hint="docs/how-to/switch.md tells how to switch and what to do before. When nothing waits there any more, "
+            "delete CELERY_BROKER_URL. If others take what waits there, set CELERY_MIREPOIX_LOOK_AT_BROKER = False.",
+            id="mirepoix.W013",
+        )
 
 
 def _of_acknowledging(app: Any) -> Findings:
@@ -157,6 +176,36 @@ def _of_neighbours(app: Any) -> Findings:
                 f"{name} is installed beside Mirepoix: both keep what Celery sends, and a task could be sent twice.",
                 hint=f"Take {name} out of INSTALLED_APPS when its table is empty.",
                 id="mirepoix.W008",
+            )
+
+
+def _of_other_apps(app: Any) -> Findings:
+    try:
+        app.loader.import_default_modules()  # as a worker does: the tasks are declared there
+    except Exception as error:  # noqa: BLE001 (the project's own code runs here)
+        yield checks.Warning(
+            f"The modules of the tasks of {app!r} cannot be imported: {type(error).__name__}: {error}",
+            hint="No worker can start with them. See it with a traceback: celery -A YOUR_APP report",
+            id="mirepoix.W010",
+        )
+    for other in others(app):
+        if other.own_tasks:
+            yield checks.Warning(
+                f"{len(other.own_tasks):,} task(s) of the Celery app {other.name!r} go to a broker, and the ledger "
+                f"does not know of them: {named(other.own_tasks)}.",
+                hint=f"Declare them with @shared_task or on the app {app.main!r}, or write mirepoix.install() after "
+                f"the app {other.name!r} too. If they are to go to that broker, add mirepoix.W011 to "
+                "SILENCED_SYSTEM_CHECKS.",
+                id="mirepoix.W011",
+            )
+        if other.shared_tasks:
+            yield checks.Warning(
+                f"{len(other.shared_tasks):,} task(s) of @shared_task are sent by the Celery app {other.name!r}, on "
+                f"which Mirepoix is not installed: {named(other.shared_tasks)}. Celery sends them by the app that was "
+                "made last, and in other threads by the one that was made first.",
+                hint=f"Write set_current() and set_default() of the app {app.main!r} after mirepoix.install(), and "
+                f"make the app {other.name!r} with Celery(..., set_as_current=False).",
+                id="mirepoix.W012",
             )
 
 

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.apps import apps
+from django.core.management.base import CommandError
 from django.db import router
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState
 
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.django import dialect_of, ledger_alias
+from mirepoix.ledger import drop
 from mirepoix.ledger.migrate import migrate
 from mirepoix.ledger.tx import Tx
 from mirepoix.sql import is_post, migrations
@@ -25,12 +27,13 @@ class MigrateLedger(Operation):  # type: ignore[misc]  # Django brings no types
     for a post script says ``post=True``, and comes a release later: Django applies all that it finds before the new
     code is deployed. Who does not want to wait runs ``mirepoix migrate --post``.
     Does nothing on any database but the ledger's (``CELERY_MIREPOIX_DJANGO_ALIAS``, else ``default``), nor where a
-    database router forbids it. Raises UnsupportedDatabase if that one is of a kind that no ledger speaks. It cannot
-    be reversed: that would delete the record of every task.
+    database router forbids it. Raises UnsupportedDatabase if that one is of a kind that no ledger speaks.
+
+    Backwards, ``manage.py migrate mirepoix zero`` deletes the ledger, unless it is in use. To go back to any other
+    migration changes nothing: the release before works on the tables of this one, and `migrate` knows what it has.
     """
 
     reduces_to_sql = True
-    reversible = False
 
     def __init__(self, *, post: bool = False) -> None:
         self.post = post
@@ -57,6 +60,25 @@ class MigrateLedger(Operation):  # type: ignore[misc]  # Django brings no types
             )
         else:
             migrate(_DjangosTransaction(DbapiTx(connection.cursor, dialect, "pyformat")), post=self.post)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, _from_state: Any, to_state: Any) -> None:
+        """Delete the ledger if this was its first migration. Raises CommandError if the ledger is in use."""
+        connection = schema_editor.connection
+        is_first = not any(label == app_label for label, _ in to_state.models)
+        if not is_first or connection.alias != ledger_alias() or not router.allow_migrate(connection.alias, app_label):
+            return
+        dialect = dialect_of(connection)
+        if schema_editor.collect_sql:  # manage.py sqlmigrate --backwards
+            schema_editor.collected_sql.extend(f"{statement};" for statement in drop.statements(dialect))
+            return
+        tx = DbapiTx(connection.cursor, dialect, "pyformat")
+        seen = drop.drop_in(tx, is_forced=False, is_djangos_too=False)
+        if seen.is_in_use:
+            raise CommandError(
+                f"The ledger in Django's database {connection.alias!r} is in use: {seen}. Nothing was deleted. Stop "
+                "the workers when manage.py mirepoix status says that nothing waits, then try again; or delete it all "
+                "the same: manage.py mirepoix drop-tables --force"
+            )
 
     def describe(self) -> str:
         """Say what happens, for people."""

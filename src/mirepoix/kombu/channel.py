@@ -130,7 +130,8 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         return self.connection.installation.app.amqp.queues
 
     def _size(self, queue: str) -> int:
-        with self.connection.transaction() as tx:
+        # Asked for whenever a queue is declared, perhaps while the caller's own transaction holds the lock.
+        with self.connection.reading() as tx:
             ready = tx.fetch("count_waiting", queue=queue)[0][0]
             return int(ready) + int(tx.fetch("count_messages", queue=queue)[0][0])
 

@@ -15,7 +15,8 @@ from weakref import WeakValueDictionary
 from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport.virtual.base import Transport as VirtualTransport
 
-from mirepoix.connect.source import BOUND_S, OwnConnection
+from mirepoix.connect.source import OwnConnection
+from mirepoix.connect.verdict import said
 from mirepoix.errors import ConfigurationError, LedgerAway
 from mirepoix.kombu.channel import Channel
 from mirepoix.ledger.tx import Tx
@@ -80,8 +81,13 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         """The connection that deliveries are taken on, opened when first needed."""
         if self._own is None:
             with self.reaching():
-                self._own = self.installation.source.open(BOUND_S)
-                self._own.listen()
+                own = self.installation.source.open()
+                try:
+                    own.listen()  # a server that is a standby still refuses that
+                except BaseException:
+                    own.close()
+                    raise
+                self._own = own
         return self._own
 
     @property
@@ -91,19 +97,29 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     @contextmanager
     def reaching(self) -> Iterator[None]:
-        """Turn the driver's errors about a lost database into one that Celery connects again for.
+        """Turn the driver's errors into one that Celery connects again for: no worker ends for them.
 
         Celery asks the transport's class for such errors, before it is known which driver there will be.
         """
         try:
             yield
-        except self.installation.source.disconnects as error:
-            raise LedgerAway(str(error).strip()) from error
+        except self.installation.source.errors as error:
+            raise LedgerAway(said(error)) from error
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """A short transaction for what is no delivery."""
-        with self.reaching(), self.installation.source.transaction() as tx:
+        source = self.installation.source
+        try:
+            with source.transaction() as tx:
+                yield tx
+        except source.disconnects as error:
+            raise LedgerAway(said(error)) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[Tx]:
+        """A look that waits for nobody who writes."""
+        with self.reaching(), self.installation.source.reading() as tx:
             yield tx
 
     def driver_version(self) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_OID, UUID, uuid5
 
+from mirepoix.errors import TaskIdTaken
 from mirepoix.ledger.rows import batches
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Envelope
@@ -21,22 +23,25 @@ def add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
     """Enqueue *envelopes*; return the ids that are now waiting because of it.
 
     An id that the ledger knows and that is finished begins a new generation. One that is still waiting or running
-    is left as it is: a task is one row, and sending it twice does not make it run twice. That is logged, not raised.
+    is left as it is if it is sent with the same arguments: a task is one row, and sending it twice does not make it run
+    twice. That is logged, not raised. With other arguments it is another task: what follows from a task gets an id of
+    its own, which is logged; for anybody else's call TaskIdTaken is raised.
     """
     unique = _first_of_each_id(envelopes)
     accepted: set[str] = set()
     for rows in batches(as_row(envelope) for envelope in unique):
         accepted |= {row[0] for row in tx.fetch("enqueue", rows=rows)}
     known = [envelope for envelope in unique if envelope.id not in accepted]
-    return accepted | _add_again(tx, known)
+    accepted |= _rearm(tx, known)
+    rest = [one for one in known if one.id not in accepted] + _later_ones(envelopes)
+    others = [envelope for envelope in rest if not _is_sent_again(tx, envelope)]
+    return accepted | (add(tx, [_as_another(envelope) for envelope in others]) if others else set())
 
 
 def adopt(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
     """Enqueue those of *envelopes* whose id the ledger does not know, and no others; return their ids."""
-    if not envelopes:
-        return set()
-    rows = json.dumps([as_row(envelope) for envelope in _first_of_each_id(envelopes)])
-    return {row[0] for row in tx.fetch("enqueue", rows=rows)}
+    unique = _first_of_each_id(envelopes)
+    return {row[0] for rows in batches(map(as_row, unique)) for row in tx.fetch("enqueue", rows=rows)}
 
 
 def as_row(envelope: Envelope) -> dict[str, Any]:
@@ -86,16 +91,60 @@ def _first_of_each_id(envelopes: Sequence[Envelope]) -> list[Envelope]:
     return list(reversed(first.values()))
 
 
-def _add_again(tx: Tx, known: list[Envelope]) -> set[str]:
+def _later_ones(envelopes: Sequence[Envelope]) -> list[Envelope]:
+    """The second, third … of one id that is sent several times at once."""
+    seen: set[str] = set()
+    return [one for one in envelopes if one.id in seen or seen.add(one.id)]  # type: ignore[func-returns-value]
+
+
+def _rearm(tx: Tx, known: list[Envelope]) -> set[str]:
     rearmed: set[str] = set()
     for rows in batches(as_row(envelope) for envelope in known):
         tx.run("keep_successes", rows=rows)
         rearmed |= {row[0] for row in tx.fetch("rearm", rows=rows)}
-    for envelope in known:
-        if envelope.id not in rearmed:
-            logger.warning(
-                "task %s[%s] is in the ledger and not finished: this second sending of it is ignored",
-                envelope.name,
-                envelope.id,
-            )
     return rearmed
+
+
+def _is_sent_again(tx: Tx, envelope: Envelope) -> bool:
+    """Whether it is the second sending of a task that waits or runs; that is logged. Raises TaskIdTaken."""
+    found = tx.fetch("waiting_call", task_id=envelope.id)
+    is_same = all(
+        (name, parent_id if envelope.follows else envelope.parent_id) == (envelope.name, envelope.parent_id)
+        and _arguments(body) == _arguments(envelope.body)
+        for name, parent_id, body in found
+    )
+    if not is_same and not envelope.follows:
+        raise TaskIdTaken(envelope.name, envelope.id, found[0][0])
+    if is_same:
+        logger.warning(
+            "task %s[%s] is in the ledger and not finished: this second sending of it is ignored",
+            envelope.name,
+            envelope.id,
+        )
+    return is_same
+
+
+def _arguments(body: str) -> Any:
+    """Those of a message, without what it carries for later, which has other ids each time; or all of the text."""
+    try:
+        args, kwargs, _ = json.loads(body)
+    except (ValueError, TypeError):
+        return body
+    return [args, kwargs]
+
+
+def _as_another(envelope: Envelope) -> Envelope:
+    new_id = str(uuid5(NAMESPACE_OID, f"{envelope.id} {envelope.parent_id} {envelope.body}"))  # the same each time
+    logger.warning(
+        "task %s[%s] is in the ledger with other arguments and not finished: what follows from task %s runs as %s",
+        envelope.name,
+        envelope.id,
+        envelope.parent_id,
+        new_id,
+    )
+    return replace(
+        envelope,
+        id=new_id,
+        headers={**envelope.headers, "id": new_id},
+        properties={**envelope.properties, "correlation_id": new_id},
+    )

@@ -7,6 +7,7 @@ Without classes of its own a policy takes what says by itself that it passes:
 * an HTTP answer of 408, 425, 429 or 5xx (501 and 505 are for good)
 * an ``OperationalError`` of a database driver, SQLAlchemy or Django; of SQLite and MySQL, whose class also means
   mistakes in SQL, by its code
+* a transaction that is read only, as on a server that is no longer, or not yet, the primary one
 
 Anything else is permanent: a mistake in code does not pass.
 """
@@ -52,9 +53,14 @@ _DATABASES = frozenset(
         "django.db.utils.OperationalError",
     }
 )
+_WRAPPERS = _DATABASES | {"sqlalchemy.exc.InternalError", "django.db.utils.InternalError"}
 _MYSQL = frozenset({"pymysql.err.OperationalError", "MySQLdb.OperationalError", "MySQLdb._exceptions.OperationalError"})
-_MYSQL_CODES = frozenset({1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 2002, 2003, 2006, 2013, 2055})
+_MYSQL_CODES = frozenset(
+    {1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 2002, 2003, 2006, 2013, 2055}
+    | {1290, 1792, 1836}  # read only
+)
 _SQLITE_CODES = frozenset({5, 6})  # busy, locked
+_READ_ONLY = "25006"  # as PostgreSQL says it
 _STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _SERVER_FOR_GOOD = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED})
 
@@ -105,8 +111,10 @@ def status_of(error: BaseException) -> int | None:
 
 
 def _codes(error: BaseException) -> bool | None:
-    """By the code of SQLite or MySQL that it, or what it wraps, has; None without one."""
+    """By the code of a database that it, or what it wraps, has; None without one that says it."""
     for one in _wrapped(error):
+        if _READ_ONLY in (getattr(one, "sqlstate", None), getattr(one, "pgcode", None)):
+            return True
         code: Any = getattr(one, "sqlite_errorcode", None)
         if isinstance(code, int):
             return code & 0xFF in _SQLITE_CODES
@@ -123,7 +131,7 @@ def _wrapped(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(found))
         yield found
         # Only those that wrap a driver's error are looked into: another cause is another story.
-        if not {_name(cls) for cls in type(found).__mro__} & _DATABASES:
+        if not {_name(cls) for cls in type(found).__mro__} & _WRAPPERS:
             return
         found = getattr(found, "orig", None) or found.__cause__
 

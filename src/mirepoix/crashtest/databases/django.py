@@ -70,7 +70,7 @@ class DjangoDatabase:
         if self.is_in_test_transaction:
             self._savepoint = self._connection.savepoint()
         elif self._connection.vendor == "sqlite":
-            self._copy = sqlite3.connect(":memory:")
+            self._copy = sqlite3.connect(":memory:", check_same_thread=False)  # any thread may collect it
             weakref.finalize(self, self._copy.close)
             self._connection.connection.backup(self._copy)
         else:

@@ -1,0 +1,76 @@
+"""Every module can be imported with nothing but the package's own requirements, or those of its extra."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tomllib
+from collections.abc import Callable
+
+import pytest
+
+from quickstarts.page import ROOT
+from quickstarts.reader import Reader
+from test_layers import HOMES
+
+EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+LIBRARIES = {name: name for name in EXTRAS} | {"postgres": "psycopg", "mysql": "pymysql", "sentry": "sentry_sdk"}
+"""What is imported because of an extra."""
+
+pytestmark = pytest.mark.timeout(900)  # installing
+
+IMPORT_ALL = """
+import importlib, json, pathlib, mirepoix
+try:
+    import django
+except ImportError:
+    pass
+else:
+    from django.conf import settings
+    names = ("admin", "auth", "contenttypes", "messages", "sessions")
+    settings.configure(INSTALLED_APPS=[*("django.contrib." + name for name in names), "mirepoix.django"])
+    django.setup()
+root = pathlib.Path(mirepoix.__file__).parent
+not_imported = {}
+for path in sorted(root.rglob("*.py")):
+    name = ".".join(path.relative_to(root).with_suffix("").parts)
+    if "migrations" in name or name.endswith("__main__") or name == "demo.worker":  # these are run
+        continue
+    try:
+        importlib.import_module(("mirepoix." + name).removesuffix(".__init__"))
+    except ModuleNotFoundError as error:
+        not_imported[name] = [str(error), error.name.partition(".")[0]]
+    except Exception as error:
+        not_imported[name] = [f"{type(error).__name__}: {error}", ""]
+print(json.dumps(not_imported))
+"""
+
+
+def test_each_module_needs_no_library_but_that_of_its_name(reader: Callable[..., Reader]):
+    one = reader()
+    one.types("python3 -m venv .venv && . .venv/bin/activate")
+    one.types("pip install /path/to/mirepoix")
+    _lack_only_their_libraries(_not_imported(one), set())
+    for extra, requirements in EXTRAS.items():
+        one.types(f"pip install --target with-{extra} {shlex.join(requirements)}")
+        one.types(f'export PYTHONPATH="$PWD/with-{extra}"')
+        _lack_only_their_libraries(_not_imported(one), {LIBRARIES[extra]})
+        one.types("unset PYTHONPATH")
+
+
+def _not_imported(one: Reader) -> dict[str, list[str]]:
+    """The error, and the module that was not found ("" for another error), of each module that cannot be imported."""
+    one.write("import_all.py", IMPORT_ALL)
+    return json.loads(one.types("python import_all.py"))
+
+
+def _lack_only_their_libraries(not_imported: dict[str, list[str]], installed: set[str]) -> None:
+    wrong = {
+        module: error
+        for module, (error, lacking) in not_imported.items()
+        if lacking in installed
+        or not any(module.startswith(home.replace("/", ".").removesuffix(".py")) for home in HOMES.get(lacking, ()))
+    }
+    if "django" in installed:  # TASKS names it, and nothing else imports it
+        assert "pip install django-tasks" in wrong.pop("django.backend", "pip install django-tasks")
+    assert wrong == {}

@@ -1,0 +1,245 @@
+"""The broker that an app had before its ledger: whether messages still wait there, which no worker of the app takes.
+
+Nobody is kept waiting for a broker that does not answer, and none of these questions changes anything there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kombu import Connection
+from kombu.exceptions import KombuError
+
+from mirepoix.broker.publisher import COUNTING
+from mirepoix.broker.redis_lists import RedisLists
+from mirepoix.errors import BrokerAway
+
+if TYPE_CHECKING:
+    from mirepoix.celery.app import Installation
+
+logger = logging.getLogger("mirepoix.worker")
+
+CONNECT_S = 1.0
+BOUND_S = 2.0
+"""How long `seen` waits for all its answers."""
+
+OURS = "mirepoix://"
+
+DRAIN = "celery -A YOUR_APP mirepoix drain"
+"""What takes the messages out."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormerBroker:
+    """How to reach it."""
+
+    urls: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    ssl: Any = None
+    login_method: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Its URL without a password."""
+        return ";".join(map(without_password, self.urls))
+
+    @contextmanager
+    def connected(self, timeout_s: float) -> Iterator[Any]:
+        """A connection whose answers are waited for so long. Raises BrokerAway, also for what happens on it."""
+        connection = Connection(
+            list(self.urls),
+            ssl=self.ssl,
+            login_method=self.login_method,
+            connect_timeout=timeout_s,
+            transport_options={**self.options, **_timeouts(self.urls[0], timeout_s)},
+        )
+        try:
+            if len(self.urls) == 1:
+                _knock(connection, timeout_s)
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=timeout_s)
+            yield connection
+        except (*connection.connection_errors, *connection.channel_errors, KombuError, OSError) as error:
+            raise BrokerAway(self.label, error) from error
+        finally:
+            with suppress(Exception):
+                connection.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What the broker has in one queue."""
+
+    queue: str
+    messages: int
+    unacknowledged: int = 0
+    """How many of this queue workers have received and not acknowledged; known of Redis only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What was found there."""
+
+    broker: str
+    queues: tuple[Waiting, ...]
+
+    @property
+    def sentences(self) -> list[str]:
+        """What there is to say of each queue, and what to do."""
+        return [*filter(None, map(self._sentence, self.queues))]
+
+    def _sentence(self, found: Waiting) -> str:
+        said = []
+        if found.messages:
+            said.append(
+                f"{_count(found.messages)} in the queue {found.queue!r} on {self.broker}, the broker that this app had "
+                f"before its ledger. No worker of this app takes them. Move them into the ledger with: {DRAIN}"
+            )
+        if found.unacknowledged:
+            where = "" if found.messages else f" {found.queue!r} on {self.broker}"
+            said.append(
+                f"{_count(found.unacknowledged, 'is', 'are')} with workers that took them from the queue{where} and "
+                "have not acknowledged them. If no such worker runs any more, nobody else gets them: "
+                f"{DRAIN} --unacknowledged"
+            )
+        return " ".join(said)
+
+
+def of(installation: Installation) -> FormerBroker | None:
+    """The broker that the app's settings still name; None if they name none, or the app keeps it in use."""
+    if installation.delivery == "broker":
+        return None
+    conf = installation.app.conf
+    found = os.environ.get("CELERY_BROKER_READ_URL") or installation.former_url or conf.broker_url
+    return at(installation, found)
+
+
+def at(installation: Installation, url: Any) -> FormerBroker | None:
+    """The broker at *url* (kombu's: one, several with semicolons, or a list), with the app's options for its broker."""
+    several = url.split(";") if isinstance(url, str) else list(url or ())
+    urls = tuple(str(one) for one in several if one and not str(one).startswith(OURS))
+    if not urls:
+        return None
+    conf = installation.app.conf
+    return FormerBroker(urls, installation.former_options, conf.broker_use_ssl, conf.broker_login_method)
+
+
+def queues_of(app: Any) -> tuple[str, ...]:
+    """The names of the queues that the app's settings and tasks name, but for those that everybody gets a copy of."""
+    known = app.amqp.queues
+    names = dict.fromkeys(str(name) for name in known)
+    for target in _static_routes(app.conf.task_routes):
+        names.setdefault(str(getattr(target, "name", target)))
+    for task in app.tasks.values():
+        if queue := getattr(task, "queue", None):
+            names.setdefault(str(getattr(queue, "name", queue)))
+    return tuple(name for name in names if not _is_fanout(known.get(name)))
+
+
+def waiting(former: FormerBroker, queues: Iterable[str], timeout_s: float = CONNECT_S) -> Backlog:
+    """What waits in *queues*. Raises BrokerAway. Of a broker that only estimates, nothing is told."""
+    found = []
+    with former.connected(timeout_s) as connection:
+        if connection.transport.driver_type in COUNTING:
+            lists = RedisLists.of(connection.default_channel)
+            unacknowledged = {} if lists is None else lists.unacknowledged()
+            for queue in queues:
+                messages = size(connection, queue) if lists is None else lists.count(queue)
+                if messages or unacknowledged.get(queue):
+                    found.append(Waiting(queue, messages, unacknowledged.get(queue, 0)))
+    return Backlog(former.label, tuple(found))
+
+
+def size(connection: Any, queue: str) -> int:
+    """How many messages can be had from *queue*; 0 if there is no such queue."""
+    channel = connection.channel()  # the question for a queue that is not there closes its channel
+    try:
+        return int(channel.queue_declare(queue=queue, passive=True).message_count)
+    except connection.channel_errors:
+        return 0
+    finally:
+        with suppress(Exception):
+            channel.close()
+
+
+def seen(installation: Installation, bound_s: float = BOUND_S) -> Backlog | None:
+    """What waits there, if the app's settings name a broker that answers in time, and it shall be looked at."""
+    found: list[Backlog] = []
+    looking = look(installation, found.append)
+    if looking is not None:
+        looking.join(bound_s)
+    return found[0] if found else None
+
+
+def look(installation: Installation, then: Callable[[Backlog], None]) -> threading.Thread | None:
+    """Look on a thread of its own, and call *then* with what was found; None if there is nothing to look at."""
+    former = of(installation) if installation.settings.look_at_broker else None
+    if former is None:
+        return None
+    queues = queues_of(installation.app)
+
+    def act() -> None:
+        try:
+            found = waiting(former, queues)
+            if found.queues:
+                then(found)
+        except Exception as error:  # noqa: BLE001 (a broker that is no longer there is no news, whatever it raises)
+            logger.debug("%s is not looked at: %r", former.label, error)
+
+    thread = threading.Thread(target=act, name="mirepoix-former-broker", daemon=True)
+    thread.start()
+    return thread
+
+
+def without_password(url: str) -> str:
+    """*url* for people: without a password, and without what stands behind ``?``, which may hold one."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    user, _, host = rest.rpartition("@")
+    name = user.partition(":")[0]
+    return f"{scheme}{separator}{f'{name}@' if name else ''}{host.partition('?')[0]}"
+
+
+def _count(number: int, one: str = "waits", many: str = "wait") -> str:
+    return f"1 message {one}" if number == 1 else f"{number:,} messages {many}"
+
+
+def _timeouts(url: str, timeout_s: float) -> dict[str, float]:
+    """How the transports of Redis and AMQP call it. Others would not know these words."""
+    scheme = url.partition("://")[0].partition("+")[0]
+    if scheme in ("redis", "rediss", "sentinel"):
+        return {"socket_connect_timeout": timeout_s, "socket_timeout": timeout_s}
+    if scheme in ("amqp", "amqps", "pyamqp"):
+        return {"read_timeout": timeout_s, "write_timeout": timeout_s}
+    return {}
+
+
+def _knock(connection: Any, timeout_s: float) -> None:
+    """Raise OSError if nobody listens: clients of Redis would try for seconds."""
+    port = connection.port or connection.transport.default_port
+    host = str(connection.hostname or "127.0.0.1")
+    if connection.transport.driver_type in ("amqp", "redis") and port and "/" not in host:  # else a socket in a file
+        socket.create_connection((host, int(port)), timeout_s).close()
+
+
+def _static_routes(routes: Any) -> Iterator[Any]:
+    """The queues in ``task_routes`` that stand there as names, not as what a function says."""
+    for one in [routes] if isinstance(routes, Mapping) else routes if isinstance(routes, (list, tuple)) else []:
+        pairs = one.items() if isinstance(one, Mapping) else [one] if isinstance(one, (list, tuple)) else []
+        for pair in pairs:
+            target = pair[1] if len(pair) > 1 else None
+            queue = target.get("queue") if isinstance(target, Mapping) else target
+            if queue and not callable(queue):
+                yield queue
+
+
+def _is_fanout(queue: Any) -> bool:
+    exchange = getattr(queue, "exchange", None)
+    return exchange is not None and exchange.type == "fanout"

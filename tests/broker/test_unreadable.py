@@ -1,0 +1,75 @@
+"""A message that nobody can read ends no worker and is not thrown away: it is kept as a parked row."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kombu import Connection
+from workers import Shop, until
+
+from brokers import BrokerServer, RedisServer
+from mirepoix.states import State
+
+TASK = {"task": "shop.note", "id": "some-id", "lang": "py"}
+BODY = "[[], {}, {}]"
+
+UNREADABLE: dict[str, tuple[dict[str, Any], str]] = {
+    "an id with NUL": ({**TASK, "id": "a\0b"}, BODY),
+    "an id of half a character": ({**TASK, "id": "\ud800"}, BODY),
+    "an id that is too long": ({**TASK, "id": "i" * 300}, BODY),
+    "a name that is none": ({**TASK, "task": ["x"]}, BODY),
+    "an eta that is none": ({**TASK, "eta": "soon"}, BODY),
+    "a body that is no JSON": ({**TASK, "id": "broken-body"}, "{no"),
+    "a time limit that is none": ({**TASK, "id": "broken-limit", "timelimit": ["5m", None]}, BODY),
+    "no task": ({}, '"hello"'),
+}
+
+
+@pytest.mark.parametrize("foreign_tasks", ["run", "adopt"])
+def test_an_unreadable_message_is_parked_and_acknowledged(
+    broker: BrokerServer, postgresql_url: str, tmp_path: Path, foreign_tasks: str
+):
+    settings = {"delivery": "broker", "foreign_tasks": foreign_tasks}
+    with Shop(tmp_path / "shop", postgresql_url, broker=broker, **settings) as shop:
+        worker = shop.worker(pool="prefork")
+        with Connection(broker.url) as connection:
+            producer = connection.Producer()
+            for headers, body in UNREADABLE.values():
+                producer.publish(
+                    body,
+                    routing_key="celery",
+                    headers=headers,
+                    content_type="application/json",
+                    content_encoding="utf-8",
+                )
+            if isinstance(broker, RedisServer):
+                message = {"body": BODY, "headers": ["task"], "properties": {"delivery_tag": "t", "delivery_info": {}}}
+                connection.default_channel.client.lpush("celery", json.dumps(message))
+        wanted = len(UNREADABLE) + isinstance(broker, RedisServer)
+        until(lambda: list(shop.ledger.states().values()) == [State.PARKED] * wanted, "all are parked")
+        after = shop.send("note")
+        shop.wait(after, State.SUCCEEDED)
+        rows = shop.ledger.rows("SELECT * FROM mirepoix_task WHERE state = 'parked'")
+        assert all(row["reason"] for row in rows)
+        (of_nul,) = [row for row in rows if r"a\x00b" in row["reason"]]
+        kept = json.loads(base64.b64decode(of_nul["body"]))
+        assert (kept["headers"]["id"], base64.b64decode(kept["body"])) == ("a\0b", BODY.encode())
+        worker.stop()
+        assert worker.exit_code == 0
+        assert broker.size("celery") == 0
+
+
+def test_what_celery_reads_for_itself_is_adopted(broker: BrokerServer, postgresql_url: str, tmp_path: Path):
+    settings = {"delivery": "broker", "foreign_tasks": "adopt"}
+    with Shop(tmp_path / "shop", postgresql_url, broker=broker, **settings) as shop:
+        shop.worker(pool="threads")
+        with Connection(broker.url) as connection:
+            headers = {**TASK, "retries": 2**40, "root_id": "r" * 300, "group": 7}
+            connection.Producer().publish(BODY, routing_key="celery", headers=headers, content_type="application/json")
+        until(lambda: shop.ledger.states().get("some-id") == State.SUCCEEDED, "it runs")
+        row = shop.row("some-id")
+        assert (row["retries"], row["root_id"], row["group_id"]) == (0, None, None)
