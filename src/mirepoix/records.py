@@ -162,7 +162,17 @@ class SavedGroup:
     expires_s: float | None = None
 
 
-Outgoing = Envelope | Chord | SavedGroup
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One of Celery's events, as kombu holds a message, for the queues that are bound to its exchange."""
+
+    exchange: str
+    routing_key: str
+    message: str
+    is_fanout: bool = False
+
+
+Outgoing = Envelope | Chord | SavedGroup | Event
 """What a transaction may send."""
 
 

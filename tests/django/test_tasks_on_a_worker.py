@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from billiard.exceptions import WorkerLostError
+from django.db import transaction
 from shop import Shop
 from workers import QUICK, Process, until
 
@@ -86,3 +87,23 @@ def test_a_task_that_kills_each_process_has_failed_with_an_exception(shop: Shop,
     end = end_of(jobs.die.enqueue(times=100), worker)
     assert (end.status, end.attempts) == (TaskResultStatus.FAILED, 3)
     assert [error.exception_class for error in end.errors] == [WorkerLostError] * 3
+
+
+def test_remote_control_within_atomic_reaches_workers(shop: Shop, worker: Process):
+    control = shop.app.control
+    with transaction.atomic():
+        assert [*control.ping(limit=1)[0]] == ["w@test"]
+        assert list(control.inspect().ping()) == ["w@test"]
+        transaction.set_rollback(True)
+
+
+def test_remote_control_after_a_write_to_sqlite_is_part_of_the_transaction(
+    shop: Shop, jobs: Any, worker: Process, caplog: pytest.LogCaptureFixture
+):
+    if not shop.url.startswith("sqlite"):
+        pytest.skip("its writers do not wait for each other")
+    with transaction.atomic():
+        sent = jobs.add.enqueue(2, b=3)
+        shop.app.control.revoke(sent.id)
+    assert "after the COMMIT" in caplog.text
+    assert end_of(sent, worker).status == TaskResultStatus.FAILED

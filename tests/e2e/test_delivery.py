@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from celery.events import EventReceiver
+from sqlalchemy import create_engine
 from workers import DEADLINE_S, Shop, until
 
 from driver import moment
+from mirepoix import using
 
 pytestmark = pytest.mark.slow
 
@@ -143,6 +147,17 @@ def test_a_rate_limit_is_kept(shop: Shop) -> None:
     assert shop.ledger.query("SELECT DISTINCT fence, deaths FROM mirepoix_task") == [(1, 0)]
 
 
+@contextmanager
+def transaction_of(url: str, *, is_committed: bool) -> Iterator[None]:
+    """A transaction of the caller's, on the ledger's database."""
+    driver = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}.get(url.partition(":")[0], "sqlite")
+    engine = create_engine(f"{driver}:{url.partition(':')[2]}")
+    with engine.connect() as connection, using(connection):
+        yield
+        connection.commit() if is_committed else connection.rollback()
+    engine.dispose()
+
+
 def test_events_are_seen_by_a_receiver(shop: Shop) -> None:
     shop.worker("w1", "-E")
     seen: list[tuple[str, str]] = []
@@ -161,6 +176,33 @@ def test_events_are_seen_by_a_receiver(shop: Shop) -> None:
         receiver.capture(limit=None, timeout=DEADLINE_S, wakeup=False)
     assert ("task-succeeded", ids[0]) in seen
     shop.wait(ids, "succeeded")
+
+
+def test_the_event_of_a_task_that_is_sent_is_part_of_its_transaction(shop: Shop) -> None:
+    client = shop.client({"task_send_sent_event": True})
+    sent: dict[str, str] = {}
+    seen: list[str] = []
+
+    class Receiver(EventReceiver):
+        def on_consume_ready(self, *_: object, **__: object) -> None:
+            with transaction_of(shop.url, is_committed=False):
+                client.send_task("shop.note", task_id="rolled back")
+            with transaction_of(shop.url, is_committed=True):
+                client.send_task("shop.note", task_id="committed")
+            with client.amqp.producer_pool.acquire(block=True) as producer:
+                client.send_task("shop.note", task_id="by a producer", producer=producer)
+            client.send_task("shop.note", task_id="alone")
+
+    def note(event: dict[str, str]) -> None:
+        seen.append(event["uuid"])
+        sent.update(event)
+        receiver.should_stop = event["uuid"] == "alone"
+
+    with shop.app.connection_for_read() as connection:
+        receiver = Receiver(connection, handlers={"task-sent": note}, app=shop.app)
+        receiver.capture(limit=None, timeout=DEADLINE_S, wakeup=False)
+    assert seen == ["committed", "by a producer", "alone"]
+    assert (sent["name"], sent["queue"]) == ("shop.note", "celery")
 
 
 def test_beat_sends_what_is_due_and_it_runs(shop: Shop) -> None:

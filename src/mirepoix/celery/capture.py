@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,6 +21,8 @@ from uuid import UUID
 
 from kombu import Connection, Producer
 from kombu.exceptions import EncodeError
+from kombu.serialization import dumps
+from kombu.utils.json import dumps as as_json
 from kombu.utils.time import maybe_s_to_ms
 
 from mirepoix.broker.routes import routes
@@ -33,7 +35,7 @@ from mirepoix.connect.caller import CallerTx
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import EnqueueError, InvalidOption, PayloadNotSerializable
 from mirepoix.ledger import enqueue, outgoing
-from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Envelope, Outgoing
+from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Envelope, Event, Outgoing
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
@@ -135,7 +137,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         """Write one task into the ledger; anything that is no task (an event) goes Celery's way."""
         headers = dict(headers or {})
         if "task" not in headers:
-            self._publish_event(body, routing_key, headers, serializer, exchange, **properties)
+            self._publish_event(body, routing_key or "", headers, serializer, exchange, declare, **properties)
             return
         headers.pop(LEASE_HEADER, None)
         options.check_name("task name", headers["task"])
@@ -224,25 +226,24 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         return body
 
     def _publish_event(
-        self, body: Any, routing_key: Any, headers: dict[str, Any], serializer: Any, exchange: Any, **properties: Any
+        self,
+        body: Any,
+        routing_key: str,
+        headers: dict[str, Any],
+        serializer: Any,
+        exchange: Any,
+        declare: Any,
+        **properties: Any,
     ) -> None:
-        if self._events is None and self._installation.delivery == "broker":
-            declare = [exchange] if getattr(exchange, "name", None) else None
-            self._installation.sender.event(
-                body,
-                routing_key=routing_key,
-                headers=headers,
-                serializer=serializer,
-                exchange=exchange,
-                declare=declare,
-                **properties,
-            )
-            return
-        own = self._installation.app.amqp.producer_pool
-        with nullcontext(self._events) if self._events is not None else own.acquire(block=True) as producer:
-            producer.publish(
-                body, routing_key=routing_key, headers=headers, serializer=serializer, exchange=exchange, **properties
-            )
+        options = {"routing_key": routing_key, "headers": headers, "serializer": serializer, "exchange": exchange,
+                   "declare": declare, **properties}  # fmt: skip
+        given = getattr(self._events, "connection", None)
+        if self._installation.delivery == "ledger" and getattr(given, "transport_cls", "mirepoix") == "mirepoix":
+            send(self._installation, [_event(body, **options)])
+        elif self._events is not None:
+            self._events.publish(body, **options)
+        else:
+            self._installation.sender.event(body, **options)
 
     def _publish_to_all(self, body: Any, **options: Any) -> None:
         """What reaches several queues is one message to each, and no task of the ledger: the broker has it alone."""
@@ -453,6 +454,28 @@ def _expiry(headers: dict[str, Any], expiration: float | None) -> str | None:
         return (datetime.now(UTC) + timedelta(seconds=expiration)).isoformat()
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidOption(name, f"expiration={expiration!r} is no number of seconds ({error})") from error
+
+
+def _event(
+    body: Any, *, routing_key: str, headers: Any, serializer: Any, exchange: Any, declare: Any, **properties: Any
+) -> Event:
+    """An event as kombu's virtual transports hold a message."""
+    content_type, content_encoding, text = dumps(body, serializer)
+    text, body_encoding = _as_text(text)
+    name = str(getattr(exchange, "name", exchange) or "")
+    types = {getattr(entity, "name", None): getattr(entity, "type", None) for entity in declare or ()}
+    message = {
+        "body": text,
+        "content-type": content_type,
+        "content-encoding": content_encoding,
+        "headers": headers,
+        "properties": {
+            **{key: value for key, value in properties.items() if isinstance(value, (str, int, float))},
+            "body_encoding": None if body_encoding == "utf-8" else body_encoding,
+            "delivery_info": {"exchange": name, "routing_key": routing_key},
+        },
+    }
+    return Event(name, routing_key, as_json(message), is_fanout=types.get(name) == "fanout")
 
 
 def _as_text(body: str | bytes) -> tuple[str, str]:

@@ -12,10 +12,11 @@ it from the moment the block ends.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
@@ -28,6 +29,11 @@ from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import outgoing
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Outgoing
+
+logger = logging.getLogger("mirepoix.delivery")
+
+WRITER_WAITS_MS = 500
+"""How long one who sends remote control waits for SQLite's other writers, which may be its own transaction."""
 
 
 class Joined(Protocol):
@@ -143,6 +149,47 @@ def apart(source: Source) -> AbstractContextManager[Tx]:
     if source.dialect == "sqlite" and isinstance(block, Direct):
         return nullcontext(block.tx)
     return source.apart()
+
+
+@contextmanager
+def outside(source: Source) -> Iterator[Tx]:
+    """A short transaction that others see at once, whatever the caller's own thread has open.
+
+    On SQLite that cannot be once the caller has written to the file: then it is part of the caller's transaction, which
+    is logged.
+    """
+    block, framework = current(), source.joined()
+    if framework is None and (block is None or source.dialect != "sqlite"):
+        with source.transaction() as tx:
+            yield tx
+        return
+    caller = block.tx if isinstance(block, Direct) else framework
+    with ExitStack() as stack:
+        yield _on_a_new_connection(source, stack, caller)
+
+
+def _on_a_new_connection(source: Source, stack: ExitStack, caller: Tx | None) -> Tx:
+    """A transaction on a connection that is closed after it: a test's database must be left by everybody."""
+    is_sqlite = source.dialect == "sqlite"
+    try:
+        connection = source.open()
+    except ConfigurationError:  # a database in memory has no other connection
+        if caller is None:
+            raise
+        return caller
+    stack.callback(connection.close)
+    if is_sqlite:
+        with connection.statements() as tx:
+            tx.script(f"PRAGMA busy_timeout = {WRITER_WAITS_MS}")
+    try:
+        return stack.enter_context(connection.transaction())
+    except source.disconnects:
+        if caller is None or not is_sqlite:
+            raise
+        logger.warning(
+            "remote control is part of a transaction that has written to SQLite: workers read it after the COMMIT"
+        )
+        return caller
 
 
 def tx_of(transaction: Any) -> Tx:

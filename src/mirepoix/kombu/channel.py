@@ -88,7 +88,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             ),
         )
         options.check(envelope, self.connection.installation.settings.payload_limit_bytes, "ledger")
-        with self.connection.transaction() as tx:
+        with self.connection.callers_transaction() as tx:
             enqueue.add(tx, [envelope])
 
     def _put_fanout(self, exchange: str, message: dict[str, Any], routing_key: str, **_: Any) -> None:
@@ -136,7 +136,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             return int(ready) + int(tx.fetch("count_messages", queue=queue)[0][0])
 
     def _purge(self, queue: str) -> int:
-        with self.connection.transaction() as tx:
+        with self.connection.callers_transaction() as tx:
             dropped = tx.run("drop_messages", queue=queue)
             purged = operate.purge(tx, queue)
             chords.return_ended(self.connection.installation, tx, purged, "purged")

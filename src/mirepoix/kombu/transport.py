@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport.virtual.base import Transport as VirtualTransport
 
+from mirepoix.connect import ambient
 from mirepoix.connect.source import OwnConnection
 from mirepoix.connect.verdict import said
 from mirepoix.errors import ConfigurationError, LedgerAway
@@ -108,8 +109,21 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
-        """A short transaction for what is no delivery."""
+        """A short transaction for what is no delivery and no task: others see it at once."""
         source = self.installation.source
+        try:
+            with ambient.outside(source) as tx:
+                yield tx
+        except source.disconnects as error:
+            raise LedgerAway(said(error)) from error
+
+    @contextmanager
+    def callers_transaction(self) -> Iterator[Tx]:
+        """The transaction that tasks are part of, or a short one."""
+        source, joined = self.installation.source, ambient.current()
+        if isinstance(joined, ambient.Direct):
+            yield joined.tx
+            return
         try:
             with source.transaction() as tx:
                 yield tx

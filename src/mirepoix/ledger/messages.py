@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from mirepoix.ledger.tx import Tx
+from mirepoix.records import Event
 
 
 def put(tx: Tx, message: str, *, queue: str = "", exchange: str = "") -> None:
@@ -11,6 +14,20 @@ def put(tx: Tx, message: str, *, queue: str = "", exchange: str = "") -> None:
         tx.fetch("order_broadcasts", exchange=exchange)
     tx.run("put_message", queue=queue, exchange=exchange, message=message)
     tx.fetch("wake_listeners")
+
+
+def publish(tx: Tx, event: Event) -> None:
+    """Leave an event for those who listen: each queue whose binding its routing key fits, or the whole exchange."""
+    if event.is_fanout:
+        put(tx, event.message, exchange=event.exchange)
+        return
+    bound = bindings(tx, event.exchange)
+    for queue in sorted({queue for key, pattern, queue in bound if _fits(event.routing_key, key, pattern)}):
+        put(tx, event.message, queue=queue)
+
+
+def _fits(routing_key: str, key: str, pattern: str) -> bool:
+    return bool(re.match(pattern, routing_key)) if pattern else routing_key == key
 
 
 def take(tx: Tx, queue: str) -> list[str]:

@@ -1,12 +1,12 @@
-"""Write what a transaction sends: tasks, and the chords and groups they belong to."""
+"""Write what a transaction sends: tasks, the chords and groups they belong to, and the events that tell of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mirepoix.ledger import chords, enqueue, results
+from mirepoix.ledger import chords, enqueue, messages, results
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Chord, Envelope, Outgoing, SavedGroup
+from mirepoix.records import Chord, Envelope, Event, Outgoing, SavedGroup
 
 
 def add(tx: Tx, items: Sequence[Outgoing]) -> None:
@@ -17,3 +17,6 @@ def add(tx: Tx, items: Sequence[Outgoing]) -> None:
         elif isinstance(item, SavedGroup):
             results.save_group(tx, item)
     enqueue.add(tx, [item for item in items if isinstance(item, Envelope)])
+    for item in items:
+        if isinstance(item, Event):
+            messages.publish(tx, item)
