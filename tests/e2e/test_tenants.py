@@ -41,8 +41,16 @@ def told_of_failure(shop: Shop, member: Signature, errback: str) -> None:
     chord(header, body, app=shop.app).delay()
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_a_chord_goes_on_for_the_tenant_of_its_members(shop: Shop, pool: str) -> None:
+def test_a_chord_goes_on_for_the_tenant_of_its_members(shop: Shop) -> None:
+    goes_on_for_the_tenant(shop, "prefork")
+
+
+def test_so_it_does_in_threads(sqlite_url: str, tmp_path: Path) -> None:
+    with Shop(tmp_path / "shop", sqlite_url) as shop:
+        goes_on_for_the_tenant(shop, "threads")
+
+
+def goes_on_for_the_tenant(shop: Shop, pool: str) -> None:
     open_tenants(shop, pool)
     header = [of_blue(shop, "whose").set(task_id=f"member-{n}") for n in range(3)]
     link = shop.task("whose").set(task_id="link")

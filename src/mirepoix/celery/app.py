@@ -26,6 +26,7 @@ from mirepoix.celery.bootsteps import HoldLeases
 from mirepoix.celery.capture import PublishScope, capturing
 from mirepoix.celery.code import Code
 from mirepoix.celery.control import durable
+from mirepoix.celery.gathering import Gathered
 from mirepoix.celery.meter import Meter
 from mirepoix.celery.task import adopt, adopting
 from mirepoix.config import Settings
@@ -72,6 +73,8 @@ class Installation:
         """The app's own ``broker_read_url``, which the ledger took the place of."""
         self.former_options: dict[str, Any] = {}
         """The app's own ``broker_transport_options``."""
+        self.gathered = Gathered()
+        """The calls that tasks with a strategy of their own have gathered, in a worker."""
         self.peaks: dict[tuple[str, int], int] = {}
         self.is_forking = False
         self._pid = os.getpid()

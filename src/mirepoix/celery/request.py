@@ -18,6 +18,7 @@ from celery.worker.state import task_ready
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery.attempt import Attempt
+from mirepoix.celery.gathering import is_gathering
 from mirepoix.celery.options import wrong_limits
 from mirepoix.celery.refuse import not_given
 from mirepoix.celery.report import Reported, raised_in
@@ -48,6 +49,9 @@ class LedgerRequest(Request):  # type: ignore[misc]
         self.lease = None if mark is None else Lease(self.id, mark["fence"], mark["worker"])
         self._is_accepting = False
         self._goes_back_later = False
+        self.is_gathered = self.lease is not None and is_gathering(self.task)
+        if self.is_gathered:
+            self.installation.gathered.add(self)
 
     # ---- the way to the pool
 
@@ -86,9 +90,51 @@ class LedgerRequest(Request):  # type: ignore[misc]
             self._is_accepting = False
 
     def acknowledge(self) -> None:
-        """Free the place in the prefetch, once the attempt is over."""
-        if not self._is_accepting:
-            super().acknowledge()
+        """Free the place in the prefetch, once the attempt is over. For a gathered call that is its success."""
+        if self._is_accepting:
+            return
+        if self.is_gathered and not self._goes_back_later:
+            self.succeeded(None, self._run_time_s())
+        if self.is_gathered:
+            self.installation.gathered.drop(self)
+        super().acknowledge()
+
+    def reject(self, requeue: bool = False) -> None:
+        """Celery's; a gathered call goes back to its queue, or has failed."""
+        if self.is_gathered:
+            if requeue:
+                self._rejected_back(Reject("by its strategy", requeue=True))
+            else:
+                self.broke_with_others(Trouble("rejected by its strategy"))
+            self.installation.gathered.drop(self)
+        super().reject(requeue)
+
+    # ---- gathered by a strategy of its task's own
+
+    def is_lost(self) -> bool:
+        """Whether this worker must not run it any more; then it is forgotten."""
+        if self.lease is None or self.installation.may_begin(self.lease):
+            return False
+        self.installation.gathered.drop(self)
+        super().acknowledge()
+        return True
+
+    def begins_with_others(self, pid: int) -> None:
+        """A pool's process begins to run it, and others with it."""
+        self.installation.holder.started(self._held.key, self._process(pid))
+
+    def broke_with_others(self, trouble: Trouble) -> None:
+        """What it was run with raised, or its strategy refused it."""
+        if not self.installation.holder.holds(self._held.key):
+            return
+        attempt = Attempt(self._held, self.name)
+        try:
+            with attempts.running(attempt):
+                error = RuntimeError(trouble.reason)
+                self.task.backend.mark_as_failure(self.id, error, trouble.traceback, request=self._context)
+        finally:
+            attempts.fail(self.installation, attempt, trouble)
+            self.over()
 
     @property
     def is_with_pool(self) -> bool:

@@ -18,7 +18,7 @@ from celery.app.trace import TraceInfo, trace_ok_t
 from celery.exceptions import Ignore, Reject, Retry
 
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery import coroutines, payload, retries, transactional, upcast
+from mirepoix.celery import coroutines, gathering, payload, retries, transactional, upcast
 from mirepoix.celery.attempt import Attempt
 from mirepoix.celery.backend import LedgerBackend
 from mirepoix.celery.code import Misfit, misfit_inside, misfit_of
@@ -68,13 +68,19 @@ class LedgerTask:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the user's code: what it sends by itself does not wait for the attempt's outcome."""
         try:
-            with retries.trying(self):
+            with gathering.watched(), retries.trying(self):
                 if getattr(self, "transactional", False):  # @app.task(transactional=True)
                     return transactional.run(self, lambda: super(LedgerTask, self).__call__(*args, **kwargs))  # type: ignore[misc]
                 with attempts.user_code():
                     return super().__call__(*args, **kwargs)  # type: ignore[misc]
         finally:
             attempts.has_run()
+
+    def start_strategy(self, app: Any, consumer: Any, **kwargs: Any) -> Any:
+        """Celery's; one that gathers calls is told of by the pool that it sees."""
+        if gathering.is_gathering(self):
+            consumer = gathering.GatheringConsumer(consumer, app.mirepoix.gathered)
+        return super().start_strategy(app, consumer, **kwargs)  # type: ignore[misc]
 
     def apply_async(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's; what another release may have written is not held against this one's signature.
@@ -126,6 +132,7 @@ def adopt(task: Any) -> None:
     transactional.check(task)
     upcast.check(task)
     retries.check(task)
+    gathering.check(task)
 
 
 def adopting(registry_class: type) -> type:

@@ -226,11 +226,13 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         the pool can run.
         """
         limit = int(self.qos.prefetch_count)
-        holder = self.connection.installation.holder
-        if self.connection.has_loop or holder is None:
-            return limit
-        slots = int(holder.worker.concurrency)
-        return min(limit or slots, slots)
+        installation = self.connection.installation
+        holder = installation.holder
+        if not self.connection.has_loop and holder is not None:
+            slots = int(holder.worker.concurrency)
+            limit = min(limit or slots, slots)
+        # What a task gathers is not yet with the pool: it must not keep the rest of its batch away.
+        return limit and limit + len(installation.gathered)
 
     @property
     def headroom(self) -> int:

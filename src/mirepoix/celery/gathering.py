@@ -1,0 +1,203 @@
+"""Tasks with a strategy of their own, as those of celery-batches: they gather calls and run many of them at once.
+
+Such a strategy makes a request of each message, keeps it, hands a function of its own to the pool, and acknowledges the
+requests. There is no tracer that could record an outcome, so the acknowledgement is it: the call has succeeded. If the
+function fails or its process dies, the calls that were handed over with it have failed, or run again.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from billiard.einfo import ExceptionInfo
+from celery.app.task import Task
+from celery.utils.log import get_logger
+
+from mirepoix.records import Trouble
+
+if TYPE_CHECKING:
+    from mirepoix.celery.request import LedgerRequest
+
+logger = get_logger("mirepoix.worker")
+
+_watched: ContextVar[list[BaseException] | None] = ContextVar("mirepoix_gathered", default=None)
+
+
+def is_gathering(task: Any) -> bool:
+    """Whether *task* has a strategy of its own."""
+    return bool(task.Strategy != Task.Strategy)
+
+
+def check(task: Any) -> None:
+    """Let a task that gathers calls acknowledge them when they are done: for the ledger that is their success."""
+    if is_gathering(task):
+        task.acks_late = True
+
+
+class Gathered:
+    """The calls of a worker that its tasks have gathered and not yet handed to the pool, by task id."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, LedgerRequest] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, request: LedgerRequest) -> None:
+        """A call has come."""
+        self._waiting[str(request.id)] = request
+
+    def drop(self, request: LedgerRequest) -> None:
+        """It is over."""
+        self._waiting.pop(str(request.id), None)
+
+    def taken_from(self, value: Any) -> list[LedgerRequest]:
+        """The calls that the arguments *value* of the pool's function name by their ids.
+
+        What this worker must not run any more is taken out of the lists that it stands in.
+        """
+        if isinstance(value, list):
+            value[:] = [one for one in value if not self._is_lost(one)]
+        if isinstance(value, (list, tuple)):
+            return [request for one in value for request in self.taken_from(one)]
+        request = self._waiting.pop(_id_of(value), None)
+        return [] if request is None else [request]
+
+    def _is_lost(self, value: Any) -> bool:
+        request = self._waiting.get(_id_of(value))
+        return request is not None and request.is_lost()
+
+
+def _id_of(value: Any) -> str:
+    found = getattr(value, "id", None)
+    return found if isinstance(found, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """What a pool's process says of a task's code that has raised."""
+
+    reason: str
+    error_type: str
+    traceback: str
+    pid: int
+
+    def trouble(self) -> Trouble:
+        """The same for the ledger."""
+        return Trouble(self.reason, self.error_type, self.traceback, pid=self.pid)
+
+
+class GatheringConsumer:
+    """A consumer as a strategy sees it, with a pool that tells what became of the calls that it is given."""
+
+    def __init__(self, consumer: Any, gathered: Gathered) -> None:
+        self._consumer = consumer
+        self.pool = GatheringPool(consumer.pool, gathered)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+
+class GatheringPool:
+    """A worker's pool, as a strategy sees it."""
+
+    def __init__(self, pool: Any, gathered: Gathered) -> None:
+        self._pool = pool
+        self._gathered = gathered
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def apply_async(
+        self,
+        target: Callable[..., Any],
+        args: Any = (),
+        kwargs: Any = None,
+        accept_callback: Callable[[int, float], object] | None = None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[Any], object] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run *target* in the pool; whether it begins, ends, raises or dies is that of the calls in its arguments."""
+        batch = _Batch(self._gathered.taken_from(args), accept_callback, callback, error_callback)
+        return self._pool.apply_async(
+            run_watched,
+            (target, args, kwargs or {}),
+            accept_callback=batch.on_accepted,
+            callback=batch.on_done,
+            error_callback=batch.on_error,
+            **options,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The calls that one function in the pool was given, and what its strategy wants to be told."""
+
+    calls: list[LedgerRequest]
+    accept_callback: Callable[[int, float], object] | None
+    callback: Callable[[Any], object] | None
+    error_callback: Callable[[Any], object] | None
+
+    def on_accepted(self, pid: int, accepted_at: float) -> None:
+        for call in self.calls:
+            call.begins_with_others(pid)
+        if self.accept_callback is not None:
+            self.accept_callback(pid, accepted_at)
+
+    def on_done(self, result: Any) -> None:
+        if isinstance(result, ExceptionInfo):  # a thread or greenlet that has ended
+            self.on_error(result)
+            return
+        for call in self.calls if isinstance(result, Broken) else ():
+            call.broke_with_others(result.trouble())
+        if self.callback is not None:
+            self.callback(None if isinstance(result, Broken) else result)
+
+    def on_error(self, error: Any) -> None:
+        for call in self.calls:
+            call.on_failure(error)
+        if self.error_callback is not None:
+            self.error_callback(error)
+
+
+def run_watched(target: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Run *target* in the pool's process; say so if the task's code raised, even if *target* keeps that to itself."""
+    raised: list[BaseException] = []
+    token = _watched.set(raised)
+    try:
+        result = target(*args, **kwargs)
+    except Exception as own:  # noqa: BLE001, pools without processes would end for it
+        raised.append(own)
+        result = None
+    finally:
+        _watched.reset(token)
+    if not raised:
+        return result
+    error = raised[-1]
+    kind = f"{type(error).__module__}.{type(error).__qualname__}"
+    words = "".join(traceback.format_exception(error))
+    return Broken(f"{type(error).__name__}: {error}", kind, words, os.getpid())
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Around a task's code: note what it raises, for `run_watched`. What it calls itself is not watched."""
+    raised = _watched.get()
+    if raised is None:
+        yield
+        return
+    token = _watched.set(None)
+    try:
+        yield
+    except Exception as error:
+        raised.append(error)
+        raise
+    finally:
+        _watched.reset(token)
