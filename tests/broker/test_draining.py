@@ -183,3 +183,12 @@ def test_the_environment_does_not_send_workers_back_to_the_broker(sqlite_url: st
         shop.wait(shop.send("note"), State.SUCCEEDED)
         assert worker.is_running
         assert not shop.broker.was_dialled
+
+
+def test_a_broker_without_its_library_is_told_by_the_command_alone(sqlite_url: str, tmp_path: Path):
+    with Shop(tmp_path / "shop", sqlite_url) as shop:
+        env = {"SHOP_BROKER": "nats://host"}
+        shop.worker(pool="solo", env=env, look_at_broker=True).stop()
+        drain = shop.start("drain", *DRAIN, env=env).ends()
+        assert drain.exit_code == 2
+        assert "mirepoix: nats://host cannot be reached" in drain.said

@@ -125,6 +125,7 @@ def site(redis: RedisServer, tmp_path: Path) -> Iterator[Site]:
     redis.flush()
 
 
+@pytest.mark.slow
 def test_the_page_leads_there_and_back_and_out(site: Site, redis: RedisServer):
     there, back = APPS
     stock = there.replace("mirepoix.install(app)\n", "")

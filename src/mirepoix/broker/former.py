@@ -53,19 +53,23 @@ class FormerBroker:
     @contextmanager
     def connected(self, timeout_s: float) -> Iterator[Any]:
         """A connection whose answers are waited for so long. Raises BrokerAway, also for what happens on it."""
-        connection = Connection(
-            list(self.urls),
-            ssl=self.ssl,
-            login_method=self.login_method,
-            connect_timeout=timeout_s,
-            transport_options={**self.options, **_timeouts(self.urls[0], timeout_s)},
-        )
+        try:
+            connection = Connection(
+                list(self.urls),
+                ssl=self.ssl,
+                login_method=self.login_method,
+                connect_timeout=timeout_s,
+                transport_options={**self.options, **_timeouts(self.urls[0], timeout_s)},
+            )
+            transport = connection.transport
+        except (ImportError, KeyError) as error:  # its library is not installed, or there is none of that name
+            raise BrokerAway(self.label, error) from error
         try:
             if len(self.urls) == 1:
                 _knock(connection, timeout_s)
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=timeout_s)
             yield connection
-        except (*connection.connection_errors, *connection.channel_errors, KombuError, OSError) as error:
+        except (*transport.connection_errors, *transport.channel_errors, KombuError, OSError) as error:
             raise BrokerAway(self.label, error) from error
         finally:
             with suppress(Exception):
@@ -182,16 +186,17 @@ def look(installation: Installation, then: Callable[[Backlog], None]) -> threadi
     former = of(installation) if installation.settings.look_at_broker else None
     if former is None:
         return None
-    queues = queues_of(installation.app)
 
     def act() -> None:
         try:
-            found = waiting(former, queues)
+            found = waiting(former, queues_of(installation.app))
             if found.queues:
                 then(found)
         except Exception as error:  # noqa: BLE001 (a broker that is no longer there is no news, whatever it raises)
             logger.debug("%s is not looked at: %r", former.label, error)
 
+    with suppress(Exception):  # imported here: another thread of a worker that forks must not be importing then
+        Connection(list(former.urls)).get_transport_cls()
     thread = threading.Thread(target=act, name="mirepoix-former-broker", daemon=True)
     thread.start()
     return thread
