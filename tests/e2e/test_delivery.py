@@ -7,6 +7,8 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from celery.events import EventReceiver
@@ -99,6 +101,34 @@ def test_a_revoked_task_that_waits_never_runs_whatever_worker_comes(shop: Shop) 
     shop.worker()
     shop.wait(shop.send("note", countdown=1.2), "succeeded")
     assert (shop.runs(id), shop.runs(later)) == (0, 0)
+
+
+def test_a_revocation_names_its_tasks_in_any_way_that_celery_takes(shop: Shop) -> None:
+    ids = [uuid4() for _ in range(4)]
+    for id in ids:
+        shop.send("note", task_id=id)
+    shop.app.control.revoke(None)
+    shop.app.control.revoke([])
+    assert set(shop.ledger.states().values()) == {"pending"}
+    shop.app.control.revoke(ids[0])
+    shop.app.control.revoke(id for id in ids[1:3])
+    shop.app.control.revoke({str(ids[3])})
+    assert set(shop.ledger.states().values()) == {"cancelled"}
+
+
+def test_who_only_looks_at_the_steps_of_a_worker_registers_none(sqlite_url: str, tmp_path: Path) -> None:
+    with Shop(tmp_path / "shop", sqlite_url) as shop:
+        looked = shop.celery("graph", "bootsteps")
+        assert "HoldLeases" in looked.stdout
+        assert shop.ledger.query("SELECT * FROM mirepoix_worker") == []
+
+
+def test_a_worker_on_a_ledger_without_tables_ends_with_the_remedy(postgresql_url: str, tmp_path: Path) -> None:
+    with Shop(tmp_path / "shop", postgresql_url) as shop:
+        shop.ledger.write("DELETE FROM mirepoix_migration")
+        worker = shop.worker(is_awaited=False).ends()
+        assert worker.exit_code == 1
+        assert "migrate" in worker.said
 
 
 def test_a_running_task_is_terminated(shop: Shop) -> None:

@@ -27,12 +27,20 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
     requires = ("celery.worker.components:Pool",)
 
     def create(self, worker: Any) -> None:
-        """Called before any step starts, so before the pool forks: children inherit the liveness lock."""
+        """Called before any step starts. Whoever only looks at the steps (``celery graph``) writes nothing."""
         installation = worker.app.mirepoix
-        try:
-            self._begin(worker, installation)
-        except MirepoixError as error:
-            raise SystemExit(f"mirepoix: {error}") from error
+        start_pool = worker.pool.start
+
+        def register_and_start_pool() -> None:
+            # Before the pool forks: children inherit the liveness lock. Once, however often the pool is started.
+            worker.pool.start = start_pool
+            try:
+                self._begin(worker, installation)
+            except MirepoixError as error:
+                raise SystemExit(f"mirepoix: {error}") from error
+            start_pool()
+
+        worker.pool.start = register_and_start_pool
         signals.worker_shutdown.connect(self._end, sender=worker, weak=False)
         signals.worker_shutting_down.connect(self._begin_to_end, weak=False)
         # A soft shutdown waits, in the signal's handler, before it sends that signal: hand back before it waits.

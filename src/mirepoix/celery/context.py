@@ -36,7 +36,7 @@ def is_read_by_senders(app: Any) -> bool:
 
 
 def _is_replaced(owners: list[Any], names: tuple[str, ...]) -> bool:
-    if any(name in vars(owner) for owner in owners for name in names):
+    if any(not _is_known(vars(owner)[name]) for owner in owners for name in names if name in vars(owner)):
         return True
     return _are_replaced({base for owner in owners for base in type(owner).__mro__}, names)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
+from uuid import UUID
+
+from celery.utils.functional import maybe_list
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery import chords
@@ -20,9 +23,13 @@ def durable(control_class: type) -> type:
                 # The handling of a failed chord revokes what it has failed: workers must find it failed by then.
                 attempt.afterwards.append(partial(self.revoke, task_id, *args, **kwargs))
                 return None
-            ids = [task_id] if isinstance(task_id, str) else [str(one) for one in task_id]
+            ids = [str(one) for one in maybe_list(task_id) or ()]
+            if not ids:
+                return super().revoke(task_id, *args, **kwargs)
             with self.app.mirepoix.source.transaction() as tx:
                 chords.return_ended(self.app.mirepoix, tx, operate.cancel(tx, ids, "revoked"), "revoked")
-            return super().revoke(task_id, *args, **kwargs)
+            # Workers compare texts, and JSON has no others.
+            told = ids[0] if isinstance(task_id, (str, UUID)) else ids
+            return super().revoke(told, *args, **kwargs)
 
     return LedgerControl
