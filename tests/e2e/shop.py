@@ -17,8 +17,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from celery.worker.request import Request
 
 import mirepoix
 
@@ -96,6 +97,15 @@ def note(self: Any, *_: Any, **__: Any) -> None:
         pass
 
 
+@app.task(bind=True, max_retries=1)
+def headed(self: Any) -> Any:
+    """Return the headers of its message that are the caller's, after a retry."""
+    with run(self):
+        if not self.request.retries:
+            raise self.retry(countdown=0)
+        return self.request.headers
+
+
 @app.task(bind=True)
 def spin(self: Any, seconds: float) -> None:
     """Take that long."""
@@ -158,6 +168,54 @@ def soft(self: Any) -> None:
         except SoftTimeLimitExceeded:
             tell(self, "soft limit")
             raise
+
+
+class HookedRequest(Request):
+    """Tell what the worker itself hears of a task."""
+
+    def on_failure(self, *args: Any, **kwargs: Any) -> Any:
+        """It raised, or worse."""
+        super().on_failure(*args, **kwargs)
+        tell_of(self.task, self.id, "request.on_failure")
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """A time limit passed."""
+        super().on_timeout(soft, timeout)
+        tell_of(self.task, self.id, f"request.on_timeout {soft}")
+
+
+class Hooked(app.Task):
+    """Tell what a task hears of its own failure."""
+
+    Request = HookedRequest
+
+    def on_failure(self, *_: Any) -> None:
+        """It failed."""
+        tell(self, "on_failure")
+
+    def after_return(self, status: str, *_: Any) -> None:
+        """It is over."""
+        tell(self, f"after_return {status}")
+
+
+def tell_of(task: Any, id: str, what: str) -> None:
+    """Tell it of a task that does not run here."""
+    task.push_request(id=id)
+    tell(task, what)
+    task.pop_request()
+
+
+@app.task(bind=True, base=Hooked)
+def hooked(self: Any, name: str) -> None:
+    """Run until the test makes a file of that name."""
+    with run(self):
+        wait_for(name)
+
+
+@signals.task_failure.connect(sender=hooked)
+def hear_of_failure(sender: Any, **_: Any) -> None:
+    """The signal."""
+    tell(sender, "task_failure")
 
 
 @app.task(bind=True)

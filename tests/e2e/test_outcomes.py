@@ -54,6 +54,24 @@ def test_an_end_that_a_pool_process_cannot_tell_of_is_recorded_as_well(open_shop
     assert keeper.is_running
 
 
+def test_a_task_sees_the_headers_of_its_caller_and_none_of_ours(open_shop: Shop) -> None:
+    send = open_shop.app.send_task
+    assert send("shop.headed", headers={"tenant": "blue"}).get(timeout=DEADLINE_S) == {"tenant": "blue"}
+    assert not send("shop.headed").get(timeout=DEADLINE_S)
+
+
+def test_who_waits_for_a_failure_hears_of_the_hard_time_limit(open_shop: Shop, pool: str) -> None:
+    if pool not in ("prefork", "gevent"):
+        pytest.skip("this pool has no time limits")
+    id = open_shop.send("hooked", "never", time_limit=0.5)
+    open_shop.wait(id, "failed")
+    heard = {"on_failure", "after_return FAILURE", "task_failure", "request.on_timeout False"}
+    if pool == "prefork":
+        heard.add("request.on_failure")
+    until(lambda: {effect.what for effect in open_shop.effects(id)} - {"begin", "raise"} == heard, "all have heard")
+    assert len(open_shop.effects(id, "on_failure")) == 1
+
+
 def test_a_retry_is_the_same_task_in_a_new_generation(open_shop: Shop) -> None:
     id = open_shop.send("again", 2)
     open_shop.wait(id, "succeeded")

@@ -161,8 +161,14 @@ def test_a_task_reports_how_far_it_is(open_shop: Shop) -> None:
     until(lambda: result.state == "PROGRESS", "it reported")
     assert result.info == {"done": 1, "of": 2}
     assert not result.ready()
-    open_shop.make(name)
-    assert answer(result) == "done"
+    heard: list[Any] = []
+
+    def hear(message: dict[str, Any]) -> None:
+        heard.append((message["status"], message["result"]))
+        open_shop.make(name)
+
+    assert result.get(timeout=DEADLINE_S, on_message=hear) == "done"
+    assert heard == [("PROGRESS", {"done": 1, "of": 2}), ("SUCCESS", "done")]
 
 
 def test_a_retry_is_a_state_of_its_own(shop: Shop) -> None:

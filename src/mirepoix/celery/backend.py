@@ -11,6 +11,7 @@ import base64
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from billiard.exceptions import WorkerLostError
@@ -275,9 +276,13 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         """``(id, meta)`` of each task as it becomes ready. Raises celery.exceptions.TimeoutError.
 
         PostgreSQL tells of each commit and SQLite's file is watched; *interval* (seconds) only bounds how long a lost
-        notification can go unnoticed.
+        notification can go unnoticed. *on_message* is called with each of them, and with what a task has reported
+        meanwhile (``update_state``), as far as it still stands after *interval*.
         """
-        for ready in self._ready_waiters().wait(set(task_ids), timeout, interval or 0.5, on_interval, max_iterations):
+        told: dict[str, Any] = {}
+        look = self._look if on_message is None else partial(self._look, told=told, tell=on_message)
+        asked = {str(one) for one in task_ids}
+        for ready in self._ready_waiters().wait(asked, timeout, interval or 0.5, on_interval, max_iterations, look):
             if on_interval is not None and ready["status"] in states.PROPAGATE_STATES:
                 on_interval()  # it raises the error of a parent, which says more than what followed from it
             if on_message is not None:
@@ -289,14 +294,20 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
             self._waiters = Waiters(self.installation, self._look)
         return self._waiters
 
-    def _look(self, task_ids: set[str]) -> list[dict[str, Any]]:
-        """Those of the tasks that are ready."""
+    def _look(
+        self, task_ids: set[str], told: dict[str, Any] | None = None, tell: Callable[[Any], Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """Those of the tasks that are ready. Of the others *tell* is called with what was not *told* before."""
         cached = [self._cache[id] for id in task_ids if id in self._cache]
         left = task_ids - {meta["task_id"] for meta in cached}
         fresh = [self._meta(known) for known in self._find(left)] if left else []
         for meta in fresh:
             if meta["status"] == states.SUCCESS:
                 self._cache[meta["task_id"]] = meta
+            is_on_its_way = meta["status"] not in states.READY_STATES and meta["status"] != states.PENDING
+            if tell is not None and told is not None and is_on_its_way and told.get(meta["task_id"]) != meta:
+                told[meta["task_id"]] = meta
+                tell(meta)
         return [meta for meta in (*cached, *fresh) if meta["status"] in states.READY_STATES]
 
     # ---- groups

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+from celery import states
+from celery.app.trace import task_has_custom
 from celery.exceptions import InvalidTaskError, Reject, TaskRevokedError
 from celery.utils.log import get_logger
 from celery.worker import state as worker_state
@@ -253,7 +257,23 @@ class LedgerRequest(Request):  # type: ignore[misc]
             pid=self._process(self.worker_pid),
             run_time_s=self._run_time_s(),
         )
-        self._failed(exc_info, trouble, send_failed_event)
+        self._failed(exc_info, trouble, send_failed_event, partial(self._call_hooks, error, exc_info))
+
+    def _call_hooks(self, error: BaseException, exc_info: Any) -> None:
+        """Call the methods of the task that hear of a failure: the process that would have called them is gone."""
+        task, args = self.task, (error, self.id, self.args, self.kwargs, exc_info)
+        hooks: list[Callable[[], object]] = [partial(task.on_failure, *args)]
+        if task_has_custom(task, "after_return"):
+            hooks.append(partial(task.after_return, states.FAILURE, *args))
+        task.request_stack.push(self._context)
+        try:
+            for hook in hooks:
+                try:
+                    hook()
+                except Exception:
+                    logger.exception("a method of task %s[%s] failed after its time limit", self.name, self.id)
+        finally:
+            task.request_stack.pop()
 
     def _broke_outside(self, error: BaseException, exc_info: Any, send_failed_event: bool) -> None:
         """Something failed around the user's code, so the pool process may have recorded nothing."""
@@ -261,11 +281,15 @@ class LedgerRequest(Request):  # type: ignore[misc]
         trouble = Trouble(f"{type(error).__name__}: {error}", kind, str(exc_info.traceback))
         self._failed(exc_info, trouble, send_failed_event)
 
-    def _failed(self, exc_info: Any, trouble: Trouble, send_failed_event: bool) -> None:
+    def _failed(
+        self, exc_info: Any, trouble: Trouble, send_failed_event: bool, also: Callable[[], None] | None = None
+    ) -> None:
         attempt = Attempt(self._held, self.name)
         try:
             with attempts.running(attempt):  # errbacks are sent from here: they go out with the failure
                 super().on_failure(exc_info, send_failed_event, return_ok=False)
+                if also is not None:
+                    also()
         finally:
             # An errback that cannot be sent must not keep the failure out of the ledger: nobody would report it again.
             attempts.fail(self.installation, attempt, trouble)
@@ -288,6 +312,14 @@ class LedgerRequest(Request):  # type: ignore[misc]
             super()._announce_revoked(reason, terminated, signum, expired)
         attempts.revoke(self.installation, attempt, Trouble(words), is_expired=expired)
         self.installation.holder.forget(self.lease.key)
+
+
+@cache
+def reporting(chosen: type) -> type:
+    """The class of requests that a task's author chose, with ours behind it: what it calls by super() reports."""
+    if issubclass(LedgerRequest, chosen):
+        return LedgerRequest
+    return chosen if issubclass(chosen, LedgerRequest) else type(chosen.__name__, (chosen, LedgerRequest), {})
 
 
 def _handed_over(generated: Any) -> Any:

@@ -16,6 +16,7 @@ from celery import states
 from celery.app.task import Context
 from celery.app.trace import TraceInfo, trace_ok_t
 from celery.exceptions import Ignore, Reject, Retry
+from celery.utils.imports import symbol_by_name
 
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery import coroutines, gathering, payload, retries, transactional, upcast
@@ -41,7 +42,16 @@ KINDS_KEPT = 1_000
 class LedgerTask:
     """Mixed into the class of every task of the app, in front of the user's own."""
 
-    Request = "mirepoix.celery.request:LedgerRequest"
+    @property
+    def Request(self) -> Any:  # noqa: N802 (Celery's name for it)
+        """The class of the task's requests in a worker: ours, behind the one that its author chose."""
+        from mirepoix.celery.request import reporting  # brings all of the worker, which clients do without
+
+        return reporting(symbol_by_name(self.__dict__.get("_mirepoix_request") or super().Request))  # type: ignore[misc]
+
+    @Request.setter
+    def Request(self, chosen: Any) -> None:  # noqa: N802
+        self.__dict__["_mirepoix_request"] = chosen
 
     @property
     def backend(self) -> Any:
@@ -191,6 +201,8 @@ def guarded(task: Any, tracer: Any) -> Any:
         if installation.is_pool_process:
             installation.meter.note(peak_memory_kb())  # it may die before anybody has looked at it
         request["eta"] = mark.get("eta")
+        own = Context(request).headers or {}
+        request["headers"] = {key: value for key, value in own.items() if key != LEASE_HEADER}
         attempt = Attempt(lease, task.name, installation=installation, has_run=False)
         result = _run(installation, attempt, task, request, lambda: tracer(uuid, args, kwargs, request))
         return readable(result) if installation.is_pool_process else result

@@ -48,8 +48,9 @@ class Waiters:
         interval_s: float,
         on_interval: Callable[[], Any] | None = None,
         rounds: int | None = None,
+        look: Callable[[set[str]], list[dict[str, Any]]] | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """What `look` finds of each task, as it finishes; at most *rounds* looks. Raises celery's TimeoutError.
+        """What *look* finds of each task, as it finishes; at most *rounds* looks. Raises celery's TimeoutError.
 
         *on_interval* is called about every *interval_s*, however often something wakes this.
 
@@ -62,7 +63,7 @@ class Waiters:
             listener: Listener | None = None
             while left:
                 try:
-                    for ready in self._look(set(left)):
+                    for ready in (look or self._look)(set(left)):
                         left.discard(ready["task_id"])
                         yield ready
                     if not left or rounds == 1:
