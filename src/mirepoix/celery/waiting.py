@@ -23,7 +23,7 @@ ANY = "*"
 
 LOOK_AGAIN_FIRST_S = 0.001
 LOOK_AGAIN_LAST_S = 0.1
-"""A commit that was announced but cannot be seen yet is looked for after 1, 2, 4 … 64 ms."""
+"""A commit that was announced but cannot be seen yet is looked for after 1, 2, 4 … 64 ms, then every 100 ms."""
 
 IDLE_KEPT = 8
 """How many listening connections are kept for the next who wait."""
@@ -123,7 +123,8 @@ class Listener:
     def wait(self, task_ids: set[str], for_s: float) -> None:
         """Return when one of the tasks may have finished, or after *for_s*."""
         deadline = time.monotonic() + for_s
-        look_again_s: float | None = None
+        # What woke the last caller may have been one of two commits, of which the other could not be seen yet.
+        look_again_s = LOOK_AGAIN_FIRST_S if self._connection.is_told_early else None
         while True:
             finished = self._finished()
             if ANY in finished or finished & task_ids:
@@ -137,7 +138,7 @@ class Listener:
             elif _is_readable(fd, left_s if look_again_s is None else min(left_s, look_again_s)):
                 look_again_s = LOOK_AGAIN_FIRST_S if self._connection.is_told_early else None
             elif look_again_s is not None:
-                look_again_s = 2 * look_again_s if 2 * look_again_s <= LOOK_AGAIN_LAST_S else None
+                look_again_s = min(2 * look_again_s, LOOK_AGAIN_LAST_S)
 
     def forget(self) -> None:
         """Drop what was told while nobody waited."""

@@ -213,12 +213,15 @@ class Transport(VirtualTransport):  # type: ignore[misc]
     def _look(self) -> None:
         """Something was written: a commit, perhaps one that cannot be seen yet (or one of our own)."""
         self._stop_looking()
-        if not self._is_news() and self.own.is_told_early:
+        self._is_news()
+        if self.own.is_told_early:  # what was seen may be an earlier one: whoever looks forgets what was announced
             self._look_later(LOOK_AGAIN_FIRST_S)
 
     def _look_again(self, after_s: float) -> None:
         self._again = None
-        if not self._is_news() and 2 * after_s <= LOOK_AGAIN_LAST_S:
+        if self._is_news():
+            self._look_later(LOOK_AGAIN_FIRST_S)
+        elif 2 * after_s <= LOOK_AGAIN_LAST_S:
             self._look_later(2 * after_s)
 
     def _look_later(self, after_s: float) -> None:
