@@ -20,7 +20,7 @@ TTL_S = 1_000.0
 OOPS = Trouble("it went wrong", error_type="ValueError", traceback="Traceback: line 1", pid=7, run_time_s=0.5)
 MOMENTS = {
     "mirepoix_task": ("created_at", "eta", "due_at", "expires_at", "sent_at", "leased_at", "started_at", "finished_at"),
-    "mirepoix_worker": ("started_at", "heartbeat_at", "alive_until", "ended_at", "heard_at"),
+    "mirepoix_worker": ("started_at", "heartbeat_at", "alive_until", "ended_at", "heard_at", "maintained_at"),
     "mirepoix_attempt": ("leased_at", "started_at", "finished_at"),
     "mirepoix_message": ("created_at",),
     "mirepoix_binding": ("created_at",),
@@ -190,7 +190,7 @@ class Ledger:
 
     def die(self, worker_id: str) -> bool:
         """Somebody found the worker dead."""
-        return self.do(workers.declare_dead, worker_id, "its process died")
+        return self.do(declare_dead, worker_id, "its process died")
 
     def reap(self) -> list[Lost]:
         """Take back what dead workers held."""
@@ -203,6 +203,12 @@ class Ledger:
     def cancel(self, *task_ids: str) -> list[str]:
         """An operator cancels them."""
         return self.do(operate.cancel, task_ids)
+
+
+def declare_dead(tx: Tx, worker_id: str, reason: str) -> bool:
+    """Somebody found the worker dead, as its row stands now; False if it is not believed to be alive."""
+    found = [worker for worker in workers.neighbours(tx, "nobody") if worker.id == worker_id]
+    return bool(found) and workers.declare_dead(tx, found[0], reason)
 
 
 @contextmanager

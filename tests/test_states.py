@@ -36,6 +36,8 @@ ANOTHER_STATEMENT_OF = {
 
 ONLY_IN = {
     "hold_liveness": ({"postgresql", "mysql"}, "SQLite's liveness lock is a file, not a row or a session"),
+    "end_liveness": ({"postgresql"}, "the same; MySQL's KILL takes no value that a SELECT finds"),
+    "holds_liveness": ({"mysql"}, "the same"),
     "note_server": ({"postgresql", "mysql"}, "an SQLite file has no server whose restart would free the locks"),
     "unheld_workers": ({"postgresql", "mysql"}, "SQLite's lock files are tried one by one, by the source"),
     "news": ({"mysql"}, "PostgreSQL notifies, and SQLite's file is watched"),

@@ -226,6 +226,23 @@ class Worker:
     software: dict[str, str] = field(default_factory=dict)
     relays: int = 0
     """Whether it may publish what waits for the broker: 0 no, 1 a worker that does so too, 2 a relay of its own."""
+    process: str | None = None
+    """Which process of which host it is, as `mirepoix.daemons.process` writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Another worker that is believed to be alive, as its row stands at one moment."""
+
+    id: str
+    name: str
+    liveness_key: int
+    process: str | None
+    """Which process it is, as `mirepoix.daemons.process` writes it; None for one of an older release."""
+    heartbeat: Any
+    """When its latest heartbeat came, as the database writes it: only to be compared."""
+    ttl_s: float
+    """How long that is good for."""
 
 
 @dataclass(frozen=True, slots=True)

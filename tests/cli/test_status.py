@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from driver import envelope
-from mirepoix.ledger import enqueue
+from mirepoix.ledger import enqueue, workers
 
 
 def findings(cli, *words):
@@ -97,6 +97,15 @@ def test_a_silent_worker_does_not_count_as_alive(cli, ledger):
     ledger.worker("w1", ttl_s=1)
     ledger.passes(60)
     assert ("dead", "critical", 1) in findings(cli)
+
+
+def test_a_worker_whose_maintenance_does_not_come_round_is_not_well(cli, ledger):
+    ledger.worker("w1")
+    ledger.do(workers.heartbeat, "w1", 60.0, 29.0)
+    assert "ok   reaper" in cli("health").stdout
+    ledger.do(workers.heartbeat, "w1", 60.0, 31.5)
+    assert "FAIL reaper" in cli("health", code=1).stdout
+    assert "the maintenance of w1@host has not come round for 31s" in cli("health", code=1).stdout
 
 
 def test_what_waits_for_a_decision_is_counted_with_its_newest(cli, ended):

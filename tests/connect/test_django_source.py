@@ -313,7 +313,7 @@ def test_workers_see_each_others_liveness(site: Site):
     lock = site.source.hold_liveness("w1", site.books.worker_row("w1")["liveness_key"])
     connection = site.source.open()
     assert lock.is_held()
-    assert "w1" not in {id for id, _ in site.source.unheld(connection, "w2")}
+    assert "w1" not in {worker.id for worker in site.source.unheld(connection, "w2")}
     lock.close()
     connection.close()
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from driver import Ledger, envelope, moment, rolled_back
+from driver import Ledger, declare_dead, envelope, moment, rolled_back
 from mirepoix.connect.source import Source
 from mirepoix.ledger import enqueue, reap, take, workers
 from mirepoix.records import Lease
@@ -143,7 +143,7 @@ def test_a_task_expires_while_it_waits_for_its_eta(ledger: Ledger):
     assert ledger.do(take.next_due_s) is None
 
 
-@pytest.mark.parametrize("end", [lambda tx, w: workers.declare_dead(tx, w, "gone"), workers.stop])
+@pytest.mark.parametrize("end", [lambda tx, w: declare_dead(tx, w, "gone"), workers.stop])
 def test_a_worker_that_is_dead_or_stopped_takes_nothing(ledger: Ledger, end):
     ledger.worker("w1")
     ledger.send("t")

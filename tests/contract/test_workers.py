@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from driver import Ledger, moment
+from driver import Ledger, declare_dead, moment
 from mirepoix.connect.source import Source
 from mirepoix.ledger import workers
 from mirepoix.records import Worker
@@ -36,15 +36,24 @@ def test_every_incarnation_has_a_liveness_key_of_its_own(ledger: Ledger):
     assert len(set(keys)) == 3
 
 
-def test_a_heartbeat_renews_a_worker(ledger: Ledger):
-    ledger.worker("w1", ttl_s=15.0)
-    ledger.passes(14)
+def test_who_has_sent_a_heartbeat_since_it_was_judged_is_not_dead(ledger: Ledger):
+    ledger.worker("w1")
+    (before,) = ledger.do(workers.neighbours, "me")
+    ledger.passes(1)
     assert ledger.do(workers.heartbeat, "w1", 15.0)
-    ledger.passes(14)
-    assert ledger.do(workers.declare_silent_dead) == []
-    ledger.passes(2)
-    assert ledger.do(workers.declare_silent_dead) == [("w1", "w1@host")]
-    assert ledger.do(workers.declare_silent_dead) == []
+    assert not ledger.do(workers.declare_dead, before, "its heartbeat stayed out")
+    (after,) = ledger.do(workers.neighbours, "me")
+    assert (after.ttl_s, after.heartbeat != before.heartbeat) == (pytest.approx(15.0, abs=0.002), True)
+    assert ledger.do(workers.declare_dead, after, "its heartbeat stayed out")
+    assert ledger.do(workers.neighbours, "me") == []
+
+
+def test_a_heartbeat_tells_how_old_the_workers_maintenance_is(ledger: Ledger):
+    ledger.worker("w1")
+    ledger.do(workers.heartbeat, "w1", 15.0, 12.5)
+    row = ledger.worker_row("w1")
+    age = moment(row["heartbeat_at"]) - moment(row["maintained_at"])
+    assert abs(age - timedelta(seconds=12.5)) < timedelta(milliseconds=2)
 
 
 @pytest.mark.parametrize("ttl_s", [15, 15.0, 0.5])
@@ -58,7 +67,7 @@ def test_a_heartbeat_lasts_as_long_as_it_says(ledger: Ledger, ttl_s: float):
 
 def test_a_worker_declared_dead_hears_it_with_its_next_heartbeat(ledger: Ledger):
     ledger.worker("w1")
-    assert ledger.do(workers.declare_dead, "w1", "its process died")
+    assert ledger.do(declare_dead, "w1", "its process died")
     assert not ledger.do(workers.heartbeat, "w1", 15.0)
     row = ledger.worker_row("w1")
     assert (row["state"], row["reason"]) == ("dead", "its process died")
@@ -68,20 +77,13 @@ def test_a_worker_declared_dead_hears_it_with_its_next_heartbeat(ledger: Ledger)
 def test_a_worker_dies_or_stops_once(ledger: Ledger):
     ledger.worker("w1")
     ledger.worker("w2")
-    assert ledger.do(workers.declare_dead, "w1", "a")
-    assert not ledger.do(workers.declare_dead, "w1", "b")
+    assert ledger.do(declare_dead, "w1", "a")
+    assert not ledger.do(declare_dead, "w1", "b")
     assert not ledger.do(workers.stop, "w1")
     assert ledger.do(workers.stop, "w2")
     assert not ledger.do(workers.stop, "w2")
-    assert not ledger.do(workers.declare_dead, "w2", "c")
+    assert not ledger.do(declare_dead, "w2", "c")
     assert (ledger.worker_row("w1")["reason"], ledger.worker_row("w2")["state"]) == ("a", "stopped")
-
-
-def test_a_stopped_worker_is_not_silent(ledger: Ledger):
-    ledger.worker("w1", ttl_s=1.0)
-    ledger.do(workers.stop, "w1")
-    ledger.passes(10)
-    assert ledger.do(workers.declare_silent_dead) == []
 
 
 def test_nobody_is_found_dead_at_birth_and_a_freed_lock_is_seen(source: Source, ledger: Ledger):
@@ -99,7 +101,7 @@ def test_nobody_is_found_dead_at_birth_and_a_freed_lock_is_seen(source: Source, 
             # The server notices the closed connection a moment after us.
             while not (found := source.unheld(other.connection, "me")):
                 pass
-            assert found == [("w1", "w1@host")]
+            assert [(one.id, one.name) for one in found] == [("w1", "w1@host")]
             ledger.die("w1")
             assert source.unheld(other.connection, "me") == []
     finally:
@@ -130,6 +132,6 @@ def test_the_lock_is_free_only_when_the_last_process_that_inherited_it_is_gone(s
     # The server notices the closed connection a moment after the kernel closed it.
     while not (found := source.unheld(ledger.connection, "me")):
         pass
-    assert found == [("w1", "w1@host")]
+    assert [(one.id, one.name) for one in found] == [("w1", "w1@host")]
     for descriptor in (reader, writer, gone):
         os.close(descriptor)

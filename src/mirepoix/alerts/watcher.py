@@ -12,7 +12,7 @@ from mirepoix.alerts.channels import Channel, channels
 from mirepoix.alerts.tell import tell_due
 from mirepoix.alerts.watch import watch
 from mirepoix.config import Settings
-from mirepoix.connect.source import OwnConnection, Source
+from mirepoix.connect.source import BOUND_S, OwnConnection, Source
 from mirepoix.ledger import alerts
 
 logger = logging.getLogger("mirepoix.watcher")
@@ -74,7 +74,7 @@ class Watcher:
         self._drop()
 
     def _round(self) -> None:
-        connection = self._connection = self._connection or self._source.open()
+        connection = self._connection = self._connection or self._source.open(BOUND_S)
         if self._identity is not None:
             with connection.reading() as tx:
                 rows = tx.fetch("watching_worker")
@@ -96,7 +96,7 @@ class Watcher:
 
     def _tell(self, channel: Channel) -> None:
         try:
-            connection = self._source.open()
+            connection = self._source.open(BOUND_S)
             try:
                 tell_due(connection, self._settings, channel)
             finally:

@@ -35,7 +35,7 @@ from mirepoix.broker.tolerant import tolerate
 from mirepoix.broker.unkept import keep_no_copy
 from mirepoix.celery.refuse import not_given
 from mirepoix.celery.versions import has_global_qos
-from mirepoix.connect.source import OwnConnection
+from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import LedgerAway
 from mirepoix.kombu.qos import Batch
@@ -419,7 +419,7 @@ class Intake:
 
     def _ledger(self) -> OwnConnection:
         if self._connection is None:
-            self._connection = self._installation.source.open()
+            self._connection = self._installation.source.open(BOUND_S)
         return self._connection
 
     @property

@@ -20,7 +20,7 @@ from mirepoix.broker.breaker import Breaker
 from mirepoix.broker.outbox import Outbox
 from mirepoix.broker.publisher import Publisher
 from mirepoix.broker.reconcile import Reconciler
-from mirepoix.connect.source import OwnConnection
+from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.errors import BrokerAway
 from mirepoix.ledger import sending
 
@@ -152,7 +152,7 @@ class Relay:
     # ---- news
 
     def _connect(self) -> OwnConnection:
-        self._connection = self._installation.source.open()
+        self._connection = self._installation.source.open(BOUND_S)
         self._connection.listen()
         return self._connection
 

@@ -32,8 +32,9 @@ from mirepoix.celery.task import adopt, adopting
 from mirepoix.config import Settings
 from mirepoix.connect.begun import Begun
 from mirepoix.connect.caller import missing_table
-from mirepoix.connect.source import OwnConnection, Source
+from mirepoix.connect.source import BOUND_S, OwnConnection, Source
 from mirepoix.connect.url import optional, source_for
+from mirepoix.daemons import process
 from mirepoix.daemons.holder import Holder
 from mirepoix.daemons.keeper import Keeper
 from mirepoix.errors import ConfigurationError
@@ -185,7 +186,9 @@ class Installation:
         }
         if relays is None:
             relays = int(self.settings.has_broker and self.settings.relay)
-        worker = Worker("", name, socket.gethostname(), os.getpid(), pool, concurrency, queues, software, relays)
+        worker = Worker(
+            "", name, socket.gethostname(), os.getpid(), pool, concurrency, queues, software, relays, process.own()
+        )
         self._pid = os.getpid()
         self.is_forking = is_forking
         self.holder = Holder(
@@ -287,7 +290,7 @@ class Installation:
         holder.lost(lease.key, trouble, outcome=outcome, delay_s=delay_s)
         try:
             if self._connection is None:
-                self._connection = self.source.open()
+                self._connection = self.source.open(BOUND_S)
             holder.report_losses(self._connection)
         except self.source.errors:
             if self._connection is not None:

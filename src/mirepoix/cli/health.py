@@ -47,9 +47,9 @@ def health(desk: Desk, max_age: timedelta, is_json: bool) -> None:
     """Check ledger and workers; the exit code tells.
 
     0 well, 1 not well, 2 it cannot be told. Not well: no live worker, a queue whose oldest ready task has waited
-    too long, or tasks held by dead workers that nobody takes back; with a broker also tasks that no relay publishes,
-    and workers that are connected and hear nothing. It cannot be told when the ledger cannot be
-    reached or its tables are not of this version.
+    too long, tasks held by dead workers that nobody takes back, or a worker that does not get on with its maintenance;
+    with a broker also tasks that no relay publishes, and workers that are connected and hear nothing. It cannot be
+    told when the ledger cannot be reached or its tables are not of this version.
     """
     checks = _reach(desk)
     if all(check.is_ok for check in checks):
@@ -117,8 +117,11 @@ def _judge(seen: Overview, max_age_s: float) -> Iterator[Check]:
         said = f"nothing has waited more than {duration(max_age_s)}"
     yield Check("queues", not old, said)
     lost = sum(held.count for held in seen.stranded)
+    stuck = [worker for worker in seen.alive if worker.stuck_s is not None]
     said = f"{count(lost, 'task')} held by workers that are not alive" if lost else "no task is held by a dead worker"
-    yield Check("reaper", not lost, said)
+    for worker in stuck:
+        said += f"; the maintenance of {one_line(worker.name)} has not come round for {duration(worker.stuck_s)}"
+    yield Check("reaper", not lost and not stuck, said)
 
 
 def _judge_broker(tx: Tx, interval_s: float) -> Iterator[Check]:

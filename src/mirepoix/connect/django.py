@@ -24,10 +24,11 @@ from mirepoix.config import Settings
 from mirepoix.connect.begun import Begun, RolledBackError
 from mirepoix.connect.caller import CallerTx
 from mirepoix.connect.dbapi import DbapiTx
-from mirepoix.connect.source import LivenessLock, OwnConnection, Source
+from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection, Source
 from mirepoix.connect.url import optional
 from mirepoix.errors import ConfigurationError, UnsupportedDatabase
-from mirepoix.ledger.tx import Connection, Tx
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Neighbour
 from mirepoix.sql import DIALECTS
 
 _NOT_LIBPQ = frozenset({"prepare_threshold", "autocommit"})
@@ -135,15 +136,17 @@ class DjangoSource:
         transaction.on_commit(act, using=self.alias)
         return True
 
-    def open(self) -> OwnConnection:
+    def open(self, bound_s: float | None = None) -> OwnConnection:
         """A new connection of our own."""
-        return self._own_source().open()
+        return self._own_source().open(bound_s)
 
-    def hold_liveness(self, worker_id: str, liveness_key: int) -> LivenessLock:
+    def hold_liveness(
+        self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
+    ) -> LivenessLock:
         """Take the lock that says that this process, or one forked from it, still runs."""
-        return self._own_source().hold_liveness(worker_id, liveness_key)
+        return self._own_source().hold_liveness(worker_id, liveness_key, bound_s, before)
 
-    def unheld(self, connection: Connection, worker_id: str) -> list[tuple[str, str]]:
+    def unheld(self, connection: OwnConnection, worker_id: str) -> list[Neighbour]:
         """List the other live workers whose lock nobody holds."""
         return self._own_source().unheld(connection, worker_id)
 

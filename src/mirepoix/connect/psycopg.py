@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import re
+import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
@@ -20,8 +23,11 @@ from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.interrupts import uninterrupted
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
+from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection
 from mirepoix.errors import ConfigurationError
-from mirepoix.ledger.tx import Connection, Tx
+from mirepoix.ledger import workers
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Neighbour
 
 LOCK_NAMESPACE = 1_296_651_877
 """The first half of every advisory lock of ours (the letters MIRE)."""
@@ -40,6 +46,15 @@ IDLE_S = 10
 """A transaction of ours whose process says nothing for this long is ended by the server: a process that was stopped
 amid it (SIGSTOP, a frozen container) would hold its locks, and nobody could take over what it held. It is not for the
 transactions of tasks, which wait for whatever the tasks wait for."""
+
+KEEP_ALIVE_S = (5, 2, 3)
+"""After so many seconds of silence the other end of a connection is asked, again after so many, so many times."""
+
+ANSWER_S = 1.0
+"""How much longer than a statement may take its answer is waited for."""
+
+LOOK_AGAIN_S = 0.02
+"""How often a liveness lock is tried that another session has."""
 
 FRESH_S = 30.0
 """Nothing on the way drops a connection, without a word to its ends, that was used within this long."""
@@ -86,28 +101,35 @@ class PostgresSource(PooledSource):
         connection, tx = stack.enter_context(self._begun.lent(PostgresConnection.lasting))
         return cast(PostgresConnection, connection).raw, tx
 
-    def open(self) -> PostgresConnection:
+    def open(self, bound_s: float | None = None) -> PostgresConnection:
         """A new connection of our own."""
-        return PostgresConnection(self.conninfo, self.label, idle_s=IDLE_S)
+        return PostgresConnection(self.conninfo, self.label, idle_s=IDLE_S, bound_s=bound_s)
 
     def _open_for_a_task(self) -> PostgresConnection:
         return PostgresConnection(self.conninfo, self.label)
 
-    def hold_liveness(self, worker_id: str, liveness_key: int) -> AdvisoryLock:
+    def hold_liveness(
+        self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
+    ) -> AdvisoryLock:
         """Take a session lock on a connection that forked children inherit: it lasts until the last of them is gone."""
-        return AdvisoryLock(self.conninfo, worker_id, liveness_key)
+        session = before.session if isinstance(before, AdvisoryLock) else None
+        return AdvisoryLock(self.conninfo, worker_id, liveness_key, bound_s, session)
 
-    def unheld(self, connection: Connection, worker_id: str) -> list[tuple[str, str]]:
+    def unheld(self, connection: OwnConnection, worker_id: str) -> list[Neighbour]:
         """Try the lock of every other live worker; the server frees what was taken with this transaction."""
         with connection.transaction() as tx:
-            return [(r[0], r[1]) for r in tx.fetch("unheld_workers", worker_id=worker_id, namespace=LOCK_NAMESPACE)]
+            rows = tx.fetch("unheld_workers", worker_id=worker_id, namespace=LOCK_NAMESPACE)
+        return [workers.neighbour(row) for row in rows]
 
 
 class PostgresConnection:
-    """One connection; its transactions are read committed, and may say nothing for *idle_s*, if that is given."""
+    """One connection; its transactions are read committed, and may say nothing for *idle_s*, if that is given.
 
-    def __init__(self, conninfo: str, label: str, *, idle_s: float | None = None) -> None:
-        self._connection = _connect(conninfo)
+    With *bound_s*, nothing that is asked on it waits longer for an answer.
+    """
+
+    def __init__(self, conninfo: str, label: str, *, idle_s: float | None = None, bound_s: float | None = None) -> None:
+        self._connection = _connect(conninfo, bound_s)
         if self._connection.info.server_version < OLDEST:
             version = self._connection.info.server_version // 10_000
             raise ConfigurationError(f"{label} is PostgreSQL {version}; the ledger needs 13 or newer.")
@@ -119,7 +141,8 @@ class PostgresConnection:
                 "UTF8. Make another: createdb --encoding UTF8 --template template0 NAME."
             )
         if idle_s is not None:
-            _set(self._connection, {**_session(self._connection), "idle_in_transaction_session_timeout": idle_s * 1000})
+            session = _session(self._connection, bound_s)
+            _set(self._connection, {**session, "idle_in_transaction_session_timeout": idle_s * 1000})
         self._connection.add_notify_handler(self._note)
         self._connection.add_notice_handler(self._hear)
         self._is_ended = False
@@ -205,6 +228,14 @@ class PostgresConnection:
         self._news.clear()
         return news
 
+    def abort(self) -> None:
+        """End the session from another thread: what waits on it raises."""
+        with (
+            contextlib.suppress(psycopg.Error, OSError),
+            socket.socket(fileno=os.dup(self._connection.fileno())) as peer,
+        ):
+            peer.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection."""
         with contextlib.suppress(psycopg.Error):
@@ -231,14 +262,30 @@ _TOPICS = {b"mirepoix": "tasks", b"mirepoix_message": "messages"}
 
 
 class AdvisoryLock:
-    """A session advisory lock on a connection of its own."""
+    """A session advisory lock on a connection of its own. *before* is the session that held it before."""
 
-    def __init__(self, conninfo: str, worker_id: str, liveness_key: int) -> None:
-        self._connection = _connect(conninfo)
-        _set(self._connection, _session(self._connection))
+    def __init__(
+        self, conninfo: str, worker_id: str, liveness_key: int, bound_s: float, before: int | None = None
+    ) -> None:
+        self._connection = _connect(conninfo, bound_s)
+        _set(self._connection, _session(self._connection, bound_s))
         self._worker_id = worker_id
         self._tx = DbapiTx(self._connection.cursor, "postgresql", "pyformat")
-        self._tx.fetch("hold_liveness", namespace=LOCK_NAMESPACE, liveness_key=liveness_key)
+        lock = {"namespace": LOCK_NAMESPACE, "liveness_key": liveness_key}
+        until = time.monotonic() + bound_s
+        try:
+            while True:
+                ((is_held, self.session),) = self._tx.fetch("hold_liveness", **lock)
+                if is_held:
+                    break
+                if time.monotonic() > until:
+                    raise psycopg.OperationalError(f"the liveness lock of {worker_id} is held by another session")
+                if before is not None:
+                    self._tx.fetch("end_liveness", session=before, **lock)
+                time.sleep(LOOK_AGAIN_S)
+        except BaseException:
+            self.close()
+            raise
 
     def confirm(self) -> None:
         """Note which start of the server the lock was taken under: a restarted one has forgotten it."""
@@ -252,7 +299,16 @@ class AdvisoryLock:
             return False
         return not self._connection.closed
 
-    def close(self) -> None:
+    def fileno(self) -> int | None:
+        """Readable when the server ends the session, or says something."""
+        return self._connection.fileno()
+
+    @contextmanager
+    def statements(self) -> Iterator[Tx]:
+        """Each is a transaction by itself."""
+        yield self._tx
+
+    def close(self, *, is_over: bool = False) -> None:
         """End the session, and the lock with it."""
         with contextlib.suppress(psycopg.Error):
             self._connection.close()
@@ -273,21 +329,63 @@ def caller_tx(connection: psycopg.Connection[Any]) -> Tx:
     return DbapiTx(lambda: psycopg.Cursor(connection, row_factory=tuple_row), "postgresql", "pyformat")
 
 
-def _connect(conninfo: str) -> psycopg.Connection[Any]:
-    # Keepalives end a session whose host vanished without a word.
-    return psycopg.connect(
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that is given up when an answer stays out: a proxy may hold it open that reaches no server."""
+
+    bound_s: float | None = None
+
+    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        """As psycopg does it, but no longer than the bound. Raises psycopg.OperationalError."""
+        if self.bound_s is None:
+            return super().wait(gen, *args, **kwargs)
+        try:
+            return super().wait(_bounded(gen, self.bound_s + ANSWER_S), *args, **kwargs)
+        except _NoAnswerError:
+            self.close()
+            raise
+
+
+class _NoAnswerError(psycopg.OperationalError):
+    """The server, or what is in front of it, says nothing."""
+
+
+def _bounded(gen: Any, bound_s: float) -> Generator[Any, Any, Any]:
+    """*gen*, which psycopg resumes now and then although nothing has come, ended after *bound_s*."""
+    until = time.monotonic() + bound_s
+    try:
+        wants = next(gen)
+        while True:
+            ready = yield wants
+            if not ready and time.monotonic() > until:
+                raise _NoAnswerError(f"the server has not answered for {bound_s:g} s")
+            wants = gen.send(ready)
+    except StopIteration as ended:
+        return ended.value
+
+
+def _connect(conninfo: str, bound_s: float | None = None) -> BoundedConnection:
+    options: dict[str, Any] = {} if bound_s is None else {"connect_timeout": max(2, math.ceil(bound_s))}
+    connection = BoundedConnection.connect(
         conninfo,
         autocommit=True,
         application_name="mirepoix",
         client_encoding="utf8",
-        keepalives_idle=10,
-        keepalives_interval=5,
-        keepalives_count=3,
+        # A session whose other end vanished without a word ends after this, whoever waits for whom.
+        keepalives_idle=KEEP_ALIVE_S[0],
+        keepalives_interval=KEEP_ALIVE_S[1],
+        keepalives_count=KEEP_ALIVE_S[2],
+        tcp_user_timeout=sum(KEEP_ALIVE_S[:2]) * 1000,
+        **options,
     )
+    connection.bound_s = bound_s
+    return connection
 
 
-def _session(connection: psycopg.Connection[Any]) -> dict[str, str | float]:
-    """What the ledger's statements depend on, whatever is the default of the server, the database or the role."""
+def _session(connection: psycopg.Connection[Any], bound_s: float | None = None) -> dict[str, str | float]:
+    """What the ledger's statements depend on, whatever is the default of the server, the database or the role.
+
+    *bound_s* is for the server too: a statement that nobody waits for any more does not go on.
+    """
     session: dict[str, str | float] = {
         "DateStyle": "ISO",  # psycopg reads moments in no other
         "TimeZone": "UTC",
@@ -295,6 +393,10 @@ def _session(connection: psycopg.Connection[Any]) -> dict[str, str | float]:
         "statement_timeout": 0,  # a migration takes as long as it takes
         "lock_timeout": 0,
     }
+    if bound_s is not None:
+        session |= {"statement_timeout": int(bound_s * 1000), "lock_timeout": int(bound_s * 500)}
+        names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+        session |= zip(names, KEEP_ALIVE_S, strict=True)
     version = connection.info.server_version
     if version >= WITH_IDLE_SESSIONS:
         session["idle_session_timeout"] = 0  # a worker's session is idle when there is nothing to do

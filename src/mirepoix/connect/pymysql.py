@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
+import os
 import re
 import select
 import socket
@@ -25,8 +27,11 @@ from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.interrupts import uninterrupted
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
+from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection
 from mirepoix.errors import ConfigurationError
-from mirepoix.ledger.tx import Connection, Tx
+from mirepoix.ledger import workers
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Neighbour
 
 T = TypeVar("T")
 
@@ -53,8 +58,14 @@ transactions of tasks, which wait for whatever the tasks wait for."""
 LOCK_SESSION = "SET SESSION wait_timeout = 31536000"
 """The session of a liveness lock says nothing for days: the longest that the server allows."""
 
-LOCK_TIMEOUT_S = 30
-"""How long a worker waits for its own lock, which an old session of its own may hold for a moment."""
+LOOK_AGAIN_S = 0.02
+"""How often a liveness lock is tried that another session has."""
+
+ANSWER_S = 1.0
+"""How much longer than a statement may take its answer is waited for."""
+
+KEEP_ALIVE_S = (5, 2, 3)
+"""After so many seconds of silence the other end of a connection is asked, again after so many, so many times."""
 
 MOST_REPEATS = 5
 """How often a transaction is done again that the server ended for a deadlock."""
@@ -115,28 +126,36 @@ class MysqlSource(PooledSource):
         raw = cast(MysqlConnection, connection).raw
         return raw, DbapiTx(raw.cursor, "mysql", "pyformat")
 
-    def open(self) -> MysqlConnection:
+    def open(self, bound_s: float | None = None) -> MysqlConnection:
         """A new connection of our own."""
-        return MysqlConnection(self.params, self.label, idle_s=IDLE_S)
+        return MysqlConnection(self.params, self.label, idle_s=IDLE_S, bound_s=bound_s)
 
     def _open_for_a_task(self) -> MysqlConnection:
         return MysqlConnection(self.params, self.label)
 
-    def hold_liveness(self, worker_id: str, liveness_key: int) -> UserLock:
+    def hold_liveness(
+        self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
+    ) -> UserLock:
         """Take a lock by name on a connection that forked children inherit: it lasts until the last of them is gone."""
-        return UserLock(self.params, worker_id, liveness_key)
+        session = before.session if isinstance(before, UserLock) else None
+        return UserLock(self.params, worker_id, liveness_key, bound_s, session)
 
-    def unheld(self, connection: Connection, worker_id: str) -> list[tuple[str, str]]:
+    def unheld(self, connection: OwnConnection, worker_id: str) -> list[Neighbour]:
         """Ask the server about the lock of every other live worker."""
-        with cast(MysqlConnection, connection).statements() as tx:
-            return [(row[0], row[1]) for row in tx.fetch("unheld_workers", worker_id=worker_id)]
+        with connection.statements() as tx:
+            return [workers.neighbour(row) for row in tx.fetch("unheld_workers", worker_id=worker_id)]
 
 
 class MysqlConnection:
-    """One connection; its transactions are read committed, and may say nothing for *idle_s*, if that is given."""
+    """One connection; its transactions are read committed, and may say nothing for *idle_s*, if that is given.
 
-    def __init__(self, params: Mapping[str, Any], label: str, *, idle_s: int | None = None) -> None:
-        self._connection = _connect(params)
+    With *bound_s*, nothing that is asked on it waits longer for an answer.
+    """
+
+    def __init__(
+        self, params: Mapping[str, Any], label: str, *, idle_s: int | None = None, bound_s: float | None = None
+    ) -> None:
+        self._connection = _connect(params, bound_s)
         try:
             _require_version(self._connection, label)
             if idle_s is not None and "MariaDB" in self._connection.get_server_info():
@@ -246,6 +265,13 @@ class MysqlConnection:
                 news.add("tasks")
         return frozenset(news)
 
+    def abort(self) -> None:
+        """End the session from another thread: what waits on it raises."""
+        peer = self._connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
+        if peer is not None:
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(peer.fileno())) as other:
+                other.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection."""
         with contextlib.suppress(pymysql.Error, OSError):
@@ -311,19 +337,32 @@ class RepeatedTx:
 
 
 class UserLock:
-    """A lock by name on a session of its own."""
+    """A lock by name on a session of its own. *before* is the session that held it before."""
 
-    def __init__(self, params: Mapping[str, Any], worker_id: str, liveness_key: int) -> None:
-        self._connection = _connect(params)
+    def __init__(
+        self, params: Mapping[str, Any], worker_id: str, liveness_key: int, bound_s: float, before: int | None = None
+    ) -> None:
+        self._connection = _connect(params, bound_s)
         self._worker_id = worker_id
         self._tx = DbapiTx(self._connection.cursor, "mysql", "pyformat")
-        self._tx.script(LOCK_SESSION)
-        lock = {"worker_id": worker_id, "liveness_key": liveness_key, "timeout_s": LOCK_TIMEOUT_S}
-        if self._tx.fetch("hold_liveness", **lock) != [(1,)]:
+        lock = {"worker_id": worker_id, "liveness_key": liveness_key}
+        until = time.monotonic() + bound_s
+        try:
+            self._tx.script(LOCK_SESSION)
+            while True:
+                ((is_held, self.session),) = self._tx.fetch("hold_liveness", **lock)
+                if is_held == 1:
+                    break
+                if time.monotonic() > until:
+                    raise pymysql.OperationalError(
+                        mysql_codes.LOCK_WAIT, f"the liveness lock of {worker_id} is held by another session"
+                    )
+                if before is not None and self._tx.fetch("holds_liveness", session=before, **lock):
+                    self._tx.script(f"KILL CONNECTION {before:d}")  # the server does not know that its client is gone
+                time.sleep(LOOK_AGAIN_S)
+        except BaseException:
             self.close()
-            raise pymysql.OperationalError(
-                mysql_codes.LOCK_WAIT, f"the liveness lock of {worker_id} is held by another session"
-            )
+            raise
 
     def confirm(self) -> None:
         """Note which start of the server the lock was taken under: a restarted one has forgotten it."""
@@ -338,7 +377,17 @@ class UserLock:
         poll.register(peer, select.POLLIN)
         return not poll.poll(0)
 
-    def close(self) -> None:
+    def fileno(self) -> int | None:
+        """Readable when the server ends the session."""
+        peer = self._connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
+        return None if peer is None else int(peer.fileno())
+
+    @contextmanager
+    def statements(self) -> Iterator[Tx]:
+        """Each is a transaction by itself."""
+        yield self._tx
+
+    def close(self, *, is_over: bool = False) -> None:
         """End the session, and the lock with it."""
         with contextlib.suppress(pymysql.Error, OSError):
             self._connection.close()
@@ -394,17 +443,23 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-def _connect(params: Mapping[str, Any]) -> pymysql.Connection[Any]:
+def _connect(params: Mapping[str, Any], bound_s: float | None = None) -> pymysql.Connection[Any]:
     # CLIENT.FOUND_ROWS: what is counted are the rows that a guard let through, also those that stay as they were.
+    given = {"connect_timeout": 10, **params}
+    if bound_s is not None:
+        # A proxy may hold a connection open that reaches no server: the answer is not waited for much longer.
+        given["connect_timeout"] = max(1, min(given["connect_timeout"] or 10, math.ceil(bound_s)))
+        for name in ("read_timeout", "write_timeout"):
+            given[name] = min(given.get(name) or math.inf, bound_s + ANSWER_S)
     connection: pymysql.Connection[Any] = _Client(
-        **{"connect_timeout": 10, **params, "charset": "utf8mb4", "autocommit": True},
+        **{**given, "charset": "utf8mb4", "autocommit": True},
         client_flag=CLIENT.FOUND_ROWS,
         program_name="mirepoix",
     )
     try:
         _keep_alive(connection)
         with connection.cursor() as cursor:
-            for statement in SESSION:
+            for statement in (*SESSION, *_bounds(connection, bound_s)):
                 cursor.execute(statement)
     except BaseException:
         connection.close()
@@ -412,11 +467,26 @@ def _connect(params: Mapping[str, Any]) -> pymysql.Connection[Any]:
     return connection
 
 
+def _bounds(connection: pymysql.Connection[Any], bound_s: float | None) -> list[str]:
+    """The same bounds on the server's side. MySQL has one for a SELECT alone."""
+    if bound_s is None:
+        return []
+    is_mariadb = "MariaDB" in connection.get_server_info()
+    most = f"max_statement_time = {bound_s:g}" if is_mariadb else f"max_execution_time = {int(bound_s * 1000)}"
+    wait_s = max(1, int(bound_s / (2 * MOST_REPEATS)))  # who is kept waiting tries again
+    return [f"SET SESSION {most}, lock_wait_timeout = {wait_s}, innodb_lock_wait_timeout = {wait_s}"]
+
+
 def _keep_alive(connection: pymysql.Connection[Any]) -> None:
-    # Keepalives end a session whose host vanished without a word.
+    # A session whose other end vanished without a word ends after this, whoever waits for whom.
     peer = connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
     if peer is not None and peer.family in (socket.AF_INET, socket.AF_INET6):
-        for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        idle_s, interval_s, count = KEEP_ALIVE_S
+        options = (
+            *(("TCP_KEEPIDLE", idle_s), ("TCP_KEEPINTVL", interval_s), ("TCP_KEEPCNT", count)),
+            ("TCP_USER_TIMEOUT", (idle_s + interval_s) * 1000),
+        )
+        for name, value in options:
             if hasattr(socket, name):
                 peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 

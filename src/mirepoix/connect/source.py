@@ -8,6 +8,13 @@ from typing import Any, Protocol
 
 from mirepoix.connect.begun import Begun
 from mirepoix.ledger.tx import Connection, Tx
+from mirepoix.records import Neighbour
+
+BOUND_S = 60.0
+"""How long anything may take on a connection of a worker's threads. Some statements write a hundred thousand rows."""
+
+LOCK_BOUND_S = 5.0
+"""How long a liveness lock and what is asked on its session may take, where the caller does not say."""
 
 
 class LivenessLock(Protocol):
@@ -17,10 +24,19 @@ class LivenessLock(Protocol):
         """Say in the worker's row, once it is committed, that the lock's absence now proves its death."""
 
     def is_held(self) -> bool:
-        """False once the lock was lost (the database restarted, the connection dropped)."""
+        """False once the lock was lost (the database restarted, the connection dropped, the file was deleted)."""
 
-    def close(self) -> None:
-        """Give the lock up."""
+    def fileno(self) -> int | None:
+        """A file descriptor that becomes readable when the lock may be lost; None: ask `is_held` now and then."""
+
+    def statements(self) -> AbstractContextManager[Tx]:
+        """Statements that each commit by themselves, on the session that holds the lock, where there is one.
+
+        They wait no longer than the lock's bound.
+        """
+
+    def close(self, *, is_over: bool = False) -> None:
+        """Give the lock up. *is_over*: the worker's row says that it ended, and nobody will look for the lock again."""
 
 
 class OwnConnection(Connection, Protocol):
@@ -31,6 +47,12 @@ class OwnConnection(Connection, Protocol):
 
     def reading(self) -> AbstractContextManager[Tx]:
         """A transaction that only reads, and holds up nobody who writes."""
+
+    def abort(self) -> None:
+        """End the session from another thread: what waits on it raises one of the source's `disconnects`.
+
+        Of an SQLite file, which nobody can be cut off from, nothing is ended.
+        """
 
     def wakeup_fd(self) -> int | None:
         """A file descriptor that becomes readable when tasks or messages arrive; None: poll `news` instead."""
@@ -101,14 +123,20 @@ class Source(Protocol):
     def after_commit(self, act: Callable[[], None]) -> bool:
         """Call *act* once the framework's transaction is committed; False, and nothing, if nobody tells of that."""
 
-    def open(self) -> OwnConnection:
-        """A new connection of our own."""
+    def open(self, bound_s: float | None = None) -> OwnConnection:
+        """A new connection of our own. With *bound_s*, whatever waits longer on it raises one of `disconnects`."""
 
-    def hold_liveness(self, worker_id: str, liveness_key: int) -> LivenessLock:
-        """Take the lock that says that this process, or one forked from it, still runs."""
+    def hold_liveness(
+        self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
+    ) -> LivenessLock:
+        """Take the lock that says that this process, or one forked from it, still runs.
 
-    def unheld(self, connection: Connection, worker_id: str) -> list[tuple[str, str]]:
-        """The other live workers whose lock nobody holds: ``(id, name)`` each."""
+        *before* is the lock of the same worker that was lost. A server may not know yet that its session is over, and
+        is told to end it. Raises one of `disconnects` if the lock cannot be taken within *bound_s*.
+        """
+
+    def unheld(self, connection: OwnConnection, worker_id: str) -> list[Neighbour]:
+        """The other live workers that have a lock which nobody holds now."""
 
     def close(self) -> None:
         """Close pooled connections."""

@@ -7,8 +7,9 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -19,8 +20,11 @@ from mirepoix.connect.forkgate import gate
 from mirepoix.connect.interrupts import uninterrupted
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
+from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection
 from mirepoix.errors import ConfigurationError
-from mirepoix.ledger.tx import Connection, Tx
+from mirepoix.ledger import workers
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Neighbour
 
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another before "database is locked" is raised."""
@@ -67,35 +71,36 @@ class SqliteSource(PooledSource):
         connection, tx = stack.enter_context(self._begun.lent(SqliteConnection.lasting))
         return cast(SqliteConnection, connection).raw, tx
 
-    def open(self) -> SqliteConnection:
-        """A new connection of our own."""
-        return SqliteConnection(self.path)
+    def open(self, bound_s: float | None = None) -> SqliteConnection:
+        """A new connection of our own. SQLite itself bounds how long a statement waits, also without *bound_s*."""
+        return SqliteConnection(self.path, BUSY_TIMEOUT_S if bound_s is None else min(bound_s, BUSY_TIMEOUT_S))
 
-    def hold_liveness(self, worker_id: str, liveness_key: int) -> FileLock:
+    def hold_liveness(
+        self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
+    ) -> FileLock:
         """Lock a file beside the database; forked children keep the lock with the open file."""
-        folder = self._lock_folder()
-        folder.mkdir(exist_ok=True)
-        return FileLock(folder / f"{liveness_key}.lock")
+        return FileLock(self._lock_file(liveness_key), partial(self.open, bound_s), bound_s)
 
-    def unheld(self, connection: Connection, worker_id: str) -> list[tuple[str, str]]:
-        """Try the lock file of every other live worker."""
-        with connection.transaction() as tx:
-            others = tx.fetch("alive_workers", worker_id=worker_id)
-        return [(id, name) for id, name, key in others if not _is_locked(self._lock_folder() / f"{key}.lock")]
+    def unheld(self, connection: OwnConnection, worker_id: str) -> list[Neighbour]:
+        """Try the lock file of every other live worker. A file that is missing, or not ours to open, proves nothing."""
+        with connection.reading() as tx:
+            others = workers.neighbours(tx, worker_id)
+        return [other for other in others if _is_free(self._lock_file(other.liveness_key))]
 
-    def _lock_folder(self) -> Path:
-        return Path(self.path + "-workers")
+    def _lock_file(self, liveness_key: int) -> Path:
+        return Path(f"{self.path}-workers") / f"{liveness_key}.lock"
 
 
 class SqliteConnection:
     """One connection to the file. Threads may share it in turn, never at once."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self._path = path
         self._watch: inotify.Watch | None = None
+        _make_private(path)
         with gate.no_fork():
             self._connection = sqlite3.connect(
-                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
             )
             # FULL: a commit survives a power cut, not only a crash of the process.
             _use_wal(self._connection)
@@ -143,6 +148,9 @@ class SqliteConnection:
                 self._connection.execute("ROLLBACK")
             raise
 
+    def abort(self) -> None:
+        """Nobody is cut off from a file, and SQLite itself bounds how long it waits."""
+
     def listen(self) -> None:
         """Watch the write-ahead log, to which every commit is appended, where the system can."""
         if self._watch is None:
@@ -187,25 +195,86 @@ class SqliteConnection:
 
 
 class FileLock:
-    """An exclusive ``flock``: shared with forked children, freed when the last of them is gone."""
+    """An exclusive ``flock``: shared with forked children, freed when the last of them is gone.
 
-    def __init__(self, path: Path) -> None:
+    Raises sqlite3.OperationalError if another process holds it for *bound_s*.
+    """
+
+    def __init__(self, path: Path, open_connection: Callable[[], SqliteConnection], bound_s: float) -> None:
         self._path = path
-        self._file = path.open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._open = open_connection
+        self._connection: SqliteConnection | None = None
+        self._file = _locked_file(path, bound_s)
 
     def confirm(self) -> None:
         """A file lock proves itself."""
 
     def is_held(self) -> bool:
-        """A file lock is not lost while its process lives."""
-        return True
+        """False once the file was deleted or replaced: whoever looks for the lock does not see this one any more."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return False
+        return os.path.samestat(found, os.fstat(self._file))
 
-    def close(self) -> None:
-        """Unlock and remove the file."""
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
-        self._file.close()
+    def fileno(self) -> int | None:
+        """Nothing tells of a file that is deleted: ask `is_held` now and then."""
+        return None
+
+    @contextmanager
+    def statements(self) -> Iterator[Tx]:
+        """Statements that each commit by themselves, on a connection to the ledger's file."""
+        if self._connection is None:
+            self._connection = self._open()
+        with self._connection.statements() as tx:
+            yield tx
+
+    def close(self, *, is_over: bool = False) -> None:
+        """Unlock the file; remove it if the worker is over. Until then a file that is missing would prove nothing."""
+        if self._connection is not None:
+            self._connection.close()
+        if is_over and self.is_held():
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
+        with contextlib.suppress(OSError):
+            os.close(self._file)
+
+
+def _locked_file(path: Path, bound_s: float) -> int:
+    until = time.monotonic() + bound_s
+    while True:
+        file = _lock_file_at(path)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(path.stat(), os.fstat(file)):
+                return file
+        except (BlockingIOError, FileNotFoundError):
+            pass  # somebody tries the lock for an instant; or the file was deleted before it was locked
+        os.close(file)
+        if time.monotonic() > until:
+            raise sqlite3.OperationalError(f"the liveness lock {path} is held by another process")
+        time.sleep(0.005)
+
+
+def _lock_file_at(path: Path) -> int:
+    """The open lock file. It and its folder are for those who may write to the ledger, and for nobody else."""
+    mode = Path(str(path.parent).removesuffix("-workers")).stat().st_mode
+    writers = sum(bit for bit in (0o200, 0o020, 0o002) if mode & bit)
+    with contextlib.suppress(FileExistsError):
+        path.parent.mkdir()
+        path.parent.chmod(writers | writers << 1 | writers >> 1)
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    os.fchmod(file, writers | writers << 1)
+    return file
+
+
+def _make_private(path: str) -> None:
+    """Make the ledger's file, if there is none: its arguments are for its owner. SQLite's own files have its mode."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -224,15 +293,15 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def _is_locked(path: Path) -> bool:
+def _is_free(path: Path) -> bool:
     try:
         file = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
+    except OSError:
         return False
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return False
     finally:
         os.close(file)
-    return False
+    return True

@@ -9,6 +9,7 @@ threads report from their own.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from mirepoix.config import Settings
-from mirepoix.connect.source import LivenessLock, OwnConnection, Source
+from mirepoix.connect.source import BOUND_S, LivenessLock, OwnConnection, Source
 from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import LedgerAway
@@ -43,6 +44,9 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 REFUSED_PAUSE_S = 1.0
 """How long a worker waits that may not record what is done, before it tries again."""
+
+SHORTEST_BOUND_S = 2.0
+"""A heartbeat may take so long, however short the lease is."""
 
 
 @dataclass(slots=True)
@@ -120,6 +124,8 @@ class Holder:
         self._turn = 0
         self.liveness: LivenessLock | None = None
         self._liveness_key = 0
+        self.steady_since = time.monotonic()
+        """Since when heartbeats have been getting through to the ledger."""
 
     # ---- the incarnation
 
@@ -127,11 +133,11 @@ class Holder:
         """Begin a new incarnation: its lock is held before its row is committed. Call it before anything forks."""
         self.worker = replace(self.worker, id=f"{self.worker.name}#{uuid.uuid4().hex[:12]}")
         old = self.liveness
-        connection = self.source.open()
+        connection = self.source.open(self.bound_s)
         try:
             with connection.transaction() as tx:
                 key = workers.register(tx, self.worker, self.settings.lease_ttl_s)
-                lock = self.source.hold_liveness(self.worker.id, key)
+                lock = self.source.hold_liveness(self.worker.id, key, self.bound_s)
                 reached(Crashpoint.REGISTER_BEFORE_COMMIT)
             lock.confirm()
             reached(Crashpoint.REGISTER_AFTER_COMMIT)
@@ -139,19 +145,31 @@ class Holder:
             connection.close()
         self.liveness, self._liveness_key = lock, key
         if old is not None:
-            old.close()
+            old.close(is_over=True)
+
+    @property
+    def bound_s(self) -> float:
+        """How long a heartbeat may take: two fit into a lease after one that came in vain."""
+        return max(SHORTEST_BOUND_S, self.settings.lease_ttl_s / 3)
+
+    def has_lost_lock(self) -> bool:
+        """Whether the liveness lock has to be taken again."""
+        return self.liveness is not None and not self.liveness.is_held()
 
     def retake_liveness(self) -> None:
         """Take the liveness lock again after its session ended. Children forked earlier do not share the new one."""
-        old, self.liveness = self.liveness, self.source.hold_liveness(self.worker.id, self._liveness_key)
+        old = self.liveness
+        self.liveness = self.source.hold_liveness(self.worker.id, self._liveness_key, self.bound_s, old)
         self.liveness.confirm()
         if old is not None:
             old.close()
 
-    def heartbeat(self, connection: OwnConnection) -> bool:
-        """Renew every lease. False: this incarnation was declared dead."""
-        with connection.transaction() as tx:
-            is_alive = workers.heartbeat(tx, self.worker.id, self.settings.lease_ttl_s)
+    def heartbeat(self, idle_s: float = 0.0) -> bool:
+        """Renew every lease. False: this incarnation was declared dead. *idle_s* is the age of its maintenance."""
+        if self.liveness is None:
+            raise RuntimeError("a worker that was not registered has no heartbeat")
+        with self.liveness.statements() as tx:
+            is_alive = workers.heartbeat(tx, self.worker.id, self.settings.lease_ttl_s, idle_s)
         reached(Crashpoint.HEARTBEAT_AFTER_COMMIT)
         return is_alive
 
@@ -163,14 +181,20 @@ class Holder:
             self._completions.clear()
             self._oldest_completion_at = None
         logger.error(
-            "worker %s was declared dead while it lived (frozen, or cut off for longer than lease_ttl_s=%s): %d "
-            "running task(s) were given to others and their outcomes here will be refused: %s",
+            "worker %s was declared dead while it lived (%s): %d running task(s) were given to others and their "
+            "outcomes here will be refused: %s",
             self.worker.id,
-            self.settings.lease_ttl_s,
+            self._reason_of_end(),
             len(running),
             ", ".join(running) or "none",
         )
         self.register()
+
+    def _reason_of_end(self) -> str:
+        if self.liveness is not None:
+            with contextlib.suppress(*self.source.disconnects), self.liveness.statements() as tx:
+                return workers.end_of(tx, self.worker.id) or "its row is gone"
+        return "why cannot be read now"
 
     # ---- taking and completing
 
@@ -493,7 +517,8 @@ class Holder:
     def close(self) -> None:
         """End the incarnation: nothing of it runs any more. What it still holds goes back unblamed."""
         self.is_stopping = True
-        connection = self.source.open()
+        is_over = False
+        connection = self.source.open(BOUND_S)
         try:
             self._refused_until = 0.0
             self.flush(connection)
@@ -504,11 +529,12 @@ class Holder:
                 finish.give_back(tx, self.worker.id, None, "its worker was stopped")
                 workers.stop(tx, self.worker.id)
                 reached(Crashpoint.STOP_BEFORE_COMMIT)
+            is_over = True
             reached(Crashpoint.STOP_AFTER_COMMIT)
         finally:
             connection.close()
             if self.liveness is not None:
-                self.liveness.close()
+                self.liveness.close(is_over=is_over)
 
     # ---- completions
 

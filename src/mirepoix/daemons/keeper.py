@@ -1,8 +1,9 @@
 """Keep a worker alive in the ledger and look after the ledger: a thread of every worker process.
 
-It renews the worker's leases, looks for workers that died and takes back what they held, releases tasks that have
-come due, ends those that expired, prunes, and tells the ledger what the consumer's own loop could not (it may be
-busy, or be the very thread that runs a task). Every statement it runs is idempotent, so any number of them may run.
+It looks for workers that died and takes back what they held, releases tasks that have come due, ends those that
+expired, prunes, and tells the ledger what the consumer's own loop could not (it may be busy, or be the very thread that
+runs a task). Every statement it runs is idempotent, so any number of them may run. None of them waits for ever:
+`mirepoix.connect.source.BOUND_S`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from mirepoix.connect.source import OwnConnection
+from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.daemons.deaths import Deaths
+from mirepoix.daemons.heartbeat import Heartbeat
 from mirepoix.daemons.holder import Holder
 from mirepoix.ledger import budget, chords, failures, messages, operate, reap, results, take, workers
 
@@ -25,8 +28,8 @@ BINDINGS_KEPT_S = 24 * 3600.0
 RECONNECT_S = 0.25
 TAKE_UP_S = 1.0
 """How often a worker looks whether something is parked that its own code can take."""
-CONFIRM_S = 0.15
-"""How long a worker's lock must have been free before its death is believed."""
+LOOK_AGAIN_S = 0.05
+"""How soon a lock that was free is looked at again."""
 
 
 class Keeper:
@@ -39,56 +42,60 @@ class Keeper:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mirepoix-keeper", daemon=True)
         self._connection: OwnConnection | None = None
-        self._steady_since = time.monotonic()
-        self._next_heartbeat = self._next_liveness = self._next_prune = self._next_due = self._next_take_up = 0.0
+        self._next_liveness = self._next_silence = self._next_prune = self._next_due = self._next_take_up = 0.0
         self._is_away = False
-        self._suspected: dict[str, float] = {}
+        self._deaths = Deaths()
+        self.round_began_at: float | None = None
+        """When the round began that is under way, or that has to be done again as it failed."""
+        self.tried_at: float | None = None
+        """When it was last tried, if it is under way."""
+        self._heartbeat = Heartbeat(holder, self)
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread, and that of the heartbeat."""
+        self._heartbeat.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread and wait until what it is doing is done."""
+        """Stop the threads and wait until what they are doing is done."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5.0)
+        self._heartbeat.stop()
 
     def _run(self) -> None:
         while not self._stopped.wait(self._pause()):
+            self.tried_at = time.monotonic()
+            self.round_began_at = self.round_began_at or self.tried_at
             try:
                 self._tick()
-                self._is_away = False
+                self._is_away, self.round_began_at = False, None
             except self._holder.source.errors as error:
                 self._lost_database(error)
             except Exception:
                 # A daemon's loop: whatever this was, the next round must come.
                 logger.exception("the keeper failed and goes on")
                 self._drop_connection()
+            self.tried_at = None
         self._drop_connection()
 
     def _pause(self) -> float:
         if self._is_away:
             return RECONNECT_S
         # While tasks run or completions wait, look often enough to note starts and to relieve a busy loop.
-        is_busy = self._holder.count() or self._holder.has_completions or self._suspected
+        is_busy = self._holder.count() or self._holder.has_completions or self._deaths.has_suspects
         return min(self._settings.liveness_interval_s, 0.05 if is_busy else 1.0)
 
     def _tick(self) -> None:
         connection = self._connection or self._connect()
         now = time.monotonic()
         holder = self._holder
-        if now >= self._next_heartbeat:
-            self._next_heartbeat = now + self._settings.lease_ttl_s / 3
-            if not holder.heartbeat(connection):
-                holder.reincarnate()
         holder.flush(connection, older_than_s=5 * self._settings.flush_interval_s)
         holder.report_losses(connection)
         holder.note_started(connection)
         holder.give_back_abandoned(connection)
         if self._on_tick is not None:
             self._on_tick()
-        self._check_own_lock()
         if now >= self._next_liveness:
             self._next_liveness = now + self._settings.liveness_interval_s
             self._reap(connection, now)
@@ -100,57 +107,39 @@ class Keeper:
         if now >= self._next_prune:
             self._next_prune = now + self._settings.prune_interval_s
             self._prune(connection)
-        moment = time.monotonic()
-        if self._has_waited(now, moment):
-            self._steady_since = moment
-
-    def _has_waited(self, since: float, moment: float) -> bool:
-        """Whether this took so long that others may have missed a heartbeat while they waited for the same lock.
-
-        On SQLite a task may have a transaction open for as long as it likes, and nobody else can write meanwhile.
-        """
-        return moment - since >= self._settings.lease_ttl_s / 2
 
     def _connect(self) -> OwnConnection:
-        self._connection = self._holder.source.open()
-        self._steady_since = time.monotonic()
+        self._connection = self._holder.source.open(BOUND_S)
+        self._deaths.forget_locks()
         return self._connection
 
-    def _check_own_lock(self) -> None:
-        if self._holder.liveness is not None and not self._holder.liveness.is_held():
-            # The session ended, but not we. A new incarnation would lose what runs here, so only the lock is taken
-            # again: at once, as the others look a second time before they believe in a death.
-            self._holder.retake_liveness()
+    def abort(self) -> None:
+        """End the connection under the statement that is being waited for."""
+        connection = self._connection
+        if connection is not None:
+            connection.abort()
 
     def _reap(self, connection: OwnConnection, now: float) -> None:
         holder = self._holder
-        dead = self._confirmed(holder.source.unheld(connection, holder.worker.id), now)
+        dead = self._deaths.of_free(holder.source.unheld(connection, holder.worker.id), now)
+        if self._deaths.has_suspects:
+            self._next_liveness = min(self._next_liveness, now + LOOK_AGAIN_S)
+        if now >= self._next_silence:
+            self._next_silence = now + self._settings.lease_ttl_s / 15
+            with connection.reading() as tx:
+                others = workers.neighbours(tx, holder.worker.id)
+            dead += self._deaths.of_silent(others, now, holder.steady_since)
         with connection.transaction() as tx:
-            found = [(id, name) for id, name in dead if workers.declare_dead(tx, id, "its process is gone")]
-            moment = time.monotonic()
-            if moment - self._steady_since >= self._settings.lease_ttl_s and not self._has_waited(now, moment):
-                # Not right after the database was away, or locked: then everybody's heartbeat stayed out.
-                found += workers.declare_silent_dead(tx)
+            found = [death for death in dead if workers.declare_dead(tx, death.worker, death.reason)]
             lost = reap.lose_of_dead_workers(tx, self._settings)
             if found or lost:
                 reached(Crashpoint.REAP_BEFORE_COMMIT)
         if found or lost:
             reached(Crashpoint.REAP_AFTER_COMMIT)
-        for id, name in found:
-            logger.warning("worker %s (%s) is dead", name, id)
+        for death in found:
+            logger.warning("worker %s (%s) is dead: %s", death.worker.name, death.worker.id, death.reason)
         for one in lost:
             logger.warning("task %s[%s] was lost with its worker and is %s", one.name, one.task_id, one.state)
-
-    def _confirmed(self, unheld: list[tuple[str, str]], now: float) -> list[tuple[str, str]]:
-        """Of the workers whose lock nobody holds, those of which that was so a moment ago too.
-
-        A session that is ended under a living worker frees its lock too; the worker takes it again within that moment.
-        """
-        confirmed = [(id, name) for id, name in unheld if now - self._suspected.get(id, now) >= CONFIRM_S]
-        self._suspected = {id: self._suspected.get(id, now) for id, _ in unheld}
-        if len(confirmed) < len(unheld):
-            self._next_liveness = now + CONFIRM_S
-        return confirmed
 
     def _tend(self, connection: OwnConnection, now: float) -> None:
         with connection.transaction() as tx:

@@ -144,6 +144,7 @@ class Worker(LedgerModel):
     heartbeat_at = Moment()
     alive_until = Moment()
     ended_at = Moment(null=True)
+    maintained_at = Moment(null=True)
 
     class Meta(LedgerModel.Meta):
         """The table."""

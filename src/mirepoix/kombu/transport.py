@@ -16,7 +16,7 @@ from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport.virtual.base import Transport as VirtualTransport
 
 from mirepoix.connect import ambient
-from mirepoix.connect.source import OwnConnection
+from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.connect.verdict import said
 from mirepoix.errors import ConfigurationError, LedgerAway
 from mirepoix.kombu.channel import Channel
@@ -82,7 +82,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         """The connection that deliveries are taken on, opened when first needed."""
         if self._own is None:
             with self.reaching():
-                own = self.installation.source.open()
+                own = self.installation.source.open(BOUND_S)
                 try:
                     own.listen()  # a server that is a standby still refuses that
                 except BaseException:

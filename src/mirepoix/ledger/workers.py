@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Worker
+from mirepoix.records import Neighbour, Worker
 
 
 def register(tx: Tx, worker: Worker, ttl_s: float) -> int:
@@ -20,25 +21,41 @@ def register(tx: Tx, worker: Worker, ttl_s: float) -> int:
         concurrency=worker.concurrency,
         queues=json.dumps(list(worker.queues)),
         software=json.dumps(worker.software),
+        process=worker.process,
         ttl_s=ttl_s,
         relays=worker.relays,
     )
     return int(rows[0][0])
 
 
-def heartbeat(tx: Tx, worker_id: str, ttl_s: float) -> bool:
-    """Renew every lease of the worker. False: it was declared dead, and everything it runs is a zombie."""
-    return bool(tx.fetch("heartbeat", worker_id=worker_id, ttl_s=ttl_s))
+def heartbeat(tx: Tx, worker_id: str, ttl_s: float, idle_s: float = 0.0) -> bool:
+    """Renew every lease of the worker. False: it was declared dead, and everything it runs is a zombie.
+
+    *idle_s* is how long ago its maintenance last came round.
+    """
+    return bool(tx.run("heartbeat", worker_id=worker_id, ttl_s=ttl_s, idle_s=round(idle_s, 3)))
 
 
-def declare_dead(tx: Tx, worker_id: str, reason: str) -> bool:
-    """Record that a worker's process is gone. False if somebody else has, or it stopped."""
-    return bool(tx.fetch("declare_dead", worker_id=worker_id, reason=reason))
+def neighbours(tx: Tx, worker_id: str) -> list[Neighbour]:
+    """The other workers that are believed to be alive."""
+    return [neighbour(row) for row in tx.fetch("alive_workers", worker_id=worker_id)]
 
 
-def declare_silent_dead(tx: Tx) -> list[tuple[str, str]]:
-    """Record the death of every worker whose heartbeat stayed out: ``(id, name)`` each."""
-    return [(row[0], row[1]) for row in tx.fetch("declare_silent_workers_dead")]
+def neighbour(row: tuple[Any, ...]) -> Neighbour:
+    """What a statement found of another worker."""
+    id, name, liveness_key, process, heartbeat, ttl_s = row
+    return Neighbour(id, name, liveness_key, process, heartbeat, float(ttl_s))
+
+
+def declare_dead(tx: Tx, worker: Neighbour, reason: str) -> bool:
+    """Record that a worker is dead. False if somebody else has, if it stopped, or if its heartbeat came meanwhile."""
+    return bool(tx.fetch("declare_dead", worker_id=worker.id, heartbeat=worker.heartbeat, reason=reason))
+
+
+def end_of(tx: Tx, worker_id: str) -> str | None:
+    """The reason for which a worker was declared dead."""
+    rows = tx.fetch("reason_of_end", worker_id=worker_id)
+    return rows[0][0] if rows else None
 
 
 def stop(tx: Tx, worker_id: str) -> bool:

@@ -72,6 +72,8 @@ class WorkerSeen:
     ended_s: float | None
     held: int
     running: int
+    stuck_s: float | None = None
+    """How old its maintenance was with its latest heartbeat, if that was more than half of its lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,4 +201,11 @@ def _worker(row: tuple[Any, ...]) -> WorkerSeen:
         ended_s=seconds(row[11]),
         held=row[13],
         running=row[14],
+        stuck_s=_stuck_s(row[15], row[16]),
     )
+
+
+def _stuck_s(maintained_s: Any, ttl_s: Any) -> float | None:
+    # Both are differences of times that one statement wrote: a clock that is set changes neither.
+    age_s = seconds(maintained_s)
+    return age_s if age_s is not None and age_s > (seconds(ttl_s) or 0.0) / 2 else None

@@ -1,2 +1,4 @@
--- The other workers that are believed to be alive.
-SELECT id, name, liveness_key FROM mirepoix_worker WHERE state = 'alive' AND id <> :worker_id
+-- The other workers that are believed to be alive, with their latest heartbeat and how long that is good for.
+SELECT id, name, liveness_key, process, {as_text heartbeat_at}, {seconds_until alive_until} - {seconds_until heartbeat_at}
+  FROM mirepoix_worker
+ WHERE state = 'alive' AND id <> :worker_id

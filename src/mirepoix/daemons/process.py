@@ -1,0 +1,42 @@
+"""Name a process so that others on its host can tell whether it is gone: a number alone may be another's by now."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+ENDED = frozenset("ZX")
+"""The states of a process that has ended, and that its parent has not asked about yet."""
+
+
+def own() -> str | None:
+    """The name of this process; None where the system cannot tell (not Linux)."""
+    here, began_at = _here(), _began_at(os.getpid())
+    return None if here is None or began_at is None else f"{here} {os.getpid()} {began_at}"
+
+
+def is_gone(process: str | None) -> bool | None:
+    """Whether that process has ended; None if nobody can tell from here: on another host, or in another container."""
+    here = _here()
+    if process is None or here is None or not process.startswith(f"{here} "):
+        return None
+    pid, began_at = process.removeprefix(f"{here} ").split()
+    return _began_at(int(pid)) != began_at
+
+
+def _here() -> str | None:
+    """Name this host since it was booted, and the namespace in which its processes have their numbers."""
+    try:
+        return f"{BOOT.read_text().strip()} {Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return None
+
+
+def _began_at(pid: int) -> str | None:
+    """When a process began, in ticks since the host was booted; None if it has ended."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if words[0] in ENDED else words[19]

@@ -1,0 +1,5 @@
+-- Which process a worker is, and when its maintenance last came round. Every column is explained in docs/reference/schema.md.
+
+ALTER TABLE mirepoix_worker
+  ADD COLUMN process text,
+  ADD COLUMN maintained_at datetime(6);
