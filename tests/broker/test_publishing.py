@@ -13,7 +13,7 @@ from celery import Celery
 from kombu import Connection
 
 import mirepoix
-from brokers import BrokerServer
+from brokers import BrokerServer, RabbitServer
 from driver import Ledger, envelope
 from estimating import FORBIDDEN
 from mirepoix.broker.outbox import Outbox
@@ -119,6 +119,33 @@ def test_a_queue_that_the_broker_refuses_in_words_of_its_own_holds_up_only_itsel
     assert [one.envelope.id for one in ledger.do(sending.unsent, 0.0, 10)] == ["no"]
     publisher.close()
     app.close()
+
+
+UNSENDABLE: dict[str, dict[str, Any]] = {
+    "priority": {"properties": {"priority": 300}},
+    "correlation": {"properties": {"correlation_id": "x" * 300}},
+    "key": {"headers": {"x" * 300: 1}},
+    "value": {"headers": {"number": 10**30}},
+    "length": {"headers": {"stamp": "x" * 200_000}},
+    "i" * 300: {"properties": {"correlation_id": "i" * 300}},
+}
+
+
+def test_what_the_broker_cannot_take_as_it_is_is_published_by_its_id(
+    broker: BrokerServer, publisher: Publisher, caplog: pytest.LogCaptureFixture
+):
+    """What is run is what stands in the ledger. Such a task held up the eta of each other one of its queue."""
+    envelopes = []
+    for id, given in UNSENDABLE.items():
+        fields = {"properties": {}, **given, "headers": {"id": id, "task": "shop.pay", **given.get("headers", {})}}
+        envelopes.append(envelope(id, routing_key="celery", **fields))
+    envelopes.append(envelope("last", headers={"id": "last", "task": "shop.pay"}, routing_key="celery"))
+    assert publisher.publish(envelopes) == [*UNSENDABLE, "last"]
+    messages = [received(broker) for _ in envelopes]
+    assert {message.headers["id"] for message in messages} == {*UNSENDABLE, "last"}
+    assert all(message.headers["mirepoix_task"] is True for message in messages)
+    if isinstance(broker, RabbitServer):
+        assert caplog.text.count("is published by its id alone") == len(UNSENDABLE)
 
 
 # ---- estimates
