@@ -23,6 +23,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import types
 from contextlib import suppress
@@ -100,9 +101,17 @@ class ForkServer:
             and not any("gevent" in word or "eventlet" in word for word in command)
         )
 
-    def start(self, command: list[str], folder: Path, env: dict[str, str], log: Path) -> Forked:
-        """Fork it; return when it is in a session of its own."""
-        wanted = {"arguments": command[1:], "folder": str(folder), "env": {**os.environ, **env}, "log": str(log)}
+    def start(
+        self, command: list[str], folder: Path, env: dict[str, str], log: Path, output: Path | None = None
+    ) -> Forked:
+        """Fork it; return when it is in a session of its own. Its standard output goes to *output*, or into the log."""
+        wanted = {
+            "arguments": command[1:],
+            "folder": str(folder),
+            "env": {**os.environ, **env},
+            "log": str(log),
+            "output": str(output or log),
+        }
         with self._starting:
             self._socket.sendall(json.dumps(wanted).encode() + b"\n")
             pid = self._started.get()
@@ -164,6 +173,31 @@ class Forked:
         if self.poll() is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+
+def run(command: list[str], folder: Path, env: dict[str, str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
+    """Run a Python process to its end. It is forked where that can be."""
+    env = {**ENVIRONMENT, **env}
+    if not ForkServer.can_start(command, env):
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    with tempfile.TemporaryDirectory() as files:
+        output, log = Path(files) / "output", Path(files) / "log"
+        process = ForkServer.ours().start(command, folder, env, log, output)
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            raise
+        said = [file.read_text(errors="replace") if file.exists() else "" for file in (output, log)]
+    return subprocess.CompletedProcess(command, code, *said)
 
 
 def _of_python(environment: dict[str, str]) -> dict[str, str]:
@@ -239,12 +273,12 @@ def _fork() -> int | None:
 
 def _become(wanted: dict[str, Any]) -> None:
     """Be the process that is wanted: its files, folder, environment and arguments; run what it is to run."""
-    log = os.open(wanted["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    log, output = (os.open(wanted[name], os.O_WRONLY | os.O_APPEND | os.O_CREAT) for name in ("log", "output"))
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for fd, number in ((nothing, 0), (log, 1), (log, 2)):
+    for fd, number in ((nothing, 0), (output, 1), (log, 2)):
         os.dup2(fd, number)
-    os.close(log)
-    os.close(nothing)
+    for fd in (log, output, nothing):
+        os.close(fd)
     os.chdir(wanted["folder"])
     os.environ.clear()
     os.environ.update(wanted["env"])

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+import fork_server
 from mirepoix.cli.main import mirepoix
+from pace import DEADLINE_S
 
 APP = """
 from celery import Celery
@@ -23,14 +23,7 @@ mirepoix.install(app, "{url}")
 
 
 def run(*command, folder=None, **env):
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": "", **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return fork_server.run([sys.executable, "-m", *command], folder or Path.cwd(), env, timeout_s=DEADLINE_S)
 
 
 @pytest.fixture

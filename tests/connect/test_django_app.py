@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.resources import files
@@ -13,12 +11,14 @@ from typing import Any
 
 import pytest
 
+import fork_server
 from django_site import database
 from driver import Ledger
 from mirepoix.connect.source import Source
 from mirepoix.connect.url import source_for
 from mirepoix.ledger import drop, migrate
 from mirepoix.sql import DIALECTS, is_post, migrations
+from pace import DEADLINE_S
 
 SETTINGS = """
 import pymysql
@@ -41,20 +41,8 @@ class Project:
         (self.folder / "shop_settings.py").write_text(SETTINGS + "\n".join(lines))
 
     def manage(self, *arguments: str, code: int = 0) -> str:
-        folders = filter(None, (str(self.folder), os.environ.get("PYTHONPATH")))
-        environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "shop_settings",
-            "PYTHONPATH": os.pathsep.join(folders),
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "django", *arguments],
-            env=environment,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, "-m", "django", *arguments]
+        done = fork_server.run(command, self.folder, {"DJANGO_SETTINGS_MODULE": "shop_settings"}, timeout_s=DEADLINE_S)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stderr if code else done.stdout
 

@@ -16,6 +16,8 @@ from django.test import override_settings
 from shop import Shop
 
 import django_site
+import fork_server
+from pace import DEADLINE_S
 
 SETTINGS = """
 SECRET_KEY = "for tests"
@@ -44,10 +46,12 @@ class Site:
         (self.package / "settings.py").write_text(SETTINGS.format(database=django_site.database(url)))
 
     def manage(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.run("django", *words)
+        command = [sys.executable, "-m", "django", *words]
+        environment = {"DJANGO_SETTINGS_MODULE": "mysite.settings"}
+        return fork_server.run(command, self.folder, environment, timeout_s=DEADLINE_S)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a module to its end."""
+        """Run a module to its end, with Python's warnings."""
         folders = filter(None, (str(self.folder), os.environ.get("PYTHONPATH")))
         environment = {
             **os.environ,

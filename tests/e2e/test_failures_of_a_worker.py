@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import pytest
 from workers import Shop, until
 
+import fork_server
 from mirepoix.ledger.query import failures as query
 from mirepoix.ledger.query.failures import Group
+from pace import DEADLINE_S
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +24,9 @@ def groups(shop: Shop) -> dict[str, Group]:
 def mirepoix(shop: Shop, *words: str) -> dict[str, object]:
     """What the command line prints for programs."""
     command = [sys.executable, "-c", "from mirepoix.cli.main import mirepoix; mirepoix()", "--ledger", shop.url]
-    return json.loads(subprocess.run([*command, *words, "--json"], check=True, capture_output=True).stdout)
+    done = fork_server.run([*command, *words, "--json"], shop.folder, {}, timeout_s=DEADLINE_S)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def test_what_fails_is_grouped_replayed_and_called_a_regression(shop: Shop) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from celery import Celery
 
+import fork_server
 import mirepoix
 from brokers import BrokerServer
 from driver import Ledger
@@ -295,15 +296,8 @@ class Shop:
 
     def celery(self, *command: str, conf: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command of Celery to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "celery", "-A", "shop", *command],
-            cwd=self.folder,
-            env={**os.environ, **self._env(conf, {})},
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
+        command = (sys.executable, "-m", "celery", "-A", "shop", *command)
+        return fork_server.run(list(command), self.folder, self._env(conf, {}), timeout_s=DEADLINE_S)
 
     def _env(self, conf: dict[str, Any] | None, settings: dict[str, Any]) -> dict[str, str]:
         return {
