@@ -48,6 +48,13 @@ async def later(n: int) -> int:
     return n + 1
 
 
+@task
+async def look() -> int:
+    from mirepoix.django.models import Task
+
+    return await Task.objects.acount()
+
+
 @task(backend="exact")
 def transfer(is_failing: bool) -> None:
     add.enqueue(1)

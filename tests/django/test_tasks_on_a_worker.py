@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from billiard.exceptions import WorkerLostError
-from django.db import transaction
+from django.db import connections, transaction
 from shop import Shop
 from workers import QUICK, Process, until
 
@@ -107,3 +107,19 @@ def test_remote_control_after_a_write_to_sqlite_is_part_of_the_transaction(
         shop.app.control.revoke(sent.id)
     assert "after the COMMIT" in caplog.text
     assert end_of(sent, worker).status == TaskResultStatus.FAILED
+
+
+def test_no_connection_of_djangos_stays_open_after_a_task(shop: Shop, jobs: Any, worker: Process):
+    if not shop.url.startswith("postgresql"):
+        pytest.skip("it does not tell whose a session is")
+
+    def sessions() -> int:
+        found = "pg_stat_activity WHERE datname = current_database() AND application_name = ''"
+        return int(shop.books.query(f"SELECT count(*) FROM {found}")[0][0])
+
+    connections.close_all()
+    before = sessions()
+    for sent in [jobs.fail.enqueue("nothing there"), jobs.look.enqueue()] * 3:
+        end_of(sent, worker)
+    connections.close_all()
+    until(lambda: sessions() <= before, f"{before} sessions; the worker said:\n{worker.said}")

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from kombu import Producer
@@ -33,6 +34,11 @@ PROBE_EXPIRES_S = 60.0
 
 COUNTING = frozenset({"amqp", "redis", "memory", "filesystem", "sql", "pgmq"})
 """The drivers of brokers that tell exactly how many messages wait. SQS, Azure and Pub/Sub estimate, minutes late."""
+
+LONGEST_HEADERS = 60_000
+"""RabbitMQ's frames hold 128 KiB, and the headers of a message have to fit into one."""
+
+NAME_KEPT = 255
 
 _inherited: list[Any] = []
 """Connections that a child found after a fork: never used and never closed, as that would end the parent's."""
@@ -221,19 +227,36 @@ class Publisher:
                 channel.close()
 
     def _can_send(self, envelope: Envelope, **options: Any) -> bool:
-        """Send it; False, and a log line, for one that cannot be a message: the others must go out."""
+        """Send it, or a message that only names it; False, and a log line, if neither can be: the others must go out.
+
+        What is run is what stands in the ledger, whatever its message says.
+        """
+        error = self._error_of(envelope, **options) if _fits(envelope) else ValueError("its headers are too long")
+        if error is not None:
+            logger.warning(
+                "task %s[%s] is published by its id alone, as the broker takes no such message: %s: %s",
+                envelope.name,
+                envelope.id,
+                type(error).__name__,
+                error,
+            )
+            error = self._error_of(_named(envelope), **options)
+        if error is not None:
+            logger.error("task %s[%s] cannot be published", envelope.name, envelope.id, exc_info=error)
+        return error is None
+
+    def _error_of(self, envelope: Envelope, **options: Any) -> Exception | None:
+        """Send it; return why it cannot be a message, or None. Raises what shows that the broker is away."""
         try:
             self._send(envelope, **options)
-        except EncodeError:
-            logger.exception("task %s[%s] cannot be published", envelope.name, envelope.id)
-            return False
-        except self._lost:
-            raise
-        except Exception:
-            # Whatever is wrong with it, or with its queue (kombu's transports have errors of their own).
-            logger.exception("task %s[%s] cannot be published", envelope.name, envelope.id)
-            return False
-        return True
+        except Exception as error:
+            # Whatever is wrong with it, or with its queue (kombu's transports have errors of their own). py-amqp calls
+            # it a lost connection if a text is too long, of which nothing has been sent.
+            is_lost = isinstance(error, self._lost) and not isinstance(error, EncodeError)
+            if is_lost and type(error).__name__ != "FrameSyntaxError":
+                raise
+            return error
+        return None
 
     def _send(self, envelope: Envelope, **options: Any) -> None:
         properties = dict(envelope.properties)
@@ -257,6 +280,25 @@ class Publisher:
             **options,
             **properties,
         )
+
+
+def _fits(envelope: Envelope) -> bool:
+    """Whether its headers fit into a frame: RabbitMQ hangs up for one that is longer."""
+    return len(repr(envelope.headers)) + len(repr(envelope.properties)) <= LONGEST_HEADERS
+
+
+def _named(envelope: Envelope) -> Envelope:
+    """A message that says no more than which task it rings for."""
+    headers = {"id": envelope.id, "task": envelope.name[:NAME_KEPT]}
+    return replace(
+        envelope,
+        headers=headers,
+        properties={"delivery_mode": 2},
+        body="[[], {}, {}]",
+        body_encoding="utf-8",
+        content_type="application/json",
+        content_encoding="utf-8",
+    )
 
 
 def note_sent(begin: Callable[[], AbstractContextManager[Tx]], confirmed: Sequence[tuple[str, int]]) -> None:

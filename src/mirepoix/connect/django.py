@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -30,6 +31,8 @@ from mirepoix.errors import ConfigurationError, UnsupportedDatabase
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Neighbour
 from mirepoix.sql import DIALECTS
+
+T = TypeVar("T")
 
 _NOT_LIBPQ = frozenset({"prepare_threshold", "autocommit"})
 """Plain values among Django's connection parameters that only the Python driver understands."""
@@ -150,6 +153,11 @@ class DjangoSource:
         """List the other live workers whose lock nobody holds."""
         return self._own_source().unheld(connection, worker_id)
 
+    def leave(self) -> None:
+        """Close this thread's connections as ``CONN_MAX_AGE`` says. Celery did so before the outcome was written."""
+        if not _is_in_event_loop():
+            close_idle_connections()
+
     def close(self) -> None:
         """Close our own pooled connections. Django's stay as they are."""
         if self._own is not None:
@@ -207,6 +215,22 @@ class DjangoSource:
             make = getattr(optional(module, extra), source)
             self._own = (target, make(target) if dialect == "sqlite" else make(target, self.label))
         return self._own[1]
+
+
+def close_idle_connections() -> None:
+    """Close this thread's connections that are too old or broken; those with an open ``atomic`` block stay."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+
+
+async def leaving(coroutine: Coroutine[Any, Any, T]) -> T:
+    """*coroutine*; after it the connections that it used are closed, which are those of another thread."""
+    try:
+        return await coroutine
+    finally:
+        with contextlib.suppress(Exception):
+            await sync_to_async(close_idle_connections)()
 
 
 class AtomicBegun:

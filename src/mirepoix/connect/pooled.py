@@ -46,6 +46,9 @@ class PooledSource:
         """Nor one that would tell of its commit."""
         return False
 
+    def leave(self) -> None:
+        """Its connections are pooled: there is nothing to close."""
+
     def close(self) -> None:
         """Close pooled connections."""
         self._pool.close()

@@ -138,6 +138,9 @@ class Source(Protocol):
     def unheld(self, connection: OwnConnection, worker_id: str) -> list[Neighbour]:
         """The other live workers that have a lock which nobody holds now."""
 
+    def leave(self) -> None:
+        """A task is over in this thread: close what the framework keeps open for no longer than a request."""
+
     def close(self) -> None:
         """Close pooled connections."""
 
