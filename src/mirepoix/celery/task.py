@@ -204,10 +204,7 @@ def guarded(task: Any, tracer: Any) -> Any:
         own = Context(request).headers or {}
         request["headers"] = {key: value for key, value in own.items() if key != LEASE_HEADER}
         attempt = Attempt(lease, task.name, installation=installation, has_run=False)
-        try:
-            result = _run(installation, attempt, task, request, lambda: tracer(uuid, args, kwargs, request))
-        finally:
-            installation.source.leave()
+        result = _run(installation, attempt, task, request, lambda: tracer(uuid, args, kwargs, request))
         return readable(result) if installation.is_pool_process else result
 
     return trace
