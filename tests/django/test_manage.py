@@ -51,7 +51,7 @@ class Site:
         return fork_server.run(command, self.folder, environment, timeout_s=DEADLINE_S)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a module to its end, with Python's warnings."""
+        """Run a module to its end in a Python of its own, which warns, and imports what is in the folder."""
         folders = filter(None, (str(self.folder), os.environ.get("PYTHONPATH")))
         environment = {
             **os.environ,
@@ -124,7 +124,7 @@ def test_with_psycopg2_alone_check_and_worker_say_what_to_install(tmp_path: Path
     site = Site(tmp_path, postgresql_url)
     (site.package / "celery.py").write_text(CELERY)
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['psycopg'] = None\n")
-    checked = site.manage("check")
+    checked = site.run("django", "check")
     assert (checked.returncode, "mirepoix.E004" in checked.stderr) == (1, True), checked.stderr
     worker = site.run("celery", "-A", "mysite", "worker", "-P", "solo")
     assert worker.returncode == 1
