@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -98,12 +98,31 @@ def test_time_limits_are_failures_of_the_attempt(shop: Shop) -> None:
     assert 0.9 < stopped["run_time_s"] < 3
 
 
+def errbacks(shop: Shop) -> set[tuple[str, str, str | None]]:
+    """Which error callbacks were called for which task, and what they were told."""
+    return {
+        (effect.more["failed"], effect.name, effect.more.get("error"))
+        for effect in shop.effects()
+        if effect.what in ("begin", "errback") and "failed" in effect.more
+    }
+
+
 def test_what_kills_its_process_is_quarantined_and_harms_nobody(shop: Shop) -> None:
+    told = [shop.task("old_errback"), shop.task("new_errback")]
+    late = shop.send("note", expires=datetime.now(UTC) - timedelta(seconds=1), link_error=told)
     shop.worker()
-    poison = [shop.send("die"), shop.send("die", 11)]
+    poison = [shop.send("die", link_error=told), shop.send("die", 11)]
     healthy = [shop.send("spin", 0.02) for _ in range(30)]
     shop.wait(poison, "quarantined")
     shop.wait(healthy, "succeeded")
+    until(lambda: len(errbacks(shop)) == 4, "all error callbacks are called")
+    assert errbacks(shop) == {
+        (poison[0], "shop.old_errback", None),
+        (poison[0], "shop.new_errback", "WorkerLostError"),
+        (late, "shop.old_errback", None),
+        (late, "shop.new_errback", "TaskRevokedError"),
+    }
+    assert (shop.state(late), shop.runs(late)) == ("expired", 0)
     for id, number in zip(poison, (9, 11), strict=True):
         assert (shop.runs(id), shop.row(id)["deaths"]) == (3, 3)
         attempts = shop.ledger.attempts(id)

@@ -21,7 +21,7 @@ from mirepoix.broker.former import OURS
 from mirepoix.broker.relay import Relay
 from mirepoix.broker.sender import Sender
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery import chords
+from mirepoix.celery import chords, errbacks
 from mirepoix.celery.bootsteps import HoldLeases
 from mirepoix.celery.capture import PublishScope, capturing
 from mirepoix.celery.code import Code
@@ -199,6 +199,7 @@ class Installation:
             partial(chords.return_ended, self),
             self.code.can_take,
             partial(attempts.refuse_completion, self),
+            partial(errbacks.send_errbacks, self),
         )
         self._until_reached(self.holder.register)
 
@@ -338,6 +339,7 @@ def install(
     _configure(app, installation)
     _capture(app, installation)
     chords.add_tasks(app)
+    errbacks.add_tasks(app)
     return installation
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import states
 
-from mirepoix.celery import chords
+from mirepoix.celery import chords, errbacks
 from mirepoix.connect.verdict import Verdict, said, verdict
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import OutcomeRefused
@@ -303,7 +303,10 @@ def lose(installation: Installation, lease: Lease, name: str) -> None:
     settings = installation.settings
 
     def write(tx: Tx) -> bool:
-        return reap.lose(tx, lease, trouble, settings, is_blamed=True, outcome="killed") is not None
+        lost = reap.lose(tx, lease, trouble, settings, is_blamed=True, outcome="killed")
+        if lost is not None and lost.state == "quarantined":
+            errbacks.send_errbacks(installation, tx, [lost.task_id], lost.state, trouble.reason)
+        return lost is not None
 
     logger.error("task %s[%s] had begun in a process that died", name, lease.task_id)
     _settle(installation, Attempt(lease, name), "death", write)
@@ -318,6 +321,8 @@ def revoke(installation: Installation, attempt: Attempt, trouble: Trouble, *, is
             return False
         if not attempt.parts:
             chords.return_ended(installation, tx, [attempt.lease.task_id], trouble.reason)
+        if is_expired:
+            errbacks.send_errbacks(installation, tx, [attempt.lease.task_id], "expired", trouble.reason)
         return True
 
     _settle(installation, attempt, "revocation", write)

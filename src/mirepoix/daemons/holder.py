@@ -96,6 +96,7 @@ class Holder:
         return_ended: Callable[[Tx, Sequence[str], str], None] | None = None,
         can_take: Callable[[str], bool] | None = None,
         refuse: Callable[[Completion, Exception], None] | None = None,
+        send_errbacks: Callable[[Tx, Sequence[str], str, str], None] | None = None,
     ) -> None:
         self.source = source
         self.return_parts = return_parts
@@ -107,6 +108,8 @@ class Holder:
         """Whether the code here can take what is parked for other code, by its shape."""
         self.refuse = refuse
         """What commits that an attempt failed, as its success cannot be written, with the database's error."""
+        self.send_errbacks = send_errbacks
+        """What has the error callbacks of tasks called, by their ids, that ended in a state, with the reason."""
         self.taken_up: deque[Taken] = deque()
         """What was taken up and is still to be handed to the worker, by its consumer."""
         self._tried: Counter[str] = Counter()
@@ -431,6 +434,8 @@ class Holder:
                         outcome=loss.outcome,
                         delay_s=loss.delay_s,
                     )
+                    if lost is not None and lost.state == "quarantined" and self.send_errbacks is not None:
+                        self.send_errbacks(tx, [lost.task_id], lost.state, loss.trouble.reason)
                     reached(Crashpoint.LOSE_BEFORE_COMMIT)
             except BaseException:
                 with self._lock:

@@ -132,6 +132,9 @@ class Keeper:
         with connection.transaction() as tx:
             found = [death for death in dead if workers.declare_dead(tx, death.worker, death.reason)]
             lost = reap.lose_of_dead_workers(tx, self._settings)
+            if holder.send_errbacks is not None:
+                quarantined = [one.task_id for one in lost if one.state == "quarantined"]
+                holder.send_errbacks(tx, quarantined, "quarantined", "its worker died")
             if found or lost:
                 reached(Crashpoint.REAP_BEFORE_COMMIT)
         if found or lost:
@@ -146,6 +149,8 @@ class Keeper:
             expired = reap.expire(tx)
             if expired and self._holder.return_ended is not None:
                 self._holder.return_ended(tx, expired, "expired before a worker took it")
+            if expired and self._holder.send_errbacks is not None:
+                self._holder.send_errbacks(tx, expired, "expired", "expired before a worker took it")
             changed = take.release_due(tx) + len(expired)
             next_due_s = take.next_due_s(tx)
             if changed:

@@ -1,0 +1,5 @@
+-- The messages of tasks that ended without running to an end, as far as they carry error callbacks.
+SELECT t.id, t.queue, t.body, t.headers
+  FROM mirepoix_task AS t
+ WHERE t.id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)) AS w(value))
+   AND t.content_type = 'application/json' AND t.body_encoding = 'utf-8' AND t.body LIKE '%"errbacks": [{%'
