@@ -181,7 +181,7 @@ REFUSED = {point for point in Crashpoint if point.partition(".")[0] in ("complet
 MIGRATE = (Crashpoint.MIGRATE_BEFORE_COMMIT, Crashpoint.MIGRATE_AFTER_COMMIT)
 DROP = (Crashpoint.DROP_BEFORE_COMMIT, Crashpoint.DROP_AFTER_COMMIT)
 DRAIN = (Crashpoint.DRAIN_BEFORE_COMMIT, Crashpoint.DRAIN_AFTER_COMMIT)
-"""Reached only by who moves messages of a broker into the ledger: tests/broker/test_draining.py."""
+"""Reached only by `mirepoix drain`: tests/broker/test_draining.py."""
 
 
 @pytest.mark.parametrize(
