@@ -1,8 +1,8 @@
 """Delete the ledger: its tables and views, with the record of every task.
 
-The tables are locked before the tasks are counted, so that nobody can send a task between the count and the end. MySQL
-commits each DROP at once, and ``mirepoix_migration`` is dropped first there. If the process dies after that, ``migrate``
-makes what is missing, and another `drop` deletes what is left.
+The tables are locked before the tasks are counted, so that nobody can send a task between the count and the end.
+MySQL commits each DROP at once, and ``mirepoix_migration`` is dropped first there. If the process dies after that,
+``migrate`` makes what is missing, and another `drop` deletes what is left.
 """
 
 from __future__ import annotations
