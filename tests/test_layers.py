@@ -48,7 +48,7 @@ HOMES = {
         "django/",
     ),
     "django_tasks": ("django/backend.py",),
-    "asgiref": ("django/",),  # comes with Django
+    "asgiref": ("connect/django.py", "django/"),  # comes with Django
     "celery": ("celery/", "cli/", "crashtest/hooks/celery.py", "crashtest/deliver.py", "demo/", "django/", "pytest/"),
     "billiard": ("celery/",),
     "vine": ("celery/",),
