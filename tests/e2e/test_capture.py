@@ -274,6 +274,7 @@ WRONG_OPTIONS: dict[str, dict[str, Any]] = {
     "root_id with half a character": {"root_id": "\ud800"},
     "parent_id": {"parent_id": "a\0b"},
     "group_id": {"group_id": "g" * 300},
+    "shadow": {"shadow": ["x"]},
     "header": {"headers": {"x": float("nan")}},
     "header of an object": {"headers": {"x": object()}},
     "key of a header": {"headers": {(1, 2): 3}},

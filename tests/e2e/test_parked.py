@@ -54,6 +54,7 @@ def test_an_unknown_task_is_parked(open_shop: Shop, keeper: Process) -> None:
         ("protocol", {"headers": "{}", "body": '{"task": "shop.note", "id": "x", "args": [], "kwargs": {}}'}),
         ("list", {"headers": "[]"}),
         ("unknown", {"body_encoding": "rot13"}),
+        ("carried", {"body": "[[], {}, 5]"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -71,6 +72,17 @@ def test_a_time_limit_that_no_pool_can_take_is_parked(open_shop: Shop, keeper: P
         id = f"limit-{number}"
         row = broken(open_shop, id, headers=headers(open_shop, id=id, timelimit=limits))
         assert "limit" in is_parked(open_shop, keeper, row)
+
+
+def test_a_name_that_is_none_is_parked_and_a_header_of_celerys_own_name_does_no_harm(
+    open_shop: Shop, keeper: Process
+) -> None:
+    id = "broken-shadow"
+    assert "name" in is_parked(
+        open_shop, keeper, broken(open_shop, id, headers=headers(open_shop, id=id, shadow=["x"]))
+    )
+    id = "broken-headers"
+    open_shop.wait(broken(open_shop, id, headers=headers(open_shop, id=id, headers=5)), "succeeded")
 
 
 def test_a_broken_eta_in_the_headers_does_no_harm_as_the_ledger_knows_when_it_is_due(open_shop: Shop) -> None:

@@ -45,6 +45,9 @@ def check(envelope: Envelope, limit_bytes: int, delivery: str, *, is_continuing:
         wrong = wrong or wrong_limits(envelope.headers.get("timelimit"))
     if not _is_whole(envelope.retries) or not 0 <= envelope.retries <= MOST_RETRIES:
         wrong = wrong or f"retries={_shown(envelope.retries)} is no number of retries"
+    shadow = envelope.headers.get("shadow")
+    if shadow is not None and not isinstance(shadow, str):
+        wrong = wrong or f"shadow={_shown(shadow)} is no text"
     if wrong is not None:
         raise InvalidOption(envelope.name, wrong)
     try:

@@ -48,6 +48,11 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
+        if not isinstance(self.name, str):  # Celery counts by it, where nobody would hear of an error
+            raise InvalidTaskError(f"its name is no text: {self.name!r}")
+        carried = self._payload[2]
+        if carried is not None and not isinstance(carried, dict):
+            raise InvalidTaskError(f"what it carries for later is no mapping: {carried!r}")
         mark = self._request_dict.get(LEASE_HEADER)
         self.installation = self._app.mirepoix
         self.lease = None if mark is None else Lease(self.id, mark["fence"], mark["worker"])
@@ -90,6 +95,9 @@ class LedgerRequest(Request):  # type: ignore[misc]
         self._is_accepting = True
         try:
             super().on_accepted(pid, time_accepted)
+        except Exception:
+            # A pool of threads or greenlets would not run it for that, and nobody would hear of it.
+            logger.exception("the worker cannot note that task %s[%s] begins", self.name, self.id)
         finally:
             self._is_accepting = False
 

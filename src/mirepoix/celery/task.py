@@ -186,7 +186,11 @@ def guarded(task: Any, tracer: Any) -> Any:
         lease = Lease(uuid, mark["fence"], mark["worker"])
         if not installation.may_run(lease):
             return _ignored("its lease was handed back")
-        received = _received(task, args, kwargs, request)
+        try:
+            received = _received(task, args, kwargs, request)
+            own = Context({key: value for key, value in request.items() if key != "headers"}).headers or {}
+        except Exception as error:  # noqa: BLE001 (whatever stands in the row; threads and greenlets tell nobody)
+            received = Misfit(None, f"the message cannot be read: {type(error).__name__}: {error}")
         if isinstance(received, Misfit):
             shape = None if received.what is None else Shape.of(args, kwargs)
             called = to_text(Call(task.name, payload.version_in(request), shape))
@@ -201,7 +205,6 @@ def guarded(task: Any, tracer: Any) -> Any:
         if installation.is_pool_process:
             installation.meter.note(peak_memory_kb())  # it may die before anybody has looked at it
         request["eta"] = mark.get("eta")
-        own = Context(request).headers or {}
         request["headers"] = {key: value for key, value in own.items() if key != LEASE_HEADER}
         attempt = Attempt(lease, task.name, installation=installation, has_run=False)
         result = _run(installation, attempt, task, request, lambda: tracer(uuid, args, kwargs, request))
