@@ -21,6 +21,7 @@ import functools
 import inspect
 import os
 import signal
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
@@ -35,6 +36,7 @@ from celery.exceptions import TaskPredicate
 from celery.utils.log import get_logger
 
 from mirepoix.celery import native
+from mirepoix.connect.url import optional
 from mirepoix.errors import ConfigurationError, CoroutineCancelled
 
 logger = get_logger("mirepoix.coroutine")
@@ -89,6 +91,8 @@ def driver(task: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         is_under_loop = _is_under_loop()
         if is_under_loop and not request.is_eager:
             return made  # the task's own code calls it
+        if "django.db" in sys.modules:
+            made = optional("django", "django").leaving(made)
         if is_under_loop or native.is_green():
             return _run_elsewhere(task, made)
         return _run(task, made, _loop_of_this_thread())

@@ -207,7 +207,10 @@ def guarded(task: Any, tracer: Any) -> Any:
         request["eta"] = mark.get("eta")
         request["headers"] = {key: value for key, value in own.items() if key != LEASE_HEADER}
         attempt = Attempt(lease, task.name, installation=installation, has_run=False)
-        result = _run(installation, attempt, task, request, lambda: tracer(uuid, args, kwargs, request))
+        try:
+            result = _run(installation, attempt, task, request, lambda: tracer(uuid, args, kwargs, request))
+        finally:
+            installation.source.leave()
         return readable(result) if installation.is_pool_process else result
 
     return trace
