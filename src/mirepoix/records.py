@@ -48,6 +48,13 @@ class Envelope:
     routing_key: str = ""
     eta: str | None = None
     expires: str | None = None
+    eta_in_s: float | None = None
+    """Where the caller gave a duration (``countdown``): that. The ledger adds it to its own clock. Then ``eta`` does
+    not count: the sender made it by its own clock."""
+    expires_in_s: float | None = None
+    """The same for ``expires``."""
+    asked_at: float = 0.0
+    """When these durations began, by the monotonic clock of the sender's host."""
     retries: int = 0
     root_id: str | None = None
     parent_id: str | None = None
@@ -105,6 +112,8 @@ class Taken:
     priority: int
     is_redelivered: bool
     written_by: str | None = None
+    expires: str | None = None
+    """When it expires, by the clock of this host: ISO 8601. Its header is by the clock of whoever sent it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,8 @@ class Attempt:
     """Whether a chord that it is a member of must be ended where its task runs: senders read their context."""
     fail_now: Callable[[], None] | None = None
     """Commits its failure at once, while its task's context is in force."""
+    expires: str | None = None
+    """When its task expires, by the clock of this host: what a retry of it is sent with."""
     is_over: bool = False
     """Its outcome is in the ledger, or was refused: whatever comes now is no part of it."""
 

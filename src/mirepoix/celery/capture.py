@@ -11,11 +11,14 @@ import base64
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -79,9 +82,76 @@ def capturing(amqp_class: type) -> type:
         @property
         def create_task_message(self) -> Any:
             # Protocol 1 has the task's name and id in the body, where no row could be made of them.
-            return self.task_protocols[2]
+            return noting_durations(self.task_protocols[2])
 
     return LedgerAMQP
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """How long a caller said that a task waits, and that it is good for; and the moments that Celery made of that."""
+
+    task_id: str | None = None
+    eta: str | None = None
+    eta_in_s: float | None = None
+    expires: str | None = None
+    expires_in_s: float | None = None
+    asked_at: float = 0.0
+    """By the monotonic clock."""
+
+
+_asked: ContextVar[Durations] = ContextVar("mirepoix_durations", default=Durations())  # noqa: B039 (it is frozen)
+
+
+def noting_durations(make: Callable[..., Any]) -> Callable[..., Any]:
+    """*make*, Celery's maker of messages, which turns durations into moments of this host's clock: note them."""
+
+    def create_task_message(
+        task_id: Any,
+        name: Any,
+        args: Any = None,
+        kwargs: Any = None,
+        countdown: Any = None,
+        eta: Any = None,
+        group_id: Any = None,
+        group_index: Any = None,
+        expires: Any = None,
+        *more: Any,
+        **options: Any,
+    ) -> Any:
+        asked_at = time.monotonic()
+        message = make(task_id, name, args, kwargs, countdown, eta, group_id, group_index, expires, *more, **options)
+        made = message.headers
+        _asked.set(
+            Durations(
+                str(made["id"]),
+                made.get("eta"),
+                float(countdown) if countdown else None,
+                made.get("expires"),
+                float(expires) if isinstance(expires, Real) else None,
+                asked_at,
+            )
+        )
+        return message
+
+    return create_task_message
+
+
+def _durations(headers: dict[str, Any], expiration: float | None) -> Durations:
+    """What was noted of this message, unless somebody has changed its moments since."""
+    asked = _asked.get()
+    if asked.task_id != str(headers["id"]):
+        asked = Durations(asked_at=time.monotonic())
+    eta_in_s = asked.eta_in_s if headers.get("eta") == asked.eta else None
+    expires_in_s = asked.expires_in_s if headers.get("expires") == asked.expires else None
+    attempt = attempts.current()
+    if headers.get("expires") is None:
+        expires_in_s = expiration
+    elif attempt is not None and attempt.expires is not None and headers["expires"] == attempt.expires:
+        # A retry: the moment that the task's own message was delivered with, by the clock of this host.
+        left = datetime.fromisoformat(attempt.expires) - datetime.now(UTC)
+        expires_in_s = left.total_seconds() + time.monotonic() - asked.asked_at
+    return replace(asked, eta_in_s=eta_in_s, expires_in_s=expires_in_s)
 
 
 class CaptureProducer(Producer):  # type: ignore[misc]
@@ -154,6 +224,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         except EncodeError as error:
             raise UnserializablePayload(headers["task"], f"{error}. Pass values that JSON can hold.") from error
         expires = _expiry(headers, expiration)
+        durations = _durations(headers, expiration)
         if expiration is not None:
             properties["expiration"] = str(int(maybe_s_to_ms(expiration)))
         if delivery_mode is not None:
@@ -191,6 +262,9 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             routing_key=routing_key or "",
             eta=options.moment_in_utc(headers["task"], "eta", headers.get("eta")),
             expires=expires,
+            eta_in_s=durations.eta_in_s,
+            expires_in_s=durations.expires_in_s,
+            asked_at=durations.asked_at,
             retries=headers.get("retries") or 0,
             root_id=headers.get("root_id"),
             parent_id=headers.get("parent_id"),

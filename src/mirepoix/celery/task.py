@@ -206,7 +206,7 @@ def guarded(task: Any, tracer: Any) -> Any:
             installation.meter.note(peak_memory_kb())  # it may die before anybody has looked at it
         request["eta"] = mark.get("eta")
         request["headers"] = {key: value for key, value in own.items() if key != LEASE_HEADER}
-        attempt = Attempt(lease, task.name, installation=installation, has_run=False)
+        attempt = Attempt(lease, task.name, installation=installation, has_run=False, expires=mark.get("expires"))
         try:
             result = _run(installation, attempt, task, request, lambda: tracer(uuid, args, kwargs, request))
         finally:

@@ -15,7 +15,7 @@ def as_message(taken: Taken, installation: Installation) -> dict[str, Any]:
     """A lease's message for the code that runs here, as kombu's virtual transports hold one.
 
     It is as the running Celery would have written it, and names the task that takes it, if that has another name by
-    now. Its eta has come: nobody need wait for it again.
+    now. Its eta has come: nobody need wait for it again. Its expiry is by the clock of this host: Celery looks at that.
     """
     name = installation.code.current_name(taken.name)
     taken = as_of_now(taken, installation.app)
@@ -28,12 +28,13 @@ def as_message(taken: Taken, installation: Installation) -> dict[str, Any]:
         "fence": taken.lease.fence,
         "worker": taken.lease.worker_id,
         "eta": headers.get("eta"),
+        "expires": taken.expires,
     }
     return {
         "body": taken.body,
         "content-type": taken.content_type,
         "content-encoding": taken.content_encoding,
-        "headers": {**headers, "eta": None, LEASE_HEADER: mark},
+        "headers": {**headers, "eta": None, "expires": taken.expires or headers.get("expires"), LEASE_HEADER: mark},
         "properties": {
             **(taken.properties if isinstance(taken.properties, dict) else {}),
             "priority": taken.priority,

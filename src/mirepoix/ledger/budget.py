@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -95,5 +94,6 @@ def _reserve(tx: Tx, budget: Budget, slot_ms: int) -> bool:
 
 
 def forget(tx: Tx) -> None:
-    """Drop the slots that are over for an hour, which is more than clocks differ."""
-    tx.run("forget_slots", before_ms=int((time.time() - 3600.0) * 1000))
+    """Drop the slots that have been over for an hour."""
+    ((now_s,),) = tx.fetch("now")
+    tx.run("forget_slots", before_ms=int((float(now_s) - 3600.0) * 1000))

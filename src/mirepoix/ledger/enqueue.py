@@ -6,8 +6,9 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from time import monotonic
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -27,6 +28,7 @@ def add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
     twice. That is logged, not raised. With other arguments it is another task: what follows from a task gets an id of
     its own, which is logged; for anybody else's call TaskIdTaken is raised.
     """
+    envelopes = timed(tx, envelopes)
     unique = _first_of_each_id(envelopes)
     accepted: set[str] = set()
     for rows in batches(as_row(envelope) for envelope in unique):
@@ -40,8 +42,26 @@ def add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
 
 def adopt(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
     """Enqueue those of *envelopes* whose id the ledger does not know, and no others; return their ids."""
-    unique = _first_of_each_id(envelopes)
+    unique = _first_of_each_id(timed(tx, envelopes))
     return {row[0] for rows in batches(map(as_row, unique)) for row in tx.fetch("enqueue", rows=rows)}
+
+
+def timed(tx: Tx, envelopes: Sequence[Envelope]) -> Sequence[Envelope]:
+    """*envelopes* with the durations that their senders gave as moments of the ledger's clock."""
+    if all(one.eta_in_s is None and one.expires_in_s is None for one in envelopes):
+        return envelopes
+    ((now_s,),) = tx.fetch("now")
+    return [_timed(one, float(now_s) - (monotonic() - one.asked_at)) for one in envelopes]
+
+
+def _timed(envelope: Envelope, asked_s: float) -> Envelope:
+    """*asked_s* is when it was asked for, by the ledger's clock."""
+    eta, expires = envelope.eta, envelope.expires
+    if envelope.eta_in_s is not None:
+        eta = datetime.fromtimestamp(asked_s + envelope.eta_in_s, UTC).isoformat()
+    if envelope.expires_in_s is not None:
+        expires = datetime.fromtimestamp(asked_s + envelope.expires_in_s, UTC).isoformat()
+    return replace(envelope, eta=eta, expires=expires, eta_in_s=None, expires_in_s=None)
 
 
 def as_row(envelope: Envelope) -> dict[str, Any]:

@@ -66,7 +66,12 @@ def fail(tx: Tx, lease: Lease, trouble: Trouble, continuations: Sequence[Outgoin
 
 def retry(tx: Tx, lease: Lease, envelope: Envelope, trouble: Trouble, continuations: Sequence[Outgoing] = ()) -> bool:
     """Replace the message by *envelope*, which the attempt sent under its own id, and wait until it is due."""
-    rows = tx.fetch("retry", reason=storable(trouble.told), rows=json.dumps([enqueue.as_row(envelope)]), **_of(lease))
+    rows = tx.fetch(
+        "retry",
+        reason=storable(trouble.told),
+        rows=json.dumps([enqueue.as_row(*enqueue.timed(tx, [envelope]))]),
+        **_of(lease),
+    )
     if not rows:
         return False
     causes = failures.causes(rows, trouble) if trouble.error_type is not None else {}

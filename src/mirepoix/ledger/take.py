@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mirepoix.ledger.tx import Tx
@@ -21,7 +23,7 @@ def take(tx: Tx, worker_id: str, queues: Sequence[str], batch: int) -> list[Take
         return []
     wanted = json.dumps(list(dict.fromkeys(queues)))
     rows = tx.fetch("take", worker_id=worker_id, queues=wanted, batch=batch)
-    return [_taken(row, worker_id) for row in _in_turns(rows)]
+    return _timed(tx, [_taken(row, worker_id) for row in _in_turns(rows)])
 
 
 def take_by_id(tx: Tx, worker_id: str, task_ids: Sequence[str]) -> list[Taken]:
@@ -32,7 +34,7 @@ def take_by_id(tx: Tx, worker_id: str, task_ids: Sequence[str]) -> list[Taken]:
     if not task_ids:
         return []
     rows = tx.fetch("take_by_id", worker_id=worker_id, ids=json.dumps(sorted({*task_ids})))
-    found = {row[0]: _taken(row, worker_id) for row in rows}
+    found = {one.lease.task_id: one for one in _timed(tx, [_taken(row, worker_id) for row in rows])}
     return [found[task_id] for task_id in dict.fromkeys(task_ids) if task_id in found]
 
 
@@ -41,7 +43,7 @@ def take_up(tx: Tx, worker_id: str, task_ids: Sequence[str]) -> list[Taken]:
     if not task_ids:
         return []
     rows = tx.fetch("take_up", worker_id=worker_id, ids=json.dumps(sorted({*task_ids})))
-    return [_taken(row, worker_id) for row in sorted(rows, key=lambda row: row[13])]
+    return _timed(tx, [_taken(row, worker_id) for row in sorted(rows, key=lambda row: row[13])])
 
 
 def parked_shapes(tx: Tx) -> list[str]:
@@ -85,6 +87,21 @@ def start(tx: Tx, worker_id: str, attempts: Sequence[tuple[Lease, float, int | N
         for lease, age_s, pid in attempts
     ]
     return {row[0] for row in tx.fetch("start", worker_id=worker_id, rows=json.dumps(rows))}
+
+
+def _timed(tx: Tx, taken: list[Taken]) -> list[Taken]:
+    """*taken*, with the expiry of each by the clock of this host, which is not the ledger's."""
+    expiring = [one.lease.task_id for one in taken if isinstance(one.headers, dict) and one.headers.get("expires")]
+    if not expiring:
+        return taken
+    now = datetime.now(UTC)
+    left = {id: float(left_s) for id, left_s in tx.fetch("time_left", ids=json.dumps(expiring))}
+    return [
+        replace(one, expires=(now + timedelta(seconds=left[one.lease.task_id])).isoformat())
+        if one.lease.task_id in left
+        else one
+        for one in taken
+    ]
 
 
 def _in_turns(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -1,0 +1,2 @@
+-- How many seconds are left of tasks that expire.
+SELECT id, {seconds_until expires_at} FROM mirepoix_task WHERE id IN (SELECT value FROM json_each(:ids)) AND expires_at IS NOT NULL
