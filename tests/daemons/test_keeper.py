@@ -86,3 +86,34 @@ def end_all_others(ledger: Ledger) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+
+
+def test_a_clock_of_the_database_that_is_set_kills_nobody(ledger_url: str):
+    """All that the ledger knows is a minute older at once, as if its clock had been set a minute ahead."""
+    source = source_for(ledger_url)
+    settings = Settings(lease_ttl_s=0.6, liveness_interval_s=0.02)
+    holders = [Holder(source, settings, Worker("", name, "here", os.getpid())) for name in ("one", "two")]
+    for holder in holders:
+        holder.register()
+    keepers = [Keeper(holder) for holder in holders]
+    with Ledger(source) as ledger:
+        try:
+            for keeper in keepers:
+                keeper.start()
+            beats = until(lambda: heartbeats(ledger), "both have sent a heartbeat")
+            for _ in range(4):  # for longer than a lease: then whoever is silent is judged
+                beats = until(lambda before=beats: all_later(heartbeats(ledger), before), "both have sent another")
+            ledger.passes(60)
+            beats = heartbeats(ledger)
+            for _ in range(2):
+                beats = until(lambda before=beats: all_later(heartbeats(ledger), before), "both have sent another")
+            assert ledger.query("SELECT name, state FROM mirepoix_worker ORDER BY name") == [
+                ("one", "alive"),
+                ("two", "alive"),
+            ]
+        finally:
+            for keeper in keepers:
+                keeper.stop()
+            for holder in holders:
+                holder.close()
+            source.close()
