@@ -263,6 +263,12 @@ WRONG_OPTIONS: dict[str, dict[str, Any]] = {
     "priority of a float": {"priority": 1.5},
     "priority beyond the column": {"priority": 100_000},
     "priority that is no number": {"priority": float("nan")},
+    "countdown": {"countdown": "5"},
+    "countdown that is no number": {"countdown": float("nan")},
+    "eta that is no moment": {"eta": 5},
+    "expires": {"expires": [5]},
+    "headers": {"headers": 5},
+    "content_type": {"content_type": "x"},
     "retries": {"retries": 10**30},
     "retries of a text": {"retries": "x"},
     "eta": {"eta": "soon"},
@@ -279,6 +285,8 @@ WRONG_OPTIONS: dict[str, dict[str, Any]] = {
     "header of an object": {"headers": {"x": object()}},
     "key of a header": {"headers": {(1, 2): 3}},
     "property": {"reply_to": float("nan")},
+    "link": {"link": 5},
+    "link_error": {"link_error": ["shop.add"]},
     "time_limit of a link": {"link": {"task": "shop.add", "args": (), "kwargs": {}, "options": {"time_limit": "5m"}}},
     "priority of a chord's body": {
         "chord": {"task": "shop.add", "args": (), "kwargs": {}, "options": {"priority": 100_000}}
@@ -294,6 +302,9 @@ def test_an_option_that_somebody_could_not_take_is_refused_at_the_call(shop: Sho
         said = str(caught.value).replace("queue name", "queue").replace("properties", "property")
         assert option in said or option == "key", (what, said)
         assert shop.ledger.states() == {}, what
+    for wrong in ({"task_id": float("nan")}, {"queue": "q" * 300}, {"countdown": "x"}, {"task_id": "a\0b"}):
+        with pytest.raises(EnqueueError, match=next(iter(wrong))):
+            chain(shop.task("add", 1, 2), shop.task("add", 3).set(**wrong), app=shop.app).delay()
     body = shop.task("add", 1).set(priority=100_000)
     with pytest.raises(EnqueueError, match="priority=100000"):
         chord([shop.task("add", 1, 2)], body, app=shop.app).delay()

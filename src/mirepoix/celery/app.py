@@ -28,6 +28,7 @@ from mirepoix.celery.code import Code
 from mirepoix.celery.control import durable
 from mirepoix.celery.gathering import Gathered
 from mirepoix.celery.meter import Meter
+from mirepoix.celery.options import check_call
 from mirepoix.celery.task import adopt, adopting
 from mirepoix.config import Settings
 from mirepoix.connect.begun import Begun
@@ -456,6 +457,7 @@ def _capture(app: Any, installation: Installation) -> None:
 
 def _send_task(app: Any, *args: Any, task_id: Any = None, **options: Any) -> Any:
     """Celery's, and the id may be a UUID: in the ledger it is a text, so it is one in the result too."""
+    check_call(args[0] if args else options.get("name"), options)
     id = str(task_id) if isinstance(task_id, uuid.UUID) else task_id
     return type(app).send_task(app, *args, task_id=id, **options)
 

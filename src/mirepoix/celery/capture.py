@@ -223,6 +223,9 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             )
         except EncodeError as error:
             raise UnserializablePayload(headers["task"], f"{error}. Pass values that JSON can hold.") from error
+        if not isinstance(body, (str, bytes)):
+            what = f"content_type={content_type!r} says that its arguments are serialised, and they are not"
+            raise InvalidOption(headers["task"], what)
         expires = _expiry(headers, expiration)
         durations = _durations(headers, expiration)
         if expiration is not None:

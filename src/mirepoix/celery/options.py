@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
+
+from kombu import Queue
 
 from mirepoix.errors import InvalidOption, InvalidTaskId, PayloadNotSerializable, PayloadTooLarge
 from mirepoix.ledger import enqueue
@@ -58,10 +61,31 @@ def check(envelope: Envelope, limit_bytes: int, delivery: str, *, is_continuing:
         ) from error
 
 
+def check_call(name: Any, given: Mapping[str, Any]) -> None:
+    """Refuse options of a call that Celery would fail on with an error that does not name them."""
+    seconds, moments = (int, float), (str, datetime)
+    wanted: tuple[tuple[str, tuple[type, ...], str], ...] = (
+        ("countdown", seconds, "a number of seconds"),
+        ("eta", moments, "a datetime"),
+        ("expires", (*seconds, *moments), "a datetime or a number of seconds"),
+        ("headers", (Mapping,), "a mapping"),
+    )
+    for option, types, what in wanted:
+        value = given.get(option)
+        if value is not None and (not isinstance(value, types) or value != value):  # noqa: PLR0124 (NaN)
+            raise InvalidOption(str(name), f"{option}={_shown(value)} is not {what}")
+
+
 def check_carried(name: str, embed: Any, delivery: str) -> None:
     """Refuse options of what a message of task *name* carries for later, which a worker will send in its place."""
-    if isinstance(embed, Mapping):
-        for one in _signatures([embed.get(key) for key in ("callbacks", "errbacks", "chain", "chord")]):
+    if not isinstance(embed, Mapping):
+        return
+    for option, key in (("link", "callbacks"), ("link_error", "errbacks"), ("chain", "chain"), ("chord", "chord")):
+        carried = embed.get(key)
+        for one in carried if isinstance(carried, (list, tuple)) else [carried]:
+            if one is not None and not (isinstance(one, Mapping) and isinstance(one.get("task"), str)):
+                raise InvalidOption(name, f"{option}={_shown(one)} is no signature of a task")
+        for one in _signatures(carried):
             check_signature(name, one, delivery)
 
 
@@ -74,6 +98,11 @@ def check_signature(name: str, signature: Mapping[str, Any], delivery: str) -> N
     wrong = wrong_priority(options.get("priority"), delivery) or wrong_limits(limits)
     if wrong is not None:
         raise InvalidOption(name, f"it carries {signature.get('task')} for later, and there {wrong}")
+    check_call(f"{signature.get('task')}, which {name} carries,", options)
+    for option in ("task_id", "group_id", "root_id", "parent_id", "queue", "routing_key"):
+        value = options.get(option)
+        if value is not None and not isinstance(value, (UUID, Queue)):
+            check_name(option, value)
 
 
 def check_name(what: str, value: Any) -> None:

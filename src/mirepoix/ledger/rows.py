@@ -19,7 +19,7 @@ def batches(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     batch: list[str] = []
     letters = 0
     for row in rows:
-        text = json.dumps(row)
+        text = json.dumps(row, allow_nan=False)  # which databases call malformed, each in its own words
         if batch and (len(batch) == ROWS_A_STATEMENT or letters + len(text) > LETTERS_A_STATEMENT):
             yield f"[{','.join(batch)}]"
             batch, letters = [], 0
