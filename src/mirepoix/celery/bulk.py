@@ -13,9 +13,9 @@ from celery.utils.saferepr import saferepr
 from kombu.utils.json import dumps
 
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery import options as sent_options
 from mirepoix.celery import payload, typed
 from mirepoix.celery.capture import captured, writing
+from mirepoix.celery.options import check_body
 from mirepoix.config import Settings
 from mirepoix.ledger.rows import ROWS_A_STATEMENT
 from mirepoix.records import Envelope
@@ -62,7 +62,7 @@ def _envelopes(
             model = _built_by_celery(task, call, options)
             yield model
             if _may_be_copied(model, installation.app):
-                copy = _copier(model, task, installation.settings, installation.delivery)
+                copy = _copier(model, task, installation.settings)
         else:
             yield copy(call)
 
@@ -84,7 +84,7 @@ def _may_be_copied(model: Envelope, app: Any) -> bool:
     return bool(is_plain and sends_nothing and not is_observed and not routes_by_arguments)
 
 
-def _copier(model: Envelope, task: Any, settings: Settings, delivery: str) -> Callable[[Call], Envelope]:
+def _copier(model: Envelope, task: Any, settings: Settings) -> Callable[[Call], Envelope]:
     shapes: dict[tuple[int, frozenset[str]], str | None] = {}
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     is_own_root = model.root_id == model.id
@@ -110,7 +110,7 @@ def _copier(model: Envelope, task: Any, settings: Settings, delivery: str) -> Ca
             headers={**model.headers, **shown, "id": id, "root_id": root_id},
             properties={**model.properties, "correlation_id": id},
         )
-        sent_options.check(envelope, settings.payload_limit_bytes, delivery)
+        check_body(envelope, settings.payload_limit_bytes)  # all else is as in the model, which was checked
         return envelope
 
     return copy

@@ -37,7 +37,7 @@ def check(envelope: Envelope, limit_bytes: int, delivery: str, *, is_continuing:
     Raises an EnqueueError that names the option and what it must be. What *is_continuing* was written long ago: if the
     ledger can hold it, it is written, and the worker that takes it parks it.
     """
-    _check_body(envelope, limit_bytes)
+    check_body(envelope, limit_bytes)
     for what, value in (("task id", envelope.id), ("task name", envelope.name), ("queue name", envelope.queue)):
         check_name(what, value)
     _check_other_names(envelope)
@@ -152,7 +152,8 @@ def moment_in_utc(name: str, option: str, text: Any) -> str | None:
     return moment.isoformat()
 
 
-def _check_body(envelope: Envelope, limit_bytes: int) -> None:
+def check_body(envelope: Envelope, limit_bytes: int) -> None:
+    """Refuse a body that the ledger could not hold or no worker should read."""
     if envelope.content_type in REFUSED_CONTENT:
         raise PayloadNotSerializable(
             envelope.name, "its serializer is pickle, which the ledger does not keep. Set task_serializer='json'."
