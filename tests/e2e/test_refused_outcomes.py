@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from celery import chord
 from celery.exceptions import ChordError
@@ -73,3 +75,19 @@ def test_what_cannot_be_written_now_is_written_as_soon_as_it_can(shop: Shop, poo
     shop.wait(after, "succeeded")
     assert {shop.runs(id) for id in (*ids, after)} == {1}
     assert worker.is_running
+
+
+def test_processes_that_have_too_few_connections_take_turns(postgresql_url: str, tmp_path: Path) -> None:
+    role = f"limited_{postgresql_url.rpartition('/')[2]}"
+    with Shop(tmp_path / "shop", postgresql_url) as shop:
+        shop.ledger.write(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 6")
+        for what in ("TABLES", "SEQUENCES"):
+            shop.ledger.write(f"GRANT ALL ON ALL {what} IN SCHEMA public TO {role}")
+        shop.url = postgresql_url.replace("mirepoix@", f"{role}@")
+        worker = shop.worker(concurrency=4)
+        ids = [shop.send("fail") for _ in range(24)]
+        worker.says("A worker needs 6, and for each process or thread of its pool 1")
+        shop.wait(ids, "failed")
+        worker.stop()
+        shop.ledger.write(f"DROP OWNED BY {role}")
+        shop.ledger.write(f"DROP ROLE {role}")

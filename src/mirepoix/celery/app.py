@@ -29,6 +29,7 @@ from mirepoix.celery.control import durable
 from mirepoix.celery.gathering import Gathered
 from mirepoix.celery.meter import Meter
 from mirepoix.celery.options import check_call
+from mirepoix.celery.scarcity import Scarcity
 from mirepoix.celery.task import adopt, adopting
 from mirepoix.config import Settings
 from mirepoix.connect.begun import Begun
@@ -164,6 +165,16 @@ class Installation:
         """Peak memory of pool processes."""
         return Meter()
 
+    @cached_property
+    def scarcity(self) -> Scarcity:
+        """Whether the database refuses connections to processes of this worker."""
+        return Scarcity()
+
+    def spare_connections(self) -> None:
+        """Let others of the pool have this process' connection, if the database has none for them."""
+        if self.is_pool_process and self.scarcity.is_noted:
+            self.source.close()
+
     # ---- the worker process
 
     def begin_worker(
@@ -178,7 +189,7 @@ class Installation:
     ) -> None:
         """Register this process as a worker, waiting for a database that is away. Called before its pool forks."""
         self._until_reached(self.require_schema)
-        self.meter  # noqa: B018  (made before the fork, so that it is shared)
+        self.meter, self.scarcity  # noqa: B018  (made before the fork, so that they are shared)
         software = {
             "mirepoix": version("mirepoix"),
             "celery": version("celery"),

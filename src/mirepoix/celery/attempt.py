@@ -23,7 +23,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from celery import states
 
 from mirepoix.celery import chords, errbacks
-from mirepoix.connect.verdict import Verdict, said, verdict
+from mirepoix.connect.verdict import Verdict, said, verdict, wants_connections
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import OutcomeRefused
 from mirepoix.ledger import finish, reap, results
@@ -38,6 +38,11 @@ T = TypeVar("T")
 
 LARGE_RESULT = 64 * 1024
 """A result longer than this does not go through the pipe to the worker's parent."""
+
+CONNECTIONS_NEEDED = (
+    "\nThe database takes no more connections. A worker needs 6, and for each process or thread of its pool 1, or 2 if "
+    "it runs transactional tasks (docs/reference/database-errors.md)."
+)
 
 _current: ContextVar[Attempt | None] = ContextVar("mirepoix_attempt", default=None)
 _OUTCOME = "outcome"
@@ -399,7 +404,7 @@ def persist(installation: Installation, attempt: Attempt, what: str, write: Call
     while True:
         try:
             with begin() as tx:
-                return write(tx)
+                answer = write(tx)
         except SoftTimeLimitExceeded:  # the task's own code is over: no limit of it applies here
             continue
         except Exception as error:
@@ -407,13 +412,19 @@ def persist(installation: Installation, attempt: Attempt, what: str, write: Call
             if judged is Verdict.CONTENT:
                 raise
             logger.warning(
-                "the %s of task %s[%s] cannot be recorded yet, trying again: %s",
+                "the %s of task %s[%s] cannot be recorded yet, trying again: %s%s",
                 what,
                 attempt.name,
                 attempt.lease.task_id,
                 str(error).strip(),
+                CONNECTIONS_NEEDED if wants_connections(error) else "",
                 exc_info=is_first and judged is Verdict.ELSE,
             )
+            if wants_connections(error):
+                installation.scarcity.note()
+        else:
+            installation.spare_connections()
+            return answer
         is_first = False
         begin = source.apart  # user code may have left Django's own connection so that nothing can be written on it
         with suppress(SoftTimeLimitExceeded):

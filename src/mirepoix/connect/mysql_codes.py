@@ -17,6 +17,9 @@ MADE_ALREADY = frozenset({1050, 1060, 1061})
 UNDONE = frozenset({DEADLOCK, LOCK_WAIT})
 """Two transactions were in each other's way; of this one nothing is left, or nothing of the statement."""
 
+TOO_MANY = frozenset({1040, 1203, 1226})
+"""Connections."""
+
 PASSING = frozenset(
     {
         *(UNDONE | {CHANGED_SINCE}),

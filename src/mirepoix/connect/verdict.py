@@ -77,6 +77,7 @@ SQLITE: dict[int, Verdict] = {
 }
 """By SQLite's primary result code."""
 
+_TOO_MANY_CONNECTIONS = "53300"
 _OF_CONTENT = frozenset({"DataError", "IntegrityError"})
 _OF_DATABASES = frozenset({"DatabaseError", "InterfaceError"})
 """PEP 249's words, by which a driver tells what it refused before any server saw it."""
@@ -103,6 +104,18 @@ def said(error: BaseException) -> str:
     """*error* in one line: below it databases show the row, with what a task was called with or returned."""
     words = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def wants_connections(error: BaseException) -> bool:
+    """Whether the server takes no more connections, of this user or of anybody."""
+    for one in _wrapped(error):
+        if mysql_codes.own(one) in mysql_codes.TOO_MANY or getattr(one, "sqlstate", None) == _TOO_MANY_CONNECTIONS:
+            return True
+        # psycopg knows no code of what is said before there is a connection.
+        words = str(one)
+        if "too many connections" in words or "too many clients" in words or "connection slots are reserved" in words:
+            return True
+    return False
 
 
 def _by_code(error: BaseException) -> Verdict | None:
