@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import pytest
 from celery import Celery, _state, shared_task
+from celery.signals import import_modules
 from django.core import checks
 from django.test import override_settings
 
@@ -180,6 +181,22 @@ def test_shared_tasks_are_told_of_only_if_another_app_sends_them(project: Celery
     project.set_default()
     assert found() == {}
     assert reports.build.app is project
+
+
+@pytest.mark.parametrize(("is_worker", "times"), [(False, 2), (True, 1)])
+def test_celery_runs_the_checks_where_it_imports_and_they_do_not_import_without_end(
+    project: Celery, is_worker: bool, times: int
+):
+    ran = []
+
+    def as_celery_does(**_: Any) -> None:
+        ran.append(len(ran))
+        checks.run_checks()
+
+    import_modules.connect(as_celery_does, sender=project)
+    project.loader.worker_initialized = is_worker
+    project.loader.import_default_modules()
+    assert len(ran) == times
 
 
 def test_modules_of_tasks_that_cannot_be_imported_are_told_of():

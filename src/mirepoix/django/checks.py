@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from django.apps import apps
@@ -21,6 +22,9 @@ Findings = Iterator[Any]
 
 LATE = ("task_acks_late", "task_reject_on_worker_lost")
 """Celery's settings for what a ledger does always."""
+
+_imports: ContextVar[bool] = ContextVar("mirepoix_checks_import", default=False)
+"""Whether the checks import the tasks of an app just now."""
 
 OUTBOXES = ("django_celery_outbox", "celery_outbox", "django_outbox_pattern")
 """Apps that catch what Celery sends as well."""
@@ -126,7 +130,15 @@ def _of_app() -> Findings:
         yield from _of_acknowledging(app)
     yield from _of_confirming(app, configured)
     yield from _of_neighbours(app)
-    yield from _of_other_apps(app)
+    if _imports.get() or app.loader.worker_initialized:
+        # Celery runs all checks, and drops what they find, whenever it imports the tasks of an app in Django. A worker
+        # has imported them, and says the rest itself. Without this the checks would call themselves without end.
+        return
+    token = _imports.set(True)
+    try:
+        yield from list(_of_other_apps(app))
+    finally:
+        _imports.reset(token)
     backlog = former.seen(installation)
     for sentence in () if backlog is None else backlog.sentences:
         yield checks.Warning(
