@@ -343,7 +343,7 @@ def test_postgresql_options_reach_our_own_connections(
         "service": "ours",
         "sslmode": "prefer",
         "assume_role": "ledger_keeper",
-        "options": "-c statement_timeout=12345",
+        "options": "-c work_mem=12345kB",
         "isolation_level": psycopg.IsolationLevel.SERIALIZABLE,
         "server_side_binding": True,
         "prepare_threshold": 5,
@@ -351,12 +351,12 @@ def test_postgresql_options_reach_our_own_connections(
     django_site.use(default={"ENGINE": "django.db.backends.postgresql", "NAME": "", "OPTIONS": options})
     connection = DjangoSource().open()
     with connection.transaction() as tx:
-        ((user, timeout),) = tx.query("SELECT current_user::text, current_setting('statement_timeout')")
+        ((user, memory),) = tx.query("SELECT current_user::text, current_setting('work_mem')")
     connection.close()
     django_site.use()
     with psycopg.connect(postgresql_url, autocommit=True) as admin:
         admin.execute("DROP ROLE ledger_keeper")
-    assert (user, timeout) == ("ledger_keeper", "12345ms")
+    assert (user, memory) == ("ledger_keeper", "12345kB")
 
 
 def test_a_password_with_quotes_and_backslashes_is_passed_on(monkeypatch: pytest.MonkeyPatch):

@@ -79,11 +79,15 @@ FEWER_THAN_ESTIMATED = {
 }
 
 
+READS_EVERYTHING = frozenset({"tasks_by_state"})
+"""It is asked once, before the tables are dropped."""
+
+
 def _numbers(count: int) -> str:
     return json.dumps(list(range(1, count + 1)))
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
+@pytest.mark.parametrize("name", [name for name in STATEMENTS if name not in READS_EVERYTHING])
 def test_nothing_reads_the_history(old_ledger: Ledger, name: str):
     for step in steps(name, "mysql", "named"):
         for table, access, index, rows in _plan(old_ledger, step.sql, PARAMS):
