@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, TypeVar
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -229,8 +229,10 @@ async def leaving(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         return await coroutine
     finally:
-        with contextlib.suppress(Exception):
-            await sync_to_async(close_idle_connections)()
+        # A process that was forked has the executor and not its thread: who asks it for anything waits for ever.
+        if any(thread.is_alive() for thread in SyncToAsync.single_thread_executor._threads):  # noqa: SLF001
+            with contextlib.suppress(Exception):
+                await sync_to_async(close_idle_connections)()
 
 
 class AtomicBegun:
