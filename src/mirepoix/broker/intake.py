@@ -39,7 +39,7 @@ from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import LedgerAway
 from mirepoix.kombu.qos import Batch
-from mirepoix.records import Taken
+from mirepoix.records import LEASE_HEADER, Taken
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
@@ -182,6 +182,8 @@ class Intake:
                 self.keep(message, f"its task cannot be adopted: {error}")
                 return
             if foreign is None:
+                if isinstance(message.headers, dict):
+                    message.headers.pop(LEASE_HEADER, None)  # nobody but a worker says that it holds a lease
                 self.counts["foreign"] += 1
                 self._foreign.append(message)
                 self._handle(message)

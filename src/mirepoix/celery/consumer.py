@@ -80,9 +80,10 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
                 return None
             try:
                 return handle(message)
-            except self.connection_errors:
-                raise
             except Exception as error:
+                # Redis' transport calls a KeyError a lost connection: one message would have it lost for ever.
+                if isinstance(error, self.connection_errors) and not isinstance(error, KeyError):
+                    raise
                 if not self._park(message, f"the message cannot be handled: {type(error).__name__}: {error}"):
                     raise
                 return None

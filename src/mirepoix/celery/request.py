@@ -336,6 +336,7 @@ def _handed_over(generated: Any) -> Any:
         if self.lease is None and intake is None:
             return generated(self, pool, **kwargs)
         passing = (*self.connection_errors, *self.installation.source.disconnects, TaskRevokedError)
+        passing = tuple(kind for kind in passing if kind is not KeyError)  # with Redis it is one of them
         try:
             wrong = wrong_limits(self._effective_limits)  # the pool's timers would raise where nobody catches it
             if wrong is not None:
