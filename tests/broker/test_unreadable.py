@@ -71,7 +71,7 @@ def test_what_celery_reads_for_itself_is_adopted(broker: BrokerServer, postgresq
     with Shop(tmp_path / "shop", postgresql_url, broker=broker, **settings) as shop:
         shop.worker(pool="threads")
         with Connection(broker.url) as connection:
-            headers = {**TASK, "retries": 2**40, "root_id": "r" * 300, "group": 7}
+            headers = {**TASK, "retries": 2**40, "root_id": "r" * 300, "group": 7, "mirepoix_version": 2**40}
             connection.Producer().publish(BODY, routing_key="celery", headers=headers, content_type="application/json")
         until(lambda: shop.ledger.states().get("some-id") == State.SUCCEEDED, "it runs")
         row = shop.row("some-id")

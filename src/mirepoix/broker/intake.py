@@ -36,6 +36,7 @@ from mirepoix.broker.unkept import keep_no_copy
 from mirepoix.celery.refuse import not_given
 from mirepoix.celery.versions import has_global_qos
 from mirepoix.connect.source import BOUND_S, OwnConnection
+from mirepoix.connect.verdict import Verdict, said, verdict
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import LedgerAway
 from mirepoix.kombu.qos import Batch
@@ -107,6 +108,8 @@ class Intake:
         self._is_connected = False
         self._listening_since = time.monotonic()
         self._narrow_at = 0.0
+        self._one_by_one = 0
+        """How many messages are taken alone, as one of them is not what the ledger can hold."""
         self._has_global_qos = False
         self._turning = threading.Lock()
         self._is_wanted = False
@@ -273,12 +276,15 @@ class Intake:
         self._widen()
         if not wanted or not self._is_worth_it():
             return
+        if self._one_by_one:
+            wanted, self._one_by_one = 1, self._one_by_one - 1
         doorbells = [self._waiting.popleft() for _ in range(min(wanted, len(self._waiting)))]
         try:
             answered = self._take(holder, doorbells)
         except self._ledger_errors as error:
             self._waiting.extendleft(reversed(doorbells))
-            self._lost_ledger(error)
+            if not self._is_told_apart(doorbells, error):
+                self._lost_ledger(error)
             return
         except BaseException:
             self._waiting.extendleft(reversed(doorbells))
@@ -287,6 +293,19 @@ class Intake:
         reached(Crashpoint.RECEIVE_AFTER_ACK)
         self._hand_over(holder)
         self._wake()
+
+    def _is_told_apart(self, doorbells: list[Doorbell], error: Exception) -> bool:
+        """Whether the ledger refused what one of these messages contains: that one is kept as it is, and no other."""
+        foreign = [doorbell for doorbell in doorbells if doorbell.foreign is not None and doorbell.unreadable is None]
+        if not foreign or verdict(error) is not Verdict.CONTENT:
+            return False
+        self._is_wanted = True
+        if len(doorbells) > 1:
+            self._one_by_one = len(doorbells)
+            return True
+        self._waiting.popleft()
+        self.keep(foreign[0].message, f"the ledger cannot hold its task: {said(error)}")
+        return True
 
     def _take(self, holder: Holder, doorbells: list[Doorbell]) -> list[Doorbell]:
         """Take what they ring for; return those that are answered by that. The others wait."""

@@ -19,13 +19,16 @@ from mirepoix.signatures.waiting import Call, to_text
 MAPS = ("celery.map", "celery.starmap")
 """Tasks of Celery's own that call another once for each item. (Its chunks are starmaps.)"""
 
+HIGHEST_VERSION = 2**31 - 1
+"""More than that no column holds."""
+
 _CARRIED = ("callbacks", "chain", "chord")
 
 
 def version_in(headers: Mapping[str, Any]) -> int:
     """The version of a payload, by its headers."""
     version = headers.get(VERSION_HEADER)
-    return version if type(version) is int and version > 0 else 1
+    return version if type(version) is int and 0 < version <= HIGHEST_VERSION else 1
 
 
 def shape_of(name: str, headers: Mapping[str, Any], body: Any) -> str | None:
