@@ -187,6 +187,7 @@ def test_a_task_that_began_is_said_to_have_if_that_is_asked_for(shop: Shop) -> N
     shop.worker(conf={"task_track_started": True})
     result = sent(shop, "gate", "open")
     until(lambda: result.state == "STARTED", "it began")
+    shop.begun(result.id)
     assert result.info["pid"] == shop.effects(result.id, "begin")[0].pid
     assert result.info["hostname"] == "w1@test"
     shop.make("open")
