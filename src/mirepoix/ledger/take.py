@@ -12,6 +12,9 @@ from typing import Any
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Lease, Taken
 
+AGREEING = timedelta(seconds=1)
+"""Two clocks that differ by less are taken for one."""
+
 
 def take(tx: Tx, worker_id: str, queues: Sequence[str], batch: int) -> list[Taken]:
     """Lease up to *batch* tasks of *queues* for the worker, in the order in which they should run.
@@ -90,18 +93,31 @@ def start(tx: Tx, worker_id: str, attempts: Sequence[tuple[Lease, float, int | N
 
 
 def _timed(tx: Tx, taken: list[Taken]) -> list[Taken]:
-    """*taken*, with the expiry of each by the clock of this host, which is not the ledger's."""
+    """*taken*, with the expiry of each by the clock of this host, which is not the ledger's.
+
+    Where the two clocks agree within a second, it stays the moment that the sender named.
+    """
     expiring = [one.lease.task_id for one in taken if isinstance(one.headers, dict) and one.headers.get("expires")]
     if not expiring:
         return taken
     now = datetime.now(UTC)
     left = {id: float(left_s) for id, left_s in tx.fetch("time_left", ids=json.dumps(expiring))}
     return [
-        replace(one, expires=(now + timedelta(seconds=left[one.lease.task_id])).isoformat())
+        replace(one, expires=_by_this_clock(one.headers["expires"], now + timedelta(seconds=left[one.lease.task_id])))
         if one.lease.task_id in left
         else one
         for one in taken
     ]
+
+
+def _by_this_clock(named: Any, reckoned: datetime) -> str:
+    try:
+        moment = datetime.fromisoformat(named)
+    except (TypeError, ValueError):  # of another producer; the ledger has read it somehow
+        return reckoned.isoformat()
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return named if abs(moment - reckoned) < AGREEING else reckoned.isoformat()
 
 
 def _in_turns(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
