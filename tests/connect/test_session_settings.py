@@ -12,6 +12,7 @@ from driver import Ledger, migrate_ledger, moment
 from mirepoix.connect.url import source_for
 from mirepoix.errors import ConfigurationError
 from mirepoix.records import Trouble
+from pace import until
 from servers import MariadbServer, PostgresServer, run_mariadb
 
 POSTGRESQL = {
@@ -98,3 +99,14 @@ def test_a_server_with_defaults_of_its_own(mariadb_server: MariadbServer, mariad
 def test_a_database_that_cannot_hold_every_text_is_refused(encoded_url: str):
     with pytest.raises(ConfigurationError, match=r"has the encoding SQL_ASCII.*needs UTF8"):
         migrate_ledger(encoded_url)
+
+
+def test_a_server_that_is_refused_keeps_no_session(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mirepoix.connect.psycopg.OLDEST", 990_000)
+    with pytest.raises(ConfigurationError, match="the ledger needs 13 or newer") as refused:
+        source_for(postgresql_url).open()
+    with psycopg.connect(postgresql_url, application_name="the test") as connection:
+        ours = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'mirepoix'"
+        )
+        until(lambda: connection.execute(sessions).fetchall() == [("the test",)], f"no session: {refused.value}")

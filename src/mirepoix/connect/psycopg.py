@@ -130,19 +130,14 @@ class PostgresConnection:
 
     def __init__(self, conninfo: str, label: str, *, idle_s: float | None = None, bound_s: float | None = None) -> None:
         self._connection = _connect(conninfo, bound_s)
-        if self._connection.info.server_version < OLDEST:
-            version = self._connection.info.server_version // 10_000
-            raise ConfigurationError(f"{label} is PostgreSQL {version}; the ledger needs 13 or newer.")
-        encoding = self._connection.info.parameter_status("server_encoding")
-        if encoding != "UTF8":
-            self.close()
-            raise ConfigurationError(
-                f"The database of {label} has the encoding {encoding}, which cannot hold every text; the ledger needs "
-                "UTF8. Make another: createdb --encoding UTF8 --template template0 NAME."
-            )
-        if idle_s is not None:
-            session = _session(self._connection, bound_s)
-            _set(self._connection, {**session, "idle_in_transaction_session_timeout": idle_s * 1000})
+        try:
+            _require(self._connection, label)
+            if idle_s is not None:
+                session = _session(self._connection, bound_s)
+                _set(self._connection, {**session, "idle_in_transaction_session_timeout": idle_s * 1000})
+        except BaseException:
+            self._connection.close()
+            raise
         self._connection.add_notify_handler(self._note)
         self._connection.add_notice_handler(self._hear)
         self._is_ended = False
@@ -268,12 +263,12 @@ class AdvisoryLock:
         self, conninfo: str, worker_id: str, liveness_key: int, bound_s: float, before: int | None = None
     ) -> None:
         self._connection = _connect(conninfo, bound_s)
-        _set(self._connection, _session(self._connection, bound_s))
         self._worker_id = worker_id
         self._tx = DbapiTx(self._connection.cursor, "postgresql", "pyformat")
         lock = {"namespace": LOCK_NAMESPACE, "liveness_key": liveness_key}
         until = time.monotonic() + bound_s
         try:
+            _set(self._connection, _session(self._connection, bound_s))
             while True:
                 ((is_held, self.session),) = self._tx.fetch("hold_liveness", **lock)
                 if is_held:
@@ -379,6 +374,18 @@ def _connect(conninfo: str, bound_s: float | None = None) -> BoundedConnection:
     )
     connection.bound_s = bound_s
     return connection
+
+
+def _require(connection: psycopg.Connection[Any], label: str) -> None:
+    if connection.info.server_version < OLDEST:
+        version = connection.info.server_version // 10_000
+        raise ConfigurationError(f"{label} is PostgreSQL {version}; the ledger needs 13 or newer.")
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"The database of {label} has the encoding {encoding}, which cannot hold every text; the ledger needs "
+            "UTF8. Make another: createdb --encoding UTF8 --template template0 NAME."
+        )
 
 
 def _session(connection: psycopg.Connection[Any], bound_s: float | None = None) -> dict[str, str | float]:
