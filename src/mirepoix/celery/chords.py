@@ -7,6 +7,7 @@ same transaction and runs like any other: under a lease, its effects committed w
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -254,7 +255,16 @@ def _of_member(item: Outgoing, request: Context) -> Outgoing:
     if not isinstance(item, Envelope) or (attempt is not None and attempt.is_traced):
         return item
     own = {key: value for key, value in (request.headers or {}).items() if key not in (LEASE_HEADER, VERSION_HEADER)}
-    return replace(item, headers={**item.headers, **own})
+    return replace(item, headers={**item.headers, **{key: own[key] for key in own if _is_plain(own[key])}})
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a header may hold it: Celery decodes values for itself, as bytes, that no header can hold."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _raised(installation: Installation, failed: Part) -> Any:
