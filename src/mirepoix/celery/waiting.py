@@ -118,7 +118,11 @@ class Listener:
         self._connection = connection
         self._poll_s = poll_s
         self.is_broken = False
-        connection.listen_results()
+        try:
+            connection.listen_results()
+        except BaseException:
+            connection.close()
+            raise
 
     def wait(self, task_ids: set[str], for_s: float) -> None:
         """Return when one of the tasks may have finished, or after *for_s*."""
