@@ -7,7 +7,6 @@ same transaction and runs like any other: under a lease, its effects committed w
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from mirepoix.connect.verdict import said
 from mirepoix.errors import OutcomeRefused
 from mirepoix.ledger import chords, outgoing, results
 from mirepoix.ledger.chords import Returned
+from mirepoix.ledger.enqueue import can_be_header
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Envelope, Outgoing, Part, Result
 
@@ -255,16 +255,8 @@ def _of_member(item: Outgoing, request: Context) -> Outgoing:
     if not isinstance(item, Envelope) or (attempt is not None and attempt.is_traced):
         return item
     own = {key: value for key, value in (request.headers or {}).items() if key not in (LEASE_HEADER, VERSION_HEADER)}
-    return replace(item, headers={**item.headers, **{key: own[key] for key in own if _is_plain(own[key])}})
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a header may hold it: Celery decodes values for itself, as bytes, that no header can hold."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return False
-    return True
+    # Celery decodes values for itself that no header can hold, such as bytes.
+    return replace(item, headers={**item.headers, **{key: own[key] for key in own if can_be_header(own[key])}})
 
 
 def _raised(installation: Installation, failed: Part) -> Any:

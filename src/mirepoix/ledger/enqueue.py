@@ -81,8 +81,8 @@ def as_row(envelope: Envelope) -> dict[str, Any]:
         "content_encoding": envelope.content_encoding,
         "body_encoding": envelope.body_encoding,
         "body": envelope.body,
-        "headers": json.dumps(envelope.headers, allow_nan=False, default=_plain),
-        "properties": json.dumps(envelope.properties, allow_nan=False, default=_plain),
+        "headers": _as_json(envelope.headers),
+        "properties": _as_json(envelope.properties),
         "exchange": envelope.exchange,
         "routing_key": envelope.routing_key,
         "sent_fence": envelope.sent_fence,
@@ -90,6 +90,19 @@ def as_row(envelope: Envelope) -> dict[str, Any]:
         "shape": envelope.shape,
         "written_by": envelope.written_by,
     }
+
+
+def can_be_header(value: Any) -> bool:
+    """Whether a header or a property may hold *value*."""
+    try:
+        _as_json(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, default=_plain)
 
 
 def _plain(value: Any) -> Any:
