@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from celery import _state
+from hypothesis import HealthCheck, settings
 from kombu.transport import TRANSPORT_ALIASES
 
 import combinations
@@ -56,8 +57,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Nothing is left out yet."""
+    """Nothing is left out yet. Examples are the same in each run, but those of ``--all``."""
     config.stash[LEFT_OUT] = Counter()
+    settings.register_profile(
+        "suite",
+        deadline=None,  # a busy machine
+        suppress_health_check=[HealthCheck.too_slow],  # is not a fault
+        derandomize=config.option.combinations != "all",
+        database=None,
+    )
+    settings.load_profile("suite")
 
 
 @pytest.hookimpl(trylast=True)

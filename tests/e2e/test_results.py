@@ -546,8 +546,10 @@ def test_an_app_that_names_another_backend_keeps_its_results_there(shop: Shop, p
 def test_results_may_be_sent_back_as_messages(shop: Shop) -> None:
     conf = {"result_backend": "rpc://"}
     app = shop.client(conf)
-    with shop.ledger.connection.transaction():  # its queue of replies is declared while somebody else writes
-        assert app.backend.on_task_call(CaptureProducer(app.mirepoix), "some-id") is None
+    # Its queue of replies is declared while somebody else writes.
+    with shop.ledger.connection.transaction(), app.producer_or_acquire() as producer:
+        assert isinstance(producer, CaptureProducer)
+        assert app.backend.on_task_call(producer, "some-id") is None
     shop.worker(conf=conf)
     assert app.send_task("shop.add", args=(1, 2)).get(timeout=DEADLINE_S) == 3
     with pytest.raises(ValueError, match="no stock"):

@@ -115,7 +115,7 @@ def test_another_encoding_than_utf8_is_read():
     assert [one.code for one in inspect(text.encode("latin-1"))] == ["MP001"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(PIECES, max_size=25).map("".join))
 def test_any_text_ends_with_findings(text):
     for one in inspect(text + "\n#task"):

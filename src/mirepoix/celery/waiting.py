@@ -6,13 +6,13 @@ import os
 import select
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 
+from mirepoix.connect.dropped import close_when_dropped
 from mirepoix.connect.source import OwnConnection, Source
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Waiters:
         self._look = look
         self._idle: list[Listener] = []
         self._lock = threading.Lock()
-        weakref.finalize(self, _close, self._idle, self.pid)
+        close_when_dropped(self, self._idle)
 
     def wait(
         self,
@@ -157,13 +157,6 @@ class Listener:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
-
-
-def _close(idle: list[Listener], pid: int) -> None:
-    """Close what is kept for the next, when there will be none; a forked child leaves its parent's alone."""
-    if os.getpid() == pid:
-        for listener in idle:
-            listener.close()
 
 
 def _remaining_s(deadline: float | None, interval_s: float, left: int, asked: int) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
+from mirepoix.connect.dropped import close_when_dropped
 from mirepoix.ledger.tx import Connection, Tx
 
 _inherited: list[Connection] = []
@@ -48,6 +49,7 @@ class Pool:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._idle: list[Connection] = []
+        self._at_drop = close_when_dropped(self, self._idle)
         self._slots: AbstractContextManager[object] = nullcontext()
         if self._size is not None:
             self._slots = threading.BoundedSemaphore(self._size)
@@ -73,6 +75,7 @@ class Pool:
         """What *begin* begins on a lent connection, and the connection that it is on."""
         if self._pid != os.getpid():
             _inherited.extend(self._idle)
+            self._at_drop.detach()
             self._reset()
         with self._slots:
             transaction = ExitStack()

@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport.virtual.base import Transport as VirtualTransport
 
 from mirepoix.connect import ambient
+from mirepoix.connect.dropped import close_when_dropped
 from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.connect.verdict import said
 from mirepoix.errors import ConfigurationError, LedgerAway
@@ -59,6 +60,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         self.positions: dict[str, int] = {}
         """How far each of these queues has been read."""
         self._own: OwnConnection | None = None
+        self._at_drop: finalize[..., Any] | None = None
         self._loop: Any = None
         self._timers: list[Any] = []
         self._flush_timer: Any = None
@@ -88,7 +90,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
                 except BaseException:
                     own.close()
                     raise
-                self._own = own
+                self._own, self._at_drop = own, close_when_dropped(self, [own])
         return self._own
 
     @property
@@ -155,6 +157,8 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         self._leave_loop()
         super().close_connection(connection)
         if self._own is not None:
+            if self._at_drop is not None:
+                self._at_drop.detach()
             self._own.close()
             self._own = None
 
