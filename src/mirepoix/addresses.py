@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from mirepoix.errors import ConfigurationError
 
 WORDS = ("logging", "mail_admins", "sentry")
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
+_MAIL = re.compile(r"[^\s/:?]+@[^\s/:?]+")
 FORMS = (
     "Write 'logging', 'mail_admins' (with Django), 'sentry', 'https://host/path', "
     "'mailto:somebody@example.com?via=smtp://host:25', or the path of a function, 'shop.alerts:tell'."
 )
+ENCODE = " (in a password, / must be written %2F, @ %40, & %26, # %23, ? %3F and % %25)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +24,9 @@ class Address:
     """One channel. ``label`` names it in the ledger and in logs: without passwords, paths or queries of a URL."""
 
     kind: str
-    target: str
+    target: str = field(repr=False)
     label: str
-    via: str = ""
+    via: str = field(default="", repr=False)
     sender: str = ""
 
 
@@ -60,14 +62,32 @@ def _mail(text: str) -> Address:
     given = parse_qs(query)
     unknown = sorted(set(given) - {"via", "from"})
     via = given.get("via", ["smtp://localhost:25"])[-1]
-    if "@" not in to or unknown:
-        what = f"{', '.join(unknown)} in a mailto: channel" if unknown else f"{text!r}, which is no mail address"
-        raise ConfigurationError(f"mirepoix_alerts names {what}; it may have via and from. {FORMS}")
-    if urlsplit(via).scheme not in ("smtp", "smtps") or _host(via) is None:
+    if unknown or not _MAIL.fullmatch(to):
         raise ConfigurationError(
-            f"mirepoix_alerts names mailto:{to} with a via that is no smtp://[user:password@]host[:port] (or smtps://)."
+            f"mirepoix_alerts names {_flaw(to, unknown, query)}; it may have via and from. {FORMS}"
+        )
+    if not _is_mail_server(via):
+        raise ConfigurationError(
+            f"mirepoix_alerts names mailto:{to} with a via that is no smtp://[user:password@]host[:port] (or smtps://)"
+            f"{ENCODE if '@' in via else ''}."
         )
     return Address("mail", unquote(to), f"mail {unquote(to)}", via, given.get("from", [""])[-1])
+
+
+def _flaw(to: str, unknown: list[str], query: str) -> str:
+    """What is wrong with a mail address or its options. What looks like another option may be a piece of a password."""
+    if not _MAIL.fullmatch(to):
+        return "mailto: without a mail address" if "/" in to else f"{'mailto:' + to!r}, which is no mail address"
+    return f"an unknown option{ENCODE}" if "@" in unquote(query) else f"{', '.join(unknown)} in a mailto: channel"
+
+
+def _is_mail_server(via: str) -> bool:
+    try:
+        parts = urlsplit(via)
+    except ValueError:
+        return False
+    rest = parts.path.strip("/") or parts.query or parts.fragment
+    return parts.scheme in ("smtp", "smtps") and _host(via) is not None and not rest
 
 
 def _host(url: str) -> str | None:

@@ -175,6 +175,18 @@ REFUSED = [
     ({"alerts": ["https:///x"]}, "mirepoix_alerts names a webhook without a host."),
     ({"alerts": ["mailto:nobody"]}, "mirepoix_alerts names 'mailto:nobody'"),
     ({"alerts": ["mailto:a@b?vai=smtp://x"]}, "mirepoix_alerts names vai in a mailto: channel; it may have via"),
+    *(
+        ({"alerts": [f"mailto:{channel}"]}, words)
+        for channel, words in (
+            ("?via=smtp://u:secret@host", "'mailto:', which is no mail address"),
+            ("smtp://u:secret@host", "mailto: without a mail address"),
+            ("a@b?via=smtp://u:p&secret=x@host", "an unknown option (in a password, / must be written %2F"),
+            *(
+                (f"a@b?via=smtp://u:{key}@host", "is no smtp://")
+                for key in ("sec/ret", "1/secret", "1?secret", "[secret")
+            ),
+        )
+    ),
     ({"alerts": ["mailto:a@b?via=http://x"]}, "mirepoix_alerts names mailto:a@b with a via that is no smtp://"),
     ({"alerts": ["logging", "logging"]}, "mirepoix_alerts names a channel twice."),
     ({"alerts_interval_s": 0}, "mirepoix_alerts_interval_s must be above 0"),

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.segment import Segment
 from rich.text import Text
 
 from mirepoix.cli.errors import CliError
-from mirepoix.cli.words import as_json, one_line
+from mirepoix.cli.words import as_json, one_line, printable
 from mirepoix.connect.source import OwnConnection, Source
 from mirepoix.connect.url import source_for
 from mirepoix.ledger.migrate import require_current
@@ -26,6 +28,22 @@ NO_LEDGER = (
     "No ledger is named. Use celery -A YOUR_APP mirepoix …, mirepoix --app YOUR_APP … (or MIREPOIX_APP=YOUR_APP), "
     "or mirepoix --ledger URL …"
 )
+
+
+class Printable:
+    """What is printed, without control characters that are not of our own making: any row may hold some."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The same, in which a terminal finds nothing to obey."""
+        for text, style, control in console.render(self._inner, options):
+            yield Segment(text if control else printable(text), style, control)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """As wide as what is printed."""
+        return Measurement.get(console, options, self._inner)
 
 
 class Desk:
@@ -138,11 +156,11 @@ class Desk:
     def print(self, *what: RenderableType) -> None:
         """Print for people."""
         for one in what:
-            self.console.print(one)
+            self.console.print(Printable(one))
 
     def say(self, text: str, style: str = "") -> None:
         """Print one line, never wrapped or cut: to read and to grep."""
-        self.console.print(Text(text, style=style), soft_wrap=True)
+        self.console.print(Text(printable(text), style=style), soft_wrap=True)
 
     def print_json(self, value: Any) -> None:
         """Print for programs."""

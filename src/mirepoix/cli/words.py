@@ -59,7 +59,8 @@ def printable(text: str) -> str:
 
 def as_json(value: Any) -> str:
     """*value* for programs: dataclasses as objects, moments as ISO 8601 in UTC, sets in order."""
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False)
+    told = json.dumps(_plain(value), indent=2, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in told)
 
 
 def _plain(value: Any) -> Any:

@@ -59,6 +59,9 @@ LOOK_AGAIN_S = 0.02
 FRESH_S = 30.0
 """Nothing on the way drops a connection, without a word to its ends, that was used within this long."""
 
+_SECRET = re.compile(r"([^&=]*(?:pass|secret|scram)[^&=]*)=[^&]*", re.IGNORECASE)
+"""Options of a URL that hold secrets: password, sslpassword, oauth_client_secret, scram_client_key."""
+
 _IDLE = psycopg.pq.TransactionStatus.IDLE
 
 
@@ -312,7 +315,7 @@ class AdvisoryLock:
 def without_password(conninfo: str) -> str:
     """A URL for people."""
     parts = urlsplit(conninfo)
-    query = re.sub(r"(^|&)password=[^&]*", r"\1password=***", parts.query)
+    query = _SECRET.sub(r"\1=***", parts.query)
     user, _, host = parts.netloc.rpartition("@")
     name, has_password, _ = user.partition(":")
     where = f"{name}:***@{host}" if has_password else parts.netloc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -11,6 +12,10 @@ from mirepoix.errors import ConfigurationError, MissingLibrary, UnsupportedDatab
 
 _SQLITE = ("sqlite",)
 _MYSQL = ("mysql", "mariadb")
+_HOST = r"(?:\[[^\[\]@]*\]|[^:,@\[\]]*)(?::\d*)?"
+_LIBPQ = re.compile(rf"(?:[^@]*@)?{_HOST}(?:,{_HOST})*")
+"""libpq ends a password at the first @; there may be several hosts."""
+_PYMYSQL = re.compile(rf"(?:.*@)?{_HOST}")
 _POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+asyncpg")
 
 
@@ -21,7 +26,7 @@ def source_for(url: str) -> Source:
     ``mysql://user:password@host:port/database`` (``mariadb://`` is the same). Driver suffixes as SQLAlchemy writes them
     are accepted. Raises UnsupportedDatabase or ConfigurationError.
     """
-    scheme, separator, rest = url.partition("://")
+    scheme, _, rest = url.partition("://")
     if scheme in _SQLITE or scheme.startswith("sqlite+"):
         path = unquote(rest.partition("?")[0].removeprefix("/"))
         if not path or path == ":memory:":
@@ -31,15 +36,39 @@ def source_for(url: str) -> Source:
         source: Source = import_module("mirepoix.connect.sqlite3").SqliteSource(path)
         return source
     if scheme in _POSTGRESQL:
+        _require_readable(url, _LIBPQ, scheme)
         if not urlsplit(url).path.strip("/"):
             raise ConfigurationError("The PostgreSQL URL names no database: postgresql://user:password@host/DATABASE.")
         source = optional("psycopg", "postgres").PostgresSource(f"postgresql://{rest}")
         return source  # noqa: RET504  (typed by its name)
     if scheme.partition("+")[0] in _MYSQL:
+        _require_readable(url, _PYMYSQL, scheme)
         connector = optional("pymysql", "mysql")
         source = connector.MysqlSource(connector.params_of(f"//{rest}"))
         return source  # noqa: RET504  (typed by its name)
-    raise UnsupportedDatabase(f"{scheme}://" if separator else f"{url!r} (no URL)")
+    raise UnsupportedDatabase(_told(url))
+
+
+def _require_readable(url: str, where: re.Pattern[str], scheme: str) -> None:
+    """Refuse what a driver would read otherwise than it is meant, and then quote in an error, with half a password."""
+    try:
+        parts = urlsplit(url)
+        is_readable = bool(where.fullmatch(parts.netloc)) and "@" not in parts.path
+    except ValueError:  # a bracket
+        is_readable = False
+    if not (is_readable and all("=" in option for option in parts.query.split("&") if option)):
+        raise ConfigurationError(
+            f"The ledger's URL cannot be read: it must be {scheme}://user:password@host:port/database, and in the "
+            "password / must be written %2F, @ %40, : %3A, # %23, ? %3F, [ %5B and % %25."
+        )
+
+
+def _told(url: str) -> str:
+    """Enough of something that is no URL of a ledger to be found. It may hold a password."""
+    scheme, separator, _ = url.partition("://")
+    if not re.fullmatch(r"[\w+./~-]*", scheme):
+        return "What was given as the ledger's URL"
+    return f"{scheme}://" if separator else f"{scheme!r} (no URL)"
 
 
 def optional(module: str, extra: str) -> Any:
