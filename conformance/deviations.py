@@ -12,10 +12,6 @@ DEVIATIONS: dict[str, str] = {
     "t/integration/test_canvas.py::test_chord::test_generator[[]*]": (
         "a chord's header is written in one transaction, all of it or nothing: its members start when all are sent"
     ),
-    "t/integration/test_group_chains.py::test_group_chains::test_pending_chord_keeps_header_errback[[]*]": (
-        "an error callback that is called in place runs before the failure is committed, so that it cannot be lost: "
-        "whoever it wakes may look a moment too early"
-    ),
     "t/integration/test_tasks.py::test_tasks::test_task_sent_event_respects_publish_retry_limit": (
         "a task-sent event is a row of the sender's transaction: the sender publishes nothing that could fail"
     ),

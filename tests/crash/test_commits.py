@@ -140,7 +140,7 @@ def _connection_ends(bank: Bank) -> None:
     assert bank.words(id) == ["a"]
     assert (bank.runs(id), bank.outcomes(id)) == (2, ["rolled back", "succeeded"])
     assert (bank.runs("child"), bank.runs(link.id)) == (1, 1)
-    assert bank.effects(what="errback") == []
+    assert not bank.calls_errbacks(id)
     assert (bank.row(id)["deaths"], bank.row(id)["retries"]) == (0, 0)
 
 

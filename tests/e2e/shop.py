@@ -337,8 +337,11 @@ def old_errback(self: Any, failed_id: str) -> None:
 
 @app.task
 def new_errback(request: Any, exc: BaseException, traceback: Any) -> None:
-    """Take what failed itself; Celery calls it in place, without a message."""
-    tell(new_errback, "errback", failed=request.id, error=type(exc).__name__)
+    """Take what failed itself, and look what the ledger knows of that by now."""
+    with app.mirepoix.source.reading() as tx:
+        known = tx.query("SELECT state FROM mirepoix_task WHERE id = :id", id=request.id)
+    told = {"failed": request.id, "error": repr(exc), "args": request.args, "is_traced": "shop.py" in (traceback or "")}
+    tell(new_errback, "errback", known=[state for (state,) in known], **told)
 
 
 @app.task(bind=True, max_retries=5)

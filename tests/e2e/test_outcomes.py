@@ -186,11 +186,19 @@ def test_an_errback_of_old_is_sent_with_the_failure(open_shop: Shop) -> None:
     assert open_shop.effects(errback.id, "begin")[0].more == {"failed": id}
 
 
-def test_an_errback_that_takes_the_error_is_called(open_shop: Shop) -> None:
-    id = open_shop.send("fail", link_error=open_shop.task("new_errback"))
-    open_shop.wait(id, "failed")
-    (told,) = [effect for effect in open_shop.effects(what="errback") if effect.more["failed"] == id]
-    assert told.more["error"] == "ValueError"
+def test_an_errback_that_takes_the_error_is_called_once_the_failure_is_known(open_shop: Shop) -> None:
+    id = open_shop.send("fail", "no stock", link_error=open_shop.task("new_errback"))
+    (told,) = open_shop.errbacks(id)
+    error = "ValueError('no stock')"
+    assert told.more == {"failed": id, "error": error, "known": ["failed"], "args": ["no stock"], "is_traced": True}
+
+
+def test_an_errback_is_called_whatever_the_size_of_what_failed(open_shop: Shop) -> None:
+    words = "no stock " * 30_000
+    id = open_shop.send("fail", words, link_error=open_shop.task("new_errback"))
+    (told,) = open_shop.errbacks(id)
+    assert told.more["error"] == repr(ValueError(words[:4_096]))
+    assert told.more["args"] is None
 
 
 def test_a_group_runs_each_member_once(open_shop: Shop) -> None:

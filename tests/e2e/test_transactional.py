@@ -243,10 +243,10 @@ def test_a_replacement_is_not_sent_if_the_commit_is_refused(bank: Bank, w: str) 
     assert (bank.words(id), bank.runs(id), bank.row(id)["name"]) == ([], 1, "bank.work")
 
 
-def test_errbacks_are_called_in_place_once(bank: Bank, w: str) -> None:
+def test_an_errback_that_takes_the_error_is_called_once(bank: Bank, w: str) -> None:
     looks_in_the_commit(bank)
     id = bank.work(f"promise {w}", state="failed", link_error=bank.task("errback_in_place"))
-    (told,) = [effect for effect in bank.effects(what="errback") if effect.more["failed"] == id]
+    (told,) = bank.errbacks(id)
     assert told.more["error"] == "CommitRefused"
 
 
@@ -284,7 +284,7 @@ def test_a_function_on_commit_that_fails_does_not_undo_the_success(bank: Bank, w
     after = bank.work(f"write {w}-after")
     assert (bank.words(id), bank.words(after)) == ([w], [f"{w}-after"])
     assert bank.app.AsyncResult(id).get(timeout=DEADLINE_S) == "done"
-    assert [effect for effect in bank.effects(what="errback") if effect.more["failed"] == id] == []
+    assert not bank.calls_errbacks(id)
     assert w in bank.keeper.said
 
 

@@ -315,6 +315,19 @@ class Shop:
         """Make a file that a task waits for, or takes."""
         (self.folder / name).touch()
 
+    def errbacks(self, *failed: str) -> list[Effect]:
+        """What the error callbacks of these tasks told that are called in place, once all of them have."""
+        until(
+            lambda: set(failed) <= {told.more["failed"] for told in self.effects(what="errback")},
+            f"the error callbacks of {', '.join(failed)} were called",
+        )
+        return [told for told in self.effects(what="errback") if told.more["failed"] in failed]
+
+    def calls_errbacks(self, *failed: str) -> bool:
+        """Whether the error callbacks of one of these tasks are to be called, or were."""
+        calls = self.ledger.query("SELECT parent_id FROM mirepoix_task WHERE name = 'mirepoix.call_errbacks'")
+        return not {parent for (parent,) in calls}.isdisjoint(failed)
+
     def effects(self, task_id: str | None = None, what: str | None = None) -> list[Effect]:
         """What the tasks told, in the order of the file."""
         file = self.folder / "effects.jsonl"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from billiard.exceptions import WorkerLostError
 from celery import states
+from celery.app.task import Context
 from celery.backends.base import SyncBackendMixin
 from celery.exceptions import NotRegistered, TaskRevokedError
 from celery.result import GroupResult, result_from_tuple
@@ -26,7 +27,7 @@ from kombu.utils.json import dumps as json_dumps
 from kombu.utils.json import loads as json_loads
 
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery import capture, chords, transactional
+from mirepoix.celery import capture, chords, errbacks, transactional
 from mirepoix.celery.context import is_read_by_senders
 from mirepoix.celery.versions import Backend
 from mirepoix.celery.waiting import Waiters
@@ -110,6 +111,23 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         super().mark_as_done(task_id, result, request, *args, **kwargs)
         if attempt is not None and attempt.lease.task_id == task_id and attempt.commits_here:
             attempts.conclude(self.installation, attempt, Completion(attempt.lease))
+
+    def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
+        """Send error callbacks with the outcome; a task of ours calls those that take what failed itself."""
+        attempt = attempts.current()
+        if attempt is not None and attempt.is_making_outcome:
+            in_place = [one for one in request.errbacks if errbacks.is_called_in_place(self.app, one)]
+            if in_place:
+                errbacks.send_calls(self.app, request, in_place, exc, traceback)
+            sent = [one for one in request.errbacks if one not in in_place]
+            if not sent:
+                return
+            request = Context(vars(request), errbacks=sent)
+        super()._call_task_errbacks(request, exc, traceback)
+
+    def call_errbacks_here(self, request: Any, exc: Any, traceback: Any) -> None:
+        """As Celery does it."""
+        super()._call_task_errbacks(request, exc, traceback)
 
     def mark_as_failure(self, task_id: str, *args: Any, **kwargs: Any) -> None:
         """Keep the error, and send the error callbacks, in place of what a success would have left."""
