@@ -47,7 +47,7 @@ def test_a_mail_has_text_and_html_and_no_markup_of_other_people(post: tuple[Post
     assert (mail["To"], mail["From"]) == ("oncall@example.com", "celery@example.com")
     assert mail["Subject"] == "[mirepoix] new failure: ValueError: <b>no</b> such order (shop.pay)"
     text, html = (part.get_content() for part in mail.iter_parts())
-    assert "see: mirepoix failures show abc" in text
+    assert "mirepoix failures show abc" in text
     assert "    charge(order)" in text
     assert "&lt;b&gt;no&lt;/b&gt;" in html
     assert '<a href="https://shop.example/admin/mirepoix/task/t1/change/">' in html
@@ -103,7 +103,10 @@ def test_a_function_is_called(told: list[Alert], path: str):
 MAIL = """
 import django
 from django.conf import settings
-settings.configure(ADMINS={admins}, EMAIL_PORT={port}, EMAIL_HOST="127.0.0.1", EMAIL_SUBJECT_PREFIX="[shop] ")
+settings.configure(
+    INSTALLED_APPS=["mirepoix.django"],
+    ADMINS={admins}, EMAIL_PORT={port}, EMAIL_HOST="127.0.0.1", EMAIL_SUBJECT_PREFIX="[shop] ",
+)
 django.setup()
 from mirepoix.alerts.channels import channels
 from mirepoix.config import Settings
@@ -125,6 +128,7 @@ def test_django_mails_its_admins(post: tuple[Postbox, int]):
     (mail,) = postbox.mails
     assert (mail["To"], mail["Subject"]) == ("ann@example.com", "[shop] parked: 2 a tasks are parked")
     assert [part.get_content_type() for part in mail.walk()] == ["multipart/alternative", "text/plain", "text/html"]
+    assert "see: manage.py mirepoix parked" in mail.get_payload(0).get_payload()
 
 
 def test_django_without_admins_is_an_error_and_not_silence():

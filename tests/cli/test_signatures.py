@@ -95,7 +95,10 @@ def test_a_change_is_told_with_its_verdict_both_ways_and_the_remedy(shop):
         "                            and write an upcaster.",
         "",
         "1 change in 1 task: 1 parks.",
-        "mirepoix.signatures.lock is out of date. If the changes are meant as they are, run mirepoix signatures lock.",
+        (
+            "mirepoix.signatures.lock is out of date. If the changes are meant as they are, "
+            "run mirepoix --app a_shop signatures lock."
+        ),
     ]
 
 
@@ -103,7 +106,7 @@ def test_a_safe_change_takes_one_line_and_fails_until_it_is_locked(shop):
     shop.locked(charge="order=0")
     ended = shop(charge="order=1").run("check", code=1)
     assert "payloads that leave it out get that.  safe" in " ".join(ended.stdout.split()).replace(" safe", "  safe")
-    assert "run mirepoix signatures lock" in ended.stdout
+    assert "run mirepoix --app a_shop signatures lock" in ended.stdout
     shop.run("check", "--allow-outdated")
 
 
@@ -163,7 +166,7 @@ def test_another_file_may_be_named(shop):
 
 def test_without_a_lock_the_check_says_how_to_write_it(shop):
     ended = shop(charge="order").run("check", code=2)
-    assert "Write it with: mirepoix signatures lock" in ended.stderr
+    assert "Write it with: mirepoix --app a_shop signatures lock" in ended.stderr
     assert ended.stdout == ""
 
 

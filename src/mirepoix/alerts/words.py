@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from html import escape
 
 from mirepoix.records import Alert
@@ -9,12 +10,12 @@ from mirepoix.records import Alert
 SUBJECT_LETTERS = 160
 
 _COMMANDS = {
-    "new_failure": "mirepoix failures show {subject}",
-    "regression": "mirepoix failures show {subject}",
-    "quarantine": "mirepoix tasks --state quarantined",
-    "parked": "mirepoix parked",
-    "late_queue": "mirepoix status",
-    "no_workers": "mirepoix health",
+    "new_failure": "failures show {subject}",
+    "regression": "failures show {subject}",
+    "quarantine": "tasks --state quarantined",
+    "parked": "parked",
+    "late_queue": "status",
+    "no_workers": "health",
 }
 
 
@@ -26,14 +27,15 @@ def subject(alert: Alert) -> str:
 def facts(alert: Alert) -> list[tuple[str, str]]:
     """What is known, each with its name."""
     since = None if alert.opened_at is None else alert.opened_at.strftime("%Y-%m-%d %H:%M:%SZ")
-    command = _COMMANDS.get(alert.kind, "mirepoix alerts").format(subject=alert.subject)
+    is_django = "mirepoix.django.apps" in sys.modules  # it is among the INSTALLED_APPS
+    command = f"{'manage.py ' if is_django else ''}mirepoix {_COMMANDS.get(alert.kind, 'alerts')}"
     found = [
         ("since", since),
         ("task", alert.name),
         ("example", alert.task_id),
         ("queue", alert.queue),
         ("release", alert.release),
-        ("see", command),
+        ("see", command.format(subject=alert.subject)),
         ("admin", alert.url),
     ]
     return [(name, value) for name, value in found if value]

@@ -6,16 +6,15 @@ import logging
 import signal
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from mirepoix.alerts.channels import Channel, channels
 from mirepoix.alerts.tell import tell_due
 from mirepoix.alerts.watch import watch
 from mirepoix.alerts.watcher import Watcher
+from mirepoix.cli.columns import Column
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError, NotAllDone
-from mirepoix.cli.looks import plain_table
 from mirepoix.cli.options import json_option
 from mirepoix.cli.words import count, duration, one_line
 from mirepoix.config import Settings
@@ -60,7 +59,7 @@ def alerts(desk: Desk, is_sending: bool, is_watching: bool, is_test: bool, logle
     if is_json:
         desk.print_json({"alerts": opened})
     elif opened:
-        desk.print(_table(opened))
+        desk.list(_COLUMNS, map(_cells, opened))
     else:
         click.echo("No alert is open.", err=True)
     if is_sending and any(one.trouble for one in opened):
@@ -109,14 +108,10 @@ def pointer(opened: list[OpenAlert]) -> str:
     return f"{count(len(opened), 'open alert')}, the latest: {one_line(opened[0].alert.title)}; see: alerts"
 
 
-def _table(opened: list[OpenAlert]) -> Table:
-    table = plain_table()
-    table.add_column("alert", no_wrap=True, min_width=11)
-    table.add_column("open", justify="right", no_wrap=True)
-    table.add_column("told", no_wrap=True)
-    table.add_column("what", ratio=1)
-    for one in opened:
-        told = Text("yes", style="green") if one.told_at else Text(one_line(one.trouble) or "no", style="yellow")
-        kind = Text(one.alert.kind.replace("_", " "), style="bold red")
-        table.add_row(kind, duration(one.open_s), told, Text(one_line(one.alert.title)))
-    return table
+_COLUMNS = (Column("alert"), Column("open", is_right=True), Column("told"), Column("what", 24))
+
+
+def _cells(one: OpenAlert) -> list[Text | str]:
+    told = Text("yes", style="green") if one.told_at else Text(one_line(one.trouble) or "no", style="yellow")
+    kind = Text(one.alert.kind.replace("_", " "), style="bold red")
+    return [kind, duration(one.open_s), told, one_line(one.alert.title)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +13,10 @@ import click
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.segment import Segment
+from rich.syntax import Syntax
 from rich.text import Text
 
+from mirepoix.cli.columns import Column, rows
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.words import as_json, one_line, printable
 from mirepoix.connect.source import OwnConnection, Source
@@ -23,6 +26,9 @@ from mirepoix.ledger.tx import Tx
 
 if TYPE_CHECKING:
     from mirepoix.celery.code import Code
+
+UNBOUNDED = 10_000
+"""Cells: wide enough for every line."""
 
 NO_LEDGER = (
     "No ledger is named. Use celery -A YOUR_APP mirepoix …, mirepoix --app YOUR_APP … (or MIREPOIX_APP=YOUR_APP), "
@@ -158,9 +164,36 @@ class Desk:
         for one in what:
             self.console.print(Printable(one))
 
-    def say(self, text: str, style: str = "") -> None:
+    def say(self, text: str | Text, style: str = "") -> None:
         """Print one line, never wrapped or cut: to read and to grep."""
-        self.console.print(Text(printable(text), style=style), soft_wrap=True)
+        line = Text(text, style=style) if isinstance(text, str) else text
+        self.console.print(Printable(line), soft_wrap=True)
+
+    def say_all(self, lines: Iterable[Text], indent: int = 0) -> None:
+        """Print lines, never wrapped or cut; *indent* cells from the left."""
+        for line in lines:
+            self.say(Text(" " * indent) + line if indent else line)
+
+    @property
+    def width(self) -> int:
+        """How wide lines may be. Nothing is cut for a file or a pipe, unless COLUMNS says so."""
+        return self.console.width if self.console.is_terminal or "COLUMNS" in os.environ else UNBOUNDED
+
+    def list(self, columns: Sequence[Column], cells: Iterable[Sequence[Text | str]]) -> None:
+        """Print a list as wide as the screen, ids whole."""
+        self.say_all(rows(columns, cells, self.width))
+
+    def facts(self, facts: Iterable[tuple[str, str | Text]], indent: int = 0) -> None:
+        """Print ``name  value`` for each value that is not empty, neither wrapped nor cut."""
+        shown = [(name, value) for name, value in facts if value]
+        longest = max((len(name) for name, _ in shown), default=0)
+        self.say_all((Text.assemble((f"{name:<{longest}}  ", "dim"), value) for name, value in shown), indent)
+
+    def traceback(self, text: str, indent: int) -> None:
+        """Print a traceback with its lines whole: a terminal wraps them, and what is copied has no line too many."""
+        said = printable(text.rstrip())
+        lines = Syntax(said, "pytb", theme="ansi_dark", background_color="default").highlight(said).split("\n")
+        self.say_all((line for line in lines if line.plain or line is not lines[-1]), indent)
 
     def print_json(self, value: Any) -> None:
         """Print for programs."""

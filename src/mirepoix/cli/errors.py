@@ -6,6 +6,7 @@ from typing import IO, Any
 
 import click
 
+from mirepoix.cli.hints import as_typed
 from mirepoix.cli.words import one_line
 
 
@@ -13,6 +14,9 @@ class CliError(click.ClickException):
     """One line that names the thing and the remedy; exit code 2."""
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(as_typed(message))
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it to standard error."""

@@ -9,23 +9,23 @@ from datetime import timedelta
 from typing import Any
 
 import click
-from rich.padding import Padding
-from rich.syntax import Syntax
-from rich.table import Table
 from rich.text import Text
 
 from mirepoix.cli.batches import deciding
+from mirepoix.cli.columns import GAP, Column
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError
-from mirepoix.cli.looks import plain_table, state_text
+from mirepoix.cli.hints import command
+from mirepoix.cli.looks import state_text
 from mirepoix.cli.options import Duration, json_option
-from mirepoix.cli.words import count, duration, one_line, printable, when
+from mirepoix.cli.words import count, duration, one_line, when
 from mirepoix.ledger import failures as ledger_failures
 from mirepoix.ledger.failures import Ignoring
 from mirepoix.ledger.query.failures import LISTED, Group, GroupStory, ReplayLine, Standing, groups, story
 from mirepoix.ledger.tx import Tx
 
 WIDE = 120
+ONLY_WIDE = ("waits", "since", "release")
 RELEASE = 20
 """Letters of the releases in a list."""
 
@@ -65,7 +65,7 @@ def failures(ctx: click.Context, desk: Desk, standings: tuple[str, ...], is_all:
         desk.print_json({"failures": shown})
         return
     if shown:
-        desk.print(_table(shown, desk.console.width))
+        _list(desk, shown)
     else:
         click.echo("No failure asks for anybody." if found else "Nothing has failed.", err=True)
     hidden = {standing: sum(1 for group in found if group.standing is standing) for standing in Standing}
@@ -176,41 +176,48 @@ def _decide(desk: Desk, given: dict[str, Any], said: str, act: Callable[[Tx, str
     for group in found.values():
         desk.say(f"{said}: {group.id}  {one_line(group.title)}", "green")
         if group.kept:
-            desk.say(f"  {count(group.kept, 'task')} kept because of it: mirepoix failures replay {group.id}", "dim")
+            desk.say(f"  {count(group.kept, 'task')} kept because of it: {command('failures replay', group.id)}", "dim")
 
 
-def _table(shown: Sequence[Group], width: int) -> Table:
-    is_wide = width >= WIDE
-    rows = [_row(group, is_wide=is_wide) for group in shown]
-    headings = ["id", "state", "failed", "kept", *(["waits"] if is_wide else []), "last"]
-    headings += ["since", "release"] if is_wide else []
-    table = plain_table()
-    used = 0
-    for number, heading in enumerate(headings):
-        longest = max(len(heading), *(row[number].cell_len for row in rows))
-        used += longest + 2
-        is_number = heading not in ("id", "state", "release")
-        table.add_column(heading, no_wrap=True, min_width=longest, justify="right" if is_number else "left")
-    table.add_column("what", no_wrap=True)
-    for group, row in zip(shown, rows, strict=True):
-        table.add_row(*row, Text(shortened(one_line(group.title), max(width - used, 20))))
-    return table
+_COLUMNS = (
+    Column("id"),
+    Column("state"),
+    Column("failed", is_right=True),
+    Column("kept", is_right=True),
+    Column("waits", 5, gives_way=2, is_right=True),
+    Column("last", is_right=True),
+    Column("since", 7, gives_way=1, is_right=True),
+    Column("release", 8, gives_way=3),
+    Column("what"),
+)
 
 
-def _row(group: Group, *, is_wide: bool) -> list[Text]:
+def _list(desk: Desk, shown: Sequence[Group]) -> None:
+    """The columns that matter least are for wide screens, and of a message the middle gives way: not where it was."""
+    columns = _COLUMNS if desk.width >= WIDE else [one for one in _COLUMNS if one.heading not in ONLY_WIDE]
+    found = [[*cells.values()] for group in shown if (cells := _cells(group, columns))]
+    used = sum(
+        max([len(column.heading), *(row[n].cell_len for row in found)]) + GAP for n, column in enumerate(columns[:-1])
+    )
+    for row in found:
+        row[-1] = Text(shortened(row[-1].plain, max(desk.width - used, 20)))
+    desk.list(columns, found)
+
+
+def _cells(group: Group, columns: Sequence[Column]) -> dict[str, Text]:
     releases = dict.fromkeys(filter(None, (group.first_release, group.last_release)))
-    row = [
-        Text(group.id if is_wide else group.id[:8]),
-        Text(group.standing.value, style=STYLES[group.standing]),
-        Text(f"{group.failures:,}"),
-        Text(f"{group.kept:,}", style="bold red" if group.kept else "dim"),
-    ]
-    if is_wide:
-        row.append(Text(f"{group.waiting:,}", style="yellow" if group.waiting else "dim"))
-    row.append(Text(duration(group.last_seen_s)))
-    if is_wide:
-        row += [Text(duration(group.first_seen_s)), Text(shortened(one_line(" … ".join(releases)), RELEASE))]
-    return row
+    cells = {
+        "id": Text(group.id),
+        "state": Text(group.standing.value, style=STYLES[group.standing]),
+        "failed": Text(f"{group.failures:,}"),
+        "kept": Text(f"{group.kept:,}", style="bold red" if group.kept else "dim"),
+        "waits": Text(f"{group.waiting:,}", style="yellow" if group.waiting else "dim"),
+        "last": Text(duration(group.last_seen_s)),
+        "since": Text(duration(group.first_seen_s)),
+        "release": Text(shortened(one_line(" … ".join(releases)), RELEASE)),
+        "what": Text(one_line(group.title)),
+    }
+    return {column.heading: cells[column.heading] for column in columns}
 
 
 def shortened(title: str, width: int) -> str:
@@ -225,11 +232,8 @@ def shortened(title: str, width: int) -> str:
 def _print_story(desk: Desk, told: GroupStory) -> None:
     group = told.group
     desk.say(one_line(group.title), "bold")
-    desk.print(Text.assemble((group.id, "dim"), "  ", (group.standing.value, STYLES[group.standing]), _why(group)))
-    facts = Table.grid(padding=(0, 2, 0, 0))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column()
-    for name, value in (
+    desk.say(Text.assemble((group.id, "dim"), "  ", (group.standing.value, STYLES[group.standing]), _why(group)))
+    facts = (
         ("failed", f"{count(group.failures, 'time')}, {group.last_hour:,} of them within the hour"),
         ("first", _seen(when(group.first_seen_at), group.first_seen_s, group.first_release)),
         ("last", _seen(when(group.last_seen_at), group.last_seen_s, group.last_release)),
@@ -239,15 +243,13 @@ def _print_story(desk: Desk, told: GroupStory) -> None:
         ),
         ("decided", f"{when(group.decided_at)} by {group.decided_by}" if group.decided_at else ""),
         ("note", group.note or ""),
-    ):
-        if value:
-            facts.add_row(name, Text(one_line(value)))
-    desk.print(facts)
+    )
+    desk.facts((name, one_line(value)) for name, value in facts)
     _print_tasks(desk, told)
     _print_latest(desk, told)
     _print_replays(desk, told.replays)
     if group.kept:
-        desk.say(f"\nrun them again: mirepoix failures replay {group.id} --canary 3", "dim")
+        desk.say(f"\nrun them again: {command('failures replay', group.id)} --canary 3", "dim")
 
 
 def _why(group: Group) -> str:
@@ -272,26 +274,19 @@ def _seen(moment: str, ago_s: float, release: str | None) -> str:
 
 def _print_tasks(desk: Desk, told: GroupStory) -> None:
     if not told.tasks:
-        desk.print("", Text("No task is kept or waits because of it.", style="dim"))
+        desk.say("\nNo task is kept or waits because of it.", "dim")
         return
-    table = plain_table()
-    table.add_column("tasks", justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("name", no_wrap=True)
-    for tasks in told.tasks:
-        table.add_row(f"{tasks.count:,}", state_text(tasks.state), Text(one_line(tasks.name)))
-    desk.print("", table)
+    desk.say("")
+    columns = (Column("tasks", is_right=True), Column("state"), Column("name"))
+    desk.list(columns, ((f"{one.count:,}", state_text(one.state), one_line(one.name)) for one in told.tasks))
 
 
 def _print_latest(desk: Desk, told: GroupStory) -> None:
     latest = told.latest
     if latest is None:
         return
-    desk.print("", Text.assemble(("Latest", "bold"), f"  {when(latest.finished_at)}  task {one_line(latest.task_id)}"))
-    code = printable((latest.traceback or latest.error or "").rstrip())
-    desk.print(
-        Padding(Syntax(code, "pytb", theme="ansi_dark", background_color="default", word_wrap=True), (0, 0, 0, 2))
-    )
+    desk.say(Text.assemble(("\nLatest", "bold"), f"  {when(latest.finished_at)}  task {one_line(latest.task_id)}"))
+    desk.traceback(latest.traceback or latest.error or "", 2)
 
 
 def _print_replays(desk: Desk, replays: Iterable[ReplayLine]) -> None:
@@ -302,6 +297,6 @@ def _print_replays(desk: Desk, replays: Iterable[ReplayLine]) -> None:
         for replay in replays
     ]
     if lines:
-        desk.print("", Text("Replays", style="bold"))
+        desk.say("\nReplays", "bold")
     for line in lines:
         desk.say(line)

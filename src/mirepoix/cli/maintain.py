@@ -9,6 +9,7 @@ import click
 from mirepoix.cli.batches import deciding
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError, NotAllDone
+from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.words import count, duration
 from mirepoix.ledger import drop, operate
@@ -37,7 +38,7 @@ def migrate(desk: Desk, post: bool, is_json: bool) -> None:
     for name in applied:
         click.echo(f"applied {name}")
     for name in left:
-        click.echo(f"left    {name}: for mirepoix migrate --post, when no process of an older release runs")
+        click.echo(f"left    {name}: for {command('migrate')} --post, when no process of an older release runs")
     click.echo(f"The ledger in {desk.source.label} is " + ("up to date." if applied else "up to date already."))
 
 

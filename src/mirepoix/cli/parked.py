@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from mirepoix.celery.code import Code, Misfit
 from mirepoix.cli.calls import LACKING
 from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
 from mirepoix.cli.words import count, duration, one_line
 from mirepoix.ledger.query.parked import Parked, ParkedCall
@@ -21,9 +20,6 @@ from mirepoix.records import Unfit
 
 SHOWN = 20
 """Calls beyond this many are counted, not listed, unless --all is given."""
-
-
-_INDENTED = (0, 0, 0, 2)
 
 
 @click.command()
@@ -50,7 +46,9 @@ def parked(desk: Desk, is_all: bool, is_json: bool) -> None:
     desk.say(f"{count(found.count, 'task')} parked", "bold yellow")
     shown = found.calls if is_all else found.calls[:SHOWN]
     for one in shown:
-        desk.print("", _head(one), Padding(_facts(one, code, misfits.get(one.call)), _INDENTED, expand=False))
+        desk.say("")
+        desk.say(_head(one))
+        desk.facts(_facts(one, code, misfits.get(one.call)), indent=2)
     _more(desk, found, shown)
     desk.say("")
     _next_steps(desk, found)
@@ -81,17 +79,13 @@ def _head(one: ParkedCall) -> Text:
     return text.append(f"  {count(one.count, 'task')}, oldest {duration(one.oldest_s)}", style="not bold")
 
 
-def _facts(one: ParkedCall, code: Code | None, misfit: Misfit | None) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
-    table.add_row("why", Text(one_line(one.reason)))
-    table.add_row("lacks", Text(LACKING[one.lacking]))
-    table.add_row("queue", Text(one_line(", ".join(one.queues))))
-    table.add_row("e.g.", Text(one_line(one.example_id)))
+def _facts(one: ParkedCall, code: Code | None, misfit: Misfit | None) -> Iterator[tuple[str, str | Text]]:
+    yield "why", one_line(one.reason)
+    yield "lacks", LACKING[one.lacking]
+    yield "queue", one_line(", ".join(one.queues))
+    yield "e.g.", one_line(one.example_id)
     if code is not None:
-        table.add_row("this code", _verdict(one, misfit))
-    return table
+        yield "this code", _verdict(one, misfit)
 
 
 def _verdict(one: ParkedCall, misfit: Misfit | None) -> Text:
@@ -109,7 +103,7 @@ def _more(desk: Desk, found: Parked, shown: Sequence[ParkedCall]) -> None:
     if told < found.count:
         left = len(found.calls) - len(shown)
         calls = f" of {count(left, 'call')}" if left else ""
-        desk.print("", Text(f"… and {count(found.count - told, 'task')} more{calls} (--all)", style="dim"))
+        desk.say(f"\n… and {count(found.count - told, 'task')} more{calls} (--all)", "dim")
 
 
 def _next_steps(desk: Desk, found: Parked) -> None:
@@ -125,4 +119,4 @@ def _next_steps(desk: Desk, found: Parked) -> None:
         ("requeue", "try them again as they are"),
         ("discard", "they need not run"),
     ):
-        desk.say(f"  mirepoix {verb:<8} {what}", "dim")
+        desk.say(f"  {command(verb):<8}  {what}", "dim")

@@ -13,6 +13,7 @@ from mirepoix.celery.app import Installation
 from mirepoix.cli.batches import deciding
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError
+from mirepoix.cli.hints import as_typed
 from mirepoix.cli.looks import plain_table
 from mirepoix.cli.options import json_option
 from mirepoix.cli.relay import installation_with_broker
@@ -119,4 +120,4 @@ def _print(desk: Desk, balances: list[Balance], lost: int, *, is_relayed: bool) 
     if lost:
         desk.say(f"{count(lost, 'task')} held by workers that are not alive: start a worker.", "red")
     if not is_relayed:
-        desk.say("No relay is alive: start a worker, or celery -A YOUR_APP mirepoix relay.", "yellow")
+        desk.say(as_typed("No relay is alive: start a worker, or celery -A YOUR_APP mirepoix relay."), "yellow")

@@ -17,6 +17,7 @@ from mirepoix.cli.batches import BATCH, deciding
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.failures import somebody, the_group
+from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.words import count, duration, one_line
 from mirepoix.ledger import replay as ledger_replay
@@ -252,4 +253,4 @@ def _tell(desk: Desk, run: Run, *, is_json: bool) -> None:
         desk.say(f"not replayed: {len(run.chosen) - len(run.replayed):,}: somebody was faster", "yellow")
     for one in run.not_well[:5]:
         desk.say(f"  {one_line(one.task_id)} {one.state}{' again, to be retried' if one.is_trying else ''}")
-    desk.say(f"take back what no worker has taken: mirepoix failures undo {run.id}", "dim")
+    desk.say(f"take back what no worker has taken: {command('failures undo', run.id)}", "dim")

@@ -7,20 +7,22 @@ import signal
 from collections.abc import Iterator
 
 import click
-from rich.padding import Padding
-from rich.syntax import Syntax
-from rich.table import Table
 from rich.text import Text
 
 from mirepoix.cli.calls import LACKING, changed_table
+from mirepoix.cli.columns import Column
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.find import resolve
-from mirepoix.cli.looks import STYLES, plain_table, state_text
+from mirepoix.cli.hints import command
+from mirepoix.cli.looks import STYLES, state_text
 from mirepoix.cli.options import json_option
 from mirepoix.cli.words import count, duration, memory, one_line, printable, run_time, when
 from mirepoix.ledger.query.history import MOST_CHILDREN, AttemptLine, Relative, Story, story
 from mirepoix.states import State
+
+INDENT = 5
+"""Cells, below an attempt's number and what became of it."""
 
 
 @click.command()
@@ -41,7 +43,8 @@ def show(desk: Desk, task_id: str, has_results: bool, is_json: bool) -> None:
     if is_json:
         desk.print_json(told)
         return
-    desk.print(_headline(told), _facts(told))
+    desk.say_all(_headline(told).split("\n"))
+    desk.facts(_fact_lines(told))
     _print_arguments(desk, told)
     _print_attempts(desk, told)
     _print_steps(desk, told)
@@ -61,16 +64,6 @@ def _headline(told: Story) -> Text:
     if told.reason:
         text.append(f": {one_line(told.reason)}")
     return text
-
-
-def _facts(told: Story) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
-    for name, value in _fact_lines(told):
-        if value:
-            table.add_row(name, Text(value))
-    return table
 
 
 def _fact_lines(told: Story) -> Iterator[tuple[str, str]]:
@@ -107,50 +100,45 @@ def _fact_lines(told: Story) -> Iterator[tuple[str, str]]:
 
 def _print_arguments(desk: Desk, told: Story) -> None:
     if told.arguments is None:
-        desk.print(Text(f"\narguments: not JSON but {told.content_type}; they cannot be shown", style="dim"))
+        desk.say(f"\narguments: not JSON but {one_line(told.content_type)}; they cannot be shown", "dim")
         return
     args, kwargs = told.arguments
     for name, value in (("args", args), ("kwargs", kwargs)):
         if value:
             code = printable(json.dumps(value, indent=2, ensure_ascii=False))
             short = printable(json.dumps(value, ensure_ascii=False))
-            desk.print(Text(f"{name} ", style="dim") + Text(short if len(short) < desk.console.width - 8 else code))
+            given = short if len(short) < desk.console.width - 8 else code
+            desk.say_all((Text(f"{name} ", style="dim") + Text(given, style="not dim")).split("\n"))
     if not args and not kwargs:
-        desk.print(Text("called without arguments", style="dim"))
+        desk.say("called without arguments", "dim")
 
 
 def _print_attempts(desk: Desk, told: Story) -> None:
     if not told.attempts:
-        desk.print("", Text("No worker has had it yet.", style="dim"))
+        desk.say("\nNo worker has had it yet.", "dim")
         return
     hidden = told.fence - len(told.attempts)
-    desk.print("", Text("Attempts", style="bold"))
+    desk.say("\nAttempts", "bold")
     later = [attempt.traceback for attempt in told.attempts]
     for attempt in told.attempts:
         later.pop(0)
-        desk.print(_attempt_line(attempt))
+        desk.say(_attempt_line(attempt))
         if attempt.error:
             error = f"{attempt.error_type}: {attempt.error}" if _adds(attempt) else attempt.error
-            desk.print(_indented(Text(printable(error), style="red")))
+            desk.say_all(Text(printable(error), style="red").split("\n"), INDENT)
         if attempt.traceback and attempt.traceback in later:
-            desk.print(_indented(Text("with the same traceback as a later attempt", style="dim")))
+            desk.say_all([Text("with the same traceback as a later attempt", style="dim")], INDENT)
         elif attempt.traceback:
-            code = printable(attempt.traceback.rstrip())
-            syntax = Syntax(code, "pytb", theme="ansi_dark", background_color="default", word_wrap=True)
-            desk.print(_indented(syntax))
+            desk.traceback(attempt.traceback, INDENT)
     if hidden > 0:
-        desk.print(Text(f"{count(hidden, 'more attempt')} left no history (handed out, never started)", style="dim"))
-
-
-def _indented(what: Text | Syntax) -> Padding:
-    return Padding(what, (0, 0, 0, 5))
+        desk.say(f"{count(hidden, 'more attempt')} left no history (handed out, never started)", "dim")
 
 
 def _adds(attempt: AttemptLine) -> bool:
     return attempt.error_type is not None and attempt.error_type not in (attempt.error or "")
 
 
-def _attempt_line(attempt: AttemptLine) -> Table:
+def _attempt_line(attempt: AttemptLine) -> Text:
     style = STYLES[State(attempt.outcome)] if attempt.outcome in set(State) else "yellow"
     details = [
         when(attempt.started_at or attempt.leased_at),
@@ -162,37 +150,29 @@ def _attempt_line(attempt: AttemptLine) -> Table:
         f"on {one_line(attempt.worker or attempt.worker_id)}" if attempt.worker_id else "",
         f"process {attempt.pid}" if attempt.pid else "",
     ]
-    line = Table.grid(padding=(0, 2, 0, 0))
-    line.add_column(min_width=3, justify="right", style="dim")
-    line.add_column(no_wrap=True)
-    line.add_row(
-        str(attempt.fence), Text(one_line(attempt.outcome), style=style), Text(" · ".join(filter(None, details)))
+    return Text.assemble(
+        (f"{attempt.fence:>3}  ", "dim"), (one_line(attempt.outcome), style), "  ", " · ".join(filter(None, details))
     )
-    return line
 
 
 def _print_steps(desk: Desk, told: Story) -> None:
     if not told.steps:
         return
-    desk.print("", Text("Steps", style="bold"))
+    desk.say("\nSteps", "bold")
     for step in told.steps:
         took = "" if step.run_time_s is None else f"took {run_time(step.run_time_s)}"
-        line = Table.grid(padding=(0, 2, 0, 0))
-        line.add_column(min_width=3, justify="right", style="dim")
-        line.add_column()
-        line.add_column(no_wrap=True)
-        line.add_row(str(step.fence), one_line(step.name), " · ".join(filter(None, (when(step.done_at), took))))
-        desk.print(line)
+        details = " · ".join(filter(None, (when(step.done_at), took)))
+        desk.say(Text.assemble((f"{step.fence:>3}  ", "dim"), one_line(step.name), "  ", details))
         if step.result is not None:
-            desk.print(_indented(Text(printable(step.result))))
+            desk.say_all(Text(printable(step.result)).split("\n"), INDENT)
 
 
 def _print_edits(desk: Desk, told: Story) -> None:
     if not told.edits:
         return
-    desk.print("", Text("Edits", style="bold"))
+    desk.say("\nEdits", "bold")
     for edit in told.edits:
-        desk.print(Text(f"{when(edit.edited_at)}  {one_line(edit.edited_by)}: {one_line(edit.reason)}"))
+        desk.say(f"{when(edit.edited_at)}  {one_line(edit.edited_by)}: {one_line(edit.reason)}")
         desk.print(changed_table(edit.before, edit.after))
 
 
@@ -209,22 +189,20 @@ def _print_relatives(desk: Desk, told: Story) -> None:
         above = above[:1]
     if not above and not told.children:
         return
-    table = plain_table()
-    table.show_header = False
-    for column in range(4):
-        table.add_column(no_wrap=column != 3, style="dim" if column == 0 else "")  # noqa: PLR2004 (the last one)
-    for word, task in above:
-        table.add_row(word, *_named(task))
-    for number, task in enumerate(told.children):
-        table.add_row("" if number else "it sent", *_named(task))
-    desk.print("", table)
+    found = [(Text(word, style="dim"), *_named(task)) for word, task in above]
+    found += [(Text("" if n else "it sent", style="dim"), *_named(task)) for n, task in enumerate(told.children)]
+    desk.say("")
+    desk.list(_RELATIVE_COLUMNS, found)
     if len(told.children) == MOST_CHILDREN:
-        desk.print(Text(f"… the first {MOST_CHILDREN} of what it sent", style="dim"))
+        desk.say(f"… the first {MOST_CHILDREN} of what it sent", "dim")
+
+
+_RELATIVE_COLUMNS = (Column("related"), Column("state"), Column("id"), Column("name", 12, is_cut_in_front=True))
 
 
 def _named(task: Relative) -> tuple[Text, Text, Text]:
     state = Text("not in the ledger", style="dim") if task.state is None else state_text(task.state)
-    return state, Text(one_line(task.name)), Text(one_line(task.id), style="dim")
+    return state, Text(one_line(task.id), style="dim"), Text(one_line(task.name))
 
 
 def _hints(told: Story) -> list[str]:
@@ -238,4 +216,4 @@ def _hints(told: Story) -> list[str]:
         State.RUNNING: ("cancel --terminate",),
     }
     more = {"edit": " --set NAME=JSON --reason TEXT"}
-    return [f"mirepoix {verb} {one_line(told.id)}{more.get(verb, '')}" for verb in verbs.get(told.state, ())]
+    return [command(verb, one_line(told.id)) + more.get(verb, "") for verb in verbs.get(told.state, ())]

@@ -17,6 +17,7 @@ from mirepoix.celery.gate import Judged, judge
 from mirepoix.celery.signatures import signatures_of
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError, NotAllDone
+from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
 from mirepoix.cli.words import count, one_line, when
 from mirepoix.errors import ConfigurationError, NewerLockFormat
@@ -286,4 +287,6 @@ def _print_verdict(
     tasks = len({one.task for one in changes})
     if changes:
         desk.say(f"{count(len(changes), 'change')} in {count(tasks, 'task')}: {told}.", "bold")
-    desk.say(f"{path} is out of date. If the changes are meant as they are, run mirepoix signatures lock.", "yellow")
+    desk.say(
+        f"{path} is out of date. If the changes are meant as they are, run {command('signatures')} lock.", "yellow"
+    )

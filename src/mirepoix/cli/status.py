@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import click
-from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from mirepoix.broker import former
 from mirepoix.broker.former import Backlog
 from mirepoix.cli.alerts import pointer
+from mirepoix.cli.columns import Column
 from mirepoix.cli.desk import Desk, pass_desk
-from mirepoix.cli.looks import STYLES, plain_table, state_text
+from mirepoix.cli.looks import STYLES, state_text
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.words import count, duration, one_line, when
 from mirepoix.ledger.alerts import OpenAlert, all_open
@@ -55,21 +54,30 @@ def status(desk: Desk, late_after: timedelta, is_all: bool, is_json: bool) -> No
         return
     most = None if is_all else SHOWN
     desk.say(f"{when(datetime.now(UTC))}  {desk.source.label}", "dim")
-    desk.print(_headline(found))
-    for finding in found[:most]:
-        desk.print(_finding_line(finding, late_after.total_seconds()))
+    desk.say(_headline(found))
+    desk.say_all(_finding_line(finding, late_after.total_seconds()) for finding in found[:most])
     for sentence in () if backlog is None else backlog.sentences:
         desk.say(sentence, "yellow")
     _more(desk, found, most, "finding")
     if opened:
-        desk.print(Text(pointer(opened), style="yellow"))
-    desk.print("", _queue_table(sorted(seen.queues, key=_urgency)[:most]))
+        desk.say(pointer(opened), "yellow")
+    desk.say("")
+    if seen.queues:
+        desk.list(_QUEUE_COLUMNS, map(_queue_cells, sorted(seen.queues, key=_urgency)[:most]))
+    else:
+        desk.say("No queue has tasks or a worker.", "dim")
     _more(desk, seen.queues, most, "queue")
-    desk.print("", _last_hour(seen))
+    desk.say("")
+    desk.say(_last_hour(seen))
     if seen.kept:
-        desk.print("", _kept_table(seen.kept))
+        desk.say("")
+        desk.list(_KEPT_COLUMNS, map(_kept_cells, seen.kept))
     workers = sorted(seen.workers, key=lambda worker: not worker.is_silent and worker.is_alive)
-    desk.print("", _worker_table(workers[:most]) if workers else Text("No worker is alive.", style="bold red"))
+    desk.say("")
+    if workers:
+        desk.list(_WORKER_COLUMNS, map(_worker_cells, workers[:most]))
+    else:
+        desk.say("No worker is alive.", "bold red")
     _more(desk, workers, most, "worker")
 
 
@@ -151,24 +159,24 @@ def _urgency(load: QueueLoad) -> tuple[bool, float, str]:
     return (load.is_served or not load.waiting, -(load.oldest_s or 0.0), load.queue)
 
 
-def _queue_table(loads: Iterable[QueueLoad]) -> RenderableType:
-    table = plain_table()
-    table.add_column("queue", no_wrap=True, max_width=24, min_width=8)
-    for heading in ("waiting", "oldest", "scheduled", "taken", "running", "longest"):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
-    for load in loads:
-        is_bad = bool(load.late or (load.waiting and not load.is_served))
-        waiting_style = ("bold red" if not load.is_served else "yellow") if is_bad else ""
-        table.add_row(
-            Text(one_line(load.queue), style="" if load.is_served else "red"),
-            Text(f"{load.waiting:,}", style=waiting_style),
-            Text(duration(load.oldest_s) or "-", style=waiting_style),
-            f"{load.scheduled:,}",
-            Text(f"{load.taken:,}", style="yellow" if load.late_taken else ""),
-            f"{load.running:,}",
-            duration(load.longest_s) or "-",
-        )
-    return table if table.row_count else Text("No queue has tasks or a worker.", style="dim")
+_QUEUE_COLUMNS = (
+    Column("queue", 16),
+    *(Column(heading, is_right=True) for heading in ("waiting", "oldest", "scheduled", "taken", "running", "longest")),
+)
+
+
+def _queue_cells(load: QueueLoad) -> list[Text | str]:
+    is_bad = bool(load.late or (load.waiting and not load.is_served))
+    waiting_style = ("bold red" if not load.is_served else "yellow") if is_bad else ""
+    return [
+        Text(one_line(load.queue), style="" if load.is_served else "red"),
+        Text(f"{load.waiting:,}", style=waiting_style),
+        Text(duration(load.oldest_s) or "-", style=waiting_style),
+        f"{load.scheduled:,}",
+        Text(f"{load.taken:,}", style="yellow" if load.late_taken else ""),
+        f"{load.running:,}",
+        duration(load.longest_s) or "-",
+    ]
 
 
 def _last_hour(seen: Overview) -> Text:
@@ -181,37 +189,46 @@ def _last_hour(seen: Overview) -> Text:
     return text
 
 
-def _kept_table(kept: Iterable[Kept]) -> Table:
-    table = plain_table()
-    table.add_column("to decide", no_wrap=True, min_width=11)
-    table.add_column("tasks", justify="right", no_wrap=True, min_width=5)
-    table.add_column("newest", no_wrap=True, ratio=1)
-    for one in kept:
-        newest = Text.assemble(f"{duration(one.newest_s)} ago  ", one_line(one.newest_name))
-        newest.append(f" {one_line(one.newest_id)[:8]}", style="dim").append(f"  {one_line(one.newest_reason)}")
-        table.add_row(state_text(one.state), f"{one.count:,}", newest)
-    return table
+_KEPT_COLUMNS = (
+    Column("to decide"),
+    Column("tasks", is_right=True),
+    Column("newest", is_right=True),
+    Column("id"),
+    Column("name", 12, gives_way=1, is_cut_in_front=True),
+    Column("why", 12),
+)
 
 
-def _worker_table(workers: Iterable[WorkerSeen]) -> Table:
-    table = plain_table()
-    table.add_column("worker", no_wrap=True, min_width=12, max_width=28)
-    table.add_column("pool", no_wrap=True, min_width=10)
-    for heading in ("running", "taken", "heartbeat"):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
-    table.add_column("queues", no_wrap=True, ratio=1)
-    for worker in workers:
-        pool = f"{worker.pool or '?'} {worker.concurrency or ''}".strip()
-        if not worker.is_alive:
-            heartbeat, note = Text("DEAD", style="bold red"), f"{duration(worker.ended_s)} ago: {worker.reason or '?'}"
-        else:
-            late = "bold red" if worker.is_silent else "green"
-            heartbeat, note = Text(f"{duration(worker.heartbeat_s)} ago", style=late), ", ".join(worker.queues)
-        running, taken = f"{worker.running:,}", f"{worker.held - worker.running:,}"
-        table.add_row(Text(one_line(worker.name)), pool, running, taken, heartbeat, Text(one_line(note)))
-    return table
+def _kept_cells(one: Kept) -> list[Text | str]:
+    return [
+        state_text(one.state),
+        f"{one.count:,}",
+        f"{duration(one.newest_s)} ago",
+        one_line(one.newest_id),
+        one_line(one.newest_name),
+        one_line(one.newest_reason),
+    ]
+
+
+_WORKER_COLUMNS = (
+    Column("worker", 28, gives_way=2),
+    Column("pool", 7, gives_way=1),
+    *(Column(heading, is_right=True) for heading in ("running", "taken", "heartbeat")),
+    Column("queues", 16),
+)
+
+
+def _worker_cells(worker: WorkerSeen) -> list[Text | str]:
+    pool = f"{worker.pool or '?'} {worker.concurrency or ''}".strip()
+    if not worker.is_alive:
+        heartbeat, note = Text("DEAD", style="bold red"), f"{duration(worker.ended_s)} ago: {worker.reason or '?'}"
+    else:
+        late = "bold red" if worker.is_silent else "green"
+        heartbeat, note = Text(f"{duration(worker.heartbeat_s)} ago", style=late), ", ".join(worker.queues)
+    held = f"{worker.held - worker.running:,}"
+    return [one_line(worker.name), one_line(pool), f"{worker.running:,}", held, heartbeat, one_line(note)]
 
 
 def _more(desk: Desk, items: Sequence[object], most: int | None, noun: str) -> None:
     if most is not None and len(items) > most:
-        desk.print(Text(f"… and {count(len(items) - most, noun)} more (--all)", style="dim"))
+        desk.say(f"… and {count(len(items) - most, noun)} more (--all)", "dim")

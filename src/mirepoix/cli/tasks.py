@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from mirepoix.cli.calls import call
+from mirepoix.cli.columns import Column
 from mirepoix.cli.desk import Desk, pass_desk
-from mirepoix.cli.looks import plain_table, state_text
+from mirepoix.cli.looks import state_text
 from mirepoix.cli.options import filter_options, filters_from, is_filtered, json_option
-from mirepoix.cli.words import duration, one_line, printable
+from mirepoix.cli.words import duration, one_line
 from mirepoix.ledger.query.tasks import TaskLine, search
 from mirepoix.states import State
-
-SHORTEST_ID = 8
-WIDE = 120
 
 
 @click.command()
@@ -45,7 +41,10 @@ def tasks(
     elif is_json:
         desk.print_json({"tasks": [_as_object(line, with_args=with_args) for line in lines], "has_more": has_more})
     elif lines:
-        desk.print(_table_of_calls(lines) if with_args else _table(lines, desk.console.width))
+        if with_args:
+            desk.list(_COLUMNS_OF_CALLS, map(_cells_of_call, lines))
+        else:
+            desk.list(_COLUMNS, map(_cells, lines))
         if has_more:
             click.echo(f"… and more. Use --limit, or narrow it down ({limit} shown).", err=True)
     else:
@@ -75,41 +74,36 @@ def _as_object(line: TaskLine, *, with_args: bool) -> dict[str, Any]:
     }
 
 
-def _table(lines: Sequence[TaskLine], width: int) -> Table:
-    table = plain_table()
-    id_length = _telling_length([line.id for line in lines]) if width < WIDE else 255
-    table.add_column("id", no_wrap=True, min_width=SHORTEST_ID)
-    table.add_column("state", no_wrap=True, min_width=max(len(line.state) for line in lines))
-    table.add_column("age", justify="right", no_wrap=True, min_width=6)
-    table.add_column("tries", justify="right", no_wrap=True, min_width=5)
-    table.add_column("queue", no_wrap=True, min_width=6, max_width=14)
-    table.add_column("name", no_wrap=True, min_width=20)
-    table.add_column("what", ratio=1, no_wrap=True)
-    for line in lines:
-        table.add_row(
-            Text(printable(line.id[:id_length])),
-            state_text(line.state),
-            duration(line.age_s),
-            str(line.attempts),
-            Text(one_line(line.queue)),
-            Text(one_line(line.name)),
-            _what(line),
-        )
-    return table
+_COLUMNS = (
+    Column("id"),
+    Column("state"),
+    Column("age", is_right=True),
+    Column("tries", 5, gives_way=2, is_right=True),
+    Column("queue", 8, gives_way=1),
+    Column("name", 16, gives_way=3, is_cut_in_front=True),
+    Column("what", 24),
+)
 
 
-def _table_of_calls(lines: Sequence[TaskLine]) -> Table:
-    """Each task as the call it is: arguments need the room."""
-    table = plain_table()
-    for heading in ("id", "state", "age"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading == "age" else "left")
-    table.add_column("call", ratio=1, overflow="fold")
-    id_length = _telling_length([line.id for line in lines])
-    for line in lines:
-        given = call(*line.arguments) if line.arguments is not None else "(arguments that are not JSON)"
-        id_text = Text(printable(line.id[:id_length]))
-        table.add_row(id_text, state_text(line.state), duration(line.age_s), Text(one_line(line.name) + given))
-    return table
+def _cells(line: TaskLine) -> list[Text | str]:
+    return [
+        one_line(line.id),
+        state_text(line.state),
+        duration(line.age_s),
+        str(line.attempts),
+        one_line(line.queue),
+        one_line(line.name),
+        _what(line),
+    ]
+
+
+_COLUMNS_OF_CALLS = (Column("id"), Column("state"), Column("age", is_right=True), Column("call"))
+
+
+def _cells_of_call(line: TaskLine) -> list[Text | str]:
+    """A task as the call it is. Its arguments are whole: a terminal wraps the line."""
+    given = call(*line.arguments) if line.arguments is not None else "(arguments that are not JSON)"
+    return [one_line(line.id), state_text(line.state), duration(line.age_s), one_line(line.name) + given]
 
 
 def _what(line: TaskLine) -> Text:
@@ -122,11 +116,3 @@ def _what(line: TaskLine) -> Text:
     if line.reason:
         words.append(one_line(line.reason))
     return Text(" · ".join(words), style="dim" if line.state is State.SUCCEEDED else "")
-
-
-def _telling_length(ids: Sequence[str]) -> int:
-    """The fewest characters that tell these ids apart: enough for `show` in all likelihood."""
-    for length in range(SHORTEST_ID, max(map(len, ids)) + 1):
-        if len({task_id[:length] for task_id in ids}) == len(ids):
-            return length
-    return max(map(len, ids))
