@@ -32,6 +32,8 @@ from servers import (
     run_mariadb,
 )
 
+LONGEST = ("tests/upgrades/", "tests/test_example_shop.py", "tests/test_change_a_task_page.py")
+
 LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 os.environ.setdefault("PYTEST_TIMEOUT", f"{180 * pace():.0f}")
@@ -71,7 +73,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the combinations that a default run need not test, after ``-k`` and ``-m`` have chosen."""
+    """Leave out the combinations that a default run need not test, after ``-k`` and ``-m`` have chosen.
+
+    What takes longest begins first: a process that began it last would be waited for.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     if config.option.combinations == "all":
         return
     items[:], left_out = (combinations.first if config.option.combinations == "first" else combinations.choose)(items)
