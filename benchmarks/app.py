@@ -15,6 +15,8 @@ import mirepoix
 
 SLOT = struct.Struct("<qq")
 SLOTS = 256
+CAUSES = 200
+"""By how many causes `fails` can fail."""
 
 
 def make_app(url: str, results_url: str | None = None, broker_url: str | None = None) -> Celery:
@@ -53,7 +55,7 @@ def make_app(url: str, results_url: str | None = None, broker_url: str | None = 
         if os.environ.get("BENCHMARK_LEASE_TTL_S"):
             settings["lease_ttl_s"] = float(os.environ["BENCHMARK_LEASE_TTL_S"])
         mirepoix.install(app, url, **settings)
-    for function in (noop, answer, moment, latest, stamp, effect, poison):
+    for function in (noop, answer, moment, latest, stamp, effect, poison, fails):
         app.task(name=function.__name__)(function)
     return app
 
@@ -104,6 +106,17 @@ def append(line: str) -> None:
     file = os.open(os.environ["BENCHMARK_FILE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, line.encode())
     os.close(file)
+
+
+def fails(cause: int) -> None:
+    """Counts itself and fails, by the cause of that number."""
+    _slot().add()
+    raise _ERRORS[cause]("it cannot be")
+
+
+_ERRORS = [
+    type(f"Error{chr(65 + n // 20)}{chr(65 + n % 20)}", (Exception,), {"__module__": __name__}) for n in range(CAUSES)
+]
 
 
 class _Slot(threading.local):

@@ -24,7 +24,7 @@ from benchmarks.machine import load, print_header
 from benchmarks.servers import LEDGERS, Server, servers
 
 from mirepoix.connect.url import source_for
-from mirepoix.ledger import enqueue, finish, take, workers
+from mirepoix.ledger import counting, enqueue, finish, take, workers
 from mirepoix.ledger.migrate import migrate
 from mirepoix.ledger.query import failures
 from mirepoix.records import Completion, Envelope, Lease, Trouble, Worker
@@ -105,6 +105,7 @@ def measure(server: Server, tasks: int, rate: int) -> None:
     """One ledger."""
     server.reset()
     recorded = fill(server.url, tasks)
+    counting.count_all(source_for(server.url))
     with source_for(server.url).transaction() as tx:
         (group,) = failures.groups(tx)
     assert (group.failures, group.kept) == (tasks, tasks), group

@@ -11,7 +11,7 @@ from typing import Any, Self
 from mirepoix.config import Settings
 from mirepoix.connect.source import Source
 from mirepoix.connect.url import source_for
-from mirepoix.ledger import enqueue, finish, operate, reap, take, workers
+from mirepoix.ledger import counting, enqueue, finish, operate, reap, take, workers
 from mirepoix.ledger.migrate import migrate
 from mirepoix.ledger.tx import Connection, Tx
 from mirepoix.records import Completion, Envelope, Lease, Lost, Taken, Trouble, Worker
@@ -30,6 +30,7 @@ MOMENTS = {
     "mirepoix_failure_group": (
         *("first_seen_at", "last_seen_at", "hour_at", "decided_at", "ignored_until", "regressed_at"),
     ),
+    "mirepoix_failure": ("failed_at",),
     "mirepoix_replay": ("began_at", "ended_at"),
     "mirepoix_alert": ("opened_at", "closed_at"),
     "mirepoix_alert_telling": ("due_at", "told_at"),
@@ -175,6 +176,10 @@ class Ledger:
     def fail(self, lease: Lease, trouble: Trouble = OOPS) -> bool:
         """Report failure."""
         return self.do(finish.fail, lease, trouble)
+
+    def count_failures(self) -> None:
+        """Some worker comes by and counts what failed."""
+        counting.count_all(self.connection)
 
     def retry(self, lease: Lease, **fields: Any) -> bool:
         """Ask for another try."""

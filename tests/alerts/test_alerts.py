@@ -18,6 +18,7 @@ from mirepoix.records import Alert, Trouble
 
 
 def group(ledger: Ledger) -> str:
+    ledger.count_failures()
     ((id,),) = ledger.query("SELECT id FROM mirepoix_failure_group")
     return id
 

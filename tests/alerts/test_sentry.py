@@ -42,6 +42,7 @@ def test_the_trace_goes_on_over_the_ledger_and_a_failure_joins_its_group(sqlite_
         worker = shop.start("work", "-c", init + WORK, is_forked=False)
         (event,) = until(lambda: errors(hook), "the failure is reported")
         worker.stop()
+        shop.ledger.count_failures()
         ((group,),) = shop.ledger.query("SELECT id FROM mirepoix_failure_group")
     assert event["contexts"]["trace"]["trace_id"] == trace_id
     assert event["exception"]["values"][0]["mechanism"]["type"] == "celery"

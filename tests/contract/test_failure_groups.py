@@ -11,7 +11,7 @@ import pytest
 
 from driver import OOPS, Ledger, envelope, rolled_back
 from mirepoix.connect.source import Source
-from mirepoix.ledger import failures, finish, reap, replay, results
+from mirepoix.ledger import counting, failures, finish, reap, replay, results
 from mirepoix.ledger.failures import Ignoring
 from mirepoix.ledger.query import failures as query
 from mirepoix.ledger.query.failures import Group, Standing
@@ -46,8 +46,14 @@ def failed(ledger: Ledger, *task_ids: str, why: Trouble | None = None) -> None:
 
 def group(ledger: Ledger) -> Group:
     """The only group there is."""
-    (found,) = ledger.do(query.groups)
+    (found,) = groups(ledger)
     return found
+
+
+def groups(ledger: Ledger) -> list[Group]:
+    """All groups, everything counted."""
+    ledger.count_failures()
+    return ledger.do(query.groups)
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +75,7 @@ def test_failures_with_one_cause_are_one_group(ledger: Ledger):
 def test_other_causes_are_other_groups_and_the_one_with_most_tasks_comes_first(ledger: Ledger):
     failed(ledger, "a", why=trouble("ship"))
     failed(ledger, "b", "c", why=trouble("price"))
-    assert [found.kept for found in ledger.do(query.groups)] == [2, 1]
+    assert [found.kept for found in groups(ledger)] == [2, 1]
 
 
 def test_a_retry_because_of_an_exception_counts_and_its_task_waits(ledger: Ledger):
@@ -105,7 +111,7 @@ def test_what_is_no_failure_counts_nothing(ledger: Ledger):
             ledger.cancel(task_id)
         else:
             ledger.succeed(lease)
-    assert ledger.do(query.groups) == []
+    assert groups(ledger) == []
 
 
 def test_a_quarantine_counts_however_the_death_was_seen(ledger: Ledger):
@@ -131,7 +137,7 @@ def test_a_zombie_counts_nothing(ledger: Ledger):
     ledger.lose(zombie)
     assert not ledger.fail(zombie, trouble())
     assert not ledger.do(finish.retry, zombie, envelope("a"), trouble())
-    assert ledger.do(query.groups) == []
+    assert groups(ledger) == []
     assert ledger.fail(ledger.lease("w1"), trouble())
     assert group(ledger).failures == 1
     assert not ledger.fail(Lease("a", 2, "w1"), trouble())
@@ -143,7 +149,7 @@ def test_what_is_rolled_back_was_not_counted(ledger: Ledger):
     lease = ledger.lease("w1")
     with rolled_back(ledger.connection) as tx:
         assert finish.fail(tx, lease, trouble())
-    assert ledger.do(query.groups) == []
+    assert groups(ledger) == []
 
 
 def test_concurrent_failures_of_few_groups_are_all_counted(ledger: Ledger, source: Source):
@@ -167,7 +173,7 @@ def test_concurrent_failures_of_few_groups_are_all_counted(ledger: Ledger, sourc
     for thread in running:
         thread.join()
     assert errors == []
-    assert [found.failures for found in ledger.do(query.groups)] == [threads * each // 3] * 3
+    assert [found.failures for found in groups(ledger)] == [threads * each // 3] * 3
 
 
 def test_many_groups_at_once_are_counted_in_one_order_by_everybody(ledger: Ledger, source: Source):
@@ -182,7 +188,7 @@ def test_many_groups_at_once_are_counted_in_one_order_by_everybody(ledger: Ledge
             with Ledger(source) as own:
                 for batch in rows:
                     found = batch[::-1] if backwards else batch
-                    own.do(failures.count, found, failures.causes(found, died), None)
+                    own.do(failures.note, found, failures.causes(found, died), None)
         except BaseException as error:  # noqa: BLE001 (told below)
             errors.append(error)
 
@@ -192,7 +198,7 @@ def test_many_groups_at_once_are_counted_in_one_order_by_everybody(ledger: Ledge
     for thread in running:
         thread.join()
     assert errors == []
-    assert [found.failures for found in ledger.do(query.groups)] == [80] * len(kinds)
+    assert [found.failures for found in groups(ledger)] == [80] * len(kinds)
 
 
 def test_a_thousand_failures_of_twelve_causes_over_three_releases_are_twelve_groups(ledger: Ledger):
@@ -205,7 +211,7 @@ def test_a_thousand_failures_of_twelve_causes_over_three_releases_are_twelve_gro
             if cause >= 6 and release == 1:  # six causes come with the second release
                 cause -= 6
             assert finish.fail(tx, lease, _seen(cause, release, number))
-    found = ledger.do(query.groups)
+    found = groups(ledger)
     assert len(found) == 12
     assert sum(one.failures for one in found) == 1_000
     assert Counter(one.first_release for one in found) == {"r1": 6, "r2": 6}
@@ -297,6 +303,7 @@ def test_what_is_ignored_for_a_time_is_listed_again_after_it(ledger: Ledger):
     ledger.passes(61)
     assert group(ledger).standing is Standing.OPEN  # although nothing failed since
     failed(ledger, "b")
+    ledger.count_failures()
     assert ledger.query("SELECT state FROM mirepoix_failure_group") == [("open",)]
 
 
@@ -361,7 +368,7 @@ def test_undoing_makes_what_has_not_started_what_it_was(ledger: Ledger):
     )
     before = {id: ledger.row(id) for id in ("killer", "waits")}
     undone = []
-    for found in ledger.do(query.groups):
+    for found in groups(ledger):
         chosen = ledger.do(replay.choose, found.id)
         replay_id = ledger.do(replay.begin, found.id, "ann", "x", tasks=2, canaries=0, rate_per_s=1.0)
         ledger.do(replay.run_again, replay_id, chosen, "x")
@@ -425,6 +432,73 @@ def test_the_tests_own_trouble_is_a_cause_too(ledger: Ledger):
     assert group(ledger).title == "ValueError: it went wrong in shop.pay"
 
 
+# ---- counting
+
+
+def test_nobody_who_fails_waits_for_another_that_fails_by_the_same_cause(ledger: Ledger, source: Source):
+    if source.dialect == "sqlite":
+        pytest.skip("an SQLite file has one writer at a time, whatever it writes")
+    failed(ledger, "known")
+    ledger.count_failures()
+    ledger.send("a", "b")
+    first, second = ledger.lease("w1"), ledger.lease("w1")
+    with Ledger(source) as other, rolled_back(ledger.connection) as tx:
+        assert finish.fail(tx, first, trouble())
+        other.write("SET lock_timeout = 1000" if source.dialect == "postgresql" else "SET innodb_lock_wait_timeout = 1")
+        assert other.fail(second, trouble())
+    assert group(ledger).failures == 2
+
+
+def test_one_who_dies_amid_counting_has_counted_nothing(ledger: Ledger):
+    failed(ledger, "a", "b")
+    with rolled_back(ledger.connection) as tx:
+        assert counting.count(tx) == 2
+    assert ledger.do(counting.is_behind)
+    assert group(ledger).failures == 2
+    assert not ledger.do(counting.is_behind)
+    assert group(ledger).failures == 2
+
+
+def test_two_who_count_at_once_count_each_failure_once(ledger: Ledger, source: Source):
+    if source.dialect == "sqlite":
+        pytest.skip("an SQLite file has one writer at a time")
+    failed(ledger, "a", "b", "c")
+    with ledger.connection.transaction() as tx, Ledger(source) as other:
+        assert len(tx.fetch("take_failures", most=2)) == 2
+        assert other.do(counting.count) == 1
+    assert group(ledger).failures == 1
+
+
+def test_what_failed_before_it_was_resolved_is_no_regression_when_it_is_counted_later(ledger: Ledger):
+    failed(ledger, "a", "b")
+    ledger.count_failures()
+    failed(ledger, "late")
+    ledger.write("UPDATE mirepoix_failure SET failed_at = '2026-01-01 00:00:00.000'")
+    ((row,),) = ledger.query("SELECT id FROM mirepoix_failure_group")
+    ledger.do(lambda tx: tx.fetch("resolve_failure_group", id=row, resolved_in=None, decided_by="ann", note=None))
+    found = group(ledger)
+    assert (found.standing, found.failures, found.last_task_id) == (Standing.RESOLVED, 3, "b")
+    failed(ledger, "after")
+    assert group(ledger).standing is Standing.REGRESSED
+
+
+def test_failures_of_several_releases_that_are_counted_together_are_told_apart(ledger: Ledger):
+    failed(ledger, "a", why=trouble(release="r1"))
+    failed(ledger, "b", why=trouble("ship", release="r2"))
+    failed(ledger, "c", why=trouble(release="r2"))
+    failed(ledger, "d", why=trouble(release="r1"))
+    found = {one.title[-5:]: (one.failures, one.first_release, one.last_release) for one in groups(ledger)}
+    assert found == {"price": (3, "r1", "r2"), ".ship": (1, "r2", "r2")}
+
+
+def test_failures_that_are_counted_hours_later_are_not_of_this_hour(ledger: Ledger):
+    failed(ledger, "a")
+    ledger.passes(5 * 3600.0)
+    found = group(ledger)
+    assert (found.failures, found.last_hour) == (1, 0)
+    assert found.last_seen_s == pytest.approx(5 * 3600, abs=60)
+
+
 # ---- forgetting
 
 
@@ -434,6 +508,7 @@ DAY_S = 24 * 3600.0
 def test_a_cause_that_nothing_failed_by_for_long_is_forgotten(ledger: Ledger):
     failed(ledger, "a", why=trouble("price"))
     failed(ledger, "b", why=trouble("ship"))
+    ledger.count_failures()
     ledger.write("DELETE FROM mirepoix_task WHERE id = 'a'")
     ledger.do(failures.prune, DAY_S)
     assert ledger.query("SELECT COUNT(*) FROM mirepoix_failure_group") == [(2,)]

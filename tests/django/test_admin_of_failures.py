@@ -52,6 +52,7 @@ def decide(desk: Desk, verb: str, id: str, status: int = 200, **more: Any) -> st
 
 
 def standings(shop: Shop) -> dict[str, str]:
+    shop.books.count_failures()
     return {group.id: group.standing.value for group in shop.books.do(groups)}
 
 

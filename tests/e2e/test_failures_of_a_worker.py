@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 def groups(shop: Shop) -> dict[str, Group]:
     """The groups by their titles."""
+    shop.ledger.count_failures()
     return {group.title: group for group in shop.ledger.do(query.groups)}
 
 

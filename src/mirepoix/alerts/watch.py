@@ -8,7 +8,7 @@ from mirepoix.alerts.look import look
 from mirepoix.config import Settings
 from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
-from mirepoix.ledger import alerts
+from mirepoix.ledger import alerts, counting
 from mirepoix.records import Alert
 
 
@@ -19,6 +19,10 @@ def watch(connection: OwnConnection, settings: Settings, channels: Sequence[str]
     within *steady_s* (the interval of watching) is not closed: the other's look may be older than that.
     """
     steady_s = settings.alerts_interval_s / 2 if steady_s is None else steady_s
+    with connection.reading() as tx:
+        is_behind = counting.is_behind(tx)
+    if is_behind:
+        counting.count_all(connection)
     with connection.reading() as tx:
         due = look(tx, settings)
         is_open = {one.alert.id for one in alerts.all_open(tx)}

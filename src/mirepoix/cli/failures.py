@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import socket
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +20,7 @@ from mirepoix.cli.hints import command
 from mirepoix.cli.looks import state_text
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.words import count, duration, one_line, when
+from mirepoix.ledger import counting
 from mirepoix.ledger import failures as ledger_failures
 from mirepoix.ledger.failures import Ignoring
 from mirepoix.ledger.query.failures import LISTED, Group, GroupStory, ReplayLine, Standing, groups, story
@@ -58,6 +60,7 @@ def failures(ctx: click.Context, desk: Desk, standings: tuple[str, ...], is_all:
     if ctx.invoked_subcommand is not None:
         return
     wanted = frozenset(map(Standing, standings)) or (frozenset(Standing) if is_all else LISTED)
+    count_now(desk)
     with desk.reading() as tx:
         found = groups(tx)
     shown = [group for group in found if group.standing in wanted]
@@ -83,6 +86,7 @@ def show(desk: Desk, group_id: str, is_json: bool) -> None:
 
     This prints the latest failure with its traceback.
     """
+    count_now(desk)
     with desk.reading() as tx:
         told = story(tx, the_group(tx, group_id))
     if is_json:
@@ -147,6 +151,15 @@ def reopen(desk: Desk, /, **given: Any) -> None:
     _decide(desk, given, "open", ledger_failures.reopen)
 
 
+def count_now(desk: Desk) -> None:
+    """Count the failures that no worker has counted yet. Where the ledger can only be read they are left out."""
+    with desk.reading() as tx:
+        is_behind = counting.is_behind(tx)
+    if is_behind:
+        with contextlib.suppress(*desk.database_errors()):
+            counting.count_all(desk.ready())
+
+
 def the_group(tx: Tx, typed: str) -> Group:
     """The group whose id is, or begins with, what was typed; otherwise an error that names the candidates."""
     found = groups(tx, typed.lower())
@@ -165,6 +178,7 @@ def somebody(given: str | None) -> str:
 
 def _decide(desk: Desk, given: dict[str, Any], said: str, act: Callable[[Tx, str, str, str | None], bool]) -> None:
     by, note = somebody(given["by"]), one_line(given["note"]) or None
+    count_now(desk)
     with desk.reading() as tx:
         found = {group.id: group for group in (the_group(tx, typed) for typed in given["group_ids"])}
     with deciding(desk.ready()) as tx:

@@ -16,7 +16,7 @@ import click
 from mirepoix.cli.batches import BATCH, deciding
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError, NotAllDone
-from mirepoix.cli.failures import somebody, the_group
+from mirepoix.cli.failures import count_now, somebody, the_group
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.words import count, duration, one_line
@@ -98,6 +98,7 @@ def replay(
     With --canary the rest is run only if all of the first ones succeed. Ctrl-C stops it: what is waiting then runs,
     unless it is undone. A task that fails again meanwhile is not run twice.
     """
+    count_now(desk)
     with desk.reading() as tx:
         group = the_group(tx, group_id)
         chosen = ledger_replay.choose(tx, group.id, limit)

@@ -1,9 +1,9 @@
 """Keep a worker alive in the ledger and look after the ledger: a thread of every worker process.
 
 It looks for workers that died and takes back what they held, releases tasks that have come due, ends those that
-expired, prunes, and tells the ledger what the consumer's own loop could not (it may be busy, or be the very thread that
-runs a task). Every statement it runs is idempotent, so any number of them may run. None of them waits for ever:
-`mirepoix.connect.source.BOUND_S`.
+expired, counts failures, prunes, and tells the ledger what the consumer's own loop could not (it may be busy, or be the
+very thread that runs a task). Every statement it runs is idempotent, so any number of them may run. None of them waits
+for ever: `mirepoix.connect.source.BOUND_S`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.daemons.deaths import Deaths
 from mirepoix.daemons.heartbeat import Heartbeat
 from mirepoix.daemons.holder import Holder
-from mirepoix.ledger import budget, chords, failures, messages, operate, reap, results, take, workers
+from mirepoix.ledger import budget, chords, counting, failures, messages, operate, reap, results, take, workers
 
 logger = logging.getLogger("mirepoix.keeper")
 
@@ -28,6 +28,8 @@ BINDINGS_KEPT_S = 24 * 3600.0
 RECONNECT_S = 0.25
 TAKE_UP_S = 1.0
 """How often a worker looks whether something is parked that its own code can take."""
+COUNT_S = 1.0
+"""How often a worker looks whether there are failures to be counted."""
 LOOK_AGAIN_S = 0.05
 """How soon a lock that was free is looked at again."""
 
@@ -43,6 +45,7 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, name="mirepoix-keeper", daemon=True)
         self._connection: OwnConnection | None = None
         self._next_liveness = self._next_silence = self._next_prune = self._next_due = self._next_take_up = 0.0
+        self._next_count = 0.0
         self._is_away = False
         self._deaths = Deaths()
         self.round_began_at: float | None = None
@@ -153,10 +156,15 @@ class Keeper:
                 self._holder.send_errbacks(tx, expired, "expired", "expired before a worker took it")
             changed = take.release_due(tx) + len(expired)
             next_due_s = take.next_due_s(tx)
+            is_behind = now >= self._next_count and counting.is_behind(tx)
             if changed:
                 reached(Crashpoint.TEND_BEFORE_COMMIT)
         if changed:
             reached(Crashpoint.TEND_AFTER_COMMIT)
+        if now >= self._next_count:
+            self._next_count = now + COUNT_S
+        if is_behind:
+            counting.count_all(connection)
         limit = self._settings.liveness_interval_s
         self._next_due = now + (limit if next_due_s is None else min(limit, max(0.0, next_due_s)))
 

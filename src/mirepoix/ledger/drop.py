@@ -17,6 +17,7 @@ VIEWS = ("mirepoix_attempt_history", "mirepoix_task_readable")
 TABLES = (
     "mirepoix_migration",
     *("mirepoix_replayed", "mirepoix_replay", "mirepoix_alert_telling", "mirepoix_alert", "mirepoix_failure_group"),
+    "mirepoix_failure",
     *("mirepoix_chord_part", "mirepoix_chord", "mirepoix_group", "mirepoix_result", "mirepoix_step", "mirepoix_edit"),
     *("mirepoix_binding", "mirepoix_message", "mirepoix_budget", "mirepoix_queue", "mirepoix_attempt"),
     *("mirepoix_task", "mirepoix_worker"),

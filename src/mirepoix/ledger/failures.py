@@ -1,13 +1,14 @@
-"""Count failures by their causes, in the transaction that records them; and what people decide about a cause.
+"""Note failures by their causes, in the transaction that records them; and what people decide about a cause.
 
 A failure is an attempt that ended in an error: it failed for good, or asked for another try because of an exception, or
 was quarantined. A death after which the task runs again is none (its third is), nor is a retry without an exception, a
-rejection, what was parked or given back. What a lost attempt reports is refused before anything is counted.
+rejection, what was parked or given back. What a lost attempt reports is refused before anything is noted.
+
+Whoever decides counts first what is not counted yet (`mirepoix.ledger.counting`).
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 from mirepoix.fingerprint import fingerprint
 from mirepoix.fingerprint.fingerprint import Fingerprint
-from mirepoix.ledger.text import storable
+from mirepoix.ledger import counting
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Trouble
 
@@ -48,21 +49,12 @@ def causes(rows: Sequence[tuple[Any, ...]], trouble: Trouble) -> dict[str, Finge
     return found
 
 
-def count(tx: Tx, rows: Sequence[tuple[Any, ...]], causes: Causes, release: str | None) -> None:
-    """Count them, and note the cause on each task.
-
-    Call it last: whoever fails by the same cause waits from here on for *tx* to end.
-    """
+def note(tx: Tx, rows: Sequence[tuple[Any, ...]], causes: Causes, release: str | None) -> None:
+    """Note the cause on each task, and append what `counting` counts. Nobody else's row is touched."""
     failed = [row for row in rows if row[0] in causes]
     for row in failed:
         tx.run("note_failure_group", task_id=row[0], fence=row[1], failure_group=causes[row[0]].id)
-    groups: dict[str, dict[str, Any]] = {}
-    for row in failed:
-        cause = causes[row[0]]
-        group = groups.setdefault(cause.id, {"id": cause.id, "title": storable(cause.title), "failures": 0})
-        group |= {"failures": group["failures"] + 1, "name": row[6], "last_task_id": row[0]}
-    if groups:
-        tx.run("count_failures", rows=json.dumps([groups[id] for id in sorted(groups)]), release=storable(release))
+    counting.note(tx, ((row[0], row[6], causes[row[0]]) for row in failed), release)
 
 
 def resolve(tx: Tx, group_id: str, by: str, note: str | None = None, in_release: str | None = None) -> bool:
@@ -70,11 +62,13 @@ def resolve(tx: Tx, group_id: str, by: str, note: str | None = None, in_release:
 
     With *in_release* failures in the releases that were seen to have it do not: their workers still run for a while.
     """
+    counting.count(tx)
     return bool(tx.fetch("resolve_failure_group", id=group_id, resolved_in=in_release, decided_by=by, note=note))
 
 
 def ignore(tx: Tx, group_id: str, by: str, until: Ignoring, note: str | None = None) -> bool:
     """Do not list it, nor tell of it, until *until* is over. It is counted all the same."""
+    counting.count(tx)
     return bool(
         tx.fetch(
             "ignore_failure_group",
@@ -96,4 +90,5 @@ def prune(tx: Tx, older_than_s: float) -> None:
 
 def reopen(tx: Tx, group_id: str, by: str, note: str | None = None) -> bool:
     """Take back that it is resolved or ignored."""
+    counting.count(tx)
     return bool(tx.fetch("reopen_failure_group", id=group_id, decided_by=by, note=note))

@@ -60,7 +60,7 @@ def fail(tx: Tx, lease: Lease, trouble: Trouble, continuations: Sequence[Outgoin
     causes = failures.causes(rows, trouble)
     record(tx, rows, "failed", trouble, causes)
     outgoing.add(tx, continuations)
-    failures.count(tx, rows, causes, trouble.release)
+    failures.note(tx, rows, causes, trouble.release)
     return True
 
 
@@ -77,7 +77,7 @@ def retry(tx: Tx, lease: Lease, envelope: Envelope, trouble: Trouble, continuati
     causes = failures.causes(rows, trouble) if trouble.error_type is not None else {}
     record(tx, rows, "retried", trouble, causes)
     outgoing.add(tx, continuations)
-    failures.count(tx, rows, causes, trouble.release)
+    failures.note(tx, rows, causes, trouble.release)
     return True
 
 

@@ -33,7 +33,7 @@ def lose(
         return None
     finish.record(tx, rows, outcome, trouble, causes)
     tx.fetch("wake")
-    failures.count(tx, rows, causes, settings.release)
+    failures.note(tx, rows, causes, settings.release)
     return Lost(task_id=lease.task_id, name=rows[0][6], fence=lease.fence, state=state, was_started=is_blamed)
 
 
@@ -55,7 +55,7 @@ def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[Lost]:
     finish.record(tx, [*quarantined, *pending], "lost", trouble, causes)
     if pending:
         tx.fetch("wake")
-    failures.count(tx, quarantined, causes, settings.release)
+    failures.note(tx, quarantined, causes, settings.release)
     return [_lost(row, "quarantined") for row in quarantined] + [_lost(row, "pending") for row in pending]
 
 

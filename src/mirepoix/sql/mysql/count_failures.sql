@@ -1,37 +1,42 @@
--- Every failure of these groups, counted in the transaction that records it. In the order of their ids, so that two who count
--- the same groups wait for each other and never in a ring. What was resolved and fails again is open again: a regression. But not
--- if it fails where it was known to fail, in a release before the one it is resolved in. What is ignored is open again when its
--- time, its number or its rate is over.
+-- Failures that were taken from mirepoix_failure, counted in the transaction that took them: of each group those of one release.
+-- In the order of the groups' ids, so that two who count the same groups wait for each other and never in a ring. What was
+-- resolved and fails after that is open again: a regression. But not if it fails where it was known to fail, in a release
+-- before the one it is resolved in. What is ignored is open again when its time, its number or its rate is over.
 -- Assigned from left to right: what is read must not have been written.
-INSERT INTO mirepoix_failure_group (id, title, name, failures, hour_failures, first_release, last_release, last_task_id)
-SELECT r.id, r.title, r.name, r.failures, r.failures, :release, :release, r.last_task_id
+INSERT INTO mirepoix_failure_group (id, title, name, failures, hour_failures, first_release, last_release, last_task_id,
+       first_seen_at, last_seen_at, hour_at)
+SELECT r.id, r.title, r.name, r.failures, r.failures, r.in_release, r.in_release, r.last_task_id, r.first_at, r.last_at, r.last_at
   FROM JSON_TABLE({json :rows}, '$[*]' COLUMNS (
            id {id} PATH '$.id', title {text} PATH '$.title', name {text} PATH '$.name', failures int PATH '$.failures',
-           last_task_id {id} PATH '$.last_task_id')) AS r
+           in_release {id} PATH '$.release', last_task_id {id} PATH '$.last_task_id',
+           first_at datetime(6) PATH '$.first_at', last_at datetime(6) PATH '$.last_at')) AS r
  ORDER BY r.id
     ON DUPLICATE KEY UPDATE
        regressions = mirepoix_failure_group.regressions
-            + CASE WHEN mirepoix_failure_group.state = 'resolved'
+            + CASE WHEN mirepoix_failure_group.state = 'resolved' AND VALUES(last_seen_at) >= mirepoix_failure_group.decided_at
                      AND (mirepoix_failure_group.resolved_in IS NULL OR VALUES(last_release) IS NULL OR VALUES(last_release) = mirepoix_failure_group.resolved_in
                           OR VALUES(last_release) NOT IN (coalesce(mirepoix_failure_group.first_release, ''), coalesce(mirepoix_failure_group.last_release, ''))) THEN 1 ELSE 0 END,
-       regressed_at = CASE WHEN mirepoix_failure_group.state = 'resolved'
+       regressed_at = CASE WHEN mirepoix_failure_group.state = 'resolved' AND VALUES(last_seen_at) >= mirepoix_failure_group.decided_at
                      AND (mirepoix_failure_group.resolved_in IS NULL OR VALUES(last_release) IS NULL OR VALUES(last_release) = mirepoix_failure_group.resolved_in
-                          OR VALUES(last_release) NOT IN (coalesce(mirepoix_failure_group.first_release, ''), coalesce(mirepoix_failure_group.last_release, ''))) THEN {now} ELSE mirepoix_failure_group.regressed_at END,
-       regressed_in = CASE WHEN mirepoix_failure_group.state = 'resolved'
+                          OR VALUES(last_release) NOT IN (coalesce(mirepoix_failure_group.first_release, ''), coalesce(mirepoix_failure_group.last_release, ''))) THEN VALUES(last_seen_at) ELSE mirepoix_failure_group.regressed_at END,
+       regressed_in = CASE WHEN mirepoix_failure_group.state = 'resolved' AND VALUES(last_seen_at) >= mirepoix_failure_group.decided_at
                      AND (mirepoix_failure_group.resolved_in IS NULL OR VALUES(last_release) IS NULL OR VALUES(last_release) = mirepoix_failure_group.resolved_in
                           OR VALUES(last_release) NOT IN (coalesce(mirepoix_failure_group.first_release, ''), coalesce(mirepoix_failure_group.last_release, ''))) THEN VALUES(last_release) ELSE mirepoix_failure_group.regressed_in END,
-       state = CASE WHEN mirepoix_failure_group.state = 'resolved'
+       state = CASE WHEN mirepoix_failure_group.state = 'resolved' AND VALUES(last_seen_at) >= mirepoix_failure_group.decided_at
                      AND (mirepoix_failure_group.resolved_in IS NULL OR VALUES(last_release) IS NULL OR VALUES(last_release) = mirepoix_failure_group.resolved_in
                           OR VALUES(last_release) NOT IN (coalesce(mirepoix_failure_group.first_release, ''), coalesce(mirepoix_failure_group.last_release, ''))) THEN 'open'
                     WHEN mirepoix_failure_group.state = 'ignored'
-                     AND (mirepoix_failure_group.ignored_until <= {now} OR mirepoix_failure_group.failures + VALUES(failures) > mirepoix_failure_group.ignored_to
-                          OR CASE WHEN mirepoix_failure_group.hour_at > {earlier 3600} THEN mirepoix_failure_group.hour_failures ELSE 0 END
+                     AND (mirepoix_failure_group.ignored_until <= VALUES(last_seen_at) OR mirepoix_failure_group.failures + VALUES(failures) > mirepoix_failure_group.ignored_to
+                          OR CASE WHEN mirepoix_failure_group.hour_at > VALUES(last_seen_at) - INTERVAL 1 HOUR THEN mirepoix_failure_group.hour_failures ELSE 0 END
                              + VALUES(failures) > mirepoix_failure_group.ignored_per_hour) THEN 'open'
                     ELSE mirepoix_failure_group.state END,
-       hour_failures = CASE WHEN mirepoix_failure_group.hour_at > {earlier 3600} THEN mirepoix_failure_group.hour_failures ELSE 0 END + VALUES(failures),
-       hour_at = CASE WHEN mirepoix_failure_group.hour_at > {earlier 3600} THEN mirepoix_failure_group.hour_at ELSE {now} END,
-       failures = mirepoix_failure_group.failures + VALUES(failures), last_seen_at = {now},
+       hour_failures = CASE WHEN mirepoix_failure_group.hour_at > VALUES(last_seen_at) - INTERVAL 1 HOUR THEN mirepoix_failure_group.hour_failures ELSE 0 END + VALUES(failures),
+       hour_at = CASE WHEN mirepoix_failure_group.hour_at > VALUES(last_seen_at) - INTERVAL 1 HOUR THEN mirepoix_failure_group.hour_at ELSE VALUES(last_seen_at) END,
+       failures = mirepoix_failure_group.failures + VALUES(failures),
        last_release = CASE WHEN VALUES(last_release) = mirepoix_failure_group.first_release THEN mirepoix_failure_group.last_release
                            ELSE coalesce(VALUES(last_release), mirepoix_failure_group.last_release) END,
-       last_task_id = VALUES(last_task_id),
-       name = VALUES(name), title = VALUES(title)
+       last_task_id = CASE WHEN VALUES(last_seen_at) >= mirepoix_failure_group.last_seen_at THEN VALUES(last_task_id) ELSE mirepoix_failure_group.last_task_id END,
+       name = CASE WHEN VALUES(last_seen_at) >= mirepoix_failure_group.last_seen_at THEN VALUES(name) ELSE mirepoix_failure_group.name END,
+       title = CASE WHEN VALUES(last_seen_at) >= mirepoix_failure_group.last_seen_at THEN VALUES(title) ELSE mirepoix_failure_group.title END,
+       first_seen_at = least(mirepoix_failure_group.first_seen_at, VALUES(first_seen_at)),
+       last_seen_at = greatest(mirepoix_failure_group.last_seen_at, VALUES(last_seen_at))

@@ -1,0 +1,92 @@
+"""Count failures in the groups of their causes: appended by whoever fails, counted by whoever comes by.
+
+A group is one row, and an outage makes all workers fail by one cause. So the transaction of an outcome only appends to
+``mirepoix_failure``; counting takes those rows away and adds them to their groups, in one transaction: each is counted
+once, and one who dies amid it has counted nothing. Every worker counts, about once a second; so does whoever reads the
+groups, or decides about one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from itertools import zip_longest
+from typing import Any, Protocol
+
+from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.ledger.text import storable
+from mirepoix.ledger.tx import Tx
+
+AT_ONCE = 1_000
+"""How many rows one transaction takes: it holds the groups' rows for some milliseconds."""
+
+
+class Ledger(Protocol):
+    """What `count_all` needs: a connection, or a source of pooled ones."""
+
+    def transaction(self) -> AbstractContextManager[Tx]:
+        """Begin; commit on leaving, roll back on an exception."""
+
+
+class Cause(Protocol):
+    """What `note` needs of a fingerprint."""
+
+    @property
+    def id(self) -> str:
+        """The group's."""
+
+    @property
+    def title(self) -> str:
+        """The group's."""
+
+
+def note(tx: Tx, failed: Iterable[tuple[str, str, Cause]], release: str | None) -> None:
+    """Append failures, each as the task's id, its name and the cause. Nobody is waited for."""
+    groups: dict[str, dict[str, Any]] = {}
+    for task_id, name, cause in failed:
+        group = groups.setdefault(cause.id, {"id": cause.id, "title": storable(cause.title), "failures": 0})
+        group |= {"failures": group["failures"] + 1, "name": name, "last_task_id": task_id}
+    if groups:
+        tx.run("note_failures", rows=json.dumps(list(groups.values())), release=storable(release))
+
+
+def is_behind(tx: Tx) -> bool:
+    """Whether there are failures that no group has counted yet."""
+    return tx.fetch("uncounted")[0][0] is not None
+
+
+def count(tx: Tx, most: int = AT_ONCE) -> int:
+    """Count up to *most* rows of failures, but for those that somebody else is counting; return how many there were.
+
+    What was recorded before a decision about its group is no news after it, whenever it is counted.
+    """
+    rows = sorted(tx.fetch("take_failures", most=most))
+    # Those of one group differ in their releases, and count one release after the other. The first statement locks
+    # every group, in the order of their ids.
+    for turn in zip_longest(*_by_group(rows)):
+        tx.run("count_failures", rows=json.dumps([one for one in turn if one is not None]))
+    return len(rows)
+
+
+def count_all(ledger: Ledger) -> None:
+    """Count what is not counted yet, in short transactions."""
+    is_more = True
+    while is_more:
+        with ledger.transaction() as tx:
+            is_more = count(tx) == AT_ONCE
+            reached(Crashpoint.COUNT_BEFORE_COMMIT)
+    reached(Crashpoint.COUNT_AFTER_COMMIT)
+
+
+def _by_group(rows: Sequence[tuple[Any, ...]]) -> list[list[dict[str, Any]]]:
+    """For each group, by its id, what to add to it: one for each release, in the order of their first failures."""
+    groups: dict[str, dict[str | None, dict[str, Any]]] = {}
+    for _, group, title, name, failures, release, task_id, failed_at in rows:
+        at = str(failed_at)
+        one = groups.setdefault(group, {}).setdefault(
+            release, {"id": group, "release": release, "failures": 0, "first_at": at, "last_at": at}
+        )
+        one["first_at"], one["last_at"] = min(one["first_at"], at), max(one["last_at"], at)
+        one |= {"failures": one["failures"] + failures, "title": title, "name": name, "last_task_id": task_id}
+    return [list(groups[id].values()) for id in sorted(groups)]

@@ -1,0 +1,13 @@
+-- Failures that are recorded and not yet counted in their group: whoever fails appends, and waits for nobody.
+-- Every column is explained in docs/reference/schema.md.
+
+CREATE TABLE IF NOT EXISTS mirepoix_failure (
+    id                bigint NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    failure_group     varchar(255) NOT NULL,
+    title             text NOT NULL,
+    name              text NOT NULL,
+    failures          int NOT NULL,
+    in_release        varchar(255),
+    task_id           varchar(255) NOT NULL,
+    failed_at         datetime(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6))
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

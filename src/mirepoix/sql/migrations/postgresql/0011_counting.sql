@@ -1,0 +1,13 @@
+-- Failures that are recorded and not yet counted in their group: whoever fails appends, and waits for nobody.
+-- Every column is explained in docs/reference/schema.md.
+
+CREATE TABLE mirepoix_failure (
+    id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    failure_group     varchar(255) NOT NULL,
+    title             text NOT NULL,
+    name              text NOT NULL,
+    failures          integer NOT NULL,
+    in_release        text,
+    task_id           varchar(255) NOT NULL,
+    failed_at         timestamptz NOT NULL DEFAULT statement_timestamp()
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);

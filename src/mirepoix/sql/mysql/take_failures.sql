@@ -1,0 +1,10 @@
+-- Takes failures that are not yet counted, the oldest first. Two who count at once take different ones.
+SELECT id, failure_group, title, name, failures, in_release, task_id, failed_at
+  FROM mirepoix_failure
+ ORDER BY id
+ LIMIT :most
+   FOR UPDATE SKIP LOCKED
+;
+DELETE f
+  FROM JSON_TABLE({json :found}, '$[*]' COLUMNS (id bigint PATH '$')) AS found
+  STRAIGHT_JOIN mirepoix_failure AS f ON f.id = found.id

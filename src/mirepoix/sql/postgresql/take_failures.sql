@@ -1,0 +1,8 @@
+-- Takes failures that are not yet counted, the oldest first. Two who count at once take different ones.
+WITH chosen AS (
+    SELECT id FROM mirepoix_failure ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
+)
+DELETE FROM mirepoix_failure AS f
+ USING chosen
+ WHERE f.id = chosen.id
+RETURNING f.id, f.failure_group, f.title, f.name, f.failures, f.in_release, f.task_id, f.failed_at
