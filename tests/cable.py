@@ -41,10 +41,10 @@ class Cable:
         self._is_whole.set()
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
-        for end in (self._listening, *self._ends):
-            end.close()
         for thread in self._threads:
             thread.join(timeout=5.0)
+        for end in (self._listening, *self._ends):
+            end.close()
 
     def cut(self) -> None:
         """Nothing gets through any more."""
@@ -68,6 +68,8 @@ class Cable:
     def _carry(self, client: socket.socket) -> None:
         self._ends.append(client)
         self._is_whole.wait()
+        if self._is_over:
+            return
         cuts = self._cuts
         with suppress(OSError):
             server = socket.create_connection(self._server)

@@ -19,8 +19,9 @@ from rich.text import Text
 from mirepoix.cli.columns import Column, rows
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.words import as_json, one_line, printable
-from mirepoix.connect.source import OwnConnection, Source
+from mirepoix.connect.source import BOUND_S, OwnConnection, Source
 from mirepoix.connect.url import source_for
+from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.ledger.migrate import require_current
 from mirepoix.ledger.tx import Tx
 
@@ -55,12 +56,23 @@ class Printable:
 class Desk:
     """Everything is opened when it is first needed, so that ``--help`` needs no app and no database."""
 
-    def __init__(self, app_name: str | None, url: str | None, celery_app: Any, *, no_color: bool = False) -> None:
+    def __init__(
+        self,
+        app_name: str | None,
+        url: str | None,
+        celery_app: Any,
+        *,
+        no_color: bool = False,
+        timeout_s: float | None = None,
+    ) -> None:
         self._app_name = app_name
         self._url = url
         self._celery_app = celery_app
         self._opened: OwnConnection | None = None
         self._is_ready = False
+        self._timeout_s = timeout_s
+        self.bound_s: float | None = timeout_s or BOUND_S
+        """How long an answer of the ledger is waited for; None: as long as it takes."""
         # Names and errors are other people's text: never markup.
         self.console = Console(markup=False, highlight=False, emoji=False, no_color=no_color or None)
 
@@ -85,7 +97,12 @@ class Desk:
 
     def at(self, url: str) -> Desk:
         """The same at another ledger."""
-        return Desk(None, url, None)
+        return Desk(None, url, None, timeout_s=self._timeout_s)
+
+    def wait(self, bound_s: float | None) -> float | None:
+        """Wait for each answer of the ledger as long as --timeout says, or else *bound_s*; return how long that is."""
+        self.bound_s = self._timeout_s or bound_s
+        return self.bound_s
 
     @cached_property
     def installation(self) -> Any:
@@ -117,7 +134,7 @@ class Desk:
         if self._opened is None:
             # libpq alone would wait for minutes for a host that does not answer.
             os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
-            self._opened = self.source.open()
+            self._opened = self.source.open(self.bound_s)
         return self._opened
 
     def require_file(self) -> None:
@@ -138,7 +155,13 @@ class Desk:
 
     def require_schema(self) -> None:
         """Refuse tables that are missing or of another version."""
-        require_current(self.open(), self.source.label, lambda error: isinstance(error, self.database_errors()))
+        require_current(self.open(), self.source.label, self._is_of_tables)
+
+    def _is_of_tables(self, error: Exception) -> bool:
+        """Whether the database says that the tables are not there, or not to be read; not that it is away or busy."""
+        return (
+            isinstance(error, self.database_errors()) and verdict(error, self.source.disconnects) is not Verdict.PASSES
+        )
 
     def reading(self) -> AbstractContextManager[Tx]:
         """A transaction on the ready ledger that only reads: a slow search keeps no task from being written."""
@@ -155,9 +178,13 @@ class Desk:
         label, said = self.source.label, one_line(str(error))
         if self._opened is None:
             return CliError(f"The ledger in {label} cannot be reached ({said}). Is the database up, and the URL right?")
-        return CliError(
-            f"The ledger in {label} failed ({said}). What was reported as done is done; run it again for the rest."
-        )
+        done = "What was reported as done is done; run it again for the rest."
+        if verdict(error, self.source.disconnects) is Verdict.PASSES and self.bound_s is not None:
+            return CliError(
+                f"The ledger in {label} gave no answer ({said}): it is away or busy, or somebody holds a lock. {done} "
+                f"An answer is waited for {self.bound_s:g} s; --timeout 5m waits longer."
+            )
+        return CliError(f"The ledger in {label} failed ({said}). {done}")
 
     def print(self, *what: RenderableType) -> None:
         """Print for people."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,25 +17,36 @@ from mirepoix.cli.errors import CliError
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.words import count, duration, one_line
 from mirepoix.config import Settings
+from mirepoix.daemons import probe
 from mirepoix.errors import MirepoixError
 from mirepoix.ledger import sending
 from mirepoix.ledger.alerts import all_open
-from mirepoix.ledger.query.health import Overview, overview
+from mirepoix.ledger.query.health import Overview, overview, workers
 from mirepoix.ledger.tx import Tx
 
-UNHEALTHY, UNKNOWN = 1, 2
+UNHEALTHY, UNKNOWN = 1, 3
+ANSWERS = {0: "well", UNHEALTHY: "not well", UNKNOWN: "unknown"}
+MARKS = {True: ("ok  ", "green"), False: ("FAIL", "bold red"), None: ("?   ", "bold yellow")}
+
+TIMEOUT_S = 5.0
+"""How long all answers of the ledger together are waited for."""
+
+LOOK_AGAIN_S = 2.0
+LOOK_EVERY_S = 0.2
+"""What held up this look at the ledger may have held up heartbeats as well: those that stayed out are waited for so
+long, and looked for so often, before a worker is called silent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One answer. *name* is stable.
+    """One answer. *name* is stable. *is_ok* is None if it cannot be told.
 
     ``ledger``, ``schema``, ``workers``, ``queues``, ``reaper``; with a broker also ``relay`` and ``listeners``; and,
-    always well, ``alerts``, if some are open.
+    always well, ``alerts``, if some are open. With --worker only ``worker``.
     """
 
     name: str
-    is_ok: bool
+    is_ok: bool | None
     message: str
 
 
@@ -41,36 +54,95 @@ class Check:
 @click.option(
     "--max-age", type=Duration(), default="5m", show_default=True, help="How long a ready task may wait for a worker."
 )
+@click.option(
+    "--worker", metavar="NAME", help="Only whether the worker of that name lives on this host; asks no database."
+)
 @json_option
 @pass_desk
-def health(desk: Desk, max_age: timedelta, is_json: bool) -> None:
+def health(desk: Desk, max_age: timedelta, worker: str | None, is_json: bool) -> None:
     """Check ledger and workers; the exit code tells.
 
-    0 well, 1 not well, 2 it cannot be told. Not well: no live worker, a queue whose oldest ready task has waited
-    too long, tasks held by dead workers that nobody takes back, or a worker that does not get on with its maintenance;
-    with a broker also tasks that no relay publishes, and workers that are connected and hear nothing. It cannot be
-    told when the ledger cannot be reached or its tables are not of this version.
+    0 well, 1 not well, 3 it cannot be told. Not well: no live worker, tasks in a queue that no live worker serves, a
+    queue whose oldest ready task has waited too long, tasks held by dead workers that nobody takes back, or a worker
+    that does not get on with its maintenance; with a broker also tasks that no relay publishes, and workers that are
+    connected and hear nothing. It cannot be told when the ledger gives no answer in 5 seconds (mirepoix --timeout), or
+    its tables are not of this version: workers may be well then, so restart none because of it.
+
+    --worker NAME (celery@web-1) is for the liveness probe of one worker. It reads the file that the worker writes about
+    once a second on its host, whether the ledger is there or not. 1: its process is gone, or its threads do not come
+    round. 3: there is no such file, as no worker of that name runs here, or not as this user.
     """
-    checks = _reach(desk)
-    if all(check.is_ok for check in checks):
-        with desk.reading() as tx:
-            seen = overview(tx, late_after_s=max_age.total_seconds())
-            opened = all_open(tx)
-            at_broker = list(_judge_broker(tx, _probe_interval_s(desk)))
-        checks += list(_judge(seen, max_age.total_seconds()))
-        checks += at_broker
-        if opened:
-            checks.append(Check("alerts", is_ok=True, message=pointer(opened)))
-        code = 0 if all(check.is_ok for check in checks) else UNHEALTHY
-    else:
-        code = UNKNOWN
+    checks = [_judge_process(worker)] if worker is not None else _look(desk, max_age.total_seconds())
+    answers = {check.is_ok for check in checks}
+    code = UNHEALTHY if False in answers else UNKNOWN if None in answers else 0
     if is_json:
-        desk.print_json({"status": ("well", "not well", "unknown")[code], "exit_code": code, "checks": checks})
+        desk.print_json({"status": ANSWERS[code], "exit_code": code, "checks": checks})
     else:
         for check in checks:
-            line = f"{'ok  ' if check.is_ok else 'FAIL'} {check.name}: {check.message}"
-            desk.say(line, "green" if check.is_ok else "bold red")
+            mark, style = MARKS[check.is_ok]
+            desk.say(f"{mark} {check.name}: {check.message}", style)
     raise click.exceptions.Exit(code)
+
+
+def _judge_process(name: str) -> Check:
+    """Whether a worker of this host lives, by its file."""
+    path = probe.path_of(name)
+    try:
+        beat = probe.last_beat(name)
+    except (OSError, ValueError) as error:
+        return Check("worker", None, f"{path} cannot be read: {one_line(str(error))}")
+    if beat is None:
+        where = f"no worker {one_line(name)!r} runs here as this user: there is no {path}"
+        return Check("worker", None, f"{where} (see {probe.FOLDER})")
+    if beat.is_gone:
+        return Check("worker", is_ok=False, message=f"the process {beat.pid} of {one_line(name)} is gone")
+    said = f"the threads of {one_line(name)} (process {beat.pid}) came round {beat.age_s:.1f} s ago"
+    if not beat.is_alive:
+        return Check("worker", is_ok=False, message=f"{said}, more than {beat.good_for_s:g} s")
+    if beat.ledger_away_s is not None:
+        said += f"; the ledger has given it no answer for {duration(beat.ledger_away_s)}"
+    return Check("worker", is_ok=True, message=said)
+
+
+def _look(desk: Desk, max_age_s: float) -> list[Check]:
+    desk.source  # noqa: B018 (read: what is wrongly named is told as by every command)
+    timeout_s = desk.wait(TIMEOUT_S) or TIMEOUT_S
+    checks = _reach(desk)
+    if not all(check.is_ok for check in checks):
+        return checks
+    connection = desk.open()
+    timer = threading.Timer(timeout_s, connection.abort)
+    timer.daemon = True
+    timer.start()
+    try:
+        seen = _seen(desk, max_age_s)
+        with desk.reading() as tx:
+            opened = all_open(tx)
+            at_broker = list(_judge_broker(tx, _probe_interval_s(desk)))
+    except desk.database_errors() as error:
+        return [Check("ledger", None, f"{desk.source.label} gave no answer: {one_line(str(error))}"), checks[1]]
+    finally:
+        timer.cancel()
+    checks += [*_judge(seen, max_age_s), *at_broker]
+    if opened:
+        checks.append(Check("alerts", is_ok=True, message=pointer(opened)))
+    return checks
+
+
+def _seen(desk: Desk, max_age_s: float) -> Overview:
+    """The ledger's state; if heartbeats stayed out, after those had time to come that were held up with this look."""
+    with desk.reading() as tx:
+        seen = overview(tx, late_after_s=max_age_s)
+    if not any(worker.is_silent for worker in seen.workers):
+        return seen
+    until = time.monotonic() + LOOK_AGAIN_S
+    is_silent = True
+    while is_silent and time.monotonic() < until:
+        time.sleep(LOOK_EVERY_S)
+        with desk.reading() as tx:
+            is_silent = any(worker.is_silent for worker in workers(tx))
+    with desk.reading() as tx:
+        return overview(tx, late_after_s=max_age_s)
 
 
 def _reach(desk: Desk) -> list[Check]:
@@ -78,18 +150,18 @@ def _reach(desk: Desk) -> list[Check]:
     try:
         desk.require_file()
         desk.open()
+        reached = Check("ledger", is_ok=True, message=f"{desk.source.label} answers")
+        try:
+            desk.require_schema()
+        except MirepoixError as error:
+            return [reached, Check("schema", None, _message(error))]
     except (MirepoixError, click.ClickException) as error:
-        return [Check("ledger", is_ok=False, message=_message(error))]
+        return [Check("ledger", None, _message(error))]
     except Exception as error:
         explained = desk.explained(error)
         if explained is None:
             raise
-        return [Check("ledger", is_ok=False, message=_message(explained))]
-    reached = Check("ledger", is_ok=True, message=f"{desk.source.label} answers")
-    try:
-        desk.require_schema()
-    except MirepoixError as error:
-        return [reached, Check("schema", is_ok=False, message=_message(error))]
+        return [Check("ledger", None, _message(explained))]
     return [reached, Check("schema", is_ok=True, message="every migration is applied")]
 
 
@@ -106,10 +178,12 @@ def _message(error: Exception) -> str:
 def _judge(seen: Overview, max_age_s: float) -> Iterator[Check]:
     alive = [worker.name for worker in seen.alive]
     said = f"{count(len(alive), 'live worker')}" if alive else "no worker is alive"
+    if silent := sum(worker.is_silent for worker in seen.workers):
+        said += f"; the heartbeat of {count(silent, 'worker')} stayed out"
     yield Check("workers", bool(alive), said)
-    old = [load for load in seen.queues if (load.oldest_s or 0.0) > max_age_s]
+    old = [load for load in seen.queues if (load.oldest_s or 0.0) > max_age_s or (load.waiting and not load.is_served)]
     if old:
-        worst = max(old, key=lambda load: load.oldest_s or 0.0)
+        worst = max(old, key=lambda load: (not load.is_served, load.oldest_s or 0.0))
         more = f", and {count(len(old) - 1, 'other queue')}" if old[1:] else ""
         served = "" if worst.is_served else "; no live worker serves it"
         said = f"a task in {one_line(worst.queue)!r} has waited {duration(worst.oldest_s)}{served}{more}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ from mirepoix.cli.failures import failures
 from mirepoix.cli.health import health
 from mirepoix.cli.lint import lint
 from mirepoix.cli.maintain import drop_tables, migrate, prune
+from mirepoix.cli.options import Duration
 from mirepoix.cli.parked import parked
 from mirepoix.cli.reconcile import reconcile
 from mirepoix.cli.relay import relay
@@ -55,8 +57,14 @@ class Group(click.Group):
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-A", "--app", metavar="APP", envvar="MIREPOIX_APP", help="The Celery app, as celery -A takes it.")
 @click.option("--ledger", metavar="URL", envvar="MIREPOIX_LEDGER", help="The ledger's URL, to work without an app.")
+@click.option(
+    "--timeout",
+    type=Duration(),
+    help="How long to wait for each answer of the ledger: by default 1m; health 5s; migrate, prune and drop-tables as "
+    "long as it takes.",
+)
 @click.pass_context
-def mirepoix(ctx: click.Context, app: str | None, ledger: str | None) -> None:
+def mirepoix(ctx: click.Context, app: str | None, ledger: str | None, timeout: timedelta | None) -> None:
     """See what became of every task, and decide about those that need it.
 
     Start with: status, then tasks, then show ID.
@@ -66,7 +74,13 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None) -> None:
     # What was typed, for celery or for us, is never overruled by an environment variable.
     app = app if "app" in typed or not is_plugin else None
     ledger = ledger if "ledger" in typed or not (is_plugin or "app" in typed) else None
-    desk = Desk(app, ledger, ctx.obj.app if is_plugin else None, no_color=bool(getattr(ctx.obj, "no_color", False)))
+    desk = Desk(
+        app,
+        ledger,
+        ctx.obj.app if is_plugin else None,
+        no_color=bool(getattr(ctx.obj, "no_color", False)),
+        timeout_s=None if timeout is None else timeout.total_seconds(),
+    )
     ctx.obj = desk
     ctx.call_on_close(desk.close)
 

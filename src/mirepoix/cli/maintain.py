@@ -28,6 +28,7 @@ def migrate(desk: Desk, post: bool, is_json: bool) -> None:
     Safe to run at every deploy, before the new code, and from several hosts at once. The release before goes on
     working.
     """
+    desk.wait(None)
     connection = desk.open()
     applied = migrations.migrate(connection, post=post)
     with connection.transaction() as tx:
@@ -53,6 +54,7 @@ def prune(desk: Desk, older_than: timedelta, is_json: bool) -> None:
     them first. Batches of 5,000, each in a transaction of its own, until none is left; Ctrl-C loses nothing.
     """
     pruned, is_interrupted = 0, False
+    desk.wait(None)
     try:
         while True:
             with deciding(desk.ready()) as tx:
@@ -84,6 +86,7 @@ def drop_tables(desk: Desk, is_sure: bool, is_forced: bool, is_json: bool) -> No
     makes the tables again, empty.
     """
     desk.require_file()
+    desk.wait(None)
     connection = desk.open()
     with connection.transaction() as tx:
         seen = drop.contents(tx)

@@ -53,6 +53,9 @@ KEEP_ALIVE_S = (5, 2, 3)
 ANSWER_S = 1.0
 """How much longer than a statement may take its answer is waited for."""
 
+CONNECT_S = 10
+"""The longest that a connection with a bound takes to be made."""
+
 LOOK_AGAIN_S = 0.02
 """How often a liveness lock is tried that another session has."""
 
@@ -362,7 +365,9 @@ def _bounded(gen: Any, bound_s: float) -> Generator[Any, Any, Any]:
 
 
 def _connect(conninfo: str, bound_s: float | None = None) -> BoundedConnection:
-    options: dict[str, Any] = {} if bound_s is None else {"connect_timeout": max(2, math.ceil(bound_s))}
+    options: dict[str, Any] = {}
+    if bound_s is not None:
+        options["connect_timeout"] = max(2, min(math.ceil(bound_s), CONNECT_S))
     connection = BoundedConnection.connect(
         conninfo,
         autocommit=True,

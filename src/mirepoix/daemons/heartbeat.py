@@ -16,6 +16,7 @@ import time
 from typing import Protocol
 
 from mirepoix.daemons.holder import Holder
+from mirepoix.daemons.probe import Probe
 
 logger = logging.getLogger("mirepoix.keeper")
 
@@ -45,6 +46,7 @@ class Heartbeat:
     def __init__(self, holder: Holder, maintenance: Maintenance) -> None:
         self._holder = holder
         self._maintenance = maintenance
+        self._probe = Probe(holder.worker.name, holder.bound_s)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mirepoix-heartbeat", daemon=True)
         self._wakeup = os.pipe()
@@ -67,10 +69,12 @@ class Heartbeat:
         if not self._thread.is_alive():
             for fd in self._wakeup:
                 os.close(fd)
+            self._probe.remove()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             pause_s = LOOK_S
+            self._probe.beat(self._idle_s(time.monotonic()), self._away_s)
             try:
                 self._round()
             except self._holder.source.errors as error:
@@ -101,6 +105,11 @@ class Heartbeat:
         self._end_what_is_cut_off()
         if not is_alive:
             holder.reincarnate()
+
+    @property
+    def _away_s(self) -> float | None:
+        """How long no heartbeat has got through, if the last one did not."""
+        return None if self._lost_at is None else round(time.monotonic() - self._lost_at, 3)
 
     def _idle_s(self, now: float) -> float:
         """How long ago maintenance last came round."""
