@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mirepoix.ledger import chords
-from mirepoix.records import Chord, Part
+from mirepoix.ledger import chords, finish
+from mirepoix.records import Chord, Part, Trouble
 
 
 def test_the_story_has_facts_arguments_attempts_and_relatives(cli, ledger, ended):
@@ -55,6 +55,21 @@ def test_every_attempt_is_told_and_a_repeated_traceback_only_once(cli, ledger, e
     assert [one["outcome"] for one in cli.json("show", "a")["attempts"]] == ["retried", "retried", "failed"]
     assert told.stdout.count("Traceback: line 1") == 1
     assert told.stdout.count("same traceback") == 2
+
+
+def test_what_is_not_known_of_a_beginning_is_called_not_known(cli, ledger):
+    ledger.worker("w")
+    ledger.send("a")
+    ledger.lose(ledger.lease("w"))  # half a second after it began, as its parent saw
+    ledger.worker("victim")
+    ledger.lease("victim")
+    ledger.die("victim")
+    ledger.reap()
+    told = cli("show", "a").stdout
+    assert told.count("not known whether it began") == 1
+    assert "never started" not in told
+    ledger.do(finish.park, ledger.lease("w"), Trouble("no code"))
+    assert cli("show", "a").stdout.count("never started") == 1
 
 
 @pytest.mark.parametrize("state", ["leased", "running", "succeeded", "failed", "quarantined", "parked"])

@@ -70,6 +70,43 @@ def test_a_requeue_gives_back_every_chance(ledger: Ledger):
     assert [a["outcome"] for a in ledger.history("t")] == ["failed", "leased"]
 
 
+def test_a_revocation_is_meant_for_the_retries_of_a_task_and_not_for_what_is_requeued(ledger: Ledger):
+    ledger.worker("w1")
+    ledger.send("t", "waits")
+    first = ledger.lease("w1")
+    assert ledger.do(operate.revoke, ["t", "waits", "unknown"]) == ["waits"]
+    assert ledger.states() == {"t": "leased", "waits": "cancelled"}
+    assert ledger.do(finish.is_revoked, first)
+    ledger.retry(first)
+    second = ledger.lease("w1")
+    assert ledger.do(finish.is_revoked, second)
+    assert ledger.do(finish.revoke, second, OOPS)
+    assert ledger.requeue("t") == ["t"]
+    third = ledger.lease("w1")
+    assert not ledger.do(finish.is_revoked, third)
+    ledger.retry(third)
+    fourth = ledger.lease("w1")
+    assert not ledger.do(finish.is_revoked, fourth)
+    ledger.do(operate.revoke, ["t"])
+    assert ledger.do(finish.is_revoked, fourth)
+    ledger.succeed(fourth)
+    ledger.send("t")
+    assert not ledger.do(finish.is_revoked, ledger.lease("w1"))
+
+
+def test_a_revocation_of_which_the_ledger_was_not_told_is_meant_for_what_was_never_requeued(ledger: Ledger):
+    ledger.worker("w1")
+    ledger.send("t")
+    first = ledger.lease("w1")
+    assert ledger.do(finish.is_revoked, first)
+    ledger.retry(first)
+    second = ledger.lease("w1")
+    assert ledger.do(finish.is_revoked, second)
+    ledger.fail(second)
+    ledger.requeue("t")
+    assert not ledger.do(finish.is_revoked, ledger.lease("w1"))
+
+
 def test_a_requeue_can_be_repeated(ledger: Ledger):
     ledger.worker("w1")
     ledger.send("t", headers={"argsrepr": "\0 🧅"})

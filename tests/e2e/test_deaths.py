@@ -129,6 +129,7 @@ def test_what_kills_its_process_is_quarantined_and_harms_nobody(shop: Shop) -> N
         assert [a["outcome"] for a in attempts] == ["killed"] * 3
         # Of a process that died in the moment of beginning, nobody can say what killed it.
         assert {a["signal"] for a in attempts} <= {number, None}
+        assert all(a["started_at"] for a in attempts if a["run_time_s"])
     assert {(shop.row(id)["deaths"], shop.runs(id)) for id in healthy} == {(0, 1)}
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from celery.events import EventReceiver
 from sqlalchemy import create_engine
-from workers import DEADLINE_S, Shop, until
+from workers import DEADLINE_S, POOLS, Shop, until
 
 from driver import moment
 from mirepoix import using
@@ -91,6 +91,43 @@ def test_purge_cancels_what_waits(shop: Shop) -> None:
     assert "2 messages" in purged.stdout
     shop.wait(ids, "cancelled")
     assert shop.state(other) == "pending"
+
+
+def revoke_everywhere(shop: Shop, id: str, workers: int) -> None:
+    """As a client of Celery without a ledger: its workers hear the id, and no row is changed."""
+    told = shop.app.control.broadcast(
+        "revoke", arguments={"task_id": [id]}, reply=True, limit=workers, timeout=DEADLINE_S
+    )
+    assert len(told) == workers
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_requeue_is_not_undone_by_what_a_worker_remembers(shop: Shop, pool: str) -> None:
+    shop.worker(pool=pool)
+    revoke_everywhere(shop, "revoked", 1)
+    shop.send("note", task_id="revoked")
+    shop.wait("revoked", "cancelled")
+    assert shop.runs("revoked") == 0
+    assert shop.ledger.requeue("revoked") == ["revoked"]
+    shop.wait("revoked", "succeeded")
+    assert shop.runs("revoked") == 1
+
+
+def test_a_requeue_is_not_undone_by_other_workers_nor_by_what_they_have_written_down(shop: Shop) -> None:
+    conf = {"worker_prefetch_multiplier": 4}
+    worker = shop.worker("w1", "--statedb", "w1.state", concurrency=1, conf=conf)
+    gate = shop.send("gate", "open")
+    shop.begun(gate)
+    id = shop.send("note")
+    until(lambda: shop.state(id) == "leased", "it is held")
+    shop.app.control.revoke(id, reply=True, limit=1, timeout=DEADLINE_S)
+    shop.make("open")
+    shop.wait(id, "cancelled")
+    worker.stop()
+    assert shop.ledger.requeue(id) == [id]
+    shop.worker("w1", "--statedb", "w1.state", concurrency=1)
+    shop.wait(id, "succeeded")
+    assert shop.runs(id) == 1
 
 
 def test_a_revoked_task_that_waits_never_runs_whatever_worker_comes(shop: Shop) -> None:

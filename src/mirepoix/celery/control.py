@@ -1,4 +1,7 @@
-"""Celery's remote control, except that a revocation is written down: a task revoked while it waits never starts."""
+"""Celery's remote control, except that a revocation is written down: a task revoked while it waits never starts.
+
+What is requeued is no longer revoked, whatever the workers remember.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from mirepoix.ledger import operate
 
 
 def durable(control_class: type) -> type:
-    """*control_class* with a `revoke` that cancels waiting tasks in the ledger before it tells the workers."""
+    """*control_class* with a `revoke` that cancels or notes the tasks in the ledger before it tells the workers."""
 
     class LedgerControl(control_class):  # type: ignore[misc]
         def revoke(self, task_id: Any, *args: Any, **kwargs: Any) -> Any:
@@ -27,7 +30,7 @@ def durable(control_class: type) -> type:
             if not ids:
                 return super().revoke(task_id, *args, **kwargs)
             with self.app.mirepoix.source.transaction() as tx:
-                chords.return_ended(self.app.mirepoix, tx, operate.cancel(tx, ids, "revoked"), "revoked")
+                chords.return_ended(self.app.mirepoix, tx, operate.revoke(tx, ids), "revoked")
             # Workers compare texts, and JSON has no others.
             told = ids[0] if isinstance(task_id, (str, UUID)) else ids
             return super().revoke(told, *args, **kwargs)

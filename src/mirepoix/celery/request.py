@@ -26,6 +26,7 @@ from mirepoix.celery.gathering import is_gathering
 from mirepoix.celery.options import wrong_limits
 from mirepoix.celery.refuse import not_given
 from mirepoix.celery.report import Reported, raised_in
+from mirepoix.ledger import finish
 from mirepoix.records import LEASE_HEADER, Completion, Lease, Trouble
 
 logger = get_logger("mirepoix.worker")
@@ -70,7 +71,16 @@ class LedgerRequest(Request):  # type: ignore[misc]
             task_ready(self)
             self.acknowledge()
             return True
+        if self.lease is not None and self.id in worker_state.revoked and not self._is_revoked():
+            worker_state.revoked.discard(self.id)
         return bool(super().revoked())
+
+    def _is_revoked(self) -> bool:
+        """Whether it is this attempt that was revoked: Celery remembers no more than ids, and those for hours."""
+        if self._already_revoked:
+            return True
+        with self.installation.source.reading() as tx:
+            return finish.is_revoked(tx, self._held)
 
     def _refuse(self, error: Exception) -> None:
         """The pool cannot take it."""
@@ -255,7 +265,9 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
     def _rejected_back(self, error: Reject) -> None:
         task_ready(self)
-        trouble = Trouble(f"rejected back to its queue: {error}")
+        trouble = Trouble(
+            f"rejected back to its queue: {error}", pid=self._process(self.worker_pid), run_time_s=self._run_time_s()
+        )
         self.installation.lost(self._held, trouble, outcome="rejected", delay_s=REJECTED_PAUSE_S)
 
     def _out_of_time(self, error: BaseException, exc_info: Any, send_failed_event: bool) -> None:
@@ -315,10 +327,11 @@ class LedgerRequest(Request):  # type: ignore[misc]
             super()._announce_revoked(reason, terminated, signum, expired)
             return
         words = "its expiry passed before it was started" if expired else f"{reason} by remote control"
+        trouble = Trouble(words, run_time_s=self._run_time_s())
         attempt = Attempt(self.lease, self.name)
         with attempts.running(attempt):  # its result, and what it returns to a chord, are committed with its end
             super()._announce_revoked(reason, terminated, signum, expired)
-        attempts.revoke(self.installation, attempt, Trouble(words), is_expired=expired)
+        attempts.revoke(self.installation, attempt, trouble, is_expired=expired)
         self.installation.holder.forget(self.lease.key)
 
 

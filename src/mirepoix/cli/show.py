@@ -131,7 +131,8 @@ def _print_attempts(desk: Desk, told: Story) -> None:
         elif attempt.traceback:
             desk.traceback(attempt.traceback, INDENT)
     if hidden > 0:
-        desk.say(f"{count(hidden, 'more attempt')} left no history (handed out, never started)", "dim")
+        unseen = f"{count(hidden, 'more attempt')} left no history (handed out and back, not seen to start)"
+        desk.say(unseen, "dim")
 
 
 def _adds(attempt: AttemptLine) -> bool:
@@ -143,7 +144,7 @@ def _attempt_line(attempt: AttemptLine) -> Text:
     details = [
         when(attempt.started_at or attempt.leased_at),
         f"ran {run_time(attempt.run_time_s)}" if attempt.run_time_s is not None else "",
-        "never started" if attempt.started_at is None and attempt.finished_at else "",
+        attempt.beginning,
         memory(attempt.peak_memory_kb),
         f"signal {_signal_name(attempt.signal)}" if attempt.signal else "",
         f"exit code {attempt.exit_code}" if attempt.exit_code is not None else "",

@@ -72,6 +72,8 @@ class Loss:
     outcome: str
     is_blamed: bool
     delay_s: float
+    beginning: Held | None = None
+    """How it began, if the ledger has not heard of that either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,7 +416,8 @@ class Holder:
             held = self._held.pop(key, None)
             if held is not None:
                 is_blamed = held.started_at is not None and outcome == "killed"
-                self._losses.append(Loss(held.lease, trouble, outcome, is_blamed, delay_s))
+                beginning = None if held.started_at is None or held.is_noted else held
+                self._losses.append(Loss(held.lease, trouble, outcome, is_blamed, delay_s, beginning))
 
     def report_losses(self, connection: OwnConnection) -> None:
         """Take back what was lost: to the queue, or to quarantine. What cannot be told now is told the next time."""
@@ -425,6 +428,8 @@ class Holder:
                 loss = self._losses.pop(0)
             try:
                 with connection.transaction() as tx:
+                    if loss.beginning is not None:
+                        self._note(tx, [loss.beginning])
                     lost = reap.lose(
                         tx,
                         loss.lease,
@@ -461,11 +466,17 @@ class Holder:
         if not fresh:
             return
         with connection.transaction() as tx:
-            take.start(tx, self.worker.id, [(h.lease, now - (h.started_at or now), h.pid) for h in fresh])
+            self._note(tx, fresh)
             reached(Crashpoint.START_BEFORE_COMMIT)
         reached(Crashpoint.START_AFTER_COMMIT)
         for held in fresh:
             held.is_noted = True
+
+    def _note(self, tx: Tx, begun: Iterable[Held]) -> None:
+        now = time.monotonic()
+        attempts = [(held.lease, now - (held.started_at or now), held.pid) for held in begun]
+        if attempts:
+            take.start(tx, self.worker.id, attempts)
 
     def running(self) -> list[Held]:
         """The attempts whose user code runs now."""
@@ -531,6 +542,7 @@ class Holder:
                 logger.error("task %s goes back: its success cannot be recorded", completion.lease.task_id)
             self.report_losses(connection)
             with connection.transaction() as tx:
+                self._note(tx, [held for held in self.running() if not held.is_noted])
                 finish.give_back(tx, self.worker.id, None, "its worker was stopped")
                 workers.stop(tx, self.worker.id)
                 reached(Crashpoint.STOP_BEFORE_COMMIT)

@@ -285,7 +285,7 @@ def _arguments(told: Story) -> list[tuple[str, str]] | None:
 def _attempt(told: Story, attempt: AttemptLine, at: datetime | None) -> dict[str, Any]:
     details = (
         f"ran {run_time(attempt.run_time_s)}" if attempt.run_time_s is not None else "",
-        "never started" if attempt.started_at is None and attempt.finished_at and attempt.run_time_s is None else "",
+        attempt.beginning,
         memory(attempt.peak_memory_kb),
         f"signal {attempt.signal}" if attempt.signal else "",
         f"exit code {attempt.exit_code}" if attempt.exit_code is not None else "",

@@ -30,6 +30,7 @@ class Task(LedgerModel):
     state = models.CharField(max_length=20, choices=STATES)
     reason = models.TextField(null=True)
     generation = models.IntegerField()
+    revoked_generation = models.IntegerField(null=True)
     fence = models.IntegerField("attempts")
     retries = models.IntegerField()
     deaths = models.IntegerField()

@@ -94,6 +94,15 @@ def revoke(tx: Tx, lease: Lease, trouble: Trouble) -> bool:
     return _end(tx, "revoke", lease, "cancelled", trouble)
 
 
+def is_revoked(tx: Tx, lease: Lease) -> bool:
+    """Whether a revocation that its worker has heard of, by the task's id, is meant for this attempt.
+
+    It is not if the task was requeued, or sent again, after the revocation. Also true of an attempt that was lost.
+    """
+    rows = tx.fetch("is_revoked", task_id=lease.task_id, fence=lease.fence)
+    return not rows or bool(rows[0][0])
+
+
 def expire(tx: Tx, lease: Lease, trouble: Trouble) -> bool:
     """End a task whose expiry passed between its lease and its start."""
     return _end(tx, "expire_held", lease, "expired", trouble)

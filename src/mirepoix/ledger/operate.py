@@ -11,9 +11,21 @@ from mirepoix.ledger.tx import Tx
 def cancel(tx: Tx, task_ids: Iterable[str], reason: str = "cancelled by an operator") -> list[str]:
     """End waiting or parked tasks: once committed, they never start. Returns the ids that were.
 
-    A task that a worker holds is not touched: revoke it through Celery's remote control.
+    A task that a worker holds is not touched: `revoke` it, through Celery's remote control.
     """
     return _each(tx, "cancel", task_ids, reason=reason)
+
+
+def revoke(tx: Tx, task_ids: Iterable[str]) -> list[str]:
+    """Cancel what waits, and note of the rest that it is revoked, for the workers that are told of it by id.
+
+    The note is of the task's generation: its retries are revoked too, and what is requeued or sent again is not.
+    Returns the ids that were cancelled.
+    """
+    ids = list(task_ids)
+    cancelled = cancel(tx, ids, "revoked")
+    _each(tx, "note_revoked", [task_id for task_id in ids if task_id not in cancelled])
+    return cancelled
 
 
 def requeue(tx: Tx, task_ids: Iterable[str], reason: str = "requeued by an operator") -> list[str]:

@@ -49,6 +49,21 @@ class AttemptLine:
     signal: int | None
     exit_code: int | None
 
+    @property
+    def has_begun(self) -> bool | None:
+        """Whether user code began. None: nobody knows; the ledger hears of a beginning some moments later."""
+        if self.started_at is not None or self.run_time_s is not None or self.outcome == "succeeded":
+            return True
+        is_revoked = self.outcome == "cancelled" and (self.error or "").startswith("revoked")
+        return False if is_revoked or self.outcome in ("parked", "expired") else None
+
+    @property
+    def beginning(self) -> str:
+        """What is to be said about its beginning, if that is not plain from its times."""
+        if self.has_begun or self.finished_at is None:
+            return ""
+        return "never started" if self.has_begun is False else "not known whether it began"
+
 
 @dataclass(frozen=True, slots=True)
 class StepLine:

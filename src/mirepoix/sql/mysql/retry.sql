@@ -15,7 +15,9 @@ UPDATE JSON_TABLE({json :rows}, '$[*]' COLUMNS (
            sent_fence int PATH '$.sent_fence', version int PATH '$.version', shape {text} PATH '$.shape',
            written_by {text} PATH '$.written_by')) AS r
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id
-   SET t.reason = :reason, t.generation = t.generation + 1,
+   SET t.reason = :reason,
+       t.revoked_generation = CASE WHEN t.revoked_generation = t.generation THEN t.generation + 1 END,
+       t.generation = t.generation + 1,
        t.name = r.name, t.queue = r.queue, t.priority = r.priority, t.retries = r.retries, t.eta = {moment r.eta},
        t.due_at = CASE WHEN {moment r.eta} > {now} THEN {moment r.eta} END, t.expires_at = {moment r.expires},
        t.content_type = r.content_type, t.content_encoding = r.content_encoding, t.body_encoding = r.body_encoding,

@@ -1,0 +1,14 @@
+"""What a revocation is meant for."""
+
+from typing import Any, ClassVar
+
+from django.db import migrations
+
+from mirepoix.django.operation import MigrateLedger
+
+
+class Migration(migrations.Migration):  # type: ignore[misc]  # Django brings no types
+    """``mirepoix/sql/migrations/*/0011_blame.sql``."""
+
+    dependencies: ClassVar[list[Any]] = [("mirepoix", "0010_liveness")]
+    operations: ClassVar[list[Any]] = [MigrateLedger()]
