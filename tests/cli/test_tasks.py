@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
+
+from mirepoix.cli.streams import print_json_list
+from mirepoix.cli.words import as_json
+from mirepoix.ledger.query import stream
+from mirepoix.ledger.query.tasks import Filters
 
 
 def ids(cli, *words):
@@ -133,3 +140,51 @@ def test_an_empty_answer_says_so(cli, ledger):
     assert "no tasks" in cli("tasks").stderr
     ledger.send("a")
     assert "matched whole" in cli("tasks", "--name", "pay").stderr
+
+
+@pytest.fixture
+def in_small_chunks(monkeypatch):
+    """Every list is a long one."""
+    monkeypatch.setattr(stream, "AT_ONCE", 2)
+    monkeypatch.setattr(stream, "MOST_AT_ONCE", 4)
+
+
+@pytest.mark.parametrize("order", [[], ["--oldest"]])
+def test_a_long_list_is_read_in_chunks_and_is_the_same(cli, ledger, ended, order, monkeypatch, in_small_chunks):
+    for number in range(6):
+        ledger.send(f"waits-{number}")
+        ended(("failed", "succeeded", "running")[number % 3], f"ended-{number}")
+    for column, state in (("finished_at", "succeeded"), ("created_at", "pending")):  # which are all of one moment
+        earliest = f"(SELECT at FROM (SELECT min({column}) AS at FROM mirepoix_task) AS one)"
+        ledger.write(f"UPDATE mirepoix_task SET {column} = {earliest} WHERE state = '{state}'")
+    chunked = ids(cli, *order), cli.json("tasks", "--limit", "7", *order), cli("tasks", *order).stdout
+    monkeypatch.setattr(stream, "AT_ONCE", 1000)
+    assert len(chunked[0]) == len(set(chunked[0])) == 12
+    assert chunked[0] == ids(cli, *order)
+    whole = cli.json("tasks", "--limit", "7", *order)
+    assert [one["id"] for one in chunked[1]["tasks"]] == [one["id"] for one in whole["tasks"]]
+    assert (len(chunked[1]["tasks"]), chunked[1]["has_more"]) == (7, True)
+
+
+def test_a_long_list_keeps_no_transaction_open_while_it_is_printed(ledger, in_small_chunks):
+    ledger.send(*(f"t{number}" for number in range(9)))
+    opened = []
+
+    @contextmanager
+    def reading():
+        with ledger.connection.reading() as tx:
+            opened.append(tx)
+            yield tx
+            opened.pop()
+
+    seen = 0
+    for _ in stream.listed(reading, Filters(), 100):
+        assert opened == []
+        seen += 1
+    assert seen == 9
+
+
+@pytest.mark.parametrize("items", [[], [{"id": "a", "since": None}, {"id": "b\x1b", "tags": [1, {"x": []}]}]])
+def test_a_list_that_is_printed_item_by_item_looks_like_one_that_is_printed_at_once(items, capsys):
+    print_json_list("tasks", iter(items), lambda: {"has_more": False})
+    assert capsys.readouterr().out == as_json({"tasks": items, "has_more": False}) + "\n"

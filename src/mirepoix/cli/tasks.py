@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import click
@@ -12,8 +13,10 @@ from mirepoix.cli.columns import Column
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.looks import state_text
 from mirepoix.cli.options import filter_options, filters_from, is_filtered, json_option
+from mirepoix.cli.streams import print_json_list
 from mirepoix.cli.words import duration, one_line
-from mirepoix.ledger.query.tasks import TaskLine, search
+from mirepoix.ledger.query.stream import listed
+from mirepoix.ledger.query.tasks import TaskLine
 from mirepoix.states import State
 
 
@@ -30,17 +33,21 @@ def tasks(
 ) -> None:
     """List tasks, newest first.
 
-    A task's age counts from when it was sent (while it waits), taken (while a worker has it) or finished.
+    A task's age counts from when it was sent (while it waits), taken (while a worker has it) or finished. More
+    than a thousand are read in chunks while they are printed: a task that changes its state meanwhile may be missing,
+    or there twice.
     """
-    with desk.reading() as tx:
-        found = search(tx, filters_from(given), limit + 1, oldest_first=is_oldest, with_arguments=with_args)
-    lines, has_more = found[:limit], len(found) > limit
+    desk.ready()
+    found = listed(desk.reading, filters_from(given), limit + 1, oldest_first=is_oldest, with_arguments=with_args)
+    first = islice(found, limit)
     if only_ids:
-        for line in lines:
+        for line in first:
             click.echo(line.id)
     elif is_json:
-        desk.print_json({"tasks": [_as_object(line, with_args=with_args) for line in lines], "has_more": has_more})
-    elif lines:
+        objects = (_as_object(line, with_args=with_args) for line in first)
+        print_json_list("tasks", objects, lambda: {"has_more": next(found, None) is not None})
+    elif lines := list(first):
+        has_more = next(found, None) is not None
         if with_args:
             desk.list(_COLUMNS_OF_CALLS, map(_cells_of_call, lines))
         else:

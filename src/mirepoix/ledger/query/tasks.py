@@ -54,7 +54,7 @@ class TaskLine:
 
 
 @dataclass(frozen=True, slots=True)
-class _Branch:
+class Branch:
     """Part of the tasks with the index it is read through, written so that SQLite sees it too."""
 
     states: frozenset[State]
@@ -62,15 +62,18 @@ class _Branch:
     since: str
 
 
+Position = tuple[Any, int]
+"""Where a branch was left: the time it is ordered by, as the database has it, and ``seq``."""
+
 _ATTENTION = "t.state IN ('failed', 'quarantined', 'parked')"
 _BRANCHES = (
-    _Branch(frozenset({State.PENDING}), "t.state = 'pending' AND t.due_at IS NULL", "t.created_at"),
-    _Branch(frozenset({State.PENDING}), "t.state = 'pending' AND t.due_at IS NOT NULL", "t.created_at"),
-    _Branch(frozenset({State.LEASED, State.RUNNING}), "t.state IN ('leased', 'running')", "t.leased_at"),
-    _Branch(frozenset({State.FAILED}), f"{_ATTENTION} AND t.state = 'failed'", "t.finished_at"),
-    _Branch(frozenset({State.QUARANTINED}), f"{_ATTENTION} AND t.state = 'quarantined'", "t.finished_at"),
-    _Branch(frozenset({State.PARKED}), f"{_ATTENTION} AND t.state = 'parked'", "t.finished_at"),
-    _Branch(
+    Branch(frozenset({State.PENDING}), "t.state = 'pending' AND t.due_at IS NULL", "t.created_at"),
+    Branch(frozenset({State.PENDING}), "t.state = 'pending' AND t.due_at IS NOT NULL", "t.created_at"),
+    Branch(frozenset({State.LEASED, State.RUNNING}), "t.state IN ('leased', 'running')", "t.leased_at"),
+    Branch(frozenset({State.FAILED}), f"{_ATTENTION} AND t.state = 'failed'", "t.finished_at"),
+    Branch(frozenset({State.QUARANTINED}), f"{_ATTENTION} AND t.state = 'quarantined'", "t.finished_at"),
+    Branch(frozenset({State.PARKED}), f"{_ATTENTION} AND t.state = 'parked'", "t.finished_at"),
+    Branch(
         frozenset({State.SUCCEEDED, State.CANCELLED, State.EXPIRED}),
         "t.state IN ('succeeded', 'cancelled', 'expired')",
         "t.finished_at",
@@ -79,7 +82,7 @@ _BRANCHES = (
 _FINISHED = frozenset({State.SUCCEEDED, State.CANCELLED, State.EXPIRED})
 _MYSQL_BRANCHES = (
     *(branch for branch in _BRANCHES if branch.states != _FINISHED),
-    *(_Branch(frozenset({state}), f"t.state = '{state.value}'", "t.finished_at") for state in sorted(_FINISHED)),
+    *(Branch(frozenset({state}), f"t.state = '{state.value}'", "t.finished_at") for state in sorted(_FINISHED)),
 )
 """An index on state and time is in the order of time within one state only."""
 
@@ -140,28 +143,69 @@ def _prefix_clause(prefix: str, dialect: str) -> tuple[str, dict[str, Any]]:
 
 def _rows(tx: Tx, filters: Filters, columns: str, limit: int | None, *, oldest_first: bool) -> list[tuple[Any, ...]]:
     """The rows of every branch that the filters touch, each ordered by its own index."""
-    rows: list[tuple[Any, ...]] = []
-    for branch in _MYSQL_BRANCHES if tx.dialect == "mysql" else _BRANCHES:
-        wanted = branch.states & filters.states
-        if not wanted:
-            continue
-        clauses, params = _clauses(filters, branch, tx.dialect)
-        if wanted != branch.states:
-            states = ", ".join(f"'{state.value}'" for state in sorted(wanted))
-            clauses.append(f"t.state IN ({states})")
-        sql = (
-            f"SELECT {columns.format(since=branch.since)} FROM mirepoix_task AS t"  # noqa: S608 (no value is in it)
-            " LEFT JOIN mirepoix_worker AS w ON w.id = t.worker_id"
-            f" WHERE {' AND '.join([branch.index, *clauses])}"
-            f" ORDER BY {branch.since} {'ASC' if oldest_first else 'DESC'}, t.seq {'ASC' if oldest_first else 'DESC'}"
+    return [
+        row
+        for branch in branches(tx.dialect, filters)
+        for row in _rows_of(tx, filters, branch, columns, limit, oldest_first=oldest_first)
+    ]
+
+
+def branches(dialect: str, filters: Filters) -> list[Branch]:
+    """The parts of the tasks that the filters touch."""
+    return [
+        branch for branch in (_MYSQL_BRANCHES if dialect == "mysql" else _BRANCHES) if branch.states & filters.states
+    ]
+
+
+def chunk(
+    tx: Tx,
+    filters: Filters,
+    branch: Branch,
+    after: Position | None,
+    limit: int,
+    *,
+    oldest_first: bool = False,
+    with_arguments: bool = False,
+) -> tuple[list[TaskLine], Position | None]:
+    """Up to *limit* tasks of one branch behind *after*, in order, and where the next chunk begins (None: nowhere)."""
+    columns = f"t.seq, {_COLUMNS}{_BODY if with_arguments else ''}"
+    rows = _rows_of(tx, filters, branch, columns, limit, oldest_first=oldest_first, after=after)
+    return [_line(row[1:]) for row in rows], (rows[-1][7], rows[-1][0]) if len(rows) == limit else None
+
+
+def _rows_of(
+    tx: Tx,
+    filters: Filters,
+    branch: Branch,
+    columns: str,
+    limit: int | None,
+    *,
+    oldest_first: bool,
+    after: Position | None = None,
+) -> list[tuple[Any, ...]]:
+    clauses, params = _clauses(filters, branch, tx.dialect)
+    wanted = branch.states & filters.states
+    if wanted != branch.states:
+        states = ", ".join(f"'{state.value}'" for state in sorted(wanted))
+        clauses.append(f"t.state IN ({states})")
+    if after is not None:
+        sign = ">" if oldest_first else "<"
+        clauses.append(
+            f"{branch.since} {sign}= :after_at AND ({branch.since} {sign} :after_at OR t.seq {sign} :after_seq)"
         )
-        if limit is not None:
-            sql, params["most"] = f"{sql} LIMIT :most", limit
-        rows.extend(tx.query(sql, **params))
-    return rows
+        params["after_at"], params["after_seq"] = after
+    sql = (
+        f"SELECT {columns.format(since=branch.since)} FROM mirepoix_task AS t"  # noqa: S608 (no value is in it)
+        " LEFT JOIN mirepoix_worker AS w ON w.id = t.worker_id"
+        f" WHERE {' AND '.join([branch.index, *clauses])}"
+        f" ORDER BY {branch.since} {'ASC' if oldest_first else 'DESC'}, t.seq {'ASC' if oldest_first else 'DESC'}"
+    )
+    if limit is not None:
+        sql, params["most"] = f"{sql} LIMIT :most", limit
+    return tx.query(sql, **params)
 
 
-def _clauses(filters: Filters, branch: _Branch, dialect: str) -> tuple[list[str], dict[str, Any]]:
+def _clauses(filters: Filters, branch: Branch, dialect: str) -> tuple[list[str], dict[str, Any]]:
     clauses: list[str] = []
     params: dict[str, Any] = {}
     for column, glob in (("t.name", filters.name), ("t.queue", filters.queue)):

@@ -1,0 +1,24 @@
+"""Print a long list for programs, item by item: what `Desk.print_json` would print, without holding all of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from textwrap import indent
+from typing import Any
+
+from mirepoix.cli.words import as_json
+
+
+def print_json_list(name: str, items: Iterable[Any], rest: Callable[[], dict[str, Any]]) -> None:
+    """``{name: [items], …}``, and behind it *rest*, which is asked when the last item was printed."""
+    out = sys.stdout
+    out.write(f"{{\n  {as_json(name)}: [")
+    comma = ""
+    for item in items:
+        out.write(f"{comma}\n{indent(as_json(item), '    ')}")
+        comma = ","
+    out.write("\n  ]" if comma else "]")
+    for key, value in rest().items():
+        out.write(f",\n  {as_json(key)}: {indent(as_json(value), '  ').lstrip()}")
+    out.write("\n}\n")
