@@ -101,7 +101,7 @@ def test_time_limits_are_failures_of_the_attempt(shop: Shop) -> None:
 def errbacks(shop: Shop) -> set[tuple[str, str, str | None]]:
     """Which error callbacks were called for which task, and what they were told."""
     return {
-        (effect.more["failed"], effect.name, effect.more.get("error"))
+        (effect.more["failed"], effect.name, effect.more.get("error", "").partition("(")[0] or None)
         for effect in shop.effects()
         if effect.what in ("begin", "errback") and "failed" in effect.more
     }

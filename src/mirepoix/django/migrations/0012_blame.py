@@ -8,7 +8,7 @@ from mirepoix.django.operation import MigrateLedger
 
 
 class Migration(migrations.Migration):  # type: ignore[misc]  # Django brings no types
-    """``mirepoix/sql/migrations/*/0011_blame.sql``."""
+    """``mirepoix/sql/migrations/*/0012_blame.sql``."""
 
-    dependencies: ClassVar[list[Any]] = [("mirepoix", "0010_liveness")]
+    dependencies: ClassVar[list[Any]] = [("mirepoix", "0011_counting")]
     operations: ClassVar[list[Any]] = [MigrateLedger()]
