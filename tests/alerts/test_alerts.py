@@ -69,7 +69,7 @@ def test_a_quarantine_is_told_and_over_when_somebody_requeues_it(ledger: Ledger,
     assert ledger.state("t1") == "quarantined"
     watched()
     assert "quarantine:shop.pay" in watched.open
-    assert "1 shop.pay task is quarantined" in hook.titles
+    assert "shop.pay: 1 task is quarantined, waiting for you" in hook.titles
     ledger.requeue("t1")
     watched()
     assert "quarantine:shop.pay" not in watched.open
@@ -87,7 +87,7 @@ def test_a_parked_payload_is_told_if_it_stays_so(ledger: Ledger, hook: Hook):
     assert patient() == [0]
     ledger.passes(101)
     assert patient() == [1]
-    assert hook.titles == ["1 shop.pay task is parked"]
+    assert hook.titles == ["shop.pay: 1 task is parked, waiting for you"]
 
 
 def park(ledger: Ledger) -> None:

@@ -28,7 +28,7 @@ def test_what_is_open_is_listed_and_pointed_to(ledger: Ledger, cli):
     assert "2 a tasks are\\x1b parked" in said
     (one,) = cli.json("alerts")["alerts"]
     assert (one["alert"]["kind"], one["told_at"]) == ("parked", None)
-    assert "1 open alert, the latest: 2 a tasks are\\x1b parked; see: alerts" in cli("status").stdout
+    assert "1 open alert, the latest: 2 a tasks are\\x1b parked; see: mirepoix alerts" in cli("status").stdout
     assert "ok   alerts: 1 open alert, the latest" in cli("health").stdout
 
 

@@ -58,12 +58,24 @@ def test_the_list_has_a_line_for_each_cause_the_most_urgent_first(cli, failed):
     failed("a", cause="ship")
     failed("b", "c")
     lines = cli("failures").stdout.splitlines()
-    assert lines[0].split() == ["id", "state", "failed", "kept", "last", "what"]
+    assert lines[0].split() == ["id", "state", "attempts", "for", "good", "last", "task", "what"]
     assert [line.split()[1:4] for line in lines[1:]] == [["open", "2", "2"], ["open", "1", "1"]]
     assert all(len(line) <= 80 for line in lines)
     wide = cli("failures", columns=120).stdout.splitlines()
-    assert wide[0].split() == ["id", "state", "failed", "kept", "waits", "last", "since", "release", "what"]
-    assert wide[1].endswith("r1       ValueError: no stock in shop.orders.price")
+    assert wide[0].split() == [
+        "id",
+        "state",
+        "attempts",
+        "for",
+        "good",
+        "waits",
+        "last",
+        "since",
+        "release",
+        "task",
+        "what",
+    ]
+    assert wide[1].endswith("r1       shop.pay  ValueError: no stock in shop.orders.pri…")
     assert all(len(line) <= 120 for line in wide)
 
 
@@ -122,7 +134,13 @@ def test_show_tells_the_tasks_the_traceback_and_the_replays(cli, failed):
     group = only(cli)["id"]
     replay = cli.json("failures", "replay", group, "--limit", "1")
     said = cli("failures", "show", group).stdout
-    for words in ("failed  2 times", "in release r1", "in price", replay["replay"], "1 of 1 task replayed, done"):
+    for words in (
+        "failed attempts 2, 2 of them within the hour",
+        "in release r1",
+        "in price",
+        replay["replay"],
+        "1 of 1 task replayed, done",
+    ):
         assert words in " ".join(said.split()) or words in said
     assert cli.json("failures", "show", group)["group"]["kept"] == 1
 

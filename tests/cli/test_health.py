@@ -99,7 +99,7 @@ def test_what_status_calls_critical_is_not_well(cli, ledger):
     ledger.worker("w1")
     ledger.send("a", queue="mail")
     assert cli.json("status")["verdict"] == "critical"
-    assert "FAIL queues: a task in 'mail' has waited 0s; no live worker serves it" in cli("health", code=1).stdout
+    assert "FAIL queues: a task in queue 'mail' has waited 0s; nobody takes from it" in cli("health", code=1).stdout
 
 
 # The probe of one worker

@@ -153,7 +153,7 @@ def test_other_peoples_text_is_printed_in_one_line_and_escaped(cli, park):
 
 def test_status_points_to_it(cli, park):
     park("a", BILL)
-    assert re.search(r"1 task parked \(newest \w+ ago\); see: parked", cli("status").stdout)
+    assert re.search(r"1 task waits for you: parked \(newest \w+ ago\); see: mirepoix parked", cli("status").stdout)
 
 
 def test_it_reads_no_more_than_what_is_kept_for_a_decision(ledger, park):

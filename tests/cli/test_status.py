@@ -1,6 +1,8 @@
-"""`mirepoix status` and `health`: is anything lost, late, stuck or dead?"""
+"""`mirepoix status` and `health`: is anything lost, late or dead, or waits for you?"""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
@@ -15,6 +17,43 @@ def findings(cli, *words):
 @pytest.fixture
 def worker(ledger):
     return ledger.worker("w1")
+
+
+WORDS_OF_BEFORE = re.compile(r"stuck|serves it|\btaken\b|\bleased\b|\bkept\b")
+
+
+def test_people_read_the_words_of_today(cli, ledger, ended):
+    for state in ("leased", "failed", "quarantined", "parked"):
+        ended(state, state)
+    ledger.send("elsewhere", queue="mail")
+    ledger.send("later", eta="2999-01-01T00:00:00+00:00")
+    ledger.passes(120)
+    read = [
+        cli("status").stdout,
+        cli("tasks", columns=200).stdout.replace("leased", "", 1),  # its id
+        cli("failures", columns=200).stdout,
+        cli("health", "--max-age", "1m", code=1).stdout,
+        cli("show", "leased").stdout.replace("leased", "").replace("mirepoix cancel", ""),
+    ]
+    assert not [found for text in read for found in WORDS_OF_BEFORE.findall(text)]
+    for words in ("waiting for you 2", "failed for good 1", "nobody takes from queue 'mail'"):
+        assert words in read[0]
+    assert "handed to a worker over 1m ago" in read[0]
+    assert "handed to a worker" in read[1]
+    assert "scheduled" in read[1]
+    assert cli("tasks", "--ids", "--state", "scheduled").stdout.split() == ["later"]
+    assert set(cli("tasks", "--ids", "--state", "pending").stdout.split()) == {"later", "elsewhere"}
+
+
+@pytest.mark.parametrize("words", [("retry",), ("requeue",), ("failures", "replay")])
+def test_help_tells_retry_requeue_and_replay_apart(cli, words):
+    said = " ".join(cli(*words, "--help").stdout.split())
+    for part in (
+        "retry: tasks that failed,",
+        "requeue: those also that are quarantined",
+        "failures replay: all of one",
+    ):
+        assert part in said
 
 
 def test_a_ledger_at_rest_with_a_worker_is_well(cli, worker):
@@ -32,7 +71,7 @@ def test_no_worker_is_critical(cli):
 def test_a_queue_that_nobody_serves_is_critical_at_once(cli, ledger, worker):
     ledger.send("a", queue="mail")
     assert findings(cli) == [("late", "critical", 1)]
-    assert "no worker serves it" in cli("status").stdout
+    assert "nobody takes from queue 'mail'" in cli("status").stdout
 
 
 def test_a_task_is_late_only_after_that_long(cli, ledger, worker):
@@ -41,7 +80,7 @@ def test_a_task_is_late_only_after_that_long(cli, ledger, worker):
     assert findings(cli) == [("late", "warning", 1)]
     assert findings(cli, "--late-after", "3m") == []
     cli("health", "--max-age", "3m")
-    assert "FAIL queues: a task in 'celery' has waited 2m" in cli("health", "--max-age", "1m", code=1).stdout
+    assert "FAIL queues: a task in queue 'celery' has waited 2m" in cli("health", "--max-age", "1m", code=1).stdout
 
 
 def test_a_task_that_is_due_tomorrow_is_scheduled_and_not_late(cli, ledger, worker):
@@ -77,7 +116,7 @@ def test_taken_and_not_started_is_late_too(cli, ledger, worker):
     ledger.lease(worker)
     ledger.passes(120)
     assert findings(cli) == [("late", "warning", 1)]
-    assert "taken over 1m ago, not started" in cli("status").stdout
+    assert "handed to a worker over 1m ago, not started" in cli("status").stdout
 
 
 def test_tasks_of_a_dead_worker_that_nobody_takes_back_are_lost(cli, ledger, worker):
@@ -143,7 +182,7 @@ def test_a_worker_is_shown_with_what_it_does(cli, ledger, worker):
 
 def test_a_hundred_queues_still_fit_one_screen(cli, ledger, worker):
     for n in range(100):
-        ledger.do(enqueue.add, [envelope(queue=f"queue-with-a-very-long-name-{n}")])
+        ledger.do(enqueue.add, [envelope(queue=f"queue-with-a-long-name-{n}")])
     screen = cli("status").stdout.splitlines()
     assert len(screen) <= 30
     assert max(map(len, screen[1:])) <= 80  # the first line names the ledger, whole

@@ -87,6 +87,8 @@ def test_nothing_is_counted_and_the_newest_are_shown(shop: Shop, desk: Desk, mon
     assert of_ledger
     assert not any(re.search(r"count\s*\(", sql, re.IGNORECASE) for sql in of_ledger)
     assert "Only the newest 60 are listed" in page
+    assert "Select all 60 tasks" not in page
+    assert "Select the newest 60 tasks, of more that match" in page
     assert len(desk.ids()) == 50
     assert desk.ids(p=2) == [f"t{number:03}" for number in range(19, 9, -1)]
 
@@ -207,7 +209,7 @@ def test_each_decision_goes_through_the_ledger(shop: Shop, desk: Desk):
 def test_what_a_worker_has_is_left_to_it(shop: Shop, desk: Desk):
     shop.lease("a")
     page = desk.act("cancel", "a")
-    assert "Not cancelled: 1 task: a worker has taken it: revoke it with manage.py mirepoix cancel (a)" in page
+    assert "Not cancelled: 1 task: it is handed to a worker: revoke it with manage.py mirepoix cancel (a)" in page
     assert shop.books.states() == {"a": "leased"}
 
 

@@ -130,6 +130,14 @@ def test_a_very_long_traceback_is_read():
     ("message", "expected"),
     [
         ("order 12 of 'ann' has no price", "order <n> of <value> has no price"),
+        (
+            "503 Server Error: Service Unavailable for url: https://a.example/x?y=1",
+            "503 Server Error: Service Unavailable for url: <url>",
+        ),
+        ("HTTP 404 for order 12", "HTTP 404 for order <n>"),
+        ("status code: 429, 30 s", "status code: 429, <n> s"),
+        ("order 503 has no price", "order <n> has no price"),
+        ("got 404 Not Found for customer 404 Smith", "got 404 Not Found for customer <n> Smith"),
         ("can't reach db-3.internal:5432, tried 3 times", "can't reach <n>, tried <n> times"),
         (
             "user 3f2b8c1e-9d4a-4f6b-8a7c-1e2d3c4b5a69 <ann@example.org> at 2026-11-25T09:45:00.123+01:00",

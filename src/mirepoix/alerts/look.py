@@ -30,17 +30,28 @@ def look(tx: Tx, settings: Settings) -> list[tuple[Alert, float]]:
 def _failures(tx: Tx) -> Iterator[Alert]:
     for group in failures.groups(tx):
         if group.standing is failures.Standing.REGRESSED:
-            kind, title, release = "regression", f"Failed again: {group.title}", group.regressed_in
+            kind, title, release = "regression", f"failed again: {group.title}", group.regressed_in
         elif group.standing is failures.Standing.OPEN:
             kind, title, release = "new_failure", group.title, group.first_release
         else:
             continue
-        yield Alert(_id(kind, group.id), kind, group.id, title, 1, None, group.name, group.last_task_id, None, release)
+        yield Alert(
+            _id(kind, group.id),
+            kind,
+            group.id,
+            f"{group.name}: {title}",
+            1,
+            None,
+            group.name,
+            group.last_task_id,
+            None,
+            release,
+        )
 
 
 def _kept(tx: Tx, state: str, kind: str) -> Iterator[Alert]:
     for name, count, task_id, queue in tx.fetch("kept_names", state=state):
-        title = f"{count:,} {name} {'task is' if count == 1 else 'tasks are'} {state}"
+        title = f"{name}: {count:,} {'task is' if count == 1 else 'tasks are'} {state}, waiting for you"
         yield Alert(_id(kind, name), kind, name, title, name=name, task_id=task_id, queue=queue)
 
 

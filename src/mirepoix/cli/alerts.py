@@ -15,6 +15,7 @@ from mirepoix.alerts.watcher import Watcher
 from mirepoix.cli.columns import Column
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError, NotAllDone
+from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
 from mirepoix.cli.words import count, duration, one_line
 from mirepoix.config import Settings
@@ -105,7 +106,9 @@ def _test(desk: Desk) -> None:
 
 def pointer(opened: list[OpenAlert]) -> str:
     """A line that points here."""
-    return f"{count(len(opened), 'open alert')}, the latest: {one_line(opened[0].alert.title)}; see: alerts"
+    return (
+        f"{count(len(opened), 'open alert')}, the latest: {one_line(opened[0].alert.title)}; see: {command('alerts')}"
+    )
 
 
 _COLUMNS = (Column("alert"), Column("open", is_right=True), Column("told"), Column("what", 24))

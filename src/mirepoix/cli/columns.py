@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from rich.text import Text
 
 GAP = 2
+WHOLE = 1_000
+"""The *least* of a column that is left out rather than cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +31,22 @@ def rows(columns: Sequence[Column], cells: Iterable[Sequence[Text | str]], width
     natural = [
         max([len(column.heading), *(line[number].cell_len for line in lines)]) for number, column in enumerate(columns)
     ]
-    widths = _fitted(columns, natural, width)
+    filled = [
+        number
+        for number, column in enumerate(columns)
+        if column.least is None or any(line[number].plain for line in lines)
+    ]
+    widths = _fitted(columns, natural, width, filled)
     heading = [Text(column.heading, style="dim") for column in columns]
     return [_line(columns, line, widths) for line in (heading, *lines)]
 
 
-def _fitted(columns: Sequence[Column], natural: list[int], width: int) -> dict[int, int]:
-    """The width of each column that is shown."""
+def _fitted(columns: Sequence[Column], natural: list[int], width: int, shown: list[int]) -> dict[int, int]:
+    """The width of each column that is shown. One that is empty is not."""
     by_rank = sorted(
         (number for number, column in enumerate(columns) if column.least is not None),
         key=lambda number: columns[number].gives_way,
     )
-    shown = [number for number, found in enumerate(natural) if found]
     while True:
         fitted = {number: natural[number] for number in shown}
         for number in by_rank:

@@ -15,7 +15,7 @@ from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.find import resolve
 from mirepoix.cli.options import filter_options, filters_from, is_filtered, json_option
-from mirepoix.cli.words import count, one_line
+from mirepoix.cli.words import count, one_line, state_word
 from mirepoix.ledger import operate
 from mirepoix.ledger.query.tasks import matching
 from mirepoix.ledger.tx import Tx
@@ -27,7 +27,7 @@ LISTED = 20
 Seen = dict[str, tuple[State, bool]]
 
 _BUSY = {
-    State.LEASED: "a worker has taken it",
+    State.LEASED: "it is handed to a worker",
     State.RUNNING: "a worker is running it",
 }
 _DONE = {
@@ -72,7 +72,7 @@ CANCEL = Decision(
     frozenset({State.PENDING}),
     lambda tx, seen, reason: dict.fromkeys(operate.cancel(tx, list(seen), reason), "cancelled"),
     {
-        State.LEASED: "a worker has taken it: name the app (--app) to revoke it",
+        State.LEASED: "it is handed to a worker: name the app (--app) to revoke it",
         State.RUNNING: "a worker is running it: name the app (--app) to revoke it, with --terminate to kill it",
         State.FAILED: "it failed: use discard",
         State.QUARANTINED: "it is quarantined: use discard",
@@ -85,7 +85,7 @@ DISCARD = Decision(
     "discarded",
     ATTENTION,
     lambda tx, seen, reason: dict.fromkeys(operate.discard(tx, list(seen), reason), "discarded"),
-    {State.PENDING: "it is waiting: use cancel", State.LEASED: "a worker has taken it: use cancel",
+    {State.PENDING: "it is waiting: use cancel", State.LEASED: "it is handed to a worker: use cancel",
      State.RUNNING: "a worker is running it: use cancel", **_DONE},
     is_end=True,
 )  # fmt: skip
@@ -110,6 +110,9 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 def retry(desk: Desk, /, **given: Any) -> None:
     """Run failed tasks again, or hasten waiting ones.
 
+    retry: tasks that failed, by id or filters. requeue: those also that are quarantined, parked, cancelled or expired.
+    failures replay: all of one cause, a few first and at a pace, and it can be undone.
+
     A task that waits for its next retry or its eta runs now. By filters, only failed tasks are meant unless
     --state says otherwise.
     """
@@ -121,6 +124,9 @@ def retry(desk: Desk, /, **given: Any) -> None:
 @pass_desk
 def requeue(desk: Desk, /, **given: Any) -> None:
     """Run tasks again from any end but success.
+
+    retry: tasks that failed, by id or filters. requeue: those also that are quarantined, parked, cancelled or expired.
+    failures replay: all of one cause, a few first and at a pace, and it can be undone.
 
     Failed, quarantined, parked, cancelled or expired. They run at once and with all their retries. By filters,
     only failed, quarantined and parked tasks are meant unless --state says otherwise.
@@ -188,7 +194,9 @@ def wanted(desk: Desk, decision: Decision, given: dict[str, Any], report: Report
 
 
 def _confirm(decision: Decision, tasks: list[tuple[str, str, State]]) -> None:
-    states = ", ".join(f"{n:,} {state}" for state, n in Counter(state for _, _, state in tasks).most_common())
+    states = ", ".join(
+        f"{n:,} {state}" for state, n in Counter(state_word(state) for _, _, state in tasks).most_common()
+    )
     names = Counter(name for _, name, _ in tasks).most_common()
     click.echo(f"{count(len(tasks), 'task')} ({states}):", err=True)
     for name, n in names[:5]:

@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ import click
 from rich.text import Text
 
 from mirepoix.cli.batches import deciding
-from mirepoix.cli.columns import GAP, Column
+from mirepoix.cli.columns import Column
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.hints import command
@@ -26,7 +27,7 @@ from mirepoix.ledger.failures import Ignoring
 from mirepoix.ledger.query.failures import LISTED, Group, GroupStory, ReplayLine, Standing, groups, story
 from mirepoix.ledger.tx import Tx
 
-WIDE = 120
+WIDE, WIDEST = 120, 160
 ONLY_WIDE = ("waits", "since", "release")
 RELEASE = 20
 """Letters of the releases in a list."""
@@ -114,7 +115,7 @@ def resolve(desk: Desk, /, in_release: str | None, **given: Any) -> None:
     """Say that the cause is mended.
 
     The next failure opens the group again and is called a regression; with --in-release not one in a release that
-    was seen failing before. Tasks that are kept stay kept: see replay.
+    was seen failing before. Tasks that failed for good stay so: see replay.
     """
     said = f"resolved in {in_release}" if in_release else "resolved"
     _decide(
@@ -190,48 +191,51 @@ def _decide(desk: Desk, given: dict[str, Any], said: str, act: Callable[[Tx, str
     for group in found.values():
         desk.say(f"{said}: {group.id}  {one_line(group.title)}", "green")
         if group.kept:
-            desk.say(f"  {count(group.kept, 'task')} kept because of it: {command('failures replay', group.id)}", "dim")
+            desk.say(
+                f"  {count(group.kept, 'task')} failed for good by it: {command('failures replay', group.id)}", "dim"
+            )
 
 
 _COLUMNS = (
     Column("id"),
     Column("state"),
-    Column("failed", is_right=True),
-    Column("kept", is_right=True),
+    Column("failed attempts", is_right=True),
+    Column("failed for good", is_right=True),
     Column("waits", 5, gives_way=2, is_right=True),
     Column("last", is_right=True),
     Column("since", 7, gives_way=1, is_right=True),
     Column("release", 8, gives_way=3),
-    Column("what"),
+    Column("task", 14, gives_way=5, is_cut_in_front=True),
+    Column("what", 14, gives_way=4),
 )
+_SHORT = {"failed attempts": "attempts", "failed for good": "for good"}
+"""Headings for narrow screens."""
 
 
 def _list(desk: Desk, shown: Sequence[Group]) -> None:
-    """The columns that matter least are for wide screens, and of a message the middle gives way: not where it was."""
-    columns = _COLUMNS if desk.width >= WIDE else [one for one in _COLUMNS if one.heading not in ONLY_WIDE]
-    found = [[*cells.values()] for group in shown if (cells := _cells(group, columns))]
-    used = sum(
-        max([len(column.heading), *(row[n].cell_len for row in found)]) + GAP for n, column in enumerate(columns[:-1])
-    )
-    for row in found:
-        row[-1] = Text(shortened(row[-1].plain, max(desk.width - used, 20)))
+    """The task's name stands first; the columns that matter least are for wide screens."""
+    is_wide = desk.width >= WIDE
+    columns = [one for one in _COLUMNS if is_wide or one.heading not in ONLY_WIDE]
+    found = [[_cells(group)[column.heading] for column in columns] for group in shown]
+    if desk.width < WIDEST:
+        columns = [replace(one, heading=_SHORT.get(one.heading, one.heading)) for one in columns]
     desk.list(columns, found)
 
 
-def _cells(group: Group, columns: Sequence[Column]) -> dict[str, Text]:
+def _cells(group: Group) -> dict[str, Text]:
     releases = dict.fromkeys(filter(None, (group.first_release, group.last_release)))
-    cells = {
+    return {
         "id": Text(group.id),
         "state": Text(group.standing.value, style=STYLES[group.standing]),
-        "failed": Text(f"{group.failures:,}"),
-        "kept": Text(f"{group.kept:,}", style="bold red" if group.kept else "dim"),
+        "failed attempts": Text(f"{group.failures:,}"),
+        "failed for good": Text(f"{group.kept:,}", style="bold red" if group.kept else "dim"),
         "waits": Text(f"{group.waiting:,}", style="yellow" if group.waiting else "dim"),
         "last": Text(duration(group.last_seen_s)),
         "since": Text(duration(group.first_seen_s)),
         "release": Text(shortened(one_line(" … ".join(releases)), RELEASE)),
+        "task": Text(one_line(group.name)),
         "what": Text(one_line(group.title)),
     }
-    return {column.heading: cells[column.heading] for column in columns}
 
 
 def shortened(title: str, width: int) -> str:
@@ -248,7 +252,9 @@ def _print_story(desk: Desk, told: GroupStory) -> None:
     desk.say(one_line(group.title), "bold")
     desk.say(Text.assemble((group.id, "dim"), "  ", (group.standing.value, STYLES[group.standing]), _why(group)))
     facts = (
-        ("failed", f"{count(group.failures, 'time')}, {group.last_hour:,} of them within the hour"),
+        ("failed attempts", f"{group.failures:,}, {group.last_hour:,} of them within the hour"),
+        ("failed for good", f"{count(group.kept, 'task')}, waiting for you" if group.kept else "no task"),
+        ("to be retried", count(group.waiting, "task") if group.waiting else ""),
         ("first", _seen(when(group.first_seen_at), group.first_seen_s, group.first_release)),
         ("last", _seen(when(group.last_seen_at), group.last_seen_s, group.last_release)),
         (
@@ -288,7 +294,7 @@ def _seen(moment: str, ago_s: float, release: str | None) -> str:
 
 def _print_tasks(desk: Desk, told: GroupStory) -> None:
     if not told.tasks:
-        desk.say("\nNo task is kept or waits because of it.", "dim")
+        desk.say("\nNo task failed for good by it, and none waits to be tried again.", "dim")
         return
     desk.say("")
     columns = (Column("tasks", is_right=True), Column("state"), Column("name"))

@@ -185,8 +185,8 @@ def _judge(seen: Overview, max_age_s: float) -> Iterator[Check]:
     if old:
         worst = max(old, key=lambda load: (not load.is_served, load.oldest_s or 0.0))
         more = f", and {count(len(old) - 1, 'other queue')}" if old[1:] else ""
-        served = "" if worst.is_served else "; no live worker serves it"
-        said = f"a task in {one_line(worst.queue)!r} has waited {duration(worst.oldest_s)}{served}{more}"
+        served = "" if worst.is_served else "; nobody takes from it"
+        said = f"a task in queue {one_line(worst.queue)!r} has waited {duration(worst.oldest_s)}{served}{more}"
     else:
         said = f"nothing has waited more than {duration(max_age_s)}"
     yield Check("queues", not old, said)

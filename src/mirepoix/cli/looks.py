@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
+from mirepoix.cli.words import state_word
 from mirepoix.states import State
 
 STYLES = {
@@ -20,9 +21,9 @@ STYLES = {
 }
 
 
-def state_text(state: State) -> Text:
-    """A state in its colour."""
-    return Text(state.value, style=STYLES[state])
+def state_text(state: State, *, has_due: bool = False) -> Text:
+    """A state in people's words and its colour."""
+    return Text(state_word(state, has_due=has_due), style=STYLES[state])
 
 
 def plain_table(title: str | None = None) -> Table:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from mirepoix.cli.words import SCHEDULED
 from mirepoix.ledger.query.tasks import Filters
 from mirepoix.states import State
 
@@ -53,18 +54,23 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in older
 
 
 class States(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
-    """One state, or several with commas between them."""
+    """One state, or several with commas between them; ``scheduled`` is what is pending and has a time to come."""
 
     name = "state"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[State]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[str]:
         """Read it; a usage error names the states."""
         if isinstance(value, frozenset):
             return value
         try:
-            return frozenset(State(word.strip().lower()) for word in value.split(","))
+            return frozenset(_state(word.strip().lower()) for word in value.split(","))
         except ValueError:
-            self.fail(f"{value!r} is no state. The states are: {', '.join(State)}.", param, ctx)
+            names = ", ".join((SCHEDULED, *State))
+            self.fail(f"{value!r} is no state. The states are: {names}.", param, ctx)
+
+
+def _state(word: str) -> str:
+    return SCHEDULED if word == SCHEDULED else State(word)
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,8 +88,10 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--name", metavar="GLOB", help="Only this task name, e.g. 'shop.*'."),
             click.option("--queue", metavar="GLOB", help="Only this queue."),
             click.option("--worker", metavar="GLOB", help="Only what this worker (name or id) has or had last."),
-            click.option("--since", type=Moment(), help="Sent, taken or finished since: 10m, 2h, 7d, or ISO (UTC)."),
-            click.option("--until", type=Moment(), help="Sent, taken or finished before."),
+            click.option(
+                "--since", type=Moment(), help="Sent, handed over or finished since: 10m, 2h, 7d, or ISO (UTC)."
+            ),
+            click.option("--until", type=Moment(), help="Sent, handed over or finished before."),
         )
     ):
         command = option(command)
@@ -92,8 +100,16 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def filters_from(given: dict[str, Any], default_states: frozenset[State] = frozenset(State)) -> Filters:
     """The filters that `filter_options` collected."""
-    states = frozenset[State]().union(*given["states"]) or default_states
-    return Filters(states, given["name"], given["queue"], given["worker"], given["since"], given["until"])
+    named = frozenset[str]().union(*given["states"]) or default_states
+    return Filters(
+        frozenset(State.PENDING if one == SCHEDULED else State(one) for one in named),
+        given["name"],
+        given["queue"],
+        given["worker"],
+        given["since"],
+        given["until"],
+        only_scheduled=SCHEDULED in named and State.PENDING not in named,
+    )
 
 
 def is_filtered(given: dict[str, Any]) -> bool:

@@ -93,7 +93,10 @@ def replay(
     reason: str | None,
     is_json: bool,
 ) -> None:
-    """Run again what the group keeps, the oldest failures first.
+    """Run again all that failed for good by one cause, the oldest first.
+
+    retry: tasks that failed, by id or filters. requeue: those also that are quarantined, parked, cancelled or expired.
+    failures replay: all of one cause, a few first and at a pace, and it can be undone.
 
     With --canary the rest is run only if all of the first ones succeed. Ctrl-C stops it: what is waiting then runs,
     unless it is undone. A task that fails again meanwhile is not run twice.
@@ -127,7 +130,7 @@ def replay(
 @json_option
 @pass_desk
 def undo(desk: Desk, replay_id: str, is_json: bool) -> None:
-    """Take back what a replay ran again and no worker has taken.
+    """Take back what a replay ran again and was not handed to a worker.
 
     Each task is then what it was: failed or quarantined, with its reason, history and result.
     """
@@ -228,7 +231,7 @@ def _tell_dry(desk: Desk, group: Group, chosen: Sequence[Chosen], canaries: int,
     if is_json:
         desk.print_json({"failure_group": group.id, "would_replay": [one.task_id for one in chosen]})
     elif not chosen:
-        desk.say(f"No task is kept because of {group.id}: nothing to replay.")
+        desk.say(f"No task failed for good by {group.id}: nothing to replay.")
     else:
         first = f", {min(canaries, len(chosen)):,} of them first" if canaries else ""
         took = duration(len(chosen) / rate)
@@ -254,4 +257,4 @@ def _tell(desk: Desk, run: Run, *, is_json: bool) -> None:
         desk.say(f"not replayed: {len(run.chosen) - len(run.replayed):,}: somebody was faster", "yellow")
     for one in run.not_well[:5]:
         desk.say(f"  {one_line(one.task_id)} {one.state}{' again, to be retried' if one.is_trying else ''}")
-    desk.say(f"take back what no worker has taken: {command('failures undo', run.id)}", "dim")
+    desk.say(f"take back what was not handed to a worker: {command('failures undo', run.id)}", "dim")

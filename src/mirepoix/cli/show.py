@@ -55,7 +55,13 @@ def show(desk: Desk, task_id: str, has_results: bool, is_json: bool) -> None:
 
 
 def _headline(told: Story) -> Text:
-    text = Text.assemble((one_line(told.name), "bold"), "  ", (one_line(told.id), "dim"), "\n", state_text(told.state))
+    text = Text.assemble(
+        (one_line(told.name), "bold"),
+        "  ",
+        (one_line(told.id), "dim"),
+        "\n",
+        state_text(told.state, has_due=told.due_at is not None),
+    )
     if told.due_in_s is not None and told.state is State.PENDING:
         due = f"due in {duration(told.due_in_s)}" if told.due_in_s > 0 else f"due {duration(-told.due_in_s)} ago"
         text.append(f", {due}")
@@ -72,7 +78,7 @@ def _fact_lines(told: Story) -> Iterator[tuple[str, str]]:
     yield "eta", when(told.eta)
     yield "due", when(told.due_at)
     yield "expires", when(told.expires_at)
-    yield "taken", when(told.leased_at)
+    yield "handed over", when(told.leased_at)
     yield "started", when(told.started_at)
     yield "finished", when(told.finished_at)
     if told.state is State.PARKED:

@@ -1,4 +1,4 @@
-"""``mirepoix status``: one screen that answers whether anything is lost, late, stuck or dead."""
+"""``mirepoix status``: one screen that answers whether anything is lost, late or dead, or waits for you."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from rich.text import Text
 from mirepoix.broker import former
 from mirepoix.broker.former import Backlog
 from mirepoix.cli.alerts import pointer
-from mirepoix.cli.columns import Column
+from mirepoix.cli.columns import WHOLE, Column
 from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.hints import command
 from mirepoix.cli.looks import STYLES, state_text
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.words import count, duration, one_line, when
@@ -25,10 +26,11 @@ SHOWN = 6
 """Queues, workers and findings beyond this many are counted, not listed, unless --all is given: one screen."""
 
 _HEADLINES = {
-    Severity.OK: (" ALL WELL ", "bold white on green", "nothing is lost, late, stuck or dead"),
+    Severity.OK: (" ALL WELL ", "bold white on green", "nothing is lost, late or dead, and nothing waits for you"),
     Severity.WARNING: (" LOOK ", "bold black on yellow", ""),
     Severity.CRITICAL: (" ACT NOW ", "bold white on red", ""),
 }
+_KINDS = {"lost": "lost", "late": "late", "stuck": "waiting for you", "failed": "failed for good"}
 _MARKS = {Severity.CRITICAL: ("!! ", "bold red"), Severity.WARNING: ("!  ", "yellow")}
 
 
@@ -40,7 +42,7 @@ _MARKS = {Severity.CRITICAL: ("!! ", "bold red"), Severity.WARNING: ("!  ", "yel
 @json_option
 @pass_desk
 def status(desk: Desk, late_after: timedelta, is_all: bool, is_json: bool) -> None:
-    """Show whether anything is lost, late, stuck or dead.
+    """Show whether anything is lost, late or dead, or waits for you.
 
     The exit code is 0 whatever it shows: see health for probes.
     """
@@ -113,10 +115,10 @@ def _as_object(desk: Desk, seen: Overview, found: list[Finding], opened: list[Op
 
 def _headline(found: list[Finding]) -> Text:
     word, style, said = _HEADLINES[severity(found)]
-    totals = {kind: sum(one.count for one in found if one.kind == kind) for kind in ("lost", "late", "stuck", "failed")}
+    totals = {words: sum(one.count for one in found if one.kind == kind) for kind, words in _KINDS.items()}
     text = Text.assemble((word, style), " ", said)
     if found:
-        words = [f"{kind} {number:,}" for kind, number in totals.items()]
+        words = [f"{words} {number:,}" for words, number in totals.items()]
         if dead := sum(one.count for one in found if one.kind == "dead"):
             words.append(f"dead workers {dead}")
         text.append(" · ".join(words), style="bold")
@@ -130,23 +132,28 @@ def _finding_line(finding: Finding, late_s: float) -> Text:
 
 def _sentence(finding: Finding, late_s: float) -> str:
     tasks, age, late = count(finding.count, "task"), duration(finding.age_s), duration(late_s)
+    wait = f"{tasks} wait{'s' if finding.count == 1 else ''}"
     match finding.kind:
         case "lost":
             said = f"{tasks} held by {finding.worker or 'nobody'}, which is not alive (for {age}): start a worker"
         case "late" if not finding.is_served:
-            said = f"{tasks} in {finding.queue!r} (oldest {age}): no worker serves it"
+            said = f"{wait} (oldest {age}): nobody takes from queue {finding.queue!r}"
         case "late" if finding.state is State.LEASED:
-            said = f"{tasks} of {finding.queue!r} taken over {late} ago, not started (oldest {age})"
+            said = f"{tasks} of queue {finding.queue!r} handed to a worker over {late} ago, not started (oldest {age})"
         case "late":
-            said = f"{tasks} in {finding.queue!r} ready for over {late} (oldest {age})"
+            said = f"{wait} over {late} in queue {finding.queue!r} (oldest {age})"
         case "stuck" if finding.state is None:
-            said = f"{count(finding.count, 'message')} of {finding.queue!r} left in the broker of before; see below"
+            said = (
+                f"{count(finding.count, 'message')} of queue {finding.queue!r} left in the broker of before; see below"
+            )
         case "stuck" if finding.state is State.PARKED:
-            said = f"{tasks} parked (newest {age} ago); see: parked"
+            said = f"{wait} for you: parked (newest {age} ago); see: {command('parked')}"
         case "stuck":
-            said = f"{tasks} {finding.state} (newest {age} ago); see: tasks --state {finding.state}"
+            said = (
+                f"{wait} for you: {finding.state} (newest {age} ago); see: {command(f'tasks --state {finding.state}')}"
+            )
         case "failed":
-            said = f"{tasks} failed in the last hour (newest {age} ago); see: tasks --state failed"
+            said = f"{tasks} failed for good in the last hour (newest {age} ago); see: {command('failures')}"
         case _ if finding.worker is None:
             said = "no worker is alive: nothing runs until one is started"
         case _:
@@ -161,7 +168,7 @@ def _urgency(load: QueueLoad) -> tuple[bool, float, str]:
 
 _QUEUE_COLUMNS = (
     Column("queue", 16),
-    *(Column(heading, is_right=True) for heading in ("waiting", "oldest", "scheduled", "taken", "running", "longest")),
+    *(Column(heading, is_right=True) for heading in ("waiting", "oldest", "scheduled", "handed", "running", "longest")),
 )
 
 
@@ -185,12 +192,13 @@ def _last_hour(seen: Overview) -> Text:
     for state, number in seen.last_hour.items():
         if number or state in (State.SUCCEEDED, State.FAILED):
             atleast = "+" if is_capped and number else ""
-            text.append("  ").append(f"{number:,}{atleast} {state}", style=STYLES[state] if number else "dim")
+            words = "failed for good" if state is State.FAILED else state.value
+            text.append("  ").append(f"{number:,}{atleast} {words}", style=STYLES[state] if number else "dim")
     return text
 
 
 _KEPT_COLUMNS = (
-    Column("to decide"),
+    Column("waits for you"),
     Column("tasks", is_right=True),
     Column("newest", is_right=True),
     Column("id"),
@@ -212,8 +220,8 @@ def _kept_cells(one: Kept) -> list[Text | str]:
 
 _WORKER_COLUMNS = (
     Column("worker", 28, gives_way=2),
-    Column("pool", 7, gives_way=1),
-    *(Column(heading, is_right=True) for heading in ("running", "taken", "heartbeat")),
+    Column("pool", WHOLE, gives_way=1),
+    *(Column(heading, is_right=True) for heading in ("running", "handed", "heartbeat")),
     Column("queues", 16),
 )
 

@@ -33,9 +33,9 @@ def tasks(
 ) -> None:
     """List tasks, newest first.
 
-    A task's age counts from when it was sent (while it waits), taken (while a worker has it) or finished. More
-    than a thousand are read in chunks while they are printed: a task that changes its state meanwhile may be missing,
-    or there twice.
+    A task's age counts from when it was sent (while it waits), handed to a worker (while that has it) or finished.
+    More than a thousand are read in chunks while they are printed: a task that changes its state meanwhile may be
+    missing, or there twice.
     """
     desk.ready()
     found = listed(desk.reading, filters_from(given), limit + 1, oldest_first=is_oldest, with_arguments=with_args)
@@ -86,8 +86,8 @@ _COLUMNS = (
     Column("state"),
     Column("age", is_right=True),
     Column("tries", 5, gives_way=2, is_right=True),
-    Column("queue", 8, gives_way=1),
-    Column("name", 16, gives_way=3, is_cut_in_front=True),
+    Column("queue", 12, gives_way=1),
+    Column("name", 12, gives_way=3, is_cut_in_front=True),
     Column("what", 24),
 )
 
@@ -95,7 +95,7 @@ _COLUMNS = (
 def _cells(line: TaskLine) -> list[Text | str]:
     return [
         one_line(line.id),
-        state_text(line.state),
+        state_text(line.state, has_due=line.due_at is not None),
         duration(line.age_s),
         str(line.attempts),
         one_line(line.queue),
@@ -110,7 +110,12 @@ _COLUMNS_OF_CALLS = (Column("id"), Column("state"), Column("age", is_right=True)
 def _cells_of_call(line: TaskLine) -> list[Text | str]:
     """A task as the call it is. Its arguments are whole: a terminal wraps the line."""
     given = call(*line.arguments) if line.arguments is not None else "(arguments that are not JSON)"
-    return [one_line(line.id), state_text(line.state), duration(line.age_s), one_line(line.name) + given]
+    return [
+        one_line(line.id),
+        state_text(line.state, has_due=line.due_at is not None),
+        duration(line.age_s),
+        one_line(line.name) + given,
+    ]
 
 
 def _what(line: TaskLine) -> Text:

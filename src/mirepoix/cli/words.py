@@ -47,6 +47,17 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+HANDED = "handed to a worker"
+SCHEDULED = "scheduled"
+
+
+def state_word(state: str, *, has_due: bool = False) -> str:
+    """A state as people read it: what is leased is handed to a worker, what waits for its time is scheduled."""
+    if state == "leased":
+        return HANDED
+    return SCHEDULED if state == "pending" and has_due else state
+
+
 def one_line(text: str | None) -> str:
     """Other people's text in one line, safe for a terminal."""
     return printable(" ".join((text or "").split()))

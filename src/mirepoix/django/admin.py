@@ -90,17 +90,17 @@ class TaskAdmin(LedgerAdmin):
     @admin.display(description="state")  # type: ignore[untyped-decorator]
     def state_shown(self, task: Task) -> str:
         """In its colour."""
-        return badge(task.state)
+        return badge(task.state, has_due=task.due_at is not None)
 
     @admin.display(description="name")  # type: ignore[untyped-decorator]
     def name_shown(self, task: Task) -> str:
-        """With as much of the id as tells it apart, and its queue."""
+        """With its id and its queue."""
         words = '{} <small class="mirepoix-id">{} · {}</small>'
-        return format_html(words, task.name, task.id[:8], task.queue)  # type: ignore[no-any-return]
+        return format_html(words, task.name, task.id, task.queue)  # type: ignore[no-any-return]
 
     @admin.display(description="age")  # type: ignore[untyped-decorator]
     def age(self, task: Task) -> str:
-        """Since it was sent (while it waits), taken (while a worker has it) or finished."""
+        """Since it was sent (while it waits), handed to a worker (while that has it) or finished."""
         state = State(task.state)
         moment = task.created_at if state is State.PENDING else task.leased_at if state in HELD else task.finished_at
         return ago(moment)
@@ -135,7 +135,7 @@ class TaskAdmin(LedgerAdmin):
             "media": self.media,
             "told": told,
             "task": task,
-            "badge": badge(told.state),
+            "badge": badge(told.state, has_due=told.due_at is not None),
             "facts": [(name, written(value)) for name, value in _facts(told, task) if value not in (None, "")],
             "arguments": _arguments(told),
             "attempts": [_attempt(told, attempt, begun.get(attempt.fence)) for attempt in reversed(told.attempts)],
@@ -195,7 +195,8 @@ class TaskAdmin(LedgerAdmin):
             "verb": verb,
             "number": len(ids),
             "states": [
-                (badge(state), number, _to_be_done(verb, State(state), has_due)) for (state, has_due), number in states
+                (badge(state, has_due=has_due), number, _to_be_done(verb, State(state), has_due))
+                for (state, has_due), number in states
             ],
             "names": names[:LISTED],
             "other_names": len(names[LISTED:]),
@@ -260,7 +261,7 @@ def _facts(told: Story, task: Task) -> Iterable[tuple[str, Any]]:
     yield "ETA", task.eta
     yield "Due", task.due_at
     yield "Expires", task.expires_at
-    yield "Taken", task.leased_at
+    yield "Handed over", task.leased_at
     yield "Started", task.started_at
     yield "Finished", task.finished_at
     yield "Ran", ", ".join(filter(None, (run_time(told.run_time_s), memory(told.peak_memory_kb))))

@@ -13,7 +13,7 @@ from mirepoix.django import project
 from mirepoix.states import State
 
 _NOT_FROM_HERE = {
-    State.LEASED: "a worker has taken it: revoke it with manage.py mirepoix cancel",
+    State.LEASED: "it is handed to a worker: revoke it with manage.py mirepoix cancel",
     State.RUNNING: "a worker is running it: end it with manage.py mirepoix cancel --terminate",
 }
 

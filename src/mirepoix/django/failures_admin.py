@@ -224,16 +224,16 @@ class FailureGroupAdmin(LedgerAdmin):
     @admin.display(description="cause")  # type: ignore[untyped-decorator]
     def title_shown(self, group: FailureGroup) -> str:
         """With the task and the id."""
-        words = '{} <small class="mirepoix-id">{} · {}</small>'
-        return format_html(words, one_line(group.title), group.name, group.id)  # type: ignore[no-any-return]
+        words = '{}: {} <small class="mirepoix-id">{}</small>'
+        return format_html(words, group.name, one_line(group.title), group.id)  # type: ignore[no-any-return]
 
-    @admin.display(description="failed")  # type: ignore[untyped-decorator]
+    @admin.display(description="failed attempts")  # type: ignore[untyped-decorator]
     def failures_shown(self, group: FailureGroup) -> str:
         """Attempts, since it is known and within the hour."""
         words = '{} <small class="mirepoix-id">{} this hour</small>'
         return format_html(words, f"{group.failures:,}", f"{group.counted.last_hour:,}")  # type: ignore[no-any-return]
 
-    @admin.display(description="kept")  # type: ignore[untyped-decorator]
+    @admin.display(description="failed for good")  # type: ignore[untyped-decorator]
     def kept(self, group: FailureGroup) -> str:
         """Tasks that failed by it and need someone; and those that are, or will be, tried again."""
         shown = f"{group.counted.kept:,}"
@@ -361,7 +361,7 @@ def _why(counted: Group, group: FailureGroup) -> str:
 
 def _facts(counted: Group, group: FailureGroup) -> Iterable[tuple[str, str]]:
     yield "Task", group.name
-    yield "Failed", f"{count(group.failures, 'time')}, {counted.last_hour:,} of them within the hour"
+    yield "Failed attempts", f"{group.failures:,}, {counted.last_hour:,} of them within the hour"
     yield "First seen", _seen(group.first_seen_at, group.first_release)
     yield "Last seen", _seen(group.last_seen_at, group.last_release)
     if group.regressions:

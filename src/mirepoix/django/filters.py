@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from django.contrib.admin import SimpleListFilter
 
+from mirepoix.cli.words import state_word
 from mirepoix.django import project
 from mirepoix.django.models import FailureGroup, Worker
 from mirepoix.errors import ConfigurationError
@@ -23,7 +24,7 @@ PERIODS = {
     "24h": ("Last 24 hours", timedelta(days=1)),
     "7d": ("Last 7 days", timedelta(days=7)),
 }
-STATE_GROUPS = {"attention": ("needs a decision", ATTENTION), "held": ("with a worker", HELD)}
+STATE_GROUPS = {"attention": ("waits for you", ATTENTION), "held": ("with a worker", HELD)}
 
 
 class StateFilter(SimpleListFilter):  # type: ignore[misc]  # Django brings no types
@@ -34,7 +35,7 @@ class StateFilter(SimpleListFilter):  # type: ignore[misc]  # Django brings no t
 
     def lookups(self, *_: Any) -> list[tuple[str, str]]:
         """The groups first."""
-        return [(key, words) for key, (words, _) in STATE_GROUPS.items()] + [(s.value, s.value) for s in State]
+        return [(key, words) for key, (words, _) in STATE_GROUPS.items()] + [(s.value, state_word(s)) for s in State]
 
     def queryset(self, _request: Any, queryset: Any) -> Any:
         """The list of ids has been filtered already."""
@@ -49,7 +50,7 @@ class StateFilter(SimpleListFilter):  # type: ignore[misc]  # Django brings no t
 
 
 class PeriodFilter(SimpleListFilter):  # type: ignore[misc]
-    """Sent, taken or finished since."""
+    """Sent, handed to a worker or finished since."""
 
     title = "time"
     parameter_name = "since"

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.dateformat import format as date_format
 from django.utils.html import format_html
 
-from mirepoix.cli.words import duration, one_line
+from mirepoix.cli.words import duration, one_line, state_word
 
 SECONDS = "Y-m-d H:i:s"
 """How times are written: to the second, in the zone of the site."""
@@ -43,9 +43,10 @@ class LedgerAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django brings no t
         return False
 
 
-def badge(state: str) -> str:
-    """A state, or an attempt's outcome, in its colour."""
-    return format_html('<span class="mirepoix-state mirepoix-{}">{}</span>', state, state)  # type: ignore[no-any-return]
+def badge(state: str, *, has_due: bool = False) -> str:
+    """A state, or an attempt's outcome, in people's words and its colour."""
+    words = state_word(state, has_due=has_due)
+    return format_html('<span class="mirepoix-state mirepoix-{}">{}</span>', state, words)  # type: ignore[no-any-return]
 
 
 def written(value: Any) -> str:

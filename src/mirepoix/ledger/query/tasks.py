@@ -29,6 +29,8 @@ class Filters:
     since: datetime | timedelta | None = None
     until: datetime | timedelta | None = None
     failure_group: str | None = None
+    only_scheduled: bool = False
+    """Of what is pending, only what has a time to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,9 @@ Position = tuple[Any, int]
 """Where a branch was left: the time it is ordered by, as the database has it, and ``seq``."""
 
 _ATTENTION = "t.state IN ('failed', 'quarantined', 'parked')"
+_READY = "t.state = 'pending' AND t.due_at IS NULL"
 _BRANCHES = (
-    Branch(frozenset({State.PENDING}), "t.state = 'pending' AND t.due_at IS NULL", "t.created_at"),
+    Branch(frozenset({State.PENDING}), _READY, "t.created_at"),
     Branch(frozenset({State.PENDING}), "t.state = 'pending' AND t.due_at IS NOT NULL", "t.created_at"),
     Branch(frozenset({State.LEASED, State.RUNNING}), "t.state IN ('leased', 'running')", "t.leased_at"),
     Branch(frozenset({State.FAILED}), f"{_ATTENTION} AND t.state = 'failed'", "t.finished_at"),
@@ -153,7 +156,9 @@ def _rows(tx: Tx, filters: Filters, columns: str, limit: int | None, *, oldest_f
 def branches(dialect: str, filters: Filters) -> list[Branch]:
     """The parts of the tasks that the filters touch."""
     return [
-        branch for branch in (_MYSQL_BRANCHES if dialect == "mysql" else _BRANCHES) if branch.states & filters.states
+        branch
+        for branch in (_MYSQL_BRANCHES if dialect == "mysql" else _BRANCHES)
+        if branch.states & filters.states and not (filters.only_scheduled and branch.index == _READY)
     ]
 
 
