@@ -11,7 +11,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -101,10 +100,7 @@ def looks() -> dict[str, Callable[[Any], object]]:
         health.overview(tx, 300.0)
         alerts.all_open(tx)
         sending.leader(tx)
-        with suppress(AttributeError):
-            sending.unsent_count(tx)
-            return
-        sending.load(tx, 0.0)
+        sending.count_unsent(tx)
 
     return {
         "status": status,
@@ -112,6 +108,7 @@ def looks() -> dict[str, Callable[[Any], object]]:
         "tasks": lambda tx: search(tx, Filters(), 51),
         "tasks --name '*nothing*'": lambda tx: search(tx, Filters(name="*nothing*"), 51),
         "tasks --name '*oop*' (1,000, as the admin)": lambda tx: search(tx, Filters(name="*oop*"), 1001),
+        "the admin's search for 'nothing'": lambda tx: search(tx, Filters(name="*nothing*", among=200_000), 1001),
         "tasks --worker 'shop7@*'": lambda tx: search(tx, Filters(worker="shop7@*"), 51),
         "tasks --worker 'nobody@*'": lambda tx: search(tx, Filters(worker="nobody@*"), 51),
         "tasks --state failed": lambda tx: search(tx, Filters(states=frozenset({State.FAILED})), 51),

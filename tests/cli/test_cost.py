@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mirepoix.ledger import sending
 from mirepoix.ledger.query import health
 from mirepoix.ledger.query.tasks import Filters, search
 from mirepoix.sql import spell, statement
@@ -39,6 +40,8 @@ def test_no_screen_reads_the_tasks_without_an_index(ledger, ended, oldest_first)
     with ledger.connection.transaction() as tx:
         explained = Explained(tx)
         search(explained, Filters(), 50, oldest_first=oldest_first)
+        search(explained, Filters(worker="ender*", name="*x*", among=10), 50, oldest_first=oldest_first)
+        sending.count_unsent(explained)
         health.overview(explained, late_after_s=60.0)
     assert len(explained.plans) > 20
     walks = [step for step in explained.plans if step.startswith("SCAN") and "INDEX" not in step]

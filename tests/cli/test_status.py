@@ -111,6 +111,15 @@ def test_a_task_given_back_waits_since_then_and_not_since_it_was_sent(cli, ledge
     assert queue["oldest_s"] < 60
 
 
+def test_a_retry_that_came_due_waits_since_its_eta(cli, ledger, worker):
+    ledger.send("a")
+    ledger.retry(ledger.lease(worker), eta="2999-01-01T00:00:00+00:00")
+    ledger.passes(7200)
+    ledger.write("UPDATE mirepoix_task SET due_at = NULL, eta = {earlier 30}")
+    (queue,) = cli.json("status")["queues"]
+    assert 29 < queue["oldest_s"] < 60
+
+
 def test_taken_and_not_started_is_late_too(cli, ledger, worker):
     ledger.send("a")
     ledger.lease(worker)

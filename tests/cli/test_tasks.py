@@ -8,7 +8,7 @@ import pytest
 
 from mirepoix.cli.streams import print_json_list
 from mirepoix.cli.words import as_json
-from mirepoix.ledger.query import stream
+from mirepoix.ledger.query import holders, stream, tasks
 from mirepoix.ledger.query.tasks import Filters
 
 
@@ -68,6 +68,40 @@ def test_queue_and_worker_narrow_it_down(cli, ledger, ended):
     assert ids(cli, "--worker", "ender@host") == ["a"]
     assert ids(cli, "--worker", "ender") == ["a"]
     assert ids(cli, "--worker", "nobody*") == []
+
+
+def test_a_glob_finds_what_any_of_the_workers_has_or_had(cli, ledger, ended):
+    for worker in ("ender2", "other"):
+        ledger.worker(worker)
+    ended("succeeded", "by-ender")
+    ended("failed", "failed-by-ender")
+    for worker in ("ender2", "other"):
+        ledger.send(f"by-{worker}", priority=9)
+        ledger.succeed(ledger.lease(worker))
+    ledger.passes(7200)  # with the time at which the workers began
+    assert set(ids(cli, "--worker", "ender*")) == {"by-ender", "failed-by-ender", "by-ender2"}
+    assert set(ids(cli, "--worker", "?ther@*")) == {"by-other"}
+    ledger.write("DELETE FROM mirepoix_worker WHERE id = 'other'")
+    assert ids(cli, "--worker", "other") == ["by-other"]
+    assert ids(cli, "--worker", "oth*") == []
+
+
+def test_more_workers_than_can_be_named_are_asked_of_each_task(cli, ledger, ended, monkeypatch):
+    monkeypatch.setattr(holders, "MOST", 0)
+    ended("succeeded", "by-ender")
+    ledger.send("waits")
+    assert ids(cli, "--worker", "ender*") == ["by-ender"]
+
+
+@pytest.mark.parametrize(("among", "found"), [(1, []), (2, ["c"]), (9, ["c", "a"])])
+def test_a_search_may_be_bounded_to_the_newest_finished_tasks(ledger, ended, among, found):
+    for name in "abcd":
+        ended("succeeded", name, name="shop.pay" if name in "ac" else "shop.mail")
+        ledger.passes(1)
+    ledger.send("waits", name="shop.pay")
+    with ledger.connection.reading() as tx:
+        lines = tasks.search(tx, Filters(name="*pay*", among=among))
+    assert [line.id for line in lines] == ["waits", *found]
 
 
 def test_since_and_until_take_durations_and_iso_times(cli, ledger, ended):

@@ -201,7 +201,7 @@ def _judge(seen: Overview, max_age_s: float) -> Iterator[Check]:
 def _judge_broker(tx: Tx, interval_s: float) -> Iterator[Check]:
     """The relay and the listeners, where a broker stands in front of the ledger."""
     leader = sending.leader(tx)
-    unsent = sum(queue.unsent for queue in sending.load(tx, 0.0))
+    unsent = sending.count_unsent(tx)
     if leader is None and not unsent:
         return
     waiting = f"{count(unsent, 'task')} to be published"

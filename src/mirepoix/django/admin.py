@@ -21,7 +21,7 @@ from mirepoix.cli.batches import Report
 from mirepoix.cli.words import count, memory, one_line, run_time
 from mirepoix.django import project
 from mirepoix.django.alerts_admin import AlertAdmin
-from mirepoix.django.changelist import TaskList
+from mirepoix.django.changelist import AMONG, TaskList
 from mirepoix.django.decide import DECISIONS, decide
 from mirepoix.django.failures_admin import FailureGroupAdmin
 from mirepoix.django.filters import GroupFilter, NameFilter, PeriodFilter, QueueFilter, StateFilter
@@ -66,7 +66,10 @@ class TaskAdmin(LedgerAdmin):
     list_filter = (StateFilter, GroupFilter, PeriodFilter, QueueFilter, NameFilter)
     list_per_page = 50
     search_fields = ("id", "name")
-    search_help_text = "The beginning of a task's id, or a part of its name."
+    search_help_text = (
+        "The beginning of a task's id, or a part of its name"
+        f" (of tasks that succeeded, were cancelled or expired: among the newest {AMONG:,})."
+    )
     sortable_by = ()
     ordering = ("-seq",)
     actions = tuple(map(_action, DECISIONS))

@@ -17,6 +17,9 @@ from mirepoix.ledger.query.tasks import Filters, beginning_with, search
 MOST = 1_000
 """So many tasks are found at most, the newest; whoever wants others says which."""
 
+AMONG = 200_000
+"""A part of a name is looked for among all tasks but what succeeded, was cancelled or expired: of that, so many."""
+
 UNREAD = ("body", "headers", "properties", "shape")
 """Columns that the list does not show, and that may be large."""
 
@@ -69,7 +72,7 @@ class TaskList(ChangeList):  # type: ignore[misc]  # Django brings no types
                 return [task_id for task_id, _, _ in by_id]
             if query and filters.name is None:
                 # `*` and `?` are the only letters with a meaning, and they mean it here as well.
-                filters = replace(filters, name=f"*{query}*")
+                filters = replace(filters, name=f"*{query}*", among=AMONG)
                 query = ""
             lines = search(tx, filters, MOST + 1)
         return [line.id for line in lines if query in line.name]

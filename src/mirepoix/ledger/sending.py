@@ -92,6 +92,11 @@ def resend_all(tx: Tx, queue: str, older_than_s: float) -> int:
     return tx.run("resend_all", queue=queue, older_than_s=older_than_s)
 
 
+def count_unsent(tx: Tx) -> int:
+    """How many ready tasks the broker is still to be told of."""
+    return int(tx.fetch("count_unsent")[0][0])
+
+
 def load(tx: Tx, settled_s: float) -> list[QueueInBroker]:
     """Every queue with ready tasks, and how many of them the broker was told of."""
     return [

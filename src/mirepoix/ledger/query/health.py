@@ -9,11 +9,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from mirepoix.ledger.query.planning import at_once
 from mirepoix.ledger.query.values import seconds
 from mirepoix.ledger.tx import Tx
 from mirepoix.states import State
 
-COUNTED_MOST = 100_000
+COUNTED_MOST = 50_000
 """Finished tasks of the last hour are counted up to this many: beyond it a person reads "many" anyway."""
 
 HOUR_S = 3600.0
@@ -110,6 +111,7 @@ class Overview:
 
 def overview(tx: Tx, late_after_s: float, dead_within_s: float = HOUR_S) -> Overview:
     """Everything that `mirepoix status` shows. *late_after_s*: how long a ready task may wait for a worker."""
+    at_once(tx)
     seen = workers(tx, dead_within_s)
     return Overview(
         late_after_s=late_after_s,

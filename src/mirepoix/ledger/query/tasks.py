@@ -2,7 +2,8 @@
 
 Each group of states is read through the partial index it has, and "since" means what that group is ordered by: when
 a finished task finished, when a held one was taken, when a waiting one was sent. So the cost of a search does not
-grow with history, unless a filter that has no index (a name, a finished task's worker) finds next to nothing.
+grow with history, unless a filter that has no index (a name or queue, a finished task's worker) finds next to nothing:
+then the finished tasks are read, those of a worker since it began. `Filters.among` bounds that.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from mirepoix.ledger.query.globs import matches
+from mirepoix.ledger.query.holders import Holders, holders
+from mirepoix.ledger.query.planning import at_once
 from mirepoix.ledger.query.values import arguments, bound_moment, known_moment, moment, seconds
 from mirepoix.ledger.tx import Tx
 from mirepoix.states import State
@@ -31,6 +35,8 @@ class Filters:
     failure_group: str | None = None
     only_scheduled: bool = False
     """Of what is pending, only what has a time to come."""
+    among: int | None = None
+    """Of what succeeded, was cancelled or expired only so many of the newest are looked at: a bound for the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +152,12 @@ def _prefix_clause(prefix: str, dialect: str) -> tuple[str, dict[str, Any]]:
 
 def _rows(tx: Tx, filters: Filters, columns: str, limit: int | None, *, oldest_first: bool) -> list[tuple[Any, ...]]:
     """The rows of every branch that the filters touch, each ordered by its own index."""
+    at_once(tx)
+    held_by = holders(tx, filters.worker)
     return [
         row
         for branch in branches(tx.dialect, filters)
-        for row in _rows_of(tx, filters, branch, columns, limit, oldest_first=oldest_first)
+        for row in _rows_of(tx, filters, branch, columns, limit, held_by, oldest_first=oldest_first)
     ]
 
 
@@ -174,7 +182,9 @@ def chunk(
 ) -> tuple[list[TaskLine], Position | None]:
     """Up to *limit* tasks of one branch behind *after*, in order, and where the next chunk begins (None: nowhere)."""
     columns = f"t.seq, {_COLUMNS}{_BODY if with_arguments else ''}"
-    rows = _rows_of(tx, filters, branch, columns, limit, oldest_first=oldest_first, after=after)
+    at_once(tx)
+    held_by = holders(tx, filters.worker)
+    rows = _rows_of(tx, filters, branch, columns, limit, held_by, oldest_first=oldest_first, after=after)
     return [_line(row[1:]) for row in rows], (rows[-1][7], rows[-1][0]) if len(rows) == limit else None
 
 
@@ -184,15 +194,27 @@ def _rows_of(
     branch: Branch,
     columns: str,
     limit: int | None,
+    held_by: Holders | None,
     *,
     oldest_first: bool,
     after: Position | None = None,
 ) -> list[tuple[Any, ...]]:
-    clauses, params = _clauses(filters, branch, tx.dialect)
+    if held_by is not None and not held_by.ids:
+        return []
+    clauses, params = _clauses(filters, branch, tx.dialect, held_by)
     wanted = branch.states & filters.states
     if wanted != branch.states:
         states = ", ".join(f"'{state.value}'" for state in sorted(wanted))
         clauses.append(f"t.state IN ({states})")
+    if filters.among is not None and branch.states <= _FINISHED:
+        oldest = tx.query(
+            f"SELECT {branch.since} FROM mirepoix_task AS t WHERE {branch.index}"  # noqa: S608 (no value is in it)
+            f" ORDER BY {branch.since} DESC LIMIT 1 OFFSET :among",
+            among=filters.among,
+        )
+        if oldest:
+            clauses.append(f"{branch.since} > :among_after")
+            params["among_after"] = oldest[0][0]
     if after is not None:
         sign = ">" if oldest_first else "<"
         clauses.append(
@@ -210,16 +232,25 @@ def _rows_of(
     return tx.query(sql, **params)
 
 
-def _clauses(filters: Filters, branch: Branch, dialect: str) -> tuple[list[str], dict[str, Any]]:
+def _clauses(
+    filters: Filters, branch: Branch, dialect: str, held_by: Holders | None
+) -> tuple[list[str], dict[str, Any]]:
     clauses: list[str] = []
     params: dict[str, Any] = {}
     for column, glob in (("t.name", filters.name), ("t.queue", filters.queue)):
         if glob is not None:
             name = column.removeprefix("t.") + "_glob"
-            clause, params[name] = _glob(column, name, glob, dialect)
+            clause, params[name] = matches(column, name, glob, dialect)
             clauses.append(clause)
-    if filters.worker is not None:
-        clause, params["worker_glob"] = _glob("w.name", "worker_glob", filters.worker, dialect)
+    if held_by is not None:
+        names = {f"worker_{_letters(n)}": id for n, id in enumerate(held_by.ids)}
+        clauses.append(f"t.worker_id IN ({', '.join(f':{name}' for name in names)})")
+        params |= names
+        if held_by.since is not None and branch.since == "t.finished_at":
+            clauses.append("t.finished_at >= :held_since")
+            params["held_since"] = bound_moment(held_by.since, dialect)
+    elif filters.worker is not None:
+        clause, params["worker_glob"] = matches("w.name", "worker_glob", filters.worker, dialect)
         clauses.append(f"(t.worker_id = :worker OR {clause})")
         params["worker"] = filters.worker
     if filters.failure_group is not None:
@@ -233,16 +264,6 @@ def _clauses(filters: Filters, branch: Branch, dialect: str) -> tuple[list[str],
             clauses.append(f"{branch.since} {sign} :{name}")
             params[name] = bound_moment(value, dialect)
     return clauses, params
-
-
-def _glob(column: str, name: str, glob: str, dialect: str) -> tuple[str, str]:
-    """``*`` and ``?`` as the dialect's own case-sensitive match has them; nothing else is special."""
-    if "*" not in glob and "?" not in glob:
-        return f"{column} = :{name}", glob
-    if dialect == "sqlite":
-        return f"{column} GLOB :{name}", glob.replace("[", "[[]")
-    pattern = re.sub(r"([!%_])", r"!\1", glob).replace("*", "%").replace("?", "_")
-    return f"{column} LIKE :{name} ESCAPE '!'", pattern
 
 
 def _letters(number: int) -> str:

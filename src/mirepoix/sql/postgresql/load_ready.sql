@@ -1,0 +1,14 @@
+-- What is ready in each queue, for how long, and how many longer than :late_s. It is ready since it was sent, came due or
+-- was given back by its last attempt, whichever was last. Read through the index mirepoix_task_ready. An ETA behind the
+-- last lease was set by that attempt, which ended before it: only of the others the attempt is looked up. LATERAL, so that
+-- this is one look for each row, and never a walk through all attempts.
+SELECT queue, count(*), -({seconds_until min(ready_at)}), sum(CASE WHEN ready_at < {earlier :late_s} THEN 1 ELSE 0 END)
+  FROM (SELECT t.queue, greatest(t.created_at, t.eta, returned.finished_at) AS ready_at
+          FROM mirepoix_task AS t
+          LEFT JOIN LATERAL (
+               SELECT a.finished_at
+                 FROM mirepoix_attempt AS a
+                WHERE t.fence > 0 AND (t.eta > t.leased_at) IS NOT TRUE AND a.task_id = t.id AND a.fence = t.fence
+                LIMIT 1) AS returned ON true
+         WHERE t.state = 'pending' AND t.due_at IS NULL) AS ready
+ GROUP BY queue
