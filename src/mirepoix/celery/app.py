@@ -25,6 +25,7 @@ from mirepoix.celery import chords, errbacks
 from mirepoix.celery.bootsteps import HoldLeases
 from mirepoix.celery.capture import PublishScope, capturing
 from mirepoix.celery.code import Code
+from mirepoix.celery.context import Senders
 from mirepoix.celery.control import durable
 from mirepoix.celery.gathering import Gathered
 from mirepoix.celery.meter import Meter
@@ -78,6 +79,7 @@ class Installation:
         """The app's own ``broker_transport_options``."""
         self.gathered = Gathered()
         """The calls that tasks with a strategy of their own have gathered, in a worker."""
+        self.senders = Senders(app)
         self.peaks: dict[tuple[str, int], int] = {}
         self.is_forking = False
         self._pid = os.getpid()
