@@ -28,7 +28,7 @@ LAYERS = {
     "celery": 5,
     "kombu": 5,
     "broker": 5,
-    **dict.fromkeys(("dashboard", "demo", "crashtest"), 6),
+    **dict.fromkeys(("demo", "crashtest"), 6),
     "cli": 7,  # it offers the demo as one of its commands
     "django": 8,  # manage.py mirepoix is the command line
     "pytest": 9,
@@ -70,8 +70,6 @@ HOMES = {
     "urllib3": ("crashtest/hooks/urllib3.py",),
     "pytest": ("pytest/",),
     "hypothesis": ("pytest/hypothesis.py",),
-    "starlette": ("dashboard/",),
-    "jinja2": ("dashboard/",),
 }
 """Where a third-party library may be imported. What is not named here may not be imported at all."""
 

@@ -44,7 +44,7 @@ class Settings:
     """An attempt that runs longer than this is noted in the ledger as started (for blame and for people)."""
 
     flush_interval_s: float = 0.02
-    """Successes with nothing to keep or send are recorded together, at the latest after this long."""
+    """Successes with nothing to send are recorded together, at the latest after this long."""
 
     take_batch: int = 500
     """The most tasks a worker leases ahead of running them; it leases what it can run in about 0.1 s, up to this."""

@@ -182,7 +182,7 @@ class DjangoSource:
             yield self._tx(connection)
 
     def _tx(self, connection: Any) -> Tx:
-        # Django's SQLite cursor rewrites %(name)s and %% itself, so both databases are written to alike.
+        # Django's SQLite cursor rewrites %(name)s and %% itself, so all databases are written to alike.
         return CallerTx(DbapiTx(connection.cursor, self.dialect, "pyformat"), lambda: self._where(connection))
 
     def _where(self, connection: Any) -> str:
