@@ -30,7 +30,10 @@ class Relative:
 
 @dataclass(frozen=True, slots=True)
 class AttemptLine:
-    """One execution. ``outcome`` is a state (also of one under way), ``retried``, ``returned``, ``rejected``, ``killed`` or ``lost``."""
+    """One execution.
+
+    ``outcome`` is a state (also of one under way), ``retried``, ``returned``, ``rejected``, ``killed`` or ``lost``.
+    """
 
     fence: int
     generation: int
