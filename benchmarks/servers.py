@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.machine import children, command_line, cpu_s, tree_cpu_s
+from benchmarks.machine import children, command_line, cpu_s, tree, tree_cpu_s
 
 LEDGERS = ("postgresql", "mariadb", "sqlite")
 NAMES = (*LEDGERS, "rabbitmq", "redis")
@@ -28,14 +28,36 @@ LEDGER_QUEUE = "celery-ledger"
 """The queue of what goes by a broker that stands in front of a ledger."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where servers are started."""
+
+    folder: Path
+    address: str | None = None
+    """On which they answer besides the loopback interface (databases only)."""
+    environment: dict[str, str] | None = None
+    """What databases have in their environment besides ours."""
+
+
 class Daemon:
     """A server's process, which a benchmark may kill and start again at the same place."""
 
-    def __init__(self, command: list, works: Callable[[], object], environment: dict | None = None) -> None:
+    def __init__(
+        self,
+        command: list,
+        works: Callable[[], object],
+        environment: dict | None = None,
+        stop: signal.Signals = signal.SIGTERM,
+    ) -> None:
         self._command = [str(word) for word in command]
         self._works = works
         self._environment = environment
+        self._stop = stop
         self._process: subprocess.Popen | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> int:
         """Start it; return its pid when it answers."""
@@ -54,9 +76,23 @@ class Daemon:
     def kill(self) -> None:
         """SIGKILL to all of it."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self.signal(signal.SIGKILL)
             self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the process and all below it, which may be in sessions of their own."""
+        for pid in tree(self._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def stop(self) -> None:
+        """As an operator stops it; killed if it does not obey."""
+        if self.is_running:
+            self._process.send_signal(self._stop)
+            try:
+                self._process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                self.kill()
 
 
 @dataclass
@@ -164,17 +200,21 @@ class Server:
 
 
 @contextmanager
-def servers(*names: str) -> Iterator[list[Server]]:
-    """Start those servers; end them, and delete what they wrote, when the block is left."""
+def servers(*names: str, place: Place | None = None) -> Iterator[list[Server]]:
+    """Start those servers; end them, and delete what they wrote, when the block is left.
+
+    In a *place* of the caller's what they wrote is left there.
+    """
     # Whoever ends a benchmark ends its servers and workers too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="mirepoix-benchmark-"))
-        folder.chmod(0o755)
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        if place is None:
+            place = Place(Path(tempfile.mkdtemp(prefix="mirepoix-benchmark-")))
+            stack.callback(shutil.rmtree, place.folder, ignore_errors=True)
+        place.folder.chmod(0o755)
         started: dict[str, Server] = {}
         for part in dict.fromkeys(part for name in names or NAMES for part in name.split("-")):
-            started[part] = stack.enter_context(_START[part](folder))
+            started[part] = stack.enter_context(_START[part](place))
         yield [started[name] if name in started else _behind(name, started) for name in names or NAMES]
 
 
@@ -187,9 +227,9 @@ def _behind(name: str, started: dict[str, Server]) -> Server:
 
 
 @contextmanager
-def _postgresql(folder: Path) -> Iterator[Server]:
+def _postgresql(place: Place) -> Iterator[Server]:
     binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    data, port = folder / "postgresql", free_port()
+    data, port = place.folder / "postgresql", free_port()
     data.mkdir(mode=0o700)
     as_user = []
     if os.geteuid() == 0:  # the server refuses to run as root
@@ -202,30 +242,40 @@ def _postgresql(folder: Path) -> Iterator[Server]:
         capture_output=True,
         cwd="/",
     )
+    addresses = ["127.0.0.1"]
+    if place.address:
+        addresses.append(place.address)
+        with (data / "pg_hba.conf").open("a") as file:
+            file.write(f"host all all {place.address}/24 trust\n")
     options = [
         "-c",
-        "listen_addresses=127.0.0.1",
+        f"listen_addresses={','.join(addresses)}",
         "-c",
         f"unix_socket_directories={data}",
         "-c",
         "log_min_messages=fatal",
     ]
     options += ["-c", "shared_preload_libraries=pg_stat_statements"] if os.environ.get("BENCHMARK_STATEMENTS") else []
-    with _process([*as_user, binaries / "postgres", "-D", data, "-p", str(port), *options], signal.SIGINT) as process:
-        import psycopg
+    import psycopg
 
-        url = f"postgresql://mirepoix@127.0.0.1:{port}/postgres"
-        _until(lambda: psycopg.connect(url).close(), psycopg.OperationalError)
-        server = Server("postgresql", url, process.pid)
+    url = f"postgresql://mirepoix@127.0.0.1:{port}/postgres"
+    command = [*as_user, binaries / "postgres", "-D", data, "-p", str(port), *options]
+    environment = os.environ | (place.environment or {})
+    daemon = Daemon(command, lambda: psycopg.connect(url).close(), environment, signal.SIGINT)
+    try:
+        server = Server("postgresql", url, daemon.start(), daemon=daemon)
         server.version = server.execute("SHOW server_version", rows=True)[0][0].split()[0]
         fsync = server.execute("SHOW fsync", rows=True)[0][0]
         commit = server.execute("SHOW synchronous_commit", rows=True)[0][0]
         server.version += f" (fsync {fsync}, synchronous_commit {commit})"
         yield server
+    finally:
+        daemon.stop()
 
 
 @contextmanager
-def _mariadb(folder: Path) -> Iterator[Server]:
+def _mariadb(place: Place) -> Iterator[Server]:
+    folder = place.folder
     data, port = folder / "mariadb", free_port()
     as_user, user = [], []
     if os.geteuid() == 0:  # the server refuses to run as root
@@ -239,43 +289,45 @@ def _mariadb(folder: Path) -> Iterator[Server]:
     quietly.append(f"--tmpdir={folder}/tmp")
     install = ["mariadb-install-db", *quietly, *user, "--auth-root-authentication-method=normal", "--skip-test-db"]
     subprocess.run(install, check=True, capture_output=True, cwd="/")
-    where = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder}/mariadb.sock"]
-    with _process(
-        [
-            *as_user,
-            shutil.which("mariadbd") or "/usr/sbin/mariadbd",
-            *quietly,
-            *where,
-            f"--pid-file={folder}/mariadb.pid",
-        ]
-    ) as process:
-        import pymysql
+    import pymysql
 
-        _until(lambda: pymysql.connect(host="127.0.0.1", port=port, user="root").close(), pymysql.OperationalError)
+    addresses = "127.0.0.1" + (f",{place.address}" if place.address else "")
+    where = [f"--port={port}", f"--bind-address={addresses}", f"--socket={folder}/mariadb.sock"]
+    command = [*as_user, shutil.which("mariadbd") or "/usr/sbin/mariadbd", *quietly, *where]
+    daemon = Daemon(
+        [*command, f"--pid-file={folder}/mariadb.pid"],
+        lambda: pymysql.connect(host="127.0.0.1", port=port, user="root").close(),
+        os.environ | (place.environment or {}),
+    )
+    try:
+        pid = daemon.start()
         with pymysql.connect(host="127.0.0.1", port=port, user="root") as connection:
             cursor = connection.cursor()
             cursor.execute("CREATE DATABASE benchmark")
             cursor.execute("SELECT version(), @@innodb_flush_log_at_trx_commit")
             version, flush = cursor.fetchall()[0]
         version = f"{version.partition('-')[0]} (innodb_flush_log_at_trx_commit {flush})"
-        yield Server("mariadb", f"mysql://root@127.0.0.1:{port}/benchmark", process.pid, version)
+        yield Server("mariadb", f"mysql://root@127.0.0.1:{port}/benchmark", pid, version, daemon=daemon)
+    finally:
+        daemon.stop()
 
 
 @contextmanager
-def _sqlite(folder: Path) -> Iterator[Server]:
+def _sqlite(place: Place) -> Iterator[Server]:
     import sqlite3
 
-    (folder / "sqlite").mkdir()
+    (place.folder / "sqlite").mkdir()
     version = f"{sqlite3.sqlite_version} (WAL, synchronous FULL)"
-    yield Server("sqlite", f"sqlite:///{folder}/sqlite/ledger.db", None, version)
+    yield Server("sqlite", f"sqlite:///{place.folder}/sqlite/ledger.db", None, version)
 
 
 @contextmanager
-def _redis(folder: Path) -> Iterator[Server]:
+def _redis(place: Place) -> Iterator[Server]:
     import redis
 
     port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--appendonly", "yes"]
+    where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(place.folder)]
+    command = ["redis-server", *where, "--appendonly", "yes"]
     url = f"redis://127.0.0.1:{port}/0"
     daemon = Daemon([*command, "--loglevel", "warning"], lambda: redis.Redis.from_url(url).ping())
     try:
@@ -287,10 +339,10 @@ def _redis(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def _rabbitmq(folder: Path) -> Iterator[Server]:
+def _rabbitmq(place: Place) -> Iterator[Server]:
     import kombu
 
-    home = folder / "rabbitmq"
+    home = place.folder / "rabbitmq"
     home.mkdir()
     port, epmd, dist = free_port(), free_port(), free_port()
     environment = os.environ | {

@@ -1,0 +1,195 @@
+"""Judge what `benchmarks.chaos` did, by what senders, tasks and the killer noted; the ledger is the accused."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.chaos_app import MEMBERS
+from benchmarks.chaos_faults import LEASE_TTL_S
+from benchmarks.chaos_scene import Scene
+from benchmarks.servers import Server
+
+MAX_DEATHS = 3
+FINAL = frozenset({"succeeded", "failed", "quarantined", "parked", "cancelled", "expired"})
+FAULTS = {
+    "lost": "committed, and there is no row, or it succeeded and its code never ended",
+    "doubled": "a transactional task's effect is there twice",
+    "missing": "it succeeded and its effect, or the child that it sent, is not there; or without the success",
+    "rolled back": "its sending was rolled back, and it has a row or ran",
+    "chords": "a body whose effect is not there once, with every member counted once",
+    "overlapping": "an attempt began while another one of the task was under way in a living process (see excused)",
+    "unaccounted": "a row that nobody sent, or more attempts than leases",
+    "stuck": "not final when all had settled",
+    "failed": "failed, cancelled or expired: nothing in the load does",
+    "parked": "every worker has the code of every task",
+    "quarantined": f"although fewer than {MAX_DEATHS} of its own processes were killed",
+}
+EXCUSED = {
+    "overlapping": "its worker was frozen or cut off longer than its lease; promised is that the ledger believes one",
+    "quarantined": f"{MAX_DEATHS} or more processes were killed while they ran it, and not by a stop",
+}
+
+
+@dataclass
+class Attempt:
+    """One attempt, as its own code noted it."""
+
+    pid: int
+    parent: int
+    began: float
+    ended: float | None = None
+
+
+@dataclass
+class Verdict:
+    """The ids by what is wrong with them."""
+
+    sent: int
+    unknown: int
+    rows: Counter
+    attempts: int
+    deaths: int
+    wrong: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    excused: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def is_clean(self) -> bool:
+        return not any(self.wrong.values())
+
+
+def promised(senders: list[Path]) -> dict[str, str]:
+    """What came of each id that anybody meant to send: committed, rolledback or unknown."""
+    said = {}
+    for path in senders:
+        for line in path.read_text().splitlines():
+            kind, ids, *_ = line.split()
+            said |= dict.fromkeys(ids.split(","), "unknown" if kind == "means" else kind)
+    return said
+
+
+def attempts_of(witness: Path) -> dict[str, list[Attempt]]:
+    by_attempt: dict[str, tuple[str, Attempt]] = {}
+    for line in witness.read_text().splitlines():
+        kind, id, pid, parent, attempt, at = line.split()
+        if kind == "begin":
+            by_attempt[attempt] = id, Attempt(int(pid), int(parent), float(at))
+        else:
+            by_attempt[attempt][1].ended = float(at)
+    found = defaultdict(list)
+    for id, attempt in by_attempt.values():
+        found[id].append(attempt)
+    return found
+
+
+def unfinished(server: Server, senders: list[Path]) -> int:
+    """How many are not final yet, or not there yet."""
+    states = dict(server.execute("SELECT id, state FROM mirepoix_task", rows=True))
+    missing = sum(id not in states for id, said in promised(senders).items() if said == "committed")
+    return missing + sum(state not in FINAL for state in states.values())
+
+
+def judge(scene: Scene, senders: list[Path]) -> Verdict:
+    said, attempts = promised(senders), attempts_of(scene.witness)
+    ask = scene.server.execute
+    states = dict(ask("SELECT id, state FROM mirepoix_task", rows=True))
+    fences = dict(ask("SELECT id, fence FROM mirepoix_task", rows=True))
+    effects = Counter(task for (task,) in ask("SELECT task FROM chaos_effect", rows=True))
+    details = dict(ask("SELECT task, detail FROM chaos_effect", rows=True))
+    runs = sum(map(len, attempts.values()))
+    found = Verdict(len(said), list(said.values()).count("unknown"), Counter(states.values()), runs, len(scene.deaths))
+    wrong = found.wrong
+
+    for id, came in said.items():
+        state, ran = states.get(id), attempts.get(id, [])
+        if came == "rolledback" and (state or ran):
+            wrong["rolled back"].append(id)
+        if came == "committed" and not state:
+            wrong["lost"].append(id)
+        if state == "succeeded" and not any(one.ended for one in ran):
+            wrong["lost"].append(id)
+        if id.endswith("-body"):
+            if (came == "committed" or state) and (effects[id] != 1 or details[id] != str(MEMBERS)):
+                wrong["chords"].append(id)
+        elif id.endswith("-transactional"):
+            parts = {bool(effects[id]), f"{id}-child" in states, state == "succeeded"}
+            if len(parts) > 1:
+                wrong["missing"].append(id)
+    wrong["doubled"] = [id for id, times in effects.items() if times > 1]
+    sent = {*said, *(f"{id}-child" for id in said if id.endswith("-transactional"))}
+    wrong["unaccounted"] = [
+        *(id for id in states if id not in sent),
+        *(id for id, ran in attempts.items() if len(ran) > fences.get(id, 0)),
+    ]
+    for id, state in states.items():
+        if state not in FINAL:
+            wrong["stuck"].append(id)
+        elif state in ("failed", "cancelled", "expired"):
+            wrong["failed"].append(f"{id}={state}")
+        elif state == "parked":
+            wrong["parked"].append(id)
+        elif state == "quarantined":
+            own = sum(scene.deaths.get(one.pid, (0, "stopped"))[1] in ("pool", "worker") and not one.ended
+                      for one in attempts.get(id, []))  # fmt: skip
+            (found.excused if own >= MAX_DEATHS else wrong)["quarantined"].append(f"{id} ({own} killed)")
+    for id, ran in attempts.items():
+        for earlier, later in overlaps(scene, ran):
+            is_excused = was_silent(scene, earlier, later.began)
+            words = f"{id} {earlier.pid}@{earlier.began:.2f} {later.pid}@{later.began:.2f}"
+            (found.excused if is_excused else wrong)["overlapping"].append(words)
+    return found
+
+
+def overlaps(scene: Scene, ran: list[Attempt]) -> list[tuple[Attempt, Attempt]]:
+    """Pairs of attempts of which the second began before the first was over.
+
+    What ended by itself was over then. What did not was over when its process was killed, or was last seen to live.
+    """
+    ordered = sorted(ran, key=lambda one: one.began)
+    found = []
+    for place, later in enumerate(ordered):
+        for earlier in ordered[:place]:
+            killed_at = scene.deaths.get(earlier.pid, (None,))[0]
+            over = earlier.ended or killed_at or scene.seen.get(earlier.pid, 0.0)
+            if over > later.began and not (earlier.pid == later.pid and not earlier.ended):
+                found.append((earlier, later))
+    return found
+
+
+def was_silent(scene: Scene, holder: Attempt, now: float) -> bool:
+    """Whether by then the worker of that attempt had been frozen or cut off for as long as its lease.
+
+    Silences that follow each other within 2 s are one: a heartbeat needs that long to get through again. Those of the
+    whole database count only beside one of the worker's own, as no worker shall be declared dead by them.
+    """
+    number = next((slot.number for slot in scene.slots if holder.parent in slot.pids), None)
+    mine = sorted((began, ended, slot) for slot, began, ended in scene.silences if slot in (number, None))
+    runs: list[list] = []
+    for began, ended, slot in mine:
+        if runs and began <= runs[-1][1] + 2.0:
+            runs[-1] = [runs[-1][0], max(runs[-1][1], ended), runs[-1][2] or slot is not None]
+        else:
+            runs.append([began, ended, slot is not None])
+    return any(
+        own and ended >= holder.began and now >= began + 0.95 * LEASE_TTL_S and ended - began >= 0.95 * LEASE_TTL_S
+        for began, ended, own in runs
+    )
+
+
+KEPT = {
+    "mirepoix_task": "id state reason fence retries deaths handovers worker_id pid created_at due_at leased_at "
+    "started_at finished_at",
+    "mirepoix_attempt": "task_id fence outcome worker_id pid leased_at started_at finished_at error_type error",
+    "mirepoix_worker": "id name pid state reason started_at heartbeat_at ended_at",
+    "chaos_effect": "task detail",
+}
+
+
+def keep(scene: Scene) -> None:
+    """Write the ledger's rows beside the witnesses' notes."""
+    for table, columns in KEPT.items():
+        rows = scene.server.execute(f"SELECT {', '.join(columns.split())} FROM {table}", rows=True)
+        lines = (json.dumps(dict(zip(columns.split(), row, strict=True)), default=str) for row in rows)
+        (scene.evidence / f"{table}.jsonl").write_text("\n".join(lines) + "\n")
