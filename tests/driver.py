@@ -19,7 +19,18 @@ from mirepoix.records import Completion, Envelope, Lease, Lost, Taken, Trouble, 
 TTL_S = 1_000.0
 OOPS = Trouble("it went wrong", error_type="ValueError", traceback="Traceback: line 1", pid=7, run_time_s=0.5)
 MOMENTS = {
-    "mirepoix_task": ("created_at", "eta", "due_at", "expires_at", "sent_at", "leased_at", "started_at", "finished_at"),
+    "mirepoix_task": (
+        "created_at",
+        "eta",
+        "due_at",
+        "expires_at",
+        "sent_at",
+        "leased_at",
+        "started_at",
+        "finished_at",
+        "requeued_at",
+    ),
+    "mirepoix_decision": ("decided_at",),
     "mirepoix_worker": ("started_at", "heartbeat_at", "alive_until", "ended_at", "heard_at", "maintained_at"),
     "mirepoix_attempt": ("leased_at", "started_at", "finished_at"),
     "mirepoix_message": ("created_at",),

@@ -118,6 +118,28 @@ def test_the_reason_is_kept(cli, ledger):
     assert ledger.row("a")["reason"] == "wrong customer"
 
 
+@pytest.mark.parametrize(
+    ("verb", "state"), [("retry", "failed"), ("requeue", "quarantined"), ("discard", "parked"), ("cancel", "pending")]
+)
+def test_who_decided_is_kept_and_shown(cli, ledger, ended, verb, state):
+    if state == "pending":
+        ledger.send("a")
+    else:
+        ended(state, "a")
+    cli(verb, "a", "--by", "ann", "--reason", "wrong customer")
+    (decision,) = cli.json("show", "a")["decisions"]
+    assert (decision["verb"], decision["decided_by"], decision["reason"]) == (verb, "ann", "wrong customer")
+    assert f"{verb} by ann: wrong customer" in cli("show", "a").stdout
+    cli("requeue" if verb in ("discard", "cancel") else "cancel", "a")
+    assert "@" in cli.json("show", "a")["decisions"][1]["decided_by"]
+
+
+def test_what_was_refused_is_no_decision(cli, ledger, ended):
+    ended("succeeded", "a")
+    cli("retry", "a", code=1)
+    assert ledger.counts()["mirepoix_decision"] == 0
+
+
 def test_more_than_a_batch_is_done_and_counted(cli, ledger):
     ledger.send(*(f"t{n:05}" for n in range(BATCH + 20)))
     report = cli("cancel", "--queue", "celery", "--yes").stdout

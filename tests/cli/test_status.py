@@ -120,6 +120,44 @@ def test_a_retry_that_came_due_waits_since_its_eta(cli, ledger, worker):
     assert 29 < queue["oldest_s"] < 60
 
 
+@pytest.mark.parametrize("how", ["requeue", "retry", "hasten", "send again"])
+def test_a_task_that_is_to_run_again_waits_since_then(cli, ledger, worker, ended, how):
+    if how == "hasten":
+        ledger.send("a", eta="2999-01-01T00:00:00+00:00")
+    else:
+        ended("failed", "a")
+    ledger.passes(600)
+    if how == "send again":
+        ledger.send("a")
+    else:
+        cli({"hasten": "retry"}.get(how, how), "a")
+    assert cli.json("status")["queues"][0]["oldest_s"] < 60
+    assert findings(cli) == []
+    ledger.passes(120)
+    assert findings(cli) == [("late", "warning", 1)]
+
+
+def test_a_retry_after_a_requeue_waits_since_it_came_due(cli, ledger, worker, ended):
+    ended("failed", "a")
+    cli("requeue", "a")
+    lease = ledger.lease(worker)
+    ledger.start(lease)
+    ledger.retry(lease)
+    assert ledger.row("a")["requeued_at"] is None
+
+
+def test_failures_are_counted_though_more_has_finished_than_is_counted(cli, ledger, worker, ended, monkeypatch):
+    from mirepoix.cli import status
+    from mirepoix.ledger.query import health
+
+    for module in (health, status):
+        monkeypatch.setattr(module, "COUNTED_MOST", 3)
+    for n in range(4):
+        ended("succeeded", f"s{n}")
+    ended("failed", "f")
+    assert "last hour  3+ succeeded  1 failed for good\n" in cli("status").stdout
+
+
 def test_taken_and_not_started_is_late_too(cli, ledger, worker):
     ledger.send("a")
     ledger.lease(worker)

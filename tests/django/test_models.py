@@ -14,10 +14,22 @@ from shop import Shop
 
 import django_site
 from mirepoix.django.fields import Key
-from mirepoix.django.models import Alert, AlertTelling, Attempt, Edit, FailureGroup, Replay, Result, Step, Task, Worker
+from mirepoix.django.models import (
+    Alert,
+    AlertTelling,
+    Attempt,
+    Decision,
+    Edit,
+    FailureGroup,
+    Replay,
+    Result,
+    Step,
+    Task,
+    Worker,
+)
 from mirepoix.errors import WrittenThroughOrm
 
-MODELS = (Alert, AlertTelling, Attempt, Edit, FailureGroup, Replay, Result, Step, Task, Worker)
+MODELS = (Alert, AlertTelling, Attempt, Decision, Edit, FailureGroup, Replay, Result, Step, Task, Worker)
 
 
 def test_every_column_of_a_task_can_be_read(shop: Shop):

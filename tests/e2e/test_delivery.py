@@ -101,6 +101,20 @@ def revoke_everywhere(shop: Shop, id: str, workers: int) -> None:
     assert len(told) == workers
 
 
+def test_the_ledger_knows_which_queues_a_worker_takes_from_now(shop: Shop) -> None:
+    shop.worker()
+
+    def queues() -> list[str]:
+        ((text,),) = shop.ledger.query("SELECT CAST(queues AS char(200)) FROM mirepoix_worker WHERE state = 'alive'")
+        return sorted(json.loads(text))
+
+    before = queues()
+    shop.app.control.add_consumer("urgent", reply=True, limit=1, timeout=DEADLINE_S)
+    until(lambda: queues() == sorted([*before, "urgent"]), "the queue is added")
+    shop.app.control.cancel_consumer(before[0], reply=True, limit=1, timeout=DEADLINE_S)
+    until(lambda: queues() == sorted([*before[1:], "urgent"]), "the queue is cancelled")
+
+
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_requeue_is_not_undone_by_what_a_worker_remembers(shop: Shop, pool: str) -> None:
     shop.worker(pool=pool)

@@ -38,6 +38,23 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
             adopt(task)
         super().update_strategies()
 
+    def add_task_queue(self, *args: Any, **kwargs: Any) -> Any:
+        """Take from another queue, and let the ledger know."""
+        added = super().add_task_queue(*args, **kwargs)
+        self._note_queues()
+        return added
+
+    def cancel_task_queue(self, *args: Any, **kwargs: Any) -> Any:
+        """Take from a queue no more, and let the ledger know."""
+        cancelled = super().cancel_task_queue(*args, **kwargs)
+        self._note_queues()
+        return cancelled
+
+    def _note_queues(self) -> None:
+        holder = self.app.mirepoix.holder
+        if holder is not None:
+            holder.take_from(self.app.amqp.queues.consume_from)
+
     intake: Intake | None = None
     """What takes leases for the broker's messages, while there is a connection to one."""
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.ledger import operate
 from mirepoix.ledger.query.tasks import states_of
 from mirepoix.ledger.tx import Connection, Tx
 from mirepoix.states import HELD, State
@@ -54,8 +55,12 @@ def carry_out(
     reason: str,
     report: Report,
     return_ended: Callable[[Tx, Iterable[str], str], None] | None = None,
+    *,
+    by: str | None = None,
 ) -> None:
     """Do it, batch by batch, into *report*. Ctrl-C ends it after the batches that are committed.
+
+    Who decided (*by*), if that is given, and why is kept with each task, in the same transaction.
 
     *return_ended* tells chords of the tasks that were done with, in the same transaction.
     """
@@ -65,6 +70,8 @@ def carry_out(
             with deciding(connection) as tx:
                 seen = states_of(tx, batch)
                 done = decision.act(tx, seen, reason)
+                if by is not None:
+                    operate.note(tx, done, decision.verb, by, reason)
                 if return_ended is not None:
                     return_ended(tx, done, reason)
                 # Read again what refused: it may have moved on since it was seen.

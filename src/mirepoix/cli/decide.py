@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from mirepoix.celery import chords
-from mirepoix.cli.batches import Decision, Report, carry_out
+from mirepoix.cli.batches import Decision, Report, carry_out, deciding
+from mirepoix.cli.deciders import somebody
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.find import resolve
@@ -94,6 +95,7 @@ DISCARD = Decision(
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         json_option,
+        click.option("--by", help="Who decides; otherwise your user name and host."),
         click.option("--reason", help="Why, to be kept in the ledger."),
         click.option("--yes", "-y", "is_sure", is_flag=True, help="Do not ask."),
         click.option("--limit", type=click.IntRange(min=1), help="At most so many of what the filters describe."),
@@ -159,12 +161,15 @@ def discard(desk: Desk, /, **given: Any) -> None:
 def _decide(desk: Desk, decision: Decision, given: dict[str, Any], *, terminate: bool | None = None) -> None:
     report = Report()
     ids = wanted(desk, decision, given, report)
+    by = somebody(given["by"])
     reason = one_line(given["reason"]) or f"{decision.done} by an operator"
     try:
         ended = partial(chords.return_ended, desk.installation) if decision.is_end and ids else None
-        carry_out(desk.ready(), decision, ids, reason, report, ended)
+        carry_out(desk.ready(), decision, ids, reason, report, ended, by=by)
         if terminate is not None and report.held and desk.app is not None:
             _revoke(desk.app, report, terminate=terminate)
+            with deciding(desk.ready()) as tx:
+                operate.note(tx, [one for one in report.held if one in report.done], decision.verb, by, reason)
     finally:
         # Also when the database went away half-way: what is committed is done, and is said.
         if report.done or report.not_done or not ids:

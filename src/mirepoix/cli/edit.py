@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
-import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +14,7 @@ from mirepoix.celery.edit import Change, Refused, edited
 from mirepoix.cli.batches import Decision, Report, carry_out
 from mirepoix.cli.calls import changed_table
 from mirepoix.cli.decide import LISTED, grouped, wanted
+from mirepoix.cli.deciders import somebody
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import NotAllDone
 from mirepoix.cli.options import filter_options, json_option
@@ -102,7 +100,9 @@ class _Editing:
                 if found.state is not State.PENDING:
                     to_run.append(task_id)
         if self.is_requeued:
-            done |= dict.fromkeys(operate.requeue(tx, to_run, reason), "edited and requeued")
+            requeued = operate.requeue(tx, to_run, reason)
+            operate.note(tx, requeued, "requeue", self.by, reason)
+            done |= dict.fromkeys(requeued, "edited and requeued")
         return done
 
     def plan(self, tx: Tx, task_id: str) -> tuple[Seen, Edited] | None:
@@ -158,7 +158,7 @@ def edit(desk: Desk, /, *, is_dry: bool, by: str | None, **given: Any) -> None:
     By filters, only waiting and parked tasks are meant unless --state says otherwise.
     """
     change = _change_from(given)
-    by = one_line(by) or _whoami()
+    by = somebody(by)
     editing = _editing(desk, change, by, given)
     decision = Decision("edit", "edited", frozenset({State.PENDING, State.PARKED}), editing.act, _WHY_NOT)
     report = Report()
@@ -248,14 +248,6 @@ def _tell(desk: Desk, editing: _Editing, report: Report, *, is_dry: bool, is_jso
 def _more(desk: Desk, ids: list[str]) -> None:
     if ids[LISTED:]:
         desk.say(f"  … and {len(ids) - LISTED:,} more (--json lists every id)")
-
-
-def _whoami() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # in a container a user may have no name
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _json(text: str) -> Any:

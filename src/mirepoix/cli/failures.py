@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +13,7 @@ from rich.text import Text
 
 from mirepoix.cli.batches import deciding
 from mirepoix.cli.columns import Column
+from mirepoix.cli.deciders import somebody
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.hints import command
@@ -170,11 +169,6 @@ def the_group(tx: Tx, typed: str) -> Group:
         raise CliError(f"There is no failure group {one_line(typed)!r}. See: mirepoix failures --all")
     candidates = ", ".join(group.id for group in found[:4])
     raise CliError(f"Several groups begin with {one_line(typed)!r}: {candidates}. Give more of the id.")
-
-
-def somebody(given: str | None) -> str:
-    """Who decides: as they say, else the user and host of the command."""
-    return given or f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _decide(desk: Desk, given: dict[str, Any], said: str, act: Callable[[Tx, str, str, str | None], bool]) -> None:

@@ -14,12 +14,14 @@ from typing import Any
 import click
 
 from mirepoix.cli.batches import BATCH, deciding
+from mirepoix.cli.deciders import somebody
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError, NotAllDone
-from mirepoix.cli.failures import count_now, somebody, the_group
+from mirepoix.cli.failures import count_now, the_group
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.words import count, duration, one_line
+from mirepoix.ledger import operate
 from mirepoix.ledger import replay as ledger_replay
 from mirepoix.ledger.query.failures import Group
 from mirepoix.ledger.replay import Chosen, Replayed
@@ -58,6 +60,7 @@ class Run:
     chosen: list[Chosen]
     reason: str
     rate_per_s: float
+    by: str
     replayed: list[str] = field(default_factory=list)
     not_well: list[Replayed] = field(default_factory=list)
     outcome: str = "interrupted"
@@ -113,7 +116,7 @@ def replay(
         replay_id = ledger_replay.begin(
             tx, group.id, somebody(by), why, tasks=len(chosen), canaries=min(canaries, len(chosen)), rate_per_s=rate
         )
-    run = Run(replay_id, group, chosen, why, rate)
+    run = Run(replay_id, group, chosen, why, rate, somebody(by))
     if not is_json:
         click.echo(f"replay {replay_id} of {count(len(chosen), 'task')}: {one_line(group.title)}", err=True)
     with _stopped_by_ctrl_c(run):
@@ -144,6 +147,7 @@ def undo(desk: Desk, replay_id: str, is_json: bool) -> None:
         while True:
             with deciding(desk.ready()) as tx:
                 batch = ledger_replay.take_back(tx, replay_id, BATCH)
+                operate.note(tx, batch, "undo", somebody(None), f"taken back: replay {replay_id}")
             taken_back += batch
             if len(batch) < BATCH:
                 break
@@ -184,7 +188,7 @@ def _run_again(desk: Desk, run: Run, chosen: Sequence[Chosen]) -> None:
         # From now, not from when it was due: what was late is not made up for by a burst.
         run.due_at = time.monotonic() + len(batch) / run.rate_per_s
         with deciding(desk.ready()) as tx:
-            done = ledger_replay.run_again(tx, run.id, batch, run.reason)
+            done = ledger_replay.run_again(tx, run.id, batch, run.reason, run.by)
         run.replayed += done
 
 

@@ -49,6 +49,7 @@ def show(desk: Desk, task_id: str, has_results: bool, is_json: bool) -> None:
     _print_attempts(desk, told)
     _print_steps(desk, told)
     _print_edits(desk, told)
+    _print_decisions(desk, told)
     _print_relatives(desk, told)
     for number, hint in enumerate(_hints(told)):
         desk.say(("" if number else "\n") + hint, "dim")
@@ -181,6 +182,14 @@ def _print_edits(desk: Desk, told: Story) -> None:
     for edit in told.edits:
         desk.say(f"{when(edit.edited_at)}  {one_line(edit.edited_by)}: {one_line(edit.reason)}")
         desk.print(changed_table(edit.before, edit.after))
+
+
+def _print_decisions(desk: Desk, told: Story) -> None:
+    if not told.decisions:
+        return
+    desk.say("\nDecisions", "bold")
+    for one in told.decisions:
+        desk.say(f"{when(one.decided_at)}  {one_line(one.verb)} by {one_line(one.decided_by)}: {one_line(one.reason)}")
 
 
 def _signal_name(number: int) -> str:

@@ -188,9 +188,11 @@ def _queue_cells(load: QueueLoad) -> list[Text | str]:
 
 def _last_hour(seen: Overview) -> Text:
     text = Text("last hour", style="dim")
-    is_capped = sum(seen.last_hour[state] for state in seen.last_hour if state is not State.FAILED) >= COUNTED_MOST
+    finished = sum(number for state, number in seen.last_hour.items() if state is not State.FAILED)
     for state, number in seen.last_hour.items():
         if number or state in (State.SUCCEEDED, State.FAILED):
+            # The failed are counted by themselves.
+            is_capped = (number if state is State.FAILED else finished) >= COUNTED_MOST
             atleast = "+" if is_capped and number else ""
             words = "failed for good" if state is State.FAILED else state.value
             text.append("  ").append(f"{number:,}{atleast} {words}", style=STYLES[state] if number else "dim")

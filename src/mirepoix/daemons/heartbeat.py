@@ -95,7 +95,7 @@ class Heartbeat:
             self._next = 0.0  # whoever saw the lock free meanwhile sees that a heartbeat came
         now = time.monotonic()
         self._watch(now)
-        if now < self._next:
+        if now < self._next and not holder.has_other_queues:
             return
         is_alive = holder.heartbeat(self._idle_s(now))
         self._next = now + holder.settings.lease_ttl_s / 3

@@ -117,6 +117,7 @@ class Holder:
         self._tried: Counter[str] = Counter()
         self.settings = settings
         self.worker = worker
+        self._queues = worker.queues
         self.is_stopping = False
         self.finished = 0
         self._lock = threading.RLock()
@@ -173,10 +174,23 @@ class Holder:
         """Renew every lease. False: this incarnation was declared dead. *idle_s* is the age of its maintenance."""
         if self.liveness is None:
             raise RuntimeError("a worker that was not registered has no heartbeat")
+        queues = self._queues
         with self.liveness.statements() as tx:
             is_alive = workers.heartbeat(tx, self.worker.id, self.settings.lease_ttl_s, idle_s)
+            if queues != self.worker.queues:
+                workers.take_from(tx, self.worker.id, queues)
+        self.worker = replace(self.worker, queues=queues)
         reached(Crashpoint.HEARTBEAT_AFTER_COMMIT)
         return is_alive
+
+    def take_from(self, queues: Iterable[str]) -> None:
+        """Its queues are others now, by remote control. The ledger hears of it with the next heartbeat."""
+        self._queues = tuple(queues)
+
+    @property
+    def has_other_queues(self) -> bool:
+        """Whether a heartbeat has to tell the ledger of other queues."""
+        return self._queues != self.worker.queues
 
     def reincarnate(self) -> None:
         """Everything held is lost: go on under a new identity, with empty hands."""

@@ -147,6 +147,7 @@ class TaskAdmin(LedgerAdmin):
             "relatives": _relatives(told),
             "steps": task.steps.defer("result").order_by("created_at"),
             "seconds": SECONDS,
+            "decisions": task.decisions.order_by("id"),
             "edits": [
                 (edit, _json(edit.before_edit), _json(edit.after_edit)) for edit in task.edits.order_by("-edited_at")
             ],
@@ -175,7 +176,8 @@ class TaskAdmin(LedgerAdmin):
             return self._confirm(request, verb, ids, url + (f"?{request.GET.urlencode()}" if request.GET else ""))
         reason = one_line(request.POST.get("reason", "")) or f"{DECISIONS[verb].done} in the admin"
         try:
-            report = decide(DECISIONS[verb], ids, f"{reason} (by {request.user.get_username()})")
+            who = request.user.get_username()
+            report = decide(DECISIONS[verb], ids, f"{reason} (by {who})", who)
         except ConfigurationError as error:
             self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
         else:

@@ -24,7 +24,7 @@ DECISIONS = {
 """By verb, which is also the name of the permission: ``mirepoix.retry_task``."""
 
 
-def decide(decision: Decision, task_ids: Sequence[str], reason: str) -> Report:
+def decide(decision: Decision, task_ids: Sequence[str], reason: str, by: str) -> Report:
     """Decide about these tasks, 500 a transaction; what is in the report is committed.
 
     With ATOMIC_REQUESTS all of it is part of the request's transaction. Raises ConfigurationError if the project's app
@@ -33,5 +33,5 @@ def decide(decision: Decision, task_ids: Sequence[str], reason: str) -> Report:
     report = Report()
     installation = project.installation()
     return_ended = partial(chords.return_ended, installation) if decision.is_end else None
-    carry_out(project.ledger(), decision, task_ids, reason, report, return_ended)
+    carry_out(project.ledger(), decision, task_ids, reason, report, return_ended, by=by)
     return report

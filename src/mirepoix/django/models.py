@@ -42,7 +42,8 @@ class Task(LedgerModel):
     eta = Moment(null=True)
     due_at = Moment(null=True)
     expires_at = Moment(null=True)
-    leased_at = Moment("taken at", null=True)
+    requeued_at = Moment(null=True)
+    leased_at = Moment("handed over at", null=True)
     started_at = Moment(null=True)
     finished_at = Moment(null=True)
     run_time_s = models.FloatField(null=True)
@@ -217,6 +218,25 @@ class Edit(LedgerModel):
 
     def __str__(self) -> str:
         return f"edit of {self.task_id} by {self.edited_by}"
+
+
+class Decision(LedgerModel):
+    """What a person decided about a task."""
+
+    id = models.BigAutoField(primary_key=True)
+    task = _reference("Task", "decisions")
+    decided_at = Moment()
+    verb = models.TextField()
+    decided_by = models.TextField()
+    reason = models.TextField()
+
+    class Meta(LedgerModel.Meta):
+        """The table."""
+
+        db_table = "mirepoix_decision"
+
+    def __str__(self) -> str:
+        return f"{self.verb} of {self.task_id} by {self.decided_by}"
 
 
 class FailureGroup(LedgerModel):

@@ -55,6 +55,12 @@ def discard(tx: Tx, task_ids: Iterable[str], reason: str = "discarded by an oper
     return _each(tx, "discard", task_ids, reason=reason)
 
 
+def note(tx: Tx, task_ids: Iterable[str], verb: str, by: str, reason: str) -> None:
+    """Keep who decided what about tasks, and why: it goes with the task."""
+    for task_id in task_ids:
+        tx.run("note_decision", task_id=task_id, verb=verb, decided_by=by, reason=reason)
+
+
 def purge(tx: Tx, queue: str) -> list[str]:
     """Cancel everything that waits in a queue; return the ids. The rows stay until they are pruned."""
     return [row[0] for row in tx.fetch("purge", queue=queue)]

@@ -59,14 +59,16 @@ def begin(tx: Tx, group_id: str, by: str, reason: str, *, tasks: int, canaries: 
     return replay_id
 
 
-def run_again(tx: Tx, replay_id: str, chosen: Sequence[Chosen], reason: str) -> list[str]:
+def run_again(tx: Tx, replay_id: str, chosen: Sequence[Chosen], reason: str, by: str) -> list[str]:
     """Requeue those that nobody has touched since they were chosen; return their ids. The replay must have begun."""
     noted = [
         one.task_id
         for one in chosen
         if tx.run("note_replayed", replay_id=replay_id, task_id=one.task_id, fence=one.fence)
     ]
-    return operate.requeue(tx, noted, reason)
+    done = operate.requeue(tx, noted, reason)
+    operate.note(tx, done, "replay", by, f"{reason} (replay {replay_id})")
+    return done
 
 
 def end(tx: Tx, replay_id: str, outcome: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from mirepoix.ledger.tx import Tx
@@ -34,6 +35,11 @@ def heartbeat(tx: Tx, worker_id: str, ttl_s: float, idle_s: float = 0.0) -> bool
     *idle_s* is how long ago its maintenance last came round.
     """
     return bool(tx.run("heartbeat", worker_id=worker_id, ttl_s=ttl_s, idle_s=round(idle_s, 3)))
+
+
+def take_from(tx: Tx, worker_id: str, queues: Sequence[str]) -> None:
+    """Note which queues a living worker takes from now."""
+    tx.run("note_queues", worker_id=worker_id, queues=json.dumps(list(queues)))
 
 
 def neighbours(tx: Tx, worker_id: str) -> list[Neighbour]:

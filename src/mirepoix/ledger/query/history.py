@@ -100,6 +100,16 @@ class EditLine:
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionLine:
+    """What somebody decided about it: ``retry``, ``requeue``, ``cancel``, ``discard``, ``replay`` or ``undo``."""
+
+    decided_at: datetime
+    verb: str
+    decided_by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """Everything the ledger knows about one task.
 
@@ -145,6 +155,7 @@ class Story:
     attempts: tuple[AttemptLine, ...]
     steps: tuple[StepLine, ...]
     edits: tuple[EditLine, ...]
+    decisions: tuple[DecisionLine, ...]
     children: tuple[Relative, ...]
 
 
@@ -198,6 +209,10 @@ def story(tx: Tx, task_id: str, *, has_results: bool = False) -> Story | None:
         attempts=tuple(_attempt(found) for found in tx.fetch("story_of_attempts", task_id=task_id)),
         steps=tuple(_step(found, has_results) for found in tx.fetch("story_of_steps", task_id=task_id)),
         edits=tuple(_edit(found) for found in tx.fetch("story_of_edits", task_id=task_id)),
+        decisions=tuple(
+            DecisionLine(known_moment(found[0]), *found[1:])
+            for found in tx.fetch("story_of_decisions", task_id=task_id)
+        ),
         children=tuple(_named(found) for found in tx.fetch("story_of_children", task_id=task_id, most=MOST_CHILDREN)),
     )
 

@@ -1,9 +1,13 @@
 -- What is ready in each queue, for how long, and how many longer than :late_s. It is ready since it was sent, came due or
--- was given back by its last attempt, whichever was last. Read through the index mirepoix_task_ready. An ETA behind the
--- last lease was set by that attempt, which ended before it: only of the others the attempt is looked up.
+-- was given back by its last attempt, requeued, hastened or sent again, whichever was last. Read through the index
+-- mirepoix_task_ready. An ETA behind the last lease was set by that attempt, which ended before it: only of the others the
+-- attempt is looked up.
 SELECT queue, count(*), -({seconds_until min(ready_at)}), sum(CASE WHEN ready_at < {earlier :late_s} THEN 1 ELSE 0 END)
   FROM (SELECT queue, CASE WHEN returned_at > sent_at THEN returned_at ELSE sent_at END AS ready_at
-          FROM (SELECT t.queue, CASE WHEN t.eta > t.created_at THEN t.eta ELSE t.created_at END AS sent_at,
+          FROM (SELECT t.queue, CASE WHEN t.requeued_at IS NULL
+                            THEN CASE WHEN t.eta > t.created_at THEN t.eta ELSE t.created_at END
+                            WHEN t.eta > t.requeued_at AND t.eta <= {now} THEN t.eta
+                            ELSE t.requeued_at END AS sent_at,
                        CASE WHEN t.fence > 0 AND NOT coalesce(t.eta > t.leased_at, false) THEN (SELECT a.finished_at
                                                      FROM mirepoix_attempt AS a
                                                     WHERE a.task_id = t.id AND a.fence = t.fence) END AS returned_at

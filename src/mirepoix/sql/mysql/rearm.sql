@@ -20,7 +20,7 @@ UPDATE JSON_TABLE({json :rows}, '$[*]' COLUMNS (
        t.name = r.name, t.queue = r.queue, t.priority = r.priority, t.retries = r.retries,
        t.root_id = r.root_id, t.parent_id = r.parent_id, t.group_id = r.group_id, t.eta = {moment r.eta},
        t.due_at = CASE WHEN {moment r.eta} > {now} THEN {moment r.eta} END, t.expires_at = {moment r.expires},
-       t.leased_at = NULL, t.started_at = NULL, t.finished_at = NULL, t.run_time_s = NULL, t.peak_memory_kb = NULL,
+       t.requeued_at = {now}, t.leased_at = NULL, t.started_at = NULL, t.finished_at = NULL, t.run_time_s = NULL, t.peak_memory_kb = NULL,
        t.content_type = r.content_type, t.content_encoding = r.content_encoding, t.body_encoding = r.body_encoding,
        t.body = r.body, t.headers = r.headers, t.properties = r.properties,
        t.exchange = r.exchange, t.routing_key = r.routing_key,

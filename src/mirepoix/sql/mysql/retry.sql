@@ -18,7 +18,7 @@ UPDATE JSON_TABLE({json :rows}, '$[*]' COLUMNS (
    SET t.reason = :reason,
        t.revoked_generation = CASE WHEN t.revoked_generation = t.generation THEN t.generation + 1 END,
        t.generation = t.generation + 1,
-       t.name = r.name, t.queue = r.queue, t.priority = r.priority, t.retries = r.retries, t.eta = {moment r.eta},
+       t.name = r.name, t.queue = r.queue, t.priority = r.priority, t.retries = r.retries, t.eta = {moment r.eta}, t.requeued_at = NULL,
        t.due_at = CASE WHEN {moment r.eta} > {now} THEN {moment r.eta} END, t.expires_at = {moment r.expires},
        t.content_type = r.content_type, t.content_encoding = r.content_encoding, t.body_encoding = r.body_encoding,
        t.body = r.body, t.headers = r.headers, t.properties = r.properties,

@@ -1,9 +1,11 @@
 -- What is ready in each queue, for how long, and how many longer than :late_s. It is ready since it was sent, came due or
--- was given back by its last attempt, whichever was last. Read through the index mirepoix_task_ready. An ETA behind the
--- last lease was set by that attempt, which ended before it: only of the others the attempt is looked up. LATERAL, so that
+-- was given back by its last attempt, requeued, hastened or sent again, whichever was last. Read through the index
+-- mirepoix_task_ready. An ETA behind the last lease was set by that attempt, which ended before it: only of the others the attempt is looked up. LATERAL, so that
 -- this is one look for each row, and never a walk through all attempts.
 SELECT queue, count(*), -({seconds_until min(ready_at)}), sum(CASE WHEN ready_at < {earlier :late_s} THEN 1 ELSE 0 END)
-  FROM (SELECT t.queue, greatest(t.created_at, t.eta, returned.finished_at) AS ready_at
+  FROM (SELECT t.queue, greatest(
+                   t.created_at, t.requeued_at, returned.finished_at,
+                   CASE WHEN t.requeued_at IS NULL OR t.eta <= {now} THEN t.eta END) AS ready_at
           FROM mirepoix_task AS t
           LEFT JOIN LATERAL (
                SELECT a.finished_at

@@ -6,7 +6,7 @@ UPDATE mirepoix_task
        headers = CASE WHEN CAST(headers AS text) ~ '\\u(0000|[dD][89a-fA-F])'
                       THEN CAST(regexp_replace(CAST(headers AS text), '\}\s*$', ', "retries": 0, "expires": null}') AS json)
                       ELSE CAST(CAST(headers AS jsonb) || '{"retries": 0, "expires": null}' AS json) END,
-       due_at = NULL, expires_at = NULL, finished_at = NULL, sent_fence = CASE WHEN sent_fence IS NOT NULL THEN -1 END,
+       due_at = NULL, requeued_at = {now}, expires_at = NULL, finished_at = NULL, sent_fence = CASE WHEN sent_fence IS NOT NULL THEN -1 END,
        parked_for = NULL
  WHERE id = :task_id AND state IN ('failed', 'quarantined', 'parked', 'cancelled', 'expired')
 RETURNING id

@@ -5,7 +5,7 @@ UPDATE mirepoix_task AS t
        name = r.name, queue = r.queue, priority = r.priority, retries = r.retries,
        root_id = r.root_id, parent_id = r.parent_id, group_id = r.group_id,
        eta = r.eta, due_at = CASE WHEN r.eta > strftime('%Y-%m-%d %H:%M:%f', 'now') THEN r.eta END, expires_at = r.expires,
-       leased_at = NULL, started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL,
+       requeued_at = strftime('%Y-%m-%d %H:%M:%f', 'now'), leased_at = NULL, started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL,
        content_type = r.content_type, content_encoding = r.content_encoding, body_encoding = r.body_encoding,
        body = r.body, headers = r.headers, properties = r.properties,
        exchange = r.exchange, routing_key = r.routing_key,

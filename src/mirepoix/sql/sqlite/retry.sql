@@ -5,7 +5,7 @@ UPDATE mirepoix_task AS t
    SET state = 'pending', reason = :reason, generation = t.generation + 1,
        revoked_generation = CASE WHEN t.revoked_generation = t.generation THEN t.generation + 1 END,
        name = r.name, queue = r.queue, priority = r.priority, retries = r.retries,
-       eta = r.eta, due_at = CASE WHEN r.eta > strftime('%Y-%m-%d %H:%M:%f', 'now') THEN r.eta END, expires_at = r.expires,
+       eta = r.eta, requeued_at = NULL, due_at = CASE WHEN r.eta > strftime('%Y-%m-%d %H:%M:%f', 'now') THEN r.eta END, expires_at = r.expires,
        content_type = r.content_type, content_encoding = r.content_encoding, body_encoding = r.body_encoding,
        body = r.body, headers = r.headers, properties = r.properties,
        exchange = r.exchange, routing_key = r.routing_key,

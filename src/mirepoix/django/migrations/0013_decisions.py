@@ -1,0 +1,14 @@
+"""When a task began to wait anew, and who decided what about it."""
+
+from typing import Any, ClassVar
+
+from django.db import migrations
+
+from mirepoix.django.operation import MigrateLedger
+
+
+class Migration(migrations.Migration):  # type: ignore[misc]  # Django brings no types
+    """``mirepoix/sql/migrations/*/0013_decisions.sql``."""
+
+    dependencies: ClassVar[list[Any]] = [("mirepoix", "0012_blame")]
+    operations: ClassVar[list[Any]] = [MigrateLedger()]

@@ -1,0 +1,3 @@
+-- Who decided what about a task, and why.
+INSERT INTO mirepoix_decision (task_id, verb, decided_by, reason)
+VALUES (:task_id, :verb, :decided_by, :reason)

@@ -1,0 +1,5 @@
+-- What people decided about one task, the first decision first.
+SELECT decided_at, verb, decided_by, reason
+  FROM mirepoix_decision
+ WHERE task_id = :task_id
+ ORDER BY id
