@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from mirepoix.addresses import parse
@@ -153,6 +153,11 @@ class Settings:
     retries: RetryPolicy | None = None
     """How tasks that raise are tried again: a ``mirepoix.RetryPolicy``, or a mapping of its arguments. A task's
     own option ``retries`` goes before this. None: as each task asks Celery to, and no more."""
+
+    worker_url: str | None = field(default=None, repr=False)
+    """The ledger's URL for workers, where programs that send reach it through a pooler that gives each transaction
+    another session, such as pgbouncer with ``pool_mode = transaction``: workers need sessions of their own, and refuse
+    to start on such a pooler. In Django tasks use Django's connections nevertheless. None: as everybody."""
 
     django_alias: str = "default"
     """With Django: the database alias that holds the ledger. Set in Django's settings, where the migrations read it."""

@@ -69,6 +69,20 @@ class UnsupportedDatabase(ConfigurationError):
         )
 
 
+class SessionsNotKept(ConfigurationError):
+    """Workers cannot work through a pooler that gives each transaction another session."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        super().__init__(
+            f"{label} leads to a pooler that gives each transaction another session of the server (pgbouncer: "
+            "pool_mode = transaction). A worker needs sessions of its own, for the lock that shows that it lives and "
+            "for notifications. Give workers the server's own address, or a pool with pool_mode = session: "
+            "mirepoix_worker_url (in Django CELERY_MIREPOIX_WORKER_URL) = 'postgresql://user:password@host:port/"
+            "database'. Programs that only send may stay on the pooler. See docs/how-to/connections.md."
+        )
+
+
 class MissingLibrary(ConfigurationError):
     """A library that Mirepoix itself needs for this database, or framework, cannot be imported."""
 

@@ -190,6 +190,8 @@ class Installation:
         relays: int | None = None,
     ) -> None:
         """Register this process as a worker, waiting for a database that is away. Called before its pool forks."""
+        self._work_at(self.settings.worker_url)
+        self._until_reached(self.source.require_sessions)
         self._until_reached(self.require_schema)
         self.meter, self.scarcity  # noqa: B018  (made before the fork, so that they are shared)
         software = {
@@ -216,6 +218,18 @@ class Installation:
             partial(errbacks.send_errbacks, self),
         )
         self._until_reached(self.holder.register)
+
+    def _work_at(self, url: str | None) -> None:
+        """Leave the pooler to those who only send."""
+        if url is None:
+            return
+        other = source_for(url)
+        if other.dialect != self.source.dialect:
+            raise ConfigurationError(
+                f"mirepoix_worker_url leads to {other.label}, and the ledger is in {self.source.label}: it must be the "
+                "same database."
+            )
+        self.source.work_at(url)
 
     def _until_reached(self, act: Callable[[], None]) -> None:
         pause_s = 0.5

@@ -26,7 +26,7 @@ from mirepoix.connect.begun import Begun, RolledBackError
 from mirepoix.connect.caller import CallerTx
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection, Source
-from mirepoix.connect.url import optional
+from mirepoix.connect.url import optional, source_for
 from mirepoix.errors import ConfigurationError, UnsupportedDatabase
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Neighbour
@@ -48,6 +48,7 @@ class DjangoSource:
     def __init__(self, alias: str | None = None) -> None:
         self._alias = alias
         self._own: tuple[Any, Source] | None = None
+        self._worker_url: str | None = None
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -153,6 +154,16 @@ class DjangoSource:
         """List the other live workers whose lock nobody holds."""
         return self._own_source().unheld(connection, worker_id)
 
+    def work_at(self, url: str) -> None:
+        """Use *url* for our own connections from now on. Django's go where DATABASES says, also through a pooler."""
+        self.close()
+        self._own = None
+        self._worker_url = url
+
+    def require_sessions(self) -> None:
+        """Of our own connections: Django's need no session of their own."""
+        self._own_source().require_sessions()
+
     def leave(self) -> None:
         """Close this thread's connections as ``CONN_MAX_AGE`` says. Celery did so before the outcome was written."""
         if not _is_in_event_loop():
@@ -208,12 +219,15 @@ class DjangoSource:
     def _own_source(self) -> Source:
         # At each call from the settings as they are now: a test runner puts another database's name into them.
         dialect = self.dialect
-        target = _own_target(self._django(), self.label)
+        target = self._worker_url or _own_target(self._django(), self.label)
         if self._own is None or self._own[0] != target:
             self.close()
             module, extra, source = _OWN[dialect]
             make = getattr(optional(module, extra), source)
-            self._own = (target, make(target) if dialect == "sqlite" else make(target, self.label))
+            if self._worker_url is not None:
+                self._own = (target, source_for(self._worker_url))
+            else:
+                self._own = (target, make(target) if dialect == "sqlite" else make(target, self.label))
         return self._own[1]
 
 

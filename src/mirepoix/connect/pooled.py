@@ -49,6 +49,9 @@ class PooledSource:
     def leave(self) -> None:
         """Its connections are pooled: there is nothing to close."""
 
+    def require_sessions(self) -> None:
+        """Nothing is known that stands in front of it."""
+
     def close(self) -> None:
         """Close pooled connections."""
         self._pool.close()

@@ -15,16 +15,17 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg.rows import tuple_row
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from mirepoix.connect import ambient
 from mirepoix.connect.begun import Begun, OwnBegun
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.interrupts import uninterrupted
+from mirepoix.connect.looks import NOTHING, Looks
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
 from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection
-from mirepoix.errors import ConfigurationError
+from mirepoix.errors import ConfigurationError, SessionsNotKept
 from mirepoix.ledger import workers
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Neighbour
@@ -59,6 +60,9 @@ CONNECT_S = 10
 LOOK_AGAIN_S = 0.02
 """How often a liveness lock is tried that another session has."""
 
+SECOND_S = 2.0
+"""How long a second session is waited for, where the pooler may have none to give."""
+
 FRESH_S = 30.0
 """Nothing on the way drops a connection, without a word to its ends, that was used within this long."""
 
@@ -69,7 +73,7 @@ _IDLE = psycopg.pq.TransactionStatus.IDLE
 
 
 class PostgresSource(PooledSource):
-    """The ledger in a PostgreSQL database. Session locks need a direct connection or session pooling."""
+    """The ledger in a PostgreSQL database, or a pooler in front of it. Workers need sessions: `require_sessions`."""
 
     dialect = "postgresql"
     disconnects: tuple[type[Exception], ...] = (
@@ -86,6 +90,8 @@ class PostgresSource(PooledSource):
     def __init__(self, conninfo: str, label: str | None = None) -> None:
         self.conninfo = conninfo
         self.label = label or without_password(conninfo)
+        self._has_sessions: bool | None = None
+        """Whether each connection is known to be one session of the server; None: each is asked."""
         self._pool = Pool(self.open, stale=self.disconnects)
         self._begun = Pool(self._open_for_a_task, size=None, stale=self.disconnects)
 
@@ -109,10 +115,45 @@ class PostgresSource(PooledSource):
 
     def open(self, bound_s: float | None = None) -> PostgresConnection:
         """A new connection of our own."""
-        return PostgresConnection(self.conninfo, self.label, idle_s=IDLE_S, bound_s=bound_s)
+        return PostgresConnection(
+            self.conninfo, self.label, idle_s=IDLE_S, bound_s=bound_s, has_session=self._has_sessions
+        )
+
+    def work_at(self, url: str) -> None:
+        """Use the database at *url* from now on: the same one, without the pooler."""
+        self.close()
+        self.conninfo = f"postgresql://{url.partition('://')[2]}"
+        self.label, self._has_sessions = without_password(self.conninfo), None
+
+    def require_sessions(self) -> None:
+        """Raise ConfigurationError, naming the remedy, if a pooler gives each transaction another session.
+
+        A connection to the server itself, or through a plain TCP proxy, tells so: the server and what the connection
+        was told when it was made name the same session. A pooler hides that; so two connections compare which session
+        they have, while one holds its own.
+        """
+        with ExitStack() as stack:
+            first = stack.enter_context(_connect(self.conninfo, LOCK_BOUND_S))
+            if not _is_direct(first) and self._is_shared(first, stack):
+                raise SessionsNotKept(self.label)
+        self._has_sessions = True
+
+    def _is_shared(self, first: psycopg.Connection[Any], stack: ExitStack) -> bool:
+        own = _session_of(first)
+        if _session_of(first) != own:  # a pooler that uses its sessions in turn
+            return True
+        try:
+            second = stack.enter_context(_connect(self.conninfo, SECOND_S))
+            # A pooler that uses first what was given back last has just been given the session of the first.
+            with second.transaction():
+                return _session_of(second) == own or _session_of(first) != own
+        except psycopg.errors.ProtocolViolation:  # no transactions: the session is another for each statement
+            return True
+        except _NoAnswerError:
+            return False  # every session is taken: each belongs to one connection
 
     def _open_for_a_task(self) -> PostgresConnection:
-        return PostgresConnection(self.conninfo, self.label)
+        return PostgresConnection(self.conninfo, self.label, has_session=self._has_sessions)
 
     def hold_liveness(
         self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
@@ -132,21 +173,49 @@ class PostgresConnection:
     """One connection; its transactions are read committed, and may say nothing for *idle_s*, if that is given.
 
     With *bound_s*, nothing that is asked on it waits longer for an answer.
+
+    Through a pooler the session may be another one in the next transaction, and belong to other programs between them:
+    there nothing is prepared, nothing listened to, and settings end with the transaction. *has_session* says that it is
+    not so; None: the connection is looked at.
     """
 
-    def __init__(self, conninfo: str, label: str, *, idle_s: float | None = None, bound_s: float | None = None) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        label: str,
+        *,
+        idle_s: float | None = None,
+        bound_s: float | None = None,
+        has_session: bool | None = None,
+    ) -> None:
         self._connection = _connect(conninfo, bound_s)
+        self._begin: SQL | Composed | None = None
+        self._has_session = True
+        self._is_read_committed = True
         try:
             _require(self._connection, label)
+            self._has_session = has_session or _is_direct(self._connection)
+            if not self._has_session:
+                self._connection.prepare_threshold = None
             if idle_s is not None:
                 session = _session(self._connection, bound_s)
-                _set(self._connection, {**session, "idle_in_transaction_session_timeout": idle_s * 1000})
+                session["idle_in_transaction_session_timeout"] = idle_s * 1000
+                if self._has_session:
+                    self._connection.execute(_settings("SET", session))
+                else:
+                    isolation = self._connection.execute("SHOW default_transaction_isolation").fetchone()
+                    self._is_read_committed = isolation == ("read committed",)
+                    begin = SQL("BEGIN ISOLATION LEVEL READ COMMITTED; ")
+                    of_session = ("default_transaction_isolation", "idle_session_timeout")
+                    local = {name: session[name] for name in session if not name.startswith(("tcp_", *of_session))}
+                    self._begin = begin + _settings("SET LOCAL", local)
         except BaseException:
             self._connection.close()
             raise
         self._connection.add_notify_handler(self._note)
         self._connection.add_notice_handler(self._hear)
         self._is_ended = False
+        self._looks = Looks()
         self._news: set[str] = set()
         self._finished: set[str] = set()
         self._used_at = time.monotonic()
@@ -166,13 +235,28 @@ class PostgresConnection:
     @contextmanager
     def lasting(self) -> Iterator[Tx]:
         """The same for a task, which may take long: signals are handled meanwhile."""
-        with self._connection.transaction():
+        with self._connection.transaction() if self._begin is None else self._begun(self._begin):
             yield self._tx
         self._used_at = time.monotonic()
 
+    @contextmanager
+    def _begun(self, begin: SQL | Composed) -> Iterator[None]:
+        """A transaction with its own settings, in as many round trips as one without."""
+        try:
+            self._connection.execute(begin)
+            yield
+        except BaseException:
+            with contextlib.suppress(psycopg.Error):
+                self._connection.rollback()
+            raise
+        self._connection.commit()
+
     def statement(self) -> AbstractContextManager[Tx]:
-        """For one statement; a transaction if only its BEGIN could tell whether the server is still there."""
-        return self.statements() if self._is_there() else self.transaction()
+        """For one statement; a transaction if only its BEGIN could tell whether the server is still there.
+
+        Of the settings none matters to a statement that writes tasks, but for the isolation level.
+        """
+        return self._alone() if self._is_read_committed and self._is_there() else self.transaction()
 
     def _is_there(self) -> bool:
         if time.monotonic() - self._used_at >= FRESH_S:
@@ -187,9 +271,12 @@ class PostgresConnection:
     def _hear(self, said: psycopg.errors.Diagnostic) -> None:
         self._is_ended = self._is_ended or said.severity_nonlocalized == "FATAL"
 
+    def statements(self) -> AbstractContextManager[Tx]:
+        """Without BEGIN: each statement is a transaction, in one round trip. Through a pooler one transaction."""
+        return self._alone() if self._begin is None else self.transaction()
+
     @contextmanager
-    def statements(self) -> Iterator[Tx]:
-        """Without BEGIN: each statement is a transaction, in one round trip."""
+    def _alone(self) -> Iterator[Tx]:
         yield self._tx
         self._used_at = time.monotonic()
 
@@ -198,16 +285,23 @@ class PostgresConnection:
         return self.transaction()
 
     def listen(self) -> None:
-        """Be told about new tasks and messages from now on."""
+        """Be told about new tasks and messages from now on. Through a pooler nobody tells: `news` looks."""
+        if not self._has_session:
+            return
         self._connection.execute("LISTEN mirepoix")
         self._connection.execute("LISTEN mirepoix_message")
 
     def listen_results(self) -> None:
-        """Be told the ids of finished tasks from now on."""
+        """Be told the ids of finished tasks from now on. Through a pooler `finished` says when to look."""
+        if not self._has_session:
+            self.finished()
+            return
         self._connection.execute("LISTEN mirepoix_result")
 
     def finished(self) -> frozenset[str]:
         """What was notified since the last call. Raises psycopg.OperationalError if the server is gone."""
+        if not self._has_session:
+            return self._looks.due()
         self._consume()
         finished = frozenset(self._finished)
         self._finished.clear()
@@ -215,7 +309,7 @@ class PostgresConnection:
 
     def wakeup_fd(self) -> int | None:
         """Readable when a notification arrives."""
-        return self._connection.fileno()
+        return self._connection.fileno() if self._has_session else None
 
     @property
     def is_told_early(self) -> bool:
@@ -224,6 +318,8 @@ class PostgresConnection:
 
     def news(self) -> frozenset[str]:
         """What was notified since the last call. Raises psycopg.OperationalError if the server is gone."""
+        if not self._has_session:
+            return ANYTHING if self._looks.due() else NOTHING
         self._consume()
         news = frozenset(self._news)
         self._news.clear()
@@ -259,6 +355,7 @@ class PostgresConnection:
             self._news.add(_TOPICS[channel])
 
 
+ANYTHING = frozenset({"tasks", "messages"})
 _TOPICS = {b"mirepoix": "tasks", b"mirepoix_message": "messages"}
 
 
@@ -274,7 +371,7 @@ class AdvisoryLock:
         lock = {"namespace": LOCK_NAMESPACE, "liveness_key": liveness_key}
         until = time.monotonic() + bound_s
         try:
-            _set(self._connection, _session(self._connection, bound_s))
+            self._connection.execute(_settings("SET", _session(self._connection, bound_s)))
             while True:
                 ((is_held, self.session),) = self._tx.fetch("hold_liveness", **lock)
                 if is_held:
@@ -327,7 +424,15 @@ def without_password(conninfo: str) -> str:
 
 def caller_tx(connection: psycopg.Connection[Any]) -> Tx:
     """The transaction that is open, or will be opened, on the caller's psycopg connection."""
-    return DbapiTx(lambda: psycopg.Cursor(connection, row_factory=tuple_row), "postgresql", "pyformat")
+    return DbapiTx(lambda: _Unprepared(connection, row_factory=tuple_row), "postgresql", "pyformat")
+
+
+class _Unprepared(psycopg.Cursor[Any]):
+    """On the caller's connection nothing of ours is prepared: behind it may be a pooler."""
+
+    def execute(self, query: Any, params: Any = None, **_: Any) -> Any:
+        """As psycopg does it."""
+        return super().execute(query, params, prepare=False)
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -420,8 +525,17 @@ def _session(connection: psycopg.Connection[Any], bound_s: float | None = None) 
     return session
 
 
-def _set(connection: psycopg.Connection[Any], session: Mapping[str, str | float]) -> None:
-    """In one round trip."""
-    connection.execute(
-        SQL("; ").join(SQL("SET {} = {}").format(Identifier(name), Literal(value)) for name, value in session.items())
-    )
+def _settings(verb: str, session: Mapping[str, str | float]) -> Composed:
+    """What sets all of them, in one round trip."""
+    one = SQL("SET {} = {}" if verb == "SET" else "SET LOCAL {} = {}")
+    return SQL("; ").join(one.format(Identifier(name), Literal(value)) for name, value in session.items())
+
+
+def _session_of(connection: psycopg.Connection[Any]) -> int:
+    ((pid,),) = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchall()
+    return int(pid)
+
+
+def _is_direct(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server says it is in the session that was named when the connection was made."""
+    return _session_of(connection) == connection.info.backend_pid

@@ -86,7 +86,8 @@ class Collector:
     async def _answer(self, name: str, params: dict[str, Any]) -> _Answer:
         with explained(self._where):
             async with self._connection.cursor(row_factory=_plain_rows) as cursor:
-                await cursor.execute(statement(name, self.dialect, "pyformat"), params)
+                # Nothing is prepared: behind the connection may be a pooler.
+                await cursor.execute(statement(name, self.dialect, "pyformat"), params, prepare=False)
                 has_rows = cursor.description is not None
                 return _Answer(int(cursor.rowcount), await cursor.fetchall() if has_rows else [])
 

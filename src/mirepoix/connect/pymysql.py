@@ -25,6 +25,7 @@ from mirepoix.connect import ambient, mysql_codes
 from mirepoix.connect.begun import Begun, OwnBegun
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.interrupts import uninterrupted
+from mirepoix.connect.looks import Looks
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
 from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection
@@ -73,10 +74,6 @@ CLOCKS = frozenset({"now", "time_left"})
 MOST_REPEATS = 5
 """How often a transaction is done again that the server ended for a deadlock."""
 
-LOOK_FIRST_S = 0.005
-LOOK_LAST_S = 0.1
-"""Who waits for results looks after a tenth of the time that it has waited, but not sooner or later than this."""
-
 _YES = frozenset({"1", "true", "yes", "on"})
 
 
@@ -96,9 +93,6 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
 
 _IGNORED = frozenset({"charset", "collation", "use_unicode", "autocommit"})
 """What URLs of SQLAlchemy may say and the ledger decides by itself."""
-
-NOTHING: frozenset[str] = frozenset()
-SOMETHING = frozenset({"*"})
 
 
 class MysqlSource(PooledSource):
@@ -136,6 +130,12 @@ class MysqlSource(PooledSource):
     def _open_for_a_task(self) -> MysqlConnection:
         return MysqlConnection(self.params, self.label)
 
+    def work_at(self, url: str) -> None:
+        """Use the database at *url* from now on."""
+        self.close()
+        self.params = params_of(f"//{url.partition('://')[2]}")
+        self.label = label_of(self.params)
+
     def hold_liveness(
         self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
     ) -> UserLock:
@@ -172,7 +172,7 @@ class MysqlConnection:
         self._first: list[tuple[Any, ...]] = []
         self._seen: tuple[list[Any], Any] = ([], None)
         self._next_messages = 0.0
-        self._waits_since = self._looked_at = 0.0
+        self._looks = Looks()
 
     @property
     def raw(self) -> pymysql.Connection[Any]:
@@ -228,14 +228,7 @@ class MysqlConnection:
 
     def finished(self) -> frozenset[str]:
         """Now and then that something may have finished: the sooner, the shorter somebody has waited."""
-        now = time.monotonic()
-        if now - self._looked_at > 2 * LOOK_LAST_S:  # somebody else begins to wait
-            self._waits_since = self._looked_at = now
-            return NOTHING
-        if now - self._looked_at < min(LOOK_LAST_S, max(LOOK_FIRST_S, (now - self._waits_since) / 10)):
-            return NOTHING
-        self._looked_at = now
-        return SOMETHING
+        return self._looks.due()
 
     def wakeup_fd(self) -> int | None:
         """There is nothing to wait for: poll `news`."""

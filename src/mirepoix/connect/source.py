@@ -141,6 +141,15 @@ class Source(Protocol):
     def leave(self) -> None:
         """A task is over in this thread: close what the framework keeps open for no longer than a request."""
 
+    def work_at(self, url: str) -> None:
+        """Use the same database by another URL from now on, as a worker does. Raises ConfigurationError."""
+
+    def require_sessions(self) -> None:
+        """Raise ConfigurationError unless a connection is one session of the server for as long as it is open.
+
+        Raises one of `disconnects` if the database is away.
+        """
+
     def close(self) -> None:
         """Close pooled connections."""
 

@@ -75,6 +75,12 @@ class SqliteSource(PooledSource):
         """A new connection of our own. SQLite itself bounds how long a statement waits, also without *bound_s*."""
         return SqliteConnection(self.path, BUSY_TIMEOUT_S if bound_s is None else min(bound_s, BUSY_TIMEOUT_S))
 
+    def work_at(self, url: str) -> None:
+        """A file has one path."""
+        raise ConfigurationError(
+            f"mirepoix_worker_url is for servers behind a pooler; the ledger is the file {self.label}."
+        )
+
     def hold_liveness(
         self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
     ) -> FileLock:
