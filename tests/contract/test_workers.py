@@ -135,3 +135,12 @@ def test_the_lock_is_free_only_when_the_last_process_that_inherited_it_is_gone(s
     assert [(one.id, one.name) for one in found] == [("w1", "w1@host")]
     for descriptor in (reader, writer, gone):
         os.close(descriptor)
+
+
+def test_a_heartbeat_writes_no_index_of_postgresql(ledger: Ledger, source: Source):
+    if source.dialect != "postgresql":
+        pytest.skip("only PostgreSQL writes every index of a row when one of them changes")
+    ledger.worker("w1")
+    with ledger.connection.transaction() as tx:
+        assert workers.heartbeat(tx, "w1", 15.0)
+        assert tx.query("SELECT pg_stat_get_xact_tuples_hot_updated('mirepoix_worker'::regclass)") == [(1,)]
