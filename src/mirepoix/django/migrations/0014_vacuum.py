@@ -8,7 +8,7 @@ from mirepoix.django.operation import MigrateLedger
 
 
 class Migration(migrations.Migration):  # type: ignore[misc]  # Django brings no types
-    """``mirepoix/sql/migrations/*/0013_vacuum.sql``."""
+    """``mirepoix/sql/migrations/*/0014_vacuum.sql``."""
 
-    dependencies: ClassVar[list[Any]] = [("mirepoix", "0012_blame")]
+    dependencies: ClassVar[list[Any]] = [("mirepoix", "0013_decisions")]
     operations: ClassVar[list[Any]] = [MigrateLedger()]
