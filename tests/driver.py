@@ -31,7 +31,15 @@ MOMENTS = {
         "requeued_at",
     ),
     "mirepoix_decision": ("decided_at",),
-    "mirepoix_worker": ("started_at", "heartbeat_at", "alive_until", "ended_at", "heard_at", "maintained_at"),
+    "mirepoix_worker": (
+        "started_at",
+        "heartbeat_at",
+        "alive_until",
+        "ended_at",
+        "heard_at",
+        "maintained_at",
+        "stopping_at",
+    ),
     "mirepoix_attempt": ("leased_at", "started_at", "finished_at"),
     "mirepoix_message": ("created_at",),
     "mirepoix_binding": ("created_at",),
@@ -204,9 +212,9 @@ class Ledger:
         """Hand leases back."""
         return self.do(finish.give_back, worker_id, leases, "worker stops")
 
-    def die(self, worker_id: str) -> bool:
+    def die(self, worker_id: str, death: str = "hard", **observer: str) -> bool:
         """Somebody found the worker dead."""
-        return self.do(declare_dead, worker_id, "its process died")
+        return self.do(declare_dead, worker_id, "its process died", death, **observer)
 
     def reap(self) -> list[Lost]:
         """Take back what dead workers held."""
@@ -221,10 +229,10 @@ class Ledger:
         return self.do(operate.cancel, task_ids)
 
 
-def declare_dead(tx: Tx, worker_id: str, reason: str) -> bool:
+def declare_dead(tx: Tx, worker_id: str, reason: str, death: str = "hard", **observer: str) -> bool:
     """Somebody found the worker dead, as its row stands now; False if it is not believed to be alive."""
     found = [worker for worker in workers.neighbours(tx, "nobody") if worker.id == worker_id]
-    return bool(found) and workers.declare_dead(tx, found[0], reason)
+    return bool(found) and workers.declare_dead(tx, found[0], reason, death, **observer)
 
 
 @contextmanager

@@ -35,10 +35,10 @@ class Settings:
     """How often each worker looks for workers that died. One cheap statement, or system call (SQLite)."""
 
     max_deaths: int = 3
-    """A task that was running in this many processes when they died is quarantined."""
+    """A task that this many processes or workers have died of is quarantined: see docs/design/fencing.md on blame."""
 
     max_handovers: int = 10
-    """A task handed out this often and lost or rejected each time, without being seen to start, is quarantined."""
+    """A task handed out this often and lost or rejected each time, without being to blame, is quarantined."""
 
     start_noted_after_s: float = 0.05
     """An attempt that runs longer than this is noted in the ledger as started (for blame and for people)."""

@@ -212,6 +212,8 @@ class Trouble:
     peak_memory_kb: int | None = None
     release: str | None = None
     """The version of the code that failed, where it says so."""
+    evidence: str | None = None
+    """What else was seen of a death, in words for the history of attempts; it is no part of the cause."""
     note: str | None = None
     """What follows from it, in words for the task's row: which attempt comes next, or why none does."""
 

@@ -115,7 +115,7 @@ def test_what_is_no_failure_counts_nothing(ledger: Ledger):
 
 
 def test_a_quarantine_counts_however_the_death_was_seen(ledger: Ledger):
-    ledger.settings = replace(ledger.settings, max_deaths=1, release="r1")
+    ledger.settings = replace(ledger.settings, max_deaths=1, max_handovers=1, release="r1")
     ledger.send("a", "b", "c", "other", priority=1)
     ledger.send("d", name="shop.mail")
     leases = [ledger.lease("w1") for _ in range(3)]

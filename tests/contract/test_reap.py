@@ -8,7 +8,7 @@ import pytest
 
 from driver import OOPS, Ledger, moment, rolled_back
 from mirepoix.config import Settings
-from mirepoix.ledger import reap, take, workers
+from mirepoix.ledger import finish, reap, take, workers
 from mirepoix.records import Lost
 
 BOUNDS = Settings(max_deaths=3, max_handovers=5)
@@ -40,16 +40,120 @@ def test_what_a_dead_worker_held_is_pending_again(bounded: Ledger):
     assert bounded.reap() == []
 
 
+def blame(ledger: Ledger) -> dict[str, tuple[int, int, int]]:
+    """Of each task: its deaths, its handovers, and whether it is a suspect."""
+    found = ledger.query("SELECT id, deaths, handovers, is_suspect FROM mirepoix_task")
+    return {task_id: tuple(counts) for task_id, *counts in found}
+
+
+def runs(ledger: Ledger, worker_id: str, *task_ids: str, is_seen: bool = True) -> None:
+    """A new worker runs these, which are all that waits."""
+    ledger.worker(worker_id)
+    for _ in task_ids:
+        lease = ledger.lease(worker_id)
+        assert lease.task_id in task_ids
+        if is_seen:
+            ledger.start(lease)
+
+
 def test_only_a_task_that_was_seen_to_start_is_blamed(bounded: Ledger):
-    bounded.send("started", "unstarted")
-    bounded.start(bounded.lease("w1"))
-    bounded.lease("w1")
-    bounded.die("w1")
+    bounded.send("started")
+    runs(bounded, "w2", "started")
+    bounded.send("unstarted")
+    runs(bounded, "w3", "unstarted", is_seen=False)
+    bounded.die("w2")
+    bounded.die("w3")
     bounded.reap()
-    blame = {
-        task_id: (row["deaths"], row["handovers"]) for task_id in bounded.states() if (row := bounded.row(task_id))
-    }
-    assert blame == {"started": (1, 0), "unstarted": (0, 1)}
+    assert blame(bounded) == {"started": (1, 0, 1), "unstarted": (0, 1, 1)}
+
+
+def asked_to_stop(ledger: Ledger) -> None:
+    ledger.do(workers.heartbeat, "w2", 1_000.0, is_stopping=True)
+    ledger.die("w2")
+
+
+def with_its_host(ledger: Ledger) -> None:
+    ledger.write(f"UPDATE mirepoix_worker SET process = '{'a' * 36} 4026531836 7 1' WHERE id = 'w2'")
+    ledger.die("w2", host="host", boot="b" * 36)
+
+
+INNOCENT = {
+    "it was to stop": asked_to_stop,
+    "it was silent": lambda ledger: ledger.die("w2", "silent"),
+    "its host was booted": with_its_host,
+    "it stopped": lambda ledger: ledger.do(workers.stop, "w2"),
+    "a release before found it": lambda ledger: ledger.write(
+        "UPDATE mirepoix_worker SET state = 'dead', reason = 'it died' WHERE id = 'w2'"
+    ),
+}
+
+
+@pytest.mark.parametrize("how", INNOCENT)
+def test_a_death_that_no_task_can_be_blamed_for_counts_a_handover(bounded: Ledger, how: str):
+    bounded.send("a", "b")
+    runs(bounded, "w2", "a", "b")
+    INNOCENT[how](bounded)
+    assert {lost.state for lost in bounded.reap()} == {"pending"}
+    assert blame(bounded) == {"a": (0, 1, 0), "b": (0, 1, 0)}
+    (attempt,) = bounded.attempts("a")
+    assert attempt["outcome"] == "lost"
+    assert "nobody is blamed; beside it: shop.pay[b]" in attempt["error"]
+    bounded.write(f"UPDATE mirepoix_task SET handovers = {BOUNDS.max_handovers - 1}")
+    bounded.do(workers.stop, "w1")
+    bounded.write("UPDATE mirepoix_task SET state = 'running', fence = 9, worker_id = 'w1'")
+    assert {lost.state for lost in bounded.reap()} == {"quarantined"}
+    assert "not known to be its doing" in bounded.row("a")["reason"]
+
+
+def test_on_the_same_boot_of_its_host_a_death_is_its_own(bounded: Ledger):
+    bounded.send("a")
+    runs(bounded, "w2", "a")
+    bounded.write(f"UPDATE mirepoix_worker SET process = '{'a' * 36} 4026531836 7 1' WHERE id = 'w2'")
+    bounded.die("w2", host="host", boot="a" * 36)
+    bounded.reap()
+    assert blame(bounded) == {"a": (1, 0, 1)}
+
+
+def test_of_several_suspects_none_is_blamed_and_of_one_it_is(bounded: Ledger):
+    bounded.send("culprit", "neighbour")
+    runs(bounded, "w2", "culprit", "neighbour")
+    bounded.die("w2")
+    bounded.reap()
+    assert blame(bounded) == {"culprit": (0, 1, 1), "neighbour": (0, 1, 1)}
+    assert "suspects; beside it: shop.pay[neighbour]" in bounded.attempts("culprit")[0]["error"]
+    bounded.worker("w3")
+    first = bounded.lease("w3")
+    assert first.task_id == "culprit"
+    bounded.start(first)
+    bounded.worker("w4")
+    bounded.retry(bounded.lease("w4"))
+    assert blame(bounded)["neighbour"] == (0, 1, 0)
+    bounded.send("new")
+    bounded.write("UPDATE mirepoix_task SET state = 'running', worker_id = 'w3' WHERE id = 'new'")
+    bounded.die("w3")
+    (lost, *others) = bounded.reap()
+    assert (lost.task_id, [other.task_id for other in others]) == ("culprit", ["new"])
+    assert blame(bounded) == {"culprit": (1, 1, 1), "neighbour": (0, 1, 0), "new": (0, 1, 1)}
+    assert "no other suspect was beside it; beside it: shop.pay[new]" in bounded.attempts("culprit")[1]["error"]
+    bounded.succeed(bounded.lease("w4"))
+
+
+@pytest.mark.parametrize("end", ["requeued", "sent again", "parked"])
+def test_a_suspect_that_comes_to_an_end_is_none_any_more(bounded: Ledger, end: str):
+    bounded.send("a")
+    runs(bounded, "w2", "a")
+    bounded.die("w2")
+    bounded.reap()
+    assert blame(bounded)["a"][2] == 1
+    if end == "requeued":
+        bounded.cancel("a")
+        bounded.requeue("a")
+    elif end == "sent again":
+        bounded.succeed(bounded.lease("w1"))
+        bounded.send("a")
+    else:
+        bounded.do(finish.park, bounded.lease("w1"), OOPS)
+    assert blame(bounded)["a"][2] == 0
 
 
 @pytest.mark.parametrize("way", ["the reaper", "its parent"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from workers import Process, Shop
+from workers import POOLS, Process, Shop, until
 
 from pace import pace
 
@@ -72,6 +72,25 @@ def test_a_cold_shutdown_hands_back_what_runs_when_its_pool_is_dead(shop: Shop) 
     ]
     assert shop.row(running)["deaths"] == 0
     assert shop.effects(what="overlap") == []
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_task_that_takes_longer_than_a_deploy_waits_is_not_to_blame(shop: Shop, pool: str) -> None:
+    worker = shop.worker("old", pool=pool, concurrency=1)
+    id = shop.send("gate", "open")
+    shop.begun(id)
+    until(lambda: shop.state(id) == "running", "the ledger knows that it runs")
+    worker.send(signal.SIGTERM)
+    stopping = "SELECT count(*) FROM mirepoix_worker WHERE stopping_at IS NOT NULL"
+    until(lambda: shop.ledger.query(stopping) == [(1,)], "the ledger knows that it is to stop")
+    worker.remove()
+    shop.worker("new", pool=pool, concurrency=1)
+    shop.begun(id, 2)
+    shop.make("open")
+    shop.wait(id, "succeeded")
+    row = shop.row(id)
+    assert (row["deaths"], row["handovers"], row["is_suspect"]) == (0, 1, 0)
+    assert "it was asked to stop, so nobody is blamed" in shop.ledger.attempts(id)[0]["error"]
 
 
 def test_a_soft_shutdown_lets_tasks_end_within_its_timeout(shop: Shop) -> None:

@@ -29,6 +29,8 @@ class Death:
 
     worker: Neighbour
     reason: str
+    kind: str = "hard"
+    """``silent`` if only its heartbeats stayed out: it may be frozen or cut off. See `mirepoix.ledger.blame`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,5 +93,5 @@ class Deaths:
             self._heard[worker.id] = seen
             silent_s = now - max(seen.since, steady_since)
             if silent_s >= worker.ttl_s:
-                dead.append(Death(worker, f"its heartbeat stayed out for {silent_s:.1f} s"))
+                dead.append(Death(worker, f"its heartbeat stayed out for {silent_s:.1f} s", "silent"))
         return dead

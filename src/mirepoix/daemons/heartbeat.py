@@ -55,6 +55,7 @@ class Heartbeat:
         self._is_away = False
         self._told_of: float | None = None
         self._lost_at: float | None = None
+        holder.tell_of_stop = self._hurry
 
     def start(self) -> None:
         """Start the thread."""
@@ -70,6 +71,12 @@ class Heartbeat:
             for fd in self._wakeup:
                 os.close(fd)
             self._probe.remove()
+
+    def _hurry(self) -> None:
+        """Send a heartbeat now. Called in a signal's handler: a worker that is killed after that blames nobody."""
+        self._next = 0.0
+        if not self._stopped.is_set():
+            os.write(self._wakeup[1], b"x")
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -155,4 +162,5 @@ class Heartbeat:
                 fd = None if self._holder.liveness is None else self._holder.liveness.fileno()
                 if fd is not None:
                     poll.register(fd, select.POLLIN)
-        poll.poll(pause_s * 1000)
+        if any(fd == self._wakeup[0] for fd, _ in poll.poll(pause_s * 1000)) and not self._stopped.is_set():
+            os.read(self._wakeup[0], 64)

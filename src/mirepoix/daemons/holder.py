@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import threading
 import time
 import uuid
@@ -31,6 +32,9 @@ from mirepoix.records import Completion, Envelope, Lease, Part, Taken, Trouble, 
 logger = logging.getLogger("mirepoix.holder")
 
 Key = tuple[str, int]
+
+ASKED_TO_STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
+"""What ends a process because somebody wants it to: its task is not to blame."""
 
 UP_AHEAD = 20
 """So many parked tasks are taken up ahead, for each that can run at once."""
@@ -119,6 +123,8 @@ class Holder:
         self.worker = worker
         self._queues = worker.queues
         self.is_stopping = False
+        self.tell_of_stop: Callable[[], None] = _nobody_is_told
+        """What has a heartbeat sent at once, with the word that this worker is to stop."""
         self.finished = 0
         self._lock = threading.RLock()
         self._held: dict[Key, Held] = {}
@@ -176,7 +182,9 @@ class Holder:
             raise RuntimeError("a worker that was not registered has no heartbeat")
         queues = self._queues
         with self.liveness.statements() as tx:
-            is_alive = workers.heartbeat(tx, self.worker.id, self.settings.lease_ttl_s, idle_s)
+            is_alive = workers.heartbeat(
+                tx, self.worker.id, self.settings.lease_ttl_s, idle_s, is_stopping=self.is_stopping
+            )
             if queues != self.worker.queues:
                 workers.take_from(tx, self.worker.id, queues)
         self.worker = replace(self.worker, queues=queues)
@@ -414,6 +422,7 @@ class Holder:
         Safe in a signal handler: it only sets flags, the keeper does the rest.
         """
         self.is_stopping = True
+        self.tell_of_stop()
         moment = time.monotonic() - _GRACE_S
         with self._lock:
             for key, held in self._held.items():
@@ -429,7 +438,8 @@ class Holder:
         with self._lock:
             held = self._held.pop(key, None)
             if held is not None:
-                is_blamed = held.started_at is not None and outcome == "killed"
+                is_stopped = self.is_stopping or trouble.signal in ASKED_TO_STOP
+                is_blamed = held.started_at is not None and outcome == "killed" and not is_stopped
                 beginning = None if held.started_at is None or held.is_noted else held
                 self._losses.append(Loss(held.lease, trouble, outcome, is_blamed, delay_s, beginning))
 
@@ -660,6 +670,10 @@ class Holder:
             self._completions[:0] = completions
             if self._completions:
                 self._oldest_completion_at = time.monotonic()
+
+
+def _nobody_is_told() -> None:
+    """Before there is a thread that sends heartbeats."""
 
 
 _GRACE_S = 0.3

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.daemons import process
 from mirepoix.daemons.deaths import Deaths
 from mirepoix.daemons.heartbeat import Heartbeat
 from mirepoix.daemons.holder import Holder
@@ -133,7 +134,10 @@ class Keeper:
                 others = workers.neighbours(tx, holder.worker.id)
             dead += self._deaths.of_silent(others, now, holder.steady_since)
         with connection.transaction() as tx:
-            found = [death for death in dead if workers.declare_dead(tx, death.worker, death.reason)]
+            here = {"host": holder.worker.host, "boot": process.boot()}
+            found = [
+                death for death in dead if workers.declare_dead(tx, death.worker, death.reason, death.kind, **here)
+            ]
             lost = reap.lose_of_dead_workers(tx, self._settings)
             if holder.send_errbacks is not None:
                 quarantined = [one.task_id for one in lost if one.state == "quarantined"]

@@ -25,6 +25,12 @@ def is_gone(process: str | None) -> bool | None:
     return _began_at(int(pid)) != began_at
 
 
+def boot() -> str | None:
+    """Name the time since this host was booted: the first word of its processes' names."""
+    here = _here()
+    return None if here is None else here.partition(" ")[0]
+
+
 def _here() -> str | None:
     """Name this host since it was booted, and the namespace in which its processes have their numbers."""
     try:

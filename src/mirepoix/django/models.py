@@ -31,6 +31,7 @@ class Task(LedgerModel):
     reason = models.TextField(null=True)
     generation = models.IntegerField()
     revoked_generation = models.IntegerField(null=True)
+    is_suspect = models.IntegerField()
     fence = models.IntegerField("attempts")
     retries = models.IntegerField()
     deaths = models.IntegerField()

@@ -7,7 +7,7 @@ was written, and whatever it wanted to send must not be sent.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +19,7 @@ from mirepoix.ledger.tx import Tx
 from mirepoix.records import Completion, Envelope, Lease, Outgoing, Trouble, Unfit
 
 _NO_CAUSES: Causes = MappingProxyType({})
+_NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
 
 
 def succeed(tx: Tx, worker_id: str, completions: Sequence[Completion]) -> set[str]:
@@ -134,9 +135,17 @@ def is_settled(tx: Tx, lease: Lease) -> bool:
 
 
 def record(
-    tx: Tx, rows: Sequence[tuple[Any, ...]], outcome: str, trouble: Trouble, causes: Causes = _NO_CAUSES
+    tx: Tx,
+    rows: Sequence[tuple[Any, ...]],
+    outcome: str,
+    trouble: Trouble,
+    causes: Causes = _NO_CAUSES,
+    evidence: Mapping[str, str] = _NO_EVIDENCE,
 ) -> None:
-    """Write the history of attempts that just ended: *rows* as the statements of `finish` and `reap` return them."""
+    """Write the history of attempts that just ended: *rows* as the statements of `finish` and `reap` return them.
+
+    *evidence* of some, by their ids, stands in place of what *trouble* says.
+    """
     if not rows:
         return
     attempts = [
@@ -152,7 +161,7 @@ def record(
             "run_time_s": trouble.run_time_s,
             "peak_memory_kb": trouble.peak_memory_kb,
             "error_type": storable(trouble.error_type),
-            "error": storable(trouble.reason),
+            "error": storable(_with(trouble.reason, evidence.get(row[0], trouble.evidence))),
             "traceback": storable(trouble.traceback),
             "signal": trouble.signal,
             "exit_code": trouble.exit_code,
@@ -168,6 +177,10 @@ def _end(tx: Tx, statement: str, lease: Lease, outcome: str, trouble: Trouble, *
     rows = tx.fetch(statement, reason=storable(trouble.reason), **_of(lease), **more)
     record(tx, rows, outcome, trouble)
     return bool(rows)
+
+
+def _with(reason: str, evidence: str | None) -> str:
+    return reason if evidence is None else f"{reason}: {evidence}"
 
 
 def _of(lease: Lease) -> dict[str, Any]:

@@ -6,19 +6,28 @@ from dataclasses import replace
 from typing import Any
 
 from mirepoix.config import Settings
-from mirepoix.ledger import failures, finish
+from mirepoix.ledger import blame, failures, finish
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Lease, Lost, Trouble
 
 
 def lose(
-    tx: Tx, lease: Lease, trouble: Trouble, settings: Settings, *, is_blamed: bool, outcome: str, delay_s: float = 0.0
+    tx: Tx,
+    lease: Lease,
+    trouble: Trouble,
+    settings: Settings,
+    *,
+    is_blamed: bool,
+    outcome: str,
+    delay_s: float = 0.0,
+    is_suspect: bool = False,
 ) -> Lost | None:
     """Take back one attempt whose process died (or that was rejected): to the queue, or to quarantine.
 
-    *is_blamed* says that user code was running: the death counts against ``max_deaths``, otherwise against the higher
-    ``max_handovers``. None if the attempt had ended or was lost already.
+    *is_blamed* says that the death is the task's own: it counts against ``max_deaths``, otherwise against the higher
+    ``max_handovers``. With *is_suspect* it runs beside no other suspect from then on. None if the attempt had ended or
+    was lost already.
     """
     of = {"task_id": lease.task_id, "fence": lease.fence, "worker_id": lease.worker_id, "is_blamed": int(is_blamed)}
     bounds = {"max_deaths": settings.max_deaths, "max_handovers": settings.max_handovers}
@@ -27,7 +36,7 @@ def lose(
     state = "quarantined"
     causes = failures.causes(rows, trouble)
     if not rows:
-        rows = tx.fetch("lose", reason=reason, delay_s=delay_s, **of)
+        rows = tx.fetch("lose", reason=reason, delay_s=delay_s, is_suspect=int(is_suspect), **of)
         state = "pending"
     if not rows:
         return None
@@ -41,22 +50,37 @@ def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[Lost]:
     """Take back everything that is held by a worker not alive: idempotent, and run by every worker.
 
     It looks at all such workers, not only at those just found dead: a batch that a dying worker was taking may
-    have been committed after its death was recorded.
+    have been committed after its death was recorded. Whom a death is blamed on: `mirepoix.ledger.blame`.
     """
-    reasons = {
-        "reason_of_deaths": f"running in {settings.max_deaths} processes when they died",
-        "reason_of_handovers": f"handed out {settings.max_handovers} times and lost before it was seen to start",
-    }
-    bounds = {"max_deaths": settings.max_deaths, "max_handovers": settings.max_handovers}
-    quarantined = tx.fetch("quarantine_of_dead_workers", **bounds, **reasons)
-    pending = tx.fetch("lose_of_dead_workers")
+    held = blame.held_by_dead_workers(tx)
+    if not held:
+        return []
     trouble = Trouble("its worker died")
+    judged = blame.judge(held)
+    lost = [
+        lose(tx, one.lease, _of_culprit(words), settings, is_blamed=True, outcome="lost", is_suspect=True)
+        for one in held
+        for is_blamed, words in [judged[one.lease.task_id]]
+        if is_blamed
+    ]
+    evidence = {task_id: one.words for task_id, one in judged.items()}
+    reason = f"handed out {settings.max_handovers} times and lost with its worker, which is not known to be its doing"
+    quarantined = tx.fetch("quarantine_of_dead_workers", max_handovers=settings.max_handovers, reason=reason)
+    pending = tx.fetch("lose_of_dead_workers")
     causes = failures.causes(quarantined, replace(trouble, error_type="WorkerLostError"))
-    finish.record(tx, [*quarantined, *pending], "lost", trouble, causes)
+    finish.record(tx, [*quarantined, *pending], "lost", trouble, causes, evidence)
     if pending:
         tx.fetch("wake")
     failures.note(tx, quarantined, causes, settings.release)
-    return [_lost(row, "quarantined") for row in quarantined] + [_lost(row, "pending") for row in pending]
+    return [
+        *(one for one in lost if one is not None),
+        *(_lost(row, "quarantined") for row in quarantined),
+        *(_lost(row, "pending") for row in pending),
+    ]
+
+
+def _of_culprit(words: str) -> Trouble:
+    return Trouble("its worker died", "WorkerLostError", evidence=words)
 
 
 def expire(tx: Tx) -> list[str]:

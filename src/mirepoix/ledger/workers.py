@@ -29,12 +29,13 @@ def register(tx: Tx, worker: Worker, ttl_s: float) -> int:
     return int(rows[0][0])
 
 
-def heartbeat(tx: Tx, worker_id: str, ttl_s: float, idle_s: float = 0.0) -> bool:
+def heartbeat(tx: Tx, worker_id: str, ttl_s: float, idle_s: float = 0.0, *, is_stopping: bool = False) -> bool:
     """Renew every lease of the worker. False: it was declared dead, and everything it runs is a zombie.
 
-    *idle_s* is how long ago its maintenance last came round.
+    *idle_s* is how long ago its maintenance last came round. If it *is_stopping*, no task is blamed for its death.
     """
-    return bool(tx.run("heartbeat", worker_id=worker_id, ttl_s=ttl_s, idle_s=round(idle_s, 3)))
+    params = {"worker_id": worker_id, "ttl_s": ttl_s, "idle_s": round(idle_s, 3), "is_stopping": int(is_stopping)}
+    return bool(tx.run("heartbeat", **params))
 
 
 def take_from(tx: Tx, worker_id: str, queues: Sequence[str]) -> None:
@@ -53,9 +54,15 @@ def neighbour(row: tuple[Any, ...]) -> Neighbour:
     return Neighbour(id, name, liveness_key, process, heartbeat, float(ttl_s))
 
 
-def declare_dead(tx: Tx, worker: Neighbour, reason: str) -> bool:
-    """Record that a worker is dead. False if somebody else has, if it stopped, or if its heartbeat came meanwhile."""
-    return bool(tx.fetch("declare_dead", worker_id=worker.id, heartbeat=worker.heartbeat, reason=reason))
+def declare_dead(
+    tx: Tx, worker: Neighbour, reason: str, death: str = "hard", *, host: str | None = None, boot: str | None = None
+) -> bool:
+    """Record that a worker is dead. False if somebody else has, if it stopped, or if its heartbeat came meanwhile.
+
+    *death* is ``hard`` or ``silent``, unless the worker was to stop. *host* and *boot* are those of the observer.
+    """
+    params = {"worker_id": worker.id, "heartbeat": worker.heartbeat, "reason": reason, "death": death}
+    return bool(tx.fetch("declare_dead", host=host, boot=boot, **params))
 
 
 def end_of(tx: Tx, worker_id: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What a revocation is meant for."""
+"""On what evidence a death is blamed on a task, and what a revocation is meant for."""
 
 from typing import Any, ClassVar
 

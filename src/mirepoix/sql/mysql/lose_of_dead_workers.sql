@@ -1,6 +1,6 @@
 -- transition: leased|running -> pending
--- Its worker is dead: it is taken up again. Only a task that was seen to start is blamed for the death.
--- The state is set last: what is set before asks for the old one. Who is at one of them now is not waited for.
+-- Its worker is dead, and nobody is blamed: it is taken up again. What a worker had when it died by itself is a suspect.
+-- Who is at one of them now is not waited for.
 SELECT id, fence, generation, worker_id, leased_at, started_at, name
   FROM mirepoix_task
  WHERE state IN ('leased', 'running')
@@ -10,7 +10,8 @@ SELECT id, fence, generation, worker_id, leased_at, started_at, name
 UPDATE {found}
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = found.id
    SET t.reason = 'its worker died',
-       t.deaths = t.deaths + CASE WHEN t.state = 'running' THEN 1 ELSE 0 END,
-       t.handovers = t.handovers + CASE WHEN t.state = 'running' THEN 0 ELSE 1 END, t.state = 'pending'
+       t.is_suspect = CASE WHEN t.worker_id IN (SELECT w.id FROM mirepoix_worker AS w WHERE w.death = 'hard')
+                           THEN 1 ELSE t.is_suspect END,
+       t.handovers = t.handovers + 1, t.state = 'pending'
  WHERE t.state IN ('leased', 'running')
    AND t.worker_id IN (SELECT w.id FROM mirepoix_worker AS w WHERE w.state <> 'alive')

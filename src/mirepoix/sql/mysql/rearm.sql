@@ -16,7 +16,7 @@ UPDATE JSON_TABLE({json :rows}, '$[*]' COLUMNS (
            sent_fence int PATH '$.sent_fence', version int PATH '$.version', shape {text} PATH '$.shape',
            written_by {text} PATH '$.written_by')) AS r
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id
-   SET t.reason = NULL, t.generation = t.generation + 1, t.deaths = 0, t.handovers = 0,
+   SET t.reason = NULL, t.generation = t.generation + 1, t.deaths = 0, t.handovers = 0, t.is_suspect = 0,
        t.name = r.name, t.queue = r.queue, t.priority = r.priority, t.retries = r.retries,
        t.root_id = r.root_id, t.parent_id = r.parent_id, t.group_id = r.group_id, t.eta = {moment r.eta},
        t.due_at = CASE WHEN {moment r.eta} > {now} THEN {moment r.eta} END, t.expires_at = {moment r.expires},

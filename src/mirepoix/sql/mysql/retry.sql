@@ -15,7 +15,7 @@ UPDATE JSON_TABLE({json :rows}, '$[*]' COLUMNS (
            sent_fence int PATH '$.sent_fence', version int PATH '$.version', shape {text} PATH '$.shape',
            written_by {text} PATH '$.written_by')) AS r
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id
-   SET t.reason = :reason,
+   SET t.reason = :reason, t.is_suspect = 0,
        t.revoked_generation = CASE WHEN t.revoked_generation = t.generation THEN t.generation + 1 END,
        t.generation = t.generation + 1,
        t.name = r.name, t.queue = r.queue, t.priority = r.priority, t.retries = r.retries, t.eta = {moment r.eta}, t.requeued_at = NULL,

@@ -2,7 +2,7 @@
 -- A finished task's id was sent again: the same task begins a new generation. Its fence keeps rising.
 WITH rearmed AS (
 UPDATE mirepoix_task AS t
-   SET state = 'pending', reason = NULL, generation = t.generation + 1, deaths = 0, handovers = 0,
+   SET state = 'pending', reason = NULL, generation = t.generation + 1, deaths = 0, handovers = 0, is_suspect = 0,
        name = r.name, queue = r.queue, priority = r.priority, retries = r.retries,
        root_id = r.root_id, parent_id = r.parent_id, group_id = r.group_id,
        eta = r.eta, due_at = CASE WHEN r.eta > statement_timestamp() THEN r.eta END, expires_at = r.expires,

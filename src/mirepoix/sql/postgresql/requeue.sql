@@ -2,7 +2,7 @@
 -- Someone decided that it shall run again: with all its tries and chances, at once. An expiry that has passed is lifted.
 -- jsonb refuses an escaped NUL or half a surrogate pair: where there may be one, the later of two equal keys counts.
 UPDATE mirepoix_task
-   SET state = 'pending', reason = :reason, generation = generation + 1, deaths = 0, handovers = 0, retries = 0,
+   SET state = 'pending', reason = :reason, generation = generation + 1, deaths = 0, handovers = 0, is_suspect = 0, retries = 0,
        headers = CASE WHEN CAST(headers AS text) ~ '\\u(0000|[dD][89a-fA-F])'
                       THEN CAST(regexp_replace(CAST(headers AS text), '\}\s*$', ', "retries": 0, "expires": null}') AS json)
                       ELSE CAST(CAST(headers AS jsonb) || '{"retries": 0, "expires": null}' AS json) END,

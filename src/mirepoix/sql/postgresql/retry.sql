@@ -2,7 +2,7 @@
 -- The attempt asks for another: the message it sent under its own id replaces the one it ran from.
 WITH retried AS (
 UPDATE mirepoix_task AS t
-   SET state = 'pending', reason = :reason, generation = t.generation + 1,
+   SET state = 'pending', reason = :reason, is_suspect = 0, generation = t.generation + 1,
        revoked_generation = CASE WHEN t.revoked_generation = t.generation THEN t.generation + 1 END,
        name = r.name, queue = r.queue, priority = r.priority, retries = r.retries,
        eta = r.eta, requeued_at = NULL, due_at = CASE WHEN r.eta > statement_timestamp() THEN r.eta END, expires_at = r.expires,

@@ -1,7 +1,7 @@
 -- transition: succeeded|failed|cancelled|expired -> pending
 -- A finished task's id was sent again: the same task begins a new generation. Its fence keeps rising.
 UPDATE mirepoix_task AS t
-   SET state = 'pending', reason = NULL, generation = t.generation + 1, deaths = 0, handovers = 0,
+   SET state = 'pending', reason = NULL, generation = t.generation + 1, deaths = 0, handovers = 0, is_suspect = 0,
        name = r.name, queue = r.queue, priority = r.priority, retries = r.retries,
        root_id = r.root_id, parent_id = r.parent_id, group_id = r.group_id,
        eta = r.eta, due_at = CASE WHEN r.eta > strftime('%Y-%m-%d %H:%M:%f', 'now') THEN r.eta END, expires_at = r.expires,

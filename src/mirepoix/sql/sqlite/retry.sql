@@ -2,7 +2,7 @@
 -- The attempt asks for another: the message it sent under its own id replaces the one it ran from.
 -- The + keeps the planner off the index on worker_id: each row is found by its id.
 UPDATE mirepoix_task AS t
-   SET state = 'pending', reason = :reason, generation = t.generation + 1,
+   SET state = 'pending', reason = :reason, is_suspect = 0, generation = t.generation + 1,
        revoked_generation = CASE WHEN t.revoked_generation = t.generation THEN t.generation + 1 END,
        name = r.name, queue = r.queue, priority = r.priority, retries = r.retries,
        eta = r.eta, requeued_at = NULL, due_at = CASE WHEN r.eta > strftime('%Y-%m-%d %H:%M:%f', 'now') THEN r.eta END, expires_at = r.expires,
