@@ -94,7 +94,10 @@ class RedisLists:
     def _unacknowledged(self) -> list[tuple[str, list[str]]]:
         found = []
         for tag, written in self._client.hscan_iter(self._prefix + self._channel.unacked_key, count=100):
-            _, exchange, routing_key = loads(bytes_to_str(written))
+            try:
+                _, exchange, routing_key = loads(bytes_to_str(written))
+            except (TypeError, ValueError, RecursionError):
+                continue  # nothing that kombu has written, so nothing that a worker has taken
             found.append((bytes_to_str(tag), list(self._channel._lookup(exchange, routing_key))))  # noqa: SLF001
             if len(found) >= MOST_READ:
                 break
@@ -114,6 +117,6 @@ class RedisLists:
     def _key_of(self, queue: str, payload: bytes) -> str:
         try:
             priority = self._channel._get_message_priority(loads(bytes_to_str(payload)), reverse=False)  # noqa: SLF001
-        except (TypeError, ValueError, KeyError):
+        except Exception:  # noqa: BLE001 (it may be anything)
             priority = 0
         return self._prefix + str(self._channel._q_for_pri(queue, priority))  # noqa: SLF001
