@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pymysql
 import pytest
 
+from driver import Ledger
 from mirepoix.connect import mysql_codes
+from mirepoix.connect.url import source_for
 from mirepoix.connect.verdict import SQLITE, SQLSTATES, Verdict, said, verdict
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "database-errors.md").read_text()
@@ -52,6 +55,30 @@ def test_what_a_driver_raises_is_judged_by_its_code(error: Exception, expected: 
     wrapped = RuntimeError("of a framework")
     wrapped.__cause__ = error
     assert verdict(wrapped, passing) is expected
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("SELECT value FROM json_each('{')", Verdict.CONTENT),
+        ("SELECT json_array(x'00')", Verdict.CONTENT),
+        ("SELECT abs(-9223372036854775808)", Verdict.CONTENT),
+        ("SELECT json_extract('{}', 'no path')", Verdict.ELSE),
+        ("SELECT * FROM missing", Verdict.ELSE),
+    ],
+)
+def test_sqlite_says_in_words_what_it_has_no_code_for(statement: str, expected: Verdict):
+    with closing(sqlite3.connect(":memory:")) as connection, pytest.raises(sqlite3.OperationalError) as raised:
+        connection.execute(statement).fetchall()
+    assert raised.value.sqlite_errorcode == sqlite3.SQLITE_ERROR
+    assert verdict(raised.value, (sqlite3.OperationalError,)) is expected
+
+
+@pytest.mark.parametrize("text", ["{", '["a]', "[" * 50 + "]" * 50])
+def test_mariadb_says_that_json_cannot_be_read_by_several_codes(mariadb_url: str, text: str):
+    with Ledger(source_for(mariadb_url)) as ledger, pytest.raises(pymysql.OperationalError) as raised:
+        ledger.query(f"SELECT id FROM JSON_TABLE('{text}', '$[*]' COLUMNS (id varchar(9) PATH '$.a')) AS found")
+    assert verdict(raised.value, (pymysql.OperationalError,)) is Verdict.CONTENT
 
 
 def test_an_error_is_told_without_the_row_that_was_refused():

@@ -36,7 +36,12 @@ PASSING = frozenset(
 )
 """What the same transaction may not meet another time."""
 
-CONTENT = frozenset({1118, 1153, 1197, 1267, 1292, 1300, 1301, 1644, 1690, 3140, 3141, 3819, 4025, 4038})
+CONTENT = frozenset(
+    {
+        *(1118, 1153, 1197, 1267, 1292, 1300, 1301, 1644, 1690, 3819, 4025),
+        *(3140, 3141, 3144, 3146, 3150, 3157, 3158, 4035, 4036, 4037, 4038, 4039, 4040),  # JSON, in MySQL and MariaDB
+    }
+)
 """What is said of a value, in the class of errors that also means a lost connection: a row, packet or transaction that
 is too large, letters or JSON that cannot be read, a CHECK, and a trigger's SIGNAL."""
 

@@ -77,6 +77,10 @@ SQLITE: dict[int, Verdict] = {
 }
 """By SQLite's primary result code."""
 
+SQLITE_SAYS = ("malformed JSON", "JSON cannot hold BLOB values", "integer overflow")
+"""What its functions say of a value: the code is the same as of a missing table, ``SQLITE_ERROR``, and these are
+``CONTENT``."""
+
 _TOO_MANY_CONNECTIONS = "53300"
 _OF_CONTENT = frozenset({"DataError", "IntegrityError"})
 _OF_DATABASES = frozenset({"DatabaseError", "InterfaceError"})
@@ -121,6 +125,8 @@ def wants_connections(error: BaseException) -> bool:
 def _by_code(error: BaseException) -> Verdict | None:
     sqlite_code = getattr(error, "sqlite_errorcode", None)
     if isinstance(sqlite_code, int):
+        if sqlite_code == sqlite3.SQLITE_ERROR and str(error).startswith(SQLITE_SAYS):
+            return Verdict.CONTENT
         return SQLITE.get(sqlite_code & 0xFF, Verdict.ELSE)
     mysql_code = mysql_codes.own(error)
     if mysql_code is not None:
