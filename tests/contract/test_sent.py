@@ -405,6 +405,7 @@ def test_the_load_tells_what_the_broker_was_told_of_for_how_long_and_what_it_was
     ledger.send("later", eta=hours_from_now(1), sent_fence=UNSENT)
     ledger.send("mail", queue="mail")
     celery, mail = sorted(ledger.do(sending.load, 30.0), key=lambda queue: queue.queue)
+    assert ledger.do(sending.count_unsent) == celery.unsent + mail.unsent > 0
     assert (celery.queue, celery.sent, celery.settled, celery.unsent, celery.ready) == ("celery", 2, 1, 2, 5)
     assert 59 < celery.oldest_sent_s < 75
     assert (mail.sent, mail.settled, mail.oldest_sent_s, mail.unsent, mail.ready) == (0, 0, None, 0, 1)

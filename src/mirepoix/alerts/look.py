@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from mirepoix.config import Settings
 from mirepoix.ledger import alerts
 from mirepoix.ledger.query import failures, health
+from mirepoix.ledger.query.planning import at_once
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Alert
 
@@ -17,6 +18,7 @@ LETTERS = 200
 
 def look(tx: Tx, settings: Settings) -> list[tuple[Alert, float]]:
     """Each alert that is due, with how long it must last before anybody is told. Reads only."""
+    at_once(tx)
     grace_s = settings.alerts_grace_s
     return [
         *((one, 0.0) for one in _failures(tx)),
