@@ -52,7 +52,7 @@ MOMENTS = {
     "mirepoix_failure": ("failed_at",),
     "mirepoix_replay": ("began_at", "ended_at"),
     "mirepoix_alert": ("opened_at", "closed_at"),
-    "mirepoix_alert_telling": ("due_at", "told_at"),
+    "mirepoix_alert_telling": ("due_at", "told_at", "end_told_at"),
     "mirepoix_replayed": ("replayed_at", "undone_at", "finished_at", "expires_at", "stored_at", "result_expires_at"),
     "mirepoix_budget": (),
 }

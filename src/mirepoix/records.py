@@ -294,3 +294,7 @@ class Alert:
     """Its place in Django's admin, where ``alerts_base_url`` says where that is."""
     traceback: str | None = None
     """Where it was raised: files, lines and code."""
+    lines: tuple[str, ...] = ()
+    """Of a summary: each alert in a line, the worst first."""
+    closed_at: datetime | None = None
+    """When it was over; None: it is open. Webhooks and Sentry are told of that too."""

@@ -12,8 +12,9 @@ from receivers import Hook, http
 from watching import Watch, fail
 
 from driver import OOPS, Ledger
+from mirepoix.alerts.tell import SUMMARY_S
 from mirepoix.config import Settings
-from mirepoix.ledger import alerts, failures, finish
+from mirepoix.ledger import alerts, failures, finish, reap
 from mirepoix.records import Alert, Trouble
 
 
@@ -46,9 +47,10 @@ def test_a_regression_is_told_and_so_is_the_next(ledger: Ledger, hook: Hook):
         assert watched() == [1]
         ledger.do(failures.resolve, group(ledger), "me")
         assert watched() == [0]
-    assert [(one["kind"], one["occasion"]) for one in hook.told] == [
+    assert [(one["kind"], one["occasion"]) for one in hook.told if one["state"] == "open"] == [
         *[("new_failure", 1), ("regression", 1), ("regression", 2)],
     ]
+    assert len(hook.told) == 6  # each is over, too
 
 
 def test_what_is_ignored_is_not_told(ledger: Ledger, hook: Hook):
@@ -178,10 +180,83 @@ def test_more_than_so_many_an_hour_are_one_summary(ledger: Ledger, hook: Hook):
     assert hook.titles[-1].startswith("3 more alerts: ")
     assert len({one["id"] for one in hook.told}) == 3
     fail(ledger, "t5", error="OddfError")
+    for number in range(3):
+        fail(ledger, f"again{number}", error="OddeError")
+    fail(ledger, "t6", error="OddeError")
     assert watched() == [0]
-    ledger.passes(3700)
+    with ledger.connection.reading() as tx:
+        held = alerts.held_back(tx, 2, SUMMARY_S)
+    assert set(held) == {one.alert.id for one in ledger.do(alerts.all_open) if not one.told_at}
+    ledger.passes(700)
     keep_alive(ledger)
-    assert watched() == [1]  # late, and not lost
+    assert watched() == [1]  # late, and not lost: well before the hour is over
+
+
+def test_a_summary_begins_with_what_failed_most(ledger: Ledger, hook: Hook):
+    ledger.worker("w1")
+    for number, times in enumerate((1, 1, 1, 7)):
+        for again in range(times):
+            fail(ledger, f"t{number}-{again}", error=f"Odd{'abcd'[number]}Error")
+    Watch(ledger, hook.url, alerts_per_hour=1)()
+    summary = hook.told[-1]
+    if "OdddError" not in hook.titles[0]:
+        assert "OdddError" in summary["lines"][0]
+        assert "(7 failed attempts)" in summary["lines"][0]
+    assert len(summary["lines"]) == 3
+
+
+def test_a_quarantine_is_told_once_and_not_by_its_cause_as_well(ledger: Ledger, hook: Hook):
+    watched = Watch(ledger, hook.url)
+    ledger.settings = Settings(max_deaths=1)
+    ledger.worker("w1")
+    ledger.send("t1")
+    lease = ledger.lease("w1")
+    ledger.start(lease)
+    died = Trouble("its process died", error_type="WorkerLostError")
+    ledger.do(reap.lose, lease, died, ledger.settings, is_blamed=True, outcome="lost", delay_s=0.0)
+    watched()
+    assert hook.titles == ["shop.pay: 1 task is quarantined, waiting for you"]
+
+
+def test_a_webhook_is_told_once_that_an_alert_is_over(ledger: Ledger, hook: Hook):
+    watched = Watch(ledger, hook.url)
+    ledger.worker("w1")
+    ledger.send("t1")
+    park(ledger)
+    assert watched() == [1]
+    hook.status = 500
+    ledger.requeue("t1")
+    watched()
+    hook.status = 200
+    ledger.passes(61)  # a claim is over
+    keep_alive(ledger)
+    watched()
+    watched()
+    told = [(one["state"], one["text"]) for one in hook.told]
+    assert told[0][0] == "open"
+    assert told[1:] == [("closed", "over: parked: shop.pay: 1 task is parked, waiting for you")] * 2
+    assert hook.told[0]["id"] == hook.told[1]["id"]
+    assert hook.told[-1]["closed_at"] is not None
+
+
+def test_a_teller_that_dies_before_it_noted_the_end_tells_it_again(ledger: Ledger, hook: Hook):
+    watched = Watch(ledger, hook.url)
+    ledger.worker("w1")
+    ledger.send("t1")
+    park(ledger)
+    watched()
+    ledger.requeue("t1")
+    watched.look()
+    with ledger.connection.transaction() as tx:
+        (one,) = alerts.ended(tx, watched.channels[0].label)
+        assert alerts.claim_end(tx, one)
+        assert not alerts.claim_end(tx, one)
+    watched()
+    assert len(hook.told) == 1  # the claim stands
+    ledger.passes(61)
+    keep_alive(ledger)
+    watched()
+    assert hook.told[-1]["state"] == "closed"
 
 
 def test_a_watcher_whose_look_is_old_does_not_close_what_was_just_opened(ledger: Ledger):

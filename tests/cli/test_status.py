@@ -179,6 +179,25 @@ def test_tasks_of_a_dead_worker_that_nobody_takes_back_are_lost(cli, ledger, wor
     assert [kind for kind, _, _ in findings(cli)] == ["dead"]
 
 
+def test_the_deaths_of_one_name_are_one_line_and_hide_nobody(cli, ledger, worker, ended):
+    ended("quarantined", "q")
+    for n in range(11):
+        incarnation = ledger.worker(f"x{n}")
+        ledger.write(f"UPDATE mirepoix_worker SET name = 'celery@invoices' WHERE id = '{incarnation}'")
+        ledger.die(incarnation)
+    ledger.passes(60)
+    assert findings(cli)[:2] == [("stuck", "warning", 1), ("dead", "warning", 11)]
+    screen = cli("status").stdout
+    assert "worker celery@invoices died 11 times, last 1m" in screen
+    assert "DEAD 11 times" in screen
+    assert "w1@host" in screen
+    assert "more (--all)" not in screen
+    assert len(cli.json("status")["workers"]) == 13
+    again = ledger.worker("again")
+    ledger.write(f"UPDATE mirepoix_worker SET name = 'celery@invoices' WHERE id = '{again}'")
+    assert "ago, and is alive again" in cli("status").stdout
+
+
 def test_a_silent_worker_does_not_count_as_alive(cli, ledger):
     ledger.worker("w1", ttl_s=1)
     ledger.passes(60)

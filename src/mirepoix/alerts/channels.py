@@ -22,11 +22,16 @@ class Channel:
 
     label: str
     tell: Callable[[Alert], object]
+    tells_ends: bool = False
+    """Whether it is told that an alert is over, too: with ``closed_at``."""
 
 
 def channels(settings: Settings) -> tuple[Channel, ...]:
     """All of them. Raises ConfigurationError for one that cannot work here: a module or a library is missing."""
-    return tuple(Channel(address.label, _teller(address, settings)) for address in map(parse, settings.alerts))
+    return tuple(
+        Channel(address.label, _teller(address, settings), tells_ends=address.kind in ("webhook", "sentry"))
+        for address in map(parse, settings.alerts)
+    )
 
 
 def _teller(address: Address, settings: Settings) -> Callable[[Alert], object]:

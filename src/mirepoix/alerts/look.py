@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from mirepoix.config import Settings
 from mirepoix.ledger import alerts
@@ -20,17 +20,22 @@ def look(tx: Tx, settings: Settings) -> list[tuple[Alert, float]]:
     """Each alert that is due, with how long it must last before anybody is told. Reads only."""
     at_once(tx)
     grace_s = settings.alerts_grace_s
+    quarantined = list(_kept(tx, "quarantined", "quarantine"))
+    # A task that killed its workers is one thing to tell, by its name: not by the group of its deaths as well.
+    told = {one.name for one in quarantined}
     return [
-        *((one, 0.0) for one in _failures(tx)),
-        *((one, 0.0) for one in _kept(tx, "quarantined", "quarantine")),
+        *((one, 0.0) for one in _failures(tx, told)),
+        *((one, 0.0) for one in quarantined),
         *((one, grace_s) for one in _kept(tx, "parked", "parked")),
         *((one, 0.0) for one in _late(tx, settings)),
         *((one, grace_s) for one in _no_workers(tx)),
     ]
 
 
-def _failures(tx: Tx) -> Iterator[Alert]:
+def _failures(tx: Tx, quarantined: Container[str | None]) -> Iterator[Alert]:
     for group in failures.groups(tx):
+        if group.title.startswith("WorkerLostError") and group.name in quarantined:
+            continue
         if group.standing is failures.Standing.REGRESSED:
             kind, title, release = "regression", f"failed again: {group.title}", group.regressed_in
         elif group.standing is failures.Standing.OPEN:

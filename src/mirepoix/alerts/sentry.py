@@ -21,12 +21,18 @@ def tell(alert: Alert) -> None:
         raise RuntimeError("sentry_sdk.init() was not called in this process.")
     tags = {"mirepoix.kind": alert.kind, "task": alert.name, "queue": alert.queue, "task_id": alert.task_id}
     event = {
-        "message": f"{alert.kind}: {alert.title}",
-        "level": "error",
+        "message": f"{'over: ' if alert.closed_at else ''}{alert.kind}: {alert.title}",
+        "level": "info" if alert.closed_at else "error",
         "logger": "mirepoix.alerts",
         "fingerprint": ["mirepoix", alert.subject or alert.kind],
         "tags": {name: value for name, value in tags.items() if value},
-        "extra": {"occasion": alert.occasion, "url": alert.url, "where": alert.traceback},
+        "extra": {
+            "is_over": alert.closed_at is not None,
+            "lines": list(alert.lines),
+            "occasion": alert.occasion,
+            "url": alert.url,
+            "where": alert.traceback,
+        },
         **({"release": alert.release} if alert.release else {}),
     }
     sentry_sdk.capture_event(event)  # type: ignore[arg-type]  # their TypedDict, spelled as a dict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -13,9 +14,16 @@ from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.ledger import alerts
 from mirepoix.ledger.alerts import Telling
+from mirepoix.ledger.query import failures
 from mirepoix.records import Alert
 
 logger = logging.getLogger("mirepoix.telling")  # not below the one that tells: its handlers would get this too
+
+SUMMARY_S = 600.0
+"""A channel that has heard enough for an hour gets a summary of the rest, and the next one after so long."""
+
+LISTED = 50
+"""Alerts of a summary, each in a line."""
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 600.0
 _QUOTED_BY_ADMIN = frozenset(':/_#?;@&=+$,"[]<>%\n\\')
@@ -30,11 +38,14 @@ def tell_due(connection: OwnConnection, settings: Settings, channel: Channel) ->
     minutes, as long as the alert is open.
     """
     told = 0
+    if channel.tells_ends:
+        _tell_ends(connection, channel)
     while True:
         with connection.reading() as tx:
             due = alerts.due(tx, channel.label)
-            messages, has_summary = alerts.told_within_the_hour(tx, channel.label)
-        if not due or (messages >= settings.alerts_per_hour and has_summary):
+            messages, summed_s = alerts.told_within_the_hour(tx, channel.label)
+        is_enough = messages >= settings.alerts_per_hour and summed_s is not None and summed_s < SUMMARY_S
+        if not due or is_enough:
             return told
         batch = due[:1] if messages < settings.alerts_per_hour else due
         with connection.transaction() as tx:
@@ -48,11 +59,29 @@ def tell_due(connection: OwnConnection, settings: Settings, channel: Channel) ->
         told += len(claimed)
 
 
+def _tell_ends(connection: OwnConnection, channel: Channel) -> None:
+    """Tell *channel* what is over of that of which it was told by itself. Stops at the first that it refuses."""
+    with connection.reading() as tx:
+        ended = alerts.ended(tx, channel.label)
+    for one in ended:
+        with connection.transaction() as tx:
+            is_claimed = alerts.claim_end(tx, one)
+        if not is_claimed:
+            continue
+        try:
+            channel.tell(one.alert)
+        except Exception as error:  # noqa: BLE001 (a channel may be anybody's code)
+            logger.warning("%s could not be told that an alert is over: %s", channel.label, _type(error))
+            return
+        with connection.transaction() as tx:
+            alerts.note_end_told(tx, one)
+
+
 def _send(
     connection: OwnConnection, settings: Settings, channel: Channel, claimed: list[Telling], *, is_summed: bool
 ) -> bool:
     first = claimed[0].alert
-    alert = summary([one.alert for one in claimed]) if claimed[1:] else _described(connection, settings, first)
+    alert = _summary(connection, claimed) if claimed[1:] else _described(connection, settings, first)
     try:
         channel.tell(alert)
     except Exception as error:  # noqa: BLE001 (a channel may be anybody's code)
@@ -70,11 +99,24 @@ def _send(
     return True
 
 
-def summary(found: list[Alert]) -> Alert:
-    """Several as one, with an id of its own."""
+def _summary(connection: OwnConnection, claimed: list[Telling]) -> Alert:
+    with connection.reading() as tx:
+        counted = {group.id: group.failures for group in failures.groups(tx)}
+    return summary([one.alert for one in claimed], counted)
+
+
+def summary(found: list[Alert], counted: Mapping[str, int]) -> Alert:
+    """Several as one, with an id of its own: what failed most stands first, by *counted* failures of each group."""
     id = f"summary:{found[0].id}/{found[0].occasion}"
-    titles = "; ".join(alert.title for alert in found[:5]) + ("; ..." if found[5:] else "")
-    return Alert(id, "summary", "", f"{len(found):,} more alerts: {titles}", opened_at=found[-1].opened_at)
+    worst = sorted(found, key=lambda alert: -counted.get(alert.subject, 0))
+    lines = [
+        f"{alert.title} ({counted[alert.subject]:,} failed attempts)" if alert.subject in counted else alert.title
+        for alert in worst
+    ]
+    titles = "; ".join(lines[:5]) + ("; ..." if lines[5:] else "")
+    more = (f"... and {len(lines) - LISTED:,} more: mirepoix alerts",) if lines[LISTED:] else ()
+    title = f"{len(found):,} more alerts: {titles}"
+    return Alert(id, "summary", "", title, opened_at=found[-1].opened_at, lines=(*lines[:LISTED], *more))
 
 
 def _described(connection: OwnConnection, settings: Settings, alert: Alert) -> Alert:

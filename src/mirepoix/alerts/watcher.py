@@ -83,9 +83,11 @@ class Watcher:
         watch(connection, self._settings, [channel.label for channel in self._channels])
         with connection.reading() as tx:
             due = alerts.due_channels(tx)
+            ended = alerts.ended_channels(tx)
         for channel in self._channels:
             thread = self._telling.get(channel.label)
-            if channel.label in due and (thread is None or not thread.is_alive()):
+            has_news = channel.label in due or (channel.tells_ends and channel.label in ended)
+            if has_news and (thread is None or not thread.is_alive()):
                 thread = threading.Thread(target=self._tell, args=(channel,), name="mirepoix-alert", daemon=True)
                 self._telling[channel.label] = thread
                 thread.start()

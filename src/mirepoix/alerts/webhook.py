@@ -8,6 +8,7 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from mirepoix.records import Alert
@@ -23,10 +24,11 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def post(url: str, secret: str | None, alert: Alert) -> None:
-    """POST it. ``text`` is one line, as chat services show it; the id and occasion tell a repetition."""
-    told = {key: value for key, value in asdict(alert).items() if key != "opened_at"}
-    opened_at = None if alert.opened_at is None else alert.opened_at.isoformat()
-    body = json.dumps({"text": f"{alert.kind}: {alert.title}", "opened_at": opened_at, **told}).encode()
+    """POST it. ``text`` is one line, as chat services show it; id and occasion tell a repetition, ``state`` its end."""
+    told = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(alert).items()}
+    is_over = alert.closed_at is not None
+    text = f"{'over: ' if is_over else ''}{alert.kind}: {alert.title}"
+    body = json.dumps({"text": text, "state": "closed" if is_over else "open", **told}).encode()
     headers = {"Content-Type": "application/json", "User-Agent": "mirepoix"}
     if secret is not None:
         headers["Mirepoix-Signature"] = f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"

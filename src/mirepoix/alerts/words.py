@@ -43,7 +43,8 @@ def facts(alert: Alert) -> list[tuple[str, str]]:
 
 def plain(alert: Alert) -> str:
     """As text."""
-    lines = [alert.title, "", *(f"{name}: {value}" for name, value in facts(alert))]
+    listed = [*alert.lines, ""] if alert.lines else []
+    lines = [alert.title, "", *listed, *(f"{name}: {value}" for name, value in facts(alert))]
     return "\n".join([*lines, *(["", alert.traceback] if alert.traceback else []), ""])
 
 
@@ -51,7 +52,9 @@ def html(alert: Alert) -> str:
     """As HTML: everything in it is other people's text."""
     rows = "".join(f"<tr><th align=left>{name}</th><td>{_linked(value)}</td></tr>" for name, value in facts(alert))
     where = f"<pre>{escape(alert.traceback)}</pre>" if alert.traceback else ""
-    return f"<h2>{escape(alert.title)}</h2><table>{rows}</table>{where}"
+    listed = "".join(f"<li>{escape(line)}</li>" for line in alert.lines)
+    listed = f"<ul>{listed}</ul>" if listed else ""
+    return f"<h2>{escape(alert.title)}</h2>{listed}<table>{rows}</table>{where}"
 
 
 def _linked(value: str) -> str:

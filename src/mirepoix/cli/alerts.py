@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 from mirepoix.alerts.channels import Channel, channels
-from mirepoix.alerts.tell import tell_due
+from mirepoix.alerts.tell import SUMMARY_S, tell_due
 from mirepoix.alerts.watch import watch
 from mirepoix.alerts.watcher import Watcher
 from mirepoix.cli.columns import Column
@@ -19,7 +19,7 @@ from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
 from mirepoix.cli.words import count, duration, one_line
 from mirepoix.config import Settings
-from mirepoix.ledger.alerts import OpenAlert, all_open
+from mirepoix.ledger.alerts import OpenAlert, all_open, held_back
 from mirepoix.records import Alert
 
 NO_CHANNEL = (
@@ -56,7 +56,7 @@ def alerts(desk: Desk, is_sending: bool, is_watching: bool, is_test: bool, logle
         for channel in found:
             tell_due(desk.ready(), settings, channel)
     with desk.reading() as tx:
-        opened = all_open(tx)
+        opened = all_open(tx, held_back(tx, _per_hour(desk), SUMMARY_S))
     if is_json:
         desk.print_json({"alerts": opened})
     elif opened:
@@ -65,6 +65,11 @@ def alerts(desk: Desk, is_sending: bool, is_watching: bool, is_test: bool, logle
         click.echo("No alert is open.", err=True)
     if is_sending and any(one.trouble for one in opened):
         raise NotAllDone
+
+
+def _per_hour(desk: Desk) -> int:
+    installation = getattr(desk.app, "mirepoix", None)
+    return int((Settings() if installation is None else installation.settings).alerts_per_hour)
 
 
 def _settings(desk: Desk, option: str) -> tuple[Settings, tuple[Channel, ...]]:
@@ -115,6 +120,7 @@ _COLUMNS = (Column("alert"), Column("open", is_right=True), Column("told"), Colu
 
 
 def _cells(one: OpenAlert) -> list[Text | str]:
-    told = Text("yes", style="green") if one.told_at else Text(one_line(one.trouble) or "no", style="yellow")
+    waits = f"held back until {one.held_until:%H:%M}Z" if one.held_until else "no"
+    told = Text("yes", style="green") if one.told_at else Text(one_line(one.trouble) or waits, style="yellow")
     kind = Text(one.alert.kind.replace("_", " "), style="bold red")
     return [kind, duration(one.open_s), told, one_line(one.alert.title)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import click
@@ -74,7 +75,7 @@ def status(desk: Desk, late_after: timedelta, is_all: bool, is_json: bool) -> No
     if seen.kept:
         desk.say("")
         desk.list(_KEPT_COLUMNS, map(_kept_cells, seen.kept))
-    workers = sorted(seen.workers, key=lambda worker: not worker.is_silent and worker.is_alive)
+    workers = _folded(seen.workers)
     desk.say("")
     if workers:
         desk.list(_WORKER_COLUMNS, map(_worker_cells, workers[:most]))
@@ -120,7 +121,7 @@ def _headline(found: list[Finding]) -> Text:
     if found:
         words = [f"{words} {number:,}" for words, number in totals.items()]
         if dead := sum(one.count for one in found if one.kind == "dead"):
-            words.append(f"dead workers {dead}")
+            words.append(f"deaths of workers {dead}")
         text.append(" · ".join(words), style="bold")
     return text
 
@@ -157,8 +158,34 @@ def _sentence(finding: Finding, late_s: float) -> str:
         case _ if finding.worker is None:
             said = "no worker is alive: nothing runs until one is started"
         case _:
-            said = f"worker {finding.worker} " + (f"died {age} ago" if age else "is silent: its heartbeat stayed out")
+            said = f"worker {finding.worker} {_how_it_died(finding, age)}"
     return said
+
+
+def _how_it_died(finding: Finding, age: str) -> str:
+    again = ", and is alive again" if finding.is_served else ""
+    if not age:
+        return f"is silent: its heartbeat stayed out{again}"
+    return f"died {age} ago{again}" if finding.count == 1 else f"died {finding.count} times, last {age} ago{again}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A line of workers: one that is alive or silent, or all of one name that died."""
+
+    worker: WorkerSeen
+    deaths: int = 0
+
+
+def _folded(workers: Sequence[WorkerSeen]) -> list[_Row]:
+    """First who is silent, then the living, then the dead: of each name one line, its latest death."""
+    alive = sorted((worker for worker in workers if worker.is_alive), key=lambda worker: not worker.is_silent)
+    dead: dict[str, list[WorkerSeen]] = {}
+    for worker in workers:
+        if not worker.is_alive:
+            dead.setdefault(worker.name, []).append(worker)
+    latest = [(min(died, key=lambda one: one.ended_s or 0.0), len(died)) for died in dead.values()]
+    return [_Row(worker) for worker in alive] + [_Row(*one) for one in latest]
 
 
 def _urgency(load: QueueLoad) -> tuple[bool, float, str]:
@@ -228,10 +255,13 @@ _WORKER_COLUMNS = (
 )
 
 
-def _worker_cells(worker: WorkerSeen) -> list[Text | str]:
+def _worker_cells(row: _Row) -> list[Text | str]:
+    worker = row.worker
     pool = f"{worker.pool or '?'} {worker.concurrency or ''}".strip()
     if not worker.is_alive:
-        heartbeat, note = Text("DEAD", style="bold red"), f"{duration(worker.ended_s)} ago: {worker.reason or '?'}"
+        times = f" {row.deaths} times" if row.deaths > 1 else ""
+        heartbeat = Text(f"DEAD{times}", style="bold red")
+        note = f"{duration(worker.ended_s)} ago: {worker.reason or '?'}"
     else:
         late = "bold red" if worker.is_silent else "green"
         heartbeat, note = Text(f"{duration(worker.heartbeat_s)} ago", style=late), ", ".join(worker.queues)

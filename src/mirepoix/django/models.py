@@ -341,6 +341,7 @@ class AlertTelling(LedgerModel):
     told_at = Moment(null=True)
     is_summed = models.IntegerField()
     trouble = models.TextField(null=True)
+    end_told_at = Moment(null=True)
 
     class Meta(LedgerModel.Meta):
         """The table."""

@@ -6,9 +6,9 @@ ends: at least once, and once more for each such death.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from mirepoix.ledger.query.values import known_moment, moment, seconds
 from mirepoix.ledger.text import storable
@@ -27,6 +27,8 @@ class OpenAlert:
     open_s: float
     told_at: datetime | None
     trouble: str | None
+    held_until: datetime | None = None
+    """Until when nobody is told, as a channel has heard enough for now: it is in the next summary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,51 @@ def prune(tx: Tx, older_than_s: float) -> int:
     return tx.run("prune_alerts", seconds=older_than_s)
 
 
-def all_open(tx: Tx) -> list[OpenAlert]:
-    """Every open alert, the latest first."""
+def all_open(tx: Tx, held: Mapping[str, datetime] | None = None) -> list[OpenAlert]:
+    """Every open alert, the latest first; with until when it is *held* back (see `held_back`)."""
+    held = held or {}
     return [
-        OpenAlert(_alert(row[:10]), seconds(row[10]) or 0.0, moment(row[11]), row[12]) for row in tx.fetch("alerts")
+        OpenAlert(_alert(row[:10]), seconds(row[10]) or 0.0, moment(row[11]), row[12], held.get(row[0]))
+        for row in tx.fetch("alerts")
     ]
+
+
+def held_back(tx: Tx, per_hour: int, summary_s: float) -> dict[str, datetime]:
+    """Until when the open alerts are held back that a channel is to be told of and that has heard enough for now."""
+    found: dict[str, datetime] = {}
+    until: dict[str, datetime | None] = {}
+    for alert_id, channel in tx.fetch("held_tellings"):
+        if channel not in until:
+            messages, _, summed_at = tx.fetch("told_lately", channel=channel)[0]
+            last = moment(summed_at) if int(messages) >= per_hour else None
+            until[channel] = None if last is None else last + timedelta(seconds=summary_s)
+        moment_ = until[channel]
+        if moment_ is not None:
+            found[alert_id] = max(moment_, found.get(alert_id, moment_))
+    return found
+
+
+def ended_channels(tx: Tx) -> set[str]:
+    """The channels that were told of something that is over now."""
+    return {row[0] for row in tx.fetch("ended_channels")}
+
+
+def ended(tx: Tx, channel: str) -> list[Telling]:
+    """What *channel* was told of, by itself, and is over since; the first to end first."""
+    return [
+        Telling(replace(_alert(row[:10]), closed_at=known_moment(row[11])), channel, row[10])
+        for row in tx.fetch("ended_tellings", channel=channel)
+    ]
+
+
+def claim_end(tx: Tx, telling: Telling, claim_s: float = CLAIM_S) -> bool:
+    """Take the right to tell that it is over."""
+    return tx.run("claim_end", **_key(telling), tries=telling.tries, lease_s=claim_s) == 1
+
+
+def note_end_told(tx: Tx, telling: Telling) -> None:
+    """It was told that it is over."""
+    tx.run("note_end_told", **_key(telling))
 
 
 def due_channels(tx: Tx) -> set[str]:
@@ -83,10 +125,10 @@ def due(tx: Tx, channel: str) -> list[Telling]:
     return [Telling(_alert(row[:10]), channel, row[10]) for row in tx.fetch("due_tellings", channel=channel)]
 
 
-def told_within_the_hour(tx: Tx, channel: str) -> tuple[int, bool]:
-    """How many messages *channel* got one by one, and whether it got a summary."""
-    ((messages, summed),) = tx.fetch("told_lately", channel=channel)
-    return int(messages), bool(summed)
+def told_within_the_hour(tx: Tx, channel: str) -> tuple[int, float | None]:
+    """How many messages *channel* got one by one, and how long ago it got its latest summary, if it did."""
+    ((messages, summed_s, _),) = tx.fetch("told_lately", channel=channel)
+    return int(messages), seconds(summed_s)
 
 
 def claim(tx: Tx, telling: Telling, claim_s: float = CLAIM_S) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mirepoix.ledger.query.health import HOUR_S, Overview
+from mirepoix.ledger.query.health import HOUR_S, Overview, WorkerSeen
 from mirepoix.states import State
 
 
@@ -29,11 +29,12 @@ class Finding:
     age_s: float | None = None
     state: State | None = None
     is_served: bool = True
+    """Of a queue: a living worker takes from it. Of workers that died: one of that name is alive again."""
 
 
 def findings(overview: Overview) -> list[Finding]:
     """Everything that is not as it should be, the most serious first; what may be many lines comes last."""
-    found = [*_lost(overview), *_dead(overview), *_kept(overview), *_late(overview)]
+    found = [*_lost(overview), *_kept(overview), *_dead(overview), *_late(overview)]
     return sorted(found, key=lambda finding: finding.severity is not Severity.CRITICAL)
 
 
@@ -81,5 +82,17 @@ def _kept(overview: Overview) -> list[Finding]:
 def _dead(overview: Overview) -> list[Finding]:
     if not overview.alive:
         return [Finding("dead", Severity.CRITICAL, len(overview.gone))]
-    died = [worker for worker in overview.gone if worker.ended_s is None or worker.ended_s < HOUR_S]
-    return [Finding("dead", Severity.WARNING, 1, worker=worker.name, age_s=worker.ended_s) for worker in died]
+    deaths: dict[str, list[WorkerSeen]] = {}
+    for worker in overview.gone:
+        if worker.ended_s is None or worker.ended_s < HOUR_S:
+            deaths.setdefault(worker.name, []).append(worker)
+    alive = {worker.name for worker in overview.alive}
+    return [
+        Finding("dead", Severity.WARNING, len(died), worker=name, age_s=_latest(died), is_served=name in alive)
+        for name, died in deaths.items()
+    ]
+
+
+def _latest(died: list[WorkerSeen]) -> float | None:
+    ages = [worker.ended_s for worker in died]
+    return None if None in ages else min(age for age in ages if age is not None)

@@ -1,4 +1,5 @@
--- How many messages, and how many summaries, a channel got within the hour.
-SELECT coalesce(sum(CASE WHEN is_summed = 0 THEN 1 ELSE 0 END), 0), coalesce(sum(is_summed), 0)
+-- How many messages a channel got one by one within the hour, and how long ago it got its latest summary.
+SELECT coalesce(sum(CASE WHEN is_summed = 0 THEN 1 ELSE 0 END), 0), -({seconds_until max(CASE WHEN is_summed = 1 THEN told_at END)}),
+       max(CASE WHEN is_summed = 1 THEN told_at END)
   FROM mirepoix_alert_telling
  WHERE channel = :channel AND told_at > {earlier 3600}
