@@ -12,8 +12,10 @@ import pytest
 
 from driver import Ledger, migrate_ledger
 from mirepoix.connect.url import source_for
+from mirepoix.ledger.query.tasks import Filters, search
 from mirepoix.ledger.tx import Tx
 from mirepoix.sql import spell, steps
+from mirepoix.states import State
 from servers import run_mariadb
 from statements import statements
 
@@ -112,6 +114,26 @@ def test_the_newest_finished_are_found_without_reading_the_others(old_ledger: Le
         (row,) = _explain(tx, sql)
     assert row[5] == "mirepoix_task_finished"
     assert "filesort" not in (row[9] or "")
+
+
+def test_a_bounded_search_reads_the_newest_finished_only(old_ledger: Ledger):
+    plans: list[list[tuple[Any, ...]]] = []
+
+    class Explained:
+        dialect = "mysql"
+
+        def __init__(self, tx: Tx) -> None:
+            self.tx = tx
+
+        def query(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
+            plans.append(_explain(self.tx, sql, **params))
+            return self.tx.query(sql, **params)
+
+    succeeded = frozenset({State.SUCCEEDED})
+    with old_ledger.connection.transaction() as tx:
+        search(Explained(tx), Filters(states=succeeded, name="*nothing*", among=100), 50)  # type: ignore[arg-type]
+    assert [(plan[0][5], plan[0][3] != "ALL") for plan in plans] == [("mirepoix_task_finished", True)] * 2
+    assert int(plans[1][0][8]) <= FEW
 
 
 def _plan(ledger: Ledger, sql: str, params: dict[str, Any]) -> list[tuple[str, str, str, Any]]:

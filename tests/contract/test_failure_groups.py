@@ -459,6 +459,16 @@ def test_one_who_dies_amid_counting_has_counted_nothing(ledger: Ledger):
     assert group(ledger).failures == 2
 
 
+def test_a_backlog_of_failures_is_counted_in_short_transactions_and_no_more_than_asked_for(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(counting, "AT_ONCE", 2)
+    failed(ledger, *"abcde")
+    counting.count_all(ledger.connection, at_most=2)
+    assert [one.failures for one in ledger.do(query.groups)] == [4]
+    assert group(ledger).failures == 5
+
+
 def test_two_who_count_at_once_count_each_failure_once(ledger: Ledger, source: Source):
     if source.dialect == "sqlite":
         pytest.skip("an SQLite file has one writer at a time")

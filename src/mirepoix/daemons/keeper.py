@@ -31,6 +31,8 @@ TAKE_UP_S = 1.0
 """How often a worker looks whether something is parked that its own code can take."""
 COUNT_S = 1.0
 """How often a worker looks whether there are failures to be counted."""
+COUNT_AT_MOST = 5
+"""Of a backlog of failures a round counts only so many batches: dead workers are not kept waiting."""
 LOOK_AGAIN_S = 0.05
 """How soon a lock that was free is looked at again."""
 
@@ -168,7 +170,7 @@ class Keeper:
         if now >= self._next_count:
             self._next_count = now + COUNT_S
         if is_behind:
-            counting.count_all(connection)
+            counting.count_all(connection, COUNT_AT_MOST)
         limit = self._settings.liveness_interval_s
         self._next_due = now + (limit if next_due_s is None else min(limit, max(0.0, next_due_s)))
 

@@ -8,6 +8,7 @@ groups, or decides about one.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -69,14 +70,15 @@ def count(tx: Tx, most: int = AT_ONCE) -> int:
     return len(rows)
 
 
-def count_all(ledger: Ledger) -> None:
-    """Count what is not counted yet, in short transactions."""
-    is_more = True
-    while is_more:
+def count_all(ledger: Ledger, at_most: int | None = None) -> None:
+    """Count what is not counted yet, in short transactions: all of it, or in *at_most* so many of them."""
+    for number in itertools.count(1):
         with ledger.transaction() as tx:
-            is_more = count(tx) == AT_ONCE
+            is_more = count(tx, AT_ONCE) == AT_ONCE
             reached(Crashpoint.COUNT_BEFORE_COMMIT)
-    reached(Crashpoint.COUNT_AFTER_COMMIT)
+        reached(Crashpoint.COUNT_AFTER_COMMIT)
+        if not is_more or number == at_most:
+            return
 
 
 def _by_group(rows: Sequence[tuple[Any, ...]]) -> list[list[dict[str, Any]]]:
