@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,14 +61,20 @@ class Verdict:
         return not any(self.wrong.values())
 
 
-def promised(senders: list[Path]) -> dict[str, str]:
-    """What came of each id that anybody meant to send: committed, rolledback or unknown."""
+def promised(senders: list[Path], there: Container[str]) -> dict[str, str]:
+    """What came of each id that anybody meant to send: committed, rolledback or unknown.
+
+    What is sent together is committed together: it was, if anything of it is *there*.
+    """
     said = {}
     for path in senders:
         for line in path.read_text().splitlines():
             kind, ids, *_ = line.split()
-            said |= dict.fromkeys(ids.split(","), "unknown" if kind == "means" else kind)
-    return said
+            said[ids] = "unknown" if kind == "means" else kind
+    for ids, came in said.items():
+        if came == "unknown" and any(id in there for id in ids.split(",")):
+            said[ids] = "committed"
+    return {id: came for ids, came in said.items() for id in ids.split(",")}
 
 
 def attempts_of(witness: Path) -> dict[str, list[Attempt]]:
@@ -87,14 +94,14 @@ def attempts_of(witness: Path) -> dict[str, list[Attempt]]:
 def unfinished(server: Server, senders: list[Path]) -> int:
     """How many are not final yet, or not there yet."""
     states = dict(server.execute("SELECT id, state FROM mirepoix_task", rows=True))
-    missing = sum(id not in states for id, said in promised(senders).items() if said == "committed")
+    missing = sum(id not in states for id, said in promised(senders, states).items() if said == "committed")
     return missing + sum(state not in FINAL for state in states.values())
 
 
 def judge(scene: Scene, senders: list[Path]) -> Verdict:
-    said, attempts = promised(senders), attempts_of(scene.witness)
     ask = scene.server.execute
     states = dict(ask("SELECT id, state FROM mirepoix_task", rows=True))
+    said, attempts = promised(senders, states), attempts_of(scene.witness)
     fences = dict(ask("SELECT id, fence FROM mirepoix_task", rows=True))
     effects = Counter(task for (task,) in ask("SELECT task FROM chaos_effect", rows=True))
     details = dict(ask("SELECT task, detail FROM chaos_effect", rows=True))
@@ -111,7 +118,7 @@ def judge(scene: Scene, senders: list[Path]) -> Verdict:
         if state == "succeeded" and not any(one.ended for one in ran):
             wrong["lost"].append(id)
         if id.endswith("-body"):
-            if (came == "committed" or state) and (effects[id] != 1 or details[id] != str(MEMBERS)):
+            if came == "committed" and (effects[id] != 1 or details[id] != str(MEMBERS)):
                 wrong["chords"].append(id)
         elif id.endswith("-transactional"):
             parts = {bool(effects[id]), f"{id}-child" in states, state == "succeeded"}

@@ -58,7 +58,7 @@ def test_what_was_committed_must_have_run(scene: SimpleNamespace) -> None:
     row(scene.server, "gone-bad", "failed")
     wrong, _ = found(
         scene,
-        "committed good,never-ran,no-row,waits,gone-bad\nmeans perhaps",
+        "committed good,never-ran\nmeans waits,no-row\nunknown gone-bad Error\nmeans perhaps,not",
         "begin good 11 10 a 1.0\nend good 11 10 a 2.0",
     )
     assert wrong == {"lost": ["never-ran", "no-row"], "stuck": ["waits"], "failed": ["gone-bad=failed"]}
