@@ -117,7 +117,10 @@ def report(scene: Scene, found: Verdict) -> None:
         for id in ids[:10]:
             print(f"                    {id}")
     for kind, meaning in EXCUSED.items():
-        print(f"{'(excused)':12} {len(found.excused.get(kind, [])):4}   {kind}: {meaning}")
+        ids = found.excused.get(kind, [])
+        print(f"{'(excused)':12} {len(ids):4}   {kind}: {meaning}")
+        for id in ids[:5]:
+            print(f"                    {id}")
     print(f"\n{'NOTHING IS WRONG' if found.is_clean else 'WRONG'}; evidence: {scene.evidence}", flush=True)
 
 

@@ -21,7 +21,7 @@ TABLES = ("mirepoix_task", "mirepoix_attempt", "mirepoix_worker", "mirepoix_resu
 
 
 class Missed(Exception):
-    """The fault found nothing to strike."""
+    """There was nothing to strike."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,15 @@ class Fault:
     """Strikes, and undoes it."""
 
     on = ("postgresql", "mariadb", "sqlite")
+    elsewhere = "there is no server"
+    """Why not on the others."""
     needs: tuple[str, ...] = ()
-    """Of what the machine has: network, clocks, mounts."""
+    """Of what the machine has: network, clocks, mount."""
 
     def lacks(self, scene: Scene) -> str | None:
         """Why it cannot be had here."""
         if scene.server.kind not in self.on:
-            return f"{scene.server.kind} has none"
+            return self.elsewhere
         return next((lack for need in self.needs if (lack := getattr(scene, need).lacks)), None)
 
     def strike(self, scene: Scene, draw: Draw) -> None:
@@ -250,6 +252,7 @@ class ReadOnly(OfDatabase):
     """The server refuses to write."""
 
     on = ("postgresql", "mariadb")
+    elsewhere = "who has the file open may go on writing"
 
     def harm(self, scene: Scene, draw: Draw) -> None:
         for value in ("on", "off"):
@@ -321,6 +324,7 @@ class WorkerClock(OfWorker):
     """The clock of a worker's host is stepped, and back again."""
 
     on = ("postgresql", "mariadb")
+    elsewhere = "that is the clock of SQLite too (database-clock)"
     needs = ("clocks",)
 
     def harm(self, scene: Scene, slot: Slot, draw: Draw) -> None:
