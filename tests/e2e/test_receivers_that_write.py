@@ -22,5 +22,7 @@ def test_a_receiver_may_write_when_a_chord_goes_on(sqlite_url: str, tmp_path: Pa
         assert chord(header, shop.task("collect"), app=shop.app).delay().get(timeout=DEADLINE_S) == [1, 2, 3]
         failing = shop.task("collect").on_error(shop.task("old_errback").set(task_id="errback"))
         chord([shop.task("note"), shop.task("fail")], failing, app=shop.app).delay()
-        shop.wait("errback", "succeeded")
+        expiring = shop.task("collect").on_error(shop.task("old_errback").set(task_id="errback-of-expired"))
+        chord([shop.task("note"), shop.task("note").set(queue="nobody", expires=0.5)], expiring, app=shop.app).delay()
+        shop.wait(["errback", "errback-of-expired"], "succeeded")
         assert "locked" not in worker.said

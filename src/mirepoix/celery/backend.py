@@ -384,12 +384,19 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
             attempt.parts[part.group_id, part.task_id] = part
             attempt.sends_here = attempt.sends_here or (attempt.is_traced and is_read_by_senders(self.app))
         else:
-            with self.installation.source.transaction() as tx:
-                chords.return_parts(self.installation, tx, [part])
+            chords.ending_apart(self.installation, partial(self._return_part, part))
+
+    def _return_part(self, part: Part, endings: chords.Endings | None) -> None:
+        with self.installation.source.transaction() as tx:
+            chords.return_parts(self.installation, tx, [part], endings)
+
+    def stored_value(self, part: Part) -> Any:
+        """What a part of a chord returned, or the error it raised as it was stored."""
+        return self._as_value(part.result, self.content_type + ("" if self.content_encoding == "utf-8" else _BASE64))
 
     def part_value(self, part: Part) -> Any:
         """What a part of a chord returned, or the error it raised."""
-        value = self._as_value(part.result, self.content_type + ("" if self.content_encoding == "utf-8" else _BASE64))
+        value = self.stored_value(part)
         if part.status not in states.EXCEPTION_STATES:
             return value
         error = self.exception_to_python(value)

@@ -24,13 +24,14 @@ from kombu.utils.json import dumps, loads
 
 from mirepoix.celery import payload
 from mirepoix.celery.context import is_read_by_senders
+from mirepoix.celery.own_task import own_headers, own_task
 from mirepoix.connect.verdict import said
 from mirepoix.errors import OutcomeRefused
 from mirepoix.ledger import chords, outgoing, results
 from mirepoix.ledger.chords import Returned
-from mirepoix.ledger.enqueue import can_be_header
+from mirepoix.ledger.enqueue import as_row
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Envelope, Outgoing, Part, Result
+from mirepoix.records import Envelope, Outgoing, Part, Result
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
@@ -44,6 +45,8 @@ once."""
 
 FAIL_CHORD = "mirepoix.fail_chord"
 """The task that calls the error callbacks of a failed chord."""
+
+UNTOLD = "the error callbacks of chord %s cannot be called: %s"
 
 LONG = 4_096
 """Of an error, so much is told to the error callbacks of its chord; the member's own result keeps all of it."""
@@ -177,7 +180,13 @@ def _end(
     if refused is not None and returned.failed_part is None:
         why = OutcomeRefused(f"its body cannot be written: {said(refused)}")
         logger.error("chord %s fails, as %s", returned.group_id, why)
-        ending = _failure(installation, returned, queue(), f"Callback error: {_shown(why)}", why)
+        ending = _failure_here(
+            installation, returned, queue(), f"Callback error: {_shown(why)}", _as_json(installation, why)
+        )
+    elif endings is None and returned.failed_part is not None:
+        cause, shown = _told(installation, returned.failed_part)
+        message = f"Dependency {returned.failed_part.task_id} raised {shown}"
+        ending = _failure_here(installation, returned, queue(), message, cause)
     elif endings is None:
         ending = _ending(installation, returned, shape, queue)
     elif returned.group_id in endings:
@@ -225,23 +234,47 @@ def _failure(installation: Installation, returned: Returned, queue: str | None, 
     """What tells of the failure. It cannot be refused: nobody would hear of the chord any more."""
     app = installation.app
     request = _request_of(returned.origin)
-    error = app.backend.prepare_exception(cause, serializer="json") if isinstance(cause, BaseException) else None
-    if error is not None and len(dumps(error, default=_shown)) > LONG:
-        error["exc_message"] = [_shown(cause)]
-    if error is not None and getattr(cause, CALLED, None):
-        error[CALLED] = getattr(cause, CALLED)
-    is_known = queue in app.amqp.queues or (queue and app.conf.task_create_missing_queues)
-    where = {"queue": queue} if is_known else {}
+    error = _as_json(installation, cause) if isinstance(cause, BaseException) else None
+    where = {"queue": queue} if _is_known(app, queue) else {}
     try:
         with _captured() as sent, _acting_as(app, request):
             app.tasks[FAIL_CHORD].apply_async((request.chord, message, error), add_to_parent=False, **where)
     except Exception:  # of the user's, as above; or a callback that fills a message by itself
-        logger.exception("the error callbacks of chord %s cannot be called: %s", returned.group_id, message)
-        body = (request.chord.get("options") or {}).get("task_id")
-        failure = app.backend.encode_result(ChordError(message), states.FAILURE)
-        left = app.backend._record(body, failure, states.FAILURE, None, None)  # noqa: SLF001
-        return Ending(is_success=False, sent=[], results=[left])
+        logger.exception(UNTOLD, returned.group_id, message)
+        return _untold(installation, returned, message)
     return Ending(is_success=False, sent=[_of_member(one, request) for one in sent])
+
+
+def _failure_here(
+    installation: Installation, returned: Returned, queue: str | None, message: str, cause: Mapping[str, Any] | None
+) -> Ending:
+    """The same inside of a transaction, where no code of the user's may run. *cause* is an error as JSON holds it."""
+    app = installation.app
+    request = _request_of(returned.origin)
+    told: dict[str, Any] = {} if _is_sent_by(_running()) else own_headers(request)
+    stamped = request.stamped_headers or []
+    told |= {"stamped_headers": stamped, "stamps": request.stamps or {}} if stamped else {}
+    where = queue if queue is not None and _is_known(app, queue) else app.conf.task_default_queue
+    try:
+        sent = own_task(installation, FAIL_CHORD, (request.chord, message, cause), where, request, told)
+        priority = (request.delivery_info or {}).get("priority") if app.conf.task_inherit_parent_priority else None
+        sent = replace(sent, priority=priority or 0, properties={**sent.properties, "priority": priority})
+        _ = as_row(sent)
+    except Exception:  # a callback that JSON cannot hold
+        logger.exception(UNTOLD, returned.group_id, message)
+        return _untold(installation, returned, message)
+    return Ending(is_success=False, sent=[sent])
+
+
+def _untold(installation: Installation, returned: Returned, message: str) -> Ending:
+    backend = installation.app.backend
+    body = (_request_of(returned.origin).chord.get("options") or {}).get("task_id")
+    failure = backend.encode_result(ChordError(message), states.FAILURE)
+    return Ending(is_success=False, sent=[], results=[backend._record(body, failure, states.FAILURE, None, None)])  # noqa: SLF001
+
+
+def _is_known(app: Any, queue: str | None) -> bool:
+    return queue in app.amqp.queues or bool(queue and app.conf.task_create_missing_queues)
 
 
 def _of_member(item: Outgoing, request: Context) -> Outgoing:
@@ -249,14 +282,40 @@ def _of_member(item: Outgoing, request: Context) -> Outgoing:
 
     The member ran out of time, or never ran: its tenant, or its trace, is known from its message only.
     """
+    if not isinstance(item, Envelope) or _is_sent_by(_running()):
+        return item
+    return replace(item, headers={**item.headers, **own_headers(request)})
+
+
+def _running() -> Any:
     from mirepoix.celery import attempt as attempts
 
-    attempt = attempts.current()
-    if not isinstance(item, Envelope) or (attempt is not None and attempt.is_traced):
-        return item
-    own = {key: value for key, value in (request.headers or {}).items() if key not in (LEASE_HEADER, VERSION_HEADER)}
-    # Celery decodes values for itself that no header can hold, such as bytes.
-    return replace(item, headers={**item.headers, **{key: own[key] for key in own if can_be_header(own[key])}})
+    return attempts.current()
+
+
+def _is_sent_by(attempt: Any) -> bool:
+    return attempt is not None and bool(attempt.is_traced)
+
+
+def _told(installation: Installation, failed: Part) -> tuple[Mapping[str, Any] | None, str]:
+    """The error of a part as JSON holds it, and in words. No exception is made of it: its class is the user's."""
+    backend = installation.app.backend
+    try:
+        error = backend.stored_value(failed)
+        name, args = str(error["exc_type"]), error["exc_message"]
+    except Exception:  # noqa: BLE001 (of another serializer, or damaged)
+        raised = _raised(installation, failed)
+        return (_as_json(installation, raised) if isinstance(raised, BaseException) else None), _shown(raised)
+    shown = f"{name}({', '.join(map(repr, args if isinstance(args, list) else [args]))})"
+    shown = shown if len(shown) <= LONG else f"{shown[:LONG]} … ({len(shown)} characters)"
+    return ({**error, "exc_message": [shown]} if len(dumps(error)) > LONG else error), shown
+
+
+def _as_json(installation: Installation, cause: BaseException) -> dict[str, Any]:
+    error: dict[str, Any] = installation.app.backend.prepare_exception(cause, serializer="json")
+    if len(dumps(error, default=_shown)) > LONG:
+        error["exc_message"] = [_shown(cause)]
+    return error | ({CALLED: getattr(cause, CALLED)} if getattr(cause, CALLED, None) else {})
 
 
 def _raised(installation: Installation, failed: Part) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,11 @@ from celery.app.task import Context
 from celery.exceptions import NotRegistered, TaskRevokedError
 from celery.utils.functional import arity_greater
 from kombu.utils.json import dumps, loads
-from kombu.utils.uuid import uuid
 
-from mirepoix.celery import payload
+from mirepoix.celery.own_task import own_headers, own_task
 from mirepoix.ledger import enqueue
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Envelope
+from mirepoix.records import Envelope
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
@@ -112,7 +111,6 @@ def send_errbacks(installation: Installation, tx: Tx, task_ids: Iterable[str], s
 
 
 def _call(installation: Installation, row: tuple[Any, ...], state: str, reason: str) -> Envelope | None:
-    """The message, built without Celery's sender: signals and routers are the user's code, and *tx* holds locks."""
     id, queue, body, stored = row
     headers = stored if isinstance(stored, dict) else json.loads(stored)
     try:
@@ -123,22 +121,5 @@ def _call(installation: Installation, row: tuple[Any, ...], state: str, reason: 
         return None
     request = {"id": id, "errbacks": errbacks, "delivery_info": {}}
     request |= {key: headers.get(key) for key in ("task", "root_id", "parent_id", "stamped_headers", "stamps")}
-    call: Any = ((request, state, reason), {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None})
-    own: Mapping[str, Any] = Context(headers).headers or {}
-    told = {key: value for key, value in own.items() if key not in (LEASE_HEADER, VERSION_HEADER)}
-    new = uuid()
-    root = headers.get("root_id") or id
-    told |= {"lang": "py", "task": CALL_ERRBACKS, "id": new, "root_id": root, "parent_id": id}
-    return Envelope(
-        id=new,
-        name=CALL_ERRBACKS,
-        queue=queue,
-        body=dumps(call),
-        headers=told,
-        properties={"correlation_id": new},
-        routing_key=queue,
-        root_id=root,
-        parent_id=id,
-        sent_fence=installation.sent_fence,
-        shape=payload.shape_of(CALL_ERRBACKS, told, call),
-    )
+    ended = Context({**headers, "id": id})
+    return own_task(installation, CALL_ERRBACKS, (request, state, reason), queue, ended, own_headers(ended))

@@ -147,11 +147,15 @@ def _record(installation: Installation, taken: Taken, traced: Any, request: dict
     """A success with nothing to send, which a worker's parent would record."""
     report = traced[3]
     done = Completion(taken.lease, traced[2], pid=os.getpid())
-    with installation.source.transaction() as tx:
-        if finish.succeed(tx, taken.lease.worker_id, [done]):
-            results.store(tx, list(report.results), is_outcome=True)
-            parts = [replace(part, origin=Context(request)) for part in report.parts]
-            chords.return_parts(installation, tx, parts)
+    parts = [replace(part, origin=Context(request)) for part in report.parts]
+
+    def write(endings: chords.Endings | None) -> None:
+        with installation.source.transaction() as tx:
+            if finish.succeed(tx, taken.lease.worker_id, [done]):
+                results.store(tx, list(report.results), is_outcome=True)
+                chords.return_parts(installation, tx, parts, endings)
+
+    chords.ending_apart(installation, write)
 
 
 def _rejected(installation: Installation, taken: Taken, error: Any) -> None:
