@@ -509,6 +509,21 @@ def test_failures_that_are_counted_hours_later_are_not_of_this_hour(ledger: Ledg
     assert found.last_seen_s == pytest.approx(5 * 3600, abs=60)
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_task_that_fails_by_the_same_cause_again_is_written_once(ledger: Ledger, source: Source, again: bool):
+    if source.dialect != "postgresql":
+        pytest.skip("only PostgreSQL tells how many rows a transaction has updated")
+    ledger.send("a")
+    if again:
+        assert ledger.do(finish.retry, ledger.lease("w1"), envelope("a", retries=1), trouble())
+    lease = ledger.lease("w1")
+    with ledger.connection.transaction() as tx:
+        assert finish.fail(tx, lease, trouble())
+        written = tx.query("SELECT pg_stat_get_xact_tuples_updated('mirepoix_task'::regclass)")
+    assert written == [(1 if again else 2,)]
+    assert group(ledger).failures == 1 + again
+
+
 # ---- forgetting
 
 
