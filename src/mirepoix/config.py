@@ -32,7 +32,8 @@ class Settings:
     processes are seen in about a second whatever this says, and a task may run for days under it."""
 
     liveness_interval_s: float = 0.2
-    """How often each worker looks for workers that died. One cheap statement, or system call (SQLite)."""
+    """How often each worker looks for workers that died. One cheap statement, or system call (SQLite). Of many workers
+    each looks less often, at least once a second."""
 
     max_deaths: int = 3
     """A task that this many processes or workers have died of is quarantined: see docs/design/fencing.md on blame."""

@@ -117,3 +117,17 @@ def test_a_clock_of_the_database_that_is_set_kills_nobody(ledger_url: str):
             for holder in holders:
                 holder.close()
             source.close()
+
+
+@pytest.mark.parametrize(("others", "interval_s"), [(0, 0.2), (1, 0.2), (3, 0.4), (63, 1.0)])
+def test_of_many_workers_each_looks_less_often(sqlite_url: str, others: int, interval_s: float):
+    source = source_for(sqlite_url)
+    keeper = Keeper(Holder(source, Settings(), Worker("", "w1", "here", os.getpid())))
+    with Ledger(source) as ledger:
+        for number in range(others):
+            ledger.worker(f"other{number}")
+        connection = source.open()
+        keeper._reap(connection, 0.0)
+        connection.close()
+    assert keeper._interval_s == pytest.approx(interval_s)
+    source.close()

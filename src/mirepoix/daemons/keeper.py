@@ -33,6 +33,10 @@ COUNT_S = 1.0
 """How often a worker looks whether there are failures to be counted."""
 COUNT_AT_MOST = 5
 """Of a backlog of failures a round counts only so many batches: dead workers are not kept waiting."""
+LONGEST_LOOK_S = 1.0
+"""How long a worker of many waits at most between two looks at the others, and at what is due: they look as well."""
+LOOKERS = 2
+"""So many workers look as often as the settings say; of more each looks the less often."""
 LOOK_AGAIN_S = 0.05
 """How soon a lock that was free is looked at again."""
 
@@ -49,6 +53,8 @@ class Keeper:
         self._connection: OwnConnection | None = None
         self._next_liveness = self._next_silence = self._next_prune = self._next_due = self._next_take_up = 0.0
         self._next_count = 0.0
+        self._others = 0
+        """How many other workers were alive at the last look."""
         self._is_away = False
         self._deaths = Deaths()
         self.round_began_at: float | None = None
@@ -92,6 +98,12 @@ class Keeper:
         is_busy = self._holder.count() or self._holder.has_completions or self._deaths.has_suspects
         return min(self._settings.liveness_interval_s, 0.05 if is_busy else 1.0)
 
+    @property
+    def _interval_s(self) -> float:
+        """How often to look at the others: seldom, where many do."""
+        shortest = self._settings.liveness_interval_s
+        return min(max(shortest, LONGEST_LOOK_S), shortest * max(1.0, (self._others + 1) / LOOKERS))
+
     def _tick(self) -> None:
         connection = self._connection or self._connect()
         now = time.monotonic()
@@ -103,7 +115,7 @@ class Keeper:
         if self._on_tick is not None:
             self._on_tick()
         if now >= self._next_liveness:
-            self._next_liveness = now + self._settings.liveness_interval_s
+            self._next_liveness = now + self._interval_s
             self._reap(connection, now)
         if now >= self._next_due:
             self._tend(connection, now)
@@ -134,6 +146,7 @@ class Keeper:
             self._next_silence = now + self._settings.lease_ttl_s / 15
             with connection.reading() as tx:
                 others = workers.neighbours(tx, holder.worker.id)
+            self._others = len(others)
             dead += self._deaths.of_silent(others, now, holder.steady_since)
         with connection.transaction() as tx:
             here = {"host": holder.worker.host, "boot": process.boot()}
@@ -171,7 +184,7 @@ class Keeper:
             self._next_count = now + COUNT_S
         if is_behind:
             counting.count_all(connection, COUNT_AT_MOST)
-        limit = self._settings.liveness_interval_s
+        limit = self._interval_s
         self._next_due = now + (limit if next_due_s is None else min(limit, max(0.0, next_due_s)))
 
     def _prune(self, connection: OwnConnection) -> None:
