@@ -166,6 +166,9 @@ def test_a_replay_runs_everything_again_and_can_be_undone(cli, failed, ledger):
     undone = cli.json("failures", "undo", report["replay"])
     assert (undone["taken_back"], undone["started"]) == (["b", "c"], ["a"])
     assert [one["verb"] for one in cli.json("show", "b")["decisions"]] == ["replay", "undo"]
+    progress = cli.json("failures", "progress", report["replay"])
+    assert (progress["tasks"], progress["became"]["taken back"]) == (3, 2)
+    assert "3 tasks: 2 taken back, 1 " in cli("failures", "progress", report["replay"]).stdout
     assert ledger.states() == {"a": "succeeded", "b": "failed", "c": "failed", "other": "failed"}
     assert "taken back: 0 tasks" in cli("failures", "undo", report["replay"]).stdout
     assert "replayed: 2 tasks" in cli("failures", "replay", group).stdout

@@ -120,6 +120,11 @@ def test_prune_deletes_what_finished_long_ago_and_nothing_else(cli, ledger, ende
     ended("failed", "kept")
     ledger.passes(8 * 86400)
     ended("succeeded", "new")
+    dry = cli.json("prune", "--older-than", "7d", "--dry-run")
+    assert (dry["would_prune"], dry["finished"], dry["finished_in_a_day"]) == (1, 2, 1)
+    assert dry["bytes"] > 0
+    told = cli("prune", "--older-than", "7d", "--dry-run").stdout
+    assert told.startswith("Would prune 1 task that finished more than 7d ago.\n")
     assert cli("prune", "--older-than", "7d").stdout == "Pruned 1 task that finished more than 7d ago.\n"
     assert set(ledger.states()) == {"kept", "new"}
 

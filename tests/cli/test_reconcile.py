@@ -135,12 +135,31 @@ def test_a_broker_that_cannot_be_reached_is_told_and_exits_with_2(cli_of: Any, l
 
 
 def test_without_an_app_or_a_broker_it_cannot_be_tried(cli: Any, cli_of: Any, ledger_url: str):
-    assert "This needs the app, which knows its broker" in cli("reconcile", code=2).stderr
     assert "This needs the app, which knows its broker" in cli("relay", code=2).stderr
     app = app_with(ledger_url, "memory://", delivery="ledger")
-    for command in ("reconcile", "relay"):
-        assert "has no broker in front of its ledger" in cli_of(app)(command, code=2).stderr
+    assert "has no broker in front of its ledger" in cli_of(app)("relay", code=2).stderr
     app.close()
+
+
+def test_without_a_broker_every_task_is_accounted_for(cli: Any, ledger: Ledger):
+    ledger.worker("w1")
+    ledger.worker("w2")
+    ledger.send("kept", "ended", "held", "waiting")
+    for taken in ledger.take("w1", 2):
+        ledger.start(taken.lease)
+        (ledger.fail if taken.lease.task_id == "kept" else ledger.succeed)(taken.lease)
+    ledger.take("w2", 1)
+    said = cli("reconcile").stdout.splitlines()
+    assert said == ["4 sent = 1 ended + 1 waiting for you + 1 waiting + 1 with workers", "unaccounted: 0"]
+    ledger.die("w2")
+    ledger.passes(10)
+    found = cli.json("reconcile", code=1)
+    assert (found["unaccounted"], found["held_by_dead_workers"], found["sent"]) == (1, 1, 4)
+
+
+def test_a_ledger_that_knows_of_a_broker_asks_for_its_app(cli: Any, ledger: Ledger):
+    send(ledger, "a")
+    assert "This needs the app, which knows its broker" in cli("reconcile", code=2).stderr
 
 
 def test_where_the_broker_only_estimates_nothing_is_called_missing(

@@ -256,6 +256,17 @@ def test_a_hundred_queues_still_fit_one_screen(cli, ledger, worker):
     assert len(cli("status", "--all").stdout.splitlines()) > 100
 
 
+def test_versions_are_told(cli, ledger):
+    from importlib.metadata import version
+
+    ledger.worker("w1")
+    ledger.write("""UPDATE mirepoix_worker SET software = '{"mirepoix": "0.9", "celery": "5.5.3"}'""")
+    screen = cli("status", columns=160).stdout
+    assert f"1 worker: mirepoix 0.9, celery 5.5.3 · this command: mirepoix {version('mirepoix')}" in screen
+    assert cli.json("status")["workers"][0]["software"]["celery"] == "5.5.3"
+    assert cli("--version").stdout == f"mirepoix {version('mirepoix')}\n"
+
+
 def test_status_has_the_documented_keys(cli, worker):
     assert list(cli.json("status")) == [
         *("ledger", "at", "verdict", "findings", "late_after_s", "queues", "kept", "last_hour", "workers", "stranded"),

@@ -10,6 +10,7 @@ from mirepoix.cli.streams import print_json_list
 from mirepoix.cli.words import as_json
 from mirepoix.ledger.query import holders, stream, tasks
 from mirepoix.ledger.query.tasks import Filters
+from mirepoix.records import Trouble
 
 
 def ids(cli, *words):
@@ -102,6 +103,53 @@ def test_a_search_may_be_bounded_to_the_newest_finished_tasks(ledger, ended, amo
     with ledger.connection.reading() as tx:
         lines = tasks.search(tx, Filters(name="*pay*", among=among))
     assert [line.id for line in lines] == ["waits", *found]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("--arg", "order_id=12"), {"a"}),
+        (("--arg", 'email="ann@example.com"', "--arg", "order_id=12"), {"a"}),
+        (("--arg", "email=ann@example.com"), {"a", "c"}),
+        (("--arg", "12"), {"a", "b"}),
+        (("--arg", "1"), set()),
+        (("--arg", "x' OR '1'='1"), set()),
+        (("--because", "*503*"), {"a", "b"}),
+        (("--because", "*503*", "--arg", "order_id=12"), {"a"}),
+        (("--min-tries", "2"), {"c"}),
+        (("--max-tries", "1"), {"a", "b"}),
+        (("--max-tries", "0"), {"waits"}),
+    ],
+)
+def test_arguments_reasons_and_tries_narrow_it_down_for_lists_and_decisions(cli, ledger, words, found):
+    ledger.worker("w")
+    bodies = {
+        "a": '[[], {"order_id": 12, "email": "ann@example.com"}, {}]',
+        "b": "[[12, 123], {}, {}]",
+        "c": '[[], {"order_id": 123, "deep": {"email": "ann@example.com"}}, {}]',
+    }
+    for id, body in bodies.items():
+        ledger.send(id, body=body)
+        lease = ledger.lease("w")
+        if id == "c":
+            ledger.give_back("w", [lease])
+            lease = ledger.lease("w")
+        ledger.fail(lease, Trouble("HTTPError: 503 away" if id != "c" else "no stock", error_type="HTTPError"))
+    if words == ("--max-tries", "1"):
+        words = (*words, "--state", "failed")
+    ledger.send("waits", body="[[], {}, {}]")
+    assert set(ids(cli, *words)) == found
+    if "waits" not in found:
+        done = cli.json("discard", *words, "--yes")["done"]
+        assert {one["id"] for one in done} == found
+
+
+def test_a_cause_narrows_it_down_by_the_beginning_of_its_id(cli, ledger, ended):
+    ended("failed", "a")
+    ended("succeeded", "b")
+    group = ledger.row("a")["failure_group"]
+    assert ids(cli, "--failure-group", group[:6]) == ["a"]
+    assert cli.json("retry", "--failure-group", group, "--yes")["done"] == [{"id": "a", "did": "requeued"}]
 
 
 def test_since_and_until_take_durations_and_iso_times(cli, ledger, ended):

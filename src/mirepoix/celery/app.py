@@ -191,6 +191,7 @@ class Installation:
     ) -> None:
         """Register this process as a worker, waiting for a database that is away. Called before its pool forks."""
         self._work_at(self.settings.worker_url)
+        self.source.name_sessions(name)
         self._until_reached(self.source.require_sessions)
         self._until_reached(self.require_schema)
         self.meter, self.scarcity  # noqa: B018  (made before the fork, so that they are shared)

@@ -22,7 +22,7 @@ from mirepoix.cli.options import Duration
 from mirepoix.cli.parked import parked
 from mirepoix.cli.reconcile import reconcile
 from mirepoix.cli.relay import relay
-from mirepoix.cli.replay import replay, undo
+from mirepoix.cli.replay import progress, replay, undo
 from mirepoix.cli.show import show
 from mirepoix.cli.signatures import signatures
 from mirepoix.cli.status import status
@@ -55,6 +55,7 @@ class Group(click.Group):
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mirepoix", message="mirepoix %(version)s")
 @click.option("-A", "--app", metavar="APP", envvar="MIREPOIX_APP", help="The Celery app, as celery -A takes it.")
 @click.option("--ledger", metavar="URL", envvar="MIREPOIX_LEDGER", help="The ledger's URL, to work without an app.")
 @click.option(
@@ -90,5 +91,5 @@ for command in (
     *(alerts, health, reconcile, relay, drain, signatures, lint, prune, migrate, drop_tables, demo),
 ):
     mirepoix.add_command(command)
-for subcommand in (replay, undo):
+for subcommand in (replay, progress, undo):
     failures.add_command(subcommand)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 
 import click
@@ -11,7 +12,7 @@ from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
-from mirepoix.cli.words import count, duration
+from mirepoix.cli.words import count, duration, memory
 from mirepoix.ledger import drop, operate
 from mirepoix.ledger import migrate as migrations
 
@@ -45,14 +46,18 @@ def migrate(desk: Desk, post: bool, is_json: bool) -> None:
 
 @click.command()
 @click.option("--older-than", type=Duration(), required=True, help="How long ago they finished: 7d, 12h.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Only count them, and tell how large the ledger is.")
 @json_option
 @pass_desk
-def prune(desk: Desk, older_than: timedelta, is_json: bool) -> None:
+def prune(desk: Desk, older_than: timedelta, is_dry: bool, is_json: bool) -> None:
     """Delete tasks that finished long ago.
 
     That is succeeded, cancelled and expired ones. Failed, quarantined and parked tasks are never deleted: discard
     them first. Batches of 5,000, each in a transaction of its own, until none is left; Ctrl-C loses nothing.
     """
+    if is_dry:
+        _tell_size(desk, older_than, is_json=is_json)
+        return
     pruned, is_interrupted = 0, False
     desk.wait(None)
     try:
@@ -72,6 +77,21 @@ def prune(desk: Desk, older_than: timedelta, is_json: bool) -> None:
     if is_interrupted:
         click.echo("Interrupted: run it again for the rest.", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _tell_size(desk: Desk, older_than: timedelta, *, is_json: bool) -> None:
+    with desk.reading() as tx:
+        prunable = operate.prunable(tx, older_than.total_seconds())
+        size = operate.size(tx)
+    if is_json:
+        desk.print_json({"would_prune": prunable, **asdict(size)})
+        return
+    desk.say(
+        f"Would prune {count(prunable, 'task')} that finished more than {duration(older_than.total_seconds())} ago."
+    )
+    desk.say(f"The ledger in {desk.source.label} takes {memory(size.bytes // 1024)}.")
+    grown = f"{size.finished_in_a_day:,} of them since yesterday"
+    desk.say(f"It has {count(size.finished, 'task')} that ended and may be pruned, {grown}.")
 
 
 @click.command("drop-tables")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -73,13 +74,30 @@ def _state(word: str) -> str:
     return SCHEDULED if word == SCHEDULED else State(word)
 
 
+class Argument(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
+    """``order_id=4711``, or a value alone; what is no JSON is a text."""
+
+    name = "argument"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str | None, str]:
+        """The keyword, or None, and the value as JSON."""
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"([A-Za-z_]\w*)=(.*)", value, re.DOTALL)
+        keyword, text = (found[1], found[2]) if found else (None, value)
+        try:
+            return keyword, json.dumps(json.loads(text))
+        except ValueError:
+            return keyword, json.dumps(text)
+
+
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--json``."""
     return click.option("--json", "is_json", is_flag=True, help="Print JSON for programs.")(command)
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--state --name --queue --worker --since --until``; `filters_from` reads them."""
+    """Which tasks: by state, name, queue, worker, time, cause, reason, tries, arguments; `filters_from` reads them."""
     for option in reversed(
         (
             click.option(
@@ -92,6 +110,18 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--since", type=Moment(), help="Sent, handed over or finished since: 10m, 2h, 7d, or ISO (UTC)."
             ),
             click.option("--until", type=Moment(), help="Sent, handed over or finished before."),
+            click.option("--failure-group", metavar="ID", help="Only what failed last by this cause: see failures."),
+            click.option("--because", metavar="GLOB", help="Only this reason, e.g. '*503*'."),
+            click.option("--min-tries", type=click.IntRange(min=0), help="Only what was tried so often or more."),
+            click.option("--max-tries", type=click.IntRange(min=0), help="Only what was tried so often or less."),
+            click.option(
+                "--arg",
+                "arguments",
+                type=Argument(),
+                multiple=True,
+                metavar="NAME=JSON",
+                help="Only with this argument, however deep; without NAME= a value anywhere. Repeat it: all of them.",
+            ),
         )
     ):
         command = option(command)
@@ -108,10 +138,16 @@ def filters_from(given: dict[str, Any], default_states: frozenset[State] = froze
         given["worker"],
         given["since"],
         given["until"],
+        failure_group=given["failure_group"],
+        because=given["because"],
+        min_tries=given["min_tries"],
+        max_tries=given["max_tries"],
+        arguments=given["arguments"],
         only_scheduled=SCHEDULED in named and State.PENDING not in named,
     )
 
 
 def is_filtered(given: dict[str, Any]) -> bool:
     """Whether any filter was given."""
-    return any(given[name] for name in ("states", "name", "queue", "worker", "since", "until"))
+    names = ("states", "name", "queue", "worker", "since", "until", "failure_group", "because", "arguments")
+    return any(given[name] for name in names) or any(given[name] is not None for name in ("min_tries", "max_tries"))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import click
 
 from mirepoix.broker.outbox import Outbox
 from mirepoix.broker.publisher import Publisher
 from mirepoix.broker.reconcile import in_hand
-from mirepoix.celery.app import Installation
+from mirepoix.celery.app import Installation, installation_of
 from mirepoix.cli.batches import deciding
 from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError
@@ -21,6 +21,7 @@ from mirepoix.cli.words import count, one_line
 from mirepoix.connect.source import OwnConnection
 from mirepoix.errors import BrokerAway
 from mirepoix.ledger import sending
+from mirepoix.ledger.query.account import account
 from mirepoix.ledger.query.health import stranded
 
 SETTLED_S = 2.0
@@ -54,7 +55,12 @@ def reconcile(desk: Desk, dry_run: bool, is_json: bool) -> None:
     A task is accounted for if it has ended or is kept for a decision, if a live worker holds it, if its time has not
     come, if the broker has a message for it, or if a relay is about to publish one. The exit code is 0 if that is all
     of them, otherwise 1; 2 if the broker cannot be reached.
+
+    Without a broker it accounts for the ledger alone: sent = ended + waiting for you + waiting + with workers.
     """
+    if not _has_broker(desk):
+        _account(desk, is_json=is_json)
+        return
     installation = installation_with_broker(desk, "reconcile")
     publisher = Publisher(installation.app)
     try:
@@ -77,6 +83,30 @@ def reconcile(desk: Desk, dry_run: bool, is_json: bool) -> None:
         _print(desk, after, lost, is_relayed=is_relayed)
         desk.say(f"unaccounted: {unaccounted}", "bold red" if unaccounted else "bold green")
     raise click.exceptions.Exit(1 if unaccounted else 0)
+
+
+def _has_broker(desk: Desk) -> bool:
+    """Whether the app that was named has one; without an app, whether the ledger knows of one."""
+    if desk.app is None:
+        with desk.reading() as tx:
+            has_sent = any(one.sent or one.unsent for one in sending.load(tx, 0.0))
+            return has_sent or sending.leader(tx) is not None
+    return bool(installation_of(desk.app).settings.has_broker)
+
+
+def _account(desk: Desk, *, is_json: bool) -> None:
+    with desk.reading() as tx:
+        found = account(tx)
+    if is_json:
+        told = {**asdict(found), "held_by_dead_workers": found.stranded, "unaccounted": found.unaccounted}
+        desk.print_json({"queues": [], **told})
+    else:
+        kept = f"{found.ended:,} ended + {found.kept:,} waiting for you"
+        desk.say(f"{found.sent:,} sent = {kept} + {found.waiting:,} waiting + {found.held:,} with workers")
+        if found.stranded:
+            desk.say(f"{count(found.stranded, 'task')} held by workers that are not alive: start a worker.", "red")
+        desk.say(f"unaccounted: {found.unaccounted}", "bold red" if found.unaccounted else "bold green")
+    raise click.exceptions.Exit(1 if found.unaccounted else 0)
 
 
 def _balances(connection: OwnConnection, installation: Installation, publisher: Publisher) -> list[Balance]:

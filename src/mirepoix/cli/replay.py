@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,12 +21,15 @@ from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.failures import count_now, the_group
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
-from mirepoix.cli.words import count, duration, one_line
+from mirepoix.cli.words import HANDED, count, duration, one_line
 from mirepoix.ledger import operate
 from mirepoix.ledger import replay as ledger_replay
 from mirepoix.ledger.query.failures import Group
 from mirepoix.ledger.replay import Chosen, Replayed
 from mirepoix.states import State
+
+PROGRESS_S = 5.0
+"""How often it says how far it has come."""
 
 LOOK_S = 0.5
 """How often it looks whether the first ones have ended."""
@@ -65,6 +69,8 @@ class Run:
     not_well: list[Replayed] = field(default_factory=list)
     outcome: str = "interrupted"
     due_at: float = 0.0
+    says: bool = False
+    next_word_at: float = 0.0
     is_stopped: bool = False
     """Ctrl-C was pressed: what is under way is committed, and nothing more is begun."""
 
@@ -119,6 +125,7 @@ def replay(
     run = Run(replay_id, group, chosen, why, rate, somebody(by))
     if not is_json:
         click.echo(f"replay {replay_id} of {count(len(chosen), 'task')}: {one_line(group.title)}", err=True)
+    run.says = not is_json
     with _stopped_by_ctrl_c(run):
         _carry_out(desk, run, canaries, wait.total_seconds(), say=not is_json)
     with deciding(desk.ready()) as tx:
@@ -126,6 +133,41 @@ def replay(
     _tell(desk, run, is_json=is_json)
     if run.outcome != "done":
         raise NotAllDone
+
+
+@click.command()
+@click.argument("replay_id", metavar="REPLAY")
+@json_option
+@pass_desk
+def progress(desk: Desk, replay_id: str, is_json: bool) -> None:
+    """Tell how far a replay has come, and how its tasks ended.
+
+    While it runs and after it: how many wait, run, succeeded, failed again, and were taken back.
+    """
+    with desk.reading() as tx:
+        seen = ledger_replay.progress(tx, replay_id)
+    if not seen:
+        raise CliError(f"There is no replay {one_line(replay_id)!r}, or nothing of it is left. See: failures show ID")
+    numbers = Counter(_became(one) for one in seen)
+    if is_json:
+        desk.print_json({"replay": replay_id, "tasks": len(seen), "became": dict(numbers), "of_each": seen})
+        return
+    desk.say(f"{count(len(seen), 'task')}: " + ", ".join(f"{n:,} {words}" for words, n in numbers.most_common()))
+    for one in [one for one in seen if _became(one) in FAILED_AGAIN][:5]:
+        desk.say(f"  {one_line(one.task_id)} {_became(one)}")
+
+
+def _became(one: Replayed) -> str:
+    if one.is_undone:
+        return "taken back"
+    if one.is_trying:
+        return "failed again, to be retried"
+    if one.state in (State.FAILED, State.QUARANTINED):
+        return f"{one.state} again"
+    return {State.PENDING: "waiting", State.LEASED: HANDED}.get(one.state, one.state.value)
+
+
+FAILED_AGAIN = ("failed again, to be retried", "failed again", "quarantined again")
 
 
 @click.command()
@@ -190,6 +232,16 @@ def _run_again(desk: Desk, run: Run, chosen: Sequence[Chosen]) -> None:
         with deciding(desk.ready()) as tx:
             done = ledger_replay.run_again(tx, run.id, batch, run.reason, run.by)
         run.replayed += done
+        _say_progress(run)
+
+
+def _say_progress(run: Run) -> None:
+    """Once every few seconds: a replay of an hour is not silent."""
+    now = time.monotonic()
+    if run.says and now >= run.next_word_at:
+        if run.next_word_at:
+            click.echo(f"{len(run.replayed):,} of {count(len(run.chosen), 'task')} replayed", err=True)
+        run.next_word_at = now + PROGRESS_S
 
 
 def _ended_well(desk: Desk, run: Run, wait_s: float) -> bool:
@@ -261,4 +313,5 @@ def _tell(desk: Desk, run: Run, *, is_json: bool) -> None:
         desk.say(f"not replayed: {len(run.chosen) - len(run.replayed):,}: somebody was faster", "yellow")
     for one in run.not_well[:5]:
         desk.say(f"  {one_line(one.task_id)} {one.state}{' again, to be retried' if one.is_trying else ''}")
+    desk.say(f"see how they end: {command('failures progress', run.id)}", "dim")
     desk.say(f"take back what was not handed to a worker: {command('failures undo', run.id)}", "dim")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 
 import click
 from rich.text import Text
@@ -82,6 +84,18 @@ def status(desk: Desk, late_after: timedelta, is_all: bool, is_json: bool) -> No
     else:
         desk.say("No worker is alive.", "bold red")
     _more(desk, workers, most, "worker")
+    desk.say("")
+    desk.say(one_line(_versions(seen.alive)), "dim")
+
+
+def _versions(workers: Sequence[WorkerSeen]) -> str:
+    """What the living workers run, each set of versions once, and what this command is."""
+    running = Counter(
+        ", ".join(f"{name} {worker.software[name]}" for name in ("mirepoix", "celery") if name in worker.software)
+        for worker in workers
+    )
+    words = [f"{count(number, 'worker')}: {said}" for said, number in running.most_common() if said]
+    return "versions  " + " · ".join([*words, f"this command: mirepoix {version('mirepoix')}"])
 
 
 def _backlog(desk: Desk) -> Backlog | None:

@@ -49,6 +49,7 @@ class DjangoSource:
         self._alias = alias
         self._own: tuple[Any, Source] | None = None
         self._worker_url: str | None = None
+        self._sessions: str | None = None
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -160,6 +161,12 @@ class DjangoSource:
         self._own = None
         self._worker_url = url
 
+    def name_sessions(self, name: str) -> None:
+        """Of our own connections: Django's are named by OPTIONS in DATABASES."""
+        self._sessions = name
+        if self._own is not None:
+            self._own[1].name_sessions(name)
+
     def require_sessions(self) -> None:
         """Of our own connections: Django's need no session of their own."""
         self._own_source().require_sessions()
@@ -228,6 +235,8 @@ class DjangoSource:
                 self._own = (target, source_for(self._worker_url))
             else:
                 self._own = (target, make(target) if dialect == "sqlite" else make(target, self.label))
+            if self._sessions is not None:
+                self._own[1].name_sessions(self._sessions)
         return self._own[1]
 
 

@@ -22,6 +22,9 @@ class PooledSource:
     def __repr__(self) -> str:
         return f"<ledger {self.label}>"
 
+    def name_sessions(self, name: str) -> None:
+        """Nothing: a database that shows names of sessions says so itself."""
+
     def transaction(self) -> AbstractContextManager[Tx]:
         """A short transaction on a pooled connection."""
         return self._pool.transaction()

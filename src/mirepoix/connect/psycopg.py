@@ -14,6 +14,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
@@ -47,6 +48,9 @@ IDLE_S = 10
 """A transaction of ours whose process says nothing for this long is ended by the server: a process that was stopped
 amid it (SIGSTOP, a frozen container) would hold its locks, and nobody could take over what it held. It is not for the
 transactions of tasks, which wait for whatever the tasks wait for."""
+
+LONGEST_NAME = 63
+"""Bytes of a session's name that PostgreSQL keeps."""
 
 KEEP_ALIVE_S = (5, 2, 3)
 """After so many seconds of silence the other end of a connection is asked, again after so many, so many times."""
@@ -124,6 +128,12 @@ class PostgresSource(PooledSource):
         self.close()
         self.conninfo = f"postgresql://{url.partition('://')[2]}"
         self.label, self._has_sessions = without_password(self.conninfo), None
+
+    def name_sessions(self, name: str) -> None:
+        """Call its sessions ``mirepoix NAME``, unless the URL says something else."""
+        if "application_name" not in conninfo_to_dict(self.conninfo):
+            said = f"mirepoix {name}".encode()[:LONGEST_NAME].decode(errors="ignore")
+            self.conninfo = make_conninfo(self.conninfo, application_name=said)
 
     def require_sessions(self) -> None:
         """Raise ConfigurationError, naming the remedy, if a pooler gives each transaction another session.
@@ -476,7 +486,7 @@ def _connect(conninfo: str, bound_s: float | None = None) -> BoundedConnection:
     connection = BoundedConnection.connect(
         conninfo,
         autocommit=True,
-        application_name="mirepoix",
+        application_name=conninfo_to_dict(conninfo).get("application_name", "mirepoix"),
         client_encoding="utf8",
         # A session whose other end vanished without a word ends after this, whoever waits for whom.
         keepalives_idle=KEEP_ALIVE_S[0],

@@ -144,6 +144,9 @@ class Source(Protocol):
     def work_at(self, url: str) -> None:
         """Use the same database by another URL from now on, as a worker does. Raises ConfigurationError."""
 
+    def name_sessions(self, name: str) -> None:
+        """Call its sessions so from now on, where the server shows names: in PostgreSQL's ``pg_stat_activity``."""
+
     def require_sessions(self) -> None:
         """Raise ConfigurationError unless a connection is one session of the server for as long as it is open.
 

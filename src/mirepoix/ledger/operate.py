@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from mirepoix.ledger import results
 from mirepoix.ledger.tx import Tx
@@ -72,6 +73,26 @@ def prune(tx: Tx, older_than_s: float, batch: int = 5_000) -> int:
     if pruned < batch:
         tx.fetch("prune_workers", older_than_s=older_than_s)
     return pruned
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What the ledger takes on disk, how many finished tasks it keeps, and how many of them finished within a day."""
+
+    bytes: int
+    finished: int
+    finished_in_a_day: int
+
+
+def prunable(tx: Tx, older_than_s: float) -> int:
+    """How many tasks `prune` would delete."""
+    return int(tx.fetch("count_prunable", older_than_s=older_than_s)[0][0])
+
+
+def size(tx: Tx) -> Size:
+    """How large the ledger is. Every finished task is counted: not for a look every few seconds."""
+    ((finished, lately),) = tx.fetch("tasks_kept")
+    return Size(int(tx.fetch("bytes")[0][0]), int(finished), int(lately))
 
 
 def _each(tx: Tx, statement: str, task_ids: Iterable[str], **params: str) -> list[str]:

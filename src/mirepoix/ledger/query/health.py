@@ -6,7 +6,7 @@ Every figure is read through a partial index; finished tasks are counted for the
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mirepoix.ledger.query.planning import at_once
@@ -75,6 +75,8 @@ class WorkerSeen:
     running: int
     stuck_s: float | None = None
     """How old its maintenance was with its latest heartbeat, if that was more than half of its lease."""
+    software: dict[str, str] = field(default_factory=dict)
+    """Its versions: of ``mirepoix``, ``celery``, ``kombu`` and ``python``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,7 @@ def _worker(row: tuple[Any, ...]) -> WorkerSeen:
         held=row[13],
         running=row[14],
         stuck_s=_stuck_s(row[15], row[16]),
+        software=json.loads(row[17]),
     )
 
 

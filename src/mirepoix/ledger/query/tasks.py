@@ -33,8 +33,15 @@ class Filters:
     since: datetime | timedelta | None = None
     until: datetime | timedelta | None = None
     failure_group: str | None = None
+    """The id of a cause, or its beginning."""
     only_scheduled: bool = False
     """Of what is pending, only what has a time to come."""
+    because: str | None = None
+    """A glob of its reason."""
+    min_tries: int | None = None
+    max_tries: int | None = None
+    arguments: tuple[tuple[str | None, str], ...] = ()
+    """Keywords (None: a value wherever it is) with JSON values that its body has, however deep."""
     among: int | None = None
     """Of what succeeded, was cancelled or expired only so many of the newest are looked at: a bound for the time."""
 
@@ -235,6 +242,28 @@ def _rows_of(
     return tx.query(sql, **params)
 
 
+def _clauses_of_details(filters: Filters, dialect: str) -> tuple[list[str], dict[str, Any]]:
+    """By reason, tries and arguments, for which there is no index."""
+    clauses: list[str] = []
+    params: dict[str, Any] = {}
+    if filters.because is not None:
+        clause, params["because"] = matches("t.reason", "because", filters.because, dialect)
+        clauses.append(clause)
+    for sign, name, tries in ((">=", "min_tries", filters.min_tries), ("<=", "max_tries", filters.max_tries)):
+        if tries is not None:
+            clauses.append(f"t.fence {sign} :{name}")
+            params[name] = tries
+    for keyword, value in filters.arguments:
+        texts = [f'"{keyword}": {value}{end}' for end in ",}"]
+        if keyword is None:
+            texts = [f"{begin}{value}{end}" for begin in "[ " for end in ",]}"]
+        names = {f"argument_{_letters(len(params) + n)}": text for n, text in enumerate(texts)}
+        find = "strpos" if dialect == "postgresql" else "instr"
+        clauses.append(f"({' OR '.join(f'{find}(t.body, :{name}) > 0' for name in names)})")
+        params |= names
+    return clauses, params
+
+
 def _clauses(
     filters: Filters, branch: Branch, dialect: str, held_by: Holders | None
 ) -> tuple[list[str], dict[str, Any]]:
@@ -257,8 +286,11 @@ def _clauses(
         clauses.append(f"(t.worker_id = :worker OR {clause})")
         params["worker"] = filters.worker
     if filters.failure_group is not None:
-        clauses.append("t.failure_group = :failure_group")
-        params["failure_group"] = filters.failure_group
+        clauses.append("substr(t.failure_group, 1, :letters) = :failure_group")
+        params |= {"failure_group": filters.failure_group, "letters": len(filters.failure_group)}
+    more, found = _clauses_of_details(filters, dialect)
+    clauses += more
+    params |= found
     for sign, name, value in ((">=", "since", filters.since), ("<", "until", filters.until)):
         if isinstance(value, timedelta):
             clauses.append(f"{branch.since} {sign} {{earlier :{name}_s}}")

@@ -6,7 +6,7 @@ SELECT w.id, w.name, w.host, w.pid, w.pool, w.concurrency, {as_text w.queues}, w
        (SELECT count(*) FROM mirepoix_task AS t
          WHERE t.worker_id = w.id AND t.state IN ('leased', 'running') AND t.state = 'running'),
        {seconds_until w.heartbeat_at} - {seconds_until w.maintained_at},
-       {seconds_until w.alive_until} - {seconds_until w.heartbeat_at}
+       {seconds_until w.alive_until} - {seconds_until w.heartbeat_at}, {as_text w.software}
   FROM mirepoix_worker AS w
  WHERE w.state = 'alive' OR (w.state = 'dead' AND w.ended_at > {earlier :dead_within_s})
  ORDER BY w.name, w.started_at

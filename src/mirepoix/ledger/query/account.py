@@ -1,0 +1,39 @@
+"""Account for every task that was sent: it has ended, is kept for a decision, waits, or is with a worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mirepoix.ledger.query.health import stranded
+from mirepoix.ledger.tx import Tx
+from mirepoix.states import ATTENTION, HELD, WAITING, State
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Tasks that are in the ledger: ``sent`` is the sum. ``stranded``: those of ``held`` that no living worker has."""
+
+    sent: int
+    ended: int
+    kept: int
+    waiting: int
+    held: int
+    stranded: int
+
+    @property
+    def unaccounted(self) -> int:
+        """What nobody looks after, or what is in none of the states."""
+        return self.sent - self.ended - self.kept - self.waiting - self.held + self.stranded
+
+
+def account(tx: Tx) -> Account:
+    """Count every task by its state: it reads the whole table. What was pruned is not there to be counted."""
+    counts = {State(state): number for state, number in tx.fetch("tasks_by_state")}
+    lost = sum(one.count for one in stranded(tx))
+
+    def among(states: frozenset[State]) -> int:
+        return sum(number for state, number in counts.items() if state in states)
+
+    kept, waiting, held = among(ATTENTION), among(WAITING), among(HELD)
+    ended = among(frozenset({State.SUCCEEDED, State.CANCELLED, State.EXPIRED}))
+    return Account(sum(counts.values()), ended, kept, waiting, held, lost)
