@@ -112,6 +112,8 @@ class Taken:
     priority: int
     is_redelivered: bool
     written_by: str | None = None
+    is_suspect: bool = False
+    """Whether a worker died that held it, and nobody knows of what."""
     expires: str | None = None
     """When it expires, by the clock of this host: ISO 8601. Its header is by the clock of whoever sent it."""
 

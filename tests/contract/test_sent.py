@@ -564,7 +564,7 @@ def plan(ledger: Ledger, name: str, **params: Any) -> str:
 IDS = json.dumps([f"pending{n}" for n in range(1, 101)])
 ROWS = json.dumps([{"id": f"pending{n}", "fence": 0} for n in range(1, 101)])
 BY_ID = {
-    "take_by_id": {"worker_id": "w1", "ids": IDS},
+    "take_by_id": {"suspects": 1, "worker_id": "w1", "ids": IDS},
     "whereabouts": {"ids": IDS},
     "note_sent": {"rows": ROWS},
 }

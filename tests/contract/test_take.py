@@ -258,3 +258,27 @@ def test_any_age_of_a_start_is_a_time(ledger: Ledger, age_s: float):
 
 def _in(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def test_a_worker_takes_one_suspect_and_fills_up_with_others(ledger: Ledger):
+    ledger.worker("w1")
+    ledger.send("s1", "s2", "s3", "a")
+    ledger.send("s4", "b", queue="other")
+    ledger.write("UPDATE mirepoix_task SET is_suspect = 1 WHERE id LIKE 's%'")
+    queues = ["celery", "other"]
+    first = ledger.take("w1", 10, queues)
+    assert [(taken.lease.task_id, taken.is_suspect) for taken in first] == [("s1", True), ("b", False), ("a", False)]
+    ledger.send("c")
+    others = ledger.do(take.take, "w1", queues, 2, may_be_suspect=False)
+    assert [taken.lease.task_id for taken in others] == ["c"]
+    assert ledger.take_ids("w1", 1, queues) in (["s2"], ["s4"])
+
+
+def test_a_suspect_is_taken_by_its_id_only_if_it_may_be_one(ledger: Ledger):
+    ledger.worker("w1")
+    ledger.send("s", "a")
+    ledger.write("UPDATE mirepoix_task SET is_suspect = 1 WHERE id = 's'")
+    taken = ledger.do(take.take_by_id, "w1", ["s", "a"], may_be_suspect=False)
+    assert [one.lease.task_id for one in taken] == ["a"]
+    assert ledger.do(take.whereabouts, ["s"]) == {"s": True}
+    assert [one.is_suspect for one in ledger.do(take.take_by_id, "w1", ["s"])] == [True]

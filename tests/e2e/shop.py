@@ -219,9 +219,10 @@ def hear_of_failure(sender: Any, **_: Any) -> None:
 
 
 @app.task(bind=True)
-def die(self: Any, number: int = signal.SIGKILL) -> None:
+def die(self: Any, number: int = signal.SIGKILL, after_s: float = 0.0) -> None:
     """Kill the process it runs in, each time."""
     with run(self):
+        time.sleep(after_s)
         os.kill(os.getpid(), number)
         wait_for("never")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 
 import pytest
-from workers import POOLS, Shop, until
+from workers import POOLS, Process, Shop, until
 
 from driver import moment
 
@@ -65,6 +66,28 @@ def test_children_that_outlive_their_worker_are_waited_for(shop: Shop) -> None:
     victim.kill()
     shop.wait(id, "succeeded")
     assert shop.effects(what="overlap") == []
+
+
+def test_what_ends_whole_workers_is_found_and_its_neighbour_runs(shop: Shop) -> None:
+    poison = shop.send("die", 9, 0.3)
+    innocent = shop.send("gate", "open")
+
+    def is_over(worker: Process) -> bool:
+        if shop.runs(innocent) > 1:
+            shop.make("open")
+        return not worker.is_running or shop.state(poison) == "quarantined"
+
+    number = 0
+    while shop.state(poison) != "quarantined":
+        number += 1
+        worker = shop.worker(f"w{number}", pool="threads", is_awaited=False)
+        until(partial(is_over, worker), "it dies, or the cause is found")
+    shop.wait(innocent, "succeeded")
+    assert (shop.row(poison)["deaths"], shop.row(innocent)["deaths"]) == (3, 0)
+    assert any(
+        "suspect was beside it" in one["error"] or "it was alone" in one["error"]
+        for one in shop.ledger.attempts(poison)
+    )
 
 
 def test_a_process_that_is_replaced_after_some_tasks_is_no_death(shop: Shop) -> None:

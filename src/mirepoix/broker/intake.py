@@ -93,6 +93,8 @@ class Intake:
         self.counts: Counter[str] = Counter()
         """How many messages were ``taken``, ``adopted``, ``refused``, ``foreign``, ``unreadable`` or a ``probe``."""
         self._waiting: deque[Doorbell] = deque()
+        self._suspects: deque[Doorbell] = deque()
+        """Messages of suspects, of which a worker takes one at a time."""
         self._foreign: list[Any] = []
         """Messages that Celery itself acknowledges, as far as it has not."""
         self._leased: deque[Taken] = deque()
@@ -155,6 +157,7 @@ class Intake:
                     os.close(fd)
                 self._wakeup = None
         self._waiting.clear()
+        self._suspects.clear()
         self._foreign.clear()
         self._leased.clear()
         # What has not begun is given back by the holder, and Celery has dropped it: it will never say that it is done.
@@ -218,7 +221,8 @@ class Intake:
         It begins to count when it is seen to listen again. Called from the relay's thread.
         """
         now, since = time.monotonic(), self._listening_since
-        if not self._is_connected or self._is_paused or self._waiting or self._is_occupied() or self._is_full():
+        is_busy = self._waiting or self._suspects or self._is_occupied() or self._is_full()
+        if not self._is_connected or self._is_paused or is_busy:
             self._listening_since = now
             return 0.0
         queues = list(self._installation.app.amqp.queues.consume_from)
@@ -252,6 +256,8 @@ class Intake:
             self._consumer.call_soon(self._pause)
         elif self._is_paused and self._free() > 0 and not self._is_away:
             self._consumer.call_soon(self._resume)
+        if self._suspects and time.monotonic() - self._suspects[0].received_at > HOLD_S:
+            self._consumer.call_soon(self._let_suspects_go)
 
     def _turn(self) -> None:
         """One round: hand over, take, hand over. A second caller only makes the first go round once more."""
@@ -270,6 +276,8 @@ class Intake:
         while holder.taken_up:
             self._leased.append(holder.taken_up.popleft())
         self._hand_over(holder)
+        if self._suspects and holder.may_take_suspect:
+            self._waiting.appendleft(self._suspects.popleft())
         if not self._waiting or holder.is_stopping or self._is_away:
             return
         wanted = self._batch.wanted(self._free(), len(self._leased), holder.finished)
@@ -325,8 +333,9 @@ class Intake:
                 taken.discard(doorbell.task_id)
                 self.counts["adopted" if doorbell.task_id in received.adopted else "taken"] += 1
             elif received.known.get(doorbell.task_id):
-                # It is ready, and was refused: this worker was declared dead, and is about to begin anew.
-                self._waiting.append(doorbell)
+                # It is ready, and was refused: this worker was declared dead, and is about to begin anew. Or it is a
+                # suspect, and there is one here: it waits for that one's end.
+                (self._waiting if holder.may_take_suspect else self._suspects).append(doorbell)
                 continue
             else:
                 self.counts["refused"] += 1
@@ -357,7 +366,7 @@ class Intake:
 
     def _acknowledge(self, doorbells: list[Doorbell]) -> None:
         self._foreign = [message for message in self._foreign if not message.acknowledged]
-        others = [*self._foreign, *(waiting.message for waiting in self._waiting)]
+        others = [*self._foreign, *(waiting.message for waiting in (*self._waiting, *self._suspects))]
         acknowledge([doorbell.message for doorbell in doorbells], others, self._consumer.connection_errors)
 
     # ---- how much
@@ -424,6 +433,12 @@ class Intake:
         self._consumer.task_consumer.cancel()
         while self._waiting:
             self._waiting.pop().message.requeue()
+
+    def _let_suspects_go(self) -> None:
+        """Let other workers have them: the one that runs here may take hours."""
+        if self._consumer.task_consumer is not None:
+            while self._suspects:
+                self._suspects.pop().message.requeue()
 
     def _resume(self) -> None:
         self._is_paused = False

@@ -63,6 +63,7 @@ class Held:
     pid: int | None = None
     is_noted: bool = False
     abandoned_at: float | None = None
+    is_suspect: bool = False
     is_handed_over: bool = False
     """Whether its message was given to the worker, which gives it to the pool."""
 
@@ -247,7 +248,8 @@ class Holder:
                 if queues:
                     self._turn += 1
                     first = self._turn % len(queues)
-                    taken = take.take(tx, self.worker.id, [*queues[first:], *queues[:first]], batch)
+                    turns = [*queues[first:], *queues[:first]]
+                    taken = take.take(tx, self.worker.id, turns, batch, may_be_suspect=self.may_take_suspect)
                     reached(Crashpoint.TAKE_BEFORE_COMMIT)
         except BaseException as error:
             self._push_back(completions)
@@ -285,7 +287,7 @@ class Holder:
                 if completions:
                     self._record(tx, completions)
                 adopted = enqueue.adopt(tx, foreign)
-                taken = take.take_by_id(tx, self.worker.id, task_ids)
+                taken = take.take_by_id(tx, self.worker.id, task_ids, may_be_suspect=False)
                 for one in taken:
                     if one.lease.task_id in unreadable:
                         finish.park(tx, one.lease, Trouble(unreadable[one.lease.task_id]))
@@ -293,6 +295,7 @@ class Holder:
                 got = {one.lease.task_id for one in taken}
                 missed = [task_id for task_id in task_ids if task_id not in got and task_id not in unreadable]
                 known = take.whereabouts(tx, missed) if missed else {}
+                taken += self._take_suspect(tx, [one for one in missed if known.get(one)])
                 reached(Crashpoint.RECEIVE_BEFORE_COMMIT)
         except BaseException as error:
             self._push_back(completions)
@@ -304,6 +307,20 @@ class Holder:
             reached(Crashpoint.RECEIVE_AFTER_COMMIT)
         self._hold(taken)
         return Received(tuple(taken), frozenset(adopted), known)
+
+    @property
+    def may_take_suspect(self) -> bool:
+        """Whether it holds none: what kills workers is found by running one suspect beside no other."""
+        with self._lock:
+            return not any(held.is_suspect for held in self._held.values())
+
+    def _take_suspect(self, tx: Tx, task_ids: Iterable[str]) -> list[Taken]:
+        """The first of these that can be taken, if they are suspects, as the others were taken before."""
+        for task_id in task_ids if self.may_take_suspect else ():
+            taken = take.take_by_id(tx, self.worker.id, [task_id])
+            if taken:
+                return taken
+        return []
 
     def take_up(self, connection: OwnConnection) -> bool:
         """Lease what is parked for other code, if the code here can take it; whether there may be more.
@@ -337,7 +354,7 @@ class Holder:
     def _hold(self, taken: Iterable[Taken]) -> None:
         with self._lock:
             for one in taken:
-                self._held[one.lease.key] = Held(one.lease, one.name)
+                self._held[one.lease.key] = Held(one.lease, one.name, is_suspect=one.is_suspect)
 
     def flush(self, connection: OwnConnection, older_than_s: float = 0.0) -> None:
         """Record the completions that wait, if the oldest has waited that long."""

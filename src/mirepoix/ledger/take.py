@@ -16,27 +16,31 @@ AGREEING = timedelta(seconds=1)
 """Two clocks that differ by less are taken for one."""
 
 
-def take(tx: Tx, worker_id: str, queues: Sequence[str], batch: int) -> list[Taken]:
+def take(tx: Tx, worker_id: str, queues: Sequence[str], batch: int, *, may_be_suspect: bool = True) -> list[Taken]:
     """Lease up to *batch* tasks of *queues* for the worker, in the order in which they should run.
 
     The queues take turns; within a queue the highest priority goes first, then the oldest. Every lease raises its
     task's fence by one. An empty list also answers a worker that was declared dead.
+
+    At most one of them is a suspect (`mirepoix.ledger.blame`), and none unless it *may_be_suspect*: the worker has one.
     """
     if batch < 1 or not queues:
         return []
     wanted = json.dumps(list(dict.fromkeys(queues)))
-    rows = tx.fetch("take", worker_id=worker_id, queues=wanted, batch=batch)
+    rows = tx.fetch("take", worker_id=worker_id, queues=wanted, batch=batch, suspects=int(may_be_suspect))
     return _timed(tx, [_taken(row, worker_id) for row in _in_turns(rows)])
 
 
-def take_by_id(tx: Tx, worker_id: str, task_ids: Sequence[str]) -> list[Taken]:
+def take_by_id(tx: Tx, worker_id: str, task_ids: Sequence[str], *, may_be_suspect: bool = True) -> list[Taken]:
     """Lease those of *task_ids* that are ready, in that order: what a broker's messages rang for.
 
-    What is not ready (taken, finished, not yet due, unknown) is left out: `whereabouts` tells why.
+    What is not ready (taken, finished, not yet due, unknown) is left out: `whereabouts` tells why. So are suspects,
+    unless they *may_be*: then ask for them one at a time.
     """
     if not task_ids:
         return []
-    rows = tx.fetch("take_by_id", worker_id=worker_id, ids=json.dumps(sorted({*task_ids})))
+    ids = json.dumps(sorted({*task_ids}))
+    rows = tx.fetch("take_by_id", worker_id=worker_id, ids=ids, suspects=int(may_be_suspect))
     found = {one.lease.task_id: one for one in _timed(tx, [_taken(row, worker_id) for row in rows])}
     return [found[task_id] for task_id in dict.fromkeys(task_ids) if task_id in found]
 
@@ -147,6 +151,7 @@ def _taken(row: tuple[Any, ...], worker_id: str) -> Taken:
         priority=_number(row[12]),
         is_redelivered=bool(row[14]),
         written_by=row[15],
+        is_suspect=bool(row[16]),
     )
 
 

@@ -1,23 +1,28 @@
 -- transition: pending -> leased
 -- The queues take turns; within one, the highest priority first, then the oldest. SKIP LOCKED keeps workers out of
--- each other's way. A worker that was declared dead takes nothing. Without LATERAL each queue is one statement, and what
+-- each other's way. A worker that was declared dead takes nothing; one that may take a suspect
+-- takes no second. Without LATERAL each queue is one statement, and what
 -- was locked and not chosen is free again at the COMMIT.
 -- for each :queue in :queues
 SELECT id
   FROM mirepoix_task FORCE INDEX (mirepoix_task_waiting)
  WHERE queue = :queue AND state = 'pending' AND due_at IS NULL AND (expires_at IS NULL OR expires_at > {now})
+   AND (is_suspect = 0 OR :suspects = 1)
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
  ORDER BY priority DESC, seq
  LIMIT :batch
    FOR UPDATE SKIP LOCKED
 ;
 SELECT t.id, t.fence + 1, t.queue, t.name, t.body, t.body_encoding, t.content_type, t.content_encoding,
-       t.headers, t.properties, t.exchange, t.routing_key, t.priority, t.seq, t.deaths + t.handovers > 0, t.written_by
-  FROM (SELECT ready.id, row_number() OVER (PARTITION BY ready.queue ORDER BY ready.priority DESC, ready.seq) AS turn,
-               ready.priority, ready.seq
-          FROM {found}
-          STRAIGHT_JOIN mirepoix_task AS ready FORCE INDEX (mirepoix_task_id) ON ready.id = found.id
-         ORDER BY turn, ready.priority DESC, ready.seq
+       t.headers, t.properties, t.exchange, t.routing_key, t.priority, t.seq, t.deaths + t.handovers > 0, t.written_by, t.is_suspect
+  FROM (SELECT ranked.id
+          FROM (SELECT ready.id, row_number() OVER (PARTITION BY ready.queue ORDER BY ready.priority DESC, ready.seq) AS turn,
+                       row_number() OVER (PARTITION BY ready.is_suspect ORDER BY ready.priority DESC, ready.seq) AS place,
+                       ready.priority, ready.seq, ready.is_suspect
+                  FROM {found}
+                  STRAIGHT_JOIN mirepoix_task AS ready FORCE INDEX (mirepoix_task_id) ON ready.id = found.id) AS ranked
+         WHERE ranked.is_suspect = 0 OR ranked.place = 1
+         ORDER BY ranked.turn, ranked.priority DESC, ranked.seq
          LIMIT :batch) AS chosen
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = chosen.id
 ;

@@ -1,10 +1,11 @@
 -- transition: pending -> leased
 -- The broker rang for these. A worker that was declared dead takes nothing.
 SELECT t.id, t.fence + 1, t.queue, t.name, t.body, t.body_encoding, t.content_type, t.content_encoding,
-       t.headers, t.properties, t.exchange, t.routing_key, t.priority, t.seq, t.deaths + t.handovers > 0, t.written_by
+       t.headers, t.properties, t.exchange, t.routing_key, t.priority, t.seq, t.deaths + t.handovers > 0, t.written_by, t.is_suspect
   FROM JSON_TABLE({json :ids}, '$[*]' COLUMNS (id {id} PATH '$')) AS r
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id
  WHERE t.state = 'pending' AND t.due_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > {now})
+   AND (t.is_suspect = 0 OR :suspects = 1)
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
    FOR UPDATE {of t}
 ;

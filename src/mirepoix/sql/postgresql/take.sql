@@ -1,21 +1,24 @@
 -- transition: pending -> leased
 -- The queues take turns; within one, the highest priority first, then the oldest. SKIP LOCKED keeps workers out of
--- each other's way. A worker that was declared dead takes nothing.
+-- each other's way. A worker that was declared dead takes nothing; one that may take a suspect takes no second.
 WITH candidate AS (
-    SELECT ready.id, ready.queue, ready.priority, ready.seq
+    SELECT ready.id, ready.queue, ready.priority, ready.seq, ready.is_suspect
       FROM json_array_elements_text(CAST(:queues AS json)) AS wanted(queue)
      CROSS JOIN LATERAL (
-           SELECT id, queue, priority, seq
+           SELECT id, queue, priority, seq, is_suspect
              FROM mirepoix_task
             WHERE queue = wanted.queue AND state = 'pending' AND due_at IS NULL
-              AND (expires_at IS NULL OR expires_at > now())
+              AND (expires_at IS NULL OR expires_at > now()) AND (is_suspect = 0 OR :suspects = 1)
             ORDER BY priority DESC, seq
             LIMIT :batch
               FOR UPDATE SKIP LOCKED) AS ready
 ), chosen AS (
     SELECT id
-      FROM (SELECT id, priority, seq, row_number() OVER (PARTITION BY queue ORDER BY priority DESC, seq) AS turn
+      FROM (SELECT id, priority, seq, is_suspect,
+                   row_number() OVER (PARTITION BY is_suspect ORDER BY priority DESC, seq) AS place,
+                   row_number() OVER (PARTITION BY queue ORDER BY priority DESC, seq) AS turn
               FROM candidate) AS ranked
+     WHERE is_suspect = 0 OR place = 1
      ORDER BY turn, priority DESC, seq
      LIMIT :batch
 )
@@ -27,4 +30,4 @@ UPDATE mirepoix_task AS t
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
 RETURNING t.id, t.fence, t.queue, t.name, t.body, t.body_encoding, t.content_type, t.content_encoding,
           CAST(t.headers AS text), CAST(t.properties AS text), t.exchange, t.routing_key, t.priority, t.seq,
-          t.deaths + t.handovers > 0, t.written_by
+          t.deaths + t.handovers > 0, t.written_by, t.is_suspect

@@ -5,8 +5,9 @@
 WITH chosen AS (
     SELECT t.id
       FROM json_array_elements_text(CAST(:ids AS json)) AS w(id)
-     CROSS JOIN LATERAL (SELECT id, state, due_at, expires_at FROM mirepoix_task WHERE id = w.id OFFSET 0 FOR UPDATE) AS t
+     CROSS JOIN LATERAL (SELECT id, state, due_at, expires_at, is_suspect FROM mirepoix_task WHERE id = w.id OFFSET 0 FOR UPDATE) AS t
      WHERE t.state = 'pending' AND t.due_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
+       AND (t.is_suspect = 0 OR :suspects = 1)
 )
 UPDATE mirepoix_task AS t
    SET state = 'leased', fence = t.fence + 1, worker_id = :worker_id, pid = NULL, leased_at = statement_timestamp(),
@@ -16,4 +17,4 @@ UPDATE mirepoix_task AS t
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
 RETURNING t.id, t.fence, t.queue, t.name, t.body, t.body_encoding, t.content_type, t.content_encoding,
           CAST(t.headers AS text), CAST(t.properties AS text), t.exchange, t.routing_key, t.priority, t.seq,
-          t.deaths + t.handovers > 0, t.written_by
+          t.deaths + t.handovers > 0, t.written_by, t.is_suspect

@@ -1,8 +1,9 @@
 -- transition: pending -> leased
 -- The queues take turns; within one, the highest priority first, then the oldest. Each queue's part is one short walk
--- along its index. A worker that was declared dead takes nothing.
+-- along its index. A worker that was declared dead takes nothing; one that may take a suspect takes no second.
 WITH ranked AS (
-    SELECT ready.seq, ready.priority,
+    SELECT ready.seq, ready.priority, ready.is_suspect,
+           row_number() OVER (PARTITION BY ready.is_suspect ORDER BY ready.priority DESC, ready.seq) AS place,
            row_number() OVER (PARTITION BY ready.queue ORDER BY ready.priority DESC, ready.seq) AS turn
       FROM json_each(:queues) AS wanted
      CROSS JOIN mirepoix_task AS ready
@@ -10,6 +11,7 @@ WITH ranked AS (
                            FROM mirepoix_task
                           WHERE queue = wanted.value AND state = 'pending' AND due_at IS NULL
                             AND (expires_at IS NULL OR expires_at > strftime('%Y-%m-%d %H:%M:%f', 'now'))
+                            AND (is_suspect = 0 OR :suspects = 1)
                           ORDER BY priority DESC, seq
                           LIMIT :batch)
 )
@@ -17,8 +19,8 @@ UPDATE mirepoix_task
    SET state = 'leased', fence = fence + 1, worker_id = :worker_id, pid = NULL,
        leased_at = strftime('%Y-%m-%d %H:%M:%f', 'now'),
        started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL
- WHERE seq IN (SELECT seq FROM ranked ORDER BY turn, priority DESC, seq LIMIT :batch)
+ WHERE seq IN (SELECT seq FROM ranked WHERE is_suspect = 0 OR place = 1 ORDER BY turn, priority DESC, seq LIMIT :batch)
    AND state = 'pending'
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
 RETURNING id, fence, queue, name, body, body_encoding, content_type, content_encoding, headers, properties,
-          exchange, routing_key, priority, seq, deaths + handovers > 0, written_by
+          exchange, routing_key, priority, seq, deaths + handovers > 0, written_by, is_suspect

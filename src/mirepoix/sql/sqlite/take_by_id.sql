@@ -6,6 +6,7 @@ UPDATE mirepoix_task
        started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL
  WHERE id IN (SELECT value FROM json_each(:ids))
    AND state = 'pending' AND due_at IS NULL AND (expires_at IS NULL OR expires_at > strftime('%Y-%m-%d %H:%M:%f', 'now'))
+   AND (is_suspect = 0 OR :suspects = 1)
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
 RETURNING id, fence, queue, name, body, body_encoding, content_type, content_encoding, headers, properties,
-          exchange, routing_key, priority, seq, deaths + handovers > 0, written_by
+          exchange, routing_key, priority, seq, deaths + handovers > 0, written_by, is_suspect
