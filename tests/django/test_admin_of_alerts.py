@@ -9,7 +9,7 @@ import pytest
 from desk import Desk
 from shop import Shop
 
-from mirepoix.ledger import alerts
+from mirepoix.ledger import alerts, counting
 from mirepoix.records import Alert
 
 LIST = "/admin/mirepoix/alert/"
@@ -58,6 +58,7 @@ def test_the_list_has_the_open_ones_first_and_who_was_told(shop: Shop, desk: Des
 
 def test_its_page_leads_to_the_task_and_the_group(shop: Shop, desk: Desk):
     shop.fail("a")
+    counting.count_all(shop.books.connection)
     group = str(shop.books.row("a")["failure_group"])
     id = open_(shop, "new_failure", group, name="shop.pay", task_id="a", release="7")
     tell(shop, "logging")

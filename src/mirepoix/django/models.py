@@ -108,7 +108,7 @@ class Attempt(LedgerModel):
     outcome = models.TextField()
     worker = _reference("Worker", "attempts", null=True)
     pid = models.IntegerField(null=True)
-    leased_at = Moment("taken at", null=True)
+    leased_at = Moment("handed over at", null=True)
     started_at = Moment(null=True)
     finished_at = Moment(null=True)
     run_time_s = models.FloatField(null=True)
