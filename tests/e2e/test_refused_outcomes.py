@@ -77,6 +77,19 @@ def test_what_cannot_be_written_now_is_written_as_soon_as_it_can(shop: Shop, poo
     assert worker.is_running
 
 
+def test_a_ledger_that_takes_nothing_is_not_tried_all_the_time(sqlite_url: str, tmp_path: Path) -> None:
+    """A server that is read-only answers whoever connects, and refuses what follows."""
+    with Shop(tmp_path / "shop", sqlite_url) as shop:
+        worker = shop.worker(concurrency=1)
+        shop.ledger.write("CREATE TRIGGER refuse BEFORE UPDATE ON mirepoix_task BEGIN SELECT RAISE(ABORT, 'no'); END")
+        id = shop.send("note")
+        until(lambda: worker.said.count("Connection to broker lost") >= 7, "it tries again and again")
+        assert "Frequent restarts detected" not in worker.said
+        shop.ledger.write("DROP TRIGGER refuse")
+        shop.wait(id, "succeeded")
+        assert worker.is_running
+
+
 def test_processes_that_have_too_few_connections_take_turns(postgresql_url: str, tmp_path: Path) -> None:
     role = f"limited_{postgresql_url.rpartition('/')[2]}"
     with Shop(tmp_path / "shop", postgresql_url) as shop:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -106,6 +107,17 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
                 return None
 
         return guarded
+
+    _connected_at = float("-inf")
+
+    def connect(self) -> Any:
+        """As Celery does, but no more often than a ledger that is away is tried: one may answer, and take nothing.
+
+        It may be read-only, or its disk full. Celery would connect again a tenth of a second later, and so on.
+        """
+        time.sleep(max(0.0, self._connected_at + LEDGER_RETRY_S - time.monotonic()))
+        self._connected_at = time.monotonic()
+        return super().connect()
 
     def ensure_connected(self, conn: Any) -> Any:
         """As Celery does, but notice a broker or ledger that comes back: Celery waits up to 30 s between its tries."""
