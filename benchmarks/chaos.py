@@ -106,11 +106,9 @@ def report(scene: Scene, found: Verdict) -> None:
     print(f"attempts seen {found.attempts}; processes killed {found.deaths}; load after: {load()}")
     said = "".join(slot.log.read_text(errors="replace") for slot in scene.slots)
     print(
-        f"workers declared dead while they lived {said.count('was declared dead while it lived')}, that ended by "
-        f"themselves {len(scene.ended)}; outcomes refused {said.count('was refused: its lease was lost')}\n"
+        f"workers declared dead while they lived {said.count('was declared dead while it lived')}; outcomes refused "
+        f"{said.count('was refused: its lease was lost')}\n"
     )
-    for ended in scene.ended:
-        print(f"  ended by itself: {ended}")
     for kind, meaning in WRONGS.items():
         ids = found.wrong.get(kind, [])
         print(f"{kind:12} {len(ids):4}   {meaning}")

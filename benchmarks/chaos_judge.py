@@ -26,6 +26,7 @@ FAULTS = {
     "stuck": "not final when all had settled",
     "failed": "failed, cancelled or expired: nothing in the load does",
     "parked": "every worker has the code of every task",
+    "ended": "a worker that was not told to, and not killed",
     "quarantined": f"although fewer than {MAX_DEATHS} of its own processes were killed",
 }
 EXCUSED = {
@@ -124,6 +125,7 @@ def judge(scene: Scene, senders: list[Path]) -> Verdict:
             parts = {bool(effects[id]), f"{id}-child" in states, state == "succeeded"}
             if len(parts) > 1:
                 wrong["missing"].append(id)
+    wrong["ended"] = list(scene.ended)
     wrong["doubled"] = [id for id, times in effects.items() if times > 1]
     sent = {*said, *(f"{id}-child" for id in said if id.endswith("-transactional"))}
     wrong["unaccounted"] = [

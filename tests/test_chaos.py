@@ -32,6 +32,7 @@ def scene(tmp_path: Path) -> SimpleNamespace:
         deaths={},
         seen={},
         silences=[],
+        ended=[],
     )
 
 
@@ -131,6 +132,11 @@ def test_a_quarantine_needs_three_kills_of_its_own_process(scene: SimpleNamespac
     begun = [f"begin {id} {pid} 10 {pid} {pid}.0" for id, pids in killed.items() for pid in pids]
     wrong, excused = found(scene, "committed killed,stopped", "\n".join(begun))
     assert (wrong, excused) == ({"quarantined": ["stopped (0 killed)"]}, {"quarantined": ["killed (3 killed)"]})
+
+
+def test_no_worker_ends_by_itself(scene: SimpleNamespace) -> None:
+    scene.ended = ["w0 pid 10 code 1"]
+    assert found(scene, "means id") == ({"ended": ["w0 pid 10 code 1"]}, {})
 
 
 def test_a_seed_is_a_sequence_with_as_many_of_each_kind() -> None:

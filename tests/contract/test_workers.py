@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -106,6 +107,24 @@ def test_nobody_is_found_dead_at_birth_and_a_freed_lock_is_seen(source: Source, 
             assert source.unheld(other.connection, "me") == []
     finally:
         mine.close()
+
+
+def test_a_clock_before_the_start_of_the_server_stops_nobody(source: Source, ledger: Ledger):
+    if source.dialect != "mysql":
+        pytest.skip("only MariaDB and MySQL reckon by their clock when they were started")
+    ledger.worker("me")
+    lock = source.hold_liveness("w1", ledger.do(workers.register, Worker("w1", "w1@host", "host", 1), 15.0))
+    with closing(lock), ledger.connection.statements() as tx:
+        started_at = "SELECT server_started_at FROM mirepoix_worker WHERE id = 'w1'"
+        lock.confirm()
+        told = tx.query(started_at)
+        for session in (lock._tx, tx):
+            session.query("SET timestamp = 1000")
+        lock.confirm()
+        assert tx.query(started_at) == told
+        lock.close()
+        while not source.unheld(ledger.connection, "me"):
+            pass
 
 
 def test_the_lock_is_free_only_when_the_last_process_that_inherited_it_is_gone(source: Source, ledger: Ledger):

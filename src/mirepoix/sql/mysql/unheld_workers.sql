@@ -9,6 +9,6 @@ SELECT w.id, w.name, w.liveness_key, w.process, {as_text w.heartbeat_at},
   FROM {found}
   STRAIGHT_JOIN mirepoix_worker AS w ON w.id = found.id
  WHERE w.state = 'alive'
-   AND w.server_started_at = (SELECT UTC_TIMESTAMP(0) - INTERVAL CAST(variable_value AS UNSIGNED) SECOND
+   AND w.server_started_at = (SELECT UTC_TIMESTAMP(0) - INTERVAL CAST(CAST(variable_value AS UNSIGNED) AS SIGNED) SECOND
                                 FROM /*M! information_schema.*//*!80000 performance_schema.*/global_status
                                WHERE variable_name = 'UPTIME')
