@@ -61,6 +61,8 @@ class Crashpoint(StrEnum):
     REAP_AFTER_COMMIT = "reap.after_commit"
     TEND_BEFORE_COMMIT = "tend.before_commit"
     TEND_AFTER_COMMIT = "tend.after_commit"
+    EXPIRE_BEFORE_COMMIT = "expire.before_commit"
+    EXPIRE_AFTER_COMMIT = "expire.after_commit"
     COUNT_BEFORE_COMMIT = "count.before_commit"
     COUNT_AFTER_COMMIT = "count.after_commit"
     GIVE_BACK_BEFORE_COMMIT = "give_back.before_commit"

@@ -131,3 +131,56 @@ def test_of_many_workers_each_looks_less_often(sqlite_url: str, others: int, int
         connection.close()
     assert keeper._interval_s == pytest.approx(interval_s)
     source.close()
+
+
+def test_what_cannot_be_expired_holds_up_nothing_else(served: Served):
+    """It is tried again until it can."""
+    source = source_for(served.url)
+    holder = Holder(source, Settings(liveness_interval_s=0.02), Worker("", "w", "here", os.getpid()))
+    holder.register()
+
+    def refuse(_tx: object, expired: list[str], _reason: str) -> None:
+        raise LookupError(f"of {expired}")
+
+    holder.return_ended = refuse
+    keeper = Keeper(holder)
+    with Ledger(source) as ledger:
+        ledger.send("late", expires_in_s=0.01)
+        ledger.send("due", eta="2090-01-02T03:04:05+00:00")
+        ledger.write("UPDATE mirepoix_task SET due_at = created_at WHERE id = 'due'")
+        try:
+            keeper.start()
+            until(lambda: ledger.row("due")["due_at"] is None, "what is due is released")
+            until(lambda: keeper.round_began_at is not None, "the round counts as not done")
+            assert ledger.states()["late"] == "pending"
+            holder.return_ended = None
+            until(lambda: ledger.states()["late"] == "expired", "it is tried again")
+            until(lambda: keeper.round_began_at is None, "the round is done")
+        finally:
+            keeper.stop()
+            holder.close()
+            source.close()
+
+
+def test_what_cannot_be_released_holds_up_no_expiry(sqlite_url: str):
+    source = source_for(sqlite_url)
+    holder = Holder(source, Settings(liveness_interval_s=0.02), Worker("", "w", "here", os.getpid()))
+    holder.register()
+    keeper = Keeper(holder)
+    with Ledger(source) as ledger:
+        ledger.send("due", eta="2090-01-02T03:04:05+00:00")
+        ledger.write("UPDATE mirepoix_task SET due_at = created_at")
+        ledger.write(
+            "CREATE TRIGGER stay BEFORE UPDATE OF due_at ON mirepoix_task BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+        ledger.send("late", expires_in_s=0.01)
+        try:
+            keeper.start()
+            until(lambda: ledger.states()["late"] == "expired", "what has expired is ended")
+            assert ledger.row("due")["due_at"] is not None
+            ledger.write("DROP TRIGGER stay")
+            until(lambda: ledger.row("due")["due_at"] is None, "it is tried again")
+        finally:
+            keeper.stop()
+            holder.close()
+            source.close()

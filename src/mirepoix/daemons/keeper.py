@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 from mirepoix.connect.source import BOUND_S, OwnConnection
+from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.daemons import process
 from mirepoix.daemons.deaths import Deaths
@@ -56,6 +57,10 @@ class Keeper:
         self._others = 0
         """How many other workers were alive at the last look."""
         self._is_away = False
+        self._is_expiring = self._is_behind = False
+        """Whether there are tasks to expire, and failures to count, as of the last look."""
+        self._failing: set[str] = set()
+        """What could not be done in the last round, by its name."""
         self._deaths = Deaths()
         self.round_began_at: float | None = None
         """When the round began that is under way, or that has to be done again as it failed."""
@@ -80,8 +85,12 @@ class Keeper:
             self.tried_at = time.monotonic()
             self.round_began_at = self.round_began_at or self.tried_at
             try:
-                self._tick()
-                self._is_away, self.round_began_at = False, None
+                is_done = self._tick()
+                self._is_away = False
+                if is_done:
+                    self.round_began_at = None
+                else:
+                    self._drop_connection()
             except self._holder.source.errors as error:
                 self._lost_database(error)
             except Exception:
@@ -104,27 +113,47 @@ class Keeper:
         shortest = self._settings.liveness_interval_s
         return min(max(shortest, LONGEST_LOOK_S), shortest * max(1.0, (self._others + 1) / LOOKERS))
 
-    def _tick(self) -> None:
+    def _tick(self) -> bool:
+        """Do what is due. Whether all of it is done: what fails holds up nothing else, unless the database is away."""
         connection = self._connection or self._connect()
         now = time.monotonic()
         holder = self._holder
-        holder.flush(connection, older_than_s=5 * self._settings.flush_interval_s)
-        holder.report_losses(connection)
-        holder.note_started(connection)
-        holder.give_back_abandoned(connection)
+        due: dict[str, Callable[[], None]] = {
+            "record what is done": lambda: holder.flush(connection, older_than_s=5 * self._settings.flush_interval_s),
+            "report deaths": lambda: holder.report_losses(connection),
+            "note what has begun": lambda: holder.note_started(connection),
+            "give back what was abandoned": lambda: holder.give_back_abandoned(connection),
+        }
         if self._on_tick is not None:
-            self._on_tick()
+            due["look after its worker"] = self._on_tick
         if now >= self._next_liveness:
             self._next_liveness = now + self._interval_s
-            self._reap(connection, now)
+            due["look for dead workers"] = lambda: self._reap(connection, now)
         if now >= self._next_due:
-            self._tend(connection, now)
+            self._next_due = now + self._interval_s
+            due["release what is due"] = lambda: self._release(connection, now)
+        due["end what has expired"] = lambda: self._expire(connection)
+        due["count failures"] = lambda: self._count(connection)
         if now >= self._next_take_up:
-            has_more = holder.take_up(connection)
-            self._next_take_up = now + (0.0 if has_more else TAKE_UP_S)
+            self._next_take_up = now + TAKE_UP_S
+            due["take up what was parked"] = lambda: self._take_up(connection)
         if now >= self._next_prune:
             self._next_prune = now + self._settings.prune_interval_s
-            self._prune(connection)
+            due["prune"] = lambda: self._prune(connection)
+        return not [what for what, act in due.items() if not self._does(what, act)]
+
+    def _does(self, what: str, act: Callable[[], None]) -> bool:
+        try:
+            act()
+        except Exception as error:
+            if verdict(error, self._holder.source.disconnects) is Verdict.PASSES:
+                raise
+            if what not in self._failing:
+                logger.exception("the keeper cannot %s. It goes on with the rest, and tries again until it can", what)
+            self._failing.add(what)
+            return False
+        self._failing.discard(what)
+        return True
 
     def _connect(self) -> OwnConnection:
         self._connection = self._holder.source.open(BOUND_S)
@@ -166,26 +195,48 @@ class Keeper:
         for one in lost:
             logger.warning("task %s[%s] was lost with its worker and is %s", one.name, one.task_id, one.state)
 
-    def _tend(self, connection: OwnConnection, now: float) -> None:
+    def _release(self, connection: OwnConnection, now: float) -> None:
+        """And look, in the same transaction, whether there is more to do in others."""
+        self._is_expiring = True  # unless the look says otherwise
+        with connection.transaction() as tx:
+            released = take.release_due(tx)
+            next_due_s = take.next_due_s(tx)
+            self._is_expiring = reap.is_expiring(tx)
+            if now >= self._next_count:
+                self._is_behind = counting.is_behind(tx)
+            if released:
+                reached(Crashpoint.TEND_BEFORE_COMMIT)
+        if released:
+            reached(Crashpoint.TEND_AFTER_COMMIT)
+        if now >= self._next_count:
+            self._next_count = now + COUNT_S
+        if next_due_s is not None:
+            self._next_due = min(self._next_due, now + max(0.0, next_due_s))
+
+    def _expire(self, connection: OwnConnection) -> None:
+        if not self._is_expiring:
+            return
         with connection.transaction() as tx:
             expired = reap.expire(tx)
             if expired and self._holder.return_ended is not None:
                 self._holder.return_ended(tx, expired, "expired before a worker took it")
             if expired and self._holder.send_errbacks is not None:
                 self._holder.send_errbacks(tx, expired, "expired", "expired before a worker took it")
-            changed = take.release_due(tx) + len(expired)
-            next_due_s = take.next_due_s(tx)
-            is_behind = now >= self._next_count and counting.is_behind(tx)
-            if changed:
-                reached(Crashpoint.TEND_BEFORE_COMMIT)
-        if changed:
-            reached(Crashpoint.TEND_AFTER_COMMIT)
-        if now >= self._next_count:
-            self._next_count = now + COUNT_S
-        if is_behind:
-            counting.count_all(connection, COUNT_AT_MOST)
-        limit = self._interval_s
-        self._next_due = now + (limit if next_due_s is None else min(limit, max(0.0, next_due_s)))
+            if expired:
+                reached(Crashpoint.EXPIRE_BEFORE_COMMIT)
+        if expired:
+            reached(Crashpoint.EXPIRE_AFTER_COMMIT)
+        self._is_expiring = False
+
+    def _count(self, connection: OwnConnection) -> None:
+        if not self._is_behind:
+            return
+        counting.count_all(connection, COUNT_AT_MOST)
+        self._is_behind = False
+
+    def _take_up(self, connection: OwnConnection) -> None:
+        if self._holder.take_up(connection):
+            self._next_take_up = 0.0
 
     def _prune(self, connection: OwnConnection) -> None:
         with connection.transaction() as tx:

@@ -83,6 +83,11 @@ def _of_culprit(words: str) -> Trouble:
     return Trouble("its worker died", "WorkerLostError", evidence=words)
 
 
+def is_expiring(tx: Tx) -> bool:
+    """Whether there is a waiting task whose expiry has passed."""
+    return tx.fetch("expiring")[0][0] is not None
+
+
 def expire(tx: Tx) -> list[str]:
     """End the waiting tasks whose expiry has passed; return their ids."""
     return [row[0] for row in tx.fetch("expire")]
