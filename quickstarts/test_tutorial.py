@@ -58,7 +58,7 @@ def _kill_a_worker(one: Reader) -> None:
     workers, kill, show = KILL.blocks
     one.do(workers)
     one.looks("mirepoix --app shop tasks", for_="running")
-    id = re.search(r"^(\w{8}) .*running", one.said, re.MULTILINE)[1]
+    id = re.search(r"^(\S+) .*running", one.said, re.MULTILINE)[1]
     killed, other = ("one@", "two@") if " one@" in one.types(f"mirepoix --app shop show {id}") else ("two@", "one@")
     one.instead |= {"hostname=one@": f"hostname={killed}", "show ID": f"show {id}"}  # "or two@"
     one.do(kill)

@@ -74,4 +74,5 @@ def test_a_role_with_the_documented_grants_can_do_all_but_migrate(shop: Shop):
     source = shop.ledger.source
     lock = source.hold_liveness("w9", 9)
     source.hold_liveness("w9", 9, before=lock).close()  # it ends the session that holds it
+    lock.close()
     assert "denied" not in worker.said

@@ -107,5 +107,5 @@ def test_what_waits_says_which_attempt_it_is_and_what_for(bank_shop: Shop) -> No
     id = send(bank_shop, "pay_bank_later")
     until(lambda: bank_shop.row(id)["retries"] == 1, "it waits for its next attempt")
     shown = bank_shop.celery("mirepoix", "show", id).stdout
-    assert "pending, due in" in shown
+    assert "scheduled, due in" in shown
     assert "Away: the bank is away (attempt 2 of 10 in 300.0 s)" in " ".join(shown.split())
