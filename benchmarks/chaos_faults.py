@@ -85,10 +85,10 @@ class OfWorker(Fault):
 
 
 class OfDatabase(Fault):
-    """Strikes the database; nothing else strikes that meanwhile."""
+    """Strikes the database; nothing else strikes that meanwhile. No worker can count on a heartbeat that long."""
 
     def strike(self, scene: Scene, draw: Draw) -> None:
-        with scene.database:
+        with scene.database, scene.silence(None):
             self.harm(scene, draw)
 
     def harm(self, scene: Scene, draw: Draw) -> None:
@@ -230,10 +230,9 @@ class DatabaseFreeze(OfDatabase):
     on = ("postgresql", "mariadb")
 
     def harm(self, scene: Scene, draw: Draw) -> None:
-        with scene.silence(None):
-            scene.server.daemon.signal(signal.SIGSTOP)
-            time.sleep(draw.long_s)
-            scene.server.daemon.signal(signal.SIGCONT)
+        scene.server.daemon.signal(signal.SIGSTOP)
+        time.sleep(draw.long_s)
+        scene.server.daemon.signal(signal.SIGCONT)
 
 
 class DatabaseKill(OfDatabase):
@@ -242,10 +241,9 @@ class DatabaseKill(OfDatabase):
     on = ("postgresql", "mariadb")
 
     def harm(self, scene: Scene, draw: Draw) -> None:
-        with scene.silence(None):
-            scene.server.daemon.kill()
-            time.sleep(draw.soon_s)
-            scene.server.pid = scene.server.daemon.start()
+        scene.server.daemon.kill()
+        time.sleep(draw.soon_s)
+        scene.server.pid = scene.server.daemon.start()
 
 
 class ReadOnly(OfDatabase):

@@ -105,7 +105,7 @@ def test_effects_are_there_once_and_with_their_success(scene: SimpleNamespace) -
         ("begin id 11 10 a 1.0", {"seen": {11: 25.5}}, True),
         ("begin id 11 10 a 1.0", {"seen": {11: 25.5}, "deaths": {11: (24.9, "pool")}}, False),
         ("begin id 11 10 a 1.0\nend id 11 10 a 30.0", {"silences": [(None, 5.0, 26.0)]}, True),
-        ("begin id 11 10 a 1.0\nend id 11 10 a 30.0", {"silences": [(0, 15.0, 26.0)]}, True),
+        ("begin id 11 10 a 1.0\nend id 11 10 a 30.0", {"silences": [(0, 16.0, 26.0), (None, 1.0, 16.0)]}, True),
     ],
 )  # fmt: skip
 def test_a_second_attempt_begins_when_the_first_is_over(
@@ -117,11 +117,22 @@ def test_a_second_attempt_begins_when_the_first_is_over(
     assert (list(wrong), list(excused)) == (["overlapping"] if is_wrong else [], [])
 
 
-def test_a_zombie_may_overlap_after_its_lease_ran_out(scene: SimpleNamespace) -> None:
+@pytest.mark.parametrize(
+    ("silences", "began"),
+    [
+        ([(0, 5.0, 12.0), (0, 13.0, 40.0)], 1.0),
+        ([(0, 14.0, 40.0)], 1.0),
+        ([(0, 1.0, 18.0), (None, 18.0, 23.0)], 24.0),
+    ],
+)  # fmt: skip
+def test_a_zombie_may_overlap_after_its_lease_ran_out(
+    scene: SimpleNamespace, silences: list[tuple], began: float
+) -> None:
+    """The last one was taken before, and begins when the database can be written again."""
     row(scene.server, "id", "succeeded", fence=2)
-    scene.silences = [(0, 5.0, 12.0), (0, 13.0, 40.0)]
-    witness = "begin id 11 10 a 1.0\nend id 11 10 a 41.0\nbegin id 12 10 b 25.0\nend id 12 10 b 26.0"
-    assert found(scene, "committed id", witness) == ({}, {"overlapping": ["id 11@1.00 12@25.00"]})
+    scene.silences = silences
+    witness = f"begin id 11 10 a {began}\nend id 11 10 a 41.0\nbegin id 12 10 b 25.0\nend id 12 10 b 26.0"
+    assert found(scene, "committed id", witness) == ({}, {"overlapping": [f"id 11@{began:.2f} 12@25.00"]})
 
 
 def test_a_quarantine_needs_three_kills_of_its_own_process(scene: SimpleNamespace) -> None:
