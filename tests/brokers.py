@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
 from kombu import Connection
 
 from logs import Log
+from missing import missing
 from pace import pace
 from servers import _free_port
 
@@ -205,10 +205,7 @@ def require(kind: str) -> None:
     found = {"redis": shutil.which("redis-server"), "rabbitmq": Path("/usr/lib/rabbitmq/bin/rabbitmq-server").exists()}
     if found[kind]:
         return
-    message = f"{kind} is not installed. Run: {INSTALL[kind]}"
-    if os.environ.get("CI"):
-        pytest.fail(message, pytrace=False)
-    pytest.skip(message)
+    missing(f"{kind} is not installed. Run: {INSTALL[kind]}")
 
 
 def started(make: Callable[[], Any], kind: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -11,9 +10,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
-import pytest
-
 from logs import Log
+from missing import missing
 from pace import until
 from servers import _as_unprivileged, _free_port
 
@@ -23,10 +21,7 @@ INSTALL = "sudo apt-get install pgbouncer"
 def _program() -> str:
     found = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
     if found is None:
-        message = f"pgbouncer is not installed. Run: {INSTALL}"
-        if os.environ.get("CI"):
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
+        missing(f"pgbouncer is not installed. Run: {INSTALL}")
     return found
 
 

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from logs import Log
+from missing import missing
 from pace import pace
 
 INSTALL = "sudo apt-get install postgresql"
@@ -369,10 +368,7 @@ def require_postgres() -> Path:
     """The server's programs. Missing: skip at home, fail in CI."""
     binaries = postgres_binaries()
     if binaries is None:
-        message = f"PostgreSQL's server programs are not installed. Run: {INSTALL}"
-        if os.environ.get("CI"):
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
+        missing(f"PostgreSQL's server programs are not installed. Run: {INSTALL}")
     return binaries
 
 
@@ -391,10 +387,7 @@ def mariadb() -> MariadbServer:
 def _require_mariadb() -> Path:
     program = mariadb_program()
     if program is None:
-        message = f"MariaDB's server programs are not installed. Run: {INSTALL_MARIADB}"
-        if os.environ.get("CI"):
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
+        missing(f"MariaDB's server programs are not installed. Run: {INSTALL_MARIADB}")
     return program
 
 
