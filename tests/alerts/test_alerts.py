@@ -15,7 +15,7 @@ from driver import OOPS, Ledger
 from mirepoix.alerts.tell import SUMMARY_S
 from mirepoix.config import Settings
 from mirepoix.ledger import alerts, failures, finish, reap
-from mirepoix.records import Alert, Trouble
+from mirepoix.records import Alert, Lease, Trouble
 
 
 def group(ledger: Ledger) -> str:
@@ -60,13 +60,19 @@ def test_what_is_ignored_is_not_told(ledger: Ledger, hook: Hook):
     assert Watch(ledger, hook.url)() == [0]
 
 
-def test_a_quarantine_is_told_and_over_when_somebody_requeues_it(ledger: Ledger, hook: Hook):
-    watched = Watch(ledger, hook.url)
+def on_its_last_chance(ledger: Ledger) -> Lease:
+    """Run a task that the next death puts in quarantine."""
     ledger.settings = Settings(max_deaths=1)
     ledger.worker("w1")
     ledger.send("t1")
     lease = ledger.lease("w1")
     ledger.start(lease)
+    return lease
+
+
+def test_a_quarantine_is_told_and_over_when_somebody_requeues_it(ledger: Ledger, hook: Hook):
+    watched = Watch(ledger, hook.url)
+    lease = on_its_last_chance(ledger)
     ledger.lose(lease)
     assert ledger.state("t1") == "quarantined"
     watched()
@@ -207,11 +213,7 @@ def test_a_summary_begins_with_what_failed_most(ledger: Ledger, hook: Hook):
 
 def test_a_quarantine_is_told_once_and_not_by_its_cause_as_well(ledger: Ledger, hook: Hook):
     watched = Watch(ledger, hook.url)
-    ledger.settings = Settings(max_deaths=1)
-    ledger.worker("w1")
-    ledger.send("t1")
-    lease = ledger.lease("w1")
-    ledger.start(lease)
+    lease = on_its_last_chance(ledger)
     died = Trouble("its process died", error_type="WorkerLostError")
     ledger.do(reap.lose, lease, died, ledger.settings, is_blamed=True, outcome="lost", delay_s=0.0)
     watched()
