@@ -251,7 +251,7 @@ def _failure_here(
     """The same inside of a transaction, where no code of the user's may run. *cause* is an error as JSON holds it."""
     app = installation.app
     request = _request_of(returned.origin)
-    told: dict[str, Any] = {} if _is_sent_by(_running()) else own_headers(request)
+    told: dict[str, Any] = {} if _is_sent_by_the_member() else own_headers(request)
     stamped = request.stamped_headers or []
     told |= {"stamped_headers": stamped, "stamps": request.stamps or {}} if stamped else {}
     where = queue if queue is not None and _is_known(app, queue) else app.conf.task_default_queue
@@ -282,19 +282,17 @@ def _of_member(item: Outgoing, request: Context) -> Outgoing:
 
     The member ran out of time, or never ran: its tenant, or its trace, is known from its message only.
     """
-    if not isinstance(item, Envelope) or _is_sent_by(_running()):
+    if not isinstance(item, Envelope) or _is_sent_by_the_member():
         return item
     return replace(item, headers={**item.headers, **own_headers(request)})
 
 
-def _running() -> Any:
+def _is_sent_by_the_member() -> bool:
+    """Whether a member runs here, so that its own context is in force."""
     from mirepoix.celery import attempt as attempts
 
-    return attempts.current()
-
-
-def _is_sent_by(attempt: Any) -> bool:
-    return attempt is not None and bool(attempt.is_traced)
+    attempt = attempts.current()
+    return attempt is not None and attempt.is_traced
 
 
 def _told(installation: Installation, failed: Part) -> tuple[Mapping[str, Any] | None, str]:

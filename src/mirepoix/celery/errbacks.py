@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,10 @@ from billiard.exceptions import WorkerLostError
 from celery import current_task
 from celery.app.task import Context
 from celery.exceptions import NotRegistered, TaskRevokedError
-from celery.utils.functional import arity_greater
 from kombu.utils.json import dumps, loads
 
 from mirepoix.celery.own_task import own_headers, own_task
+from mirepoix.celery.versions import takes_more_than
 from mirepoix.ledger import enqueue
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Envelope
@@ -63,10 +63,7 @@ def is_called_in_place(app: Any, errback: Any) -> bool:
         return False
     if isinstance(header, partial):
         return False
-    greater: Callable[[Any, int], bool] = getattr(app.backend, "_errback_arity_greater", None) or (
-        lambda one, count: arity_greater(one.type.__header__, count)
-    )
-    return greater(signature, 1)
+    return takes_more_than(app.backend, signature, 1)
 
 
 def send_calls(app: Any, request: Any, errbacks: Sequence[Any], error: BaseException, traceback: str | None) -> None:

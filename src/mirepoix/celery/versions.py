@@ -12,7 +12,7 @@ from celery import VERSION, chord, group, maybe_signature, states
 from celery.app.task import Context
 from celery.backends.base import Backend as CelerysBackend
 from celery.exceptions import ChordError
-from celery.utils.functional import maybe_list
+from celery.utils.functional import arity_greater, maybe_list
 from kombu.utils.uuid import uuid
 
 logger = logging.getLogger("mirepoix.chord")
@@ -93,6 +93,13 @@ class FailingBackend(CelerysBackend):  # type: ignore[misc]
 
 Backend: Any = CelerysBackend if hasattr(CelerysBackend, "_fail_chain") else FailingBackend
 """Celery's own base of result backends, as it is from 5.7 on."""
+
+
+def takes_more_than(backend: Any, errback: Any, count: int) -> bool:
+    """Whether *errback* takes more than *count* arguments beside those it has. Before 5.7 those it has counted too."""
+    if hasattr(backend, "_errback_arity_greater"):
+        return bool(backend._errback_arity_greater(errback, count))  # noqa: SLF001
+    return bool(arity_greater(errback.type.__header__, count))
 
 
 def has_global_qos(consumer: Any) -> bool:
