@@ -1,4 +1,4 @@
-"""The tasks of `benchmarks.chaos`, and whoever sends them: each notes outside of the ledger what it did."""
+"""The tasks of `benchmarks.chaos` and their senders. Each notes in a file outside of the ledger what it did."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def make_app(url: str) -> Celery:
     mirepoix.install(app, url, session_factory=sessions(url))
     app.task(name="plain", bind=True)(plain)
     app.task(name="flaky", bind=True)(flaky)
-    # As a user does whose own statements may meet a database that is away.
+    # Its own statements fail while the database is away. A user would retry such a task, too.
     again = {"autoretry_for": (SQLAlchemyError,), "max_retries": None, "default_retry_delay": 1}
     app.task(name="effect", bind=True, transactional=True, **again)(effect)
     return app
@@ -58,7 +58,7 @@ def note(path: str | os.PathLike, *words: object) -> None:
 
 @contextmanager
 def witnessed(task) -> Iterator[None]:
-    """Note the begin and the end of an attempt, whatever ends it but a SIGKILL."""
+    """Note when an attempt begins and when it ends. The end by SIGKILL is not noted."""
     attempt = f"{os.getpid()}-{time.monotonic_ns()}"
     note(os.environ["CHAOS_WITNESS"], "begin", task.request.id, os.getpid(), os.getppid(), attempt)
     try:
@@ -133,7 +133,7 @@ class Sender:
         note(self.file, "means", ",".join(ids))
         try:
             send()
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody knows whether it was committed
+        except Exception as error:  # noqa: BLE001 - after any error the commit may have happened or not
             note(self.file, "unknown", ",".join(ids), type(error).__name__)
         else:
             note(self.file, "committed" if commits else "rolledback", ",".join(ids))

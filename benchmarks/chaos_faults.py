@@ -59,7 +59,7 @@ class Fault:
     elsewhere = "there is no server"
     """Why not on the others."""
     needs: tuple[str, ...] = ()
-    """Of what the machine has: network, clocks, mount."""
+    """The abilities of the machine that it needs: network, clocks, mount."""
 
     def lacks(self, scene: Scene) -> str | None:
         """Why it cannot be had here."""

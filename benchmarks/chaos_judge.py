@@ -23,7 +23,7 @@ FAULTS = {
     "doubled": "a transactional task's effect is there twice",
     "missing": "it succeeded and its effect, or the child that it sent, is not there; or without the success",
     "rolled back": "its sending was rolled back, and it has a row or ran",
-    "chords": "a body whose effect is not there once, with every member counted once",
+    "chords": "the effect of a body is missing, is there twice, or does not count each member once",
     "overlapping": "an attempt began while another one of the task was under way in a living process (see excused)",
     "unaccounted": "a row that nobody sent, or more attempts than leases",
     "stuck": "not final when all had settled",
