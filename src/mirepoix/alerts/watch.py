@@ -19,10 +19,7 @@ def watch(connection: OwnConnection, settings: Settings, channels: Sequence[str]
     within *steady_s* (the interval of watching) is not closed: the other's look may be older than that.
     """
     steady_s = settings.alerts_interval_s / 2 if steady_s is None else steady_s
-    with connection.reading() as tx:
-        is_behind = counting.is_behind(tx)
-    if is_behind:
-        counting.count_all(connection)
+    counting.catch_up(connection)
     with connection.reading() as tx:
         due = look(tx, settings)
         is_open = {one.alert.id for one in alerts.all_open(tx)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -153,11 +152,7 @@ def reopen(desk: Desk, /, **given: Any) -> None:
 
 def count_now(desk: Desk) -> None:
     """Count the failures that no worker has counted yet. Where the ledger can only be read they are left out."""
-    with desk.reading() as tx:
-        is_behind = counting.is_behind(tx)
-    if is_behind:
-        with contextlib.suppress(*desk.database_errors()):
-            counting.count_all(desk.ready())
+    counting.catch_up(desk.ready(), excused=desk.database_errors())
 
 
 def the_group(tx: Tx, typed: str) -> Group:

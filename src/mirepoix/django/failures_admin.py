@@ -58,15 +58,6 @@ DECIDED = {
 Act = Callable[[Tx, str, str, str | None], bool]
 
 
-def count_now() -> None:
-    """Count the failures that no worker has counted yet."""
-    ledger = project.ledger()
-    with ledger.reading() as tx:
-        is_behind = counting.is_behind(tx)
-    if is_behind:
-        counting.count_all(ledger)
-
-
 class StandingFilter(SimpleListFilter):  # type: ignore[misc]  # Django brings no types
     """What asks for somebody, unless another state was chosen."""
 
@@ -127,7 +118,7 @@ class GroupList(ChangeList):  # type: ignore[misc]
         self.clear_all_filters_qs = self.get_query_string(remove=self.get_filters_params())
         chosen = {spec.parameter_name: spec for spec in self.filter_specs}
         words = self.query.lower().split()
-        count_now()
+        counting.catch_up(project.ledger())
         with project.ledger().reading() as tx:
             self.groups = [
                 group
@@ -262,7 +253,7 @@ class FailureGroupAdmin(LedgerAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         object_id = unquote(object_id)
-        count_now()
+        counting.catch_up(project.ledger())
         with project.ledger().reading() as tx:
             found = [one for one in groups(tx, object_id) if one.id == object_id]
             told = story(tx, found[0]) if found else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from itertools import zip_longest
 from typing import Any, Protocol
 
@@ -24,7 +24,10 @@ AT_ONCE = 1_000
 
 
 class Ledger(Protocol):
-    """What `count_all` needs: a connection, or a source of pooled ones."""
+    """What `catch_up` needs: a connection, or a source of pooled ones."""
+
+    def reading(self) -> AbstractContextManager[Tx]:
+        """Begin a look that holds up nobody who writes."""
 
     def transaction(self) -> AbstractContextManager[Tx]:
         """Begin; commit on leaving, roll back on an exception."""
@@ -79,6 +82,15 @@ def count_all(ledger: Ledger, at_most: int | None = None) -> None:
         reached(Crashpoint.COUNT_AFTER_COMMIT)
         if not is_more or number == at_most:
             return
+
+
+def catch_up(ledger: Ledger, excused: tuple[type[Exception], ...] = ()) -> None:
+    """Look whether there is something to count, and count all of it. Where that raises what is *excused*, it stays."""
+    with ledger.reading() as tx:
+        has_more = is_behind(tx)
+    if has_more:
+        with suppress(*excused):
+            count_all(ledger)
 
 
 def _by_group(rows: Sequence[tuple[Any, ...]]) -> list[list[dict[str, Any]]]:
