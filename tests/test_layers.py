@@ -55,7 +55,6 @@ HOMES = {
     "kombu": ("kombu/", "celery/", "broker/", "crashtest/deliver.py"),
     "rich": ("cli/", "demo/"),
     "click": ("cli/", "demo/"),
-    "pydantic": ("celery/pydantic.py",),
     "gevent": ("celery/",),
     "eventlet": ("celery/",),
     "sentry_sdk": ("alerts/sentry.py",),

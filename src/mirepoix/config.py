@@ -19,7 +19,6 @@ _CHOICES = {
     "delivery": ("ledger", "broker"),
     "foreign_tasks": ("run", "adopt"),
     "deaf_worker": ("report", "exit"),
-    "check_types": ("off", "warn", "raise"),
 }
 
 
@@ -61,11 +60,6 @@ class Settings:
 
     payload_limit_bytes: int = 1_048_576
     """The largest message body that is accepted, in bytes of serialised arguments."""
-
-    check_types: str = "warn"
-    """What becomes of a call whose arguments are of other types than the task's annotations ask for, where it is sent:
-    ``warn`` (logged once for each parameter and type), ``raise`` ArgumentTypeError, or ``off``. A task's own option
-    ``check_types`` goes before this."""
 
     retention_s: float | None = 7 * 24 * 3600.0
     """Succeeded, cancelled and expired tasks are pruned after this long; ``None`` keeps them. Failed, quarantined

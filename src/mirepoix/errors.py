@@ -12,8 +12,7 @@
     │   ├── PayloadNotSerializable
     │   ├── InvalidTaskId
     │   ├── TaskIdTaken             a task that has not finished has that id and other arguments
-    │   ├── InvalidOption           an option of the call that the ledger, the broker or a worker cannot take
-    │   └── ArgumentTypeError       an argument is of another type than the task's annotation asks for (a TypeError)
+    │   └── InvalidOption           an option of the call that the ledger, the broker or a worker cannot take
     ├── LeaseLost                   a task goes on in an attempt that may write nothing any more
     ├── StepNotStored               a step ran, and what it returned could not be kept
     ├── OutcomeRefused              the database does not take what an attempt was to record; the attempt failed
@@ -31,7 +30,6 @@ without its lease is stopped by LeaseLost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 
@@ -160,16 +158,6 @@ class TaskIdTaken(EnqueueError):
             "finished. Leave task_id out, or make it of what distinguishes the two; clone() a group or chord that is "
             "sent several times."
         )
-
-
-class ArgumentTypeError(EnqueueError, TypeError):
-    """Arguments are of other types than the task's annotations ask for, and ``check_types`` is "raise"."""
-
-    def __init__(self, task_name: str, mistypes: Sequence[object]) -> None:
-        self.task_name = task_name
-        self.mistypes = tuple(mistypes)
-        what = "; ".join(map(str, self.mistypes))
-        super().__init__(f"{task_name} was called with arguments of the wrong type: {what}. Nothing was sent.")
 
 
 class LeaseLost(MirepoixError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from celery import Celery, chain, chord, group
 import mirepoix
 from driver import Ledger
 from mirepoix.connect.url import source_for
-from mirepoix.errors import ArgumentTypeError, ConfigurationError, EnqueueError
+from mirepoix.errors import ConfigurationError
 from mirepoix.records import VERSION_HEADER
 
 
@@ -103,7 +102,7 @@ def test_a_row_says_what_it_calls(app: Celery, ledger: Ledger):
     assert ledger.row(long)["shape"] is None
 
 
-@pytest.mark.parametrize("options", [{"version": 0}, {"version": True}, {"aliases": ["a", 1]}, {"check_types": "yes"}])
+@pytest.mark.parametrize("options", [{"version": 0}, {"version": True}, {"aliases": ["a", 1]}])
 def test_a_declaration_that_cannot_be_right_is_refused(app: Celery, options: dict):
     with pytest.raises(ConfigurationError, match="shop"):
 
@@ -154,44 +153,3 @@ def test_the_code_tells_what_it_can_take(app: Celery):
     def nothing(): ...
 
     assert can_take('[["nothing",1,null,null]]')
-
-
-def test_arguments_of_the_wrong_type_are_refused_before_anything_is_written(app: Celery, ledger: Ledger):
-    @app.task(name="shop.pay", check_types="raise", shared=False)
-    def pay(order: int, currency: str = "EUR"): ...
-
-    with pytest.raises(ArgumentTypeError, match="order must be int, not str") as refused:
-        pay.delay("one")
-    assert isinstance(refused.value, (EnqueueError, TypeError))
-    assert "one" not in str(refused.value).partition("called with")[2]
-    with pytest.raises(TypeError, match="currency must be str, not int"):
-        app.send_task("shop.pay", (1,), {"currency": 5})
-    with pytest.raises(TypeError, match="order must be int, not list"):
-        mirepoix.bulk(pay, [(1,), ([],)])
-    with pytest.raises(TypeError, match="order must be int"):
-        group(pay.s(1), pay.s("x")).delay()
-    assert ledger.states() == {}
-    pay.delay(1)
-
-
-def test_by_default_a_wrong_type_is_said_once(app: Celery, ledger: Ledger, caplog: pytest.LogCaptureFixture):
-    @app.task(name="shop.pay", shared=False)
-    def pay(order: int): ...
-
-    with caplog.at_level(logging.WARNING, "mirepoix.enqueue"):
-        for value in ("one", "two", None):
-            pay.delay(value)
-    said = [record.getMessage() for record in caplog.records]
-    assert [text.partition(" (")[0] for text in said] == [
-        "shop.pay is called with an argument of the wrong type: order must be int, not str",
-        "shop.pay is called with an argument of the wrong type: order must be int, not None",
-    ]
-    assert len(ledger.states()) == 3
-
-
-def test_types_are_not_looked_at_where_that_is_off(app: Celery, caplog: pytest.LogCaptureFixture):
-    @app.task(name="shop.pay", check_types="off", shared=False)
-    def pay(order: int): ...
-
-    pay.delay("one")
-    assert not caplog.records

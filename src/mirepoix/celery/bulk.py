@@ -13,7 +13,7 @@ from celery.utils.saferepr import saferepr
 from kombu.utils.json import dumps
 
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery import payload, typed
+from mirepoix.celery import payload
 from mirepoix.celery.capture import captured, writing
 from mirepoix.celery.options import check_body
 from mirepoix.config import Settings
@@ -94,7 +94,6 @@ def _copier(model: Envelope, task: Any, settings: Settings) -> Callable[[Call], 
         args, kwargs = call
         if fits is not None:
             fits(*args, **kwargs)
-        typed.check(task, args, kwargs, settings.check_types)
         id = str(uuid.uuid4())
         root_id = id if is_own_root else model.root_id
         kind = (len(args), frozenset(kwargs))

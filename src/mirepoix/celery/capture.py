@@ -30,7 +30,7 @@ from kombu.utils.time import maybe_s_to_ms
 
 from mirepoix.broker.routes import routes
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery import options, payload, typed
+from mirepoix.celery import options, payload
 from mirepoix.celery.canonical import WRITER
 from mirepoix.celery.purge import purging
 from mirepoix.connect import ambient
@@ -212,7 +212,6 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         headers.pop(LEASE_HEADER, None)
         options.check_name("task name", headers["task"])
         headers |= {key: str(headers[key]) for key in _IDS if isinstance(headers.get(key), UUID)}
-        self._check_types(headers["task"], body)
         if isinstance(body, (list, tuple)) and len(body) == 3 and not attempts.is_continuing():  # noqa: PLR2004
             options.check_carried(headers["task"], body[2], self._installation.delivery)
         body = self._versioned(headers, body)
@@ -281,14 +280,6 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         limit_bytes = self._installation.settings.payload_limit_bytes
         options.check(envelope, limit_bytes, self._installation.delivery, is_continuing=attempts.is_continuing())
         send(self._installation, [envelope])
-
-    def _check_types(self, name: str, body: Any) -> None:
-        attempt = attempts.current()
-        if attempt is not None and attempt.is_making_outcome:
-            return  # whoever wrote it is not here: an error would undo the work of the task that is over
-        task = self._installation.app.tasks.get(name)
-        if task is not None and isinstance(body, (list, tuple)) and body:
-            typed.check(task, body[0], body[1], self._installation.settings.check_types)
 
     def _versioned(self, headers: dict[str, Any], body: Any) -> Any:
         """Mark the message, and what it carries for later, with the versions that the tasks have in this code."""

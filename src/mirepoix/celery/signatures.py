@@ -20,13 +20,13 @@ _NOT_THE_USERS = ("celery.", "mirepoix.")
 class TaskFunction:
     """The function that a task's author wrote.
 
-    ``has_self``: its first parameter is the task itself, which no payload gives. ``validator``: Celery's wrapper around
-    it, if the task is one with ``pydantic=True``.
+    ``has_self``: its first parameter is the task itself, which no payload gives. ``is_validated``: Celery wraps it,
+    since the task has ``pydantic=True``.
     """
 
     function: Callable[..., Any]
     has_self: bool = False
-    validator: Any = None
+    is_validated: bool = False
 
 
 def signatures_of(app: Any) -> dict[str, Signature]:
@@ -89,13 +89,12 @@ def function_of(task: Any) -> TaskFunction:
     validated = coroutines.validated_by_pydantic(run)
     if validated is None:
         return TaskFunction(run)
-    validator = getattr(run, "__func__", run)
-    return TaskFunction(coroutines.driven(validated.cell_contents), inspect.ismethod(run), validator)
+    return TaskFunction(coroutines.driven(validated.cell_contents), inspect.ismethod(run), is_validated=True)
 
 
 def inspected(found: TaskFunction) -> inspect.Signature:
     """What Python says of the function, without the task itself as a parameter."""
-    options: dict[str, Any] = {"follow_wrapped": found.validator is not None}
+    options: dict[str, Any] = {"follow_wrapped": found.is_validated}
     if sys.version_info >= (3, 14):
         # Evaluates no annotation: what is imported for type checkers only is not there.
         options["annotation_format"] = importlib.import_module("annotationlib").Format.STRING

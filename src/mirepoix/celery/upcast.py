@@ -31,10 +31,6 @@ def check(task: Any) -> None:
             f"The aliases of task {task.name} must be a list of names, not {aliases!r}: "
             "@app.task(aliases=['shop.old_name'])."
         )
-    if getattr(task, "check_types", None) not in (None, "off", "warn", "raise"):
-        raise ConfigurationError(
-            f"check_types of task {task.name} must be 'off', 'warn' or 'raise', not {task.check_types!r}."
-        )
 
 
 def register(task: Any, from_version: int) -> Callable[[Upcaster], Upcaster]:
