@@ -13,7 +13,7 @@ from mirepoix.alerts.tell import SUMMARY_S, tell_due
 from mirepoix.alerts.watch import watch
 from mirepoix.alerts.watcher import Watcher
 from mirepoix.cli.columns import Column
-from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
@@ -35,8 +35,10 @@ NO_APP = "This needs the app, which knows whom to tell: celery -A YOUR_APP mirep
 @click.option("--test", "is_test", is_flag=True, help="Tell every channel a test, and say what came of it.")
 @click.option("--loglevel", default="INFO", show_default=True, help="How much --watch logs.")
 @json_option
-@pass_desk
-def alerts(desk: Desk, is_sending: bool, is_watching: bool, is_test: bool, loglevel: str, is_json: bool) -> None:
+@pass_context
+def alerts(
+    context: CliContext, is_sending: bool, is_watching: bool, is_test: bool, loglevel: str, is_json: bool
+) -> None:
     """List the open alerts: what a person would want to hear.
 
     The workers look and tell by themselves, where the app's setting alerts says whom. A fleet that is dead tells
@@ -45,66 +47,66 @@ def alerts(desk: Desk, is_sending: bool, is_watching: bool, is_test: bool, logle
     if is_sending + is_watching + is_test > 1:
         raise click.UsageError("Give one of --send, --watch and --test.")
     if is_watching:
-        _watch(desk, loglevel)
+        _watch(context, loglevel)
         return
     if is_test:
-        _test(desk)
+        _test(context)
         return
     if is_sending:
-        settings, found = _settings(desk, "send")
-        watch(desk.ready(), settings, [channel.label for channel in found])
+        settings, found = _settings(context, "send")
+        watch(context.ready(), settings, [channel.label for channel in found])
         for channel in found:
-            tell_due(desk.ready(), settings, channel)
-    with desk.reading() as tx:
-        opened = all_open(tx, held_back(tx, _per_hour(desk), SUMMARY_S))
+            tell_due(context.ready(), settings, channel)
+    with context.reading() as tx:
+        opened = all_open(tx, held_back(tx, _per_hour(context), SUMMARY_S))
     if is_json:
-        desk.print_json({"alerts": opened})
+        context.print_json({"alerts": opened})
     elif opened:
-        desk.list(_COLUMNS, map(_cells, opened))
+        context.list(_COLUMNS, map(_cells, opened))
     else:
         click.echo("No alert is open.", err=True)
     if is_sending and any(one.trouble for one in opened):
         raise NotAllDone
 
 
-def _per_hour(desk: Desk) -> int:
-    installation = getattr(desk.app, "mirepoix", None)
+def _per_hour(context: CliContext) -> int:
+    installation = getattr(context.app, "mirepoix", None)
     return int((Settings() if installation is None else installation.settings).alerts_per_hour)
 
 
-def _settings(desk: Desk, option: str) -> tuple[Settings, tuple[Channel, ...]]:
-    if desk.app is None:
+def _settings(context: CliContext, option: str) -> tuple[Settings, tuple[Channel, ...]]:
+    if context.app is None:
         raise CliError(NO_APP.format(option))
-    settings: Settings = desk.installation.settings
+    settings: Settings = context.installation.settings
     if not settings.alerts:
         raise CliError(NO_CHANNEL)
     return settings, channels(settings)
 
 
-def _watch(desk: Desk, loglevel: str) -> None:
-    settings, found = _settings(desk, "watch")
-    desk.ready()
+def _watch(context: CliContext, loglevel: str) -> None:
+    settings, found = _settings(context, "watch")
+    context.ready()
     logging.basicConfig(level=loglevel.upper(), format="[%(asctime)s: %(levelname)s] %(message)s")
-    watcher = Watcher(desk.source, settings)
+    watcher = Watcher(context.source, settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: watcher.end_soon())
     labels = ", ".join(channel.label for channel in found)
-    desk.say(f"Watching {desk.source.label} every {settings.alerts_interval_s:g} s; telling {labels}.")
+    context.say(f"Watching {context.source.label} every {settings.alerts_interval_s:g} s; telling {labels}.")
     watcher.run()
     watcher.stop()
 
 
-def _test(desk: Desk) -> None:
-    _, found = _settings(desk, "test")
+def _test(context: CliContext) -> None:
+    _, found = _settings(context, "test")
     is_well = True
     for channel in found:
         try:
             channel.tell(Alert("test:", "test", "", "A test of Mirepoix's alerts: nothing is wrong"))
         except Exception as error:  # noqa: BLE001 (anybody's code, and anybody's server)
             is_well = False
-            desk.say(f"FAIL {channel.label}: {type(error).__name__}: {one_line(str(error))}", "bold red")
+            context.say(f"FAIL {channel.label}: {type(error).__name__}: {one_line(str(error))}", "bold red")
         else:
-            desk.say(f"ok   {channel.label}", "green")
+            context.say(f"ok   {channel.label}", "green")
     if not is_well:
         raise NotAllDone
 

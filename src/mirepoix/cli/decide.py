@@ -11,8 +11,8 @@ import click
 
 from mirepoix.celery import chords
 from mirepoix.cli.batches import Decision, Report, carry_out, deciding
+from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.deciders import somebody
-from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.find import resolve
 from mirepoix.cli.options import filter_options, filters_from, is_filtered, json_option
@@ -108,8 +108,8 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @_options
-@pass_desk
-def retry(desk: Desk, /, **given: Any) -> None:
+@pass_context
+def retry(context: CliContext, /, **given: Any) -> None:
     """Run failed tasks again, or hasten waiting ones.
 
     retry: tasks that failed, by id or filters. requeue: those also that are quarantined, parked, cancelled or expired.
@@ -118,13 +118,13 @@ def retry(desk: Desk, /, **given: Any) -> None:
     A task that waits for its next retry or its eta runs now. By filters, only failed tasks are meant unless
     --state says otherwise.
     """
-    _decide(desk, RETRY, given)
+    _decide(context, RETRY, given)
 
 
 @click.command()
 @_options
-@pass_desk
-def requeue(desk: Desk, /, **given: Any) -> None:
+@pass_context
+def requeue(context: CliContext, /, **given: Any) -> None:
     """Run tasks again from any end but success.
 
     retry: tasks that failed, by id or filters. requeue: those also that are quarantined, parked, cancelled or expired.
@@ -133,57 +133,57 @@ def requeue(desk: Desk, /, **given: Any) -> None:
     Failed, quarantined, parked, cancelled or expired. They run at once and with all their retries. By filters,
     only failed, quarantined and parked tasks are meant unless --state says otherwise.
     """
-    _decide(desk, REQUEUE, given)
+    _decide(context, REQUEUE, given)
 
 
 @click.command()
 @_options
 @click.option("--terminate", is_flag=True, help="Kill the process of a task that is running (with an app).")
-@pass_desk
-def cancel(desk: Desk, /, *, terminate: bool, **given: Any) -> None:
+@pass_context
+def cancel(context: CliContext, /, *, terminate: bool, **given: Any) -> None:
     """End waiting tasks; revoke those a worker has.
 
     Waiting and parked tasks never start. A revoked task is not run if it has not started. One that is running
     runs to its end, unless --terminate kills it. By filters, only waiting tasks are meant unless --state says
     otherwise.
     """
-    _decide(desk, CANCEL, given, terminate=terminate)
+    _decide(context, CANCEL, given, terminate=terminate)
 
 
 @click.command()
 @_options
-@pass_desk
-def discard(desk: Desk, /, **given: Any) -> None:
+@pass_context
+def discard(context: CliContext, /, **given: Any) -> None:
     """Decide that failed, quarantined or parked tasks need not run."""
-    _decide(desk, DISCARD, given)
+    _decide(context, DISCARD, given)
 
 
-def _decide(desk: Desk, decision: Decision, given: dict[str, Any], *, terminate: bool | None = None) -> None:
+def _decide(context: CliContext, decision: Decision, given: dict[str, Any], *, terminate: bool | None = None) -> None:
     report = Report()
-    ids = wanted(desk, decision, given, report)
+    ids = wanted(context, decision, given, report)
     by = somebody(given["by"])
     reason = one_line(given["reason"]) or f"{decision.done} by an operator"
     try:
-        ended = partial(chords.return_ended, desk.installation) if decision.is_end and ids else None
-        carry_out(desk.ready(), decision, ids, reason, report, ended, by=by)
-        if terminate is not None and report.held and desk.app is not None:
-            _revoke(desk.app, report, terminate=terminate)
-            with deciding(desk.ready()) as tx:
+        ended = partial(chords.return_ended, context.installation) if decision.is_end and ids else None
+        carry_out(context.ready(), decision, ids, reason, report, ended, by=by)
+        if terminate is not None and report.held and context.app is not None:
+            _revoke(context.app, report, terminate=terminate)
+            with deciding(context.ready()) as tx:
                 operate.note(tx, [one for one in report.held if one in report.done], decision.verb, by, reason)
     finally:
         # Also when the database went away half-way: what is committed is done, and is said.
         if report.done or report.not_done or not ids:
-            _tell(desk, decision, report, is_json=given["is_json"])
+            _tell(context, decision, report, is_json=given["is_json"])
     if report.not_done or report.is_interrupted:
         raise NotAllDone
 
 
-def wanted(desk: Desk, decision: Decision, given: dict[str, Any], report: Report) -> list[str]:
+def wanted(context: CliContext, decision: Decision, given: dict[str, Any], report: Report) -> list[str]:
     """The ids to decide about; those that cannot be found are noted in *report*."""
     if given["ids"] and is_filtered(given):
         raise click.UsageError("Give ids or filters, not both.")
     if given["ids"]:
-        with desk.reading() as tx:
+        with context.reading() as tx:
             found, missing = resolve(tx, given["ids"])
         if not found:
             raise CliError(" ".join(missing.values()))
@@ -191,7 +191,7 @@ def wanted(desk: Desk, decision: Decision, given: dict[str, Any], report: Report
         return found
     if not is_filtered(given):
         raise click.UsageError(f"Say which tasks to {decision.verb}: ids, or filters such as --name 'shop.*'.")
-    with desk.reading() as tx:
+    with context.reading() as tx:
         tasks = matching(tx, filters_from(given, decision.default_states), given["limit"])
     if tasks and not given["is_sure"]:
         _confirm(decision, tasks)
@@ -226,21 +226,21 @@ def _revoke(app: Any, report: Report, *, terminate: bool) -> None:
             report.not_done[task_id] = (state, "it is running and will run to its end: use --terminate to kill it")
 
 
-def _tell(desk: Desk, decision: Decision, report: Report, *, is_json: bool) -> None:
+def _tell(context: CliContext, decision: Decision, report: Report, *, is_json: bool) -> None:
     if is_json:
         done = [{"id": task_id, "did": did} for task_id, did in report.done.items()]
         left = [{"id": task_id, "state": state, "why": why} for task_id, (state, why) in report.not_done.items()]
         told = {"command": decision.verb, "done": done, "not_done": left, "is_interrupted": report.is_interrupted}
-        desk.print_json(told)
+        context.print_json(told)
         return
     if not report.done and not report.not_done:
-        desk.say("No task matches: nothing was changed.")
+        context.say("No task matches: nothing was changed.")
     for did, ids in grouped(report.done).items():
-        desk.say(f"{did}: {count(len(ids), 'task')}", "green")
-        _list(desk, ids)
+        context.say(f"{did}: {count(len(ids), 'task')}", "green")
+        _list(context, ids)
     for why, ids in grouped({task_id: why for task_id, (_, why) in report.not_done.items()}).items():
-        desk.say(f"not {decision.done}: {count(len(ids), 'task')}: {why}", "yellow")
-        _list(desk, ids)
+        context.say(f"not {decision.done}: {count(len(ids), 'task')}: {why}", "yellow")
+        _list(context, ids)
     if report.is_interrupted:
         click.echo("Interrupted: the rest was not touched.", err=True)
 
@@ -253,8 +253,8 @@ def grouped(by_id: dict[str, str]) -> dict[str, list[str]]:
     return groups
 
 
-def _list(desk: Desk, ids: list[str]) -> None:
+def _list(context: CliContext, ids: list[str]) -> None:
     for task_id in ids[:LISTED]:
-        desk.say(f"  {one_line(task_id)}")
+        context.say(f"  {one_line(task_id)}")
     if ids[LISTED:]:
-        desk.say(f"  … and {len(ids) - LISTED:,} more (--json lists every id)")
+        context.say(f"  … and {len(ids) - LISTED:,} more (--json lists every id)")

@@ -13,9 +13,9 @@ from mirepoix.celery.code import Code
 from mirepoix.celery.edit import Change, Refused, edited
 from mirepoix.cli.batches import Decision, Report, carry_out
 from mirepoix.cli.calls import changed_table
+from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.decide import LISTED, grouped, wanted
 from mirepoix.cli.deciders import somebody
-from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import NotAllDone
 from mirepoix.cli.options import filter_options, json_option
 from mirepoix.cli.words import count, one_line
@@ -147,8 +147,8 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @_options
-@pass_desk
-def edit(desk: Desk, /, *, is_dry: bool, by: str | None, **given: Any) -> None:
+@pass_context
+def edit(context: CliContext, /, *, is_dry: bool, by: str | None, **given: Any) -> None:
     """Change what tasks call; who and why is kept.
 
     Tasks that wait, are parked, failed or quarantined; never one that a worker has. What an edit does not name
@@ -159,21 +159,21 @@ def edit(desk: Desk, /, *, is_dry: bool, by: str | None, **given: Any) -> None:
     """
     change = _change_from(given)
     by = somebody(by)
-    editing = _editing(desk, change, by, given)
+    editing = _editing(context, change, by, given)
     decision = Decision("edit", "edited", frozenset({State.PENDING, State.PARKED}), editing.act, _WHY_NOT)
     report = Report()
-    ids = wanted(desk, decision, {**given, "is_sure": given["is_sure"] or is_dry}, report)
+    ids = wanted(context, decision, {**given, "is_sure": given["is_sure"] or is_dry}, report)
     try:
         if is_dry:
-            _try(desk, editing, ids, report)
+            _try(context, editing, ids, report)
         else:
-            carry_out(desk.ready(), decision, ids, one_line(given["reason"]), report)
+            carry_out(context.ready(), decision, ids, one_line(given["reason"]), report)
     finally:
         # Also when the database went away half-way: what is committed is done, and is said.
         for task_id in report.not_done.keys() & editing.refused.keys():
             report.not_done[task_id] = (report.not_done[task_id][0], editing.refused[task_id])
         if report.done or report.not_done or not ids:
-            _tell(desk, editing, report, is_dry=is_dry, is_json=given["is_json"])
+            _tell(context, editing, report, is_dry=is_dry, is_json=given["is_json"])
     if report.not_done or report.is_interrupted:
         raise NotAllDone
 
@@ -193,15 +193,15 @@ def _change_from(given: dict[str, Any]) -> Change:
     return change
 
 
-def _editing(desk: Desk, change: Change, by: str, given: dict[str, Any]) -> _Editing:
-    installation = None if desk.app is None else desk.installation
+def _editing(context: CliContext, change: Change, by: str, given: dict[str, Any]) -> _Editing:
+    installation = None if context.app is None else context.installation
     settings = Settings() if installation is None else installation.settings
-    code = None if given["is_forced"] else desk.code
+    code = None if given["is_forced"] else context.code
     return _Editing(change, by, code, settings.payload_limit_bytes, is_requeued=given["is_requeued"])
 
 
-def _try(desk: Desk, editing: _Editing, ids: list[str], report: Report) -> None:
-    with desk.reading() as tx:
+def _try(context: CliContext, editing: _Editing, ids: list[str], report: Report) -> None:
+    with context.reading() as tx:
         for task_id in ids:
             planned = editing.plan(tx, task_id)
             if planned is not None:
@@ -214,7 +214,7 @@ def _try(desk: Desk, editing: _Editing, ids: list[str], report: Report) -> None:
             report.not_done[task_id] = (state, why)
 
 
-def _tell(desk: Desk, editing: _Editing, report: Report, *, is_dry: bool, is_json: bool) -> None:
+def _tell(context: CliContext, editing: _Editing, report: Report, *, is_dry: bool, is_json: bool) -> None:
     if is_json:
         done = [
             {"id": id, "did": did, "before": editing.made[id].before, "after": editing.made[id].after}
@@ -222,32 +222,32 @@ def _tell(desk: Desk, editing: _Editing, report: Report, *, is_dry: bool, is_jso
         ]
         left = [{"id": id, "state": state, "why": why} for id, (state, why) in report.not_done.items()]
         told = {"command": "edit", "is_dry_run": is_dry, "done": done, "not_done": left}
-        desk.print_json({**told, "is_interrupted": report.is_interrupted})
+        context.print_json({**told, "is_interrupted": report.is_interrupted})
         return
     if not report.done and not report.not_done:
-        desk.say("No task matches: nothing was changed.")
+        context.say("No task matches: nothing was changed.")
     for did, ids in grouped(report.done).items():
-        desk.say(f"{did}: {count(len(ids), 'task')}", "green")
+        context.say(f"{did}: {count(len(ids), 'task')}", "green")
         for task_id in ids[:LISTED]:
             made = editing.made[task_id]
-            desk.say(f"  {one_line(task_id)}")
-            desk.print(changed_table(made.before, made.after))
-        _more(desk, ids)
+            context.say(f"  {one_line(task_id)}")
+            context.print(changed_table(made.before, made.after))
+        _more(context, ids)
     for why, ids in grouped({task_id: why for task_id, (_, why) in report.not_done.items()}).items():
-        desk.say(f"not edited: {count(len(ids), 'task')}: {one_line(why)}", "yellow")
+        context.say(f"not edited: {count(len(ids), 'task')}: {one_line(why)}", "yellow")
         for task_id in ids[:LISTED]:
-            desk.say(f"  {one_line(task_id)}")
-        _more(desk, ids)
-    if report.done and desk.app is None:
+            context.say(f"  {one_line(task_id)}")
+        _more(context, ids)
+    if report.done and context.app is None:
         note = "No app was named (--app): whether code takes the calls was not checked."
-        desk.say(note, "dim")
+        context.say(note, "dim")
     if report.is_interrupted:
         click.echo("Interrupted: the rest was not touched.", err=True)
 
 
-def _more(desk: Desk, ids: list[str]) -> None:
+def _more(context: CliContext, ids: list[str]) -> None:
     if ids[LISTED:]:
-        desk.say(f"  … and {len(ids) - LISTED:,} more (--json lists every id)")
+        context.say(f"  … and {len(ids) - LISTED:,} more (--json lists every id)")
 
 
 def _json(text: str) -> Any:

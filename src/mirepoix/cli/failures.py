@@ -12,8 +12,8 @@ from rich.text import Text
 
 from mirepoix.cli.batches import deciding
 from mirepoix.cli.columns import Column
+from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.deciders import somebody
-from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.hints import command
 from mirepoix.cli.looks import state_text
@@ -48,9 +48,9 @@ STYLES = {
 )
 @click.option("--all", "is_all", is_flag=True, help="The ignored and resolved ones too.")
 @json_option
-@pass_desk
+@pass_context
 @click.pass_context
-def failures(ctx: click.Context, desk: Desk, standings: tuple[str, ...], is_all: bool, is_json: bool) -> None:
+def failures(ctx: click.Context, context: CliContext, standings: tuple[str, ...], is_all: bool, is_json: bool) -> None:
     """List the causes of failures, the most urgent first.
 
     Failures with one cause are one group: the same exception, through the same functions, with the same message
@@ -59,39 +59,39 @@ def failures(ctx: click.Context, desk: Desk, standings: tuple[str, ...], is_all:
     if ctx.invoked_subcommand is not None:
         return
     wanted = frozenset(map(Standing, standings)) or (frozenset(Standing) if is_all else LISTED)
-    count_now(desk)
-    with desk.reading() as tx:
+    count_now(context)
+    with context.reading() as tx:
         found = groups(tx)
     shown = [group for group in found if group.standing in wanted]
     if is_json:
-        desk.print_json({"failures": shown})
+        context.print_json({"failures": shown})
         return
     if shown:
-        _list(desk, shown)
+        _list(context, shown)
     else:
         click.echo("No failure asks for anybody." if found else "Nothing has failed.", err=True)
     hidden = {standing: sum(1 for group in found if group.standing is standing) for standing in Standing}
     words = [f"{hidden[standing]:,} {standing}" for standing in Standing if standing not in wanted and hidden[standing]]
     if words:
-        desk.say(f"not shown: {', '.join(words)} (--all)", "dim")
+        context.say(f"not shown: {', '.join(words)} (--all)", "dim")
 
 
 @failures.command()
 @click.argument("group_id", metavar="ID")
 @json_option
-@pass_desk
-def show(desk: Desk, group_id: str, is_json: bool) -> None:
+@pass_context
+def show(context: CliContext, group_id: str, is_json: bool) -> None:
     """Tell everything about one group. The beginning of its id is enough.
 
     This prints the latest failure with its traceback.
     """
-    count_now(desk)
-    with desk.reading() as tx:
+    count_now(context)
+    with context.reading() as tx:
         told = story(tx, the_group(tx, group_id))
     if is_json:
-        desk.print_json(told)
+        context.print_json(told)
         return
-    _print_story(desk, told)
+    _print_story(context, told)
 
 
 def _deciding_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,8 +108,8 @@ def _deciding_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @failures.command()
 @_deciding_options
 @click.option("--in-release", metavar="RELEASE", help="The release that mends it: older workers may still fail.")
-@pass_desk
-def resolve(desk: Desk, /, in_release: str | None, **given: Any) -> None:
+@pass_context
+def resolve(context: CliContext, /, in_release: str | None, **given: Any) -> None:
     """Say that the cause is mended.
 
     The next failure opens the group again and is called a regression; with --in-release not one in a release that
@@ -117,7 +117,7 @@ def resolve(desk: Desk, /, in_release: str | None, **given: Any) -> None:
     """
     said = f"resolved in {in_release}" if in_release else "resolved"
     _decide(
-        desk, given, said, lambda tx, group_id, by, note: ledger_failures.resolve(tx, group_id, by, note, in_release)
+        context, given, said, lambda tx, group_id, by, note: ledger_failures.resolve(tx, group_id, by, note, in_release)
     )
 
 
@@ -126,8 +126,10 @@ def resolve(desk: Desk, /, in_release: str | None, **given: Any) -> None:
 @click.option("--for", "for_", type=Duration(), help="For so long: 2h, 7d.")
 @click.option("--count", "more", type=click.IntRange(min=1), help="For so many failures more.")
 @click.option("--per-hour", type=click.IntRange(min=1), help="While there are no more than so many an hour.")
-@pass_desk
-def ignore(desk: Desk, /, for_: timedelta | None, more: int | None, per_hour: int | None, **given: Any) -> None:
+@pass_context
+def ignore(
+    context: CliContext, /, for_: timedelta | None, more: int | None, per_hour: int | None, **given: Any
+) -> None:
     """Do not list it, for good or until something ends that.
 
     It is counted all the same. Of several conditions the first to be met opens the group again.
@@ -139,20 +141,20 @@ def ignore(desk: Desk, /, for_: timedelta | None, more: int | None, per_hour: in
         f"up to {per_hour:,} an hour" if per_hour else "",
     ]
     said = f"ignored {', '.join(filter(None, words)) or 'for good'}"
-    _decide(desk, given, said, lambda tx, group_id, by, note: ledger_failures.ignore(tx, group_id, by, until, note))
+    _decide(context, given, said, lambda tx, group_id, by, note: ledger_failures.ignore(tx, group_id, by, until, note))
 
 
 @failures.command()
 @_deciding_options
-@pass_desk
-def reopen(desk: Desk, /, **given: Any) -> None:
+@pass_context
+def reopen(context: CliContext, /, **given: Any) -> None:
     """Take back that it is resolved or ignored."""
-    _decide(desk, given, "open", ledger_failures.reopen)
+    _decide(context, given, "open", ledger_failures.reopen)
 
 
-def count_now(desk: Desk) -> None:
+def count_now(context: CliContext) -> None:
     """Count the failures that no worker has counted yet. Where the ledger can only be read they are left out."""
-    counting.catch_up(desk.ready(), excused=desk.database_errors())
+    counting.catch_up(context.ready(), excused=context.database_errors())
 
 
 def the_group(tx: Tx, typed: str) -> Group:
@@ -166,21 +168,23 @@ def the_group(tx: Tx, typed: str) -> Group:
     raise CliError(f"Several groups begin with {one_line(typed)!r}: {candidates}. Give more of the id.")
 
 
-def _decide(desk: Desk, given: dict[str, Any], said: str, act: Callable[[Tx, str, str, str | None], bool]) -> None:
+def _decide(
+    context: CliContext, given: dict[str, Any], said: str, act: Callable[[Tx, str, str, str | None], bool]
+) -> None:
     by, note = somebody(given["by"]), one_line(given["note"]) or None
-    count_now(desk)
-    with desk.reading() as tx:
+    count_now(context)
+    with context.reading() as tx:
         found = {group.id: group for group in (the_group(tx, typed) for typed in given["group_ids"])}
-    with deciding(desk.ready()) as tx:
+    with deciding(context.ready()) as tx:
         for group_id in found:
             act(tx, group_id, by, note)
     if given["is_json"]:
-        desk.print_json({"did": said, "failures": list(found)})
+        context.print_json({"did": said, "failures": list(found)})
         return
     for group in found.values():
-        desk.say(f"{said}: {group.id}  {one_line(group.title)}", "green")
+        context.say(f"{said}: {group.id}  {one_line(group.title)}", "green")
         if group.kept:
-            desk.say(
+            context.say(
                 f"  {count(group.kept, 'task')} failed for good by it: {command('failures replay', group.id)}", "dim"
             )
 
@@ -201,14 +205,14 @@ _SHORT = {"failed attempts": "attempts", "failed for good": "for good"}
 """Headings for narrow screens."""
 
 
-def _list(desk: Desk, shown: Sequence[Group]) -> None:
+def _list(context: CliContext, shown: Sequence[Group]) -> None:
     """The task's name stands first; the columns that matter least are for wide screens."""
-    is_wide = desk.width >= WIDE
+    is_wide = context.width >= WIDE
     columns = [one for one in _COLUMNS if is_wide or one.heading not in ONLY_WIDE]
     found = [[_cells(group)[column.heading] for column in columns] for group in shown]
-    if desk.width < WIDEST:
+    if context.width < WIDEST:
         columns = [replace(one, heading=_SHORT.get(one.heading, one.heading)) for one in columns]
-    desk.list(columns, found)
+    context.list(columns, found)
 
 
 def _cells(group: Group) -> dict[str, Text]:
@@ -236,10 +240,10 @@ def shortened(title: str, width: int) -> str:
     return f"{(said if where else title)[: width - len(where) - 1]}…{where}"
 
 
-def _print_story(desk: Desk, told: GroupStory) -> None:
+def _print_story(context: CliContext, told: GroupStory) -> None:
     group = told.group
-    desk.say(one_line(group.title), "bold")
-    desk.say(Text.assemble((group.id, "dim"), "  ", (group.standing.value, STYLES[group.standing]), _why(group)))
+    context.say(one_line(group.title), "bold")
+    context.say(Text.assemble((group.id, "dim"), "  ", (group.standing.value, STYLES[group.standing]), _why(group)))
     facts = (
         ("failed attempts", f"{group.failures:,}, {group.last_hour:,} of them within the hour"),
         ("failed for good", f"{count(group.kept, 'task')}, waiting for you" if group.kept else "no task"),
@@ -253,12 +257,12 @@ def _print_story(desk: Desk, told: GroupStory) -> None:
         ("decided", f"{when(group.decided_at)} by {group.decided_by}" if group.decided_at else ""),
         ("note", group.note or ""),
     )
-    desk.facts((name, one_line(value)) for name, value in facts)
-    _print_tasks(desk, told)
-    _print_latest(desk, told)
-    _print_replays(desk, told.replays)
+    context.facts((name, one_line(value)) for name, value in facts)
+    _print_tasks(context, told)
+    _print_latest(context, told)
+    _print_replays(context, told.replays)
     if group.kept:
-        desk.say(f"\nrun them again: {command('failures replay', group.id)} --canary 3", "dim")
+        context.say(f"\nrun them again: {command('failures replay', group.id)} --canary 3", "dim")
 
 
 def _why(group: Group) -> str:
@@ -281,24 +285,24 @@ def _seen(moment: str, ago_s: float, release: str | None) -> str:
     return f"{moment}, {duration(ago_s)} ago{f', in release {release}' if release else ''}"
 
 
-def _print_tasks(desk: Desk, told: GroupStory) -> None:
+def _print_tasks(context: CliContext, told: GroupStory) -> None:
     if not told.tasks:
-        desk.say("\nNo task failed for good by it, and none waits to be tried again.", "dim")
+        context.say("\nNo task failed for good by it, and none waits to be tried again.", "dim")
         return
-    desk.say("")
+    context.say("")
     columns = (Column("tasks", is_right=True), Column("state"), Column("name"))
-    desk.list(columns, ((f"{one.count:,}", state_text(one.state), one_line(one.name)) for one in told.tasks))
+    context.list(columns, ((f"{one.count:,}", state_text(one.state), one_line(one.name)) for one in told.tasks))
 
 
-def _print_latest(desk: Desk, told: GroupStory) -> None:
+def _print_latest(context: CliContext, told: GroupStory) -> None:
     latest = told.latest
     if latest is None:
         return
-    desk.say(Text.assemble(("\nLatest", "bold"), f"  {when(latest.finished_at)}  task {one_line(latest.task_id)}"))
-    desk.traceback(latest.traceback or latest.error or "", 2)
+    context.say(Text.assemble(("\nLatest", "bold"), f"  {when(latest.finished_at)}  task {one_line(latest.task_id)}"))
+    context.traceback(latest.traceback or latest.error or "", 2)
 
 
-def _print_replays(desk: Desk, replays: Iterable[ReplayLine]) -> None:
+def _print_replays(context: CliContext, replays: Iterable[ReplayLine]) -> None:
     lines = [
         f"  {replay.id}  {when(replay.began_at)}  {replay.replayed:,} of {count(replay.tasks, 'task')} replayed"
         f"{f', {replay.undone:,} taken back' if replay.undone else ''}, {replay.outcome or 'not ended'}"
@@ -306,6 +310,6 @@ def _print_replays(desk: Desk, replays: Iterable[ReplayLine]) -> None:
         for replay in replays
     ]
     if lines:
-        desk.say("\nReplays", "bold")
+        context.say("\nReplays", "bold")
     for line in lines:
-        desk.say(line)
+        context.say(line)

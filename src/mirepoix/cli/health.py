@@ -12,7 +12,7 @@ import click
 
 from mirepoix.broker.hearing import unheard
 from mirepoix.cli.alerts import pointer
-from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.words import count, duration, one_line
@@ -58,8 +58,8 @@ class Check:
     "--worker", metavar="NAME", help="Only whether the worker of that name lives on this host; asks no database."
 )
 @json_option
-@pass_desk
-def health(desk: Desk, max_age: timedelta, worker: str | None, is_json: bool) -> None:
+@pass_context
+def health(context: CliContext, max_age: timedelta, worker: str | None, is_json: bool) -> None:
     """Check ledger and workers; the exit code tells.
 
     0 well, 1 not well, 3 it cannot be told. Not well: no live worker, tasks in a queue that no live worker serves, a
@@ -72,15 +72,15 @@ def health(desk: Desk, max_age: timedelta, worker: str | None, is_json: bool) ->
     once a second on its host, whether the ledger is there or not. 1: its process is gone, or its threads do not come
     round. 3: there is no such file, as no worker of that name runs here, or not as this user.
     """
-    checks = [_judge_process(worker)] if worker is not None else _look(desk, max_age.total_seconds())
+    checks = [_judge_process(worker)] if worker is not None else _look(context, max_age.total_seconds())
     answers = {check.is_ok for check in checks}
     code = UNHEALTHY if False in answers else UNKNOWN if None in answers else 0
     if is_json:
-        desk.print_json({"status": ANSWERS[code], "exit_code": code, "checks": checks})
+        context.print_json({"status": ANSWERS[code], "exit_code": code, "checks": checks})
     else:
         for check in checks:
             mark, style = MARKS[check.is_ok]
-            desk.say(f"{mark} {check.name}: {check.message}", style)
+            context.say(f"{mark} {check.name}: {check.message}", style)
     raise click.exceptions.Exit(code)
 
 
@@ -104,23 +104,23 @@ def _judge_process(name: str) -> Check:
     return Check("worker", is_ok=True, message=said)
 
 
-def _look(desk: Desk, max_age_s: float) -> list[Check]:
-    desk.source  # noqa: B018 (read: what is wrongly named is told as by every command)
-    timeout_s = desk.wait(TIMEOUT_S) or TIMEOUT_S
-    checks = _reach(desk)
+def _look(context: CliContext, max_age_s: float) -> list[Check]:
+    context.source  # noqa: B018 (read: what is wrongly named is told as by every command)
+    timeout_s = context.wait(TIMEOUT_S) or TIMEOUT_S
+    checks = _reach(context)
     if not all(check.is_ok for check in checks):
         return checks
-    connection = desk.open()
+    connection = context.open()
     timer = threading.Timer(timeout_s, connection.abort)
     timer.daemon = True
     timer.start()
     try:
-        seen = _seen(desk, max_age_s)
-        with desk.reading() as tx:
+        seen = _seen(context, max_age_s)
+        with context.reading() as tx:
             opened = all_open(tx)
-            at_broker = list(_judge_broker(tx, _probe_interval_s(desk)))
-    except desk.database_errors() as error:
-        return [Check("ledger", None, f"{desk.source.label} gave no answer: {one_line(str(error))}"), checks[1]]
+            at_broker = list(_judge_broker(tx, _probe_interval_s(context)))
+    except context.database_errors() as error:
+        return [Check("ledger", None, f"{context.source.label} gave no answer: {one_line(str(error))}"), checks[1]]
     finally:
         timer.cancel()
     checks += [*_judge(seen, max_age_s), *at_broker]
@@ -129,9 +129,9 @@ def _look(desk: Desk, max_age_s: float) -> list[Check]:
     return checks
 
 
-def _seen(desk: Desk, max_age_s: float) -> Overview:
+def _seen(context: CliContext, max_age_s: float) -> Overview:
     """The ledger's state; if heartbeats stayed out, after those had time to come that were held up with this look."""
-    with desk.reading() as tx:
+    with context.reading() as tx:
         seen = overview(tx, late_after_s=max_age_s)
     if not any(worker.is_silent for worker in seen.workers):
         return seen
@@ -139,35 +139,35 @@ def _seen(desk: Desk, max_age_s: float) -> Overview:
     is_silent = True
     while is_silent and time.monotonic() < until:
         time.sleep(LOOK_EVERY_S)
-        with desk.reading() as tx:
+        with context.reading() as tx:
             is_silent = any(worker.is_silent for worker in workers(tx))
-    with desk.reading() as tx:
+    with context.reading() as tx:
         return overview(tx, late_after_s=max_age_s)
 
 
-def _reach(desk: Desk) -> list[Check]:
+def _reach(context: CliContext) -> list[Check]:
     """Whether the ledger answers, and with tables of this version."""
     try:
-        desk.require_file()
-        desk.open()
-        reached = Check("ledger", is_ok=True, message=f"{desk.source.label} answers")
+        context.require_file()
+        context.open()
+        reached = Check("ledger", is_ok=True, message=f"{context.source.label} answers")
         try:
-            desk.require_schema()
+            context.require_schema()
         except MirepoixError as error:
             return [reached, Check("schema", None, _message(error))]
     except (MirepoixError, click.ClickException) as error:
         return [Check("ledger", None, _message(error))]
     except Exception as error:
-        explained = desk.explained(error)
+        explained = context.explained(error)
         if explained is None:
             raise
         return [Check("ledger", None, _message(explained))]
     return [reached, Check("schema", is_ok=True, message="every migration is applied")]
 
 
-def _probe_interval_s(desk: Desk) -> float:
+def _probe_interval_s(context: CliContext) -> float:
     """That of the app, if one was named."""
-    installation = getattr(desk.app, "mirepoix", None)
+    installation = getattr(context.app, "mirepoix", None)
     return float((Settings() if installation is None else installation.settings).probe_interval_s)
 
 

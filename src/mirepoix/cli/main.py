@@ -9,8 +9,8 @@ import click
 from click.core import ParameterSource
 
 from mirepoix.cli.alerts import alerts
+from mirepoix.cli.context import CliContext
 from mirepoix.cli.decide import cancel, discard, requeue, retry
-from mirepoix.cli.desk import Desk
 from mirepoix.cli.drain import drain
 from mirepoix.cli.edit import edit
 from mirepoix.cli.errors import CliError
@@ -47,8 +47,8 @@ class Group(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            desk = ctx.find_object(Desk)
-            explained = desk.explained(error) if desk else None
+            context = ctx.find_object(CliContext)
+            explained = context.explained(error) if context else None
             if explained is None:
                 raise
             raise explained from error
@@ -75,15 +75,15 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None, timeout: t
     # What was typed, for celery or for us, is never overruled by an environment variable.
     app = app if "app" in typed or not is_plugin else None
     ledger = ledger if "ledger" in typed or not (is_plugin or "app" in typed) else None
-    desk = Desk(
+    context = CliContext(
         app,
         ledger,
         ctx.obj.app if is_plugin else None,
         no_color=bool(getattr(ctx.obj, "no_color", False)),
         timeout_s=None if timeout is None else timeout.total_seconds(),
     )
-    ctx.obj = desk
-    ctx.call_on_close(desk.close)
+    ctx.obj = context
+    ctx.call_on_close(context.close)
 
 
 for command in (

@@ -8,7 +8,7 @@ from datetime import timedelta
 import click
 
 from mirepoix.cli.batches import deciding
-from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
@@ -22,47 +22,47 @@ PRUNE_BATCH = 5_000
 @click.command()
 @click.option("--post", is_flag=True, help="No process of an older release runs any more: remove what only it used.")
 @json_option
-@pass_desk
-def migrate(desk: Desk, post: bool, is_json: bool) -> None:
+@pass_context
+def migrate(context: CliContext, post: bool, is_json: bool) -> None:
     """Create the ledger's tables, or bring them to this version.
 
     Safe to run at every deploy, before the new code, and from several hosts at once. The release before goes on
     working.
     """
-    desk.wait(None)
-    connection = desk.open()
+    context.wait(None)
+    connection = context.open()
     applied = migrations.migrate(connection, post=post)
     with connection.transaction() as tx:
         left = migrations.pending_post(tx)
     if is_json:
-        desk.print_json({"ledger": desk.source.label, "applied": applied, "left": left})
+        context.print_json({"ledger": context.source.label, "applied": applied, "left": left})
         return
     for name in applied:
         click.echo(f"applied {name}")
     for name in left:
         click.echo(f"left    {name}: for {command('migrate')} --post, when no process of an older release runs")
-    click.echo(f"The ledger in {desk.source.label} is " + ("up to date." if applied else "up to date already."))
+    click.echo(f"The ledger in {context.source.label} is " + ("up to date." if applied else "up to date already."))
 
 
 @click.command()
 @click.option("--older-than", type=Duration(), required=True, help="How long ago they finished: 7d, 12h.")
 @click.option("--dry-run", "is_dry", is_flag=True, help="Only count them, and tell how large the ledger is.")
 @json_option
-@pass_desk
-def prune(desk: Desk, older_than: timedelta, is_dry: bool, is_json: bool) -> None:
+@pass_context
+def prune(context: CliContext, older_than: timedelta, is_dry: bool, is_json: bool) -> None:
     """Delete tasks that finished long ago.
 
     That is succeeded, cancelled and expired ones. Failed, quarantined and parked tasks are never deleted: discard
     them first. Batches of 5,000, each in a transaction of its own, until none is left; Ctrl-C loses nothing.
     """
     if is_dry:
-        _tell_size(desk, older_than, is_json=is_json)
+        _tell_size(context, older_than, is_json=is_json)
         return
     pruned, is_interrupted = 0, False
-    desk.wait(None)
+    context.wait(None)
     try:
         while True:
-            with deciding(desk.ready()) as tx:
+            with deciding(context.ready()) as tx:
                 batch = operate.prune(tx, older_than.total_seconds(), PRUNE_BATCH)
             pruned += batch
             if batch < PRUNE_BATCH:
@@ -70,7 +70,7 @@ def prune(desk: Desk, older_than: timedelta, is_dry: bool, is_json: bool) -> Non
     except KeyboardInterrupt:
         is_interrupted = True
     if is_json:
-        desk.print_json({"pruned": pruned, "is_interrupted": is_interrupted})
+        context.print_json({"pruned": pruned, "is_interrupted": is_interrupted})
     else:
         age = duration(older_than.total_seconds())
         click.echo(f"Pruned {count(pruned, 'task')} that finished more than {age} ago.")
@@ -79,58 +79,58 @@ def prune(desk: Desk, older_than: timedelta, is_dry: bool, is_json: bool) -> Non
         raise click.exceptions.Exit(1)
 
 
-def _tell_size(desk: Desk, older_than: timedelta, *, is_json: bool) -> None:
-    with desk.reading() as tx:
+def _tell_size(context: CliContext, older_than: timedelta, *, is_json: bool) -> None:
+    with context.reading() as tx:
         prunable = operate.prunable(tx, older_than.total_seconds())
         size = operate.size(tx)
     if is_json:
-        desk.print_json({"would_prune": prunable, **asdict(size)})
+        context.print_json({"would_prune": prunable, **asdict(size)})
         return
-    desk.say(
+    context.say(
         f"Would prune {count(prunable, 'task')} that finished more than {duration(older_than.total_seconds())} ago."
     )
-    desk.say(f"The ledger in {desk.source.label} takes {memory(size.bytes // 1024)}.")
+    context.say(f"The ledger in {context.source.label} takes {memory(size.bytes // 1024)}.")
     grown = f"{size.finished_in_a_day:,} of them since yesterday"
-    desk.say(f"It has {count(size.finished, 'task')} that ended and may be pruned, {grown}.")
+    context.say(f"It has {count(size.finished, 'task')} that ended and may be pruned, {grown}.")
 
 
 @click.command("drop-tables")
 @click.option("--yes", "-y", "is_sure", is_flag=True, help="Do not ask.")
 @click.option("--force", "is_forced", is_flag=True, help="Also if tasks are not finished, or workers are alive.")
 @json_option
-@pass_desk
-def drop_tables(desk: Desk, is_sure: bool, is_forced: bool, is_json: bool) -> None:
+@pass_context
+def drop_tables(context: CliContext, is_sure: bool, is_forced: bool, is_json: bool) -> None:
     """Delete the ledger: all its tables, with every task.
 
     Refused (exit code 1) while tasks are not finished, are parked or quarantined, or while workers are alive. migrate
     makes the tables again, empty.
     """
-    desk.require_file()
-    desk.wait(None)
-    connection = desk.open()
+    context.require_file()
+    context.wait(None)
+    connection = context.open()
     with connection.transaction() as tx:
         seen = drop.contents(tx)
     if seen.relations and (is_forced or not seen.is_in_use):
         if not is_sure:
-            _confirm_drop(desk, seen)
+            _confirm_drop(context, seen)
         seen = drop.drop(connection, is_forced=is_forced)
     is_dropped = is_forced or not seen.is_in_use
     if is_json:
-        told = {"ledger": desk.source.label, "dropped": seen.relations if is_dropped else (), "tasks": seen.tasks}
-        desk.print_json({**told, "workers": seen.workers})
+        told = {"ledger": context.source.label, "dropped": seen.relations if is_dropped else (), "tasks": seen.tasks}
+        context.print_json({**told, "workers": seen.workers})
     elif not seen.relations:
-        desk.say(f"There is no ledger in {desk.source.label}.")
+        context.say(f"There is no ledger in {context.source.label}.")
     elif is_dropped:
-        desk.say(f"Deleted {_described(seen)} in {desk.source.label}.")
+        context.say(f"Deleted {_described(seen)} in {context.source.label}.")
     else:
-        desk.say(f"Nothing was deleted: the ledger in {desk.source.label} is in use, {seen}.", "yellow")
-        desk.say("Stop the workers when status says that nothing waits. To delete it all the same, use --force.")
+        context.say(f"Nothing was deleted: the ledger in {context.source.label} is in use, {seen}.", "yellow")
+        context.say("Stop the workers when status says that nothing waits. To delete it all the same, use --force.")
     if not is_dropped:
         raise NotAllDone
 
 
-def _confirm_drop(desk: Desk, seen: drop.Contents) -> None:
-    click.echo(f"This deletes {_described(seen)} in {desk.source.label}, for ever.", err=True)
+def _confirm_drop(context: CliContext, seen: drop.Contents) -> None:
+    click.echo(f"This deletes {_described(seen)} in {context.source.label}, for ever.", err=True)
     try:
         click.confirm("Delete them?", abort=True, err=True)
     except click.Abort:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mirepoix.celery.code import Code, Misfit
 from mirepoix.cli.calls import LACKING
-from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
 from mirepoix.cli.words import count, duration, one_line
@@ -25,33 +25,33 @@ SHOWN = 20
 @click.command()
 @click.option("--all", "is_all", is_flag=True, help="List every call.")
 @json_option
-@pass_desk
-def parked(desk: Desk, is_all: bool, is_json: bool) -> None:
+@pass_context
+def parked(context: CliContext, is_all: bool, is_json: bool) -> None:
     """Show what no running code can take.
 
     Call by call and reason by reason, without the arguments' values. With an app named it tells of each whether
     the code here could take it. The exit code is 0 whatever it shows.
     """
-    code = desk.code
-    with desk.reading() as tx:
+    code = context.code
+    with context.reading() as tx:
         found = read_parked(tx)
     misfits = {one.call: code.misfit(one.call) for one in found.calls} if code is not None else {}
     if is_json:
         calls = [_as_object(one, code, misfits.get(one.call)) for one in found.calls]
-        desk.print_json({"count": found.count, "calls": calls})
+        context.print_json({"count": found.count, "calls": calls})
         return
     if not found.count:
-        desk.say("Nothing is parked.", "green")
+        context.say("Nothing is parked.", "green")
         return
-    desk.say(f"{count(found.count, 'task')} parked", "bold yellow")
+    context.say(f"{count(found.count, 'task')} parked", "bold yellow")
     shown = found.calls if is_all else found.calls[:SHOWN]
     for one in shown:
-        desk.say("")
-        desk.say(_head(one))
-        desk.facts(_facts(one, code, misfits.get(one.call)), indent=2)
-    _more(desk, found, shown)
-    desk.say("")
-    _next_steps(desk, found)
+        context.say("")
+        context.say(_head(one))
+        context.facts(_facts(one, code, misfits.get(one.call)), indent=2)
+    _more(context, found, shown)
+    context.say("")
+    _next_steps(context, found)
 
 
 def _as_object(one: ParkedCall, code: Code | None, misfit: Misfit | None) -> dict[str, Any]:
@@ -98,25 +98,25 @@ def _verdict(one: ParkedCall, misfit: Misfit | None) -> Text:
     return Text("could: it will be taken up by its workers", style="green")
 
 
-def _more(desk: Desk, found: Parked, shown: Sequence[ParkedCall]) -> None:
+def _more(context: CliContext, found: Parked, shown: Sequence[ParkedCall]) -> None:
     told = sum(one.count for one in shown)
     if told < found.count:
         left = len(found.calls) - len(shown)
         calls = f" of {count(left, 'call')}" if left else ""
-        desk.say(f"\n… and {count(found.count - told, 'task')} more{calls} (--all)", "dim")
+        context.say(f"\n… and {count(found.count - told, 'task')} more{calls} (--all)", "dim")
 
 
-def _next_steps(desk: Desk, found: Parked) -> None:
+def _next_steps(context: CliContext, found: Parked) -> None:
     words = ("arguments", "an upcaster"), ("task", "an alias"), ("version", "an upcaster, or newer code")
     lacking = {one.lacking for one in found.calls}
     if lacking - {None}:
         helps = dict.fromkeys(help for what, help in words if Unfit(what) in lacking)
         hint = ", ".join([*helps, "the old code again"])
-        desk.say(f"Deploy code that takes them ({hint}): its workers take them up by themselves.", "dim")
-    desk.say("Or decide, by id or by filters (--state parked --name …):", "dim")
+        context.say(f"Deploy code that takes them ({hint}): its workers take them up by themselves.", "dim")
+    context.say("Or decide, by id or by filters (--state parked --name …):", "dim")
     for verb, what in (
         ("edit", "change what they call, with --requeue to run them"),
         ("requeue", "try them again as they are"),
         ("discard", "they need not run"),
     ):
-        desk.say(f"  {command(verb):<8}  {what}", "dim")
+        context.say(f"  {command(verb):<8}  {what}", "dim")

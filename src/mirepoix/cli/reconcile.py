@@ -11,7 +11,7 @@ from mirepoix.broker.publisher import Publisher
 from mirepoix.broker.reconcile import in_hand
 from mirepoix.celery.app import Installation, installation_of
 from mirepoix.cli.batches import deciding
-from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.hints import as_typed
 from mirepoix.cli.looks import plain_table
@@ -48,8 +48,8 @@ class Balance:
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only compare: publish nothing.")
 @json_option
-@pass_desk
-def reconcile(desk: Desk, dry_run: bool, is_json: bool) -> None:
+@pass_context
+def reconcile(context: CliContext, dry_run: bool, is_json: bool) -> None:
     """Publish what the broker has lost; count the unaccounted.
 
     A task is accounted for if it has ended or is kept for a decision, if a live worker holds it, if its time has not
@@ -58,54 +58,55 @@ def reconcile(desk: Desk, dry_run: bool, is_json: bool) -> None:
 
     Without a broker it accounts for the ledger alone: sent = ended + waiting for you + waiting + with workers.
     """
-    if not _has_broker(desk):
-        _account(desk, is_json=is_json)
+    if not _has_broker(context):
+        _account(context, is_json=is_json)
         return
-    installation = installation_with_broker(desk, "reconcile")
+    installation = installation_with_broker(context, "reconcile")
     publisher = Publisher(installation.app)
     try:
-        before = _balances(desk.ready(), installation, publisher)
-        again = {} if dry_run else _mend(desk.ready(), installation, publisher, before)
+        before = _balances(context.ready(), installation, publisher)
+        again = {} if dry_run else _mend(context.ready(), installation, publisher, before)
         after = [
-            replace(one, sent_again=again.get(one.queue, 0)) for one in _balances(desk.ready(), installation, publisher)
+            replace(one, sent_again=again.get(one.queue, 0))
+            for one in _balances(context.ready(), installation, publisher)
         ]
     except BrokerAway as error:
         raise CliError(f"{error}. Nothing is lost: tasks wait in the ledger.") from error
     finally:
         publisher.close()
-    with desk.reading() as tx:
+    with context.reading() as tx:
         lost = sum(held.count for held in stranded(tx))
         is_relayed = sending.leader(tx) is not None
     unaccounted = lost + sum(one.missing + (0 if is_relayed else one.unsent) for one in after)
     if is_json:
-        desk.print_json({"queues": after, "held_by_dead_workers": lost, "unaccounted": unaccounted})
+        context.print_json({"queues": after, "held_by_dead_workers": lost, "unaccounted": unaccounted})
     else:
-        _print(desk, after, lost, is_relayed=is_relayed)
-        desk.say(f"unaccounted: {unaccounted}", "bold red" if unaccounted else "bold green")
+        _print(context, after, lost, is_relayed=is_relayed)
+        context.say(f"unaccounted: {unaccounted}", "bold red" if unaccounted else "bold green")
     raise click.exceptions.Exit(1 if unaccounted else 0)
 
 
-def _has_broker(desk: Desk) -> bool:
+def _has_broker(context: CliContext) -> bool:
     """Whether the app that was named has one; without an app, whether the ledger knows of one."""
-    if desk.app is None:
-        with desk.reading() as tx:
+    if context.app is None:
+        with context.reading() as tx:
             has_sent = any(one.sent or one.unsent for one in sending.load(tx, 0.0))
             return has_sent or sending.leader(tx) is not None
-    return bool(installation_of(desk.app).settings.has_broker)
+    return bool(installation_of(context.app).settings.has_broker)
 
 
-def _account(desk: Desk, *, is_json: bool) -> None:
-    with desk.reading() as tx:
+def _account(context: CliContext, *, is_json: bool) -> None:
+    with context.reading() as tx:
         found = account(tx)
     if is_json:
         told = {**asdict(found), "held_by_dead_workers": found.stranded, "unaccounted": found.unaccounted}
-        desk.print_json({"queues": [], **told})
+        context.print_json({"queues": [], **told})
     else:
         kept = f"{found.ended:,} ended + {found.kept:,} waiting for you"
-        desk.say(f"{found.sent:,} sent = {kept} + {found.waiting:,} waiting + {found.held:,} with workers")
+        context.say(f"{found.sent:,} sent = {kept} + {found.waiting:,} waiting + {found.held:,} with workers")
         if found.stranded:
-            desk.say(f"{count(found.stranded, 'task')} held by workers that are not alive: start a worker.", "red")
-        desk.say(f"unaccounted: {found.unaccounted}", "bold red" if found.unaccounted else "bold green")
+            context.say(f"{count(found.stranded, 'task')} held by workers that are not alive: start a worker.", "red")
+        context.say(f"unaccounted: {found.unaccounted}", "bold red" if found.unaccounted else "bold green")
     raise click.exceptions.Exit(1 if found.unaccounted else 0)
 
 
@@ -135,7 +136,7 @@ def _mend(
     return again
 
 
-def _print(desk: Desk, balances: list[Balance], lost: int, *, is_relayed: bool) -> None:
+def _print(context: CliContext, balances: list[Balance], lost: int, *, is_relayed: bool) -> None:
     table = plain_table()
     table.add_column("queue", no_wrap=True, min_width=8, max_width=32)
     for heading in ("ready", "sent", "to be sent", "in the broker", "missing", "sent again"):
@@ -144,10 +145,10 @@ def _print(desk: Desk, balances: list[Balance], lost: int, *, is_relayed: bool) 
         numbers = (one.ready, one.sent, one.unsent, one.in_broker, one.missing, one.sent_again)
         table.add_row(one_line(one.queue), *("?" if number is None else f"{number:,}" for number in numbers))
     if balances:
-        desk.print(table)
+        context.print(table)
     else:
-        desk.say("No task is waiting to be taken.", "dim")
+        context.say("No task is waiting to be taken.", "dim")
     if lost:
-        desk.say(f"{count(lost, 'task')} held by workers that are not alive: start a worker.", "red")
+        context.say(f"{count(lost, 'task')} held by workers that are not alive: start a worker.", "red")
     if not is_relayed:
-        desk.say(as_typed("No relay is alive: start a worker, or celery -A YOUR_APP mirepoix relay."), "yellow")
+        context.say(as_typed("No relay is alive: start a worker, or celery -A YOUR_APP mirepoix relay."), "yellow")

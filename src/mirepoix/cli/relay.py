@@ -10,7 +10,7 @@ import threading
 import click
 
 from mirepoix.celery.app import Installation, installation_of
-from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
 from mirepoix.ledger.query.health import RELAY_POOL
 
@@ -25,14 +25,14 @@ OF_ITS_OWN = 2
 
 @click.command()
 @click.option("--loglevel", default="INFO", show_default=True, help="How much is logged.")
-@pass_desk
-def relay(desk: Desk, loglevel: str) -> None:
+@pass_context
+def relay(context: CliContext, loglevel: str) -> None:
     """Publish what nobody has told the broker of, until stopped.
 
     Workers do so by themselves: one of them at a time. A relay of its own takes this from them, so that it goes on
     where all workers are busy or stopped. Start as many as you like: the others stand by.
     """
-    installation = installation_with_broker(desk, "relay")
+    installation = installation_with_broker(context, "relay")
     logging.basicConfig(level=loglevel.upper(), format="[%(asctime)s: %(levelname)s] %(message)s")
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -41,17 +41,17 @@ def relay(desk: Desk, loglevel: str) -> None:
     installation.begin_worker(name, pool=RELAY_POOL, is_forking=False, concurrency=0, queues=(), relays=OF_ITS_OWN)
     installation.start_keeper(lambda: None)
     installation.start_relay(lambda _connection: None)
-    desk.say(f"{name} publishes what waits in {installation.source.label}.")
+    context.say(f"{name} publishes what waits in {installation.source.label}.")
     stopped.wait()
     installation.end_worker()
 
 
-def installation_with_broker(desk: Desk, command: str) -> Installation:
+def installation_with_broker(context: CliContext, command: str) -> Installation:
     """That of the app that was named. Raises CliError if there is none, or no broker."""
-    if desk.app is None:
+    if context.app is None:
         raise CliError(NEEDS_APP.format(command, command))
-    installation = installation_of(desk.app)
+    installation = installation_of(context.app)
     if not installation.settings.has_broker:
-        raise CliError(NO_BROKER.format(desk.app.main))
-    desk.ready()
+        raise CliError(NO_BROKER.format(context.app.main))
+    context.ready()
     return installation

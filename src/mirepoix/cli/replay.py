@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from mirepoix.cli.batches import BATCH, deciding
+from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.deciders import somebody
-from mirepoix.cli.desk import Desk, pass_desk
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.failures import count_now, the_group
 from mirepoix.cli.hints import command
@@ -89,9 +89,9 @@ class Run:
 @click.option("--by", help="Who decides; otherwise your user name and host.")
 @click.option("--reason", help="Why, to be kept in the ledger.")
 @json_option
-@pass_desk
+@pass_context
 def replay(
-    desk: Desk,
+    context: CliContext,
     group_id: str,
     canaries: int,
     rate: float,
@@ -110,15 +110,15 @@ def replay(
     With --canary the rest is run only if all of the first ones succeed. Ctrl-C stops it: what is waiting then runs,
     unless it is undone. A task that fails again meanwhile is not run twice.
     """
-    count_now(desk)
-    with desk.reading() as tx:
+    count_now(context)
+    with context.reading() as tx:
         group = the_group(tx, group_id)
         chosen = ledger_replay.choose(tx, group.id, limit)
     if is_dry or not chosen:
-        _tell_dry(desk, group, chosen, canaries, rate, is_json=is_json)
+        _tell_dry(context, group, chosen, canaries, rate, is_json=is_json)
         return
     why = one_line(reason) or f"replayed: {group.id}"
-    with deciding(desk.ready()) as tx:
+    with deciding(context.ready()) as tx:
         replay_id = ledger_replay.begin(
             tx, group.id, somebody(by), why, tasks=len(chosen), canaries=min(canaries, len(chosen)), rate_per_s=rate
         )
@@ -127,10 +127,10 @@ def replay(
         click.echo(f"replay {replay_id} of {count(len(chosen), 'task')}: {one_line(group.title)}", err=True)
     run.says = not is_json
     with _stopped_by_ctrl_c(run):
-        _carry_out(desk, run, canaries, wait.total_seconds(), say=not is_json)
-    with deciding(desk.ready()) as tx:
+        _carry_out(context, run, canaries, wait.total_seconds(), say=not is_json)
+    with deciding(context.ready()) as tx:
         ledger_replay.end(tx, replay_id, run.outcome)
-    _tell(desk, run, is_json=is_json)
+    _tell(context, run, is_json=is_json)
     if run.outcome != "done":
         raise NotAllDone
 
@@ -138,23 +138,23 @@ def replay(
 @click.command()
 @click.argument("replay_id", metavar="REPLAY")
 @json_option
-@pass_desk
-def progress(desk: Desk, replay_id: str, is_json: bool) -> None:
+@pass_context
+def progress(context: CliContext, replay_id: str, is_json: bool) -> None:
     """Tell how far a replay has come, and how its tasks ended.
 
     While it runs and after it: how many wait, run, succeeded, failed again, and were taken back.
     """
-    with desk.reading() as tx:
+    with context.reading() as tx:
         seen = ledger_replay.progress(tx, replay_id)
     if not seen:
         raise CliError(f"There is no replay {one_line(replay_id)!r}, or nothing of it is left. See: failures show ID")
     numbers = Counter(_became(one) for one in seen)
     if is_json:
-        desk.print_json({"replay": replay_id, "tasks": len(seen), "became": dict(numbers), "of_each": seen})
+        context.print_json({"replay": replay_id, "tasks": len(seen), "became": dict(numbers), "of_each": seen})
         return
-    desk.say(f"{count(len(seen), 'task')}: " + ", ".join(f"{n:,} {words}" for words, n in numbers.most_common()))
+    context.say(f"{count(len(seen), 'task')}: " + ", ".join(f"{n:,} {words}" for words, n in numbers.most_common()))
     for one in [one for one in seen if _became(one) in FAILED_AGAIN][:5]:
-        desk.say(f"  {one_line(one.task_id)} {_became(one)}")
+        context.say(f"  {one_line(one.task_id)} {_became(one)}")
 
 
 def _became(one: Replayed) -> str:
@@ -173,13 +173,13 @@ FAILED_AGAIN = ("failed again, to be retried", "failed again", "quarantined agai
 @click.command()
 @click.argument("replay_id", metavar="REPLAY")
 @json_option
-@pass_desk
-def undo(desk: Desk, replay_id: str, is_json: bool) -> None:
+@pass_context
+def undo(context: CliContext, replay_id: str, is_json: bool) -> None:
     """Take back what a replay ran again and was not handed to a worker.
 
     Each task is then what it was: failed or quarantined, with its reason, history and result.
     """
-    with desk.reading() as tx:
+    with context.reading() as tx:
         if not ledger_replay.progress(tx, replay_id):
             raise CliError(
                 f"There is no replay {one_line(replay_id)!r}, or nothing of it is left. See: failures show ID"
@@ -187,39 +187,41 @@ def undo(desk: Desk, replay_id: str, is_json: bool) -> None:
     taken_back: list[str] = []
     try:
         while True:
-            with deciding(desk.ready()) as tx:
+            with deciding(context.ready()) as tx:
                 batch = ledger_replay.take_back(tx, replay_id, BATCH)
                 operate.note(tx, batch, "undo", somebody(None), f"taken back: replay {replay_id}")
             taken_back += batch
             if len(batch) < BATCH:
                 break
     finally:
-        with desk.reading() as tx:
+        with context.reading() as tx:
             left = [one for one in ledger_replay.progress(tx, replay_id) if not one.is_undone]
         if is_json:
-            desk.print_json({"replay": replay_id, "taken_back": taken_back, "started": [one.task_id for one in left]})
+            context.print_json(
+                {"replay": replay_id, "taken_back": taken_back, "started": [one.task_id for one in left]}
+            )
         else:
-            desk.say(f"taken back: {count(len(taken_back), 'task')}", "green")
+            context.say(f"taken back: {count(len(taken_back), 'task')}", "green")
             if left:
-                desk.say(f"not taken back: {count(len(left), 'task')}: a worker has, or had, them", "yellow")
+                context.say(f"not taken back: {count(len(left), 'task')}: a worker has, or had, them", "yellow")
 
 
-def _carry_out(desk: Desk, run: Run, canaries: int, wait_s: float, *, say: bool) -> None:
+def _carry_out(context: CliContext, run: Run, canaries: int, wait_s: float, *, say: bool) -> None:
     run.due_at = time.monotonic()
     first, rest = run.chosen[:canaries], run.chosen[canaries:]
     if first:
-        _run_again(desk, run, first)
+        _run_again(context, run, first)
         if say:
             click.echo(f"{count(len(run.replayed), 'task')} replayed first; waiting how they end", err=True)
-        if not _ended_well(desk, run, wait_s):
+        if not _ended_well(context, run, wait_s):
             return
         run.due_at = time.monotonic()
-    _run_again(desk, run, rest)
+    _run_again(context, run, rest)
     if not run.is_stopped:
         run.outcome = "done"
 
 
-def _run_again(desk: Desk, run: Run, chosen: Sequence[Chosen]) -> None:
+def _run_again(context: CliContext, run: Run, chosen: Sequence[Chosen]) -> None:
     """Batch by batch, none before its time."""
     size = max(1, min(BATCH, int(run.rate_per_s / BATCHES_A_SECOND)))
     for start in range(0, len(chosen), size):
@@ -229,7 +231,7 @@ def _run_again(desk: Desk, run: Run, chosen: Sequence[Chosen]) -> None:
         batch = chosen[start : start + size]
         # From now, not from when it was due: what was late is not made up for by a burst.
         run.due_at = time.monotonic() + len(batch) / run.rate_per_s
-        with deciding(desk.ready()) as tx:
+        with deciding(context.ready()) as tx:
             done = ledger_replay.run_again(tx, run.id, batch, run.reason, run.by)
         run.replayed += done
         _say_progress(run)
@@ -244,11 +246,11 @@ def _say_progress(run: Run) -> None:
         run.next_word_at = now + PROGRESS_S
 
 
-def _ended_well(desk: Desk, run: Run, wait_s: float) -> bool:
+def _ended_well(context: CliContext, run: Run, wait_s: float) -> bool:
     """Wait for what was replayed so far; whether all of it succeeded. Otherwise the outcome says why."""
     deadline = time.monotonic() + wait_s
     while not run.is_stopped:
-        with desk.reading() as tx:
+        with context.reading() as tx:
             seen = ledger_replay.progress(tx, run.id)
         run.not_well = [one for one in seen if one.is_over and one.state is not State.SUCCEEDED]
         if run.not_well:
@@ -283,18 +285,20 @@ def _stopped_by_ctrl_c(run: Run) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _tell_dry(desk: Desk, group: Group, chosen: Sequence[Chosen], canaries: int, rate: float, *, is_json: bool) -> None:
+def _tell_dry(
+    context: CliContext, group: Group, chosen: Sequence[Chosen], canaries: int, rate: float, *, is_json: bool
+) -> None:
     if is_json:
-        desk.print_json({"failure_group": group.id, "would_replay": [one.task_id for one in chosen]})
+        context.print_json({"failure_group": group.id, "would_replay": [one.task_id for one in chosen]})
     elif not chosen:
-        desk.say(f"No task failed for good by {group.id}: nothing to replay.")
+        context.say(f"No task failed for good by {group.id}: nothing to replay.")
     else:
         first = f", {min(canaries, len(chosen)):,} of them first" if canaries else ""
         took = duration(len(chosen) / rate)
-        desk.say(f"Would replay {count(len(chosen), 'task')}{first}, in about {took}: {one_line(group.title)}")
+        context.say(f"Would replay {count(len(chosen), 'task')}{first}, in about {took}: {one_line(group.title)}")
 
 
-def _tell(desk: Desk, run: Run, *, is_json: bool) -> None:
+def _tell(context: CliContext, run: Run, *, is_json: bool) -> None:
     if is_json:
         told = {
             "replay": run.id,
@@ -304,14 +308,14 @@ def _tell(desk: Desk, run: Run, *, is_json: bool) -> None:
             "not_replayed": len(run.chosen) - len(run.replayed),
             "not_well": run.not_well,
         }
-        desk.print_json(told)
+        context.print_json(told)
         return
-    desk.say(f"replayed: {count(len(run.replayed), 'task')}", "green")
+    context.say(f"replayed: {count(len(run.replayed), 'task')}", "green")
     if run.outcome != "done":
-        desk.say(f"stopped: {run.outcome}: {len(run.chosen) - len(run.replayed):,} were not touched", "yellow")
+        context.say(f"stopped: {run.outcome}: {len(run.chosen) - len(run.replayed):,} were not touched", "yellow")
     elif len(run.replayed) < len(run.chosen):
-        desk.say(f"not replayed: {len(run.chosen) - len(run.replayed):,}: somebody was faster", "yellow")
+        context.say(f"not replayed: {len(run.chosen) - len(run.replayed):,}: somebody was faster", "yellow")
     for one in run.not_well[:5]:
-        desk.say(f"  {one_line(one.task_id)} {one.state}{' again, to be retried' if one.is_trying else ''}")
-    desk.say(f"see how they end: {command('failures progress', run.id)}", "dim")
-    desk.say(f"take back what was not handed to a worker: {command('failures undo', run.id)}", "dim")
+        context.say(f"  {one_line(one.task_id)} {one.state}{' again, to be retried' if one.is_trying else ''}")
+    context.say(f"see how they end: {command('failures progress', run.id)}", "dim")
+    context.say(f"take back what was not handed to a worker: {command('failures undo', run.id)}", "dim")

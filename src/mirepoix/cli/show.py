@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mirepoix.cli.calls import LACKING, changed_table
 from mirepoix.cli.columns import Column
-from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.find import resolve
 from mirepoix.cli.hints import command
@@ -29,30 +29,30 @@ INDENT = 5
 @click.argument("task_id", metavar="ID")
 @click.option("--results", "has_results", is_flag=True, help="Show what its steps returned, too.")
 @json_option
-@pass_desk
-def show(desk: Desk, task_id: str, has_results: bool, is_json: bool) -> None:
+@pass_context
+def show(context: CliContext, task_id: str, has_results: bool, is_json: bool) -> None:
     """Tell the whole story of one task. The beginning of its id is enough.
 
     This prints the task's arguments.
     """
-    with desk.reading() as tx:
+    with context.reading() as tx:
         found, missing = resolve(tx, [task_id])
         told = story(tx, found[0], has_results=has_results) if found else None
     if told is None:
         raise CliError(next(iter(missing.values()), f"The task {task_id!r} was pruned just now."))
     if is_json:
-        desk.print_json(told)
+        context.print_json(told)
         return
-    desk.say_all(_headline(told).split("\n"))
-    desk.facts(_fact_lines(told))
-    _print_arguments(desk, told)
-    _print_attempts(desk, told)
-    _print_steps(desk, told)
-    _print_edits(desk, told)
-    _print_decisions(desk, told)
-    _print_relatives(desk, told)
+    context.say_all(_headline(told).split("\n"))
+    context.facts(_fact_lines(told))
+    _print_arguments(context, told)
+    _print_attempts(context, told)
+    _print_steps(context, told)
+    _print_edits(context, told)
+    _print_decisions(context, told)
+    _print_relatives(context, told)
     for number, hint in enumerate(_hints(told)):
-        desk.say(("" if number else "\n") + hint, "dim")
+        context.say(("" if number else "\n") + hint, "dim")
 
 
 def _headline(told: Story) -> Text:
@@ -105,41 +105,41 @@ def _fact_lines(told: Story) -> Iterator[tuple[str, str]]:
         yield "chord", how
 
 
-def _print_arguments(desk: Desk, told: Story) -> None:
+def _print_arguments(context: CliContext, told: Story) -> None:
     if told.arguments is None:
-        desk.say(f"\narguments: not JSON but {one_line(told.content_type)}; they cannot be shown", "dim")
+        context.say(f"\narguments: not JSON but {one_line(told.content_type)}; they cannot be shown", "dim")
         return
     args, kwargs = told.arguments
     for name, value in (("args", args), ("kwargs", kwargs)):
         if value:
             code = printable(json.dumps(value, indent=2, ensure_ascii=False))
             short = printable(json.dumps(value, ensure_ascii=False))
-            given = short if len(short) < desk.console.width - 8 else code
-            desk.say_all((Text(f"{name} ", style="dim") + Text(given, style="not dim")).split("\n"))
+            given = short if len(short) < context.console.width - 8 else code
+            context.say_all((Text(f"{name} ", style="dim") + Text(given, style="not dim")).split("\n"))
     if not args and not kwargs:
-        desk.say("called without arguments", "dim")
+        context.say("called without arguments", "dim")
 
 
-def _print_attempts(desk: Desk, told: Story) -> None:
+def _print_attempts(context: CliContext, told: Story) -> None:
     if not told.attempts:
-        desk.say("\nNo worker has had it yet.", "dim")
+        context.say("\nNo worker has had it yet.", "dim")
         return
     hidden = told.fence - len(told.attempts)
-    desk.say("\nAttempts", "bold")
+    context.say("\nAttempts", "bold")
     later = [attempt.traceback for attempt in told.attempts]
     for attempt in told.attempts:
         later.pop(0)
-        desk.say(_attempt_line(attempt))
+        context.say(_attempt_line(attempt))
         if attempt.error:
             error = f"{attempt.error_type}: {attempt.error}" if _adds(attempt) else attempt.error
-            desk.say_all(Text(printable(error), style="red").split("\n"), INDENT)
+            context.say_all(Text(printable(error), style="red").split("\n"), INDENT)
         if attempt.traceback and attempt.traceback in later:
-            desk.say_all([Text("with the same traceback as a later attempt", style="dim")], INDENT)
+            context.say_all([Text("with the same traceback as a later attempt", style="dim")], INDENT)
         elif attempt.traceback:
-            desk.traceback(attempt.traceback, INDENT)
+            context.traceback(attempt.traceback, INDENT)
     if hidden > 0:
         unseen = f"{count(hidden, 'more attempt')} left no history (handed out and back, not seen to start)"
-        desk.say(unseen, "dim")
+        context.say(unseen, "dim")
 
 
 def _adds(attempt: AttemptLine) -> bool:
@@ -163,33 +163,35 @@ def _attempt_line(attempt: AttemptLine) -> Text:
     )
 
 
-def _print_steps(desk: Desk, told: Story) -> None:
+def _print_steps(context: CliContext, told: Story) -> None:
     if not told.steps:
         return
-    desk.say("\nSteps", "bold")
+    context.say("\nSteps", "bold")
     for step in told.steps:
         took = "" if step.run_time_s is None else f"took {run_time(step.run_time_s)}"
         details = " · ".join(filter(None, (when(step.done_at), took)))
-        desk.say(Text.assemble((f"{step.fence:>3}  ", "dim"), one_line(step.name), "  ", details))
+        context.say(Text.assemble((f"{step.fence:>3}  ", "dim"), one_line(step.name), "  ", details))
         if step.result is not None:
-            desk.say_all(Text(printable(step.result)).split("\n"), INDENT)
+            context.say_all(Text(printable(step.result)).split("\n"), INDENT)
 
 
-def _print_edits(desk: Desk, told: Story) -> None:
+def _print_edits(context: CliContext, told: Story) -> None:
     if not told.edits:
         return
-    desk.say("\nEdits", "bold")
+    context.say("\nEdits", "bold")
     for edit in told.edits:
-        desk.say(f"{when(edit.edited_at)}  {one_line(edit.edited_by)}: {one_line(edit.reason)}")
-        desk.print(changed_table(edit.before, edit.after))
+        context.say(f"{when(edit.edited_at)}  {one_line(edit.edited_by)}: {one_line(edit.reason)}")
+        context.print(changed_table(edit.before, edit.after))
 
 
-def _print_decisions(desk: Desk, told: Story) -> None:
+def _print_decisions(context: CliContext, told: Story) -> None:
     if not told.decisions:
         return
-    desk.say("\nDecisions", "bold")
+    context.say("\nDecisions", "bold")
     for one in told.decisions:
-        desk.say(f"{when(one.decided_at)}  {one_line(one.verb)} by {one_line(one.decided_by)}: {one_line(one.reason)}")
+        context.say(
+            f"{when(one.decided_at)}  {one_line(one.verb)} by {one_line(one.decided_by)}: {one_line(one.reason)}"
+        )
 
 
 def _signal_name(number: int) -> str:
@@ -199,7 +201,7 @@ def _signal_name(number: int) -> str:
         return str(number)
 
 
-def _print_relatives(desk: Desk, told: Story) -> None:
+def _print_relatives(context: CliContext, told: Story) -> None:
     above = [(word, task) for word, task in (("sent by", told.parent), ("root", told.root)) if task is not None]
     if told.parent is not None and told.root is not None and told.parent.id == told.root.id:
         above = above[:1]
@@ -207,10 +209,10 @@ def _print_relatives(desk: Desk, told: Story) -> None:
         return
     found = [(Text(word, style="dim"), *_named(task)) for word, task in above]
     found += [(Text("" if n else "it sent", style="dim"), *_named(task)) for n, task in enumerate(told.children)]
-    desk.say("")
-    desk.list(_RELATIVE_COLUMNS, found)
+    context.say("")
+    context.list(_RELATIVE_COLUMNS, found)
     if len(told.children) == MOST_CHILDREN:
-        desk.say(f"… the first {MOST_CHILDREN} of what it sent", "dim")
+        context.say(f"… the first {MOST_CHILDREN} of what it sent", "dim")
 
 
 _RELATIVE_COLUMNS = (Column("related"), Column("state"), Column("id"), Column("name", 12, is_cut_in_front=True))

@@ -15,7 +15,7 @@ from rich.text import Text
 from mirepoix.celery.app import installation_of
 from mirepoix.celery.gate import Judged, judge
 from mirepoix.celery.signatures import signatures_of
-from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
@@ -56,13 +56,13 @@ def signatures() -> None:
 
 @signatures.command()
 @file_option
-@pass_desk
-def lock(desk: Desk, path: Path) -> None:
+@pass_context
+def lock(context: CliContext, path: Path) -> None:
     """Write down what the app's tasks take, and print what changed.
 
     The file is not touched if nothing did.
     """
-    current = _current(desk)
+    current = _current(context)
     try:
         locked = _read(path)
     except NewerLockFormat:
@@ -71,12 +71,12 @@ def lock(desk: Desk, path: Path) -> None:
         click.echo(f"mirepoix: {one_line(str(error))} It is written anew.", err=True)
         locked = None
     if locked == current:
-        desk.say(f"{path} is up to date: {count(len(current), 'task')}.")
+        context.say(f"{path} is up to date: {count(len(current), 'task')}.")
         return
     if locked is not None:
-        _print(desk, compare_all(locked, current))
+        _print(context, compare_all(locked, current))
     _write(path, write_lock(current.values()))
-    desk.say(f"{count(len(current), 'task')} written to {path}. Commit it.")
+    context.say(f"{count(len(current), 'task')} written to {path}. Commit it.")
 
 
 @signatures.command()
@@ -88,9 +88,15 @@ def lock(desk: Desk, path: Path) -> None:
 @click.option("--ledger", "url", metavar="URL", help="Bind the payloads in that ledger to the code, instead.")
 @click.option("--waiting", is_flag=True, help="The same with the app's own ledger.")
 @json_option
-@pass_desk
+@pass_context
 def check(
-    desk: Desk, path: Path, allow_outdated: bool, both_ways: bool, url: str | None, waiting: bool, is_json: bool
+    context: CliContext,
+    path: Path,
+    allow_outdated: bool,
+    both_ways: bool,
+    url: str | None,
+    waiting: bool,
+    is_json: bool,
 ) -> None:
     """Tell what the changes since the lock do to payloads.
 
@@ -105,9 +111,9 @@ def check(
     every payload in the ledger that waits, is due later, runs, failed, is quarantined or parked, with all that it will
     send in turn. It prints what the code would park; the exit code is 0 if that is nothing, or is parked already.
     """
-    current = _current(desk)
+    current = _current(context)
     if url is not None or waiting:
-        if not _gate(desk, url, is_json=is_json):
+        if not _gate(context, url, is_json=is_json):
             raise NotAllDone
         return
     locked = _read(path)
@@ -117,29 +123,29 @@ def check(
     is_outdated = locked != current
     is_harmful = any(not one.heals or (both_ways and one.verdict is not Verdict.SAFE) for one in changes)
     if is_json:
-        desk.print_json(_as_object(path, locked, changes, is_outdated=is_outdated))
+        context.print_json(_as_object(path, locked, changes, is_outdated=is_outdated))
     else:
-        _print(desk, changes)
-        _print_verdict(desk, path, locked, changes, is_outdated=is_outdated)
+        _print(context, changes)
+        _print_verdict(context, path, locked, changes, is_outdated=is_outdated)
     if is_harmful or (is_outdated and not allow_outdated):
         raise NotAllDone
 
 
-def _gate(desk: Desk, url: str | None, *, is_json: bool) -> bool:
+def _gate(context: CliContext, url: str | None, *, is_json: bool) -> bool:
     """Judge what is in the ledger; whether the release may go out."""
-    code = installation_of(desk.app).code
-    ledger = desk.at(url) if url is not None else desk
+    code = installation_of(context.app).code
+    ledger = context.at(url) if url is not None else context
     try:
         with ledger.reading() as tx:
             judged = judge(tx, code)
         label = ledger.source.label
     finally:
-        if ledger is not desk:
+        if ledger is not context:
             ledger.close()
     if is_json:
-        desk.print_json(_gate_object(label, judged))
+        context.print_json(_gate_object(label, judged))
     else:
-        _print_gate(desk, label, judged)
+        _print_gate(context, label, judged)
     return judged.is_open
 
 
@@ -171,10 +177,10 @@ def _gate_object(label: str, judged: Judged) -> dict[str, object]:
     }
 
 
-def _print_gate(desk: Desk, label: str, judged: Judged) -> None:
+def _print_gate(context: CliContext, label: str, judged: Judged) -> None:
     for one in judged.found:
         carried = "  carried by others, which send it later" if one.is_carried else ""
-        desk.print(Text.assemble((one_line(str(one.call)), "bold"), (carried, "dim")))
+        context.print(Text.assemble((one_line(str(one.call)), "bold"), (carried, "dim")))
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(style="dim", no_wrap=True)
         table.add_column()
@@ -182,27 +188,27 @@ def _print_gate(desk: Desk, label: str, judged: Judged) -> None:
         states = ", ".join(f"{number:,} {state}" for state, number in one.counts.most_common())
         table.add_row("payloads", states)
         table.add_row("oldest", f"{when(one.oldest)}  {one_line(one.example)}")
-        desk.print(Padding(table, _INDENTED))
-        desk.say("")
+        context.print(Padding(table, _INDENTED))
+        context.say("")
     for content_type, number in judged.unjudged.most_common():
         of_type = f"{count(number, 'payload')} of {one_line(content_type)}"
-        desk.say(f"{of_type}: only the task and its version were looked at.", "yellow")
+        context.say(f"{of_type}: only the task and its version were looked at.", "yellow")
     told = f"{count(judged.payloads, 'payload')} in {label}"
     if judged.taken_up:
-        desk.say(f"{count(judged.taken_up, 'payload')} that other code parked will be taken up.", "green")
+        context.say(f"{count(judged.taken_up, 'payload')} that other code parked will be taken up.", "green")
     if judged.is_open:
         already = ", but for what is parked already" if judged.found else ""
-        desk.say(f"{told}: this code takes all of them{already}.", "green")
+        context.say(f"{told}: this code takes all of them{already}.", "green")
     else:
-        desk.say(f"{told}: this code would park {judged.would_park:,} of them.", "bold red")
+        context.say(f"{told}: this code would park {judged.would_park:,} of them.", "bold red")
 
 
-def _current(desk: Desk) -> dict[str, Signature]:
+def _current(context: CliContext) -> dict[str, Signature]:
     """The signatures of the code."""
-    if desk.app is None:
+    if context.app is None:
         raise CliError(NEEDS_APP)
     try:
-        found = signatures_of(desk.app)
+        found = signatures_of(context.app)
     except Exception as error:  # the app's own code runs here
         why = f"{type(error).__name__}: {error}"
         raise CliError(f"The modules of the app's tasks fail when they are imported: {why}.") from error
@@ -248,17 +254,17 @@ def _as_object(
     }
 
 
-def _print(desk: Desk, changes: Sequence[Change]) -> None:
+def _print(context: CliContext, changes: Sequence[Change]) -> None:
     """The changes, task by task."""
     for task, of_task in groupby(changes, key=lambda one: one.task):
-        desk.say(one_line(task), "bold")
+        context.say(one_line(task), "bold")
         for change in of_task:
             sentence = Text(one_line(change.sentence))
             if change.verdict is Verdict.SAFE:
-                desk.print(Padding(sentence.append("  safe", _STYLES[Verdict.SAFE]), _INDENTED))
+                context.print(Padding(sentence.append("  safe", _STYLES[Verdict.SAFE]), _INDENTED))
             else:
-                desk.print(Padding(sentence, _INDENTED), Padding(_fate(change), _INDENTED_TWICE))
-        desk.say("")
+                context.print(Padding(sentence, _INDENTED), Padding(_fate(change), _INDENTED_TWICE))
+        context.say("")
 
 
 def _fate(change: Change) -> Table:
@@ -277,16 +283,16 @@ def _fate(change: Change) -> Table:
 
 
 def _print_verdict(
-    desk: Desk, path: Path, locked: dict[str, Signature], changes: list[Change], *, is_outdated: bool
+    context: CliContext, path: Path, locked: dict[str, Signature], changes: list[Change], *, is_outdated: bool
 ) -> None:
     if not is_outdated:
-        desk.say(f"{count(len(locked), 'task')}, all as locked in {path}.", "green")
+        context.say(f"{count(len(locked), 'task')}, all as locked in {path}.", "green")
         return
     counted = Counter(one.verdict for one in changes)
     told = ", ".join(f"{counted[verdict]} {verdict}" for verdict in reversed(Verdict) if counted[verdict])
     tasks = len({one.task for one in changes})
     if changes:
-        desk.say(f"{count(len(changes), 'change')} in {count(tasks, 'task')}: {told}.", "bold")
-    desk.say(
+        context.say(f"{count(len(changes), 'change')} in {count(tasks, 'task')}: {told}.", "bold")
+    context.say(
         f"{path} is out of date. If the changes are meant as they are, run {command('signatures')} lock.", "yellow"
     )

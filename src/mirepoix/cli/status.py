@@ -15,7 +15,7 @@ from mirepoix.broker import former
 from mirepoix.broker.former import Backlog
 from mirepoix.cli.alerts import pointer
 from mirepoix.cli.columns import WHOLE, Column
-from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.hints import command
 from mirepoix.cli.looks import STYLES, state_text
 from mirepoix.cli.options import Duration, json_option
@@ -43,49 +43,49 @@ _MARKS = {Severity.CRITICAL: ("!! ", "bold red"), Severity.WARNING: ("!  ", "yel
 )
 @click.option("--all", "is_all", is_flag=True, help="List every queue and worker.")
 @json_option
-@pass_desk
-def status(desk: Desk, late_after: timedelta, is_all: bool, is_json: bool) -> None:
+@pass_context
+def status(context: CliContext, late_after: timedelta, is_all: bool, is_json: bool) -> None:
     """Show whether anything is lost, late or dead, or waits for you.
 
     The exit code is 0 whatever it shows: see health for probes.
     """
-    with desk.reading() as tx:
+    with context.reading() as tx:
         seen = overview(tx, late_after.total_seconds())
         opened = all_open(tx)
-    backlog = _backlog(desk)
+    backlog = _backlog(context)
     found = [*findings(seen), *_left_behind(backlog)]
     if is_json:
-        desk.print_json({**_as_object(desk, seen, found, opened), "former_broker": backlog})
+        context.print_json({**_as_object(context, seen, found, opened), "former_broker": backlog})
         return
     most = None if is_all else SHOWN
-    desk.say(f"{when(datetime.now(UTC))}  {desk.source.label}", "dim")
-    desk.say(_headline(found))
-    desk.say_all(_finding_line(finding, late_after.total_seconds()) for finding in found[:most])
+    context.say(f"{when(datetime.now(UTC))}  {context.source.label}", "dim")
+    context.say(_headline(found))
+    context.say_all(_finding_line(finding, late_after.total_seconds()) for finding in found[:most])
     for sentence in () if backlog is None else backlog.sentences:
-        desk.say(sentence, "yellow")
-    _more(desk, found, most, "finding")
+        context.say(sentence, "yellow")
+    _more(context, found, most, "finding")
     if opened:
-        desk.say(pointer(opened), "yellow")
-    desk.say("")
+        context.say(pointer(opened), "yellow")
+    context.say("")
     if seen.queues:
-        desk.list(_QUEUE_COLUMNS, map(_queue_cells, sorted(seen.queues, key=_urgency)[:most]))
+        context.list(_QUEUE_COLUMNS, map(_queue_cells, sorted(seen.queues, key=_urgency)[:most]))
     else:
-        desk.say("No queue has tasks or a worker.", "dim")
-    _more(desk, seen.queues, most, "queue")
-    desk.say("")
-    desk.say(_last_hour(seen))
+        context.say("No queue has tasks or a worker.", "dim")
+    _more(context, seen.queues, most, "queue")
+    context.say("")
+    context.say(_last_hour(seen))
     if seen.kept:
-        desk.say("")
-        desk.list(_KEPT_COLUMNS, map(_kept_cells, seen.kept))
+        context.say("")
+        context.list(_KEPT_COLUMNS, map(_kept_cells, seen.kept))
     workers = _folded(seen.workers)
-    desk.say("")
+    context.say("")
     if workers:
-        desk.list(_WORKER_COLUMNS, map(_worker_cells, workers[:most]))
+        context.list(_WORKER_COLUMNS, map(_worker_cells, workers[:most]))
     else:
-        desk.say("No worker is alive.", "bold red")
-    _more(desk, workers, most, "worker")
-    desk.say("")
-    desk.say(one_line(_versions(seen.alive)), "dim")
+        context.say("No worker is alive.", "bold red")
+    _more(context, workers, most, "worker")
+    context.say("")
+    context.say(one_line(_versions(seen.alive)), "dim")
 
 
 def _versions(workers: Sequence[WorkerSeen]) -> str:
@@ -98,9 +98,9 @@ def _versions(workers: Sequence[WorkerSeen]) -> str:
     return "versions  " + " · ".join([*words, f"this command: mirepoix {version('mirepoix')}"])
 
 
-def _backlog(desk: Desk) -> Backlog | None:
+def _backlog(context: CliContext) -> Backlog | None:
     """What waits in the broker that the app had, if an app was named whose settings still name that."""
-    installation = getattr(desk.app, "mirepoix", None)
+    installation = getattr(context.app, "mirepoix", None)
     if installation is None:
         return None
     installation.settings  # noqa: B018 (read, so that the app is configured)
@@ -112,9 +112,9 @@ def _left_behind(backlog: Backlog | None) -> list[Finding]:
     return [Finding("stuck", Severity.WARNING, one.messages + one.unacknowledged, queue=one.queue) for one in queues]
 
 
-def _as_object(desk: Desk, seen: Overview, found: list[Finding], opened: list[OpenAlert]) -> dict[str, object]:
+def _as_object(context: CliContext, seen: Overview, found: list[Finding], opened: list[OpenAlert]) -> dict[str, object]:
     return {
-        "ledger": desk.source.label,
+        "ledger": context.source.label,
         "at": datetime.now(UTC),
         "verdict": severity(found),
         "findings": found,
@@ -283,6 +283,6 @@ def _worker_cells(row: _Row) -> list[Text | str]:
     return [one_line(worker.name), one_line(pool), f"{worker.running:,}", held, heartbeat, one_line(note)]
 
 
-def _more(desk: Desk, items: Sequence[object], most: int | None, noun: str) -> None:
+def _more(context: CliContext, items: Sequence[object], most: int | None, noun: str) -> None:
     if most is not None and len(items) > most:
-        desk.say(f"… and {count(len(items) - most, noun)} more (--all)", "dim")
+        context.say(f"… and {count(len(items) - most, noun)} more (--all)", "dim")

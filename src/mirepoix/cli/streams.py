@@ -1,4 +1,4 @@
-"""Print a long list for programs, item by item: what `Desk.print_json` would print, without holding all of it."""
+"""Print a long list for programs, item by item: what `CliContext.print_json` would print, without holding all of it."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mirepoix.cli.calls import call
 from mirepoix.cli.columns import Column
-from mirepoix.cli.desk import Desk, pass_desk
+from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.looks import state_text
 from mirepoix.cli.options import filter_options, filters_from, is_filtered, json_option
 from mirepoix.cli.streams import print_json_list
@@ -27,9 +27,9 @@ from mirepoix.states import State
 @click.option("--args", "with_args", is_flag=True, help="Show the arguments too.")
 @click.option("--ids", "only_ids", is_flag=True, help="Print whole ids only, one a line, for xargs.")
 @json_option
-@pass_desk
+@pass_context
 def tasks(
-    desk: Desk, /, limit: int, is_oldest: bool, with_args: bool, only_ids: bool, is_json: bool, **given: Any
+    context: CliContext, /, limit: int, is_oldest: bool, with_args: bool, only_ids: bool, is_json: bool, **given: Any
 ) -> None:
     """List tasks, newest first.
 
@@ -37,8 +37,8 @@ def tasks(
     More than a thousand are read in chunks while they are printed: a task that changes its state meanwhile may be
     missing, or there twice.
     """
-    desk.ready()
-    found = listed(desk.reading, filters_from(given), limit + 1, oldest_first=is_oldest, with_arguments=with_args)
+    context.ready()
+    found = listed(context.reading, filters_from(given), limit + 1, oldest_first=is_oldest, with_arguments=with_args)
     first = islice(found, limit)
     if only_ids:
         for line in first:
@@ -49,9 +49,9 @@ def tasks(
     elif lines := list(first):
         has_more = next(found, None) is not None
         if with_args:
-            desk.list(_COLUMNS_OF_CALLS, map(_cells_of_call, lines))
+            context.list(_COLUMNS_OF_CALLS, map(_cells_of_call, lines))
         else:
-            desk.list(_COLUMNS, map(_cells, lines))
+            context.list(_COLUMNS, map(_cells, lines))
         if has_more:
             click.echo(f"… and more. Use --limit, or narrow it down ({limit} shown).", err=True)
     else:

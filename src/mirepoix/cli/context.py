@@ -53,7 +53,7 @@ class Printable:
         return Measurement.get(console, options, self._inner)
 
 
-class Desk:
+class CliContext:
     """Everything is opened when it is first needed, so that ``--help`` needs no app and no database."""
 
     def __init__(
@@ -95,9 +95,9 @@ class Desk:
         source: Source = installation_of(self.app).source
         return source
 
-    def at(self, url: str) -> Desk:
+    def at(self, url: str) -> CliContext:
         """The same at another ledger."""
-        return Desk(None, url, None, timeout_s=self._timeout_s)
+        return CliContext(None, url, None, timeout_s=self._timeout_s)
 
     def wait(self, bound_s: float | None) -> float | None:
         """Wait for each answer of the ledger as long as --timeout says, or else *bound_s*; return how long that is."""
@@ -261,4 +261,4 @@ def found_app(name: str) -> Any:
     return app
 
 
-pass_desk = click.make_pass_decorator(Desk)
+pass_context = click.make_pass_decorator(CliContext)

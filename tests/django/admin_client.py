@@ -13,7 +13,7 @@ from shop import Shop
 LIST = "/admin/mirepoix/task/"
 
 
-class Desk:
+class AdminClient:
     """A person at the admin."""
 
     def __init__(self, shop: Shop, *permissions: str, is_master: bool = False) -> None:
