@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from mirepoix.cli.format import as_json
 from mirepoix.cli.streams import print_json_list
-from mirepoix.cli.words import as_json
 from mirepoix.ledger.query import holders, stream, tasks
 from mirepoix.ledger.query.tasks import Filters
 from mirepoix.records import Trouble

@@ -15,9 +15,9 @@ from mirepoix.alerts.watcher import Watcher
 from mirepoix.cli.columns import Column
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
+from mirepoix.cli.format import count, duration, one_line
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
-from mirepoix.cli.words import count, duration, one_line
 from mirepoix.config import Settings
 from mirepoix.ledger.alerts import OpenAlert, all_open, held_back
 from mirepoix.records import Alert

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mirepoix.cli.words import one_line
+from mirepoix.cli.format import one_line
 from mirepoix.ledger.edit import Written
 from mirepoix.records import Unfit
 

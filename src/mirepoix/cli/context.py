@@ -18,7 +18,7 @@ from rich.text import Text
 
 from mirepoix.cli.columns import Column, rows
 from mirepoix.cli.errors import CliError
-from mirepoix.cli.words import as_json, one_line, printable
+from mirepoix.cli.format import as_json, one_line, printable
 from mirepoix.connect.source import BOUND_S, OwnConnection, Source
 from mirepoix.connect.url import source_for
 from mirepoix.connect.verdict import Verdict, verdict

@@ -15,8 +15,8 @@ from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.deciders import somebody
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.find import resolve
+from mirepoix.cli.format import count, one_line, state_word
 from mirepoix.cli.options import filter_options, filters_from, is_filtered, json_option
-from mirepoix.cli.words import count, one_line, state_word
 from mirepoix.ledger import operate
 from mirepoix.ledger.query.tasks import matching
 from mirepoix.ledger.tx import Tx

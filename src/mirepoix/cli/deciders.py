@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 
-from mirepoix.cli.words import one_line
+from mirepoix.cli.format import one_line
 
 
 def somebody(given: str | None) -> str:

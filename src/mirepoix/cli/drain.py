@@ -13,9 +13,9 @@ from mirepoix.broker.drain import Drained
 from mirepoix.celery.app import Installation, installation_of
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
+from mirepoix.cli.format import count, one_line
 from mirepoix.cli.options import json_option
 from mirepoix.cli.relay import NEEDS_APP
-from mirepoix.cli.words import count, one_line
 from mirepoix.errors import BrokerAway
 
 KEPT = (

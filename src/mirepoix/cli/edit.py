@@ -17,8 +17,8 @@ from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.decide import LISTED, grouped, wanted
 from mirepoix.cli.deciders import somebody
 from mirepoix.cli.errors import NotAllDone
+from mirepoix.cli.format import count, one_line
 from mirepoix.cli.options import filter_options, json_option
-from mirepoix.cli.words import count, one_line
 from mirepoix.config import Settings
 from mirepoix.ledger import operate
 from mirepoix.ledger.edit import EDITABLE, Edited, Seen, look

@@ -15,10 +15,10 @@ from mirepoix.cli.columns import Column
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.deciders import somebody
 from mirepoix.cli.errors import CliError
+from mirepoix.cli.format import count, duration, one_line, when
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.styles import state_text
-from mirepoix.cli.words import count, duration, one_line, when
 from mirepoix.ledger import counting
 from mirepoix.ledger import failures as ledger_failures
 from mirepoix.ledger.failures import Ignoring

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mirepoix.cli.words import one_line
+from mirepoix.cli.format import one_line
 from mirepoix.ledger.query.tasks import beginning_with, states_of
 from mirepoix.ledger.tx import Tx
 

@@ -14,8 +14,8 @@ from mirepoix.broker.hearing import unheard
 from mirepoix.cli.alerts import pointer
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
+from mirepoix.cli.format import count, duration, one_line
 from mirepoix.cli.options import Duration, json_option
-from mirepoix.cli.words import count, duration, one_line
 from mirepoix.config import Settings
 from mirepoix.daemons import probe
 from mirepoix.errors import MirepoixError

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mirepoix.cli.errors import CliError, NotAllDone
-from mirepoix.cli.words import count
+from mirepoix.cli.format import count
 from mirepoix.lint.formats import FORMATS
 from mirepoix.lint.rules import RULES, explained
 from mirepoix.lint.run import lint as lint_paths

@@ -10,9 +10,9 @@ import click
 from mirepoix.cli.batches import deciding
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
+from mirepoix.cli.format import count, duration, memory
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
-from mirepoix.cli.words import count, duration, memory
 from mirepoix.ledger import drop, operate
 from mirepoix.ledger import migrate as migrations
 

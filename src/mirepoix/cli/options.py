@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from mirepoix.cli.words import SCHEDULED
+from mirepoix.cli.format import SCHEDULED
 from mirepoix.ledger.query.tasks import Filters
 from mirepoix.states import State
 

@@ -11,9 +11,9 @@ from rich.text import Text
 from mirepoix.celery.code import Code, Misfit
 from mirepoix.cli.calls import LACKING
 from mirepoix.cli.context import CliContext, pass_context
+from mirepoix.cli.format import count, duration, one_line
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
-from mirepoix.cli.words import count, duration, one_line
 from mirepoix.ledger.query.parked import Parked, ParkedCall
 from mirepoix.ledger.query.parked import parked as read_parked
 from mirepoix.records import Unfit

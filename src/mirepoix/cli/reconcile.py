@@ -13,11 +13,11 @@ from mirepoix.celery.app import Installation, installation_of
 from mirepoix.cli.batches import deciding
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
+from mirepoix.cli.format import count, one_line
 from mirepoix.cli.hints import as_typed
 from mirepoix.cli.options import json_option
 from mirepoix.cli.relay import installation_with_broker
 from mirepoix.cli.styles import plain_table
-from mirepoix.cli.words import count, one_line
 from mirepoix.connect.source import OwnConnection
 from mirepoix.errors import BrokerAway
 from mirepoix.ledger import sending

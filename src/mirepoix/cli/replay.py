@@ -19,9 +19,9 @@ from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.deciders import somebody
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.failures import count_now, the_group
+from mirepoix.cli.format import HANDED, count, duration, one_line
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
-from mirepoix.cli.words import HANDED, count, duration, one_line
 from mirepoix.ledger import operate
 from mirepoix.ledger import replay as ledger_replay
 from mirepoix.ledger.query.failures import Group

@@ -17,9 +17,9 @@ from mirepoix.celery.gate import Judged, judge
 from mirepoix.celery.signatures import signatures_of
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
+from mirepoix.cli.format import count, one_line, when
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
-from mirepoix.cli.words import count, one_line, when
 from mirepoix.errors import ConfigurationError, NewerLockFormat
 from mirepoix.signatures.calls import Verdict, worst
 from mirepoix.signatures.compare import Change, compare_all

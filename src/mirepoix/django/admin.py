@@ -18,7 +18,7 @@ from django.urls import path, reverse
 from django.utils.html import format_html
 
 from mirepoix.cli.batches import Report
-from mirepoix.cli.words import count, memory, one_line, run_time
+from mirepoix.cli.format import count, memory, one_line, run_time
 from mirepoix.django import project
 from mirepoix.django.alerts_admin import AlertAdmin
 from mirepoix.django.changelist import AMONG, TaskList

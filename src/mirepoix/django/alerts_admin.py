@@ -15,7 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
-from mirepoix.cli.words import one_line
+from mirepoix.cli.format import one_line
 from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, cut, written
 from mirepoix.django.models import Alert, FailureGroup, Task
 

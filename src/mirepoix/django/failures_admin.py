@@ -20,7 +20,7 @@ from django.urls import path, reverse
 from django.utils.html import format_html
 
 from mirepoix.cli.batches import deciding
-from mirepoix.cli.words import count, one_line
+from mirepoix.cli.format import count, one_line
 from mirepoix.django import project
 from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, error_words, written
 from mirepoix.django.models import Attempt, FailureGroup

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from django.contrib.admin import SimpleListFilter
 
-from mirepoix.cli.words import state_word
+from mirepoix.cli.format import state_word
 from mirepoix.django import project
 from mirepoix.django.models import FailureGroup, Worker
 from mirepoix.errors import ConfigurationError
