@@ -12,7 +12,7 @@ import click
 from mirepoix.celery.code import Code
 from mirepoix.celery.edit import Change, Refused, edited
 from mirepoix.cli.batches import Decision, Report, carry_out
-from mirepoix.cli.calls import changed_table
+from mirepoix.cli.call_format import changed_table
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.decide import LISTED, grouped, wanted
 from mirepoix.cli.deciders import somebody

@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 from mirepoix.celery.code import Code, Misfit
-from mirepoix.cli.calls import LACKING
+from mirepoix.cli.call_format import LACKING
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.format import count, duration, one_line
 from mirepoix.cli.hints import command

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import click
 from rich.text import Text
 
-from mirepoix.cli.calls import LACKING, changed_table
+from mirepoix.cli.call_format import LACKING, changed_table
 from mirepoix.cli.columns import Column
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from mirepoix.cli.calls import call
+from mirepoix.cli.call_format import call
 from mirepoix.cli.columns import Column
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.format import duration, one_line
