@@ -14,7 +14,7 @@ from redis import Redis
 from workers import DEADLINE_S, Shop, until
 
 from brokers import RedisServer
-from mirepoix.broker.unkept import keep_no_copy
+from mirepoix.broker.redis_unacked import keep_no_copy
 from mirepoix.records import SENT_HEADER
 from mirepoix.states import State
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mirepoix.broker.unkept import is_unkept
+from mirepoix.broker.redis_unacked import is_unkept
 
 logger = logging.getLogger("mirepoix.delivery")
 

@@ -30,9 +30,9 @@ from mirepoix.broker.message import (
     task_id_of,
     unreadable,
 )
+from mirepoix.broker.redis_unacked import keep_no_copy
 from mirepoix.broker.routes import routes
 from mirepoix.broker.tolerant import tolerate
-from mirepoix.broker.unkept import keep_no_copy
 from mirepoix.celery.refuse import not_given
 from mirepoix.celery.versions import has_global_qos
 from mirepoix.connect.source import BOUND_S, OwnConnection
