@@ -12,7 +12,7 @@ import pytest
 from raising import CAUSES
 
 from mirepoix.fingerprint.fingerprint import Fingerprint, of
-from mirepoix.fingerprint.story import read
+from mirepoix.fingerprint.traceback_parser import read
 
 HOME = str(Path(__file__).parents[1])
 ELSEWHERE = "/srv/releases/20261125/tests"

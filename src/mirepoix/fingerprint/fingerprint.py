@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mirepoix.fingerprint.frames import places
-from mirepoix.fingerprint.story import Raised, read
 from mirepoix.fingerprint.template import template
+from mirepoix.fingerprint.traceback_parser import Raised, read
 
 VERSION = 1
 """Rises when the same failure gets another fingerprint: groups of before are then found no more."""
