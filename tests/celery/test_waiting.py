@@ -10,7 +10,7 @@ from celery import Celery
 
 import mirepoix
 from driver import Ledger
-from mirepoix.celery.waiting import Waiters
+from mirepoix.celery.result_waiter import Waiters
 from mirepoix.ledger import results
 from mirepoix.records import Result
 

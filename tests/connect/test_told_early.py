@@ -13,7 +13,7 @@ from kombu.asynchronous.hub import Hub
 
 import mirepoix
 from driver import Ledger
-from mirepoix.celery.waiting import Listener
+from mirepoix.celery.result_waiter import Listener
 from mirepoix.connect import inotify
 from mirepoix.connect.sqlite3 import SqliteConnection
 from mirepoix.connect.url import source_for

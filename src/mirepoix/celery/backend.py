@@ -29,8 +29,8 @@ from kombu.utils.json import loads as json_loads
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery import capture, chords, errbacks, transactional
 from mirepoix.celery.context import is_read_by_senders
+from mirepoix.celery.result_waiter import Waiters
 from mirepoix.celery.versions import Backend
-from mirepoix.celery.waiting import Waiters
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import chords as ledger_chords
 from mirepoix.ledger import results
