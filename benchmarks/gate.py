@@ -144,8 +144,8 @@ def _carried_misfits(number: int) -> bool:
 
 
 def _shown(number: int, shape: int) -> str:
+    from mirepoix.signatures.call_codec import Call
     from mirepoix.signatures.shape import Shape
-    from mirepoix.signatures.waiting import Call
 
     args, kwargs = CALLS[shape]
     return str(Call(name_of(number), 1, Shape(len(args), frozenset(kwargs))))

@@ -64,7 +64,7 @@ class Envelope:
     version: int = 1
     """The version of its task's arguments."""
     shape: str | None = None
-    """What it calls, without values, as `mirepoix.signatures.waiting` writes it; None if that cannot be told."""
+    """What it calls, without values, as `mirepoix.signatures.call_codec` writes it; None if that cannot be told."""
     written_by: str | None = None
     """The versions of Celery and kombu that built it; None where another program did."""
     follows: bool = False

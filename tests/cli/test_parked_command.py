@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from mirepoix.ledger import finish
 from mirepoix.ledger.query.parked import parked
 from mirepoix.records import Trouble, Unfit
+from mirepoix.signatures.call_codec import Call, to_text
 from mirepoix.signatures.shape import Shape
-from mirepoix.signatures.waiting import Call, to_text
 
 CODE = """
 import celery, mirepoix

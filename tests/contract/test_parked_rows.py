@@ -8,8 +8,8 @@ from driver import Ledger
 from mirepoix.ledger import finish
 from mirepoix.ledger.query.parked import Parked, parked
 from mirepoix.records import Trouble, Unfit
+from mirepoix.signatures.call_codec import Call, to_text
 from mirepoix.signatures.shape import Shape
-from mirepoix.signatures.waiting import Call, to_text
 
 PAY = Call("shop.pay", 1, Shape(1, frozenset({"amount"})))
 

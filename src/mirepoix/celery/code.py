@@ -12,8 +12,8 @@ from mirepoix.celery import upcast
 from mirepoix.celery.payload import MAPS
 from mirepoix.celery.signatures import kept_signature_of, version_of
 from mirepoix.records import Unfit
+from mirepoix.signatures.call_codec import Call, from_text
 from mirepoix.signatures.shape import fits_shape
-from mirepoix.signatures.waiting import Call, from_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Code:
         return name if name in tasks else aliases.get(name, name)
 
     def can_take(self, shape: str) -> bool:
-        """Whether a payload that is kept with that shape (see `mirepoix.signatures.waiting`) would be run here.
+        """Whether a payload that is kept with that shape (see `mirepoix.signatures.call_codec`) would be run here.
 
         What it carries for later does not count: that is judged when it is sent. What a map calls does.
         """

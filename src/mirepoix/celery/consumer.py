@@ -22,7 +22,7 @@ from mirepoix.celery.request import sent_to_pool
 from mirepoix.celery.task import adopt
 from mirepoix.celery.versions import keeping_running_jobs
 from mirepoix.records import LEASE_HEADER, Lease, Trouble, Unfit
-from mirepoix.signatures.waiting import Call, to_text
+from mirepoix.signatures.call_codec import Call, to_text
 
 logger = get_logger("mirepoix.worker")
 

@@ -19,8 +19,8 @@ from mirepoix.celery import payload
 from mirepoix.celery.code import Code
 from mirepoix.ledger.edit import Edited, Payload, Written
 from mirepoix.records import VERSION_HEADER
+from mirepoix.signatures.call_codec import Call
 from mirepoix.signatures.shape import Shape
-from mirepoix.signatures.waiting import Call
 
 REPR_LENGTH = 1024
 """Celery's own length of the arguments in a message's headers (``amqp.argsrepr_maxsize``)."""

@@ -16,7 +16,7 @@ from mirepoix.celery.payload import MAPS, calls_of_text, version_in
 from mirepoix.ledger.query import payloads
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Unfit
-from mirepoix.signatures.waiting import Call, from_text
+from mirepoix.signatures.call_codec import Call, from_text
 from mirepoix.states import State
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from kombu.utils.json import loads
 
 from mirepoix.records import VERSION_HEADER
+from mirepoix.signatures.call_codec import Call, to_text
 from mirepoix.signatures.shape import Shape
-from mirepoix.signatures.waiting import Call, to_text
 
 MAPS = ("celery.map", "celery.starmap")
 """Tasks of Celery's own that call another once for each item. (Its chunks are starmaps.)"""

@@ -27,8 +27,8 @@ from mirepoix.celery.report import Reported, raised_in, readable
 from mirepoix.celery.signatures import aliases_of, version_of
 from mirepoix.errors import ConfigurationError, UpcastFailed
 from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Completion, Lease, Trouble, Unfit
+from mirepoix.signatures.call_codec import Call, to_text
 from mirepoix.signatures.shape import Shape
-from mirepoix.signatures.waiting import Call, to_text
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation

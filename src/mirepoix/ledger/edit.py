@@ -48,7 +48,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """A payload as it shall be, with what it calls (see `mirepoix.signatures.waiting`), and both calls for people."""
+    """A payload as it shall be, with what it calls (see `mirepoix.signatures.call_codec`), and both calls for people."""
 
     payload: Payload
     shape: str | None

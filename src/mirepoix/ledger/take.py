@@ -54,7 +54,7 @@ def take_up(tx: Tx, worker_id: str, task_ids: Sequence[str]) -> list[Taken]:
 
 
 def parked_shapes(tx: Tx) -> list[str]:
-    """What is parked for other code, each kind of call once; see `mirepoix.signatures.waiting`."""
+    """What is parked for other code, each kind of call once; see `mirepoix.signatures.call_codec`."""
     return [row[0] for row in tx.fetch("parked_shapes")]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from mirepoix.ledger.edit import Written
 from mirepoix.ledger.query.values import arguments, known_moment, moment, seconds
 from mirepoix.ledger.tx import Tx
-from mirepoix.signatures.waiting import Call, from_text
+from mirepoix.signatures.call_codec import Call, from_text
 from mirepoix.states import State
 
 MOST_CHILDREN = 100

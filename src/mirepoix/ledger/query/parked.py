@@ -8,7 +8,7 @@ from typing import Any
 from mirepoix.ledger.query.values import seconds
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Unfit
-from mirepoix.signatures.waiting import Call, from_text
+from mirepoix.signatures.call_codec import Call, from_text
 from mirepoix.states import State
 
 MOST_KINDS = 5_000

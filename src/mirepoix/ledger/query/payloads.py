@@ -17,7 +17,7 @@ PAGE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """The tasks in one *state* that call the same: their ``shape`` (see `mirepoix.signatures.waiting`)."""
+    """The tasks in one *state* that call the same: their ``shape`` (see `mirepoix.signatures.call_codec`)."""
 
     shape: str
     state: State
