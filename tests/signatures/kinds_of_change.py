@@ -12,7 +12,7 @@ from pathlib import Path
 
 from real_functions import call, function, shapes
 
-from mirepoix.signatures.calls import Verdict
+from mirepoix.signatures.compatibility import Verdict
 from mirepoix.signatures.difference import What
 from mirepoix.signatures.signature import Signature, signature_of
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from real_functions import NAMES, call, function, shapes, signatures
 
-from mirepoix.signatures.calls import Cause, Verdict, judge, obstacles
+from mirepoix.signatures.compatibility import Cause, Verdict, judge, obstacles
 from mirepoix.signatures.shape import fits_shape
 
 KEYWORDS = (*NAMES, "x")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from kinds_of_change import KINDS_OF_CHANGE, PAGE, really, table, written
 from real_functions import signatures
 
-from mirepoix.signatures.calls import Verdict, judge, worst
 from mirepoix.signatures.compare import compare, compare_all
+from mirepoix.signatures.compatibility import Verdict, judge, worst
 from mirepoix.signatures.difference import What, differences
 from mirepoix.signatures.signature import Signature
 

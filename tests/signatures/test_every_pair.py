@@ -8,8 +8,8 @@ from itertools import permutations, product
 import pytest
 from real_functions import call, function, shapes
 
-from mirepoix.signatures.calls import obstacles, worst
 from mirepoix.signatures.compare import compare
+from mirepoix.signatures.compatibility import obstacles, worst
 from mirepoix.signatures.signature import Kind, NotASignature, Parameter, Signature
 
 SHAPES = list(shapes(4, ("a", "b", "x")))

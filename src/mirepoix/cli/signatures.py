@@ -21,8 +21,8 @@ from mirepoix.cli.format import count, one_line, when
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
 from mirepoix.errors import ConfigurationError, NewerLockFormat
-from mirepoix.signatures.calls import Verdict, worst
 from mirepoix.signatures.compare import Change, compare_all
+from mirepoix.signatures.compatibility import Verdict, worst
 from mirepoix.signatures.lock import FILE_NAME, read_lock, write_lock
 from mirepoix.signatures.signature import Signature
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mirepoix.signatures.calls import Verdict
+from mirepoix.signatures.compatibility import Verdict
 from mirepoix.signatures.difference import VARIADIC, Difference, What
 from mirepoix.signatures.signature import Kind, Parameter, Signature
 

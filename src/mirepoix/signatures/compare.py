@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from mirepoix.signatures.advice import remedy, sentence
-from mirepoix.signatures.calls import Cause, Obstacle, Verdict, obstacles, worst
+from mirepoix.signatures.compatibility import Cause, Obstacle, Verdict, obstacles, worst
 from mirepoix.signatures.difference import Difference, What, differences
 from mirepoix.signatures.signature import Signature
 
