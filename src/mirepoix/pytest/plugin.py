@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "no_crashpoints: --crashpoints does not explore what this test runs")
     config.stash[REPORTS] = []
     if config.getoption("--crashpoints"):
-        from mirepoix.pytest.push_button import PushButton
+        from mirepoix.pytest.suite_mode import PushButton
 
         config.pluginmanager.register(PushButton(config), "mirepoix-push-button")
 
