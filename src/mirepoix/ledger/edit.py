@@ -48,7 +48,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """A payload as it shall be, with what it calls (see `mirepoix.signatures.call_codec`), and both calls for people."""
+    """The new payload, what it calls (`mirepoix.signatures.call_codec`), and both calls in words."""
 
     payload: Payload
     shape: str | None
