@@ -20,7 +20,7 @@ from mirepoix.config import Settings
 from mirepoix.connect.url import source_for
 from mirepoix.daemons import probe
 from mirepoix.daemons.holder import Holder
-from mirepoix.daemons.keeper import Keeper
+from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.daemons.probe import Beat, Probe
 from mirepoix.ledger import workers
 from mirepoix.records import Worker
@@ -115,9 +115,9 @@ def test_a_worker_says_that_it_lives_until_it_stops_with_its_ledger_or_without(p
         source = source_for(cable.url)
         holder = Holder(source, Settings(lease_ttl_s=1.5), Worker("", "celery@web/1", "here", os.getpid()))
         holder.register()
-        keeper = Keeper(holder)
+        maintenance = Maintenance(holder)
         assert "no worker 'celery@web/1' runs here" in asked("celery@web/1", code=3)
-        keeper.start()
+        maintenance.start()
         try:
             until(lambda: probe.last_beat("celery@web/1"), "the worker has said that it lives")
             assert "came round" in asked("celery@web/1", code=0)
@@ -126,7 +126,7 @@ def test_a_worker_says_that_it_lives_until_it_stops_with_its_ledger_or_without(p
             assert "the ledger has given it no answer for" in asked("celery@web/1", code=0)
             cable.mend()
         finally:
-            keeper.stop()
+            maintenance.stop()
             holder.close()
             source.close()
         assert "no worker" in asked("celery@web/1", code=3)

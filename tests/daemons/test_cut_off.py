@@ -16,7 +16,7 @@ from mirepoix.connect import psycopg, pymysql
 from mirepoix.connect.url import source_for
 from mirepoix.daemons import holder as holding
 from mirepoix.daemons.holder import Holder
-from mirepoix.daemons.keeper import Keeper
+from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.records import Worker
 from pace import until
 from servers import Served
@@ -38,12 +38,12 @@ def kept(url: str, **settings: float) -> Iterator[Holder]:
     source = source_for(url)
     holder = Holder(source, Settings(**settings), Worker("", "w1", "here", os.getpid(), queues=("celery",)))
     holder.register()
-    keeper = Keeper(holder)
-    keeper.start()
+    maintenance = Maintenance(holder)
+    maintenance.start()
     try:
         yield holder
     finally:
-        keeper.stop()
+        maintenance.stop()
         holder.close()
         source.close()
 

@@ -29,9 +29,9 @@ def open_shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp(f"{database}-{pool}")
     with Shop(folder / "shop", _shared_ledger(request, database, folder)) as shop:
         shop.pool = pool
-        shop.keeper = shop.worker("w1", "-E", "--include", "validated", pool=pool, max_handovers=3)
+        shop.steady_worker = shop.worker("w1", "-E", "--include", "validated", pool=pool, max_handovers=3)
         yield shop
-        assert shop.keeper.is_running, shop.keeper.said
+        assert shop.steady_worker.is_running, shop.steady_worker.said
         assert not shop.broker.was_dialled
 
 
@@ -48,9 +48,9 @@ def pool(open_shop: Shop) -> str:
 
 
 @pytest.fixture
-def keeper(open_shop: Shop) -> Process:
+def steady_worker(open_shop: Shop) -> Process:
     """The shared worker."""
-    return open_shop.keeper
+    return open_shop.steady_worker
 
 
 def _shared_ledger(request: pytest.FixtureRequest, database: str, folder: Path) -> str:

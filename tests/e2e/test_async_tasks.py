@@ -71,20 +71,20 @@ def test_what_an_async_task_sends_knows_its_parent(open_shop: Shop) -> None:
     assert {open_shop.row(child)["parent_id"] for child in ("async-child-1", "async-child-2")} == {id}
 
 
-def test_a_coroutine_that_ends_as_cancelled_is_a_failure(open_shop: Shop, keeper: Process) -> None:
+def test_a_coroutine_that_ends_as_cancelled_is_a_failure(open_shop: Shop, steady_worker: Process) -> None:
     id = send(open_shop, "cancelled")
     open_shop.wait(id, "failed")
     (attempt,) = open_shop.ledger.attempts(id)
     assert attempt["error_type"] == "mirepoix.errors.CoroutineCancelled"
     assert "await future" in attempt["traceback"]
-    assert keeper.is_running
+    assert steady_worker.is_running
 
 
-def test_sys_exit_in_an_async_task_is_a_death_and_is_bounded(open_shop: Shop, keeper: Process) -> None:
+def test_sys_exit_in_an_async_task_is_a_death_and_is_bounded(open_shop: Shop, steady_worker: Process) -> None:
     id = send(open_shop, "leave")
     open_shop.wait(id, "quarantined")
     assert (open_shop.runs(id), open_shop.row(id)["deaths"]) == (3, 3)
-    assert keeper.is_running
+    assert steady_worker.is_running
 
 
 def test_map_runs_async_tasks(open_shop: Shop) -> None:
@@ -119,7 +119,7 @@ def test_what_a_coroutine_left_behind_is_told_and_what_it_sends_later_is_a_row(o
     id = send(open_shop, "start", "send now", "async-late")
     open_shop.wait(id, "succeeded")
     words = f"task async.start[{id}] ended and left 1 asyncio task(s) pending"
-    open_shop.keeper.says(words)
+    open_shop.steady_worker.says(words)
     open_shop.make("send now")
 
     def is_sent() -> bool:
@@ -129,4 +129,4 @@ def test_what_a_coroutine_left_behind_is_told_and_what_it_sends_later_is_a_row(o
 
     until(is_sent, "what was left behind has sent its task")
     open_shop.wait("async-late", "succeeded")
-    assert open_shop.keeper.said.count(f"[{id}] ended and left") == 1
+    assert open_shop.steady_worker.said.count(f"[{id}] ended and left") == 1

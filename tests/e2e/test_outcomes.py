@@ -41,7 +41,7 @@ def test_a_failure_is_kept_with_its_traceback_and_run_time(open_shop: Shop) -> N
     assert run["run_time_s"] is not None
 
 
-def test_an_end_that_a_pool_process_cannot_tell_of_is_recorded_as_well(open_shop: Shop, keeper: Process) -> None:
+def test_an_end_that_a_pool_process_cannot_tell_of_is_recorded_as_well(open_shop: Shop, steady_worker: Process) -> None:
     ends = {how: open_shop.send("unreadable", how) for how in ("retry with an argument", "retry in a queue", "reject")}
     for how, id in ends.items():
         open_shop.wait(id, "failed")
@@ -51,7 +51,7 @@ def test_an_end_that_a_pool_process_cannot_tell_of_is_recorded_as_well(open_shop
     open_shop.wait(raised, "failed")
     assert "UnreadableError: one and two" in open_shop.row(raised)["reason"]
     open_shop.wait(open_shop.send("unreadable", "ignore"), "succeeded")
-    assert keeper.is_running
+    assert steady_worker.is_running
 
 
 def test_a_task_sees_the_headers_of_its_caller_and_none_of_ours(open_shop: Shop) -> None:
@@ -132,23 +132,25 @@ def test_ignore_is_a_success_with_a_reason(open_shop: Shop) -> None:
     assert open_shop.row(id)["reason"] == "ignored by the task"
 
 
-def test_sys_exit_is_a_death_and_is_bounded(open_shop: Shop, keeper: Process) -> None:
+def test_sys_exit_is_a_death_and_is_bounded(open_shop: Shop, steady_worker: Process) -> None:
     id = open_shop.send("leave", 3)
     open_shop.wait(id, "quarantined")
     assert open_shop.runs(id) == 3
     assert open_shop.row(id)["deaths"] == 3
     codes = [a["exit_code"] for a in open_shop.ledger.attempts(id)]
     assert codes == ([3] * 3 if open_shop.pool == "prefork" else [None] * 3)
-    assert keeper.is_running
+    assert steady_worker.is_running
 
 
-def test_running_out_of_memory_is_a_failure_and_does_not_end_the_worker(open_shop: Shop, keeper: Process) -> None:
+def test_running_out_of_memory_is_a_failure_and_does_not_end_the_worker(
+    open_shop: Shop, steady_worker: Process
+) -> None:
     id = open_shop.send("out_of_memory")
     open_shop.wait(id, "failed")
     (run,) = open_shop.ledger.attempts(id)
     assert "a list of everything" in run["error"]
     assert "raise MemoryError" in run["traceback"]
-    assert keeper.is_running
+    assert steady_worker.is_running
 
 
 def test_a_chain_runs_in_order_each_step_once(open_shop: Shop) -> None:
@@ -259,7 +261,9 @@ def test_an_errback_that_does_not_fit_is_parked_and_the_failure_is_told_as_it_wa
     open_shop.wait("misfit-errback", "parked")
 
 
-def test_a_failure_whose_errback_cannot_be_sent_is_recorded_all_the_same(open_shop: Shop, keeper: Process) -> None:
+def test_a_failure_whose_errback_cannot_be_sent_is_recorded_all_the_same(
+    open_shop: Shop, steady_worker: Process
+) -> None:
     errback = open_shop.task("note").set(exchange="nowhere", routing_key="nobody")
     id = open_shop.send("fail", "no stock", link_error=errback)
     open_shop.wait(id, "failed")
@@ -267,7 +271,7 @@ def test_a_failure_whose_errback_cannot_be_sent_is_recorded_all_the_same(open_sh
     assert attempt["outcome"] == "failed"
     assert "no stock" in attempt["error"]
     assert "; then EnqueueError" in attempt["error"]
-    assert keeper.is_running
+    assert steady_worker.is_running
 
 
 @pytest.mark.parametrize("how", ["return", "raise", "reject", "ignore", "retry"])

@@ -26,19 +26,19 @@ def headers(shop: Shop, **more: Any) -> str:
     return json.dumps({**found, **more})
 
 
-def is_parked(shop: Shop, keeper: Process, id: str) -> str:
+def is_parked(shop: Shop, steady_worker: Process, id: str) -> str:
     """Wait until it is parked; the worker must be as well as before. Returns the reason."""
     shop.wait(id, "parked")
     assert shop.runs(id) == 0
     assert [a["outcome"] for a in shop.ledger.attempts(id)] == ["parked"]
     after = shop.send("note")
     shop.wait(after, "succeeded")
-    assert keeper.is_running
+    assert steady_worker.is_running
     return str(shop.row(id)["reason"])
 
 
-def test_an_unknown_task_is_parked(open_shop: Shop, keeper: Process) -> None:
-    assert "shop.nothing" in is_parked(open_shop, keeper, open_shop.send("nothing"))
+def test_an_unknown_task_is_parked(open_shop: Shop, steady_worker: Process) -> None:
+    assert "shop.nothing" in is_parked(open_shop, steady_worker, open_shop.send("nothing"))
 
 
 @pytest.mark.parametrize(
@@ -58,28 +58,30 @@ def test_an_unknown_task_is_parked(open_shop: Shop, keeper: Process) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_cannot_be_read_is_parked(open_shop: Shop, keeper: Process, what: str, columns: dict[str, str]) -> None:
-    assert is_parked(open_shop, keeper, broken(open_shop, f"broken-{what}", **columns))
+def test_what_cannot_be_read_is_parked(
+    open_shop: Shop, steady_worker: Process, what: str, columns: dict[str, str]
+) -> None:
+    assert is_parked(open_shop, steady_worker, broken(open_shop, f"broken-{what}", **columns))
 
 
-def test_a_broken_expiry_is_parked(open_shop: Shop, keeper: Process) -> None:
+def test_a_broken_expiry_is_parked(open_shop: Shop, steady_worker: Process) -> None:
     id = "broken-expires"
-    assert is_parked(open_shop, keeper, broken(open_shop, id, headers=headers(open_shop, id=id, expires="soon")))
+    assert is_parked(open_shop, steady_worker, broken(open_shop, id, headers=headers(open_shop, id=id, expires="soon")))
 
 
-def test_a_time_limit_that_no_pool_can_take_is_parked(open_shop: Shop, keeper: Process) -> None:
+def test_a_time_limit_that_no_pool_can_take_is_parked(open_shop: Shop, steady_worker: Process) -> None:
     for number, limits in enumerate([5, ["5m", None], [None, [5]], [10**400, None], [{}, None, None]]):
         id = f"limit-{number}"
         row = broken(open_shop, id, headers=headers(open_shop, id=id, timelimit=limits))
-        assert "limit" in is_parked(open_shop, keeper, row)
+        assert "limit" in is_parked(open_shop, steady_worker, row)
 
 
 def test_a_name_that_is_none_is_parked_and_a_header_of_celerys_own_name_does_no_harm(
-    open_shop: Shop, keeper: Process
+    open_shop: Shop, steady_worker: Process
 ) -> None:
     id = "broken-shadow"
     assert "name" in is_parked(
-        open_shop, keeper, broken(open_shop, id, headers=headers(open_shop, id=id, shadow=["x"]))
+        open_shop, steady_worker, broken(open_shop, id, headers=headers(open_shop, id=id, shadow=["x"]))
     )
     id = "broken-headers"
     open_shop.wait(broken(open_shop, id, headers=headers(open_shop, id=id, headers=5)), "succeeded")
@@ -90,5 +92,5 @@ def test_a_broken_eta_in_the_headers_does_no_harm_as_the_ledger_knows_when_it_is
     open_shop.wait(broken(open_shop, id, headers=headers(open_shop, id=id, eta="soon")), "succeeded")
 
 
-def test_arguments_that_do_not_fit_are_parked(open_shop: Shop, keeper: Process) -> None:
-    assert "argument" in is_parked(open_shop, keeper, open_shop.send("two", 1))
+def test_arguments_that_do_not_fit_are_parked(open_shop: Shop, steady_worker: Process) -> None:
+    assert "argument" in is_parked(open_shop, steady_worker, open_shop.send("two", 1))

@@ -336,7 +336,7 @@ def test_what_is_expired_is_deleted_by_the_keeper(shop: Shop) -> None:
     result, failure = sent(shop, "add", 1, 1), sent(shop, "fail")
     shop.wait(result.id, "succeeded")
     shop.wait(failure.id, "failed")
-    until(lambda: not result_of(shop, result.id).exists(), "the keeper deleted it")
+    until(lambda: not result_of(shop, result.id).exists(), "maintenance deleted it")
     assert result_of(shop, failure.id).state == "FAILURE"
     assert shop.state(result.id) == "succeeded"
 

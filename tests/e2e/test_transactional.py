@@ -35,9 +35,9 @@ def bank(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp(f"{how}-{database}-{pool}")
     with Bank(folder / "bank", request.getfixturevalue("shared_ledger")(database, folder), how) as bank:
         bank.pool = pool
-        bank.keeper = bank.worker("w1", pool=pool)
+        bank.steady_worker = bank.worker("w1", pool=pool)
         yield bank
-        assert bank.keeper.is_running, bank.keeper.said
+        assert bank.steady_worker.is_running, bank.steady_worker.said
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ def test_a_function_on_commit_that_fails_does_not_undo_the_success(bank: Bank, w
     assert (bank.words(id), bank.words(after)) == ([w], [f"{w}-after"])
     assert bank.app.AsyncResult(id).get(timeout=DEADLINE_S) == "done"
     assert not bank.calls_errbacks(id)
-    assert w in bank.keeper.said
+    assert w in bank.steady_worker.said
 
 
 @pytest.mark.parametrize("verb", ["commit", "rollback"])

@@ -39,7 +39,7 @@ from mirepoix.connect.source import BOUND_S, OwnConnection, Source
 from mirepoix.connect.url import optional, source_for
 from mirepoix.daemons import process
 from mirepoix.daemons.holder import Holder
-from mirepoix.daemons.keeper import Keeper
+from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.errors import ConfigurationError
 from mirepoix.kombu.transport import INSTALLATIONS
 from mirepoix.ledger import migrate
@@ -83,7 +83,7 @@ class Installation:
         self.peaks: dict[tuple[str, int], int] = {}
         self.is_forking = False
         self._pid = os.getpid()
-        self._keeper: Keeper | None = None
+        self._maintenance: Maintenance | None = None
         self._relay: Relay | None = None
         self._watcher: Watcher | None = None
         self._connection: OwnConnection | None = None
@@ -253,8 +253,8 @@ class Installation:
         """Start the thread that keeps this worker alive in the ledger."""
         if self.holder is None:
             raise ConfigurationError("The worker was not registered: its steps ran out of order.")
-        self._keeper = Keeper(self.holder, on_tick)
-        self._keeper.start()
+        self._maintenance = Maintenance(self.holder, on_tick)
+        self._maintenance.start()
 
     def start_relay(self, on_round: Callable[[OwnConnection], None]) -> Relay:
         """Start the thread that publishes what waits for the broker, whenever this worker is the one that does."""
@@ -278,8 +278,8 @@ class Installation:
             self._watcher.stop()
         if self._relay is not None:
             self._relay.stop()
-        if self._keeper is not None:
-            self._keeper.stop()
+        if self._maintenance is not None:
+            self._maintenance.stop()
         try:
             holder.close()
         except self.source.errors as error:
@@ -312,7 +312,7 @@ class Installation:
     def lost(self, lease: Lease, trouble: Trouble, *, outcome: str, delay_s: float = 0.0) -> None:
         """Tell the ledger, from the worker's loop, of an attempt whose process died or that was rejected.
 
-        If the database is away, the keeper tells it when it is back.
+        If the database is away, the maintenance thread tells it when it is back.
         """
         holder = self.holder
         if holder is None:

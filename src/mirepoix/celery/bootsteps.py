@@ -22,7 +22,7 @@ logger = get_logger("mirepoix.worker")
 
 
 class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Register this worker before anything forks; start its keeper when the pool is up."""
+    """Register this worker before anything forks; start its maintenance when the pool is up."""
 
     requires = ("celery.worker.components:Pool",)
 

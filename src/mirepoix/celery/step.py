@@ -39,7 +39,7 @@ NAMESPACE = uuid.UUID("6643e96e-733c-4e33-afcf-3f2418c2936d")
 
 NAME_LIMIT = 255
 
-keeper: ContextVar[Callable[[str, Callable[[], Any]], Any] | None] = ContextVar("mirepoix_step_keeper", default=None)
+recorder: ContextVar[Callable[[str, Callable[[], Any]], Any] | None] = ContextVar("mirepoix_step_keeper", default=None)
 """Who keeps steps in place of the ledger: the crash-point tester does."""
 
 
@@ -58,7 +58,7 @@ def step(name: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) ->
     StepNotStored if *fn* ran and what it returned cannot be kept.
     """
     _check(name)
-    keep = keeper.get()
+    keep = recorder.get()
     if keep is not None and not _is_coroutine_function(fn):
         kept: T = keep(name, lambda: _plain(name, fn(*args, **kwargs)))
         return kept

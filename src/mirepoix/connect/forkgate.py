@@ -2,7 +2,7 @@
 
 SQLite keeps account of a process's file locks in that process's memory. A child inherits the account, but neither the
 locks nor the thread that would give them back: to the child the file stays locked for ever (seen: a pool process that
-was replaced while the keeper's thread wrote; `tests/connect/test_fork.py`). So a fork waits for the statements under
+was replaced while the maintenance thread wrote; `tests/connect/test_fork.py`). So a fork waits for the statements under
 way, milliseconds, and new ones wait for the fork.
 """
 

@@ -56,11 +56,11 @@ def ready(task: Any) -> Iterator[None]:
     eager, own_backend = app.conf.task_always_eager, vars(task).get("_backend")
     app.conf.task_always_eager = False
     task._backend = DisabledBackend(app)  # noqa: SLF001
-    token = step.keeper.set(_keep)
+    token = step.recorder.set(_keep)
     try:
         yield
     finally:
-        step.keeper.reset(token)
+        step.recorder.reset(token)
         task._backend = own_backend  # noqa: SLF001
         app.conf.task_always_eager = eager
 

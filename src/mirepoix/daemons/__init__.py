@@ -1,1 +1,1 @@
-"""What runs beside the work: the holder of a worker's leases and the keeper that looks after them."""
+"""What runs beside the work: the holder of a worker's leases and the maintenance of the ledger."""

@@ -18,7 +18,7 @@ from typing import Protocol
 from mirepoix.daemons.holder import Holder
 from mirepoix.daemons.probe import Probe
 
-logger = logging.getLogger("mirepoix.keeper")
+logger = logging.getLogger("mirepoix.maintenance")
 
 LOOK_S = 1.0
 """How often the lock is looked at where nothing tells that it was lost."""

@@ -3,7 +3,7 @@
 One holder is one worker process. Its identity in the ledger is an *incarnation*: if the ledger declared that dead
 (a long freeze, a cut network), everything it held is a zombie's, and the holder goes on as a new incarnation.
 
-Thread-safe: the consumer's loop takes and completes, the keeper's thread flushes, gives back and reads; pools of
+Thread-safe: the consumer's loop takes and completes, the maintenance thread flushes, gives back and reads; pools of
 threads report from their own.
 """
 
@@ -436,7 +436,7 @@ class Holder:
     def begin_to_stop(self, *, may_have_begun: frozenset[Key] = frozenset()) -> None:
         """Take nothing more, and hand back what has not begun and is not in *may_have_begun*.
 
-        Safe in a signal handler: it only sets flags, the keeper does the rest.
+        Safe in a signal handler: it only sets flags, the maintenance thread does the rest.
         """
         self.is_stopping = True
         self.tell_of_stop()
@@ -491,7 +491,7 @@ class Holder:
             if lost is not None:
                 logger.error("task %s[%s] is %s: %s", lost.name, lost.task_id, lost.state, loss.trouble.reason)
 
-    # ---- what the keeper asks for
+    # ---- what maintenance asks for
 
     def note_started(self, connection: OwnConnection) -> None:
         """Tell the ledger which attempts have been running for a while: from now on a death is theirs."""

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from mirepoix.daemons import process
 
-logger = logging.getLogger("mirepoix.keeper")
+logger = logging.getLogger("mirepoix.maintenance")
 
 FOLDER = "MIREPOIX_PROBES"
 """The environment variable that names the folder of these files."""

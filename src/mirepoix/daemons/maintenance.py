@@ -23,7 +23,7 @@ from mirepoix.daemons.heartbeat import Heartbeat
 from mirepoix.daemons.holder import Holder
 from mirepoix.ledger import budget, chords, counting, failures, messages, operate, reap, results, take, workers
 
-logger = logging.getLogger("mirepoix.keeper")
+logger = logging.getLogger("mirepoix.maintenance")
 
 MESSAGES_KEPT_S = 60.0
 BINDINGS_KEPT_S = 24 * 3600.0
@@ -42,7 +42,7 @@ LOOK_AGAIN_S = 0.05
 """How soon a lock that was free is looked at again."""
 
 
-class Keeper:
+class Maintenance:
     """Runs until `stop`; loses its database for as long as it must, and says so once."""
 
     def __init__(self, holder: Holder, on_tick: Callable[[], None] | None = None) -> None:
@@ -50,7 +50,7 @@ class Keeper:
         self._settings = holder.settings
         self._on_tick = on_tick
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mirepoix-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="mirepoix-maintenance", daemon=True)
         self._connection: OwnConnection | None = None
         self._next_liveness = self._next_silence = self._next_prune = self._next_due = self._next_take_up = 0.0
         self._next_count = 0.0
@@ -95,7 +95,7 @@ class Keeper:
                 self._lost_database(error)
             except Exception:
                 # A daemon's loop: whatever this was, the next round must come.
-                logger.exception("the keeper failed and goes on")
+                logger.exception("maintenance failed and goes on")
                 self._drop_connection()
             self.tried_at = None
         self._drop_connection()
@@ -149,7 +149,7 @@ class Keeper:
             if verdict(error, self._holder.source.disconnects) is Verdict.PASSES:
                 raise
             if what not in self._failing:
-                logger.exception("the keeper cannot %s. It goes on with the rest, and tries again until it can", what)
+                logger.exception("maintenance cannot %s. It goes on with the rest, and tries again until it can", what)
             self._failing.add(what)
             return False
         self._failing.discard(what)

@@ -12,7 +12,7 @@ from mirepoix.config import Settings
 from mirepoix.connect.url import source_for
 from mirepoix.daemons import deaths, process
 from mirepoix.daemons.holder import Holder
-from mirepoix.daemons.keeper import Keeper
+from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.records import Worker
 from pace import DEADLINE_S, until
 from servers import Served
@@ -41,10 +41,10 @@ def test_who_ends_every_session_costs_living_workers_nothing(
         connection = source.open()
         (taken,) = holders[1].exchange(connection, ["celery"], 1)
         connection.close()
-        keepers = [Keeper(holder) for holder in holders]
+        maintenances = [Maintenance(holder) for holder in holders]
         try:
-            for keeper in keepers:
-                keeper.start()
+            for maintenance in maintenances:
+                maintenance.start()
             beats = until(lambda: heartbeats(ledger), "both have sent a heartbeat")
             for _ in range(3):
                 end_all_others(ledger)
@@ -54,8 +54,8 @@ def test_who_ends_every_session_costs_living_workers_nothing(
             assert holders[1].holds(taken.lease.key)
             assert not any(holder.has_lost_lock() for holder in holders)
         finally:
-            for keeper in keepers:
-                keeper.stop()
+            for maintenance in maintenances:
+                maintenance.stop()
             for holder in holders:
                 holder.close()
             source.close()
@@ -95,11 +95,11 @@ def test_a_clock_of_the_database_that_is_set_kills_nobody(ledger_url: str):
     holders = [Holder(source, settings, Worker("", name, "here", os.getpid())) for name in ("one", "two")]
     for holder in holders:
         holder.register()
-    keepers = [Keeper(holder) for holder in holders]
+    maintenances = [Maintenance(holder) for holder in holders]
     with Ledger(source) as ledger:
         try:
-            for keeper in keepers:
-                keeper.start()
+            for maintenance in maintenances:
+                maintenance.start()
             beats = until(lambda: heartbeats(ledger), "both have sent a heartbeat")
             for _ in range(4):  # for longer than a lease: then whoever is silent is judged
                 beats = until(lambda before=beats: all_later(heartbeats(ledger), before), "both have sent another")
@@ -112,8 +112,8 @@ def test_a_clock_of_the_database_that_is_set_kills_nobody(ledger_url: str):
                 ("two", "alive"),
             ]
         finally:
-            for keeper in keepers:
-                keeper.stop()
+            for maintenance in maintenances:
+                maintenance.stop()
             for holder in holders:
                 holder.close()
             source.close()
@@ -122,14 +122,14 @@ def test_a_clock_of_the_database_that_is_set_kills_nobody(ledger_url: str):
 @pytest.mark.parametrize(("others", "interval_s"), [(0, 0.2), (1, 0.2), (3, 0.4), (63, 1.0)])
 def test_of_many_workers_each_looks_less_often(sqlite_url: str, others: int, interval_s: float):
     source = source_for(sqlite_url)
-    keeper = Keeper(Holder(source, Settings(), Worker("", "w1", "here", os.getpid())))
+    maintenance = Maintenance(Holder(source, Settings(), Worker("", "w1", "here", os.getpid())))
     with Ledger(source) as ledger:
         for number in range(others):
             ledger.worker(f"other{number}")
         connection = source.open()
-        keeper._reap(connection, 0.0)
+        maintenance._reap(connection, 0.0)
         connection.close()
-    assert keeper._interval_s == pytest.approx(interval_s)
+    assert maintenance._interval_s == pytest.approx(interval_s)
     source.close()
 
 
@@ -143,21 +143,21 @@ def test_what_cannot_be_expired_holds_up_nothing_else(served: Served):
         raise LookupError(f"of {expired}")
 
     holder.return_ended = refuse
-    keeper = Keeper(holder)
+    maintenance = Maintenance(holder)
     with Ledger(source) as ledger:
         ledger.send("late", expires_in_s=0.01)
         ledger.send("due", eta="2090-01-02T03:04:05+00:00")
         ledger.write("UPDATE mirepoix_task SET due_at = created_at WHERE id = 'due'")
         try:
-            keeper.start()
+            maintenance.start()
             until(lambda: ledger.row("due")["due_at"] is None, "what is due is released")
-            until(lambda: keeper.round_began_at is not None, "the round counts as not done")
+            until(lambda: maintenance.round_began_at is not None, "the round counts as not done")
             assert ledger.states()["late"] == "pending"
             holder.return_ended = None
             until(lambda: ledger.states()["late"] == "expired", "it is tried again")
-            until(lambda: keeper.round_began_at is None, "the round is done")
+            until(lambda: maintenance.round_began_at is None, "the round is done")
         finally:
-            keeper.stop()
+            maintenance.stop()
             holder.close()
             source.close()
 
@@ -166,7 +166,7 @@ def test_what_cannot_be_released_holds_up_no_expiry(sqlite_url: str):
     source = source_for(sqlite_url)
     holder = Holder(source, Settings(liveness_interval_s=0.02), Worker("", "w", "here", os.getpid()))
     holder.register()
-    keeper = Keeper(holder)
+    maintenance = Maintenance(holder)
     with Ledger(source) as ledger:
         ledger.send("due", eta="2090-01-02T03:04:05+00:00")
         ledger.write("UPDATE mirepoix_task SET due_at = created_at")
@@ -175,12 +175,12 @@ def test_what_cannot_be_released_holds_up_no_expiry(sqlite_url: str):
         )
         ledger.send("late", expires_in_s=0.01)
         try:
-            keeper.start()
+            maintenance.start()
             until(lambda: ledger.states()["late"] == "expired", "what has expired is ended")
             assert ledger.row("due")["due_at"] is not None
             ledger.write("DROP TRIGGER stay")
             until(lambda: ledger.row("due")["due_at"] is None, "it is tried again")
         finally:
-            keeper.stop()
+            maintenance.stop()
             holder.close()
             source.close()
