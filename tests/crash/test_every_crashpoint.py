@@ -131,7 +131,7 @@ def a_worker_dies_whose_code_can_take_what_was_parked(shop: Shop, point: Crashpo
     assert shop.runs("parked") == 1
 
 
-def a_keeper_dies(shop: Shop, point: Crashpoint) -> None:
+def a_maintaining_worker_dies(shop: Shop, point: Crashpoint) -> None:
     """While it ends what has expired."""
     produce(shop)
     shop.task("note").apply_async(task_id="late", queue="nobody", expires=0.1)
@@ -170,7 +170,7 @@ SCENARIOS: dict[str, Callable[[Shop, Crashpoint], None]] = {
     "step": a_pool_process_dies_in_a_step,
     "reserve": a_pool_process_dies_on_its_way_to_a_retry,
     "reap": a_reaper_dies,
-    "expire": a_keeper_dies,
+    "expire": a_maintaining_worker_dies,
     "give_back": a_stopping_worker_dies,
     "stop": a_stopping_worker_dies,
     "take_up": a_worker_dies_whose_code_can_take_what_was_parked,

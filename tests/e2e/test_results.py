@@ -331,7 +331,7 @@ def test_what_exists_is_what_waits_runs_or_is_kept(shop: Shop) -> None:
 
 
 @since(5, 7, otherwise="no AsyncResult.exists()")
-def test_what_is_expired_is_deleted_by_the_keeper(shop: Shop) -> None:
+def test_what_is_expired_is_deleted_by_maintenance(shop: Shop) -> None:
     shop.worker(conf={"result_expires": 1, "result_failure_expires": 3_600}, prune_interval_s=0.2)
     result, failure = sent(shop, "add", 1, 1), sent(shop, "fail")
     shop.wait(result.id, "succeeded")

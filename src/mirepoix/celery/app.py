@@ -249,7 +249,7 @@ class Installation:
             else:
                 return
 
-    def start_keeper(self, on_tick: Callable[[], None]) -> None:
+    def start_maintenance(self, on_tick: Callable[[], None]) -> None:
         """Start the thread that keeps this worker alive in the ledger."""
         if self.holder is None:
             raise ConfigurationError("The worker was not registered: its steps ran out of order.")

@@ -78,7 +78,7 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
             if callable(handler):
                 platforms.signals[name] = held_back(handler)
         installation = self._installation
-        installation.start_keeper(lambda: watch_pool(installation, worker))
+        installation.start_maintenance(lambda: watch_pool(installation, worker))
         installation.start_watcher()
         if installation.settings.has_broker:
             installation.start_relay(Hearing(installation, _exit))

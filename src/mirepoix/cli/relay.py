@@ -39,7 +39,7 @@ def relay(context: CliContext, loglevel: str) -> None:
         signal.signal(number, lambda *_: stopped.set())
     name = f"relay@{socket.gethostname()}"
     installation.begin_worker(name, pool=RELAY_POOL, is_forking=False, concurrency=0, queues=(), relays=OF_ITS_OWN)
-    installation.start_keeper(lambda: None)
+    installation.start_maintenance(lambda: None)
     installation.start_relay(lambda _connection: None)
     context.say(f"{name} publishes what waits in {installation.source.label}.")
     stopped.wait()
