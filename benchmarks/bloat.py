@@ -23,7 +23,7 @@ TABLES = ("mirepoix_task", "mirepoix_worker", "mirepoix_attempt")
 def run(server: Server, history: int, tasks: int, settings: str) -> None:
     from mirepoix.connect.url import source_for
     from mirepoix.ledger import counting, finish, take, workers
-    from mirepoix.records import Completion, Trouble, Worker
+    from mirepoix.records import AttemptFailure, Completion, Worker
 
     server.reset()
     client.send(server, "single", 1)
@@ -52,7 +52,7 @@ def run(server: Server, history: int, tasks: int, settings: str) -> None:
             finish.succeed(tx, "w1", [Completion(lease, run_time_s=0.1) for lease in succeed])
         for lease in fail:
             with connection.transaction() as tx:
-                finish.fail(tx, lease, Trouble("ValueError: no", "builtins.ValueError", "Traceback"))
+                finish.fail(tx, lease, AttemptFailure("ValueError: no", "builtins.ValueError", "Traceback"))
         if time.monotonic() - beat > 0.5:
             beat = time.monotonic()
             with connection.transaction() as tx:

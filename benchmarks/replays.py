@@ -27,7 +27,7 @@ from mirepoix.connect.url import source_for
 from mirepoix.ledger import counting, enqueue, finish, take, workers
 from mirepoix.ledger.migrate import migrate
 from mirepoix.ledger.query import failures
-from mirepoix.records import Completion, Envelope, Lease, Trouble, Worker
+from mirepoix.records import AttemptFailure, Completion, Envelope, Lease, Worker
 
 TRACEBACK = """Traceback (most recent call last):
   File "/srv/shop/orders.py", line 12, in price
@@ -64,7 +64,7 @@ def _fail(source: Any, leases: list[Lease]) -> None:
     for number, lease in enumerate(leases):
         said = f"ValueError: order {number} has no price"
         with connection.transaction() as tx:
-            assert finish.fail(tx, lease, Trouble(said, "builtins.ValueError", TRACEBACK))
+            assert finish.fail(tx, lease, AttemptFailure(said, "builtins.ValueError", TRACEBACK))
     connection.close()
 
 

@@ -14,10 +14,10 @@ from mirepoix.connect.url import source_for
 from mirepoix.ledger import counting, enqueue, finish, operate, reap, take, workers
 from mirepoix.ledger.migrate import migrate
 from mirepoix.ledger.tx import Connection, Tx
-from mirepoix.records import Completion, Envelope, Lease, Lost, Taken, Trouble, Worker
+from mirepoix.records import AttemptFailure, Completion, Envelope, Lease, Lost, Taken, Worker
 
 TTL_S = 1_000.0
-OOPS = Trouble("it went wrong", error_type="ValueError", traceback="Traceback: line 1", pid=7, run_time_s=0.5)
+OOPS = AttemptFailure("it went wrong", error_type="ValueError", traceback="Traceback: line 1", pid=7, run_time_s=0.5)
 MOMENTS = {
     "mirepoix_task": (
         "created_at",
@@ -192,7 +192,7 @@ class Ledger:
         """Report success."""
         return bool(self.do(finish.succeed, lease.worker_id, [Completion(lease, run_time_s=0.25)]))
 
-    def fail(self, lease: Lease, trouble: Trouble = OOPS) -> bool:
+    def fail(self, lease: Lease, trouble: AttemptFailure = OOPS) -> bool:
         """Report failure."""
         return self.do(finish.fail, lease, trouble)
 

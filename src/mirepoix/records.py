@@ -201,7 +201,7 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class AttemptFailure:
     """What went wrong in an attempt, in words that the ledger keeps."""
 
     reason: str
@@ -220,7 +220,7 @@ class Trouble:
     """What follows from it, in words for the task's row: which attempt comes next, or why none does."""
 
     @property
-    def told(self) -> str:
+    def full_reason(self) -> str:
         """The reason with the note."""
         return self.reason if self.note is None else f"{self.reason} ({self.note})"
 

@@ -15,7 +15,7 @@ from driver import OOPS, Ledger
 from mirepoix.alerts.tell import SUMMARY_S
 from mirepoix.config import Settings
 from mirepoix.ledger import alerts, failures, finish, reap
-from mirepoix.records import Alert, Lease, Trouble
+from mirepoix.records import Alert, AttemptFailure, Lease
 
 
 def group(ledger: Ledger) -> str:
@@ -214,7 +214,7 @@ def test_a_summary_begins_with_what_failed_most(ledger: Ledger, hook: Hook):
 def test_a_quarantine_is_told_once_and_not_by_its_cause_as_well(ledger: Ledger, hook: Hook):
     watched = Watch(ledger, hook.url)
     lease = on_its_last_chance(ledger)
-    died = Trouble("its process died", error_type="WorkerLostError")
+    died = AttemptFailure("its process died", error_type="WorkerLostError")
     ledger.do(reap.lose, lease, died, ledger.settings, is_blamed=True, outcome="lost", delay_s=0.0)
     watched()
     assert hook.titles == ["shop.pay: 1 task is quarantined, waiting for you"]
@@ -301,7 +301,7 @@ def test_an_alert_links_to_the_admin_and_shows_where_it_was_raised_without_value
     raised = (
         'Traceback:\n  File "/srv/shop.py", line 7, in pay\n    charge(card)\nValueError: card 4111111111111111 is bad'
     )
-    ledger.fail(ledger.lease("w1"), Trouble("ValueError: card 4111111111111111 is bad", "ValueError", raised))
+    ledger.fail(ledger.lease("w1"), AttemptFailure("ValueError: card 4111111111111111 is bad", "ValueError", raised))
     Watch(ledger, hook.url, alerts_base_url="https://shop.example/admin/")()
     (told,) = hook.told
     assert told["url"] == f"https://shop.example/admin/mirepoix/failuregroup/{told['subject']}/change/"

@@ -10,7 +10,7 @@ from mirepoix.alerts.tell import tell_due
 from mirepoix.alerts.watch import watch
 from mirepoix.config import Settings
 from mirepoix.ledger import alerts
-from mirepoix.records import Trouble
+from mirepoix.records import AttemptFailure
 
 
 class Watch:
@@ -43,5 +43,7 @@ class Watch:
 def fail(ledger: Ledger, task_id: str, error: str = "ValueError", **fields: Any) -> None:
     """Let a task fail, in the worker w1."""
     ledger.send(task_id, **fields)
-    trouble = Trouble(f"{error}: it went wrong", error_type=error, traceback=f"Traceback:\n{error}: it went wrong")
+    trouble = AttemptFailure(
+        f"{error}: it went wrong", error_type=error, traceback=f"Traceback:\n{error}: it went wrong"
+    )
     ledger.fail(ledger.lease("w1"), trouble)

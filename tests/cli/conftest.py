@@ -85,9 +85,9 @@ def _quarantine(ledger: Ledger, lease: Any) -> None:
 
 def _park(ledger: Ledger, lease: Any) -> None:
     from mirepoix.ledger import finish
-    from mirepoix.records import Trouble
+    from mirepoix.records import AttemptFailure
 
-    ledger.do(finish.park, lease, Trouble("no such task here"))
+    ledger.do(finish.park, lease, AttemptFailure("no such task here"))
 
 
 _END: dict[str, Callable[[Ledger, Any], Any]] = {

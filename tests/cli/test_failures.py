@@ -18,15 +18,15 @@ from driver import Ledger
 from mirepoix.cli.failures import shortened
 from mirepoix.crashpoints import Crashpoint
 from mirepoix.ledger import finish
-from mirepoix.records import Trouble
+from mirepoix.records import AttemptFailure
 
 
-def trouble(cause: str = "price") -> Trouble:
+def trouble(cause: str = "price") -> AttemptFailure:
     """A failure by that cause."""
     text = (
         f'Traceback (most recent call last):\n  File "/srv/shop/orders.py", line 1, in {cause}\nValueError: no stock\n'
     )
-    return Trouble("ValueError: no stock", "builtins.ValueError", text, release="r1")
+    return AttemptFailure("ValueError: no stock", "builtins.ValueError", text, release="r1")
 
 
 @pytest.fixture

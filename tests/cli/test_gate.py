@@ -216,10 +216,10 @@ def test_what_failed_or_runs_counts_and_what_succeeded_or_was_cancelled_does_not
 
 def test_what_is_parked_already_does_not_close_the_gate(old: Celery, check: Callable[..., Result], ledger: Ledger):
     from mirepoix.ledger import finish
-    from mirepoix.records import Trouble
+    from mirepoix.records import AttemptFailure
 
     def park(id: str, lacking: Unfit | None) -> None:
-        ledger.do(finish.park, leases[id], Trouble("no"), lacking)
+        ledger.do(finish.park, leases[id], AttemptFailure("no"), lacking)
 
     first, second, third = (old.tasks[f"shop.{name}"].delay(1).id for name in ("pay", "ship", "total"))
     ledger.worker("w")

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from mirepoix.ledger import finish
 from mirepoix.ledger.query.parked import parked
-from mirepoix.records import Trouble, Unfit
+from mirepoix.records import AttemptFailure, Unfit
 from mirepoix.signatures.call_codec import Call, to_text
 from mirepoix.signatures.shape import Shape
 
@@ -37,7 +37,7 @@ def park(ledger):
     def park(task_id, call, reason="no such task", lacking=Unfit.TASK, **fields):
         ledger.send(task_id, name=call.task, version=call.version, shape=to_text(call), priority=9, **fields)
         lease = ledger.take("w", 1, [fields.get("queue", "celery")])[0].lease
-        assert ledger.do(finish.park, lease, Trouble(reason), lacking)
+        assert ledger.do(finish.park, lease, AttemptFailure(reason), lacking)
 
     return park
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mirepoix.ledger import chords, finish
-from mirepoix.records import Chord, Part, Trouble
+from mirepoix.records import AttemptFailure, Chord, Part
 
 
 def test_the_story_has_facts_arguments_attempts_and_relatives(cli, ledger, ended):
@@ -68,7 +68,7 @@ def test_what_is_not_known_of_a_beginning_is_called_not_known(cli, ledger):
     told = cli("show", "a").stdout
     assert told.count("not known whether it began") == 1
     assert "never started" not in told
-    ledger.do(finish.park, ledger.lease("w"), Trouble("no code"))
+    ledger.do(finish.park, ledger.lease("w"), AttemptFailure("no code"))
     assert cli("show", "a").stdout.count("never started") == 1
 
 

@@ -10,7 +10,7 @@ from mirepoix.cli.format import as_json
 from mirepoix.cli.streams import print_json_list
 from mirepoix.ledger.query import holders, stream, tasks
 from mirepoix.ledger.query.tasks import Filters
-from mirepoix.records import Trouble
+from mirepoix.records import AttemptFailure
 
 
 def ids(cli, *words):
@@ -134,7 +134,7 @@ def test_arguments_reasons_and_tries_narrow_it_down_for_lists_and_decisions(cli,
         if id == "c":
             ledger.give_back("w", [lease])
             lease = ledger.lease("w")
-        ledger.fail(lease, Trouble("HTTPError: 503 away" if id != "c" else "no stock", error_type="HTTPError"))
+        ledger.fail(lease, AttemptFailure("HTTPError: 503 away" if id != "c" else "no stock", error_type="HTTPError"))
     if words == ("--max-tries", "1"):
         words = (*words, "--state", "failed")
     ledger.send("waits", body="[[], {}, {}]")

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from mirepoix.cli.main import mirepoix
-from mirepoix.records import Trouble
+from mirepoix.records import AttemptFailure
 
 WIDTHS = (80, 120, 160)
 ID = "6513270e-269e-4d37-b2a7-4de452e6b438"
@@ -26,7 +26,7 @@ def failed(ledger):
     ledger.send(OTHER, name=NAME, parent_id=ID)
     (taken,) = ledger.take("w", 1, queues=("invoices-and-statements",))
     ledger.start(taken.lease)
-    ledger.fail(taken.lease, Trouble(SAID, error_type="requests.HTTPError", traceback=TRACEBACK, pid=7))
+    ledger.fail(taken.lease, AttemptFailure(SAID, error_type="requests.HTTPError", traceback=TRACEBACK, pid=7))
     return ID
 
 

@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from driver import Ledger, migrate_ledger, moment
 from mirepoix.connect.url import source_for
 from mirepoix.errors import ConfigurationError
-from mirepoix.records import Trouble
+from mirepoix.records import AttemptFailure
 from pace import until
 from servers import MariadbServer, PostgresServer, run_mariadb
 
@@ -45,7 +45,7 @@ def drive(ledger: Ledger) -> None:
     leases = {one.lease.task_id: one.lease for one in ledger.take("w1")}
     assert sorted(leases) == [*"abcdef"]
     assert [ledger.start(leases[id]) for id in "ab"] == [{"a"}, {"b"}]
-    assert ledger.fail(leases["a"], Trouble("nichts übrig", "ValueError", "Traceback: Zeile 1, füllen"))
+    assert ledger.fail(leases["a"], AttemptFailure("nichts übrig", "ValueError", "Traceback: Zeile 1, füllen"))
     assert ledger.retry(leases["b"])
     assert ledger.succeed(leases["c"])
     assert ledger.lose(leases["d"]) is not None

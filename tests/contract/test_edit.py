@@ -14,7 +14,7 @@ from mirepoix.celery.edit import HIDDEN, Change, Refused, edited
 from mirepoix.connect.source import Source
 from mirepoix.ledger import edit, finish, operate, take
 from mirepoix.ledger.query.history import story
-from mirepoix.records import VERSION_HEADER, Trouble, Unfit
+from mirepoix.records import VERSION_HEADER, AttemptFailure, Unfit
 from mirepoix.states import State
 
 EDITABLE = {"pending", "parked", "failed", "quarantined"}
@@ -223,7 +223,7 @@ def test_a_lost_attempt_can_write_nothing_over_an_edit(ledger: Ledger):
     assert change(ledger, "t")
     edit_of = ledger.row("t")["body"]
     assert not ledger.retry(zombie, body='[["zombie"], {}, {}]')
-    assert not ledger.do(finish.park, zombie, Trouble("zombie"))
+    assert not ledger.do(finish.park, zombie, AttemptFailure("zombie"))
     assert (ledger.state("t"), ledger.row("t")["body"]) == ("pending", edit_of)
 
 
@@ -240,7 +240,7 @@ def test_what_is_parked_is_found_by_what_it_calls_now(ledger: Ledger):
     ledger.worker("w1")
     send(ledger, "t")
     old = planned(seen(ledger, "t")).shape
-    ledger.do(finish.park, ledger.lease("w1"), Trouble("no such task"), Unfit.TASK, '[["shop.pay",1,0,[]]]')
+    ledger.do(finish.park, ledger.lease("w1"), AttemptFailure("no such task"), Unfit.TASK, '[["shop.pay",1,0,[]]]')
     assert change(ledger, "t", Change(name="shop.charge"))
     row = ledger.row("t")
     assert (row["state"], row["parked_for"]) == ("parked", "task")

@@ -15,7 +15,7 @@ from mirepoix.ledger import counting, failures, finish, reap, replay, results
 from mirepoix.ledger.failures import Ignoring
 from mirepoix.ledger.query import failures as query
 from mirepoix.ledger.query.failures import Group, Standing
-from mirepoix.records import Lease, Result, Trouble
+from mirepoix.records import AttemptFailure, Lease, Result
 
 TRACEBACK = """Traceback (most recent call last):
   File "/srv/shop/orders.py", line 12, in {function}
@@ -24,9 +24,9 @@ ValueError: order 12 has no price
 """
 
 
-def trouble(function: str = "price", release: str | None = None, **fields: Any) -> Trouble:
+def trouble(function: str = "price", release: str | None = None, **fields: Any) -> AttemptFailure:
     """A failure in that function."""
-    return Trouble(
+    return AttemptFailure(
         **{
             "reason": "ValueError: order 12 has no price",
             "error_type": "builtins.ValueError",
@@ -37,7 +37,7 @@ def trouble(function: str = "price", release: str | None = None, **fields: Any) 
     )
 
 
-def failed(ledger: Ledger, *task_ids: str, why: Trouble | None = None) -> None:
+def failed(ledger: Ledger, *task_ids: str, why: AttemptFailure | None = None) -> None:
     """Send tasks and let each fail."""
     for task_id in task_ids:
         ledger.send(task_id, priority=9)
@@ -95,13 +95,13 @@ def test_what_is_no_failure_counts_nothing(ledger: Ledger):
         ledger.send(task_id, priority=9)
         lease = ledger.lease("w1")
         if task_id == "replaced":
-            ledger.do(finish.retry, lease, envelope(task_id), Trouble("replaced"))
+            ledger.do(finish.retry, lease, envelope(task_id), AttemptFailure("replaced"))
             ledger.cancel(task_id)
         elif task_id == "polling":
-            ledger.do(finish.retry, lease, envelope(task_id), Trouble("Retry in 3s", "celery.exceptions.Retry"))
+            ledger.do(finish.retry, lease, envelope(task_id), AttemptFailure("Retry in 3s", "celery.exceptions.Retry"))
             ledger.cancel(task_id)
         elif task_id == "parked":
-            ledger.do(finish.park, lease, Trouble("no such task"))
+            ledger.do(finish.park, lease, AttemptFailure("no such task"))
         elif task_id == "back":
             ledger.start(lease)
             ledger.give_back("w1")
@@ -120,7 +120,7 @@ def test_a_quarantine_counts_however_the_death_was_seen(ledger: Ledger):
     ledger.send("d", name="shop.mail")
     leases = [ledger.lease("w1") for _ in range(3)]
     ledger.start(leases[0])
-    killed = Trouble("its process died: signal 9 (SIGKILL) Job: 3.", "WorkerLostError", signal=9)
+    killed = AttemptFailure("its process died: signal 9 (SIGKILL) Job: 3.", "WorkerLostError", signal=9)
     ledger.do(reap.lose, leases[0], killed, ledger.settings, is_blamed=True, outcome="killed")
     for lease in leases[1:]:
         ledger.start(lease)
@@ -180,7 +180,7 @@ def test_many_groups_at_once_are_counted_in_one_order_by_everybody(ledger: Ledge
     """Two reapers that quarantine for the same causes wait for each other, and not in a ring."""
     kinds = "abcdefgh"
     rows = [[(f"{kind}{n}", 1, 0, "w1", None, None, f"shop.{kind}") for kind in kinds] for n in range(20)]
-    died = Trouble("its worker died", "WorkerLostError")
+    died = AttemptFailure("its worker died", "WorkerLostError")
     errors: list[BaseException] = []
 
     def reap_some(backwards: bool) -> None:
@@ -218,7 +218,7 @@ def test_a_thousand_failures_of_twelve_causes_over_three_releases_are_twelve_gro
     assert {one.last_release for one in found} == {"r3"}
 
 
-def _seen(cause: int, release: int, number: int) -> Trouble:
+def _seen(cause: int, release: int, number: int) -> AttemptFailure:
     """One of twelve causes as that release raises it: other lines, other values, and in the third wrapped."""
     kind, function = ("ValueError", "KeyError", "shop.errors.Refused")[cause % 3], f"do_{'abcd'[cause // 3]}"
     message = (f"order {number} of 'c{number}' at 10:0{number % 10}", repr(number), f"card {number:x}a{number}")[
@@ -244,8 +244,8 @@ Traceback (most recent call last):
     raise OrderFailed(order) from error
 shop.errors.OrderFailed: {number}
 """
-        return Trouble(f"OrderFailed: {number}", "shop.errors.OrderFailed", own, release="r3")
-    return Trouble(f"{kind}: {message}", kind, own, release=f"r{release}")
+        return AttemptFailure(f"OrderFailed: {number}", "shop.errors.OrderFailed", own, release="r3")
+    return AttemptFailure(f"{kind}: {message}", kind, own, release=f"r{release}")
 
 
 def test_what_was_resolved_and_fails_again_is_a_regression(ledger: Ledger):

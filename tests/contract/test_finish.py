@@ -8,7 +8,7 @@ import pytest
 
 from driver import OOPS, Ledger, envelope, moment, rolled_back
 from mirepoix.ledger import enqueue, finish, reap, take
-from mirepoix.records import Completion, Lease, Trouble
+from mirepoix.records import AttemptFailure, Completion, Lease
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_continuations_commit_with_the_success_or_not_at_all(ledger: Ledger, lea
 
 
 def test_a_failure_is_kept_with_its_traceback(ledger: Ledger, lease: Lease):
-    trouble = Trouble(
+    trouble = AttemptFailure(
         *("no money", "ValueError", "Traceback ..."), signal=9, exit_code=-9, pid=5, run_time_s=2.0, peak_memory_kb=77
     )
     assert ledger.do(finish.fail, lease, trouble, [envelope("errback")])
@@ -90,7 +90,7 @@ def test_a_failure_is_kept_with_its_traceback(ledger: Ledger, lease: Lease):
 def test_an_error_with_any_text_can_be_recorded(ledger: Ledger, odd: str):
     # A file name or a driver's message may hold what no database stores as text: the failure must not be lost for it.
     ledger.worker("w1")
-    trouble = Trouble(odd, error_type=odd, traceback=odd)
+    trouble = AttemptFailure(odd, error_type=odd, traceback=odd)
     reports = (
         lambda lease: ledger.do(finish.fail, lease, trouble),
         lambda lease: ledger.do(finish.retry, lease, envelope(lease.task_id), trouble),
@@ -149,7 +149,7 @@ def test_a_retry_keeps_the_deaths_that_were_counted(ledger: Ledger, lease: Lease
     ("verb", "state"), [(finish.park, "parked"), (finish.revoke, "cancelled"), (finish.expire, "expired")]
 )
 def test_what_ends_without_running_keeps_its_reason(ledger: Ledger, lease: Lease, verb, state: str):
-    assert ledger.do(verb, lease, Trouble("because"))
+    assert ledger.do(verb, lease, AttemptFailure("because"))
     assert (ledger.state("t"), ledger.row("t")["reason"]) == (state, "because")
     assert ledger.row("t")["finished_at"] is not None
     (attempt,) = ledger.attempts("t")

@@ -10,7 +10,7 @@ import pytest
 from driver import OOPS, Ledger, envelope, rolled_back, until_somebody_waits_for_a_lock
 from mirepoix.connect.source import Source
 from mirepoix.ledger import finish, operate, take
-from mirepoix.records import Trouble
+from mirepoix.records import AttemptFailure
 from mirepoix.states import State
 
 CANCELLABLE = {"pending", "parked"}
@@ -171,7 +171,7 @@ def test_pruning_takes_the_attempts_along_and_the_oldest_first(ledger: Ledger):
     ledger.send("a", "b", "c")
     for _ in range(3):
         lease = ledger.lease("w1")
-        ledger.do(finish.revoke, lease, Trouble("revoked"))
+        ledger.do(finish.revoke, lease, AttemptFailure("revoked"))
         ledger.passes(60)
     assert ledger.counts()["mirepoix_attempt"] == 3
     assert ledger.do(operate.prune, 30.0, batch=2) == 2

@@ -7,7 +7,7 @@ import pytest
 from driver import Ledger
 from mirepoix.ledger import finish
 from mirepoix.ledger.query.parked import Parked, parked
-from mirepoix.records import Trouble, Unfit
+from mirepoix.records import AttemptFailure, Unfit
 from mirepoix.signatures.call_codec import Call, to_text
 from mirepoix.signatures.shape import Shape
 
@@ -25,7 +25,7 @@ def park(ledger: Ledger, *task_ids: str, reason: str = "no such task", lacking: 
         ledger.send(task_id, **{"priority": 9, **fields})
         (taken,) = ledger.take("w1", 1, [fields.get("queue", "celery")])
         assert taken.lease.task_id == task_id
-        assert ledger.do(finish.park, taken.lease, Trouble(reason), lacking)
+        assert ledger.do(finish.park, taken.lease, AttemptFailure(reason), lacking)
 
 
 def test_nothing_is_parked(ledger: Ledger):

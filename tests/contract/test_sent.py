@@ -11,7 +11,7 @@ import pytest
 
 from driver import Ledger, envelope
 from mirepoix.ledger import enqueue, finish, sending, take, workers
-from mirepoix.records import PROMISED, UNSENT, Envelope, Lease, Trouble, Worker
+from mirepoix.records import PROMISED, UNSENT, AttemptFailure, Envelope, Lease, Worker
 from mirepoix.sql import statement
 
 GRACE_S = 10.0
@@ -265,7 +265,7 @@ def released(ledger: Ledger, lease: Lease) -> None:
 
 
 def parked_and_requeued(ledger: Ledger, lease: Lease) -> None:
-    assert ledger.do(finish.park, lease, Trouble("no such task here"))
+    assert ledger.do(finish.park, lease, AttemptFailure("no such task here"))
     assert ledger.requeue("a")
 
 

@@ -11,7 +11,7 @@ from mirepoix.config import Settings
 from mirepoix.connect.source import Source
 from mirepoix.daemons.holder import MOST_TRIES, UP_AHEAD, Holder
 from mirepoix.ledger import enqueue, finish, take
-from mirepoix.records import Lease, Trouble, Unfit, Worker
+from mirepoix.records import AttemptFailure, Lease, Unfit, Worker
 
 PAY = '[["shop.pay",1,1,[]]]'
 SHIP = '[["shop.ship",1,1,[]]]'
@@ -23,7 +23,7 @@ def park(
     """A task that a worker's code could not take."""
     ledger.do(enqueue.add, [envelope(task_id, shape=shape, **fields)])
     (taken,) = ledger.take("old", queues=[fields.get("queue", "celery")])
-    assert ledger.do(finish.park, taken.lease, Trouble("no"), lacking, '[["unknown",1,null,null]]')
+    assert ledger.do(finish.park, taken.lease, AttemptFailure("no"), lacking, '[["unknown",1,null,null]]')
     return taken.lease
 
 
@@ -55,7 +55,7 @@ def test_whoever_parked_it_can_write_nothing_any_more(ledger: Ledger):
     up(ledger, ledger.worker("new"), "t")
     assert not ledger.succeed(before)
     assert not ledger.fail(before)
-    assert not ledger.do(finish.park, before, Trouble("again"), Unfit.TASK)
+    assert not ledger.do(finish.park, before, AttemptFailure("again"), Unfit.TASK)
 
 
 def test_of_two_workers_one_gets_it(ledger: Ledger, source: Source):
@@ -138,7 +138,7 @@ def test_a_holder_gives_up_what_its_code_refuses_each_time(ledger: Ledger, sourc
     for _ in range(MOST_TRIES):
         holder.take_up(ledger.connection)
         lease = holder.taken_up.popleft().lease
-        assert ledger.do(finish.park, lease, Trouble("its upcaster failed"), Unfit.UPCAST)
+        assert ledger.do(finish.park, lease, AttemptFailure("its upcaster failed"), Unfit.UPCAST)
         holder.forget(lease.key)
     holder.take_up(ledger.connection)
     assert not holder.taken_up

@@ -12,7 +12,7 @@ import mirepoix
 from driver import Ledger
 from mirepoix.connect.url import source_for
 from mirepoix.ledger import finish, take
-from mirepoix.records import Trouble
+from mirepoix.records import AttemptFailure
 
 LOST = 'Traceback (most recent call last):\n  File "shop.py", line 7, in pay\nValueError: card ending 4242'
 
@@ -46,5 +46,5 @@ class Shop:
 
     def fail(self, task_id: str, **fields: Any) -> None:
         """Send a task that fails."""
-        trouble = Trouble("ValueError: card ending 4242", "builtins.ValueError", LOST, pid=7, run_time_s=0.25)
+        trouble = AttemptFailure("ValueError: card ending 4242", "builtins.ValueError", LOST, pid=7, run_time_s=0.25)
         assert self.books.do(finish.fail, self.lease(task_id, **fields), trouble)

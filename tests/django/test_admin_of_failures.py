@@ -14,7 +14,7 @@ from shop import LOST, Shop
 from mirepoix.django.models import FailureGroup, Replay
 from mirepoix.ledger import finish
 from mirepoix.ledger.query.failures import groups
-from mirepoix.records import Trouble
+from mirepoix.records import AttemptFailure
 
 LIST = "/admin/mirepoix/failuregroup/"
 
@@ -26,7 +26,7 @@ def admin_client(shop: Shop) -> AdminClient:
 
 def fail(shop: Shop, task_id: str, error: str = "ValueError", release: str | None = None, **fields: Any) -> str:
     """Let a task fail by that error; the id of its group."""
-    trouble = Trouble(
+    trouble = AttemptFailure(
         f"{error}: card ending 4242",
         f"builtins.{error}",
         LOST.replace("ValueError", error),

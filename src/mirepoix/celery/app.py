@@ -43,7 +43,7 @@ from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.errors import ConfigurationError
 from mirepoix.kombu.transport import INSTALLATIONS
 from mirepoix.ledger import migrate
-from mirepoix.records import PROMISED, UNSENT, Envelope, Lease, Outgoing, Trouble, Worker
+from mirepoix.records import PROMISED, UNSENT, AttemptFailure, Envelope, Lease, Outgoing, Worker
 
 logger = get_logger("mirepoix.worker")
 
@@ -309,7 +309,7 @@ class Installation:
         held = None if self.holder is None else self.holder.lease_of(lease.key)
         return self.peaks.get(lease.key) or (None if held is None else self.meter.read(held.pid))
 
-    def lost(self, lease: Lease, trouble: Trouble, *, outcome: str, delay_s: float = 0.0) -> None:
+    def lost(self, lease: Lease, failure: AttemptFailure, *, outcome: str, delay_s: float = 0.0) -> None:
         """Tell the ledger, from the worker's loop, of an attempt whose process died or that was rejected.
 
         If the database is away, the maintenance thread tells it when it is back.
@@ -317,7 +317,7 @@ class Installation:
         holder = self.holder
         if holder is None:
             return
-        holder.lost(lease.key, trouble, outcome=outcome, delay_s=delay_s)
+        holder.lost(lease.key, failure, outcome=outcome, delay_s=delay_s)
         try:
             if self._connection is None:
                 self._connection = self.source.open(BOUND_S)

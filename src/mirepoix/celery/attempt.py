@@ -28,7 +28,7 @@ from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import OutcomeRefused
 from mirepoix.ledger import finish, reap, results
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Completion, Envelope, Lease, Outgoing, Part, Result, Trouble, Unfit
+from mirepoix.records import AttemptFailure, Completion, Envelope, Lease, Outgoing, Part, Result, Unfit
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
@@ -241,7 +241,7 @@ def conclude(installation: Installation, attempt: Attempt, completion: Completio
 def conclude_ignored(installation: Installation, attempt: Attempt) -> None:
     """The same for a transactional task that raised Ignore, which replace() does as well."""
     if attempt.again is not None:
-        is_accepted = run_again(installation, attempt, Trouble("replaced"))
+        is_accepted = run_again(installation, attempt, AttemptFailure("replaced"))
     else:
         done = Completion(attempt.lease, reason="ignored by the task", pid=os.getpid())
         is_accepted = succeed(installation, attempt, done)
@@ -256,25 +256,25 @@ def succeed(installation: Installation, attempt: Attempt, completion: Completion
     )
 
 
-def fail(installation: Installation, attempt: Attempt, trouble: Trouble) -> bool:
+def fail(installation: Installation, attempt: Attempt, failure: AttemptFailure) -> bool:
     """Commit a failure and its errbacks, or nothing."""
-    trouble = replace(trouble, release=installation.settings.release)
+    failure = replace(failure, release=installation.settings.release)
     return _settle(
-        installation, attempt, "failure", lambda tx: finish.fail(tx, attempt.lease, trouble, attempt.continuations)
+        installation, attempt, "failure", lambda tx: finish.fail(tx, attempt.lease, failure, attempt.continuations)
     )
 
 
-def run_again(installation: Installation, attempt: Attempt, trouble: Trouble) -> bool:
+def run_again(installation: Installation, attempt: Attempt, failure: AttemptFailure) -> bool:
     """Commit that the task runs again, from the message it sent under its own id."""
     again = attempt.again
     if again is None:
         raise RuntimeError(f"{attempt.name}[{attempt.lease.task_id}] asked to run again without a message")
-    trouble = replace(trouble, release=installation.settings.release)
+    failure = replace(failure, release=installation.settings.release)
     return _settle(
         installation,
         attempt,
         "retry",
-        lambda tx: finish.retry(tx, attempt.lease, again, trouble, attempt.continuations),
+        lambda tx: finish.retry(tx, attempt.lease, again, failure, attempt.continuations),
     )
 
 
@@ -282,7 +282,7 @@ def park(
     installation: Installation,
     lease: Lease,
     name: str,
-    trouble: Trouble,
+    failure: AttemptFailure,
     error: Exception,
     lacking: Unfit | None = None,
     shape: str | None = None,
@@ -292,7 +292,7 @@ def park(
     If other code may be able to, it says what is *lacking*, and what the task calls: then those who wait for its result
     are told only after a while that it failed. Otherwise at once, until it is requeued.
     """
-    logger.error("task %s[%s] is parked: %s", name, lease.task_id, trouble.reason)
+    logger.error("task %s[%s] is parked: %s", name, lease.task_id, failure.reason)
     attempt = Attempt(lease, name)
     backend = installation.app.backend
     with running(attempt):
@@ -301,35 +301,35 @@ def park(
                 backend.store_result(lease.task_id, error, states.FAILURE)
         except Exception:  # of a backend that is not the ledger
             logger.exception("the result of the parked task %s[%s] cannot be stored", name, lease.task_id)
-    _settle(installation, attempt, "parking", lambda tx: finish.park(tx, lease, trouble, lacking, shape))
+    _settle(installation, attempt, "parking", lambda tx: finish.park(tx, lease, failure, lacking, shape))
 
 
 def lose(installation: Installation, lease: Lease, name: str) -> None:
     """Commit that a process died with the attempt before its parent heard of its beginning."""
-    trouble = Trouble("its process died before its parent had heard that it began", "WorkerLostError")
+    failure = AttemptFailure("its process died before its parent had heard that it began", "WorkerLostError")
     settings = installation.settings
 
     def write(tx: Tx) -> bool:
-        lost = reap.lose(tx, lease, trouble, settings, is_blamed=True, outcome="killed")
+        lost = reap.lose(tx, lease, failure, settings, is_blamed=True, outcome="killed")
         if lost is not None and lost.state == "quarantined":
-            errbacks.send_errbacks(installation, tx, [lost.task_id], lost.state, trouble.reason)
+            errbacks.send_errbacks(installation, tx, [lost.task_id], lost.state, failure.reason)
         return lost is not None
 
     logger.error("task %s[%s] had begun in a process that died", name, lease.task_id)
     _settle(installation, Attempt(lease, name), "death", write)
 
 
-def revoke(installation: Installation, attempt: Attempt, trouble: Trouble, *, is_expired: bool) -> None:
+def revoke(installation: Installation, attempt: Attempt, failure: AttemptFailure, *, is_expired: bool) -> None:
     """Commit that the task was revoked, or expired, while a worker held it."""
     end = finish.expire if is_expired else finish.revoke
 
     def write(tx: Tx) -> bool:
-        if not end(tx, attempt.lease, trouble):
+        if not end(tx, attempt.lease, failure):
             return False
         if not attempt.parts:
-            chords.return_ended(installation, tx, [attempt.lease.task_id], trouble.reason)
+            chords.return_ended(installation, tx, [attempt.lease.task_id], failure.reason)
         if is_expired:
-            errbacks.send_errbacks(installation, tx, [attempt.lease.task_id], "expired", trouble.reason)
+            errbacks.send_errbacks(installation, tx, [attempt.lease.task_id], "expired", failure.reason)
         return True
 
     _settle(installation, attempt, "revocation", write)
@@ -441,7 +441,9 @@ def refuse(installation: Installation, attempt: Attempt, what: str, error: Excep
     attempt.forget_success()
     attempt.again = None
     kind = f"{OutcomeRefused.__module__}.{OutcomeRefused.__qualname__}"
-    trouble = Trouble(str(told), kind, f"{''.join(format_tb(error.__traceback__))}{said(error)}", pid=os.getpid())
+    failure = AttemptFailure(
+        str(told), kind, f"{''.join(format_tb(error.__traceback__))}{said(error)}", pid=os.getpid()
+    )
     with running(attempt):
         try:
             installation.app.backend.store_result(task_id, told, states.FAILURE)
@@ -449,7 +451,7 @@ def refuse(installation: Installation, attempt: Attempt, what: str, error: Excep
             logger.exception("the result of task %s[%s] cannot be stored", name, task_id)
 
     def fail_with_all(tx: Tx) -> bool:
-        if not finish.fail(tx, attempt.lease, trouble):
+        if not finish.fail(tx, attempt.lease, failure):
             return False
         results.store(tx, list(attempt.results.values()), is_outcome=True)
         chords.return_failed(installation, tx, parts, told)
@@ -457,7 +459,7 @@ def refuse(installation: Installation, attempt: Attempt, what: str, error: Excep
         return True
 
     def fail_alone(tx: Tx) -> bool:
-        return finish.fail(tx, attempt.lease, trouble)
+        return finish.fail(tx, attempt.lease, failure)
 
     try:
         persist(installation, attempt, "failure", fail_with_all)

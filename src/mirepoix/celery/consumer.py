@@ -21,7 +21,7 @@ from mirepoix.celery.refuse import refuse
 from mirepoix.celery.request import sent_to_pool
 from mirepoix.celery.task import adopt
 from mirepoix.celery.versions import keeping_running_jobs
-from mirepoix.records import LEASE_HEADER, Lease, Trouble, Unfit
+from mirepoix.records import LEASE_HEADER, AttemptFailure, Lease, Unfit
 from mirepoix.signatures.call_codec import Call, to_text
 
 logger = get_logger("mirepoix.worker")
@@ -142,8 +142,8 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
             error = sys.exception()
             if isinstance(error, Exception) and not isinstance(error, self.connection_errors + self.channel_errors):
                 # It ends the worker. Whatever was on its way to the pool would do so again in the next one, for ever.
-                trouble = Trouble(f"its worker failed before it was started: {type(error).__name__}: {error}")
-                installation.holder.lose_handed_over(trouble, may_have_begun=begun)
+                failure = AttemptFailure(f"its worker failed before it was started: {type(error).__name__}: {error}")
+                installation.holder.lose_handed_over(failure, may_have_begun=begun)
             # Nobody reads what the pool says until there is a connection again: what it was sent may run, or be done.
             installation.holder.abandon(may_have_begun=begun)
 

@@ -19,7 +19,7 @@ from billiard.einfo import ExceptionInfo
 from celery.app.task import Task
 from celery.utils.log import get_logger
 
-from mirepoix.records import Trouble
+from mirepoix.records import AttemptFailure
 
 if TYPE_CHECKING:
     from mirepoix.celery.request import LedgerRequest
@@ -88,9 +88,9 @@ class Broken:
     traceback: str
     pid: int
 
-    def trouble(self) -> Trouble:
+    def failure(self) -> AttemptFailure:
         """The same for the ledger."""
-        return Trouble(self.reason, self.error_type, self.traceback, pid=self.pid)
+        return AttemptFailure(self.reason, self.error_type, self.traceback, pid=self.pid)
 
 
 class GatheringConsumer:
@@ -156,7 +156,7 @@ class _Batch:
             self.on_error(result)
             return
         for call in self.calls if isinstance(result, Broken) else ():
-            call.broke_with_others(result.trouble())
+            call.broke_with_others(result.failure())
         if self.callback is not None:
             self.callback(None if isinstance(result, Broken) else result)
 

@@ -31,7 +31,7 @@ from mirepoix.celery.report import Reported
 from mirepoix.connect.source import Source
 from mirepoix.kombu.delivered import as_message
 from mirepoix.ledger import finish, operate, reap, results, take, workers
-from mirepoix.records import Completion, Taken, Trouble, Unfit, Worker
+from mirepoix.records import AttemptFailure, Completion, Taken, Unfit, Worker
 
 WATCHERS: list[Callable[[Any, tuple[Any, ...], dict[str, Any]], None]] = []
 """Called with each task and its arguments just before it is run: how ``pytest --crashpoints`` comes to explore it."""
@@ -95,11 +95,11 @@ def _run(installation: Installation, taken: Taken) -> BaseException | None:
         task = app.tasks[installation.code.current_name(taken.name)]
     except NotRegistered as error:
         reason = f"no task named {error} is registered in this worker"
-        return _park(installation, taken, Trouble(reason), error, Unfit.TASK)
+        return _park(installation, taken, AttemptFailure(reason), error, Unfit.TASK)
     try:
         args, kwargs, embed = _message(app, raw).decode()
     except Exception as error:  # noqa: BLE001 (whatever somebody sent)
-        return _park(installation, taken, Trouble(f"the body cannot be decoded: {error}"), error)
+        return _park(installation, taken, AttemptFailure(f"the body cannot be decoded: {error}"), error)
     properties = raw["properties"]
     request = {
         **raw["headers"],
@@ -160,15 +160,15 @@ def _record(installation: Installation, taken: Taken, traced: Any, request: dict
 
 def _rejected(installation: Installation, taken: Taken, error: Any) -> None:
     if not error.requeue:
-        attempts.fail(installation, Attempt(taken.lease, taken.name), Trouble(f"Reject: {error}", "Reject"))
+        attempts.fail(installation, Attempt(taken.lease, taken.name), AttemptFailure(f"Reject: {error}", "Reject"))
         return
-    trouble = Trouble(f"rejected back to its queue: {error}")
+    failure = AttemptFailure(f"rejected back to its queue: {error}")
     with installation.source.transaction() as tx:
-        reap.lose(tx, taken.lease, trouble, installation.settings, is_blamed=False, outcome="rejected", delay_s=1.0)
+        reap.lose(tx, taken.lease, failure, installation.settings, is_blamed=False, outcome="rejected", delay_s=1.0)
 
 
 def _park(
-    installation: Installation, taken: Taken, trouble: Trouble, error: Exception, lacking: Unfit | None = None
+    installation: Installation, taken: Taken, failure: AttemptFailure, error: Exception, lacking: Unfit | None = None
 ) -> Exception:
-    attempts.park(installation, taken.lease, taken.name, trouble, error, lacking)
+    attempts.park(installation, taken.lease, taken.name, failure, error, lacking)
     return error

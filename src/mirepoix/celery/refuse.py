@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from celery.utils.log import get_logger
 
 from mirepoix.celery import attempt as attempts
-from mirepoix.records import Lease, Trouble, Unfit
+from mirepoix.records import AttemptFailure, Lease, Unfit
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
@@ -37,12 +37,12 @@ def refuse(
     only what says that the ledger is away.
     """
     try:
-        attempts.park(installation, lease, name, Trouble(reason), error, lacking, shape)
+        attempts.park(installation, lease, name, AttemptFailure(reason), error, lacking, shape)
     except installation.source.disconnects:
         raise
     except Exception:
         logger.exception("task %s[%s] cannot be parked: %s", name, lease.task_id, reason)
-        installation.lost(lease, Trouble(reason), outcome="lost", delay_s=PAUSE_S)
+        installation.lost(lease, AttemptFailure(reason), outcome="lost", delay_s=PAUSE_S)
     else:
         if installation.holder is not None:
             installation.holder.forget(lease.key)
@@ -56,6 +56,6 @@ def not_given(installation: Installation, lease: Lease, name: str, error: Except
         holder.abandon([lease], now=True)
     elif isinstance(error, OF_THE_PROCESS):
         logger.error("task %s[%s] goes back: %s", name, lease.task_id, reason)
-        installation.lost(lease, Trouble(reason), outcome="lost", delay_s=PAUSE_S)
+        installation.lost(lease, AttemptFailure(reason), outcome="lost", delay_s=PAUSE_S)
     else:
         refuse(installation, lease, name, reason, error)

@@ -27,7 +27,7 @@ from mirepoix.celery.options import wrong_limits
 from mirepoix.celery.refuse import not_given
 from mirepoix.celery.report import Reported, raised_in
 from mirepoix.ledger import finish
-from mirepoix.records import LEASE_HEADER, Completion, Lease, Trouble
+from mirepoix.records import LEASE_HEADER, AttemptFailure, Completion, Lease
 
 logger = get_logger("mirepoix.worker")
 
@@ -127,7 +127,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
             if requeue:
                 self._rejected_back(Reject("by its strategy", requeue=True))
             else:
-                self.broke_with_others(Trouble("rejected by its strategy"))
+                self.broke_with_others(AttemptFailure("rejected by its strategy"))
             self.installation.gathered.drop(self)
         super().reject(requeue)
 
@@ -145,17 +145,17 @@ class LedgerRequest(Request):  # type: ignore[misc]
         """A pool's process begins to run it, and others with it."""
         self.installation.holder.started(self._held.key, self._process(pid))
 
-    def broke_with_others(self, trouble: Trouble) -> None:
+    def broke_with_others(self, failure: AttemptFailure) -> None:
         """What it was run with raised, or its strategy refused it."""
         if not self.installation.holder.holds(self._held.key):
             return
         attempt = Attempt(self._held, self.name)
         try:
             with attempts.running(attempt):
-                error = RuntimeError(trouble.reason)
-                self.task.backend.mark_as_failure(self.id, error, trouble.traceback, request=self._context)
+                error = RuntimeError(failure.reason)
+                self.task.backend.mark_as_failure(self.id, error, failure.traceback, request=self._context)
         finally:
-            attempts.fail(self.installation, attempt, trouble)
+            attempts.fail(self.installation, attempt, failure)
             self.over()
 
     @property
@@ -258,26 +258,26 @@ class LedgerRequest(Request):  # type: ignore[misc]
             # A cold shutdown kills the pool: nobody is to blame, and everything goes back when the pool is gone.
             self._goes_back_later = True
             return
-        trouble = _death(
+        failure = _death(
             error, self._process(self.worker_pid), self.installation.peak_of(self.lease), self._run_time_s()
         )
-        self.installation.lost(self._held, trouble, outcome="killed")
+        self.installation.lost(self._held, failure, outcome="killed")
 
     def _rejected_back(self, error: Reject) -> None:
         task_ready(self)
-        trouble = Trouble(
+        failure = AttemptFailure(
             f"rejected back to its queue: {error}", pid=self._process(self.worker_pid), run_time_s=self._run_time_s()
         )
-        self.installation.lost(self._held, trouble, outcome="rejected", delay_s=REJECTED_PAUSE_S)
+        self.installation.lost(self._held, failure, outcome="rejected", delay_s=REJECTED_PAUSE_S)
 
     def _out_of_time(self, error: BaseException, exc_info: Any, send_failed_event: bool) -> None:
-        trouble = Trouble(
+        failure = AttemptFailure(
             f"hard time limit exceeded: {error}",
             "billiard.exceptions.TimeLimitExceeded",
             pid=self._process(self.worker_pid),
             run_time_s=self._run_time_s(),
         )
-        self._failed(exc_info, trouble, send_failed_event, partial(self._call_hooks, error, exc_info))
+        self._failed(exc_info, failure, send_failed_event, partial(self._call_hooks, error, exc_info))
 
     def _call_hooks(self, error: BaseException, exc_info: Any) -> None:
         """Call the methods of the task that hear of a failure: the process that would have called them is gone."""
@@ -298,11 +298,11 @@ class LedgerRequest(Request):  # type: ignore[misc]
     def _broke_outside(self, error: BaseException, exc_info: Any, send_failed_event: bool) -> None:
         """Something failed around the user's code, so the pool process may have recorded nothing."""
         kind = f"{type(error).__module__}.{type(error).__qualname__}"
-        trouble = Trouble(f"{type(error).__name__}: {error}", kind, str(exc_info.traceback))
-        self._failed(exc_info, trouble, send_failed_event)
+        failure = AttemptFailure(f"{type(error).__name__}: {error}", kind, str(exc_info.traceback))
+        self._failed(exc_info, failure, send_failed_event)
 
     def _failed(
-        self, exc_info: Any, trouble: Trouble, send_failed_event: bool, also: Callable[[], None] | None = None
+        self, exc_info: Any, failure: AttemptFailure, send_failed_event: bool, also: Callable[[], None] | None = None
     ) -> None:
         attempt = Attempt(self._held, self.name)
         try:
@@ -312,7 +312,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
                     also()
         finally:
             # An errback that cannot be sent must not keep the failure out of the ledger: nobody would report it again.
-            attempts.fail(self.installation, attempt, trouble)
+            attempts.fail(self.installation, attempt, failure)
 
     def _process(self, pid: int | None) -> int | None:
         # Pools that do not fork name a thread or a greenlet there.
@@ -327,11 +327,11 @@ class LedgerRequest(Request):  # type: ignore[misc]
             super()._announce_revoked(reason, terminated, signum, expired)
             return
         words = "its expiry passed before it was started" if expired else f"{reason} by remote control"
-        trouble = Trouble(words, run_time_s=self._run_time_s())
+        failure = AttemptFailure(words, run_time_s=self._run_time_s())
         attempt = Attempt(self.lease, self.name)
         with attempts.running(attempt):  # its result, and what it returns to a chord, are committed with its end
             super()._announce_revoked(reason, terminated, signum, expired)
-        attempts.revoke(self.installation, attempt, trouble, is_expired=expired)
+        attempts.revoke(self.installation, attempt, failure, is_expired=expired)
         self.installation.holder.forget(self.lease.key)
 
 
@@ -385,11 +385,13 @@ def _reported(generated: Any) -> Any:
     return on_success
 
 
-def _death(error: BaseException, pid: int | None, peak_memory_kb: int | None, run_time_s: float | None) -> Trouble:
+def _death(
+    error: BaseException, pid: int | None, peak_memory_kb: int | None, run_time_s: float | None
+) -> AttemptFailure:
     words = f"exit code {error.code}" if isinstance(error, SystemExit) else str(error)
     number = re.search(r"signal (\d+)", words)
     code = re.search(r"exit ?code:? (-?\d+)", words)
-    return Trouble(
+    return AttemptFailure(
         reason=f"its process died: {words}",
         error_type="WorkerLostError",
         signal=int(number[1]) if number else None,

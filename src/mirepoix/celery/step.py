@@ -39,7 +39,9 @@ NAMESPACE = uuid.UUID("6643e96e-733c-4e33-afcf-3f2418c2936d")
 
 NAME_LIMIT = 255
 
-recorder: ContextVar[Callable[[str, Callable[[], Any]], Any] | None] = ContextVar("mirepoix_step_recorder", default=None)
+recorder: ContextVar[Callable[[str, Callable[[], Any]], Any] | None] = ContextVar(
+    "mirepoix_step_recorder", default=None
+)
 """Who keeps steps in place of the ledger: the crash-point tester does."""
 
 

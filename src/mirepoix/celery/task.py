@@ -26,7 +26,7 @@ from mirepoix.celery.code import Misfit, misfit_inside, misfit_of
 from mirepoix.celery.report import Reported, raised_in, readable
 from mirepoix.celery.signatures import aliases_of, version_of
 from mirepoix.errors import ConfigurationError, UpcastFailed
-from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Completion, Lease, Trouble, Unfit
+from mirepoix.records import LEASE_HEADER, VERSION_HEADER, AttemptFailure, Completion, Lease, Unfit
 from mirepoix.signatures.call_codec import Call, to_text
 from mirepoix.signatures.shape import Shape
 
@@ -195,7 +195,7 @@ def guarded(task: Any, tracer: Any) -> Any:
             shape = None if received.what is None else Shape.of(args, kwargs)
             called = to_text(Call(task.name, payload.version_in(request), shape))
             attempts.park(
-                installation, lease, task.name, Trouble(received.reason), received.error, received.what, called
+                installation, lease, task.name, AttemptFailure(received.reason), received.error, received.what, called
             )
             return _ignored(received.reason)
         args, kwargs = received
@@ -260,11 +260,11 @@ def _record(installation: Installation, attempt: Attempt, result: Any) -> Any:
     if attempt.again is not None:
         reason = "replaced" if state == states.IGNORED else _words(result.info)
         attempts.run_again(
-            installation, attempt, _trouble(attempt, result.retval, result.info and result.info.retval, reason)
+            installation, attempt, _failure_of(attempt, result.retval, result.info and result.info.retval, reason)
         )
     elif result.info is None and isinstance(result.retval, ExceptionInfo):
         # An error of Celery's own before the request was built: it is reported like a success.
-        attempts.fail(installation, attempt, _trouble(attempt, result.retval, result.retval.exception))
+        attempts.fail(installation, attempt, _failure_of(attempt, result.retval, result.retval.exception))
     elif state == states.SUCCESS:
         if not attempt.commits_here:
             return result._replace(retstr=Reported(result.retstr, attempt.results.values(), attempt.parts.values()))
@@ -277,7 +277,7 @@ def _record(installation: Installation, attempt: Attempt, result: Any) -> Any:
         _send_now(installation, attempt)
         return result  # the parent hands it back, at a pace, or records the failure
     else:
-        attempts.fail(installation, attempt, _trouble(attempt, result.retval, result.info.retval))
+        attempts.fail(installation, attempt, _failure_of(attempt, result.retval, result.info.retval))
     return result._replace(retstr=Reported(result.retstr, is_recorded=True))
 
 
@@ -295,7 +295,7 @@ def _fail_now(installation: Installation, attempt: Attempt) -> None:
     """Record the failure that is being handled."""
     error = sys.exception()
     if error is not None and not attempt.is_over and attempt.again is None:
-        attempts.fail(installation, attempt, _trouble(attempt, ExceptionInfo(), error))
+        attempts.fail(installation, attempt, _failure_of(attempt, ExceptionInfo(), error))
 
 
 def _store_failure(task: Any, request: Any, error: Exception, info: ExceptionInfo) -> None:
@@ -362,13 +362,13 @@ def _cause(error: Any) -> BaseException | None:
     return cause
 
 
-def _trouble(attempt: Attempt, info: Any, error: Any, reason: str | None = None) -> Trouble:
+def _failure_of(attempt: Attempt, info: Any, error: Any, reason: str | None = None) -> AttemptFailure:
     text = str(info.traceback) if isinstance(info, ExceptionInfo) else None
     if isinstance(error, Retry):
         error = _cause(error) or error
     elif text is not None and isinstance(error, BaseException) and type(raised_in(info)) is not type(error):
         text = "".join(traceback.format_exception(error))  # Celery's is of the base class that it can pickle
-    return Trouble(
+    return AttemptFailure(
         reason=reason or f"{type(error).__name__}: {error}",
         error_type=None if error is None else f"{type(error).__module__}.{type(error).__qualname__}",
         traceback=text,
@@ -379,13 +379,13 @@ def _trouble(attempt: Attempt, info: Any, error: Any, reason: str | None = None)
     )
 
 
-def _broken_handling(attempt: Attempt, error: Exception) -> Trouble:
+def _broken_handling(attempt: Attempt, error: Exception) -> AttemptFailure:
     """An error in handling an error: both are told, the first one first."""
     chain: list[BaseException] = [error]
     while chain[0].__context__ is not None:
         chain.insert(0, chain[0].__context__)
     said = dict.fromkeys(f"{type(one).__name__}: {one}" for one in chain)
-    return _trouble(attempt, ExceptionInfo(), chain[0], "; then ".join(said))
+    return _failure_of(attempt, ExceptionInfo(), chain[0], "; then ".join(said))
 
 
 def _words(info: Any) -> str:

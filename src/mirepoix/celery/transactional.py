@@ -33,7 +33,7 @@ from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.errors import ConfigurationError, SchemaError
 from mirepoix.ledger import finish, reap, take
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Completion, Trouble
+from mirepoix.records import AttemptFailure, Completion
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
@@ -262,16 +262,16 @@ class UnitOfWork:
 
     def _run_again(self, what: str, error: Exception, after_s: tuple[float, float]) -> None:
         attempt, settings = self._attempt, self._installation.settings
-        trouble = Trouble(f"{what}: {str(error).strip()}", type(error).__name__, pid=os.getpid())
+        failure = AttemptFailure(f"{what}: {str(error).strip()}", type(error).__name__, pid=os.getpid())
 
         def write(tx: Tx) -> bool:
             delay_s = random.uniform(*after_s)
             lost = reap.lose(
-                tx, attempt.lease, trouble, settings, is_blamed=False, outcome="rolled back", delay_s=delay_s
+                tx, attempt.lease, failure, settings, is_blamed=False, outcome="rolled back", delay_s=delay_s
             )
             return lost is not None
 
-        logger.warning("task %s[%s] runs again: %s", attempt.name, attempt.lease.task_id, trouble.reason)
+        logger.warning("task %s[%s] runs again: %s", attempt.name, attempt.lease.task_id, failure.reason)
         attempts.persist(self._installation, attempt, "rollback", write)
         attempt.transaction = None
         attempt.is_over = True

@@ -27,7 +27,7 @@ from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import LedgerAway
 from mirepoix.ledger import enqueue, finish, reap, results, take, workers
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Completion, Envelope, Lease, Part, Taken, Trouble, Worker
+from mirepoix.records import AttemptFailure, Completion, Envelope, Lease, Part, Taken, Worker
 
 logger = logging.getLogger("mirepoix.holder")
 
@@ -73,7 +73,7 @@ class Loss:
     """What the ledger must still hear about an attempt whose process died while the database was away."""
 
     lease: Lease
-    trouble: Trouble
+    failure: AttemptFailure
     outcome: str
     is_blamed: bool
     delay_s: float
@@ -290,7 +290,7 @@ class Holder:
                 taken = take.take_by_id(tx, self.worker.id, task_ids, may_be_suspect=False)
                 for one in taken:
                     if one.lease.task_id in unreadable:
-                        finish.park(tx, one.lease, Trouble(unreadable[one.lease.task_id]))
+                        finish.park(tx, one.lease, AttemptFailure(unreadable[one.lease.task_id]))
                 taken = [one for one in taken if one.lease.task_id not in unreadable]
                 got = {one.lease.task_id for one in taken}
                 missed = [task_id for task_id in task_ids if task_id not in got and task_id not in unreadable]
@@ -397,7 +397,7 @@ class Holder:
         if held is not None:
             held.is_handed_over = True
 
-    def lose_handed_over(self, trouble: Trouble, *, may_have_begun: frozenset[Key]) -> None:
+    def lose_handed_over(self, failure: AttemptFailure, *, may_have_begun: frozenset[Key]) -> None:
         """The worker failed with that: each task that it was about to give to its pool may be the cause.
 
         They go back, and count a handover. What waits to be handed over, and what may have begun, is left as it is.
@@ -408,7 +408,7 @@ class Holder:
                 for key, held in self._held.items()
                 if held.is_handed_over and held.started_at is None and key not in may_have_begun
             ]
-            self._losses += [Loss(self._held.pop(key).lease, trouble, "lost", False, 0.0) for key in keys]
+            self._losses += [Loss(self._held.pop(key).lease, failure, "lost", False, 0.0) for key in keys]
 
     def started(self, key: Key, pid: int | None) -> None:
         """User code of the attempt has begun, in the process *pid*."""
@@ -450,15 +450,15 @@ class Holder:
         """What is known of an attempt that is still held."""
         return self._held.get(key)
 
-    def lost(self, key: Key, trouble: Trouble, *, outcome: str, delay_s: float = 0.0) -> None:
+    def lost(self, key: Key, failure: AttemptFailure, *, outcome: str, delay_s: float = 0.0) -> None:
         """The attempt's process died, or it was rejected. `report_losses` tells the ledger."""
         with self._lock:
             held = self._held.pop(key, None)
             if held is not None:
-                is_stopped = self.is_stopping or trouble.signal in ASKED_TO_STOP
+                is_stopped = self.is_stopping or failure.signal in ASKED_TO_STOP
                 is_blamed = held.started_at is not None and outcome == "killed" and not is_stopped
                 beginning = None if held.started_at is None or held.is_noted else held
-                self._losses.append(Loss(held.lease, trouble, outcome, is_blamed, delay_s, beginning))
+                self._losses.append(Loss(held.lease, failure, outcome, is_blamed, delay_s, beginning))
 
     def report_losses(self, connection: OwnConnection) -> None:
         """Take back what was lost: to the queue, or to quarantine. What cannot be told now is told the next time."""
@@ -474,14 +474,14 @@ class Holder:
                     lost = reap.lose(
                         tx,
                         loss.lease,
-                        loss.trouble,
+                        loss.failure,
                         self.settings,
                         is_blamed=loss.is_blamed,
                         outcome=loss.outcome,
                         delay_s=loss.delay_s,
                     )
                     if lost is not None and lost.state == "quarantined" and self.send_errbacks is not None:
-                        self.send_errbacks(tx, [lost.task_id], lost.state, loss.trouble.reason)
+                        self.send_errbacks(tx, [lost.task_id], lost.state, loss.failure.reason)
                     reached(Crashpoint.LOSE_BEFORE_COMMIT)
             except BaseException:
                 with self._lock:
@@ -489,7 +489,7 @@ class Holder:
                 raise
             reached(Crashpoint.LOSE_AFTER_COMMIT)
             if lost is not None:
-                logger.error("task %s[%s] is %s: %s", lost.name, lost.task_id, lost.state, loss.trouble.reason)
+                logger.error("task %s[%s] is %s: %s", lost.name, lost.task_id, lost.state, loss.failure.reason)
 
     # ---- what maintenance asks for
 

@@ -18,7 +18,7 @@ from mirepoix.fingerprint import fingerprint
 from mirepoix.fingerprint.fingerprint import Fingerprint
 from mirepoix.ledger import counting
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Trouble
+from mirepoix.records import AttemptFailure
 
 Causes = Mapping[str, Fingerprint]
 """The cause of each task's failure, by the task's id."""
@@ -33,15 +33,15 @@ class Ignoring:
     per_hour: int | None = None
 
 
-def causes(rows: Sequence[tuple[Any, ...]], trouble: Trouble) -> dict[str, Fingerprint]:
+def causes(rows: Sequence[tuple[Any, ...]], failure: AttemptFailure) -> dict[str, Fingerprint]:
     """Why each of *rows* failed: as the statements of `finish` and `reap` return them, the task's name seventh."""
     found: dict[str, Fingerprint] = {}
     for row in rows:
         cause = fingerprint.of(
             task=row[6],
-            reason=trouble.reason,
-            error_type=trouble.error_type,
-            traceback=trouble.traceback,
+            reason=failure.reason,
+            error_type=failure.error_type,
+            traceback=failure.traceback,
             roots=sys.path,
         )
         if cause is not None:

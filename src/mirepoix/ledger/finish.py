@@ -16,7 +16,7 @@ from mirepoix.ledger.failures import Causes
 from mirepoix.ledger.rows import batches
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Completion, Envelope, Lease, Outgoing, Trouble, Unfit
+from mirepoix.records import AttemptFailure, Completion, Envelope, Lease, Outgoing, Unfit
 
 _NO_CAUSES: Causes = MappingProxyType({})
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
@@ -46,53 +46,55 @@ def succeed_with(tx: Tx, completion: Completion, continuations: Sequence[Outgoin
     return True
 
 
-def fail(tx: Tx, lease: Lease, trouble: Trouble, continuations: Sequence[Outgoing] = ()) -> bool:
+def fail(tx: Tx, lease: Lease, failure: AttemptFailure, continuations: Sequence[Outgoing] = ()) -> bool:
     """Record a failure that no retry follows, with its traceback; errbacks go out with it."""
     rows = tx.fetch(
         "fail",
-        reason=storable(trouble.told),
-        run_time_s=trouble.run_time_s,
-        peak_memory_kb=trouble.peak_memory_kb,
-        pid=trouble.pid,
+        reason=storable(failure.full_reason),
+        run_time_s=failure.run_time_s,
+        peak_memory_kb=failure.peak_memory_kb,
+        pid=failure.pid,
         **_of(lease),
     )
     if not rows:
         return False
-    causes = failures.causes(rows, trouble)
-    record(tx, rows, "failed", trouble, causes)
+    causes = failures.causes(rows, failure)
+    record(tx, rows, "failed", failure, causes)
     outgoing.add(tx, continuations)
-    failures.note(tx, rows, causes, trouble.release)
+    failures.note(tx, rows, causes, failure.release)
     return True
 
 
-def retry(tx: Tx, lease: Lease, envelope: Envelope, trouble: Trouble, continuations: Sequence[Outgoing] = ()) -> bool:
+def retry(
+    tx: Tx, lease: Lease, envelope: Envelope, failure: AttemptFailure, continuations: Sequence[Outgoing] = ()
+) -> bool:
     """Replace the message by *envelope*, which the attempt sent under its own id, and wait until it is due."""
     rows = tx.fetch(
         "retry",
-        reason=storable(trouble.told),
+        reason=storable(failure.full_reason),
         rows=json.dumps([enqueue.as_row(*enqueue.timed(tx, [envelope]))]),
         **_of(lease),
     )
     if not rows:
         return False
-    causes = failures.causes(rows, trouble) if trouble.error_type is not None else {}
-    record(tx, rows, "retried", trouble, causes)
+    causes = failures.causes(rows, failure) if failure.error_type is not None else {}
+    record(tx, rows, "retried", failure, causes)
     outgoing.add(tx, continuations)
-    failures.note(tx, rows, causes, trouble.release)
+    failures.note(tx, rows, causes, failure.release)
     return True
 
 
-def park(tx: Tx, lease: Lease, trouble: Trouble, lacking: Unfit | None = None, shape: str | None = None) -> bool:
+def park(tx: Tx, lease: Lease, failure: AttemptFailure, lacking: Unfit | None = None, shape: str | None = None) -> bool:
     """Keep a task that no code here can take, with the reason.
 
     If other code may be able to, say what is *lacking* here, and what it calls (*shape*, for a row that does not say).
     """
-    return _end(tx, "park", lease, "parked", trouble, parked_for=lacking, shape=shape)
+    return _end(tx, "park", lease, "parked", failure, parked_for=lacking, shape=shape)
 
 
-def revoke(tx: Tx, lease: Lease, trouble: Trouble) -> bool:
+def revoke(tx: Tx, lease: Lease, failure: AttemptFailure) -> bool:
     """End a task that was revoked while a worker held it."""
-    return _end(tx, "revoke", lease, "cancelled", trouble)
+    return _end(tx, "revoke", lease, "cancelled", failure)
 
 
 def is_revoked(tx: Tx, lease: Lease) -> bool:
@@ -104,9 +106,9 @@ def is_revoked(tx: Tx, lease: Lease) -> bool:
     return not rows or bool(rows[0][0])
 
 
-def expire(tx: Tx, lease: Lease, trouble: Trouble) -> bool:
+def expire(tx: Tx, lease: Lease, failure: AttemptFailure) -> bool:
     """End a task whose expiry passed between its lease and its start."""
-    return _end(tx, "expire_held", lease, "expired", trouble)
+    return _end(tx, "expire_held", lease, "expired", failure)
 
 
 def give_back(tx: Tx, worker_id: str, leases: Sequence[Lease] | None, reason: str) -> int:
@@ -116,7 +118,7 @@ def give_back(tx: Tx, worker_id: str, leases: Sequence[Lease] | None, reason: st
     """
     rows = None if leases is None else json.dumps([{"id": lease.task_id, "fence": lease.fence} for lease in leases])
     returned = tx.fetch("give_back", worker_id=worker_id, rows=rows)
-    record(tx, [row for row in returned if row[5] is not None], "returned", Trouble(reason))
+    record(tx, [row for row in returned if row[5] is not None], "returned", AttemptFailure(reason))
     if returned:
         tx.fetch("wake")
     return len(returned)
@@ -138,7 +140,7 @@ def record(
     tx: Tx,
     rows: Sequence[tuple[Any, ...]],
     outcome: str,
-    trouble: Trouble,
+    failure: AttemptFailure,
     causes: Causes = _NO_CAUSES,
     evidence: Mapping[str, str] = _NO_EVIDENCE,
 ) -> None:
@@ -155,16 +157,16 @@ def record(
             "generation": row[2],
             "outcome": outcome,
             "worker_id": row[3],
-            "pid": trouble.pid,
+            "pid": failure.pid,
             "leased_at": _text(row[4]),
             "started_at": _text(row[5]),
-            "run_time_s": trouble.run_time_s,
-            "peak_memory_kb": trouble.peak_memory_kb,
-            "error_type": storable(trouble.error_type),
-            "error": storable(_with(trouble.reason, evidence.get(row[0], trouble.evidence))),
-            "traceback": storable(trouble.traceback),
-            "signal": trouble.signal,
-            "exit_code": trouble.exit_code,
+            "run_time_s": failure.run_time_s,
+            "peak_memory_kb": failure.peak_memory_kb,
+            "error_type": storable(failure.error_type),
+            "error": storable(_with(failure.reason, evidence.get(row[0], failure.evidence))),
+            "traceback": storable(failure.traceback),
+            "signal": failure.signal,
+            "exit_code": failure.exit_code,
             "failure_group": causes[row[0]].id if row[0] in causes else None,
         }
         for row in rows
@@ -173,9 +175,9 @@ def record(
         tx.run("record_attempts", rows=batch)
 
 
-def _end(tx: Tx, statement: str, lease: Lease, outcome: str, trouble: Trouble, **more: Any) -> bool:
-    rows = tx.fetch(statement, reason=storable(trouble.reason), **_of(lease), **more)
-    record(tx, rows, outcome, trouble)
+def _end(tx: Tx, statement: str, lease: Lease, outcome: str, failure: AttemptFailure, **more: Any) -> bool:
+    rows = tx.fetch(statement, reason=storable(failure.reason), **_of(lease), **more)
+    record(tx, rows, outcome, failure)
     return bool(rows)
 
 

@@ -9,13 +9,13 @@ from mirepoix.config import Settings
 from mirepoix.ledger import blame, failures, finish
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Lease, Lost, Trouble
+from mirepoix.records import AttemptFailure, Lease, Lost
 
 
 def lose(
     tx: Tx,
     lease: Lease,
-    trouble: Trouble,
+    failure: AttemptFailure,
     settings: Settings,
     *,
     is_blamed: bool,
@@ -31,16 +31,16 @@ def lose(
     """
     of = {"task_id": lease.task_id, "fence": lease.fence, "worker_id": lease.worker_id, "is_blamed": int(is_blamed)}
     bounds = {"max_deaths": settings.max_deaths, "max_handovers": settings.max_handovers}
-    reason = storable(trouble.reason)
-    rows = tx.fetch("quarantine", reason=reason, pid=trouble.pid, **of, **bounds)
+    reason = storable(failure.reason)
+    rows = tx.fetch("quarantine", reason=reason, pid=failure.pid, **of, **bounds)
     state = "quarantined"
-    causes = failures.causes(rows, trouble)
+    causes = failures.causes(rows, failure)
     if not rows:
         rows = tx.fetch("lose", reason=reason, delay_s=delay_s, is_suspect=int(is_suspect), **of)
         state = "pending"
     if not rows:
         return None
-    finish.record(tx, rows, outcome, trouble, causes)
+    finish.record(tx, rows, outcome, failure, causes)
     tx.fetch("wake")
     failures.note(tx, rows, causes, settings.release)
     return Lost(task_id=lease.task_id, name=rows[0][6], fence=lease.fence, state=state, was_started=is_blamed)
@@ -55,7 +55,7 @@ def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[Lost]:
     held = blame.held_by_dead_workers(tx)
     if not held:
         return []
-    trouble = Trouble("its worker died")
+    failure = AttemptFailure("its worker died")
     judged = blame.judge(held)
     lost = [
         lose(tx, one.lease, _of_culprit(words), settings, is_blamed=True, outcome="lost", is_suspect=True)
@@ -67,8 +67,8 @@ def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[Lost]:
     reason = f"handed out {settings.max_handovers} times and lost with its worker, which is not known to be its doing"
     quarantined = tx.fetch("quarantine_of_dead_workers", max_handovers=settings.max_handovers, reason=reason)
     pending = tx.fetch("lose_of_dead_workers")
-    causes = failures.causes(quarantined, replace(trouble, error_type="WorkerLostError"))
-    finish.record(tx, [*quarantined, *pending], "lost", trouble, causes, evidence)
+    causes = failures.causes(quarantined, replace(failure, error_type="WorkerLostError"))
+    finish.record(tx, [*quarantined, *pending], "lost", failure, causes, evidence)
     if pending:
         tx.fetch("wake")
     failures.note(tx, quarantined, causes, settings.release)
@@ -79,8 +79,8 @@ def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[Lost]:
     ]
 
 
-def _of_culprit(words: str) -> Trouble:
-    return Trouble("its worker died", "WorkerLostError", evidence=words)
+def _of_culprit(words: str) -> AttemptFailure:
+    return AttemptFailure("its worker died", "WorkerLostError", evidence=words)
 
 
 def is_expiring(tx: Tx) -> bool:
