@@ -71,7 +71,7 @@ class Envelope:
     """Whether it follows from a task that has ended (a link, the rest of a chain, a chord's body); no column."""
 
 
-class Unfit(StrEnum):
+class IncompatibilityKind(StrEnum):
     """What the code that took a task lacks. Other code may have it: then the task is taken up by itself."""
 
     TASK = "task"  # no task of that name

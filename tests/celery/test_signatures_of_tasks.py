@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 import mirepoix
 from mirepoix.celery.signatures import signature_of_task, signatures_of
-from mirepoix.celery.task import _misfit
+from mirepoix.celery.task import _incompatibility
 from mirepoix.signatures.shape import fits
 
 
@@ -136,7 +136,7 @@ def test_a_call_fits_exactly_when_a_worker_takes_it_today(app, name):
     # For tasks with pydantic=True, and for those that are classes, the worker finds out by calling them.
     task = app.tasks[name]
     for args, kwargs in CALLS:
-        assert (fits(signature_of_task(task), args, kwargs) is None) == (_misfit(task, args, kwargs) is None)
+        assert (fits(signature_of_task(task), args, kwargs) is None) == (_incompatibility(task, args, kwargs) is None)
 
 
 def _is_bound(task, args, kwargs) -> bool:

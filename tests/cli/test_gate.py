@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 import mirepoix
 from driver import Ledger
 from mirepoix.cli.main import mirepoix as command
-from mirepoix.records import Unfit
+from mirepoix.records import IncompatibilityKind
 
 HEAD = """
 import mirepoix
@@ -218,14 +218,14 @@ def test_what_is_parked_already_does_not_close_the_gate(old: Celery, check: Call
     from mirepoix.ledger import finish
     from mirepoix.records import AttemptFailure
 
-    def park(id: str, lacking: Unfit | None) -> None:
+    def park(id: str, lacking: IncompatibilityKind | None) -> None:
         ledger.do(finish.park, leases[id], AttemptFailure("no"), lacking)
 
     first, second, third = (old.tasks[f"shop.{name}"].delay(1).id for name in ("pay", "ship", "total"))
     ledger.worker("w")
     leases = {one.lease.task_id: one.lease for one in ledger.take("w")}
-    park(first, Unfit.ARGUMENTS)
-    park(second, Unfit.TASK)
+    park(first, IncompatibilityKind.ARGUMENTS)
+    park(second, IncompatibilityKind.TASK)
     park(third, None)  # it cannot be read by any code
     result = check("@app.task(name='shop.pay')\ndef pay(order): ...\n", "--json")
     told = json.loads(result.stdout)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from mirepoix.ledger import finish
 from mirepoix.ledger.query.parked import parked
-from mirepoix.records import AttemptFailure, Unfit
+from mirepoix.records import AttemptFailure, IncompatibilityKind
 from mirepoix.signatures.call_codec import Call, to_text
 from mirepoix.signatures.shape import Shape
 
@@ -34,7 +34,7 @@ def park(ledger):
     """Parks a task: ``park("id", Call(...), "why", Unfit.TASK)``."""
     ledger.worker("w")
 
-    def park(task_id, call, reason="no such task", lacking=Unfit.TASK, **fields):
+    def park(task_id, call, reason="no such task", lacking=IncompatibilityKind.TASK, **fields):
         ledger.send(task_id, name=call.task, version=call.version, shape=to_text(call), priority=9, **fields)
         lease = ledger.take("w", 1, [fields.get("queue", "celery")])[0].lease
         assert ledger.do(finish.park, lease, AttemptFailure(reason), lacking)
@@ -64,7 +64,7 @@ def test_nothing_is_parked(cli):
 def test_each_call_is_told_with_its_reason_and_what_would_help(cli, park):
     park("a", BILL, "no task named 'shop.bill' is registered")
     park("b", BILL, "no task named 'shop.bill' is registered", queue="mail")
-    park("c", CHARGE, "it is of version 2", Unfit.VERSION)
+    park("c", CHARGE, "it is of version 2", IncompatibilityKind.VERSION)
     told = cli("parked").stdout
     assert told.startswith("3 tasks parked\n\nshop.bill(·)  2 tasks, oldest ")
     for part in (
@@ -91,7 +91,7 @@ def test_nothing_is_promised_of_what_no_other_code_can_take(cli, park):
 
 
 def test_json_has_the_documented_keys(cli, park):
-    park("a", CHARGE, "why", Unfit.VERSION)
+    park("a", CHARGE, "why", IncompatibilityKind.VERSION)
     (one,) = cli.json("parked")["calls"]
     assert one.pop("oldest_s") >= one.pop("newest_s") >= 0
     assert one == {
@@ -112,8 +112,8 @@ def test_json_has_the_documented_keys(cli, park):
 
 def test_an_app_tells_what_its_code_could_take(cli, park, app, ledger_url):
     park("a", BILL)
-    park("b", CHARGE, "it is of version 2", Unfit.VERSION)
-    park("c", Call("shop.invoice", 1, Shape(1)), "an upcaster failed", Unfit.UPCAST)
+    park("b", CHARGE, "it is of version 2", IncompatibilityKind.VERSION)
+    park("c", Call("shop.invoice", 1, Shape(1)), "an upcaster failed", IncompatibilityKind.UPCAST)
     park("d", Call("shop.charge", 1, Shape(2)), "the arguments are no list", None)
     calls = {one["call"]: one for one in cli.json("--app", app, "parked")["calls"]}
     assert {call: one["code_can_take"] for call, one in calls.items()} == {

@@ -14,7 +14,7 @@ from mirepoix.celery.edit import HIDDEN, Change, Refused, edited
 from mirepoix.connect.source import Source
 from mirepoix.ledger import edit, finish, operate, take
 from mirepoix.ledger.query.history import story
-from mirepoix.records import VERSION_HEADER, AttemptFailure, Unfit
+from mirepoix.records import VERSION_HEADER, AttemptFailure, IncompatibilityKind
 from mirepoix.states import State
 
 EDITABLE = {"pending", "parked", "failed", "quarantined"}
@@ -240,7 +240,13 @@ def test_what_is_parked_is_found_by_what_it_calls_now(ledger: Ledger):
     ledger.worker("w1")
     send(ledger, "t")
     old = planned(seen(ledger, "t")).shape
-    ledger.do(finish.park, ledger.lease("w1"), AttemptFailure("no such task"), Unfit.TASK, '[["shop.pay",1,0,[]]]')
+    ledger.do(
+        finish.park,
+        ledger.lease("w1"),
+        AttemptFailure("no such task"),
+        IncompatibilityKind.TASK,
+        '[["shop.pay",1,0,[]]]',
+    )
     assert change(ledger, "t", Change(name="shop.charge"))
     row = ledger.row("t")
     assert (row["state"], row["parked_for"]) == ("parked", "task")

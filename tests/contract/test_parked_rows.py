@@ -7,7 +7,7 @@ import pytest
 from driver import Ledger
 from mirepoix.ledger import finish
 from mirepoix.ledger.query.parked import Parked, parked
-from mirepoix.records import AttemptFailure, Unfit
+from mirepoix.records import AttemptFailure, IncompatibilityKind
 from mirepoix.signatures.call_codec import Call, to_text
 from mirepoix.signatures.shape import Shape
 
@@ -19,7 +19,13 @@ def _worker(ledger: Ledger) -> None:
     ledger.worker("w1")
 
 
-def park(ledger: Ledger, *task_ids: str, reason: str = "no such task", lacking: Unfit | None = Unfit.TASK, **fields):
+def park(
+    ledger: Ledger,
+    *task_ids: str,
+    reason: str = "no such task",
+    lacking: IncompatibilityKind | None = IncompatibilityKind.TASK,
+    **fields,
+):
     """Send them, and park them by hand of a worker."""
     for task_id in task_ids:
         ledger.send(task_id, **{"priority": 9, **fields})
@@ -37,16 +43,20 @@ def test_tasks_of_one_call_and_reason_are_told_together(ledger: Ledger):
     park(ledger, "old", shape=to_text(PAY))
     ledger.passes(3_600)
     park(ledger, "a", "b", shape=to_text(PAY), queue="mail")
-    park(ledger, "other", shape=to_text(Call("shop.pay", 2, PAY.shape)), lacking=Unfit.VERSION, version=2)
+    park(ledger, "other", shape=to_text(Call("shop.pay", 2, PAY.shape)), lacking=IncompatibilityKind.VERSION, version=2)
     found = ledger.do(parked)
     assert found.count == 4
     first, second = found.calls
-    assert (first.call, first.lacking, first.reason, first.count) == (PAY, Unfit.TASK, "no such task", 3)
+    assert (first.call, first.lacking, first.reason, first.count) == (PAY, IncompatibilityKind.TASK, "no such task", 3)
     assert first.queues == ("celery", "mail")
     assert first.example_id == "a"
     assert 3_600 <= first.oldest_s < 3_700
     assert first.newest_s < 100
-    assert (str(second.call), second.lacking, second.count) == ("shop.pay(·, amount=·) v2", Unfit.VERSION, 1)
+    assert (str(second.call), second.lacking, second.count) == (
+        "shop.pay(·, amount=·) v2",
+        IncompatibilityKind.VERSION,
+        1,
+    )
 
 
 def test_what_a_payload_carries_for_later_does_not_divide_its_calls(ledger: Ledger):
@@ -61,8 +71,8 @@ def test_reasons_and_what_is_lacking_divide_them(ledger: Ledger):
     park(ledger, "c", shape=to_text(PAY), reason="another")
     park(ledger, "d", shape=to_text(PAY), lacking=None)
     assert [(one.reason, one.lacking, one.count) for one in ledger.do(parked).calls] == [
-        ("no such task", Unfit.TASK, 2),
-        ("another", Unfit.TASK, 1),
+        ("no such task", IncompatibilityKind.TASK, 2),
+        ("another", IncompatibilityKind.TASK, 1),
         ("no such task", None, 1),
     ]
 

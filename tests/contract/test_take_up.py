@@ -11,14 +11,18 @@ from mirepoix.config import Settings
 from mirepoix.connect.source import Source
 from mirepoix.daemons.holder import MOST_TRIES, UP_AHEAD, Holder
 from mirepoix.ledger import enqueue, finish, take
-from mirepoix.records import AttemptFailure, Lease, Unfit, Worker
+from mirepoix.records import AttemptFailure, IncompatibilityKind, Lease, Worker
 
 PAY = '[["shop.pay",1,1,[]]]'
 SHIP = '[["shop.ship",1,1,[]]]'
 
 
 def park(
-    ledger: Ledger, task_id: str, lacking: Unfit | None = Unfit.ARGUMENTS, shape: str | None = PAY, **fields
+    ledger: Ledger,
+    task_id: str,
+    lacking: IncompatibilityKind | None = IncompatibilityKind.ARGUMENTS,
+    shape: str | None = PAY,
+    **fields,
 ) -> Lease:
     """A task that a worker's code could not take."""
     ledger.do(enqueue.add, [envelope(task_id, shape=shape, **fields)])
@@ -55,7 +59,7 @@ def test_whoever_parked_it_can_write_nothing_any_more(ledger: Ledger):
     up(ledger, ledger.worker("new"), "t")
     assert not ledger.succeed(before)
     assert not ledger.fail(before)
-    assert not ledger.do(finish.park, before, AttemptFailure("again"), Unfit.TASK)
+    assert not ledger.do(finish.park, before, AttemptFailure("again"), IncompatibilityKind.TASK)
 
 
 def test_of_two_workers_one_gets_it(ledger: Ledger, source: Source):
@@ -101,7 +105,7 @@ def test_each_kind_is_told_once_however_many_there_are(ledger: Ledger):
     for number in range(5):
         park(ledger, f"pay{number}")
     park(ledger, "ship", shape=SHIP)
-    park(ledger, "unknown", Unfit.TASK, shape=None)
+    park(ledger, "unknown", IncompatibilityKind.TASK, shape=None)
     park(ledger, "unreadable", None, shape='[["shop.broken",1,0,[]]]')
     up(ledger, ledger.worker("new"), "ship")
     assert sorted(ledger.do(take.parked_shapes)) == sorted([PAY, '[["unknown",1,null,null]]'])
@@ -138,7 +142,7 @@ def test_a_holder_gives_up_what_its_code_refuses_each_time(ledger: Ledger, sourc
     for _ in range(MOST_TRIES):
         holder.take_up(ledger.connection)
         lease = holder.taken_up.popleft().lease
-        assert ledger.do(finish.park, lease, AttemptFailure("its upcaster failed"), Unfit.UPCAST)
+        assert ledger.do(finish.park, lease, AttemptFailure("its upcaster failed"), IncompatibilityKind.UPCAST)
         holder.forget(lease.key)
     holder.take_up(ledger.connection)
     assert not holder.taken_up

@@ -28,7 +28,7 @@ from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import OutcomeRefused
 from mirepoix.ledger import finish, reap, results
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import AttemptFailure, Completion, Envelope, Lease, Outgoing, Part, Result, Unfit
+from mirepoix.records import AttemptFailure, Completion, Envelope, IncompatibilityKind, Lease, Outgoing, Part, Result
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
@@ -284,7 +284,7 @@ def park(
     name: str,
     failure: AttemptFailure,
     error: Exception,
-    lacking: Unfit | None = None,
+    lacking: IncompatibilityKind | None = None,
     shape: str | None = None,
 ) -> None:
     """Commit that no code here can take the task.

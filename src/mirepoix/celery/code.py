@@ -11,22 +11,22 @@ from celery.exceptions import NotRegistered
 from mirepoix.celery import upcast
 from mirepoix.celery.payload import MAPS
 from mirepoix.celery.signatures import kept_signature_of, version_of
-from mirepoix.records import Unfit
+from mirepoix.records import IncompatibilityKind
 from mirepoix.signatures.call_codec import Call, from_text
 from mirepoix.signatures.shape import fits_shape
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class Incompatibility:
     """Why the code cannot take a call, and what it lacks: None if no other code could take it either."""
 
-    what: Unfit | None
+    kind: IncompatibilityKind | None
     reason: str
 
     @property
     def error(self) -> Exception:
         """As Celery would have raised it."""
-        return NotRegistered(self.reason) if self.what is Unfit.TASK else TypeError(self.reason)
+        return NotRegistered(self.reason) if self.kind is IncompatibilityKind.TASK else TypeError(self.reason)
 
 
 class Code:
@@ -53,48 +53,50 @@ class Code:
             self._judged.clear()
         if shape not in self._judged:
             own, *others = from_text(shape)
-            inside = (self.misfit_inside(own.task, call) for call in others if own.task in MAPS)
-            self._judged[shape] = self.misfit(own) is None and not any(inside)
+            inside = (self.incompatibility_inside(own.task, call) for call in others if own.task in MAPS)
+            self._judged[shape] = self.incompatibility(own) is None and not any(inside)
         return self._judged[shape]
 
-    def misfit_inside(self, map_name: str, call: Call) -> Misfit | None:
+    def incompatibility_inside(self, map_name: str, call: Call) -> Incompatibility | None:
         """Why a celery.map cannot make that call, or None."""
-        return misfit_inside(map_name, self._app.tasks.get(call.task), call)
+        return incompatibility_inside(map_name, self._app.tasks.get(call.task), call)
 
-    def misfit(self, call: Call) -> Misfit | None:
+    def incompatibility(self, call: Call) -> Incompatibility | None:
         """Why the code cannot take it, or None if it can."""
         task = self._app.tasks.get(self.current_name(call.task))
         if task is None:
-            return Misfit(Unfit.TASK, f"no task named {call.task!r} is registered")
-        return misfit_of(task, call)
+            return Incompatibility(IncompatibilityKind.TASK, f"no task named {call.task!r} is registered")
+        return incompatibility_of(task, call)
 
 
-def misfit_inside(map_name: str, task: Any, call: Call) -> Misfit | None:
+def incompatibility_inside(map_name: str, task: Any, call: Call) -> Incompatibility | None:
     """Why *call*, of *task* (None: there is none of that name), is not right inside of a map as it stands.
 
     Nothing turns the calls of a map into others.
     """
     if task is None:
-        return Misfit(Unfit.TASK, f"no task named {call.task!r} is registered, and {map_name} knows no aliases")
+        return Incompatibility(
+            IncompatibilityKind.TASK, f"no task named {call.task!r} is registered, and {map_name} knows no aliases"
+        )
     if call.version != version_of(task):
         why = f"it calls {call.task} of version {call.version}, the code here has version {version_of(task)}"
-        return Misfit(Unfit.VERSION, f"{why}, and no upcaster is used inside of {map_name}")
-    return misfit_of(task, call)
+        return Incompatibility(IncompatibilityKind.VERSION, f"{why}, and no upcaster is used inside of {map_name}")
+    return incompatibility_of(task, call)
 
 
-def misfit_of(task: Any, call: Call) -> Misfit | None:
+def incompatibility_of(task: Any, call: Call) -> Incompatibility | None:
     """Why *task*, which has that name, cannot take *call*."""
     signature = kept_signature_of(task)
     current = signature.version
     if call.version > current:
-        return Misfit(
-            Unfit.VERSION,
+        return Incompatibility(
+            IncompatibilityKind.VERSION,
             f"it is of version {call.version}, and the code here knows {task.name} up to version {current}",
         )
     if call.version < current:
         if missing := signature.missing_upcasters(call.version):
-            return Misfit(
-                Unfit.VERSION,
+            return Incompatibility(
+                IncompatibilityKind.VERSION,
                 f"it is of version {call.version}, the code of {task.name} of version {current}, and there is no "
                 f"upcaster: @{task.name.rpartition('.')[2]}.upcast(from_version={missing[0]})",
             )
@@ -105,4 +107,4 @@ def misfit_of(task: Any, call: Call) -> Misfit | None:
     if why is None:
         return None
     which = f"version {call.version} of its arguments" if call.version < current else "the task's signature"
-    return Misfit(Unfit.ARGUMENTS, f"the arguments do not fit {which}: {why}")
+    return Incompatibility(IncompatibilityKind.ARGUMENTS, f"the arguments do not fit {which}: {why}")

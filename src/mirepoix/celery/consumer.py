@@ -21,7 +21,7 @@ from mirepoix.celery.refuse import refuse
 from mirepoix.celery.request import sent_to_pool
 from mirepoix.celery.task import adopt
 from mirepoix.celery.versions import keeping_running_jobs
-from mirepoix.records import LEASE_HEADER, AttemptFailure, Lease, Unfit
+from mirepoix.records import LEASE_HEADER, AttemptFailure, IncompatibilityKind, Lease
 from mirepoix.signatures.call_codec import Call, to_text
 
 logger = get_logger("mirepoix.worker")
@@ -62,7 +62,9 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """No task of that name is registered here."""
         reason = f"no task named {exc} is registered in this worker"
-        self._park(message, reason, NotRegistered(*exc.args), Unfit.TASK) or super().on_unknown_task(body, message, exc)
+        self._park(message, reason, NotRegistered(*exc.args), IncompatibilityKind.TASK) or super().on_unknown_task(
+            body, message, exc
+        )
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """Not a message of Celery's."""
@@ -147,7 +149,9 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
             # Nobody reads what the pool says until there is a connection again: what it was sent may run, or be done.
             installation.holder.abandon(may_have_begun=begun)
 
-    def _park(self, message: Any, reason: str, error: Exception | None = None, lacking: Unfit | None = None) -> bool:
+    def _park(
+        self, message: Any, reason: str, error: Exception | None = None, lacking: IncompatibilityKind | None = None
+    ) -> bool:
         mark = message.headers.get(LEASE_HEADER) if isinstance(message.headers, dict) else None
         if not isinstance(mark, dict):
             return self._keep(message, reason)

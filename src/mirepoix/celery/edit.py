@@ -75,9 +75,11 @@ def edited(found: Payload, change: Change, *, limit_bytes: int, code: Code | Non
         loads(body)
     except Exception as error:  # noqa: BLE001 (a mark of a type that does not fit its value)
         return Refused(f"a worker could not decode it: {type(error).__name__}: {error}")
-    misfit = None if code is None else code.misfit(Call(name, version, Shape.of(after.args, after.kwargs)))
-    if misfit is not None:
-        return Refused(f"the app's code could not take it: {misfit.reason} (--force edits it all the same)")
+    incompatibility = (
+        None if code is None else code.incompatibility(Call(name, version, Shape.of(after.args, after.kwargs)))
+    )
+    if incompatibility is not None:
+        return Refused(f"the app's code could not take it: {incompatibility.reason} (--force edits it all the same)")
     named = {"task": name} if "task" in found.headers else {}
     headers = {**found.headers, **named, **_shown(found.headers, "argsrepr", args, new_args)}
     headers |= _shown(found.headers, "kwargsrepr", kwargs, new_kwargs)

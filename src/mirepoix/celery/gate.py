@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 
-from mirepoix.celery.code import Code, Misfit
+from mirepoix.celery.code import Code, Incompatibility
 from mirepoix.celery.payload import MAPS, calls_of_text, version_in
 from mirepoix.ledger.query import payloads
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Unfit
+from mirepoix.records import IncompatibilityKind
 from mirepoix.signatures.call_codec import Call, from_text
 from mirepoix.states import State
 
@@ -25,7 +25,7 @@ class Found:
     """A kind of call that the code would park. ``is_carried``: by payloads of other tasks, which send it later."""
 
     call: Call
-    lacking: Unfit | None
+    lacking: IncompatibilityKind | None
     reason: str
     is_carried: bool
     counts: Counter[State] = field(default_factory=Counter)
@@ -93,24 +93,27 @@ class _Gate:
     def __init__(self, code: Code) -> None:
         self.judged = Judged()
         self.found: dict[tuple[Call, bool], Found] = {}
-        self._misfit, self._misfit_inside = cache(code.misfit), cache(code.misfit_inside)
+        self._incompatibility, self._incompatibility_inside = (
+            cache(code.incompatibility),
+            cache(code.incompatibility_inside),
+        )
 
     def add(self, calls: list[Call], state: State, count: int, oldest: datetime, example: str) -> None:
         """Judge *count* payloads that make these calls, the first of them themselves."""
         self.judged.payloads += count
-        misfits = self._misfits(calls)
+        incompatibilities = self._incompatibilities(calls)
         is_parked = state is State.PARKED
-        if is_parked and misfits[0] is None:
+        if is_parked and incompatibilities[0] is None:
             self.judged.taken_up += count
-        if any(misfits) and not is_parked:
+        if any(incompatibilities) and not is_parked:
             self.judged.would_park += count
-        for number, (call, misfit) in enumerate(zip(calls, misfits, strict=True)):
-            if misfit is not None:
-                new = Found(call, misfit.what, misfit.reason, is_carried=number > 0)
+        for number, (call, incompatibility) in enumerate(zip(calls, incompatibilities, strict=True)):
+            if incompatibility is not None:
+                new = Found(call, incompatibility.kind, incompatibility.reason, is_carried=number > 0)
                 self.found.setdefault((call, number > 0), new).add(state, count, oldest, example)
 
-    def _misfits(self, calls: list[Call]) -> list[Misfit | None]:
+    def _incompatibilities(self, calls: list[Call]) -> list[Incompatibility | None]:
         own, *others = calls
         if own.task in MAPS:
-            return [self._misfit(own), *(self._misfit_inside(own.task, call) for call in others)]
-        return [self._misfit(call) for call in calls]
+            return [self._incompatibility(own), *(self._incompatibility_inside(own.task, call) for call in others)]
+        return [self._incompatibility(call) for call in calls]

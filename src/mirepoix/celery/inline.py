@@ -31,7 +31,7 @@ from mirepoix.celery.report import Reported
 from mirepoix.connect.source import Source
 from mirepoix.kombu.delivered import as_message
 from mirepoix.ledger import finish, operate, reap, results, take, workers
-from mirepoix.records import AttemptFailure, Completion, Taken, Unfit, Worker
+from mirepoix.records import AttemptFailure, Completion, IncompatibilityKind, Taken, Worker
 
 WATCHERS: list[Callable[[Any, tuple[Any, ...], dict[str, Any]], None]] = []
 """Called with each task and its arguments just before it is run: how ``pytest --crashpoints`` comes to explore it."""
@@ -95,7 +95,7 @@ def _run(installation: Installation, taken: Taken) -> BaseException | None:
         task = app.tasks[installation.code.current_name(taken.name)]
     except NotRegistered as error:
         reason = f"no task named {error} is registered in this worker"
-        return _park(installation, taken, AttemptFailure(reason), error, Unfit.TASK)
+        return _park(installation, taken, AttemptFailure(reason), error, IncompatibilityKind.TASK)
     try:
         args, kwargs, embed = _message(app, raw).decode()
     except Exception as error:  # noqa: BLE001 (whatever somebody sent)
@@ -168,7 +168,11 @@ def _rejected(installation: Installation, taken: Taken, error: Any) -> None:
 
 
 def _park(
-    installation: Installation, taken: Taken, failure: AttemptFailure, error: Exception, lacking: Unfit | None = None
+    installation: Installation,
+    taken: Taken,
+    failure: AttemptFailure,
+    error: Exception,
+    lacking: IncompatibilityKind | None = None,
 ) -> Exception:
     attempts.park(installation, taken.lease, taken.name, failure, error, lacking)
     return error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from celery.utils.log import get_logger
 
 from mirepoix.celery import attempt as attempts
-from mirepoix.records import AttemptFailure, Lease, Unfit
+from mirepoix.records import AttemptFailure, IncompatibilityKind, Lease
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
@@ -28,7 +28,7 @@ def refuse(
     name: str,
     reason: str,
     error: Exception,
-    lacking: Unfit | None = None,
+    lacking: IncompatibilityKind | None = None,
     shape: str | None = None,
 ) -> None:
     """Park the task. *lacking* and *shape* are those of `mirepoix.celery.attempt.park`.

@@ -22,11 +22,11 @@ from mirepoix.celery import attempt as attempts
 from mirepoix.celery import coroutines, gathering, payload, retries, transactional, upcast
 from mirepoix.celery.attempt import Attempt
 from mirepoix.celery.backend import LedgerBackend
-from mirepoix.celery.code import Misfit, misfit_inside, misfit_of
+from mirepoix.celery.code import Incompatibility, incompatibility_inside, incompatibility_of
 from mirepoix.celery.report import Reported, raised_in, readable
 from mirepoix.celery.signatures import aliases_of, version_of
 from mirepoix.errors import ConfigurationError, UpcastFailed
-from mirepoix.records import LEASE_HEADER, VERSION_HEADER, AttemptFailure, Completion, Lease, Unfit
+from mirepoix.records import LEASE_HEADER, VERSION_HEADER, AttemptFailure, Completion, IncompatibilityKind, Lease
 from mirepoix.signatures.call_codec import Call, to_text
 from mirepoix.signatures.shape import Shape
 
@@ -190,8 +190,8 @@ def guarded(task: Any, tracer: Any) -> Any:
             received = _received(task, args, kwargs, request)
             own = Context({key: value for key, value in request.items() if key != "headers"}).headers or {}
         except Exception as error:  # noqa: BLE001 (whatever stands in the row; threads and greenlets tell nobody)
-            received = Misfit(None, f"the message cannot be read: {type(error).__name__}: {error}")
-        if isinstance(received, Misfit):
+            received = Incompatibility(None, f"the message cannot be read: {type(error).__name__}: {error}")
+        if isinstance(received, Incompatibility):
             shape = None if received.what is None else Shape.of(args, kwargs)
             called = to_text(Call(task.name, payload.version_in(request), shape))
             attempts.park(
@@ -308,44 +308,46 @@ def _store_failure(task: Any, request: Any, error: Exception, info: ExceptionInf
         logger.exception("the failure of task %s[%s] cannot be stored as its result", task.name, request["id"])
 
 
-def _received(task: Any, args: Any, kwargs: Any, request: Any) -> Misfit | tuple[Any, Any]:
+def _received(task: Any, args: Any, kwargs: Any, request: Any) -> Incompatibility | tuple[Any, Any]:
     """The arguments as the task takes them, or why it cannot. Only upcasters are run to find out."""
     if not isinstance(kwargs, dict) or not isinstance(args, (list, tuple)):
-        return Misfit(None, "the arguments are no list and mapping")
+        return Incompatibility(None, "the arguments are no list and mapping")
     version, current = payload.version_in(request), version_of(task)
     if version != current:
-        misfit = misfit_of(task, Call(task.name, version, Shape.of(args, kwargs)))
-        if misfit is not None:
-            return misfit
+        incompatibility = incompatibility_of(task, Call(task.name, version, Shape.of(args, kwargs)))
+        if incompatibility is not None:
+            return incompatibility
         try:
             args, kwargs = upcast.apply(task, version, args, kwargs)
         except UpcastFailed as error:
-            return Misfit(Unfit.UPCAST, str(error))
+            return Incompatibility(IncompatibilityKind.UPCAST, str(error))
         request[VERSION_HEADER] = current  # of a retry, too
     versions = task.app.tasks.versions
     if versions:  # what it carries was marked by its writer, unless that knew of the first version only
         request.update(payload.marked(request, dict.fromkeys(versions, 1)))
-    return _misfit(task, args, kwargs) or _misfit_in_map(task, kwargs) or (args, kwargs)
+    return _incompatibility(task, args, kwargs) or _incompatibility_in_map(task, kwargs) or (args, kwargs)
 
 
-def _misfit_in_map(task: Any, kwargs: Any) -> Misfit | None:
+def _incompatibility_in_map(task: Any, kwargs: Any) -> Incompatibility | None:
     """Why the calls that a celery.map makes would not be right as they are: nothing turns them into others."""
     found = payload.call_in_map(task.name, kwargs)
     if found is None:
         return None
     called, calls = found
-    misfits = (misfit_inside(task.name, task.app.tasks.get(called.task), call) for call in calls or [called])
-    return next((misfit for misfit in misfits if misfit is not None), None)
+    incompatibilities = (
+        incompatibility_inside(task.name, task.app.tasks.get(called.task), call) for call in calls or [called]
+    )
+    return next((incompatibility for incompatibility in incompatibilities if incompatibility is not None), None)
 
 
-def _misfit(task: Any, args: Any, kwargs: Any) -> Misfit | None:
+def _incompatibility(task: Any, args: Any, kwargs: Any) -> Incompatibility | None:
     """Why they do not fit the task; judged once for each kind of call."""
-    judged: dict[tuple[int, frozenset[Any]], Misfit | None] = vars(task).setdefault("_mirepoix_judged", {})
+    judged: dict[tuple[int, frozenset[Any]], Incompatibility | None] = vars(task).setdefault("_mirepoix_judged", {})
     kind = (len(args), frozenset(kwargs))
     if kind not in judged:
         if len(judged) >= KINDS_KEPT:
             judged.clear()
-        judged[kind] = misfit_of(task, Call(task.name, version_of(task), Shape.of(args, kwargs)))
+        judged[kind] = incompatibility_of(task, Call(task.name, version_of(task), Shape.of(args, kwargs)))
     return judged[kind]
 
 

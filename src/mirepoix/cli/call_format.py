@@ -11,13 +11,13 @@ from rich.text import Text
 
 from mirepoix.cli.format import one_line
 from mirepoix.ledger.edit import Written
-from mirepoix.records import Unfit
+from mirepoix.records import IncompatibilityKind
 
 LACKING: dict[str | None, str] = {
-    Unfit.TASK: "a task of that name, or with that alias",
-    Unfit.VERSION: "code of that version, or upcasters from it",
-    Unfit.ARGUMENTS: "a signature that takes these arguments, or an upcaster",
-    Unfit.UPCAST: "an upcaster that does not fail",
+    IncompatibilityKind.TASK: "a task of that name, or with that alias",
+    IncompatibilityKind.VERSION: "code of that version, or upcasters from it",
+    IncompatibilityKind.ARGUMENTS: "a signature that takes these arguments, or an upcaster",
+    IncompatibilityKind.UPCAST: "an upcaster that does not fail",
     None: "nothing that other code has: it waits for a decision",
 }
 """What the code that parked a task lacked, by the task's ``parked_for``."""

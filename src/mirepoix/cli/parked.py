@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from mirepoix.celery.code import Code, Misfit
+from mirepoix.celery.code import Code, Incompatibility
 from mirepoix.cli.call_format import LACKING
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.format import count, duration, one_line
@@ -16,7 +16,7 @@ from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
 from mirepoix.ledger.query.parked import Parked, ParkedCall
 from mirepoix.ledger.query.parked import parked as read_parked
-from mirepoix.records import Unfit
+from mirepoix.records import IncompatibilityKind
 
 SHOWN = 20
 """Calls beyond this many are counted, not listed, unless --all is given."""
@@ -35,9 +35,9 @@ def parked(context: CliContext, is_all: bool, is_json: bool) -> None:
     code = context.code
     with context.reading() as tx:
         found = read_parked(tx)
-    misfits = {one.call: code.misfit(one.call) for one in found.calls} if code is not None else {}
+    incompatibilities = {one.call: code.incompatibility(one.call) for one in found.calls} if code is not None else {}
     if is_json:
-        calls = [_as_object(one, code, misfits.get(one.call)) for one in found.calls]
+        calls = [_as_object(one, code, incompatibilities.get(one.call)) for one in found.calls]
         context.print_json({"count": found.count, "calls": calls})
         return
     if not found.count:
@@ -48,13 +48,13 @@ def parked(context: CliContext, is_all: bool, is_json: bool) -> None:
     for one in shown:
         context.say("")
         context.say(_head(one))
-        context.facts(_facts(one, code, misfits.get(one.call)), indent=2)
+        context.facts(_facts(one, code, incompatibilities.get(one.call)), indent=2)
     _more(context, found, shown)
     context.say("")
     _next_steps(context, found)
 
 
-def _as_object(one: ParkedCall, code: Code | None, misfit: Misfit | None) -> dict[str, Any]:
+def _as_object(one: ParkedCall, code: Code | None, incompatibility: Incompatibility | None) -> dict[str, Any]:
     shape = one.call.shape
     return {
         "call": str(one.call),
@@ -69,8 +69,8 @@ def _as_object(one: ParkedCall, code: Code | None, misfit: Misfit | None) -> dic
         "newest_s": one.newest_s,
         "example_id": one.example_id,
         "queues": one.queues,
-        "code_can_take": None if code is None else misfit is None,
-        "code_lacks": None if misfit is None else misfit.reason,
+        "code_can_take": None if code is None else incompatibility is None,
+        "code_lacks": None if incompatibility is None else incompatibility.reason,
     }
 
 
@@ -79,21 +79,23 @@ def _head(one: ParkedCall) -> Text:
     return text.append(f"  {count(one.count, 'task')}, oldest {duration(one.oldest_s)}", style="not bold")
 
 
-def _facts(one: ParkedCall, code: Code | None, misfit: Misfit | None) -> Iterator[tuple[str, str | Text]]:
+def _facts(
+    one: ParkedCall, code: Code | None, incompatibility: Incompatibility | None
+) -> Iterator[tuple[str, str | Text]]:
     yield "why", one_line(one.reason)
     yield "lacks", LACKING[one.lacking]
     yield "queue", one_line(", ".join(one.queues))
     yield "e.g.", one_line(one.example_id)
     if code is not None:
-        yield "this code", _verdict(one, misfit)
+        yield "this code", _verdict(one, incompatibility)
 
 
-def _verdict(one: ParkedCall, misfit: Misfit | None) -> Text:
-    if misfit is not None:
-        return Text(f"cannot take it either: {one_line(misfit.reason)}", style="yellow")
+def _verdict(one: ParkedCall, incompatibility: Incompatibility | None) -> Text:
+    if incompatibility is not None:
+        return Text(f"cannot take it either: {one_line(incompatibility.reason)}", style="yellow")
     if one.lacking is None:
         return Text("may take it once it is edited or requeued; not by itself", style="yellow")
-    if one.lacking is Unfit.UPCAST:
+    if one.lacking is IncompatibilityKind.UPCAST:
         return Text("has upcasters for it: its workers try them when they start", style="green")
     return Text("could: it will be taken up by its workers", style="green")
 
@@ -110,7 +112,7 @@ def _next_steps(context: CliContext, found: Parked) -> None:
     words = ("arguments", "an upcaster"), ("task", "an alias"), ("version", "an upcaster, or newer code")
     lacking = {one.lacking for one in found.calls}
     if lacking - {None}:
-        helps = dict.fromkeys(help for what, help in words if Unfit(what) in lacking)
+        helps = dict.fromkeys(help for what, help in words if IncompatibilityKind(what) in lacking)
         hint = ", ".join([*helps, "the old code again"])
         context.say(f"Deploy code that takes them ({hint}): its workers take them up by themselves.", "dim")
     context.say("Or decide, by id or by filters (--state parked --name …):", "dim")

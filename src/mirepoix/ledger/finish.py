@@ -16,7 +16,7 @@ from mirepoix.ledger.failures import Causes
 from mirepoix.ledger.rows import batches
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import AttemptFailure, Completion, Envelope, Lease, Outgoing, Unfit
+from mirepoix.records import AttemptFailure, Completion, Envelope, IncompatibilityKind, Lease, Outgoing
 
 _NO_CAUSES: Causes = MappingProxyType({})
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
@@ -84,7 +84,9 @@ def retry(
     return True
 
 
-def park(tx: Tx, lease: Lease, failure: AttemptFailure, lacking: Unfit | None = None, shape: str | None = None) -> bool:
+def park(
+    tx: Tx, lease: Lease, failure: AttemptFailure, lacking: IncompatibilityKind | None = None, shape: str | None = None
+) -> bool:
     """Keep a task that no code here can take, with the reason.
 
     If other code may be able to, say what is *lacking* here, and what it calls (*shape*, for a row that does not say).

@@ -7,7 +7,7 @@ from typing import Any
 
 from mirepoix.ledger.query.values import seconds
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Unfit
+from mirepoix.records import IncompatibilityKind
 from mirepoix.signatures.call_codec import Call, from_text
 from mirepoix.states import State
 
@@ -20,7 +20,7 @@ class ParkedCall:
     """The tasks that are parked of one call for one reason. ``lacking`` is None where no other code could help."""
 
     call: Call
-    lacking: Unfit | None
+    lacking: IncompatibilityKind | None
     reason: str | None
     count: int
     oldest_s: float
@@ -56,7 +56,7 @@ def _call(row: tuple[Any, ...]) -> Call:
 def _merged(call: Call, lacking: str | None, reason: str | None, rows: list[tuple[Any, ...]]) -> ParkedCall:
     return ParkedCall(
         call=call,
-        lacking=None if lacking is None else Unfit(lacking),
+        lacking=None if lacking is None else IncompatibilityKind(lacking),
         reason=reason,
         count=sum(row[6] for row in rows),
         oldest_s=max(seconds(row[7]) or 0.0 for row in rows),
