@@ -140,7 +140,7 @@ def test_the_code_tells_what_it_can_take(app: Celery):
     def _(order):
         return {"order": order, "currency": "EUR"}
 
-    can_take = app.mirepoix.code.can_take
+    can_take = app.mirepoix.catalog.can_take
     assert can_take('[["new",2,2,[]]]')
     assert can_take('[["old",1,1,[]]]')
     assert can_take('[["old",1,0,["order"]]]')

@@ -24,7 +24,6 @@ from mirepoix.celery import attempt as attempts
 from mirepoix.celery import chords, errbacks
 from mirepoix.celery.bootsteps import HoldLeases
 from mirepoix.celery.capture import PublishScope, capturing
-from mirepoix.celery.code import Code
 from mirepoix.celery.context import Senders
 from mirepoix.celery.control import durable
 from mirepoix.celery.gathering import Gathered
@@ -32,6 +31,7 @@ from mirepoix.celery.meter import Meter
 from mirepoix.celery.options import check_call
 from mirepoix.celery.scarcity import Scarcity
 from mirepoix.celery.task import adopt, adopting
+from mirepoix.celery.task_catalog import TaskCatalog
 from mirepoix.config import Settings
 from mirepoix.connect.begun import Begun
 from mirepoix.connect.caller import missing_table
@@ -158,9 +158,9 @@ class Installation:
         return (*self.source.disconnects, *passing)
 
     @cached_property
-    def code(self) -> Code:
+    def catalog(self) -> TaskCatalog:
         """What the app's tasks can take."""
-        return Code(self.app)
+        return TaskCatalog(self.app)
 
     @cached_property
     def meter(self) -> Meter:
@@ -214,7 +214,7 @@ class Installation:
             worker,
             lambda tx, parts, refused: chords.return_parts(self, tx, parts, refused=refused),
             partial(chords.return_ended, self),
-            self.code.can_take,
+            self.catalog.can_take,
             partial(attempts.refuse_completion, self),
             partial(errbacks.send_errbacks, self),
         )

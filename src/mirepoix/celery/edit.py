@@ -16,7 +16,7 @@ from celery.utils.saferepr import saferepr
 from kombu.utils.json import loads
 
 from mirepoix.celery import payload
-from mirepoix.celery.code import Code
+from mirepoix.celery.task_catalog import TaskCatalog
 from mirepoix.ledger.edit import Edited, Payload, Written
 from mirepoix.records import VERSION_HEADER
 from mirepoix.signatures.call_codec import Call
@@ -51,7 +51,7 @@ class Refused:
     why: str
 
 
-def edited(found: Payload, change: Change, *, limit_bytes: int, code: Code | None = None) -> Edited | Refused:
+def edited(found: Payload, change: Change, *, limit_bytes: int, catalog: TaskCatalog | None = None) -> Edited | Refused:
     """*found* with *change* made to it. Refused if that cannot be, makes no difference, or *code* could not take it."""
     parts = _parts_of(found)
     if isinstance(parts, Refused):
@@ -76,7 +76,7 @@ def edited(found: Payload, change: Change, *, limit_bytes: int, code: Code | Non
     except Exception as error:  # noqa: BLE001 (a mark of a type that does not fit its value)
         return Refused(f"a worker could not decode it: {type(error).__name__}: {error}")
     incompatibility = (
-        None if code is None else code.incompatibility(Call(name, version, Shape.of(after.args, after.kwargs)))
+        None if catalog is None else catalog.incompatibility(Call(name, version, Shape.of(after.args, after.kwargs)))
     )
     if incompatibility is not None:
         return Refused(f"the app's code could not take it: {incompatibility.reason} (--force edits it all the same)")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 
-from mirepoix.celery.code import Code, Incompatibility
 from mirepoix.celery.payload import MAPS, calls_of_text, version_in
+from mirepoix.celery.task_catalog import Incompatibility, TaskCatalog
 from mirepoix.ledger.query import payloads
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import IncompatibilityKind
@@ -72,9 +72,9 @@ class Judged:
         return not self.would_park
 
 
-def judge(tx: Tx, code: Code) -> Judged:
+def judge(tx: Tx, catalog: TaskCatalog) -> Judged:
     """Bind all that waits, runs, failed, is quarantined or parked to *code*. Nothing is run to find out."""
-    gate = _Gate(code)
+    gate = _Gate(catalog)
     for kind in payloads.kinds(tx):
         gate.judged.kinds += 1
         gate.add(from_text(kind.shape), kind.state, kind.count, kind.oldest, kind.example)
@@ -90,12 +90,12 @@ def judge(tx: Tx, code: Code) -> Judged:
 
 
 class _Gate:
-    def __init__(self, code: Code) -> None:
+    def __init__(self, catalog: TaskCatalog) -> None:
         self.judged = Judged()
         self.found: dict[tuple[Call, bool], Found] = {}
         self._incompatibility, self._incompatibility_inside = (
-            cache(code.incompatibility),
-            cache(code.incompatibility_inside),
+            cache(catalog.incompatibility),
+            cache(catalog.incompatibility_inside),
         )
 
     def add(self, calls: list[Call], state: State, count: int, oldest: datetime, example: str) -> None:

@@ -92,7 +92,7 @@ def _run(installation: Installation, taken: Taken) -> BaseException | None:
     app = installation.app
     raw = as_message(taken, installation)
     try:
-        task = app.tasks[installation.code.current_name(taken.name)]
+        task = app.tasks[installation.catalog.current_name(taken.name)]
     except NotRegistered as error:
         reason = f"no task named {error} is registered in this worker"
         return _park(installation, taken, AttemptFailure(reason), error, IncompatibilityKind.TASK)

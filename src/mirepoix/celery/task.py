@@ -22,9 +22,9 @@ from mirepoix.celery import attempt as attempts
 from mirepoix.celery import coroutines, gathering, payload, retries, transactional, upcast
 from mirepoix.celery.attempt import Attempt
 from mirepoix.celery.backend import LedgerBackend
-from mirepoix.celery.code import Incompatibility, incompatibility_inside, incompatibility_of
 from mirepoix.celery.report import Reported, raised_in, readable
 from mirepoix.celery.signatures import aliases_of, version_of
+from mirepoix.celery.task_catalog import Incompatibility, incompatibility_inside, incompatibility_of
 from mirepoix.errors import ConfigurationError, UpcastFailed
 from mirepoix.records import LEASE_HEADER, VERSION_HEADER, AttemptFailure, Completion, IncompatibilityKind, Lease
 from mirepoix.signatures.call_codec import Call, to_text
@@ -192,10 +192,10 @@ def guarded(task: Any, tracer: Any) -> Any:
         except Exception as error:  # noqa: BLE001 (whatever stands in the row; threads and greenlets tell nobody)
             received = Incompatibility(None, f"the message cannot be read: {type(error).__name__}: {error}")
         if isinstance(received, Incompatibility):
-            shape = None if received.what is None else Shape.of(args, kwargs)
+            shape = None if received.kind is None else Shape.of(args, kwargs)
             called = to_text(Call(task.name, payload.version_in(request), shape))
             attempts.park(
-                installation, lease, task.name, AttemptFailure(received.reason), received.error, received.what, called
+                installation, lease, task.name, AttemptFailure(received.reason), received.error, received.kind, called
             )
             return _ignored(received.reason)
         args, kwargs = received

@@ -26,7 +26,7 @@ from mirepoix.ledger.migrate import require_current
 from mirepoix.ledger.tx import Tx
 
 if TYPE_CHECKING:
-    from mirepoix.celery.code import Code
+    from mirepoix.celery.task_catalog import TaskCatalog
 
 UNBOUNDED = 10_000
 """Cells: wide enough for every line."""
@@ -117,7 +117,7 @@ class CliContext:
         return install(Celery("mirepoix", set_as_current=False), self._url)
 
     @cached_property
-    def code(self) -> Code | None:
+    def catalog(self) -> TaskCatalog | None:
         """What the tasks of the app can take, their modules imported as a worker does; None without an app."""
         if self.app is None:
             return None
@@ -126,8 +126,8 @@ class CliContext:
         except Exception as error:  # the app's own code runs here
             why = f"{type(error).__name__}: {error}"
             raise CliError(f"The modules of the app's tasks fail when they are imported: {why}.") from error
-        code: Code = self.installation.code
-        return code
+        catalog: TaskCatalog = self.installation.catalog
+        return catalog
 
     def open(self) -> OwnConnection:
         """The connection to the ledger, whatever its tables are like. Opened once."""

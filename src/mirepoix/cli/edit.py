@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from mirepoix.celery.code import Code
 from mirepoix.celery.edit import Change, Refused, edited
+from mirepoix.celery.task_catalog import TaskCatalog
 from mirepoix.cli.batches import Decision, Report, carry_out
 from mirepoix.cli.call_format import changed_table
 from mirepoix.cli.context import CliContext, pass_context
@@ -81,7 +81,7 @@ class _Editing:
 
     change: Change
     by: str
-    code: Code | None
+    catalog: TaskCatalog | None
     limit_bytes: int
     is_requeued: bool = False
     made: dict[str, Edited] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class _Editing:
         found = look(tx, task_id)
         if found is None or found.state not in EDITABLE:
             return None
-        new = edited(found.payload, self.change, limit_bytes=self.limit_bytes, code=self.code)
+        new = edited(found.payload, self.change, limit_bytes=self.limit_bytes, catalog=self.catalog)
         if isinstance(new, Refused):
             self.refused[task_id] = new.why
             return None
@@ -196,8 +196,8 @@ def _change_from(given: dict[str, Any]) -> Change:
 def _editing(context: CliContext, change: Change, by: str, given: dict[str, Any]) -> _Editing:
     installation = None if context.app is None else context.installation
     settings = Settings() if installation is None else installation.settings
-    code = None if given["is_forced"] else context.code
-    return _Editing(change, by, code, settings.payload_limit_bytes, is_requeued=given["is_requeued"])
+    catalog = None if given["is_forced"] else context.catalog
+    return _Editing(change, by, catalog, settings.payload_limit_bytes, is_requeued=given["is_requeued"])
 
 
 def _try(context: CliContext, editing: _Editing, ids: list[str], report: Report) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from mirepoix.celery.code import Code, Incompatibility
+from mirepoix.celery.task_catalog import Incompatibility, TaskCatalog
 from mirepoix.cli.call_format import LACKING
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.format import count, duration, one_line
@@ -32,12 +32,14 @@ def parked(context: CliContext, is_all: bool, is_json: bool) -> None:
     Call by call and reason by reason, without the arguments' values. With an app named it tells of each whether
     the code here could take it. The exit code is 0 whatever it shows.
     """
-    code = context.code
+    catalog = context.catalog
     with context.reading() as tx:
         found = read_parked(tx)
-    incompatibilities = {one.call: code.incompatibility(one.call) for one in found.calls} if code is not None else {}
+    incompatibilities = (
+        {one.call: catalog.incompatibility(one.call) for one in found.calls} if catalog is not None else {}
+    )
     if is_json:
-        calls = [_as_object(one, code, incompatibilities.get(one.call)) for one in found.calls]
+        calls = [_as_object(one, catalog, incompatibilities.get(one.call)) for one in found.calls]
         context.print_json({"count": found.count, "calls": calls})
         return
     if not found.count:
@@ -48,13 +50,13 @@ def parked(context: CliContext, is_all: bool, is_json: bool) -> None:
     for one in shown:
         context.say("")
         context.say(_head(one))
-        context.facts(_facts(one, code, incompatibilities.get(one.call)), indent=2)
+        context.facts(_facts(one, catalog, incompatibilities.get(one.call)), indent=2)
     _more(context, found, shown)
     context.say("")
     _next_steps(context, found)
 
 
-def _as_object(one: ParkedCall, code: Code | None, incompatibility: Incompatibility | None) -> dict[str, Any]:
+def _as_object(one: ParkedCall, catalog: TaskCatalog | None, incompatibility: Incompatibility | None) -> dict[str, Any]:
     shape = one.call.shape
     return {
         "call": str(one.call),
@@ -69,7 +71,7 @@ def _as_object(one: ParkedCall, code: Code | None, incompatibility: Incompatibil
         "newest_s": one.newest_s,
         "example_id": one.example_id,
         "queues": one.queues,
-        "code_can_take": None if code is None else incompatibility is None,
+        "code_can_take": None if catalog is None else incompatibility is None,
         "code_lacks": None if incompatibility is None else incompatibility.reason,
     }
 
@@ -80,13 +82,13 @@ def _head(one: ParkedCall) -> Text:
 
 
 def _facts(
-    one: ParkedCall, code: Code | None, incompatibility: Incompatibility | None
+    one: ParkedCall, catalog: TaskCatalog | None, incompatibility: Incompatibility | None
 ) -> Iterator[tuple[str, str | Text]]:
     yield "why", one_line(one.reason)
     yield "lacks", LACKING[one.lacking]
     yield "queue", one_line(", ".join(one.queues))
     yield "e.g.", one_line(one.example_id)
-    if code is not None:
+    if catalog is not None:
         yield "this code", _verdict(one, incompatibility)
 
 

@@ -113,7 +113,7 @@ def check(
     """
     current = _current(context)
     if url is not None or waiting:
-        if not _gate(context, url, is_json=is_json):
+        if not _preflight(context, url, is_json=is_json):
             raise NotAllDone
         return
     locked = _read(path)
@@ -131,13 +131,13 @@ def check(
         raise NotAllDone
 
 
-def _gate(context: CliContext, url: str | None, *, is_json: bool) -> bool:
+def _preflight(context: CliContext, url: str | None, *, is_json: bool) -> bool:
     """Judge what is in the ledger; whether the release may go out."""
-    code = installation_of(context.app).code
+    catalog = installation_of(context.app).catalog
     ledger = context.at(url) if url is not None else context
     try:
         with ledger.reading() as tx:
-            judged = judge(tx, code)
+            judged = judge(tx, catalog)
         label = ledger.source.label
     finally:
         if ledger is not context:

@@ -17,7 +17,7 @@ def as_message(taken: Taken, installation: Installation) -> dict[str, Any]:
     It is as the running Celery would have written it, and names the task that takes it, if that has another name by
     now. Its eta has come: nobody need wait for it again. Its expiry is by the clock of this host: Celery looks at that.
     """
-    name = installation.code.current_name(taken.name)
+    name = installation.catalog.current_name(taken.name)
     taken = as_of_now(taken, installation.app)
     # Whatever stands in the row, the worker must come to see it: it is the consumer that parks what cannot be read.
     headers = taken.headers if isinstance(taken.headers, dict) else {}

@@ -29,7 +29,7 @@ class Incompatibility:
         return NotRegistered(self.reason) if self.kind is IncompatibilityKind.TASK else TypeError(self.reason)
 
 
-class Code:
+class TaskCatalog:
     """The tasks of one app."""
 
     def __init__(self, app: Any) -> None:
