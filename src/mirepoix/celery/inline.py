@@ -27,7 +27,7 @@ from mirepoix.celery import attempt as attempts
 from mirepoix.celery import chords
 from mirepoix.celery.app import Installation
 from mirepoix.celery.attempt import Attempt
-from mirepoix.celery.report import Reported
+from mirepoix.celery.pool_result import Reported
 from mirepoix.connect.source import Source
 from mirepoix.kombu.delivered import as_message
 from mirepoix.ledger import finish, operate, reap, results, take, workers

@@ -24,8 +24,8 @@ from mirepoix.celery import attempt as attempts
 from mirepoix.celery.attempt import Attempt
 from mirepoix.celery.gathering import is_gathering
 from mirepoix.celery.options import wrong_limits
+from mirepoix.celery.pool_result import Reported, raised_in
 from mirepoix.celery.refuse import not_given
-from mirepoix.celery.report import Reported, raised_in
 from mirepoix.ledger import finish
 from mirepoix.records import LEASE_HEADER, AttemptFailure, Completion, Lease
 

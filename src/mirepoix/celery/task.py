@@ -22,7 +22,7 @@ from mirepoix.celery import attempt as attempts
 from mirepoix.celery import coroutines, gathering, payload, retries, transactional, upcast
 from mirepoix.celery.attempt import Attempt
 from mirepoix.celery.backend import LedgerBackend
-from mirepoix.celery.report import Reported, raised_in, readable
+from mirepoix.celery.pool_result import Reported, raised_in, readable
 from mirepoix.celery.signatures import aliases_of, version_of
 from mirepoix.celery.task_catalog import Incompatibility, incompatibility_inside, incompatibility_of
 from mirepoix.errors import ConfigurationError, UpcastFailed

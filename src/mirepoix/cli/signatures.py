@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mirepoix.celery.app import installation_of
-from mirepoix.celery.gate import Judged, judge
+from mirepoix.celery.preflight import Judged, judge
 from mirepoix.celery.signatures import signatures_of
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone

@@ -74,22 +74,22 @@ class Judged:
 
 def judge(tx: Tx, catalog: TaskCatalog) -> Judged:
     """Bind all that waits, runs, failed, is quarantined or parked to *code*. Nothing is run to find out."""
-    gate = _Gate(catalog)
+    preflight = _Preflight(catalog)
     for kind in payloads.kinds(tx):
-        gate.judged.kinds += 1
-        gate.add(from_text(kind.shape), kind.state, kind.count, kind.oldest, kind.example)
+        preflight.judged.kinds += 1
+        preflight.add(from_text(kind.shape), kind.state, kind.count, kind.oldest, kind.example)
     for one in payloads.unread(tx):
         calls = calls_of_text(one.name, one.headers, one.body, one.content_type, one.body_encoding)
         if calls is None:
-            gate.judged.unjudged[one.content_type] += 1  # but for its task and version
+            preflight.judged.unjudged[one.content_type] += 1  # but for its task and version
             calls = [Call(one.name, version_in(one.headers))]
-        gate.add(calls, one.state, 1, one.created_at, one.id)
-    found = gate.found.values()
-    gate.judged.found = sorted(found, key=lambda one: (not one.is_new, -one.count, str(one.call)))
-    return gate.judged
+        preflight.add(calls, one.state, 1, one.created_at, one.id)
+    found = preflight.found.values()
+    preflight.judged.found = sorted(found, key=lambda one: (not one.is_new, -one.count, str(one.call)))
+    return preflight.judged
 
 
-class _Gate:
+class _Preflight:
     def __init__(self, catalog: TaskCatalog) -> None:
         self.judged = Judged()
         self.found: dict[tuple[Call, bool], Found] = {}
