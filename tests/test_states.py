@@ -93,7 +93,7 @@ def test_nothing_but_take_raises_the_fence_and_nothing_lowers_it():
         (one.name, value) for one in STATEMENTS for value in re.findall(r"\bfence = ((?:t\.)?fence [^,]*),", one.sql)
     }
     assert written == {
-        (take, fence) for take in ("take", "take_by_id", "take_up") for fence in ("fence + 1", "t.fence + 1")
+        (take, fence) for take in ("take", "take_by_id", "resume_parked") for fence in ("fence + 1", "t.fence + 1")
     }
     others = {value for one in STATEMENTS for value in re.findall(r"\bfence = ([:\w.]+)", one.sql)}
     assert others <= {":fence", "r.fence", "fence", "t.fence"}

@@ -50,7 +50,9 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("release_due", _from(State.PENDING), State.PENDING, "any worker, when the due time has come"),
     Transition("hasten", _from(State.PENDING), State.PENDING, "an operator: an eta or a retry shall not wait"),
     Transition("take", _from(State.PENDING), State.LEASED, "a worker; the fence rises by one"),
-    Transition("take_up", _from(State.PARKED), State.LEASED, "a worker whose code can take it; the fence rises by one"),
+    Transition(
+        "resume_parked", _from(State.PARKED), State.LEASED, "a worker whose code can take it; the fence rises by one"
+    ),
     Transition("start", _from(State.LEASED), State.RUNNING, "the lease holder"),
     Transition("succeed", _from(*HELD), State.SUCCEEDED, "the lease holder"),
     Transition("fail", _from(*HELD), State.FAILED, "the lease holder"),

@@ -229,7 +229,7 @@ def test_what_is_parked_already_does_not_close_the_gate(old: Celery, check: Call
     park(third, None)  # it cannot be read by any code
     result = check("@app.task(name='shop.pay')\ndef pay(order): ...\n", "--json")
     told = json.loads(result.stdout)
-    assert (told["taken_up"], told["would_park"], told["is_open"]) == (1, 0, True)
+    assert (told["resumed"], told["would_park"], told["is_open"]) == (1, 0, True)
     assert found(result) == {"shop.ship(·)": ("task", 1, False)}
 
 

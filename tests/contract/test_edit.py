@@ -255,7 +255,7 @@ def test_what_is_parked_is_found_by_what_it_calls_now(ledger: Ledger):
     assert json.loads(shape)[0] == ["shop.charge", 1, 2, ["amount", "note"]]
     assert shape != old
     assert ledger.do(take.parked_of_shape, shape, ["celery"], 5) == ["t"]
-    (taken,) = ledger.do(take.take_up, "w1", ["t"])
+    (taken,) = ledger.do(take.resume_parked, "w1", ["t"])
     assert (taken.name, taken.headers["task"]) == ("shop.charge", "shop.charge")
 
 

@@ -173,7 +173,7 @@ SCENARIOS: dict[str, Callable[[Shop, Crashpoint], None]] = {
     "expire": a_maintaining_worker_dies,
     "give_back": a_stopping_worker_dies,
     "stop": a_stopping_worker_dies,
-    "take_up": a_worker_dies_whose_code_can_take_what_was_parked,
+    "resume_parked": a_worker_dies_whose_code_can_take_what_was_parked,
     "operate": an_operator_dies,
 }
 MIGRATION = """

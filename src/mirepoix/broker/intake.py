@@ -273,8 +273,8 @@ class Intake:
         holder = self._installation.holder
         if holder is None:
             return
-        while holder.taken_up:
-            self._leased.append(holder.taken_up.popleft())
+        while holder.resumed:
+            self._leased.append(holder.resumed.popleft())
         self._hand_over(holder)
         if self._suspects and holder.may_take_suspect:
             self._waiting.appendleft(self._suspects.popleft())

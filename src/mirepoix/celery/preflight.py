@@ -1,4 +1,4 @@
-"""The release gate: bind every payload that the ledger keeps to the code that is about to run, and tell what would not.
+"""The preflight check of a release: bind every payload that the ledger keeps to the code that is about to run, and tell what would not.
 
 Payloads are judged by kind, so that a million of them take no longer than counting them; what they carry for later
 (links, the rest of a chain, the body of a chord) is judged with them.
@@ -51,7 +51,7 @@ class Found:
 
 @dataclass(slots=True)
 class Judged:
-    """What the gate found.
+    """What the preflight check found.
 
     ``unjudged`` are payloads that are no JSON of Celery's, by content type: of them only the task and its version were
     looked at.
@@ -61,7 +61,7 @@ class Judged:
     kinds: int = 0
     would_park: int = 0
     """How many this code would park, themselves or what they carry, and that are not parked already."""
-    taken_up: int = 0
+    resumed: int = 0
     """How many are parked now and will be taken up by this code."""
     unjudged: Counter[str] = field(default_factory=Counter)
     found: list[Found] = field(default_factory=list)
@@ -104,7 +104,7 @@ class _Preflight:
         incompatibilities = self._incompatibilities(calls)
         is_parked = state is State.PARKED
         if is_parked and incompatibilities[0] is None:
-            self.judged.taken_up += count
+            self.judged.resumed += count
         if any(incompatibilities) and not is_parked:
             self.judged.would_park += count
         for number, (call, incompatibility) in enumerate(zip(calls, incompatibilities, strict=True)):

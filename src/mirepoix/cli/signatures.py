@@ -107,7 +107,7 @@ def check(
     The exit code is 0 if code and lock are the same, otherwise 1. With --allow-outdated it is 1 only if a payload runs
     wrongly or new code parks an old one. It is 2 if it could not be told.
 
-    With --ledger or --waiting, as the last gate before a release, it is not the lock that the code is compared with but
+    With --ledger or --waiting, as the last check before a release, it is not the lock that the code is compared with but
     every payload in the ledger that waits, is due later, runs, failed, is quarantined or parked, with all that it will
     send in turn. It prints what the code would park; the exit code is 0 if that is nothing, or is parked already.
     """
@@ -145,7 +145,7 @@ def _preflight(context: CliContext, url: str | None, *, is_json: bool) -> bool:
     if is_json:
         context.print_json(_gate_object(label, judged))
     else:
-        _print_gate(context, label, judged)
+        _print_preflight(context, label, judged)
     return judged.is_open
 
 
@@ -170,14 +170,14 @@ def _gate_object(label: str, judged: Judged) -> dict[str, object]:
         "payloads": judged.payloads,
         "kinds": judged.kinds,
         "would_park": judged.would_park,
-        "taken_up": judged.taken_up,
+        "resumed": judged.resumed,
         "unjudged": dict(judged.unjudged),
         "is_open": judged.is_open,
         "found": found,
     }
 
 
-def _print_gate(context: CliContext, label: str, judged: Judged) -> None:
+def _print_preflight(context: CliContext, label: str, judged: Judged) -> None:
     for one in judged.found:
         carried = "  carried by others, which send it later" if one.is_carried else ""
         context.print(Text.assemble((one_line(str(one.call)), "bold"), (carried, "dim")))
@@ -194,8 +194,8 @@ def _print_gate(context: CliContext, label: str, judged: Judged) -> None:
         of_type = f"{count(number, 'payload')} of {one_line(content_type)}"
         context.say(f"{of_type}: only the task and its version were looked at.", "yellow")
     told = f"{count(judged.payloads, 'payload')} in {label}"
-    if judged.taken_up:
-        context.say(f"{count(judged.taken_up, 'payload')} that other code parked will be taken up.", "green")
+    if judged.resumed:
+        context.say(f"{count(judged.resumed, 'payload')} that other code parked will be resumed.", "green")
     if judged.is_open:
         already = ", but for what is parked already" if judged.found else ""
         context.say(f"{told}: this code takes all of them{already}.", "green")

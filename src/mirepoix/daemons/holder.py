@@ -117,7 +117,7 @@ class Holder:
         """What commits that an attempt failed, as its success cannot be written, with the database's error."""
         self.send_errbacks = send_errbacks
         """What has the error callbacks of tasks called, by their ids, that ended in a state, with the reason."""
-        self.taken_up: deque[Taken] = deque()
+        self.resumed: deque[Taken] = deque()
         """What was taken up and is still to be handed to the worker, by its consumer."""
         self._tried: Counter[str] = Counter()
         self.settings = settings
@@ -322,12 +322,12 @@ class Holder:
                 return taken
         return []
 
-    def take_up(self, connection: OwnConnection) -> bool:
+    def resume_parked(self, connection: OwnConnection) -> bool:
         """Lease what is parked for other code, if the code here can take it; whether there may be more.
 
         If this code refuses it as well (an upcaster fails, say), that is tried a few times at most.
         """
-        room = UP_AHEAD * max(1, self.worker.concurrency) - len(self.taken_up)
+        room = UP_AHEAD * max(1, self.worker.concurrency) - len(self.resumed)
         if self.can_take is None or self.is_stopping or room <= 0:
             return False
         wanted: list[str] = []
@@ -339,16 +339,16 @@ class Holder:
         if not wanted:
             return False
         with connection.transaction() as tx:
-            taken = take.take_up(tx, self.worker.id, wanted)
-            reached(Crashpoint.TAKE_UP_BEFORE_COMMIT)
-        reached(Crashpoint.TAKE_UP_AFTER_COMMIT)
+            taken = take.resume_parked(tx, self.worker.id, wanted)
+            reached(Crashpoint.RESUME_PARKED_BEFORE_COMMIT)
+        reached(Crashpoint.RESUME_PARKED_AFTER_COMMIT)
         self._hold(taken)
         for one in taken:
             logger.info("task %s[%s] was parked, and is taken up", one.name, one.lease.task_id)
         self._tried.update(one.lease.task_id for one in taken)
         if len(self._tried) > TRIES_KEPT:
             self._tried = Counter({task_id: times for task_id, times in self._tried.items() if times >= MOST_TRIES})
-        self.taken_up.extend(taken)
+        self.resumed.extend(taken)
         return len(wanted) >= room
 
     def _hold(self, taken: Iterable[Taken]) -> None:

@@ -28,7 +28,7 @@ logger = logging.getLogger("mirepoix.maintenance")
 MESSAGES_KEPT_S = 60.0
 BINDINGS_KEPT_S = 24 * 3600.0
 RECONNECT_S = 0.25
-TAKE_UP_S = 1.0
+RESUME_PARKED_S = 1.0
 """How often a worker looks whether something is parked that its own code can take."""
 COUNT_S = 1.0
 """How often a worker looks whether there are failures to be counted."""
@@ -52,7 +52,7 @@ class Maintenance:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mirepoix-maintenance", daemon=True)
         self._connection: OwnConnection | None = None
-        self._next_liveness = self._next_silence = self._next_prune = self._next_due = self._next_take_up = 0.0
+        self._next_liveness = self._next_silence = self._next_prune = self._next_due = self._next_resume = 0.0
         self._next_count = 0.0
         self._others = 0
         """How many other workers were alive at the last look."""
@@ -134,9 +134,9 @@ class Maintenance:
             due["release what is due"] = lambda: self._release(connection, now)
         due["end what has expired"] = lambda: self._expire(connection)
         due["count failures"] = lambda: self._count(connection)
-        if now >= self._next_take_up:
-            self._next_take_up = now + TAKE_UP_S
-            due["take up what was parked"] = lambda: self._take_up(connection)
+        if now >= self._next_resume:
+            self._next_resume = now + RESUME_PARKED_S
+            due["resume parked tasks"] = lambda: self._resume_parked(connection)
         if now >= self._next_prune:
             self._next_prune = now + self._settings.prune_interval_s
             due["prune"] = lambda: self._prune(connection)
@@ -234,9 +234,9 @@ class Maintenance:
         counting.count_all(connection, COUNT_AT_MOST)
         self._is_behind = False
 
-    def _take_up(self, connection: OwnConnection) -> None:
-        if self._holder.take_up(connection):
-            self._next_take_up = 0.0
+    def _resume_parked(self, connection: OwnConnection) -> None:
+        if self._holder.resume_parked(connection):
+            self._next_resume = 0.0
 
     def _prune(self, connection: OwnConnection) -> None:
         with connection.transaction() as tx:

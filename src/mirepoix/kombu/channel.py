@@ -187,13 +187,13 @@ class Channel(virtual.Channel):  # type: ignore[misc]
 
     def receive_tasks(self, holder: Holder) -> int:
         """Lease what this channel's consumers can use, and hand over what the prefetch allows; return how many."""
-        if not self.buffer and not self.may_have_more and not holder.taken_up:
+        if not self.buffer and not self.may_have_more and not holder.resumed:
             return 0
         queues = [queue for queue in self._active_queues if queue in self._task_queues()]
         if not queues:
             return 0
-        while holder.taken_up:
-            self.buffer.append(holder.taken_up.popleft())
+        while holder.resumed:
+            self.buffer.append(holder.resumed.popleft())
         delivered = self._hand_over_buffer(queues)
         if self.may_have_more and not holder.is_stopping:
             wanted = self.batch.wanted(self._free(), len(self.buffer), holder.finished)

@@ -45,11 +45,11 @@ def take_by_id(tx: Tx, worker_id: str, task_ids: Sequence[str], *, may_be_suspec
     return [found[task_id] for task_id in dict.fromkeys(task_ids) if task_id in found]
 
 
-def take_up(tx: Tx, worker_id: str, task_ids: Sequence[str]) -> list[Taken]:
+def resume_parked(tx: Tx, worker_id: str, task_ids: Sequence[str]) -> list[Taken]:
     """Lease those of *task_ids* that are parked for other code: that of this worker can take them."""
     if not task_ids:
         return []
-    rows = tx.fetch("take_up", worker_id=worker_id, ids=json.dumps(sorted({*task_ids})))
+    rows = tx.fetch("resume_parked", worker_id=worker_id, ids=json.dumps(sorted({*task_ids})))
     return _timed(tx, [_taken(row, worker_id) for row in sorted(rows, key=lambda row: row[13])])
 
 

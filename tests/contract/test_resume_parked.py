@@ -39,14 +39,14 @@ def old(ledger: Ledger) -> str:
 
 def up(ledger: Ledger, worker_id: str, *task_ids: str) -> list[str]:
     """Take them up; the ids that were."""
-    return [one.lease.task_id for one in ledger.do(take.take_up, worker_id, task_ids)]
+    return [one.lease.task_id for one in ledger.do(take.resume_parked, worker_id, task_ids)]
 
 
 def test_it_is_leased_by_the_worker_under_a_higher_fence(ledger: Ledger):
     before = park(ledger, "t")
     assert ledger.row("t")["parked_for"] == "arguments"
     new = ledger.worker("new")
-    (taken,) = ledger.do(take.take_up, new, ["t"])
+    (taken,) = ledger.do(take.resume_parked, new, ["t"])
     row = ledger.row("t")
     assert (taken.lease.worker_id, taken.lease.fence) == ("new", before.fence + 1)
     assert (row["state"], row["worker_id"], row["parked_for"], row["finished_at"]) == ("leased", "new", None, None)
@@ -70,11 +70,11 @@ def test_of_two_workers_one_gets_it(ledger: Ledger, source: Source):
     ledger.worker("b")
     got: dict[str, list[str]] = {}
 
-    def take_up(worker_id: str) -> None:
+    def resume_parked(worker_id: str) -> None:
         with Ledger(source) as own:
             got[worker_id] = up(own, worker_id, *ids)
 
-    threads = [threading.Thread(target=take_up, args=(worker_id,)) for worker_id in "ab"]
+    threads = [threading.Thread(target=resume_parked, args=(worker_id,)) for worker_id in "ab"]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -125,12 +125,12 @@ def test_a_holder_takes_up_what_its_code_can_take_and_no_more_than_it_has_places
         park(ledger, f"pay{number}")
     park(ledger, "ship", shape=SHIP)
     holder = held(source, lambda shape: shape == PAY)
-    assert holder.take_up(ledger.connection) is True
-    assert len(holder.taken_up) == holder.count() == UP_AHEAD
-    assert holder.take_up(ledger.connection) is False
-    holder.taken_up.clear()
-    assert holder.take_up(ledger.connection) is False
-    assert len(holder.taken_up) == 5
+    assert holder.resume_parked(ledger.connection) is True
+    assert len(holder.resumed) == holder.count() == UP_AHEAD
+    assert holder.resume_parked(ledger.connection) is False
+    holder.resumed.clear()
+    assert holder.resume_parked(ledger.connection) is False
+    assert len(holder.resumed) == 5
     assert ledger.state("ship") == "parked"
     holder.close()
     assert {state for id, state in ledger.states().items() if id != "ship"} == {"pending"}
@@ -140,12 +140,12 @@ def test_a_holder_gives_up_what_its_code_refuses_each_time(ledger: Ledger, sourc
     park(ledger, "t")
     holder = held(source, lambda _: True)
     for _ in range(MOST_TRIES):
-        holder.take_up(ledger.connection)
-        lease = holder.taken_up.popleft().lease
+        holder.resume_parked(ledger.connection)
+        lease = holder.resumed.popleft().lease
         assert ledger.do(finish.park, lease, AttemptFailure("its upcaster failed"), IncompatibilityKind.UPCAST)
         holder.forget(lease.key)
-    holder.take_up(ledger.connection)
-    assert not holder.taken_up
+    holder.resume_parked(ledger.connection)
+    assert not holder.resumed
     assert ledger.state("t") == "parked"
     holder.close()
 
@@ -154,7 +154,7 @@ def test_a_holder_that_stops_takes_up_nothing(ledger: Ledger, source: Source):
     park(ledger, "t")
     holder = held(source, lambda _: True)
     holder.begin_to_stop()
-    holder.take_up(ledger.connection)
+    holder.resume_parked(ledger.connection)
     assert ledger.state("t") == "parked"
     holder.close()
 
