@@ -48,7 +48,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("enqueue", _from(None), State.PENDING, "the caller's transaction"),
     Transition("rearm", _from(*FINAL), State.PENDING, "a finished task's id is sent again"),
     Transition("release_due", _from(State.PENDING), State.PENDING, "any worker, when the due time has come"),
-    Transition("hasten", _from(State.PENDING), State.PENDING, "an operator: an eta or a retry shall not wait"),
+    Transition("run_now", _from(State.PENDING), State.PENDING, "an operator: an eta or a retry shall not wait"),
     Transition("take", _from(State.PENDING), State.LEASED, "a worker; the fence rises by one"),
     Transition(
         "resume_parked", _from(State.PARKED), State.LEASED, "a worker whose code can take it; the fence rises by one"

@@ -22,7 +22,7 @@ def test_retry_runs_a_failed_task_again(cli, ledger, ended):
 
 def test_retry_hastens_a_task_that_waits_for_its_time(cli, ledger):
     ledger.send("a", eta=LATER)
-    assert cli.json("retry", "a")["done"] == [{"id": "a", "did": "hastened"}]
+    assert cli.json("retry", "a")["done"] == [{"id": "a", "did": "due now"}]
     assert ledger.row("a")["due_at"] is None
 
 

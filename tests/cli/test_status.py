@@ -120,9 +120,9 @@ def test_a_retry_that_came_due_waits_since_its_eta(cli, ledger, worker):
     assert 29 < queue["oldest_s"] < 60
 
 
-@pytest.mark.parametrize("how", ["requeue", "retry", "hasten", "send again"])
+@pytest.mark.parametrize("how", ["requeue", "retry", "run_now", "send again"])
 def test_a_task_that_is_to_run_again_waits_since_then(cli, ledger, worker, ended, how):
-    if how == "hasten":
+    if how == "run_now":
         ledger.send("a", eta="2999-01-01T00:00:00+00:00")
     else:
         ended("failed", "a")
@@ -130,7 +130,7 @@ def test_a_task_that_is_to_run_again_waits_since_then(cli, ledger, worker, ended
     if how == "send again":
         ledger.send("a")
     else:
-        cli({"hasten": "retry"}.get(how, how), "a")
+        cli({"run_now": "retry"}.get(how, how), "a")
     assert cli.json("status")["queues"][0]["oldest_s"] < 60
     assert findings(cli) == []
     ledger.passes(120)

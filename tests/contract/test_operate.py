@@ -1,4 +1,4 @@
-"""What an operator may decide: cancel, requeue, hasten, discard, purge, prune."""
+"""What an operator may decide: cancel, requeue, run now, discard, purge, prune."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_hastening_lets_a_waiting_task_run_now(ledger: Ledger):
     ledger.worker("w1")
     ledger.send("later", eta=_in(60))
     ledger.send("now")
-    assert ledger.do(operate.hasten, ["later", "now", "unknown"]) == ["later"]
+    assert ledger.do(operate.run_now, ["later", "now", "unknown"]) == ["later"]
     assert ledger.take_ids("w1") == ["later", "now"]
 
 

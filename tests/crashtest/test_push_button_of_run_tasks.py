@@ -109,7 +109,7 @@ class ShopTest(TestCase):
 
     def test_flaky(self):
         flaky.delay(self.order.pk)
-        self.assertEqual(self.ran(hasten=True), ["flaky", "flaky"])
+        self.assertEqual(self.ran(run_now=True), ["flaky", "flaky"])
         self.assertEqual(self.order.count, 9)
 """,
 }

@@ -145,17 +145,17 @@ class TestRunTasks:
         assert isinstance(failed.error, Boom)
         assert fine.error is None
 
-    def test_a_retry_waits_until_it_is_hastened(self, shop: Shop):
+    def test_a_retry_waits_until_it_is_run_now(self, shop: Shop):
         result = send(shop, "flaky")
         assert len(run_tasks()) == 1
         assert Task.objects.get().state == "pending"
-        assert len(run_tasks(hasten=True)) == 2
+        assert len(run_tasks(run_now=True)) == 2
         assert result.get(timeout=0) == "at last"
 
-    def test_an_eta_waits_until_it_is_hastened(self, shop: Shop):
+    def test_an_eta_waits_until_it_is_run_now(self, shop: Shop):
         send(shop, "note", countdown=3600)
         assert run_tasks() == []
-        assert len(run_tasks(hasten=True)) == 1
+        assert len(run_tasks(run_now=True)) == 1
 
     def test_a_transactional_task_sends_nothing_if_it_fails(self, shop: Shop):
         send(shop, "transfer", False)

@@ -56,7 +56,7 @@ def test_queue_priority_and_time_are_kept(shop: Shop, jobs: Any):
     assert run_tasks() == []
     task = jobs.send_mail.get_result(sent.id).task
     assert (task.queue_name, task.priority, task.run_after) == ("mail", -100, at)
-    run_tasks(hasten=True)
+    run_tasks(run_now=True)
     assert jobs.ran == ["ann"]
 
 

@@ -117,7 +117,7 @@ class AgainTests(ShopTestCase):
         waiting = Task.objects.get()
         self.assertEqual((waiting.state, waiting.retries, self.charged), ("pending", 1, []))
         self.provider.away_until = 0.0
-        run_tasks(hasten=True)
+        run_tasks(run_now=True)
         self.assertEqual((Task.objects.get().state, self.charged), ("succeeded", [199]))
 
     def test_a_mail_is_sent_once(self) -> None:

@@ -56,7 +56,7 @@ class Ran:
 def working(installation: Installation, source: Source) -> Iterator[Callable[[bool], Ran | None]]:
     """A function that takes the next task, runs it and returns it; None: nothing waits any more.
 
-    It may be told to hasten what is due later. All is done in *source*: the ledger, as the caller reaches it.
+    It may be told to run now what is due later. All is done in *source*: the ledger, as the caller reaches it.
     """
     own = installation.source
     worker = Worker(f"{NAME}-{uuid.uuid4().hex}", NAME, "localhost", os.getpid(), "inline", 1, ())
@@ -64,7 +64,7 @@ def working(installation: Installation, source: Source) -> Iterator[Callable[[bo
         workers.register(tx, worker, TTL_S)
     installation.source = source
     try:
-        yield lambda hasten: _next(installation, worker.id, hasten)
+        yield lambda run_now: _next(installation, worker.id, run_now)
     finally:
         installation.source = own
         with source.transaction() as tx:
@@ -72,11 +72,11 @@ def working(installation: Installation, source: Source) -> Iterator[Callable[[bo
             workers.stop(tx, worker.id)
 
 
-def _next(installation: Installation, worker_id: str, hasten: bool) -> Ran | None:
+def _next(installation: Installation, worker_id: str, run_now: bool) -> Ran | None:
     with installation.source.transaction() as tx:
         take.release_due(tx)
-        if hasten:
-            operate.hasten(tx, [row[0] for row in tx.query(_LATER)])
+        if run_now:
+            operate.run_now(tx, [row[0] for row in tx.query(_LATER)])
         queues = [row[0] for row in tx.query(_QUEUES)]
         taken = take.take(tx, worker_id, queues, 1)
     if not taken:

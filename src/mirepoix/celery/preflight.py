@@ -1,4 +1,4 @@
-"""The preflight check of a release: bind every payload that the ledger keeps to the code that is about to run, and tell what would not.
+"""Check a release before it starts: bind every payload in the ledger to the new code, and report what would not fit.
 
 Payloads are judged by kind, so that a million of them take no longer than counting them; what they carry for later
 (links, the rest of a chain, the body of a chord) is judged with them.

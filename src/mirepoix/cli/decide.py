@@ -42,7 +42,7 @@ def _retry(tx: Tx, seen: Seen, reason: str) -> dict[str, str]:
     failed = [task_id for task_id, (state, _) in seen.items() if state is State.FAILED]
     waiting = [task_id for task_id, (state, has_due) in seen.items() if state is State.PENDING and has_due]
     done = dict.fromkeys(operate.requeue(tx, failed, reason), "requeued")
-    return done | dict.fromkeys(operate.hasten(tx, waiting), "hastened")
+    return done | dict.fromkeys(operate.run_now(tx, waiting), "due now")
 
 
 RETRY = Decision(
@@ -110,7 +110,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_options
 @pass_context
 def retry(context: CliContext, /, **given: Any) -> None:
-    """Run failed tasks again, or hasten waiting ones.
+    """Run failed tasks again, or run waiting ones now.
 
     retry: tasks that failed, by id or filters. requeue: those also that are quarantined, parked, cancelled or expired.
     failures replay: all of one cause, a few first and at a pace, and it can be undone.

@@ -107,7 +107,7 @@ def check(
     The exit code is 0 if code and lock are the same, otherwise 1. With --allow-outdated it is 1 only if a payload runs
     wrongly or new code parks an old one. It is 2 if it could not be told.
 
-    With --ledger or --waiting, as the last check before a release, it is not the lock that the code is compared with but
+    With --ledger or --waiting, the last check before a release, the code is not compared with the lock but with
     every payload in the ledger that waits, is due later, runs, failed, is quarantined or parked, with all that it will
     send in turn. It prints what the code would park; the exit code is 0 if that is nothing, or is parked already.
     """

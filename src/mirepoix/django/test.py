@@ -34,10 +34,10 @@ MOST = 1_000
 _GOOD = frozenset({State.SUCCEEDED, State.PENDING})
 
 
-def run_tasks(*, hasten: bool = False, raises: bool = True, most: int = MOST) -> list[Ran]:
+def run_tasks(*, run_now: bool = False, raises: bool = True, most: int = MOST) -> list[Ran]:
     """Run what waits, and what that sends, until nothing waits; return what was run, in that order.
 
-    With *hasten* also what waits for an eta, a countdown or a retry; otherwise it goes on waiting. What a task raises
+    With *run_now* also what waits for an eta, a countdown or a retry; otherwise it goes on waiting. What a task raises
     is raised here, with its own traceback, once it is recorded as it would be in a worker; without *raises* it is only
     recorded. A retry is no failure. Functions that a task gives to ``on_commit()`` are called when it has ended, as
     they would be outside of a ``TestCase``. Raises ConfigurationError if *most* is not enough.
@@ -53,7 +53,7 @@ def run_tasks(*, hasten: bool = False, raises: bool = True, most: int = MOST) ->
     with closing(source), working(installation, source) as run_next:
         while True:
             with _on_commit(source):
-                one = run_next(hasten)
+                one = run_next(run_now)
             if one is None:
                 return ran
             ran.append(one)
@@ -67,12 +67,12 @@ def run_tasks(*, hasten: bool = False, raises: bool = True, most: int = MOST) ->
 
 
 @contextmanager
-def running_tasks(*, hasten: bool = False, raises: bool = True, most: int = MOST) -> Iterator[list[Ran]]:
+def running_tasks(*, run_now: bool = False, raises: bool = True, most: int = MOST) -> Iterator[list[Ran]]:
     """Call the ``on_commit()`` functions that the block registered, then `run_tasks`. The list is filled at its end."""
     ran: list[Ran] = []
     with _on_commit(project.ledger()):
         yield ran
-    ran += run_tasks(hasten=hasten, raises=raises, most=most)
+    ran += run_tasks(run_now=run_now, raises=raises, most=most)
 
 
 class _OneConnection(DjangoSource):

@@ -1,4 +1,4 @@
-"""What a person may decide about a task: cancel, requeue, hasten, discard, purge, prune."""
+"""What a person may decide about a task: cancel, requeue, run now, discard, purge, prune."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def requeue(tx: Tx, task_ids: Iterable[str], reason: str = "requeued by an opera
     return changed
 
 
-def hasten(tx: Tx, task_ids: Iterable[str]) -> list[str]:
+def run_now(tx: Tx, task_ids: Iterable[str]) -> list[str]:
     """Let tasks that wait for an eta or for their next retry run now."""
-    changed = _each(tx, "hasten", task_ids)
+    changed = _each(tx, "run_now", task_ids)
     if changed:
         tx.fetch("wake")
     return changed
