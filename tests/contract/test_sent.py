@@ -131,7 +131,7 @@ def test_the_whereabouts_of_what_is_not_ready(ledger: Ledger, worker: str, made:
     made(ledger, "a")
     ledger.send("b")
     known = {} if made is unknown else {"a": False}
-    assert ledger.do(take.whereabouts, ["a", "b"]) == {**known, "b": True}
+    assert ledger.do(take.readiness, ["a", "b"]) == {**known, "b": True}
 
 
 def test_a_worker_that_was_declared_dead_is_given_nothing_it_rang_for(ledger: Ledger, worker: str):
@@ -140,7 +140,7 @@ def test_a_worker_that_was_declared_dead_is_given_nothing_it_rang_for(ledger: Le
     assert take_by_id(ledger, worker, "a") == []
     assert take_by_id(ledger, "nobody", "a") == []
     assert ledger.row("a")["fence"] == 0
-    assert ledger.do(take.whereabouts, ["a"]) == {"a": True}
+    assert ledger.do(take.readiness, ["a"]) == {"a": True}
 
 
 def test_two_workers_that_are_rung_for_one_task_do_not_both_get_it(ledger: Ledger, worker: str):
@@ -152,7 +152,7 @@ def test_two_workers_that_are_rung_for_one_task_do_not_both_get_it(ledger: Ledge
 def test_asking_for_nothing_takes_nothing(ledger: Ledger, worker: str):
     ledger.send("a")
     assert take_by_id(ledger, worker) == []
-    assert ledger.do(take.whereabouts, []) == {}
+    assert ledger.do(take.readiness, []) == {}
 
 
 # ---- what the broker has still to be told of
@@ -565,7 +565,7 @@ IDS = json.dumps([f"pending{n}" for n in range(1, 101)])
 ROWS = json.dumps([{"id": f"pending{n}", "fence": 0} for n in range(1, 101)])
 BY_ID = {
     "take_by_id": {"suspects": 1, "worker_id": "w1", "ids": IDS},
-    "whereabouts": {"ids": IDS},
+    "readiness": {"ids": IDS},
     "note_sent": {"rows": ROWS},
 }
 

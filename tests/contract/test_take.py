@@ -280,5 +280,5 @@ def test_a_suspect_is_taken_by_its_id_only_if_it_may_be_one(ledger: Ledger):
     ledger.write("UPDATE mirepoix_task SET is_suspect = 1 WHERE id = 's'")
     taken = ledger.do(take.take_by_id, "w1", ["s", "a"], may_be_suspect=False)
     assert [one.lease.task_id for one in taken] == ["a"]
-    assert ledger.do(take.whereabouts, ["s"]) == {"s": True}
+    assert ledger.do(take.readiness, ["s"]) == {"s": True}
     assert [one.is_suspect for one in ledger.do(take.take_by_id, "w1", ["s"])] == [True]

@@ -294,7 +294,7 @@ class Holder:
                 taken = [one for one in taken if one.lease.task_id not in unreadable]
                 got = {one.lease.task_id for one in taken}
                 missed = [task_id for task_id in task_ids if task_id not in got and task_id not in unreadable]
-                known = take.whereabouts(tx, missed) if missed else {}
+                known = take.readiness(tx, missed) if missed else {}
                 taken += self._take_suspect(tx, [one for one in missed if known.get(one)])
                 reached(Crashpoint.RECEIVE_BEFORE_COMMIT)
         except BaseException as error:

@@ -34,7 +34,7 @@ def take(tx: Tx, worker_id: str, queues: Sequence[str], batch: int, *, may_be_su
 def take_by_id(tx: Tx, worker_id: str, task_ids: Sequence[str], *, may_be_suspect: bool = True) -> list[Taken]:
     """Lease those of *task_ids* that are ready, in that order: what a broker's messages rang for.
 
-    What is not ready (taken, finished, not yet due, unknown) is left out: `whereabouts` tells why. So are suspects,
+    What is not ready (taken, finished, not yet due, unknown) is left out: `readiness` tells why. So are suspects,
     unless they *may_be*: then ask for them one at a time.
     """
     if not task_ids:
@@ -68,9 +68,9 @@ def parked_of_shape(tx: Tx, shape: str, queues: Sequence[str], batch: int, but: 
     ]
 
 
-def whereabouts(tx: Tx, task_ids: Iterable[str]) -> dict[str, bool]:
+def readiness(tx: Tx, task_ids: Iterable[str]) -> dict[str, bool]:
     """Of these tasks, those that the ledger knows, each with whether it is ready to be taken."""
-    return {id: bool(is_ready) for id, is_ready in tx.fetch("whereabouts", ids=json.dumps(list(task_ids)))}
+    return {id: bool(is_ready) for id, is_ready in tx.fetch("readiness", ids=json.dumps(list(task_ids)))}
 
 
 def next_due_s(tx: Tx) -> float | None:
