@@ -12,7 +12,7 @@ from receivers import Hook, http
 from watching import Watch, fail
 
 from driver import OOPS, Ledger
-from mirepoix.alerts.tell import SUMMARY_S
+from mirepoix.alerts.deliver import SUMMARY_S
 from mirepoix.config import Settings
 from mirepoix.ledger import alerts, failures, finish, reap
 from mirepoix.records import Alert, AttemptFailure, Lease

@@ -16,7 +16,7 @@ import pytest
 from receivers import Hook, Postbox, events_of
 
 from mirepoix.alerts.channels import channels
-from mirepoix.alerts.tell import frames
+from mirepoix.alerts.deliver import frames
 from mirepoix.config import Settings
 from mirepoix.errors import ConfigurationError
 from mirepoix.records import Alert

@@ -6,8 +6,8 @@ from typing import Any
 
 from driver import Ledger
 from mirepoix.alerts.channels import channels
-from mirepoix.alerts.tell import tell_due
-from mirepoix.alerts.watch import watch
+from mirepoix.alerts.deliver import deliver_due
+from mirepoix.alerts.sync_open import sync_open
 from mirepoix.config import Settings
 from mirepoix.ledger import alerts
 from mirepoix.records import AttemptFailure
@@ -23,11 +23,11 @@ class Watch:
 
     def look(self) -> int:
         """Open and close."""
-        return watch(self.ledger.connection, self.settings, [one.label for one in self.channels], steady_s=0.0)
+        return sync_open(self.ledger.connection, self.settings, [one.label for one in self.channels], steady_s=0.0)
 
     def tell(self) -> list[int]:
         """How many each channel was told."""
-        return [tell_due(self.ledger.connection, self.settings, channel) for channel in self.channels]
+        return [deliver_due(self.ledger.connection, self.settings, channel) for channel in self.channels]
 
     def __call__(self) -> list[int]:
         """Look and tell."""

@@ -1,1 +1,1 @@
-"""Tell people what they would want to hear, once: look, open, tell, close."""
+"""Alert people once about each condition: find it, open the alert, deliver it, close it."""

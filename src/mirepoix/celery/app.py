@@ -16,7 +16,7 @@ from typing import Any
 from celery.app.backends import BACKEND_ALIASES
 from celery.utils.log import get_logger
 
-from mirepoix.alerts.watcher import Watcher
+from mirepoix.alerts.thread import AlertThread
 from mirepoix.broker.former import OURS
 from mirepoix.broker.relay import Relay
 from mirepoix.broker.sender import Sender
@@ -85,7 +85,7 @@ class Installation:
         self._pid = os.getpid()
         self._maintenance: Maintenance | None = None
         self._relay: Relay | None = None
-        self._watcher: Watcher | None = None
+        self._alert_thread: AlertThread | None = None
         self._connection: OwnConnection | None = None
 
     @cached_property
@@ -266,16 +266,16 @@ class Installation:
         """Start the thread that looks for what people should hear, if the settings say who hears it."""
         if self.settings.alerts:
             identity = lambda: None if self.holder is None else self.holder.worker.id  # noqa: E731
-            self._watcher = Watcher(self.source, self.settings, identity)
-            self._watcher.start()
+            self._alert_thread = AlertThread(self.source, self.settings, identity)
+            self._alert_thread.start()
 
     def end_worker(self) -> None:
         """The pool is gone: hand back what is left and sign off."""
         if self.holder is None or self._pid != os.getpid():
             return
         holder, self.holder = self.holder, None
-        if self._watcher is not None:
-            self._watcher.stop()
+        if self._alert_thread is not None:
+            self._alert_thread.stop()
         if self._relay is not None:
             self._relay.stop()
         if self._maintenance is not None:

@@ -9,9 +9,9 @@ import click
 from rich.text import Text
 
 from mirepoix.alerts.channels import Channel, channels
-from mirepoix.alerts.tell import SUMMARY_S, tell_due
-from mirepoix.alerts.watch import watch
-from mirepoix.alerts.watcher import Watcher
+from mirepoix.alerts.deliver import SUMMARY_S, deliver_due
+from mirepoix.alerts.sync_open import sync_open
+from mirepoix.alerts.thread import AlertThread
 from mirepoix.cli.columns import Column
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
@@ -54,9 +54,9 @@ def alerts(
         return
     if is_sending:
         settings, found = _settings(context, "send")
-        watch(context.ready(), settings, [channel.label for channel in found])
+        sync_open(context.ready(), settings, [channel.label for channel in found])
         for channel in found:
-            tell_due(context.ready(), settings, channel)
+            deliver_due(context.ready(), settings, channel)
     with context.reading() as tx:
         opened = all_open(tx, held_back(tx, _per_hour(context), SUMMARY_S))
     if is_json:
@@ -87,7 +87,7 @@ def _watch(context: CliContext, loglevel: str) -> None:
     settings, found = _settings(context, "watch")
     context.ready()
     logging.basicConfig(level=loglevel.upper(), format="[%(asctime)s: %(levelname)s] %(message)s")
-    watcher = Watcher(context.source, settings)
+    watcher = AlertThread(context.source, settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: watcher.end_soon())
     labels = ", ".join(channel.label for channel in found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mirepoix.alerts.look import look
+from mirepoix.alerts.conditions import conditions
 from mirepoix.config import Settings
 from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
@@ -12,7 +12,9 @@ from mirepoix.ledger import alerts, counting
 from mirepoix.records import Alert
 
 
-def watch(connection: OwnConnection, settings: Settings, channels: Sequence[str], steady_s: float | None = None) -> int:
+def sync_open(
+    connection: OwnConnection, settings: Settings, channels: Sequence[str], steady_s: float | None = None
+) -> int:
     """Look, open what is new, close what is over; return how many were opened.
 
     *channels* are the labels of those that hear of what this opens. Two watchers open an alert once. What was opened
@@ -21,7 +23,7 @@ def watch(connection: OwnConnection, settings: Settings, channels: Sequence[str]
     steady_s = settings.alerts_interval_s / 2 if steady_s is None else steady_s
     counting.catch_up(connection)
     with connection.reading() as tx:
-        due = look(tx, settings)
+        due = conditions(tx, settings)
         is_open = {one.alert.id for one in alerts.all_open(tx)}
     ids = {alert.id for alert, _ in due}
     news = [(alert, delay_s) for alert, delay_s in due if alert.id not in is_open]

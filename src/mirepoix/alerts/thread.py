@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 
 from mirepoix.alerts.channels import Channel, channels
-from mirepoix.alerts.tell import tell_due
-from mirepoix.alerts.watch import watch
+from mirepoix.alerts.deliver import deliver_due
+from mirepoix.alerts.sync_open import sync_open
 from mirepoix.config import Settings
 from mirepoix.connect.source import BOUND_S, OwnConnection, Source
 from mirepoix.ledger import alerts
@@ -20,7 +20,7 @@ logger = logging.getLogger("mirepoix.watcher")
 PRUNE_S = 3600.0
 
 
-class Watcher:
+class AlertThread:
     """Runs until `stop`. Each channel is told by a thread of its own: one that is away keeps nobody waiting.
 
     *identity* is this worker's id; the oldest worker watches. None for a process that watches by itself.
@@ -80,7 +80,7 @@ class Watcher:
                 rows = tx.fetch("watching_worker")
             if not rows or rows[0][0] != self._identity():
                 return
-        watch(connection, self._settings, [channel.label for channel in self._channels])
+        sync_open(connection, self._settings, [channel.label for channel in self._channels])
         with connection.reading() as tx:
             due = alerts.due_channels(tx)
             ended = alerts.ended_channels(tx)
@@ -100,7 +100,7 @@ class Watcher:
         try:
             connection = self._source.open(BOUND_S)
             try:
-                tell_due(connection, self._settings, channel)
+                deliver_due(connection, self._settings, channel)
             finally:
                 connection.close()
         except self._source.disconnects:

@@ -16,7 +16,7 @@ LETTERS = 200
 """The longest id as it stands: MySQL's keys are bounded."""
 
 
-def look(tx: Tx, settings: Settings) -> list[tuple[Alert, float]]:
+def conditions(tx: Tx, settings: Settings) -> list[tuple[Alert, float]]:
     """Each alert that is due, with how long it must last before anybody is told. Reads only."""
     at_once(tx)
     grace_s = settings.alerts_grace_s

@@ -31,7 +31,7 @@ _QUOTED_BY_ADMIN = frozenset(':/_#?;@&=+$,"[]<>%\n\\')
 _FRAME = re.compile(r'^(  File ".*", line \d+, in .*)(?:\n(    \S.*))?', re.MULTILINE)
 
 
-def tell_due(connection: OwnConnection, settings: Settings, channel: Channel) -> int:
+def deliver_due(connection: OwnConnection, settings: Settings, channel: Channel) -> int:
     """Tell *channel* all that is due; return how many alerts it was told of. Stops at the first that it refuses.
 
     Any number may do so at once. A channel that fails is tried again after 5 s, twice as long each time, up to 10
@@ -39,7 +39,7 @@ def tell_due(connection: OwnConnection, settings: Settings, channel: Channel) ->
     """
     told = 0
     if channel.tells_ends:
-        _tell_ends(connection, channel)
+        _deliver_ends(connection, channel)
     while True:
         with connection.reading() as tx:
             due = alerts.due(tx, channel.label)
@@ -59,7 +59,7 @@ def tell_due(connection: OwnConnection, settings: Settings, channel: Channel) ->
         told += len(claimed)
 
 
-def _tell_ends(connection: OwnConnection, channel: Channel) -> None:
+def _deliver_ends(connection: OwnConnection, channel: Channel) -> None:
     """Tell *channel* what is over of that of which it was told by itself. Stops at the first that it refuses."""
     with connection.reading() as tx:
         ended = alerts.ended(tx, channel.label)
