@@ -33,9 +33,9 @@ from mirepoix.celery.scarcity import Scarcity
 from mirepoix.celery.task import adopt, adopting
 from mirepoix.celery.task_catalog import TaskCatalog
 from mirepoix.config import Settings
-from mirepoix.connect.begun import Begun
 from mirepoix.connect.caller import missing_table
 from mirepoix.connect.source import BOUND_S, OwnConnection, Source
+from mirepoix.connect.task_transaction import TaskTransaction
 from mirepoix.connect.url import optional, source_for
 from mirepoix.daemons import process
 from mirepoix.daemons.holder import Holder
@@ -142,11 +142,11 @@ class Installation:
         """Whether what is sent now is written into the ledger; an attempt's always is."""
         return self.settings.capture or attempts.current() is not None
 
-    def begin(self) -> Begun:
+    def begin(self) -> TaskTransaction:
         """A transaction for a transactional task."""
         if self.session_factory is None:
             return self.source.begin()
-        begun: Begun = optional("sqlalchemy", "sqlalchemy").begin(self.session_factory)
+        begun: TaskTransaction = optional("sqlalchemy", "sqlalchemy").begin(self.session_factory)
         return begun
 
     @property

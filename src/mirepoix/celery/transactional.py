@@ -28,7 +28,7 @@ from kombu.exceptions import EncodeError
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery.attempt import Attempt, Refused
 from mirepoix.connect import ambient
-from mirepoix.connect.begun import Begun
+from mirepoix.connect.task_transaction import TaskTransaction
 from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.errors import ConfigurationError, SchemaError
 from mirepoix.ledger import finish, reap, take
@@ -47,7 +47,7 @@ tasks that were in each other's way should not meet again."""
 BEGIN_AFTER_S = (1.0, 2.0)
 """The same for one whose transaction could not begin."""
 
-_running: ContextVar[Begun | None] = ContextVar("mirepoix_running_transaction", default=None)
+_running: ContextVar[TaskTransaction | None] = ContextVar("mirepoix_running_transaction", default=None)
 
 
 class CommitRefused(EncodeError):  # type: ignore[misc]
@@ -64,13 +64,13 @@ def transaction() -> Any:
     ledger in Django's database, else the driver's own connection to the ledger. Never commit, roll back or close it.
     Raises ConfigurationError outside of a transactional task.
     """
-    begun = _running.get()
-    if begun is None:
+    transaction = _running.get()
+    if transaction is None:
         raise ConfigurationError(
             "mirepoix.transaction() was called outside of a transactional task. Mark the task: "
             "@app.task(transactional=True)."
         )
-    return begun.handle
+    return transaction.handle
 
 
 def check(task: Any) -> None:
@@ -122,18 +122,18 @@ def _run_in(attempt: Attempt, installation: Installation, call: Callable[[], Any
 
 def _run_alone(task: Any, call: Callable[[], Any]) -> Any:
     """Eagerly, or called as a function: there is no outcome to commit with."""
-    begun = task.app.mirepoix.begin()
+    transaction = task.app.mirepoix.begin()
     ignored = None
     try:
-        with _joined(begun), attempts.user_code():
+        with _joined(transaction), attempts.user_code():
             try:
                 result = call()
             except Ignore as error:
                 ignored = error
-        begun.prepare()
-        begun.commit()
+        transaction.prepare()
+        transaction.commit()
     except BaseException:
-        begun.roll_back()
+        transaction.roll_back()
         raise
     if ignored is not None:
         raise ignored
@@ -301,10 +301,10 @@ class Committing:
 
 
 @contextmanager
-def _joined(begun: Begun) -> Iterator[None]:
-    token = _running.set(begun)
+def _joined(transaction: TaskTransaction) -> Iterator[None]:
+    token = _running.set(transaction)
     try:
-        with begun.joined():
+        with transaction.joined():
             yield
     finally:
         _running.reset(token)

@@ -22,10 +22,10 @@ from django.db import DatabaseError, InterfaceError, InternalError, OperationalE
 from django.utils.connection import ConnectionDoesNotExist
 
 from mirepoix.config import Settings
-from mirepoix.connect.begun import Begun, RolledBackError
 from mirepoix.connect.caller import CallerTx
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection, Source
+from mirepoix.connect.task_transaction import RolledBackError, TaskTransaction
 from mirepoix.connect.url import optional, source_for
 from mirepoix.errors import ConfigurationError, UnsupportedDatabase
 from mirepoix.ledger.tx import Tx
@@ -121,11 +121,11 @@ class DjangoSource:
         joined = self.joined() if self.dialect == "sqlite" else None
         return self._own_source().apart() if joined is None else nullcontext(joined)
 
-    def begin(self) -> Begun:
+    def begin(self) -> TaskTransaction:
         """Django's ``atomic`` on this thread's connection, to be committed with a task's outcome."""
         connection = self._django()
         _drop_if_broken(connection)
-        return AtomicBegun(self.alias, self._tx(connection))
+        return AtomicTaskTransaction(self.alias, self._tx(connection))
 
     def joined(self) -> Tx | None:
         """What this thread's ``atomic`` block (or ``autocommit`` that is switched off) makes tasks part of, or None."""
@@ -258,7 +258,7 @@ async def leaving(coroutine: Coroutine[Any, Any, T]) -> T:
                 await sync_to_async(close_idle_connections)()
 
 
-class AtomicBegun:
+class AtomicTaskTransaction:
     """An ``atomic`` block that stays open until the task's outcome is known."""
 
     def __init__(self, alias: str, tx: Tx) -> None:

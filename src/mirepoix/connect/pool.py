@@ -16,13 +16,13 @@ _inherited: list[Connection] = []
 
 
 def _transaction(connection: Any) -> AbstractContextManager[Tx]:
-    begun: AbstractContextManager[Tx] = connection.transaction()
-    return begun
+    transaction: AbstractContextManager[Tx] = connection.transaction()
+    return transaction
 
 
 def _reading(connection: Any) -> AbstractContextManager[Tx]:
-    begun: AbstractContextManager[Tx] = connection.reading()
-    return begun
+    transaction: AbstractContextManager[Tx] = connection.reading()
+    return transaction
 
 
 class Pool:
@@ -56,14 +56,14 @@ class Pool:
 
     def transaction(self) -> AbstractContextManager[Tx]:
         """One transaction on a lent connection."""
-        return self.begun(_transaction)
+        return self.transaction(_transaction)
 
     def reading(self) -> AbstractContextManager[Tx]:
         """One look on a lent connection: it holds up nobody who writes."""
-        return self.begun(_reading)
+        return self.transaction(_reading)
 
     @contextmanager
-    def begun(self, begin: Callable[[Any], AbstractContextManager[Tx]]) -> Iterator[Tx]:
+    def transaction(self, begin: Callable[[Any], AbstractContextManager[Tx]]) -> Iterator[Tx]:
         """What *begin* begins on a lent connection."""
         with self.lent(begin) as (_, tx):
             yield tx

@@ -19,13 +19,13 @@ from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from mirepoix.connect import ambient
-from mirepoix.connect.begun import Begun, OwnBegun
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.interrupts import uninterrupted
 from mirepoix.connect.looks import NOTHING, Looks
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
 from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection
+from mirepoix.connect.task_transaction import OwnTaskTransaction, TaskTransaction
 from mirepoix.errors import ConfigurationError, SessionsNotKept
 from mirepoix.ledger import workers
 from mirepoix.ledger.tx import Tx
@@ -109,9 +109,9 @@ class PostgresSource(PooledSource):
         """Without BEGIN and COMMIT, which take longer than the statement, where the connection is known to be there."""
         return self._pool.begun(PostgresConnection.statement)
 
-    def begin(self) -> Begun:
+    def begin(self) -> TaskTransaction:
         """A transaction for a task; user code gets the psycopg connection."""
-        return OwnBegun(self._lend, lambda raw: raw.info.transaction_status != _IDLE, ambient.joined)
+        return OwnTaskTransaction(self._lend, lambda raw: raw.info.transaction_status != _IDLE, ambient.joined)
 
     def _lend(self, stack: ExitStack) -> tuple[psycopg.Connection[Any], Tx]:
         connection, tx = stack.enter_context(self._begun.lent(PostgresConnection.lasting))

@@ -22,13 +22,13 @@ import pymysql.cursors
 from pymysql.constants import CLIENT, SERVER_STATUS
 
 from mirepoix.connect import ambient, mysql_codes
-from mirepoix.connect.begun import Begun, OwnBegun
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.interrupts import uninterrupted
 from mirepoix.connect.looks import Looks
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
 from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection
+from mirepoix.connect.task_transaction import OwnTaskTransaction, TaskTransaction
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import workers
 from mirepoix.ledger.tx import Tx
@@ -114,9 +114,9 @@ class MysqlSource(PooledSource):
     def __setstate__(self, state: tuple[dict[str, Any], str]) -> None:
         self.__init__(*state)  # type: ignore[misc]
 
-    def begin(self) -> Begun:
+    def begin(self) -> TaskTransaction:
         """A transaction for a task; user code gets the PyMySQL connection."""
-        return OwnBegun(self._lend, _is_in_transaction, ambient.joined)
+        return OwnTaskTransaction(self._lend, _is_in_transaction, ambient.joined)
 
     def _lend(self, stack: ExitStack) -> tuple[pymysql.Connection[Any], Tx]:
         connection, _ = stack.enter_context(self._begun.lent(MysqlConnection.lasting))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from mirepoix.connect.begun import Begun
+from mirepoix.connect.task_transaction import TaskTransaction
 from mirepoix.ledger.tx import Connection, Tx
 from mirepoix.records import Neighbour
 
@@ -114,7 +114,7 @@ class Source(Protocol):
         is part of that one.
         """
 
-    def begin(self) -> Begun:
+    def begin(self) -> TaskTransaction:
         """A transaction for a task to run in, which its outcome is committed with."""
 
     def joined(self) -> Tx | None:

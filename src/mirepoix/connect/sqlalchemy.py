@@ -18,9 +18,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError, UnboundExecutionErr
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from mirepoix.connect import ambient
-from mirepoix.connect.begun import ENDED_BY_ITSELF
 from mirepoix.connect.caller import CallerTx
 from mirepoix.connect.perform import Answer, perform
+from mirepoix.connect.task_transaction import ENDED_BY_ITSELF
 from mirepoix.errors import ConfigurationError, UnsupportedDatabase
 from mirepoix.ledger import outgoing
 from mirepoix.ledger.tx import Tx
@@ -74,20 +74,20 @@ def caller_tx(caller: Session | scoped_session[Any] | Connection) -> Tx:
     return _tx(caller.connection, _engine_of(caller))
 
 
-def begin(factory: Callable[[], Any]) -> SessionBegun | ConnectionBegun:
+def begin(factory: Callable[[], Any]) -> SessionTaskTransaction | ConnectionTaskTransaction:
     """A transaction for a task on what *factory* makes: an Engine, a sessionmaker, a scoped_session.
 
     Raises ConfigurationError for anything else.
     """
     if isinstance(factory, Engine):
-        return ConnectionBegun(factory.connect())
+        return ConnectionTaskTransaction(factory.connect())
     if isinstance(factory, scoped_session):
-        return SessionBegun(*_in_scope(factory))
+        return SessionTaskTransaction(*_in_scope(factory))
     made = factory()
     if isinstance(made, Connection):
-        return ConnectionBegun(made)
+        return ConnectionTaskTransaction(made)
     if isinstance(made, Session):
-        return SessionBegun(made, made.close)
+        return SessionTaskTransaction(made, made.close)
     raise ConfigurationError(
         f"mirepoix.install(session_factory=...) made a {type(made).__qualname__}. It takes an SQLAlchemy Engine, a "
         "sessionmaker or a scoped_session."
@@ -110,7 +110,7 @@ def _in_scope(scope: scoped_session[Any]) -> tuple[Session, Callable[[], None]]:
     return session, end
 
 
-class SessionBegun:
+class SessionTaskTransaction:
     """A Session's transaction."""
 
     def __init__(self, session: Session, close: Callable[[], object]) -> None:
@@ -158,7 +158,7 @@ class SessionBegun:
             raise ConfigurationError(ENDED_BY_ITSELF)
 
 
-class ConnectionBegun:
+class ConnectionTaskTransaction:
     """A Connection's transaction."""
 
     def __init__(self, connection: Connection) -> None:

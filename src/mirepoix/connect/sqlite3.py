@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import cast
 
 from mirepoix.connect import ambient, inotify
-from mirepoix.connect.begun import Begun, OwnBegun
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.forkgate import gate
 from mirepoix.connect.interrupts import uninterrupted
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
 from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection
+from mirepoix.connect.task_transaction import OwnTaskTransaction, TaskTransaction
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import workers
 from mirepoix.ledger.tx import Tx
@@ -63,9 +63,9 @@ class SqliteSource(PooledSource):
     def __setstate__(self, path: str) -> None:
         self.__init__(path)  # type: ignore[misc]
 
-    def begin(self) -> Begun:
+    def begin(self) -> TaskTransaction:
         """A transaction for a task; user code gets the sqlite3 connection."""
-        return OwnBegun(self._lend, lambda raw: raw.in_transaction, ambient.joined)
+        return OwnTaskTransaction(self._lend, lambda raw: raw.in_transaction, ambient.joined)
 
     def _lend(self, stack: ExitStack) -> tuple[sqlite3.Connection, Tx]:
         connection, tx = stack.enter_context(self._begun.lent(SqliteConnection.lasting))

@@ -11,7 +11,7 @@ from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.tx import Tx
 
 
-class Begun(Protocol):
+class TaskTransaction(Protocol):
     """A transaction that was begun: ended by `commit` or `roll_back`, one of them, once."""
 
     @property
@@ -35,7 +35,7 @@ class Begun(Protocol):
         """ROLLBACK, and give the connection up. Never raises."""
 
 
-class OwnBegun:
+class OwnTaskTransaction:
     """One on a connection of our own; *handle* is the driver's connection."""
 
     def __init__(
