@@ -144,7 +144,7 @@ def test_a_result_that_is_too_large_is_refused(task: Task):
 def test_a_transactional_task_that_fails_has_kept_its_steps_where_they_can_be_kept_apart(task: Task):
     with task.attempt():
         begun = task.installation.source.begin()
-        with begun.joined():
+        with begun.as_current():
             mirepoix.step("charge", task.work, 1)
         begun.roll_back()
     # On SQLite nobody else could write before this transaction ended: the step was part of it.

@@ -210,7 +210,7 @@ def test_threads_do_not_see_each_others_atomic(site: Site):
     seen: list[Any] = []
 
     def other_thread() -> None:
-        seen.append(site.source.joined())
+        seen.append(site.source.enclosing_transaction())
         if site.source.dialect != "sqlite":  # an open atomic() keeps other writers out of an SQLite file
             site.send("b")
         connections.close_all()
@@ -425,7 +425,7 @@ from mirepoix.connect.django import DjangoSource
 from mirepoix.errors import ConfigurationError
 source = DjangoSource("default")
 print(repr(source), source.label)
-for use in (lambda: source.dialect, lambda: source.joined(), lambda: source.open()):
+for use in (lambda: source.dialect, lambda: source.enclosing_transaction(), lambda: source.open()):
     try:
         use()
     except ConfigurationError as error:

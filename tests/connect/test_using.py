@@ -31,9 +31,9 @@ class Boom(Exception):
 
 
 def send(*task_ids: str) -> None:
-    joined = ambient.current()
-    assert joined is not None
-    joined.add([envelope(task_id) for task_id in task_ids])
+    enclosing = ambient.current()
+    assert enclosing is not None
+    enclosing.add([envelope(task_id) for task_id in task_ids])
 
 
 KINDS = [*callers.ON_SQLITE, *callers.ON_POSTGRESQL, *callers.ON_MARIADB]
@@ -146,10 +146,10 @@ def test_odd_characters_and_times_pass_every_driver_unchanged(caller: Caller, bo
     body = "[[\"100% %s %(id)s :name ::text $1 ?1 'quoted' \\\\n 🧅\"], {}, {}]"
     caller.begin()
     with using(caller.held):
-        joined = ambient.current()
-        assert joined is not None
-        assert joined.dialect == books.source.dialect
-        joined.add([envelope("a", body=body, eta="2090-01-02T03:04:05.678000+02:00", headers={"a:b": "%d::x"})])
+        enclosing = ambient.current()
+        assert enclosing is not None
+        assert enclosing.dialect == books.source.dialect
+        enclosing.add([envelope("a", body=body, eta="2090-01-02T03:04:05.678000+02:00", headers={"a:b": "%d::x"})])
     caller.commit()
     row = books.row("a")
     assert row["body"] == body

@@ -32,9 +32,9 @@ class Boom(Exception):
 
 
 def send(*task_ids: str) -> None:
-    joined = ambient.current()
-    assert joined is not None
-    joined.add([envelope(task_id) for task_id in task_ids])
+    enclosing = ambient.current()
+    assert enclosing is not None
+    enclosing.add([envelope(task_id) for task_id in task_ids])
 
 
 KINDS = [*callers.ASYNC_ON_SQLITE, *callers.ASYNC_ON_POSTGRESQL, *callers.ASYNC_ON_MARIADB]

@@ -194,7 +194,7 @@ def end_connection(task: Any, token: str) -> None:
         return
     if LEDGER.startswith("mysql"):
         session = execute("SELECT CONNECTION_ID()")
-        with app.mirepoix.source.apart() as tx:
+        with app.mirepoix.source.independent_transaction() as tx:
             tx.script(f"KILL CONNECTION {session}")
         return
     import psycopg

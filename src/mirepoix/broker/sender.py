@@ -138,7 +138,7 @@ class Sender:
         if not confirmed:
             return
         try:
-            note_sent(self._source.apart, confirmed)
+            note_sent(self._source.independent_transaction, confirmed)
         except self._source.disconnects as error:
             logger.debug("what was published cannot be noted, so it goes out again: %s", error)
         except Exception:

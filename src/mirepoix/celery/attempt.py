@@ -426,7 +426,9 @@ def persist(installation: Installation, attempt: Attempt, what: str, write: Call
             installation.spare_connections()
             return answer
         is_first = False
-        begin = source.apart  # user code may have left Django's own connection so that nothing can be written on it
+        begin = (
+            source.independent_transaction
+        )  # user code may have left Django's own connection so that nothing can be written on it
         with suppress(SoftTimeLimitExceeded):
             time.sleep(pause_s)
         pause_s = min(2 * pause_s, 2.0)

@@ -98,7 +98,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         else:
             # A zombie's report of its own progress must not hide what became of the task.
             guard = attempt.lease if attempt is not None and not attempt.is_over else None
-            with transactional.apart(self.installation, attempt) as tx:
+            with transactional.independent_transaction(self.installation, attempt) as tx:
                 results.store(tx, [record], only_while=guard)
         return result
 

@@ -456,7 +456,7 @@ def _is_written_alone(installation: Installation, items: list[Outgoing]) -> bool
     """
     if len(items) != 1 or not isinstance(items[0], Envelope):
         return False
-    if ambient.current() is not None or installation.source.joined() is not None:
+    if ambient.current() is not None or installation.source.enclosing_transaction() is not None:
         return False
     envelopes = [item for item in installation.promised(items) if isinstance(item, Envelope)]
     reached(Crashpoint.ENQUEUE_ONE_BEFORE_COMMIT)
@@ -471,11 +471,11 @@ def _is_written_alone(installation: Installation, items: list[Outgoing]) -> bool
 @contextmanager
 def writing(installation: Installation) -> Iterator[Callable[[Sequence[Outgoing]], object]]:
     """What adds envelopes to the caller's transaction; to one of our own, committed at the end, if there is none."""
-    joined = ambient.current()
-    if joined is not None:
-        yield _announcing(installation, joined.add, joined.after_commit)
+    enclosing = ambient.current()
+    if enclosing is not None:
+        yield _announcing(installation, enclosing.add, enclosing.after_commit)
         return
-    tx = installation.source.joined()
+    tx = installation.source.enclosing_transaction()
     if tx is not None:
         yield _announcing(installation, partial(outgoing.add, tx), installation.source.after_commit)
         return

@@ -168,7 +168,7 @@ class _Step:
         pause_s = 0.05
         while True:
             try:
-                with ambient.apart(self._source) as tx:
+                with ambient.independent_transaction(self._source) as tx:
                     return act(tx)
             except self._source.disconnects as error:
                 if self._source.dialect == "sqlite":

@@ -98,18 +98,18 @@ def run(task: Any, call: Callable[[], Any]) -> Any:
     return _run_in(attempt, attempt.installation, call)
 
 
-def apart(installation: Installation, attempt: Attempt | None) -> AbstractContextManager[Tx]:
+def independent_transaction(installation: Installation, attempt: Attempt | None) -> AbstractContextManager[Tx]:
     """A short transaction for what a running task reports; part of its own where that one could not commit after it."""
     if attempt is not None and isinstance(attempt.transaction, UnitOfWork) and attempt.transaction.is_snapshot:
         return nullcontext(attempt.transaction.tx)
-    return ambient.apart(installation.source)
+    return ambient.independent_transaction(installation.source)
 
 
 def _run_in(attempt: Attempt, installation: Installation, call: Callable[[], Any]) -> Any:
     unit = UnitOfWork(installation, attempt)
     attempt.transaction = unit
     try:
-        with unit.joined(), attempts.user_code():
+        with unit.as_current(), attempts.user_code():
             return call()
     except Ignore:
         attempts.conclude_ignored(installation, attempt)
@@ -194,7 +194,7 @@ class UnitOfWork:
         attempt, installation = self._attempt, self._installation
         self._begun.roll_back()  # on SQLite it holds the file, and the look from elsewhere would wait for it
         if installation.session_factory is not None:
-            with installation.source.apart() as tx:
+            with installation.source.independent_transaction() as tx:
                 if self._look(tx):
                     raise ConfigurationError(_ANOTHER_DATABASE)
         logger.warning("task %s[%s] does not begin: its lease was lost", attempt.name, attempt.lease.task_id)
@@ -210,7 +210,7 @@ class UnitOfWork:
         )
 
     @contextmanager
-    def joined(self) -> Iterator[None]:
+    def as_current(self) -> Iterator[None]:
         """Around user code."""
         with _joined(self._begun):
             yield
@@ -304,7 +304,7 @@ class Committing:
 def _joined(transaction: TaskTransaction) -> Iterator[None]:
     token = _running.set(transaction)
     try:
-        with transaction.joined():
+        with transaction.as_current():
             yield
     finally:
         _running.reset(token)

@@ -36,7 +36,7 @@ WRITER_WAITS_MS = 500
 """How long one who sends remote control waits for SQLite's other writers, which may be its own transaction."""
 
 
-class Joined(Protocol):
+class OpenBlock(Protocol):
     """The transaction that tasks sent right now belong to."""
 
     @property
@@ -51,7 +51,7 @@ class Joined(Protocol):
 
 
 @runtime_checkable
-class Collected(Joined, Protocol):
+class Collected(OpenBlock, Protocol):
     """An asynchronous transaction: `add` cannot await, so it keeps the envelopes and `write` writes them."""
 
     async def write(self) -> None:
@@ -110,28 +110,28 @@ class using:  # noqa: N801, it reads as the statement it makes
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        joined = self._leave()
-        if isinstance(joined, Collected):
+        open_block = self._leave()
+        if isinstance(open_block, Collected):
             if kind is None:
-                await joined.write()
+                await open_block.write()
             else:
-                joined.abandon()
+                open_block.abandon()
 
-    def _enter(self, joined: Joined) -> None:
-        self._blocks.append(_open(joined))
+    def _enter(self, open_block: OpenBlock) -> None:
+        self._blocks.append(_open(open_block))
 
-    def _leave(self) -> Joined:
+    def _leave(self) -> OpenBlock:
         return _close(self._blocks.pop())
 
 
-def current() -> Joined | None:
+def current() -> OpenBlock | None:
     """The transaction that tasks sent right now belong to, or None."""
     block = _innermost()
-    return block.joined if block else None
+    return block.open_block if block else None
 
 
 @contextmanager
-def joined(tx: Tx) -> Iterator[None]:
+def as_current(tx: Tx) -> Iterator[None]:
     """Let everything sent inside the block belong to *tx*."""
     block = _open(Direct(tx))
     try:
@@ -140,7 +140,7 @@ def joined(tx: Tx) -> Iterator[None]:
         _close(block)
 
 
-def apart(source: Source) -> AbstractContextManager[Tx]:
+def independent_transaction(source: Source) -> AbstractContextManager[Tx]:
     """A short transaction that is committed whatever becomes of the one that is joined just now.
 
     On SQLite it is part of that one: a second writer would wait for its end, and so for itself.
@@ -148,7 +148,7 @@ def apart(source: Source) -> AbstractContextManager[Tx]:
     block = current()
     if source.dialect == "sqlite" and isinstance(block, Direct):
         return nullcontext(block.tx)
-    return source.apart()
+    return source.independent_transaction()
 
 
 @contextmanager
@@ -158,7 +158,7 @@ def outside(source: Source) -> Iterator[Tx]:
     On SQLite that cannot be once the caller has written to the file: then it is part of the caller's transaction, which
     is logged.
     """
-    block, framework = current(), source.joined()
+    block, framework = current(), source.enclosing_transaction()
     if framework is None and (block is None or source.dialect != "sqlite"):
         with source.transaction() as tx:
             yield tx
@@ -220,7 +220,7 @@ def tx_of(transaction: Any) -> Tx:
 
 @dataclass(slots=True, eq=False)
 class _Block:
-    joined: Joined
+    open_block: OpenBlock
     outer: _Block | None
     is_open: bool = True
 
@@ -235,18 +235,18 @@ def _innermost() -> _Block | None:
     return block
 
 
-def _open(joined: Joined) -> _Block:
-    block = _Block(joined, _innermost())
+def _open(open_block: OpenBlock) -> _Block:
+    block = _Block(open_block, _innermost())
     _blocks.set(block)
     return block
 
 
-def _close(block: _Block) -> Joined:
+def _close(block: _Block) -> OpenBlock:
     # Not by a token: frameworks enter and leave generator dependencies in different contexts, where a token is refused.
     block.is_open = False
     if _blocks.get() is block:
         _blocks.set(block.outer)
-    return block.joined
+    return block.open_block
 
 
 def _direct(transaction: Any) -> Direct:

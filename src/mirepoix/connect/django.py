@@ -113,13 +113,13 @@ class DjangoSource:
         """A look on Django's connection, which sees what its open transaction has written."""
         return self._own_source().reading() if self._is_out_of_reach() else self._atomic()
 
-    def apart(self) -> AbstractContextManager[Tx]:
+    def independent_transaction(self) -> AbstractContextManager[Tx]:
         """A transaction on a connection of our own: what Django rolls back does not touch it.
 
         On SQLite it is part of the open ``atomic`` block, if there is one: a second writer would wait for its end.
         """
-        joined = self.joined() if self.dialect == "sqlite" else None
-        return self._own_source().apart() if joined is None else nullcontext(joined)
+        enclosing = self.enclosing_transaction() if self.dialect == "sqlite" else None
+        return self._own_source().independent_transaction() if enclosing is None else nullcontext(enclosing)
 
     def begin(self) -> TaskTransaction:
         """Django's ``atomic`` on this thread's connection, to be committed with a task's outcome."""
@@ -127,7 +127,7 @@ class DjangoSource:
         _drop_if_broken(connection)
         return AtomicTaskTransaction(self.alias, self._tx(connection))
 
-    def joined(self) -> Tx | None:
+    def enclosing_transaction(self) -> Tx | None:
         """What this thread's ``atomic`` block (or ``autocommit`` that is switched off) makes tasks part of, or None."""
         connection = self._django()
         if connection.in_atomic_block or not _is_autocommitting(connection):
@@ -268,7 +268,7 @@ class AtomicTaskTransaction:
         self._atomic.__enter__()
         self._is_open = True
 
-    def joined(self) -> AbstractContextManager[None]:
+    def as_current(self) -> AbstractContextManager[None]:
         """What is sent in an ``atomic`` block is part of it anyway."""
         return nullcontext()
 

@@ -16,13 +16,13 @@ _inherited: list[Connection] = []
 
 
 def _transaction(connection: Any) -> AbstractContextManager[Tx]:
-    transaction: AbstractContextManager[Tx] = connection.transaction()
-    return transaction
+    begun: AbstractContextManager[Tx] = connection.transaction()
+    return begun
 
 
 def _reading(connection: Any) -> AbstractContextManager[Tx]:
-    transaction: AbstractContextManager[Tx] = connection.reading()
-    return transaction
+    begun: AbstractContextManager[Tx] = connection.reading()
+    return begun
 
 
 class Pool:
@@ -56,14 +56,14 @@ class Pool:
 
     def transaction(self) -> AbstractContextManager[Tx]:
         """One transaction on a lent connection."""
-        return self.transaction(_transaction)
+        return self.beginning_with(_transaction)
 
     def reading(self) -> AbstractContextManager[Tx]:
         """One look on a lent connection: it holds up nobody who writes."""
-        return self.transaction(_reading)
+        return self.beginning_with(_reading)
 
     @contextmanager
-    def transaction(self, begin: Callable[[Any], AbstractContextManager[Tx]]) -> Iterator[Tx]:
+    def beginning_with(self, begin: Callable[[Any], AbstractContextManager[Tx]]) -> Iterator[Tx]:
         """What *begin* begins on a lent connection."""
         with self.lent(begin) as (_, tx):
             yield tx

@@ -37,11 +37,11 @@ class PooledSource:
         """A look at what is committed, on a pooled connection."""
         return self._pool.reading()
 
-    def apart(self) -> AbstractContextManager[Tx]:
+    def independent_transaction(self) -> AbstractContextManager[Tx]:
         """The same: a pooled connection is never the caller's."""
         return self._pool.transaction()
 
-    def joined(self) -> Tx | None:
+    def enclosing_transaction(self) -> Tx | None:
         """It has no framework whose transaction it could join."""
         return None
 

@@ -107,11 +107,11 @@ class PostgresSource(PooledSource):
 
     def statement(self) -> AbstractContextManager[Tx]:
         """Without BEGIN and COMMIT, which take longer than the statement, where the connection is known to be there."""
-        return self._pool.begun(PostgresConnection.statement)
+        return self._pool.beginning_with(PostgresConnection.statement)
 
     def begin(self) -> TaskTransaction:
         """A transaction for a task; user code gets the psycopg connection."""
-        return OwnTaskTransaction(self._lend, lambda raw: raw.info.transaction_status != _IDLE, ambient.joined)
+        return OwnTaskTransaction(self._lend, lambda raw: raw.info.transaction_status != _IDLE, ambient.as_current)
 
     def _lend(self, stack: ExitStack) -> tuple[psycopg.Connection[Any], Tx]:
         connection, tx = stack.enter_context(self._begun.lent(PostgresConnection.lasting))

@@ -116,7 +116,7 @@ class MysqlSource(PooledSource):
 
     def begin(self) -> TaskTransaction:
         """A transaction for a task; user code gets the PyMySQL connection."""
-        return OwnTaskTransaction(self._lend, _is_in_transaction, ambient.joined)
+        return OwnTaskTransaction(self._lend, _is_in_transaction, ambient.as_current)
 
     def _lend(self, stack: ExitStack) -> tuple[pymysql.Connection[Any], Tx]:
         connection, _ = stack.enter_context(self._begun.lent(MysqlConnection.lasting))

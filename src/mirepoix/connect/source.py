@@ -107,7 +107,7 @@ class Source(Protocol):
     def reading(self) -> AbstractContextManager[Tx]:
         """A short look that only reads, and holds up nobody who writes. It sees the caller's own transaction or not."""
 
-    def apart(self) -> AbstractContextManager[Tx]:
+    def independent_transaction(self) -> AbstractContextManager[Tx]:
         """A short transaction that is committed whatever becomes of the caller's.
 
         Only where the caller's would keep it waiting for ever, an SQLite file that Django has a transaction open on, it
@@ -117,7 +117,7 @@ class Source(Protocol):
     def begin(self) -> TaskTransaction:
         """A transaction for a task to run in, which its outcome is committed with."""
 
-    def joined(self) -> Tx | None:
+    def enclosing_transaction(self) -> Tx | None:
         """The transaction the caller's framework has open right now (Django's ``atomic``), or None."""
 
     def after_commit(self, act: Callable[[], None]) -> bool:

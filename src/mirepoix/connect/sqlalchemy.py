@@ -126,9 +126,9 @@ class SessionTaskTransaction:
             self.roll_back()
             raise
 
-    def joined(self) -> AbstractContextManager[None]:
+    def as_current(self) -> AbstractContextManager[None]:
         """Around user code."""
-        return ambient.joined(self.tx)
+        return ambient.as_current(self.tx)
 
     def prepare(self) -> None:
         """Flush, so that what the database refuses is refused before the outcome."""
@@ -173,9 +173,9 @@ class ConnectionTaskTransaction:
             self.roll_back()
             raise
 
-    def joined(self) -> AbstractContextManager[None]:
+    def as_current(self) -> AbstractContextManager[None]:
         """Around user code."""
-        return ambient.joined(self.tx)
+        return ambient.as_current(self.tx)
 
     def prepare(self) -> None:
         """A Connection keeps nothing back; but user code must have left the transaction open."""

@@ -65,7 +65,7 @@ class SqliteSource(PooledSource):
 
     def begin(self) -> TaskTransaction:
         """A transaction for a task; user code gets the sqlite3 connection."""
-        return OwnTaskTransaction(self._lend, lambda raw: raw.in_transaction, ambient.joined)
+        return OwnTaskTransaction(self._lend, lambda raw: raw.in_transaction, ambient.as_current)
 
     def _lend(self, stack: ExitStack) -> tuple[sqlite3.Connection, Tx]:
         connection, tx = stack.enter_context(self._begun.lent(SqliteConnection.lasting))

@@ -22,7 +22,7 @@ class TaskTransaction(Protocol):
     def tx(self) -> Tx:
         """The ledger's own statements in the same transaction."""
 
-    def joined(self) -> AbstractContextManager[None]:
+    def as_current(self) -> AbstractContextManager[None]:
         """Around user code: what it sends is part of the transaction."""
 
     def prepare(self) -> None:
@@ -42,20 +42,20 @@ class OwnTaskTransaction:
         self,
         open_stack: Callable[[ExitStack], tuple[Any, Tx]],
         is_open: Callable[[Any], bool],
-        joined: Callable[[Tx], Any],
+        as_current: Callable[[Tx], Any],
     ) -> None:
         self._stack = ExitStack()
         self._is_open = is_open
-        self._join = joined
+        self._as_current = as_current
         try:
             self.handle, self.tx = open_stack(self._stack)
         except BaseException:
             self.roll_back()
             raise
 
-    def joined(self) -> AbstractContextManager[None]:
+    def as_current(self) -> AbstractContextManager[None]:
         """Around user code."""
-        context: AbstractContextManager[None] = self._join(self.tx)
+        context: AbstractContextManager[None] = self._as_current(self.tx)
         return context
 
     def prepare(self) -> None:

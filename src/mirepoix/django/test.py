@@ -78,7 +78,7 @@ def running_tasks(*, run_now: bool = False, raises: bool = True, most: int = MOS
 class _OneConnection(DjangoSource):
     """The ledger where nothing can be done apart: what a test has not committed, another connection cannot see."""
 
-    def apart(self) -> AbstractContextManager[Tx]:
+    def independent_transaction(self) -> AbstractContextManager[Tx]:
         """Part of what is open."""
         return self.transaction()
 

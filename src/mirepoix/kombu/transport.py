@@ -122,9 +122,9 @@ class Transport(VirtualTransport):  # type: ignore[misc]
     @contextmanager
     def callers_transaction(self) -> Iterator[Tx]:
         """The transaction that tasks are part of, or a short one."""
-        source, joined = self.installation.source, ambient.current()
-        if isinstance(joined, ambient.Direct):
-            yield joined.tx
+        source, enclosing = self.installation.source, ambient.current()
+        if isinstance(enclosing, ambient.Direct):
+            yield enclosing.tx
             return
         try:
             with source.transaction() as tx:
