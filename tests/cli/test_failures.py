@@ -106,7 +106,7 @@ def test_a_regression_is_called_one(cli, failed):
     cli("failures", "resolve", only(cli)["id"])
     failed("b")
     found = only(cli)
-    assert found["standing"] == "regressed"
+    assert found["status"] == "regressed"
     said = cli("failures", "show", found["id"]).stdout
     assert "regressed: it failed again in r1 after it was resolved" in said
 
@@ -126,7 +126,7 @@ def test_ignoring_says_until_when(cli, failed, words, said):
     assert said in cli("failures", "ignore", group, *words).stdout
     assert "ignored" in cli("failures", "show", group).stdout
     cli("failures", "reopen", group)
-    assert only(cli)["standing"] == "open"
+    assert only(cli)["status"] == "open"
 
 
 def test_show_tells_the_tasks_the_traceback_and_the_replays(cli, failed):

@@ -14,7 +14,7 @@ from mirepoix.connect.source import Source
 from mirepoix.ledger import counting, failures, finish, reap, replay, results
 from mirepoix.ledger.failures import Ignoring
 from mirepoix.ledger.query import failures as query
-from mirepoix.ledger.query.failures import Group, Standing
+from mirepoix.ledger.query.failures import Group, GroupStatus
 from mirepoix.records import AttemptFailure, Lease, Result
 
 TRACEBACK = """Traceback (most recent call last):
@@ -66,7 +66,7 @@ def test_failures_with_one_cause_are_one_group(ledger: Ledger):
     failed(ledger, "c", why=trouble(reason="ValueError: order 7 has no price"))
     found = group(ledger)
     assert (found.failures, found.kept, found.waiting, found.last_hour) == (3, 3, 0, 3)
-    assert (found.standing, found.last_task_id, found.name) == (Standing.OPEN, "c", "shop.pay")
+    assert (found.status, found.last_task_id, found.name) == (GroupStatus.OPEN, "c", "shop.pay")
     assert found.title == "ValueError: order <n> has no price in shop.orders.price"
     assert {ledger.row(id)["failure_group"] for id in "abc"} == {found.id}
     assert [one["failure_group"] for one in ledger.attempts("a")] == [found.id]
@@ -253,25 +253,25 @@ def test_what_was_resolved_and_fails_again_is_a_regression(ledger: Ledger):
     found = group(ledger)
     assert ledger.do(failures.resolve, found.id, "ann", "mended")
     resolved = group(ledger)
-    assert (resolved.standing, resolved.decided_by, resolved.note) == (Standing.RESOLVED, "ann", "mended")
+    assert (resolved.status, resolved.decided_by, resolved.note) == (GroupStatus.RESOLVED, "ann", "mended")
     failed(ledger, "b", why=trouble(release="r1"))
     again = group(ledger)
-    assert (again.standing, again.regressions, again.regressed_in) == (Standing.REGRESSED, 1, "r1")
+    assert (again.status, again.regressions, again.regressed_in) == (GroupStatus.REGRESSED, 1, "r1")
     failed(ledger, "c", why=trouble(release="r1"))
     assert group(ledger).regressions == 1
 
 
 @pytest.mark.parametrize(
-    ("release", "standing"),
+    ("release", "status"),
     [
-        ("r1", Standing.RESOLVED),  # its workers have not been restarted yet
-        ("r2", Standing.RESOLVED),
-        ("r3", Standing.REGRESSED),  # it should have been mended there
-        ("r4", Standing.REGRESSED),
-        (None, Standing.REGRESSED),  # nobody knows
+        ("r1", GroupStatus.RESOLVED),  # its workers have not been restarted yet
+        ("r2", GroupStatus.RESOLVED),
+        ("r3", GroupStatus.REGRESSED),  # it should have been mended there
+        ("r4", GroupStatus.REGRESSED),
+        (None, GroupStatus.REGRESSED),  # nobody knows
     ],
 )
-def test_resolved_in_a_release_it_may_still_fail_where_it_did(ledger: Ledger, release: str | None, standing: Standing):
+def test_resolved_in_a_release_it_may_still_fail_where_it_did(ledger: Ledger, release: str | None, status: GroupStatus):
     failed(ledger, "a", why=trouble(release="r1"))
     failed(ledger, "b", why=trouble(release="r2"))
     failed(ledger, "old worker", why=trouble(release="r1"))
@@ -279,8 +279,8 @@ def test_resolved_in_a_release_it_may_still_fail_where_it_did(ledger: Ledger, re
     failed(ledger, "c", why=trouble(release=release))
     failed(ledger, "d", why=trouble(release=release))
     found = group(ledger)
-    assert (found.standing, found.failures) == (standing, 5)
-    assert found.regressions == (standing is Standing.REGRESSED)
+    assert (found.status, found.failures) == (status, 5)
+    assert found.regressions == (status is GroupStatus.REGRESSED)
     assert found.last_release == (release if release not in ("r1", None) else "r2")
 
 
@@ -292,7 +292,7 @@ def test_what_is_ignored_is_quiet_until_its_condition_is_over(ledger: Ledger, un
     ledger.do(failures.ignore, group(ledger).id, "ann", until)
     for number in range(5):
         failed(ledger, f"t{number}")
-        assert group(ledger).standing is (Standing.IGNORED if number < quiet else Standing.OPEN)
+        assert group(ledger).status is (GroupStatus.IGNORED if number < quiet else GroupStatus.OPEN)
     assert group(ledger).failures == 6
     assert group(ledger).regressions == 0
 
@@ -301,7 +301,7 @@ def test_what_is_ignored_for_a_time_is_listed_again_after_it(ledger: Ledger):
     failed(ledger, "a")
     ledger.do(failures.ignore, group(ledger).id, "ann", Ignoring(for_s=60))
     ledger.passes(61)
-    assert group(ledger).standing is Standing.OPEN  # although nothing failed since
+    assert group(ledger).status is GroupStatus.OPEN  # although nothing failed since
     failed(ledger, "b")
     ledger.count_failures()
     assert ledger.query("SELECT state FROM mirepoix_failure_group") == [("open",)]
@@ -313,16 +313,16 @@ def test_the_failures_of_an_hour_are_counted_anew_after_it(ledger: Ledger):
     ledger.passes(3_601)
     assert group(ledger).last_hour == 0
     failed(ledger, "c", "d", "e")
-    assert (group(ledger).standing, group(ledger).last_hour) == (Standing.IGNORED, 3)
+    assert (group(ledger).status, group(ledger).last_hour) == (GroupStatus.IGNORED, 3)
     failed(ledger, "f")
-    assert group(ledger).standing is Standing.OPEN
+    assert group(ledger).status is GroupStatus.OPEN
 
 
 def test_opening_takes_a_decision_back(ledger: Ledger):
     failed(ledger, "a")
     ledger.do(failures.ignore, group(ledger).id, "ann", Ignoring(more=5))
     assert ledger.do(failures.reopen, group(ledger).id, "bob")
-    assert (group(ledger).standing, group(ledger).ignored_to) == (Standing.OPEN, None)
+    assert (group(ledger).status, group(ledger).ignored_to) == (GroupStatus.OPEN, None)
     assert not ledger.do(failures.reopen, "nothing", "bob")
 
 
@@ -487,9 +487,9 @@ def test_what_failed_before_it_was_resolved_is_no_regression_when_it_is_counted_
     ((row,),) = ledger.query("SELECT id FROM mirepoix_failure_group")
     ledger.do(lambda tx: tx.fetch("resolve_failure_group", id=row, resolved_in=None, decided_by="ann", note=None))
     found = group(ledger)
-    assert (found.standing, found.failures, found.last_task_id) == (Standing.RESOLVED, 3, "b")
+    assert (found.status, found.failures, found.last_task_id) == (GroupStatus.RESOLVED, 3, "b")
     failed(ledger, "after")
-    assert group(ledger).standing is Standing.REGRESSED
+    assert group(ledger).status is GroupStatus.REGRESSED
 
 
 def test_failures_of_several_releases_that_are_counted_together_are_told_apart(ledger: Ledger):

@@ -51,9 +51,9 @@ def decide(admin_client: AdminClient, verb: str, id: str, status: int = 200, **m
     return admin_client._text(admin_client.client.post(f"{LIST}{id}/decide/{verb}/", more, follow=True), status)
 
 
-def standings(shop: Shop) -> dict[str, str]:
+def statuses(shop: Shop) -> dict[str, str]:
     shop.books.count_failures()
-    return {group.id: group.standing.value for group in shop.books.do(groups)}
+    return {group.id: group.status.value for group in shop.books.do(groups)}
 
 
 def test_the_list_has_what_needs_a_decision_with_its_numbers(shop: Shop, admin_client: AdminClient):
@@ -135,14 +135,14 @@ def test_without_use_tz_its_times_are_in_the_projects_zone(shop: Shop, admin_cli
 def test_a_group_is_resolved_ignored_and_reopened_from_the_list(shop: Shop, admin_client: AdminClient):
     value, key = fail(shop, "a"), fail(shop, "b", "KeyError")
     assert "Resolved: 2 failure groups" in act(admin_client, "resolve", value, key)
-    assert standings(shop) == {value: "resolved", key: "resolved"}
+    assert statuses(shop) == {value: "resolved", key: "resolved"}
     assert FailureGroup.objects.get(pk=value).decided_by == "ann"
     data = {"action": "reopen_groups", "_selected_action": [value], "index": 0}
     assert "Opened again: 1 failure group" in admin_client._text(
         admin_client.client.post(f"{LIST}?state=all", data, follow=True)
     )
     assert "Ignored: 1 failure group" in act(admin_client, "ignore", value)
-    assert standings(shop) == {value: "ignored", key: "resolved"}
+    assert statuses(shop) == {value: "ignored", key: "resolved"}
     assert FailureGroup.objects.get(pk=value).ignored_until is not None
 
 
@@ -155,9 +155,9 @@ def test_on_its_page_a_decision_has_a_note_and_conditions(shop: Shop, admin_clie
     assert 'value="Ignore"' not in page
     assert "Mended by release 2." in decide(admin_client, "resolve", group, in_release="2")
     fail(shop, "b", release="1")
-    assert standings(shop) == {group: "resolved"}
+    assert statuses(shop) == {group: "resolved"}
     fail(shop, "c", release="2")
-    assert standings(shop) == {group: "regressed"}
+    assert statuses(shop) == {group: "regressed"}
     assert "It failed again in release 2 after it was resolved." in admin_client.page(f"{LIST}{group}/change/")
     assert "Opened again" in decide(admin_client, "reopen", group)
     assert "Ignored for good." in decide(admin_client, "ignore", group, until="ever")
@@ -174,12 +174,12 @@ def test_a_decision_needs_its_own_permission(shop: Shop):
     assert "Ignore selected failure groups" in admin_client.page(LIST)
     assert "Resolve selected failure groups" not in admin_client.page(LIST)
     decide(admin_client, "resolve", group, 403)
-    assert standings(shop) == {group: "open"}
+    assert statuses(shop) == {group: "open"}
     page = admin_client.page(f"{LIST}{group}/change/")
     assert 'value="Ignore"' in page
     assert 'value="Resolve"' not in page
     decide(admin_client, "ignore", group)
-    assert standings(shop) == {group: "ignored"}
+    assert statuses(shop) == {group: "ignored"}
 
 
 def test_who_may_not_see_tasks_sees_no_traceback(shop: Shop):

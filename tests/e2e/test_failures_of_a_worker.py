@@ -56,4 +56,4 @@ def test_what_fails_is_grouped_replayed_and_called_a_regression(shop: Shop) -> N
     mirepoix(shop, "failures", "replay", group.id)
     until(lambda: groups(shop)[group.title].failures == 8, "all failed again")
     after = groups(shop)[group.title]
-    assert (after.standing, after.regressed_in, after.regressions) == ("regressed", "r2", 1)
+    assert (after.status, after.regressed_in, after.regressions) == ("regressed", "r2", 1)

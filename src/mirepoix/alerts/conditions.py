@@ -36,9 +36,9 @@ def _failures(tx: Tx, quarantined: Container[str | None]) -> Iterator[Alert]:
     for group in failures.groups(tx):
         if group.title.startswith("WorkerLostError") and group.name in quarantined:
             continue
-        if group.standing is failures.Standing.REGRESSED:
+        if group.status is failures.GroupStatus.REGRESSED:
             kind, title, release = "regression", f"failed again: {group.title}", group.regressed_in
-        elif group.standing is failures.Standing.OPEN:
+        elif group.status is failures.GroupStatus.OPEN:
             kind, title, release = "new_failure", group.title, group.first_release
         else:
             continue

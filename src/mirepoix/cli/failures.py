@@ -22,7 +22,7 @@ from mirepoix.cli.styles import state_text
 from mirepoix.ledger import counting
 from mirepoix.ledger import failures as ledger_failures
 from mirepoix.ledger.failures import Ignoring
-from mirepoix.ledger.query.failures import LISTED, Group, GroupStory, ReplayLine, Standing, groups, story
+from mirepoix.ledger.query.failures import LISTED, Group, GroupStatus, GroupStory, ReplayLine, groups, story
 from mirepoix.ledger.tx import Tx
 
 WIDE, WIDEST = 120, 160
@@ -31,18 +31,18 @@ RELEASE = 20
 """Letters of the releases in a list."""
 
 STYLES = {
-    Standing.REGRESSED: "bold magenta",
-    Standing.OPEN: "bold red",
-    Standing.IGNORED: "dim",
-    Standing.RESOLVED: "green",
+    GroupStatus.REGRESSED: "bold magenta",
+    GroupStatus.OPEN: "bold red",
+    GroupStatus.IGNORED: "dim",
+    GroupStatus.RESOLVED: "green",
 }
 
 
 @click.group(invoke_without_command=True)
 @click.option(
     "--state",
-    "standings",
-    type=click.Choice([one.value for one in Standing]),
+    "statuses",
+    type=click.Choice([one.value for one in GroupStatus]),
     multiple=True,
     help="Only these; repeat it for several.",
 )
@@ -50,7 +50,7 @@ STYLES = {
 @json_option
 @pass_context
 @click.pass_context
-def failures(ctx: click.Context, context: CliContext, standings: tuple[str, ...], is_all: bool, is_json: bool) -> None:
+def failures(ctx: click.Context, context: CliContext, statuses: tuple[str, ...], is_all: bool, is_json: bool) -> None:
     """List the causes of failures, the most urgent first.
 
     Failures with one cause are one group: the same exception, through the same functions, with the same message
@@ -58,11 +58,11 @@ def failures(ctx: click.Context, context: CliContext, standings: tuple[str, ...]
     """
     if ctx.invoked_subcommand is not None:
         return
-    wanted = frozenset(map(Standing, standings)) or (frozenset(Standing) if is_all else LISTED)
+    wanted = frozenset(map(GroupStatus, statuses)) or (frozenset(GroupStatus) if is_all else LISTED)
     count_now(context)
     with context.reading() as tx:
         found = groups(tx)
-    shown = [group for group in found if group.standing in wanted]
+    shown = [group for group in found if group.status in wanted]
     if is_json:
         context.print_json({"failures": shown})
         return
@@ -70,8 +70,8 @@ def failures(ctx: click.Context, context: CliContext, standings: tuple[str, ...]
         _list(context, shown)
     else:
         click.echo("No failure asks for anybody." if found else "Nothing has failed.", err=True)
-    hidden = {standing: sum(1 for group in found if group.standing is standing) for standing in Standing}
-    words = [f"{hidden[standing]:,} {standing}" for standing in Standing if standing not in wanted and hidden[standing]]
+    hidden = {status: sum(1 for group in found if group.status is status) for status in GroupStatus}
+    words = [f"{hidden[status]:,} {status}" for status in GroupStatus if status not in wanted and hidden[status]]
     if words:
         context.say(f"not shown: {', '.join(words)} (--all)", "dim")
 
@@ -219,7 +219,7 @@ def _cells(group: Group) -> dict[str, Text]:
     releases = dict.fromkeys(filter(None, (group.first_release, group.last_release)))
     return {
         "id": Text(group.id),
-        "state": Text(group.standing.value, style=STYLES[group.standing]),
+        "state": Text(group.status.value, style=STYLES[group.status]),
         "failed attempts": Text(f"{group.failures:,}"),
         "failed for good": Text(f"{group.kept:,}", style="bold red" if group.kept else "dim"),
         "waits": Text(f"{group.waiting:,}", style="yellow" if group.waiting else "dim"),
@@ -243,7 +243,7 @@ def shortened(title: str, width: int) -> str:
 def _print_story(context: CliContext, told: GroupStory) -> None:
     group = told.group
     context.say(one_line(group.title), "bold")
-    context.say(Text.assemble((group.id, "dim"), "  ", (group.standing.value, STYLES[group.standing]), _why(group)))
+    context.say(Text.assemble((group.id, "dim"), "  ", (group.status.value, STYLES[group.status]), _why(group)))
     facts = (
         ("failed attempts", f"{group.failures:,}, {group.last_hour:,} of them within the hour"),
         ("failed for good", f"{count(group.kept, 'task')}, waiting for you" if group.kept else "no task"),
@@ -266,12 +266,12 @@ def _print_story(context: CliContext, told: GroupStory) -> None:
 
 
 def _why(group: Group) -> str:
-    if group.standing is Standing.REGRESSED:
+    if group.status is GroupStatus.REGRESSED:
         where = f" in {one_line(group.regressed_in)}" if group.regressed_in else ""
         return f": it failed again{where} after it was resolved"
-    if group.standing is Standing.RESOLVED and group.resolved_in:
+    if group.status is GroupStatus.RESOLVED and group.resolved_in:
         return f" in {one_line(group.resolved_in)}"
-    if group.standing is not Standing.IGNORED:
+    if group.status is not GroupStatus.IGNORED:
         return ""
     words = [
         f"until {when(group.ignored_until)}" if group.ignored_until else "",

@@ -26,7 +26,7 @@ from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, error
 from mirepoix.django.models import Attempt, FailureGroup
 from mirepoix.ledger import counting, failures
 from mirepoix.ledger.failures import Ignoring
-from mirepoix.ledger.query.failures import LISTED, Group, Standing, TasksOf, groups, story
+from mirepoix.ledger.query.failures import LISTED, Group, GroupStatus, TasksOf, groups, story
 from mirepoix.ledger.tx import Tx
 
 DAY_S = 86_400.0
@@ -41,18 +41,18 @@ IGNORED_UNTIL = {
 """What the page of a group offers; ``mirepoix failures ignore`` takes any other number."""
 
 OFFERED = {
-    Standing.REGRESSED: ("resolve", "ignore"),
-    Standing.OPEN: ("resolve", "ignore"),
-    Standing.IGNORED: ("reopen", "resolve"),
-    Standing.RESOLVED: ("reopen",),
+    GroupStatus.REGRESSED: ("resolve", "ignore"),
+    GroupStatus.OPEN: ("resolve", "ignore"),
+    GroupStatus.IGNORED: ("reopen", "resolve"),
+    GroupStatus.RESOLVED: ("reopen",),
 }
 DONE = {"resolve": "resolved", "ignore": "ignored", "reopen": "opened again"}
 
 DECIDED = {
-    Standing.REGRESSED: "Resolved before",
-    Standing.OPEN: "Decided",
-    Standing.IGNORED: "Ignored",
-    Standing.RESOLVED: "Resolved",
+    GroupStatus.REGRESSED: "Resolved before",
+    GroupStatus.OPEN: "Decided",
+    GroupStatus.IGNORED: "Ignored",
+    GroupStatus.RESOLVED: "Resolved",
 }
 
 Act = Callable[[Tx, str, str, str | None], bool]
@@ -66,7 +66,7 @@ class StandingFilter(SimpleListFilter):  # type: ignore[misc]  # Django brings n
 
     def lookups(self, *_: Any) -> list[tuple[str, str]]:
         """Each by its name."""
-        return [("all", "all")] + [(one.value, one.value) for one in Standing]
+        return [("all", "all")] + [(one.value, one.value) for one in GroupStatus]
 
     def choices(self, changelist: Any) -> Iterable[dict[str, Any]]:
         """The first, which is chosen by default, has a name of its own."""
@@ -77,11 +77,11 @@ class StandingFilter(SimpleListFilter):  # type: ignore[misc]  # Django brings n
         """The list of groups has been filtered already."""
         return queryset
 
-    def standings(self) -> frozenset[Standing]:
+    def statuses(self) -> frozenset[GroupStatus]:
         """What was chosen."""
         if self.value() == "all":
-            return frozenset(Standing)
-        return frozenset({Standing(self.value())}) if self.value() in set(Standing) else LISTED
+            return frozenset(GroupStatus)
+        return frozenset({GroupStatus(self.value())}) if self.value() in set(GroupStatus) else LISTED
 
 
 class _ColumnFilter(SimpleListFilter):  # type: ignore[misc]
@@ -123,7 +123,7 @@ class GroupList(ChangeList):  # type: ignore[misc]
             self.groups = [
                 group
                 for group in groups(tx)
-                if group.standing in chosen["state"].standings()
+                if group.status in chosen["state"].statuses()
                 and all(
                     chosen[name].value() in (None, getattr(group, name))
                     for name in ("name", "first_release")
@@ -210,7 +210,7 @@ class FailureGroupAdmin(LedgerAdmin):
     @admin.display(description="state")  # type: ignore[untyped-decorator]
     def standing_shown(self, group: FailureGroup) -> str:
         """In its colour."""
-        return badge(group.counted.standing)
+        return badge(group.counted.status)
 
     @admin.display(description="cause")  # type: ignore[untyped-decorator]
     def title_shown(self, group: FailureGroup) -> str:
@@ -269,7 +269,7 @@ class FailureGroupAdmin(LedgerAdmin):
             "opts": self.opts,
             "media": self.media,
             "group": group,
-            "badge": badge(told.group.standing),
+            "badge": badge(told.group.status),
             "why": _why(told.group, group),
             "facts": [(name, value) for name, value in _facts(told.group, group) if value],
             "tasks": [self._row(group, one) for one in told.tasks],
@@ -280,7 +280,7 @@ class FailureGroupAdmin(LedgerAdmin):
             "may_see_tasks": may_see_tasks,
             "replays": zip(group.replays.order_by("-began_at")[: len(told.replays)], told.replays, strict=False),
             "seconds": SECONDS,
-            "verbs": [verb for verb in OFFERED[told.group.standing] if self._may(verb, request)],
+            "verbs": [verb for verb in OFFERED[told.group.status] if self._may(verb, request)],
             "until": [(key, words) for key, (words, _) in IGNORED_UNTIL.items()],
             **(extra_context or {}),
         }
@@ -335,12 +335,12 @@ def _act(verb: str, until: Ignoring | None, in_release: str | None = None) -> Ac
 
 def _why(counted: Group, group: FailureGroup) -> str:
     """What stands beside the state."""
-    if counted.standing is Standing.REGRESSED:
+    if counted.status is GroupStatus.REGRESSED:
         where = f" in release {group.regressed_in}" if group.regressed_in else ""
         return f"It failed again{where} after it was resolved."
-    if counted.standing is Standing.RESOLVED:
+    if counted.status is GroupStatus.RESOLVED:
         return f"Mended by release {group.resolved_in}." if group.resolved_in else ""
-    if counted.standing is not Standing.IGNORED:
+    if counted.status is not GroupStatus.IGNORED:
         return ""
     conditions = [
         f"until {written(group.ignored_until)}" if group.ignored_until else "",
@@ -358,7 +358,7 @@ def _facts(counted: Group, group: FailureGroup) -> Iterable[tuple[str, str]]:
     if group.regressions:
         yield "Regressed", f"{count(group.regressions, 'time')}, last {written(group.regressed_at)}"
     if group.decided_at:
-        yield DECIDED[counted.standing], f"{written(group.decided_at)} by {group.decided_by}"
+        yield DECIDED[counted.status], f"{written(group.decided_at)} by {group.decided_by}"
     yield "Note", group.note or ""
 
 

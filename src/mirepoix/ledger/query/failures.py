@@ -12,7 +12,7 @@ from mirepoix.ledger.tx import Tx
 from mirepoix.states import State
 
 
-class Standing(StrEnum):
+class GroupStatus(StrEnum):
     """What is known of a cause, and was decided."""
 
     REGRESSED = "regressed"  # it failed again after it was resolved
@@ -21,7 +21,7 @@ class Standing(StrEnum):
     RESOLVED = "resolved"
 
 
-LISTED = frozenset({Standing.REGRESSED, Standing.OPEN})
+LISTED = frozenset({GroupStatus.REGRESSED, GroupStatus.OPEN})
 """What asks for somebody."""
 
 BUSY_S = 3600.0
@@ -35,7 +35,7 @@ class Group:
     id: str
     title: str
     name: str
-    standing: Standing
+    status: GroupStatus
     failures: int
     last_hour: int
     kept: int
@@ -134,7 +134,7 @@ def story(tx: Tx, group: Group) -> GroupStory:
 
 
 def _urgency(group: Group) -> tuple[int, bool, int, float]:
-    is_listed = group.standing in LISTED
+    is_listed = group.status in LISTED
     is_busy = is_listed and group.last_seen_s < BUSY_S
     return (
         0 if is_listed else 1,
@@ -161,17 +161,17 @@ def _replay(row: tuple[Any, ...]) -> ReplayLine:
 
 
 def _group(row: tuple[Any, ...]) -> Group:
-    standing, decided_at, regressed_at = Standing(row[3]), moment(row[11]), moment(row[18])
+    status, decided_at, regressed_at = GroupStatus(row[3]), moment(row[11]), moment(row[18])
     until_s = seconds(row[23])
-    if standing is Standing.IGNORED and until_s is not None and until_s <= 0:
-        standing = Standing.OPEN
-    if standing is Standing.OPEN and regressed_at and (decided_at is None or regressed_at >= decided_at):
-        standing = Standing.REGRESSED
+    if status is GroupStatus.IGNORED and until_s is not None and until_s <= 0:
+        status = GroupStatus.OPEN
+    if status is GroupStatus.OPEN and regressed_at and (decided_at is None or regressed_at >= decided_at):
+        status = GroupStatus.REGRESSED
     return Group(
         id=row[0],
         title=row[1],
         name=row[2],
-        standing=standing,
+        status=status,
         failures=row[4],
         last_hour=row[10],
         kept=row[24],
