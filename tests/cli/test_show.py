@@ -1,4 +1,4 @@
-"""`mirepoix show`: the whole story of one task."""
+"""`mirepoix show`: everything about one task."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from mirepoix.celery import payload as payloads
 from mirepoix.celery.edit import HIDDEN, Change, Refused, edited
 from mirepoix.connect.source import Source
 from mirepoix.ledger import edit, finish, operate, take
-from mirepoix.ledger.query.history import story
+from mirepoix.ledger.query.task_detail import task_detail
 from mirepoix.records import VERSION_HEADER, AttemptFailure, IncompatibilityKind
 from mirepoix.states import State
 
@@ -125,8 +125,8 @@ def test_each_edit_is_noted_with_who_and_why(ledger: Ledger):
     send(ledger, "t", body='[[1], {"a": 2}, {}]')
     assert change(ledger, "t", Change(set={"a": 3}))
     assert change(ledger, "t", Change(name="shop.other", unset=frozenset({"a"})))
-    told = ledger.do(story, "t")
-    first, second = told.edits
+    detail = ledger.do(task_detail, "t")
+    first, second = detail.edits
     assert (first.edited_by, first.reason) == ("ann@web", "wrong amount")
     assert (first.before, first.after) == (
         edit.Written("shop.pay", 1, [1], {"a": 2}),
@@ -134,7 +134,7 @@ def test_each_edit_is_noted_with_who_and_why(ledger: Ledger):
     )
     assert (second.before, second.after) == (first.after, edit.Written("shop.other", 1, [1], {}))
     assert first.edited_at <= second.edited_at
-    assert [str(call) for call in told.calls] == ["shop.other(·)"]
+    assert [str(call) for call in detail.calls] == ["shop.other(·)"]
 
 
 def test_odd_words_are_kept_as_they_are(ledger: Ledger):
@@ -142,7 +142,7 @@ def test_odd_words_are_kept_as_they_are(ledger: Ledger):
     send(ledger, odd)
     found = seen(ledger, odd)
     assert ledger.do(edit.edit, found, planned(found, Change(set={odd: odd})), odd, f"{odd}\0")
-    (noted,) = ledger.do(story, odd).edits
+    (noted,) = ledger.do(task_detail, odd).edits
     assert (noted.edited_by, noted.reason) == (odd, f"{odd}\\x00")
     assert noted.after.kwargs[odd] == odd
 

@@ -416,14 +416,14 @@ def test_everything_about_a_group_can_be_told(ledger: Ledger):
     replay_id = begin(ledger, tasks=1)
     ledger.do(replay.run_again, replay_id, ledger.do(replay.choose, group(ledger).id, 1), "x", "ann")
     ledger.do(replay.end, replay_id, "done")
-    told = ledger.do(query.story, group(ledger))
-    assert {(one.name, one.state, one.count) for one in told.tasks} == {
+    detail = ledger.do(query.group_detail, group(ledger))
+    assert {(one.name, one.state, one.count) for one in detail.tasks} == {
         ("shop.pay", "failed", 1),
         ("shop.pay", "pending", 1),
     }
-    assert told.latest.task_id == "b"
-    assert "in price" in told.latest.traceback
-    (line,) = told.replays
+    assert detail.latest.task_id == "b"
+    assert "in price" in detail.latest.traceback
+    (line,) = detail.replays
     assert (line.id, line.tasks, line.replayed, line.undone, line.outcome) == (replay_id, 1, 1, 0, "done")
 
 

@@ -22,7 +22,7 @@ from mirepoix.cli.styles import state_text
 from mirepoix.ledger import counting
 from mirepoix.ledger import failures as ledger_failures
 from mirepoix.ledger.failures import Ignoring
-from mirepoix.ledger.query.failures import LISTED, Group, GroupStatus, GroupStory, ReplayLine, groups, story
+from mirepoix.ledger.query.failures import LISTED, Group, GroupDetail, GroupStatus, ReplayLine, group_detail, groups
 from mirepoix.ledger.tx import Tx
 
 WIDE, WIDEST = 120, 160
@@ -87,11 +87,11 @@ def show(context: CliContext, group_id: str, is_json: bool) -> None:
     """
     count_now(context)
     with context.reading() as tx:
-        told = story(tx, the_group(tx, group_id))
+        detail = group_detail(tx, the_group(tx, group_id))
     if is_json:
-        context.print_json(told)
+        context.print_json(detail)
         return
-    _print_story(context, told)
+    _print_detail(context, detail)
 
 
 def _deciding_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -240,8 +240,8 @@ def shortened(title: str, width: int) -> str:
     return f"{(said if where else title)[: width - len(where) - 1]}…{where}"
 
 
-def _print_story(context: CliContext, told: GroupStory) -> None:
-    group = told.group
+def _print_detail(context: CliContext, detail: GroupDetail) -> None:
+    group = detail.group
     context.say(one_line(group.title), "bold")
     context.say(Text.assemble((group.id, "dim"), "  ", (group.status.value, STYLES[group.status]), _why(group)))
     facts = (
@@ -258,9 +258,9 @@ def _print_story(context: CliContext, told: GroupStory) -> None:
         ("note", group.note or ""),
     )
     context.facts((name, one_line(value)) for name, value in facts)
-    _print_tasks(context, told)
-    _print_latest(context, told)
-    _print_replays(context, told.replays)
+    _print_tasks(context, detail)
+    _print_latest(context, detail)
+    _print_replays(context, detail.replays)
     if group.kept:
         context.say(f"\nrun them again: {command('failures replay', group.id)} --canary 3", "dim")
 
@@ -285,17 +285,17 @@ def _seen(moment: str, ago_s: float, release: str | None) -> str:
     return f"{moment}, {duration(ago_s)} ago{f', in release {release}' if release else ''}"
 
 
-def _print_tasks(context: CliContext, told: GroupStory) -> None:
-    if not told.tasks:
+def _print_tasks(context: CliContext, detail: GroupDetail) -> None:
+    if not detail.tasks:
         context.say("\nNo task failed for good by it, and none waits to be tried again.", "dim")
         return
     context.say("")
     columns = (Column("tasks", is_right=True), Column("state"), Column("name"))
-    context.list(columns, ((f"{one.count:,}", state_text(one.state), one_line(one.name)) for one in told.tasks))
+    context.list(columns, ((f"{one.count:,}", state_text(one.state), one_line(one.name)) for one in detail.tasks))
 
 
-def _print_latest(context: CliContext, told: GroupStory) -> None:
-    latest = told.latest
+def _print_latest(context: CliContext, detail: GroupDetail) -> None:
+    latest = detail.latest
     if latest is None:
         return
     context.say(Text.assemble(("\nLatest", "bold"), f"  {when(latest.finished_at)}  task {one_line(latest.task_id)}"))

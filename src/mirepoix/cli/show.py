@@ -1,4 +1,4 @@
-"""``mirepoix show ID``: the whole story of one task."""
+"""``mirepoix show ID``: everything about one task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mirepoix.cli.format import count, duration, memory, one_line, printable, ru
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
 from mirepoix.cli.styles import STYLES, state_text
-from mirepoix.ledger.query.history import MOST_CHILDREN, AttemptLine, Relative, Story, story
+from mirepoix.ledger.query.task_detail import MOST_CHILDREN, AttemptLine, Relative, TaskDetail, task_detail
 from mirepoix.states import State
 
 INDENT = 5
@@ -31,85 +31,88 @@ INDENT = 5
 @json_option
 @pass_context
 def show(context: CliContext, task_id: str, has_results: bool, is_json: bool) -> None:
-    """Tell the whole story of one task. The beginning of its id is enough.
+    """Tell everything about one task. The beginning of its id is enough.
 
     This prints the task's arguments.
     """
     with context.reading() as tx:
         found, missing = resolve(tx, [task_id])
-        told = story(tx, found[0], has_results=has_results) if found else None
-    if told is None:
+        detail = task_detail(tx, found[0], has_results=has_results) if found else None
+    if detail is None:
         raise CliError(next(iter(missing.values()), f"The task {task_id!r} was pruned just now."))
     if is_json:
-        context.print_json(told)
+        context.print_json(detail)
         return
-    context.say_all(_headline(told).split("\n"))
-    context.facts(_fact_lines(told))
-    _print_arguments(context, told)
-    _print_attempts(context, told)
-    _print_steps(context, told)
-    _print_edits(context, told)
-    _print_decisions(context, told)
-    _print_relatives(context, told)
-    for number, hint in enumerate(_hints(told)):
+    context.say_all(_headline(detail).split("\n"))
+    context.facts(_fact_lines(detail))
+    _print_arguments(context, detail)
+    _print_attempts(context, detail)
+    _print_steps(context, detail)
+    _print_edits(context, detail)
+    _print_decisions(context, detail)
+    _print_relatives(context, detail)
+    for number, hint in enumerate(_hints(detail)):
         context.say(("" if number else "\n") + hint, "dim")
 
 
-def _headline(told: Story) -> Text:
+def _headline(detail: TaskDetail) -> Text:
     text = Text.assemble(
-        (one_line(told.name), "bold"),
+        (one_line(detail.name), "bold"),
         "  ",
-        (one_line(told.id), "dim"),
+        (one_line(detail.id), "dim"),
         "\n",
-        state_text(told.state, has_due=told.due_at is not None),
+        state_text(detail.state, has_due=detail.due_at is not None),
     )
-    if told.due_in_s is not None and told.state is State.PENDING:
-        due = f"due in {duration(told.due_in_s)}" if told.due_in_s > 0 else f"due {duration(-told.due_in_s)} ago"
+    if detail.due_in_s is not None and detail.state is State.PENDING:
+        due = f"due in {duration(detail.due_in_s)}" if detail.due_in_s > 0 else f"due {duration(-detail.due_in_s)} ago"
         text.append(f", {due}")
-    if told.running_for_s is not None:
-        text.append(f" for {duration(told.running_for_s)}")
-    if told.reason:
-        text.append(f": {one_line(told.reason)}")
+    if detail.running_for_s is not None:
+        text.append(f" for {duration(detail.running_for_s)}")
+    if detail.reason:
+        text.append(f": {one_line(detail.reason)}")
     return text
 
 
-def _fact_lines(told: Story) -> Iterator[tuple[str, str]]:
-    yield "queue", one_line(told.queue) + (f", priority {told.priority}" if told.priority else "")
-    yield "sent", when(told.created_at)
-    yield "eta", when(told.eta)
-    yield "due", when(told.due_at)
-    yield "expires", when(told.expires_at)
-    yield "handed over", when(told.leased_at)
-    yield "started", when(told.started_at)
-    yield "finished", when(told.finished_at)
-    if told.state is State.PARKED:
-        yield "lacks", LACKING[told.parked_for]
-    yield "version", "" if told.version == 1 else str(told.version)
-    yield "ran", ", ".join(filter(None, (run_time(told.run_time_s), memory(told.peak_memory_kb))))
-    if told.worker_id is not None and told.state in (State.LEASED, State.RUNNING):
-        alive = "" if told.worker_state == "alive" else f" ({told.worker_state or 'not in the ledger'}!)"
-        yield "worker", f"{told.worker or told.worker_id}{alive}" + (f", process {told.pid}" if told.pid else "")
+def _fact_lines(detail: TaskDetail) -> Iterator[tuple[str, str]]:
+    yield "queue", one_line(detail.queue) + (f", priority {detail.priority}" if detail.priority else "")
+    yield "sent", when(detail.created_at)
+    yield "eta", when(detail.eta)
+    yield "due", when(detail.due_at)
+    yield "expires", when(detail.expires_at)
+    yield "handed over", when(detail.leased_at)
+    yield "started", when(detail.started_at)
+    yield "finished", when(detail.finished_at)
+    if detail.state is State.PARKED:
+        yield "lacks", LACKING[detail.parked_for]
+    yield "version", "" if detail.version == 1 else str(detail.version)
+    yield "ran", ", ".join(filter(None, (run_time(detail.run_time_s), memory(detail.peak_memory_kb))))
+    if detail.worker_id is not None and detail.state in (State.LEASED, State.RUNNING):
+        alive = "" if detail.worker_state == "alive" else f" ({detail.worker_state or 'not in the ledger'}!)"
+        yield (
+            "worker",
+            f"{detail.worker or detail.worker_id}{alive}" + (f", process {detail.pid}" if detail.pid else ""),
+        )
     counts = (
-        count(told.fence, "attempt") if told.fence else "",
-        f"{told.retries} by Celery's retry" if told.retries else "",
-        count(told.deaths, "death") + " of its process" if told.deaths else "",
-        f"handed out and lost {told.handovers} times" if told.handovers else "",
-        f"message {told.generation + 1} under this id" if told.generation > told.retries else "",
+        count(detail.fence, "attempt") if detail.fence else "",
+        f"{detail.retries} by Celery's retry" if detail.retries else "",
+        count(detail.deaths, "death") + " of its process" if detail.deaths else "",
+        f"handed out and lost {detail.handovers} times" if detail.handovers else "",
+        f"message {detail.generation + 1} under this id" if detail.generation > detail.retries else "",
     )
     yield "tries", ", ".join(filter(None, counts))
-    yield "calls then", one_line(", ".join(str(call) for call in told.calls[1:]))
-    yield "group", one_line(told.group_id)
-    if told.chord is not None:
+    yield "calls then", one_line(", ".join(str(call) for call in detail.calls[1:]))
+    yield "group", one_line(detail.group_id)
+    if detail.chord is not None:
         ended = {"fired": "its body was sent", "failed": "a member failed, so its body was not sent"}
-        how = ended.get(told.chord.state, f"{told.chord.done} of {told.chord.size} members have returned")
+        how = ended.get(detail.chord.state, f"{detail.chord.done} of {detail.chord.size} members have returned")
         yield "chord", how
 
 
-def _print_arguments(context: CliContext, told: Story) -> None:
-    if told.arguments is None:
-        context.say(f"\narguments: not JSON but {one_line(told.content_type)}; they cannot be shown", "dim")
+def _print_arguments(context: CliContext, detail: TaskDetail) -> None:
+    if detail.arguments is None:
+        context.say(f"\narguments: not JSON but {one_line(detail.content_type)}; they cannot be shown", "dim")
         return
-    args, kwargs = told.arguments
+    args, kwargs = detail.arguments
     for name, value in (("args", args), ("kwargs", kwargs)):
         if value:
             code = printable(json.dumps(value, indent=2, ensure_ascii=False))
@@ -120,14 +123,14 @@ def _print_arguments(context: CliContext, told: Story) -> None:
         context.say("called without arguments", "dim")
 
 
-def _print_attempts(context: CliContext, told: Story) -> None:
-    if not told.attempts:
+def _print_attempts(context: CliContext, detail: TaskDetail) -> None:
+    if not detail.attempts:
         context.say("\nNo worker has had it yet.", "dim")
         return
-    hidden = told.fence - len(told.attempts)
+    hidden = detail.fence - len(detail.attempts)
     context.say("\nAttempts", "bold")
-    later = [attempt.traceback for attempt in told.attempts]
-    for attempt in told.attempts:
+    later = [attempt.traceback for attempt in detail.attempts]
+    for attempt in detail.attempts:
         later.pop(0)
         context.say(_attempt_line(attempt))
         if attempt.error:
@@ -163,11 +166,11 @@ def _attempt_line(attempt: AttemptLine) -> Text:
     )
 
 
-def _print_steps(context: CliContext, told: Story) -> None:
-    if not told.steps:
+def _print_steps(context: CliContext, detail: TaskDetail) -> None:
+    if not detail.steps:
         return
     context.say("\nSteps", "bold")
-    for step in told.steps:
+    for step in detail.steps:
         took = "" if step.run_time_s is None else f"took {run_time(step.run_time_s)}"
         details = " · ".join(filter(None, (when(step.done_at), took)))
         context.say(Text.assemble((f"{step.fence:>3}  ", "dim"), one_line(step.name), "  ", details))
@@ -175,20 +178,20 @@ def _print_steps(context: CliContext, told: Story) -> None:
             context.say_all(Text(printable(step.result)).split("\n"), INDENT)
 
 
-def _print_edits(context: CliContext, told: Story) -> None:
-    if not told.edits:
+def _print_edits(context: CliContext, detail: TaskDetail) -> None:
+    if not detail.edits:
         return
     context.say("\nEdits", "bold")
-    for edit in told.edits:
+    for edit in detail.edits:
         context.say(f"{when(edit.edited_at)}  {one_line(edit.edited_by)}: {one_line(edit.reason)}")
         context.print(changed_table(edit.before, edit.after))
 
 
-def _print_decisions(context: CliContext, told: Story) -> None:
-    if not told.decisions:
+def _print_decisions(context: CliContext, detail: TaskDetail) -> None:
+    if not detail.decisions:
         return
     context.say("\nDecisions", "bold")
-    for one in told.decisions:
+    for one in detail.decisions:
         context.say(
             f"{when(one.decided_at)}  {one_line(one.verb)} by {one_line(one.decided_by)}: {one_line(one.reason)}"
         )
@@ -201,17 +204,17 @@ def _signal_name(number: int) -> str:
         return str(number)
 
 
-def _print_relatives(context: CliContext, told: Story) -> None:
-    above = [(word, task) for word, task in (("sent by", told.parent), ("root", told.root)) if task is not None]
-    if told.parent is not None and told.root is not None and told.parent.id == told.root.id:
+def _print_relatives(context: CliContext, detail: TaskDetail) -> None:
+    above = [(word, task) for word, task in (("sent by", detail.parent), ("root", detail.root)) if task is not None]
+    if detail.parent is not None and detail.root is not None and detail.parent.id == detail.root.id:
         above = above[:1]
-    if not above and not told.children:
+    if not above and not detail.children:
         return
     found = [(Text(word, style="dim"), *_named(task)) for word, task in above]
-    found += [(Text("" if n else "it sent", style="dim"), *_named(task)) for n, task in enumerate(told.children)]
+    found += [(Text("" if n else "it sent", style="dim"), *_named(task)) for n, task in enumerate(detail.children)]
     context.say("")
     context.list(_RELATIVE_COLUMNS, found)
-    if len(told.children) == MOST_CHILDREN:
+    if len(detail.children) == MOST_CHILDREN:
         context.say(f"… the first {MOST_CHILDREN} of what it sent", "dim")
 
 
@@ -223,15 +226,15 @@ def _named(task: Relative) -> tuple[Text, Text, Text]:
     return state, Text(one_line(task.id), style="dim"), Text(one_line(task.name))
 
 
-def _hints(told: Story) -> list[str]:
+def _hints(detail: TaskDetail) -> list[str]:
     """What can be done about it, as commands."""
     verbs = {
         State.FAILED: ("retry", "discard"),
         State.QUARANTINED: ("requeue", "discard"),
         State.PARKED: ("edit", "requeue", "discard"),
-        State.PENDING: ("retry", "cancel") if told.due_at is not None else ("cancel",),
+        State.PENDING: ("retry", "cancel") if detail.due_at is not None else ("cancel",),
         State.LEASED: ("cancel",),
         State.RUNNING: ("cancel --terminate",),
     }
     more = {"edit": " --set NAME=JSON --reason TEXT"}
-    return [command(verb, one_line(told.id)) + more.get(verb, "") for verb in verbs.get(told.state, ())]
+    return [command(verb, one_line(detail.id)) + more.get(verb, "") for verb in verbs.get(detail.state, ())]

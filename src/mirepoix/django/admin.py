@@ -28,7 +28,7 @@ from mirepoix.django.filters import GroupFilter, NameFilter, PeriodFilter, Queue
 from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, cut, error_words, written
 from mirepoix.django.models import Alert, FailureGroup, Result, Task, Worker
 from mirepoix.errors import ConfigurationError
-from mirepoix.ledger.query.history import MOST_CHILDREN, AttemptLine, Story, story
+from mirepoix.ledger.query.task_detail import MOST_CHILDREN, AttemptLine, TaskDetail, task_detail
 from mirepoix.states import HELD, State
 
 admin.site.register(FailureGroup, FailureGroupAdmin)
@@ -120,31 +120,31 @@ class TaskAdmin(LedgerAdmin):
     # ---- one task
 
     def change_view(self, request: Any, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
-        """The whole story of one task."""
+        """Everything about one task."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         object_id = unquote(object_id)
         with project.ledger().reading() as tx:
-            told = story(tx, object_id)
+            detail = task_detail(tx, object_id)
         task = Task.objects.filter(pk=object_id).first()
-        if told is None or task is None:
+        if detail is None or task is None:
             raise Http404(f"The ledger has no task {object_id!r}: it was pruned, rolled back, or never sent to it.")
         # Times are those of the models, which have them in the zone of a project without USE_TZ as well.
         begun = {one.fence: one.started_at or one.leased_at for one in task.attempts.defer("traceback")}
         context = {
             **self.admin_site.each_context(request),
-            "title": told.name,
+            "title": detail.name,
             "opts": self.opts,
             "media": self.media,
-            "told": told,
+            "told": detail,
             "task": task,
-            "badge": badge(told.state, has_due=told.due_at is not None),
-            "facts": [(name, written(value)) for name, value in _facts(told, task) if value not in (None, "")],
-            "arguments": _arguments(told),
-            "attempts": [_attempt(told, attempt, begun.get(attempt.fence)) for attempt in reversed(told.attempts)],
+            "badge": badge(detail.state, has_due=detail.due_at is not None),
+            "facts": [(name, written(value)) for name, value in _facts(detail, task) if value not in (None, "")],
+            "arguments": _arguments(detail),
+            "attempts": [_attempt(detail, attempt, begun.get(attempt.fence)) for attempt in reversed(detail.attempts)],
             "failure_group": FailureGroup.objects.filter(pk=task.failure_group).values_list("title", flat=True).first(),
-            "unseen": told.fence - len(told.attempts),
-            "relatives": _relatives(told),
+            "unseen": detail.fence - len(detail.attempts),
+            "relatives": _relatives(detail),
             "steps": task.steps.defer("result").order_by("created_at"),
             "seconds": SECONDS,
             "decisions": task.decisions.order_by("id"),
@@ -152,10 +152,10 @@ class TaskAdmin(LedgerAdmin):
                 (edit, _json(edit.before_edit), _json(edit.after_edit)) for edit in task.edits.order_by("-edited_at")
             ],
             "result": Result.objects.filter(pk=object_id).first(),
-            "verbs": [verb for verb in _verbs(told) if self._may(verb, request)],
+            "verbs": [verb for verb in _verbs(detail) if self._may(verb, request)],
             **(extra_context or {}),
         }
-        return TemplateResponse(request, "admin/mirepoix/task/story.html", context)
+        return TemplateResponse(request, "admin/mirepoix/task/detail.html", context)
 
     # ---- decisions
 
@@ -247,9 +247,9 @@ class WorkerAdmin(LedgerAdmin):
         return badge(worker.state)
 
 
-def _verbs(told: Story) -> tuple[str, ...]:
-    offered = OFFERED.get(told.state, ())
-    return ("retry", *offered) if told.state is State.PENDING and told.due_at is not None else offered
+def _verbs(detail: TaskDetail) -> tuple[str, ...]:
+    offered = OFFERED.get(detail.state, ())
+    return ("retry", *offered) if detail.state is State.PENDING and detail.due_at is not None else offered
 
 
 def _to_be_done(verb: str, state: State, has_due: bool) -> str:
@@ -260,8 +260,8 @@ def _to_be_done(verb: str, state: State, has_due: bool) -> str:
     return f"will be {done}" if why_not is None else f"will not be {done}: {why_not}"
 
 
-def _facts(told: Story, task: Task) -> Iterable[tuple[str, Any]]:
-    yield "Queue", told.queue + (f", priority {told.priority}" if told.priority else "")
+def _facts(detail: TaskDetail, task: Task) -> Iterable[tuple[str, Any]]:
+    yield "Queue", detail.queue + (f", priority {detail.priority}" if detail.priority else "")
     yield "Sent", task.created_at
     yield "ETA", task.eta
     yield "Due", task.due_at
@@ -269,26 +269,29 @@ def _facts(told: Story, task: Task) -> Iterable[tuple[str, Any]]:
     yield "Handed over", task.leased_at
     yield "Started", task.started_at
     yield "Finished", task.finished_at
-    yield "Ran", ", ".join(filter(None, (run_time(told.run_time_s), memory(told.peak_memory_kb))))
-    if told.worker_id is not None and told.state in HELD:
-        alive = "" if told.worker_state == "alive" else f" ({told.worker_state or 'not in the ledger'}!)"
-        yield "Worker", f"{told.worker or told.worker_id}{alive}" + (f", process {told.pid}" if told.pid else "")
-    yield "Attempts", f"{told.fence}" + (f", {count(told.deaths, 'death')} of its process" if told.deaths else "")
-    yield "Retries by Celery", told.retries or None
-    yield "Group", told.group_id
-    if told.chord is not None:
-        yield "Chord", f"{told.chord.state}: {told.chord.done} of {told.chord.size} members have returned"
+    yield "Ran", ", ".join(filter(None, (run_time(detail.run_time_s), memory(detail.peak_memory_kb))))
+    if detail.worker_id is not None and detail.state in HELD:
+        alive = "" if detail.worker_state == "alive" else f" ({detail.worker_state or 'not in the ledger'}!)"
+        yield (
+            "Worker",
+            f"{detail.worker or detail.worker_id}{alive}" + (f", process {detail.pid}" if detail.pid else ""),
+        )
+    yield "Attempts", f"{detail.fence}" + (f", {count(detail.deaths, 'death')} of its process" if detail.deaths else "")
+    yield "Retries by Celery", detail.retries or None
+    yield "Group", detail.group_id
+    if detail.chord is not None:
+        yield "Chord", f"{detail.chord.state}: {detail.chord.done} of {detail.chord.size} members have returned"
 
 
-def _arguments(told: Story) -> list[tuple[str, str]] | None:
-    if told.arguments is None:
+def _arguments(detail: TaskDetail) -> list[tuple[str, str]] | None:
+    if detail.arguments is None:
         return None
-    args, kwargs = told.arguments
+    args, kwargs = detail.arguments
     shown = [(str(number), _json(value)) for number, value in enumerate(args)]
     return shown + [(f"{key} =", _json(value)) for key, value in kwargs.items()]
 
 
-def _attempt(told: Story, attempt: AttemptLine, at: datetime | None) -> dict[str, Any]:
+def _attempt(detail: TaskDetail, attempt: AttemptLine, at: datetime | None) -> dict[str, Any]:
     details = (
         f"ran {run_time(attempt.run_time_s)}" if attempt.run_time_s is not None else "",
         attempt.beginning,
@@ -304,16 +307,16 @@ def _attempt(told: Story, attempt: AttemptLine, at: datetime | None) -> dict[str
         "error": error_words(attempt.error_type, attempt.error),
         "at": at,
         "details": " · ".join(filter(None, details)),
-        "is_last": attempt.fence == max(one.fence for one in told.attempts),
+        "is_last": attempt.fence == max(one.fence for one in detail.attempts),
     }
 
 
-def _relatives(told: Story) -> list[tuple[str, Any, str]]:
-    above = [("sent by", told.parent), ("root", told.root)]
-    if told.parent is not None and told.root is not None and told.parent.id == told.root.id:
+def _relatives(detail: TaskDetail) -> list[tuple[str, Any, str]]:
+    above = [("sent by", detail.parent), ("root", detail.root)]
+    if detail.parent is not None and detail.root is not None and detail.parent.id == detail.root.id:
         above = above[:1]
-    found = [(word, task) for word, task in above if task is not None] + [("it sent", task) for task in told.children]
-    more = [("…", None, f"the first {MOST_CHILDREN} of what it sent")] if len(told.children) == MOST_CHILDREN else []
+    found = [(word, task) for word, task in above if task is not None] + [("it sent", task) for task in detail.children]
+    more = [("…", None, f"the first {MOST_CHILDREN} of what it sent")] if len(detail.children) == MOST_CHILDREN else []
     return [(word, task, badge(task.state) if task.state else "not in the ledger") for word, task in found] + more
 
 

@@ -87,13 +87,13 @@ class AlertAdmin(LedgerAdmin):
         return format_html(shown, one_line(alert.title), words)  # type: ignore[no-any-return]
 
     @admin.display(description="told")  # type: ignore[untyped-decorator]
-    def told(self, alert: Alert) -> str:
+    def detail(self, alert: Alert) -> str:
         """Whether all channels were; else which were, and why the others were not."""
         now = [one for one in alert.tellings.all() if one.occasion == alert.occasion]
-        told = [one.channel for one in now if one.told_at is not None]
-        if told and len(told) == len(now):
-            return "yes" if len(told) == 1 else f"yes, {len(told)} channels"
-        words = [", ".join(told)] if told else []
+        detail = [one.channel for one in now if one.told_at is not None]
+        if detail and len(detail) == len(now):
+            return "yes" if len(detail) == 1 else f"yes, {len(detail)} channels"
+        words = [", ".join(detail)] if detail else []
         words += [f"not {one.channel}{': ' if one.trouble else ''}{cut(one.trouble)}" for one in now if not one.told_at]
         return "; ".join(words) or "nobody"
 
@@ -125,7 +125,7 @@ class AlertAdmin(LedgerAdmin):
             "seconds": SECONDS,
             **(extra_context or {}),
         }
-        return TemplateResponse(request, "admin/mirepoix/alert/story.html", context)
+        return TemplateResponse(request, "admin/mirepoix/alert/detail.html", context)
 
     def _facts(self, request: Any, alert: Alert) -> Iterable[tuple[str, str]]:
         yield "Since", f"{written(alert.opened_at)}, {ago(alert.opened_at)} ago"

@@ -31,7 +31,7 @@ from django.utils.module_loading import import_string
 from mirepoix.celery.app import Installation
 from mirepoix.django import project
 from mirepoix.errors import ConfigurationError
-from mirepoix.ledger.query.history import AttemptLine, Story, story
+from mirepoix.ledger.query.task_detail import AttemptLine, TaskDetail, task_detail
 from mirepoix.states import HELD, WAITING, State
 
 if find_spec("django.tasks") is not None:
@@ -133,42 +133,44 @@ class LedgerBackend(BaseTaskBackend):  # type: ignore[misc]  # neither brings ty
         """
         installation = _installation()
         with installation.source.reading() as tx:
-            told = story(tx, str(result_id))
-        task = None if told is None else _task_of(told.name)
-        if told is None or task is None:
+            detail = task_detail(tx, str(result_id))
+        task = None if detail is None else _task_of(detail.name)
+        if detail is None or task is None:
             raise TaskResultDoesNotExist(result_id)
-        return self._result(installation, task, told)
+        return self._result(installation, task, detail)
 
-    def _result(self, installation: Installation, task: Any, told: Story) -> Any:
-        begun = [one for one in told.attempts if one.started_at is not None]
-        status = _status(told.state)
-        args, kwargs = told.arguments or ([], {})
+    def _result(self, installation: Installation, task: Any, detail: TaskDetail) -> Any:
+        begun = [one for one in detail.attempts if one.started_at is not None]
+        status = _status(detail.state)
+        args, kwargs = detail.arguments or ([], {})
         result = TaskResult(
-            task=self._as_sent(installation, task, told),
-            id=told.id,
+            task=self._as_sent(installation, task, detail),
+            id=detail.id,
             status=status,
-            enqueued_at=_local(told.created_at),
-            started_at=_local(begun[0].started_at if begun else told.started_at),
-            last_attempted_at=_local(begun[-1].started_at if begun else told.started_at),
-            finished_at=_local(told.finished_at),
+            enqueued_at=_local(detail.created_at),
+            started_at=_local(begun[0].started_at if begun else detail.started_at),
+            last_attempted_at=_local(begun[-1].started_at if begun else detail.started_at),
+            finished_at=_local(detail.finished_at),
             args=args,
             kwargs=kwargs,
             backend=self.alias,
-            errors=_errors(told, status),
-            worker_ids=[one.worker or one.worker_id or "" for one in told.attempts],
+            errors=_errors(detail, status),
+            worker_ids=[one.worker or one.worker_id or "" for one in detail.attempts],
         )
         if status == TaskResultStatus.SUCCESSFUL:
-            _set(result, _return_value=installation.app.AsyncResult(told.id).result)
+            _set(result, _return_value=installation.app.AsyncResult(detail.id).result)
         return result
 
-    def _as_sent(self, installation: Installation, task: Any, told: Story) -> Any:
+    def _as_sent(self, installation: Installation, task: Any, detail: TaskDetail) -> Any:
         """*task* with the options of that call."""
         changed: dict[str, Any] = {}
-        if told.queue in self.queues or (not self.queues and told.queue != installation.app.conf.task_default_queue):
-            changed["queue_name"] = told.queue
+        if detail.queue in self.queues or (
+            not self.queues and detail.queue != installation.app.conf.task_default_queue
+        ):
+            changed["queue_name"] = detail.queue
         if installation.delivery != "broker":
-            changed["priority"] = told.priority
-        return task.using(run_after=_local(told.eta), backend=self.alias, **changed)
+            changed["priority"] = detail.priority
+        return task.using(run_after=_local(detail.eta), backend=self.alias, **changed)
 
     def running(self, celery_task: Any, task: Any) -> Any:
         """The result as the function that is being run sees it. ``self`` of Celery's task is *celery_task*."""
@@ -324,10 +326,10 @@ def _status(state: State) -> Any:
     return TaskResultStatus.SUCCESSFUL if state is State.SUCCEEDED else TaskResultStatus.FAILED
 
 
-def _errors(told: Story, status: Any) -> list[Any]:
-    raised = [_error(one) for one in told.attempts if one.error_type or one.outcome == "lost"]
+def _errors(detail: TaskDetail, status: Any) -> list[Any]:
+    raised = [_error(one) for one in detail.attempts if one.error_type or one.outcome == "lost"]
     if status == TaskResultStatus.FAILED and not raised:
-        raised.append(TaskError(exception_class_path=_ENDS[told.state], traceback=told.reason or ""))
+        raised.append(TaskError(exception_class_path=_ENDS[detail.state], traceback=detail.reason or ""))
     return raised
 
 

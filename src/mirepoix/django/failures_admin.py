@@ -26,7 +26,7 @@ from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, error
 from mirepoix.django.models import Attempt, FailureGroup
 from mirepoix.ledger import counting, failures
 from mirepoix.ledger.failures import Ignoring
-from mirepoix.ledger.query.failures import LISTED, Group, GroupStatus, TasksOf, groups, story
+from mirepoix.ledger.query.failures import LISTED, Group, GroupStatus, TasksOf, group_detail, groups
 from mirepoix.ledger.tx import Tx
 
 DAY_S = 86_400.0
@@ -256,12 +256,12 @@ class FailureGroupAdmin(LedgerAdmin):
         counting.catch_up(project.ledger())
         with project.ledger().reading() as tx:
             found = [one for one in groups(tx, object_id) if one.id == object_id]
-            told = story(tx, found[0]) if found else None
+            detail = group_detail(tx, found[0]) if found else None
         # Times are those of the models, which have them in the zone of a project without USE_TZ as well.
         group = FailureGroup.objects.filter(pk=object_id).first()
-        if told is None or group is None:
+        if detail is None or group is None:
             raise Http404(f"The ledger has no failure group {object_id!r}.")
-        latest = told.latest and Attempt.objects.filter(pk=f"{told.latest.task_id}:{told.latest.fence}").first()
+        latest = detail.latest and Attempt.objects.filter(pk=f"{detail.latest.task_id}:{detail.latest.fence}").first()
         may_see_tasks = request.user.has_perm("mirepoix.view_task")
         context = {
             **self.admin_site.each_context(request),
@@ -269,22 +269,22 @@ class FailureGroupAdmin(LedgerAdmin):
             "opts": self.opts,
             "media": self.media,
             "group": group,
-            "badge": badge(told.group.status),
-            "why": _why(told.group, group),
-            "facts": [(name, value) for name, value in _facts(told.group, group) if value],
-            "tasks": [self._row(group, one) for one in told.tasks],
+            "badge": badge(detail.group.status),
+            "why": _why(detail.group, group),
+            "facts": [(name, value) for name, value in _facts(detail.group, group) if value],
+            "tasks": [self._row(group, one) for one in detail.tasks],
             "tasks_url": self._tasks_url(group=group.id),
-            "kept": told.group.kept,
+            "kept": detail.group.kept,
             "latest": latest,
             "error": latest and error_words(latest.error_type, latest.error),
             "may_see_tasks": may_see_tasks,
-            "replays": zip(group.replays.order_by("-began_at")[: len(told.replays)], told.replays, strict=False),
+            "replays": zip(group.replays.order_by("-began_at")[: len(detail.replays)], detail.replays, strict=False),
             "seconds": SECONDS,
-            "verbs": [verb for verb in OFFERED[told.group.status] if self._may(verb, request)],
+            "verbs": [verb for verb in OFFERED[detail.group.status] if self._may(verb, request)],
             "until": [(key, words) for key, (words, _) in IGNORED_UNTIL.items()],
             **(extra_context or {}),
         }
-        return TemplateResponse(request, "admin/mirepoix/failuregroup/story.html", context)
+        return TemplateResponse(request, "admin/mirepoix/failuregroup/detail.html", context)
 
     def _row(self, group: FailureGroup, tasks: TasksOf) -> tuple[str, str, str, str]:
         url = self._tasks_url(group=group.id, state=tasks.state.value, name=tasks.name)

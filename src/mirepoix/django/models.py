@@ -241,7 +241,7 @@ class Decision(LedgerModel):
 
 
 class FailureGroup(LedgerModel):
-    """Failures of one cause. Its ``state`` is what was decided last: see `mirepoix.ledger.query.failures.GroupStatus`."""
+    """Failures of one cause. Its ``state`` is the last decision: see `mirepoix.ledger.query.failures.GroupStatus`."""
 
     STATES: ClassVar = [(state, state) for state in ("open", "resolved", "ignored")]
 

@@ -99,7 +99,7 @@ class ReplayLine:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupStory:
+class GroupDetail:
     """Everything about one group."""
 
     group: Group
@@ -117,10 +117,10 @@ def groups(tx: Tx, beginning: str = "") -> list[Group]:
     return sorted(found, key=_urgency)
 
 
-def story(tx: Tx, group: Group) -> GroupStory:
+def group_detail(tx: Tx, group: Group) -> GroupDetail:
     """Everything about *group*."""
     latest = tx.fetch("latest_failure", task_id=group.last_task_id, failure_group=group.id)
-    return GroupStory(
+    return GroupDetail(
         group,
         tuple(
             TasksOf(name, State(state), number)

@@ -1,4 +1,4 @@
-"""The whole story of one task: its facts, every attempt and step, what sent it and what it sent."""
+"""Everything about one task: its facts, every attempt and step, what sent it and what it sent."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class DecisionLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class TaskDetail:
     """Everything the ledger knows about one task.
 
     ``calls``: what its payload calls, its own task first, then what it sends when it is over; empty if not kept.
@@ -159,17 +159,17 @@ class Story:
     children: tuple[Relative, ...]
 
 
-def story(tx: Tx, task_id: str, *, has_results: bool = False) -> Story | None:
-    """The story of the task with exactly that id, or None. At most `MOST_CHILDREN` of what it sent are told.
+def task_detail(tx: Tx, task_id: str, *, has_results: bool = False) -> TaskDetail | None:
+    """The detail of the task with exactly that id, or None. At most `MOST_CHILDREN` of what it sent are told.
 
     What its steps returned is told only if it *has_results*: there may be secrets in it.
     """
-    rows = tx.fetch("story_of_task", task_id=task_id)
+    rows = tx.fetch("detail_of_task", task_id=task_id)
     if not rows:
         return None
     row = rows[0]
     state = State(row[4])
-    return Story(
+    return TaskDetail(
         id=row[0],
         name=row[1],
         queue=row[2],
@@ -206,26 +206,26 @@ def story(tx: Tx, task_id: str, *, has_results: bool = False) -> Story | None:
         parked_for=row[35],
         due_in_s=seconds(row[31]),
         running_for_s=seconds(row[32]) if state is State.RUNNING else None,
-        attempts=tuple(_attempt(found) for found in tx.fetch("story_of_attempts", task_id=task_id)),
-        steps=tuple(_step(found, has_results) for found in tx.fetch("story_of_steps", task_id=task_id)),
-        edits=tuple(_edit(found) for found in tx.fetch("story_of_edits", task_id=task_id)),
+        attempts=tuple(_attempt(found) for found in tx.fetch("detail_of_attempts", task_id=task_id)),
+        steps=tuple(_step(found, has_results) for found in tx.fetch("detail_of_steps", task_id=task_id)),
+        edits=tuple(_edit(found) for found in tx.fetch("detail_of_edits", task_id=task_id)),
         decisions=tuple(
             DecisionLine(known_moment(found[0]), *found[1:])
-            for found in tx.fetch("story_of_decisions", task_id=task_id)
+            for found in tx.fetch("detail_of_decisions", task_id=task_id)
         ),
-        children=tuple(_named(found) for found in tx.fetch("story_of_children", task_id=task_id, most=MOST_CHILDREN)),
+        children=tuple(_named(found) for found in tx.fetch("detail_of_children", task_id=task_id, most=MOST_CHILDREN)),
     )
 
 
 def _relative(tx: Tx, task_id: str | None) -> Relative | None:
     if task_id is None:
         return None
-    rows = tx.fetch("story_of_relative", task_id=task_id)
+    rows = tx.fetch("detail_of_relative", task_id=task_id)
     return _named(rows[0]) if rows else Relative(task_id)
 
 
 def _chord(tx: Tx, group_id: str | None) -> ChordLine | None:
-    rows = tx.fetch("story_of_chord", group_id=group_id) if group_id else []
+    rows = tx.fetch("detail_of_chord", group_id=group_id) if group_id else []
     return ChordLine(*rows[0]) if rows else None
 
 
