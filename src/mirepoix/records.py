@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 LEASE_HEADER = "mirepoix"
@@ -225,6 +225,16 @@ class AttemptFailure:
         return self.reason if self.note is None else f"{self.reason} ({self.note})"
 
 
+class RelayRole(IntEnum):
+    """Whether a process publishes what waits for the broker. The highest role leads, and of equal ones the oldest."""
+
+    NONE = 0
+    WORKER = 1
+    """A worker that relays beside its tasks."""
+    DEDICATED = 2
+    """A process that only relays: ``mirepoix relay``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
     """One incarnation of a worker process, as it registers itself."""
@@ -237,8 +247,7 @@ class Worker:
     concurrency: int = 0
     queues: tuple[str, ...] = ()
     software: dict[str, str] = field(default_factory=dict)
-    relays: int = 0
-    """Whether it may publish what waits for the broker: 0 no, 1 a worker that does so too, 2 a relay of its own."""
+    relay_role: RelayRole = RelayRole.NONE
     process: str | None = None
     """Which process of which host it is, as `mirepoix.daemons.process` writes it."""
 

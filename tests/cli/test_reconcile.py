@@ -12,7 +12,7 @@ import mirepoix
 from brokers import RedisServer
 from driver import Ledger
 from mirepoix.ledger import sending, workers
-from mirepoix.records import UNSENT, Worker
+from mirepoix.records import UNSENT, RelayRole, Worker
 
 
 @pytest.fixture
@@ -40,7 +40,9 @@ def at_broker(app: Celery, cli_of: Any) -> Any:
 
 def relay(ledger: Ledger) -> None:
     """A relay that is alive."""
-    ledger.do(workers.register, Worker("r", "relay@host", "host", 1, pool="relay", relays=2), 1000.0)
+    ledger.do(
+        workers.register, Worker("r", "relay@host", "host", 1, pool="relay", relay_role=RelayRole.DEDICATED), 1000.0
+    )
 
 
 def send(ledger: Ledger, *ids: str, is_sent: bool = False) -> None:

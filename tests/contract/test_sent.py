@@ -11,7 +11,7 @@ import pytest
 
 from driver import Ledger, envelope
 from mirepoix.ledger import enqueue, finish, sending, take, workers
-from mirepoix.records import PROMISED, UNSENT, AttemptFailure, Envelope, Lease, Worker
+from mirepoix.records import PROMISED, UNSENT, AttemptFailure, Envelope, Lease, RelayRole, Worker
 from mirepoix.sql import statement
 
 GRACE_S = 10.0
@@ -431,7 +431,15 @@ def test_the_longest_that_held_tasks_waited_in_the_broker_is_known_by_queue(ledg
 
 
 def register(ledger: Ledger, worker_id: str, relays: int) -> None:
-    worker = Worker(worker_id, f"{worker_id}@host", "host", 1, queues=("celery", "mail"), concurrency=4, relays=relays)
+    worker = Worker(
+        worker_id,
+        f"{worker_id}@host",
+        "host",
+        1,
+        queues=("celery", "mail"),
+        concurrency=4,
+        relay_role=RelayRole(relays),
+    )
     ledger.do(workers.register, worker, 1000.0)
 
 

@@ -43,7 +43,7 @@ from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.errors import ConfigurationError
 from mirepoix.kombu.transport import INSTALLATIONS
 from mirepoix.ledger import migrate
-from mirepoix.records import PROMISED, UNSENT, AttemptFailure, Envelope, Lease, Outgoing, Worker
+from mirepoix.records import PROMISED, UNSENT, AttemptFailure, Envelope, Lease, Outgoing, RelayRole, Worker
 
 logger = get_logger("mirepoix.worker")
 
@@ -187,7 +187,7 @@ class Installation:
         is_forking: bool,
         concurrency: int,
         queues: tuple[str, ...],
-        relays: int | None = None,
+        relay_role: RelayRole | None = None,
     ) -> None:
         """Register this process as a worker, waiting for a database that is away. Called before its pool forks."""
         self._work_at(self.settings.worker_url)
@@ -201,10 +201,11 @@ class Installation:
             "kombu": version("kombu"),
             "python": platform.python_version(),
         }
-        if relays is None:
-            relays = int(self.settings.has_broker and self.settings.relay)
+        if relay_role is None:
+            is_relaying = self.settings.has_broker and self.settings.relay
+            relay_role = RelayRole.WORKER if is_relaying else RelayRole.NONE
         worker = Worker(
-            "", name, socket.gethostname(), os.getpid(), pool, concurrency, queues, software, relays, process.own()
+            "", name, socket.gethostname(), os.getpid(), pool, concurrency, queues, software, relay_role, process.own()
         )
         self._pid = os.getpid()
         self.is_forking = is_forking

@@ -13,14 +13,13 @@ from mirepoix.celery.app import Installation, installation_of
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
 from mirepoix.ledger.query.health import RELAY_POOL
+from mirepoix.records import RelayRole
 
 NEEDS_APP = "This needs the app, which knows its broker: celery -A YOUR_APP mirepoix {}, or mirepoix --app YOUR_APP {}."
 NO_BROKER = (
     "{!r} has no broker in front of its ledger: workers take their tasks from the database, and nothing is published. "
     "For one, see mirepoix.install(delivery='broker')."
 )
-
-OF_ITS_OWN = 2
 
 
 @click.command()
@@ -38,7 +37,9 @@ def relay(context: CliContext, loglevel: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     name = f"relay@{socket.gethostname()}"
-    installation.begin_worker(name, pool=RELAY_POOL, is_forking=False, concurrency=0, queues=(), relays=OF_ITS_OWN)
+    installation.begin_worker(
+        name, pool=RELAY_POOL, is_forking=False, concurrency=0, queues=(), relay_role=RelayRole.DEDICATED
+    )
     installation.start_maintenance(lambda: None)
     installation.start_relay(lambda _connection: None)
     context.say(f"{name} publishes what waits in {installation.source.label}.")

@@ -24,7 +24,7 @@ def register(tx: Tx, worker: Worker, ttl_s: float) -> int:
         software=json.dumps(worker.software),
         process=worker.process,
         ttl_s=ttl_s,
-        relays=worker.relays,
+        relays=worker.relay_role.value,
     )
     return int(rows[0][0])
 
