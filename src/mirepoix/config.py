@@ -18,7 +18,7 @@ from mirepoix.retries.policy import RetryPolicy, policy_of
 _CHOICES = {
     "delivery": ("ledger", "broker"),
     "foreign_tasks": ("run", "adopt"),
-    "deaf_worker": ("report", "exit"),
+    "stalled_worker": ("report", "exit"),
 }
 
 
@@ -78,7 +78,7 @@ class Settings:
 
     delivery: str = "ledger"
     """Who delivers: ``ledger`` (workers take their tasks from the database, no broker is needed) or ``broker`` (the
-    app's own ``broker_url`` rings for each task; what it loses or repeats does no harm)."""
+    app's own ``broker_url`` notifies workers of each task; what it loses or repeats does no harm)."""
 
     capture: bool = True
     """Off: what the app sends goes to its broker as Celery sends it, and only workers know the ledger. The first of the
@@ -110,11 +110,12 @@ class Settings:
     """How often an absent broker is tried again."""
 
     probe_interval_s: float = 30.0
-    """How often probes go through each queue, to find workers that are connected and hear nothing; 0 sends none."""
+    """How often probes go through each queue, to find workers that are connected and receive nothing; 0 sends none."""
 
-    deaf_worker: str = "report"
-    """What a worker does that finds itself deaf: ``report`` it (in its log; ``mirepoix health`` finds it too), or
-    ``exit``, so that its supervisor starts another. A third probe interval without hearing anything is deaf."""
+    stalled_worker: str = "report"
+    """What a worker does when it finds that its consumer is stalled: it is connected, and receives neither tasks nor
+    probes for a third probe interval. ``report``: log it (``mirepoix health`` finds it too). ``exit``: end, so that
+    the supervisor starts another worker."""
 
     release: str | None = None
     """The version of the code, as you name your releases. It is noted with every failure: what fails again in a new

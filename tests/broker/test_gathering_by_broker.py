@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mirepoix.broker.intake import GATHER_MOST, worth_taking
+from mirepoix.broker.consumer import GATHER_MOST, worth_taking
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A broker in front of the ledger: what it was told of, what it is still to be told of, what is taken when it rings."""
+"""A broker in front of the ledger: what it was told of, what it is still to be told of, what is taken when it notifies."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def worker(ledger: Ledger) -> str:
     return ledger.worker("w1")
 
 
-# ---- taking what the broker rang for
+# ---- taking what the broker notified of
 
 
 def test_what_is_rung_for_is_leased_in_the_order_asked_for_and_each_once(ledger: Ledger, worker: str):

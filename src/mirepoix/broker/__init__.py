@@ -1,1 +1,1 @@
-"""Delivery by the app's own broker: its messages ring for tasks that are in the ledger."""
+"""Delivery by the app's own broker: its messages notify workers of tasks that are in the ledger."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mirepoix.broker.redis_unacked import is_unkept
+from mirepoix.broker.redis_unacked import is_notification
 
 logger = logging.getLogger("mirepoix.delivery")
 
@@ -49,7 +49,7 @@ def _acknowledge_in_a_pipeline(messages: Sequence[Any]) -> bool:
     remove = getattr(qos, "_remove_from_indices", None)
     if remove is None:
         return False
-    kept = [message for message in messages if not is_unkept(qos, message.delivery_tag)]
+    kept = [message for message in messages if not is_notification(qos, message.delivery_tag)]
     if kept:
         with qos.pipe_or_acquire() as pipe:
             for message in kept:

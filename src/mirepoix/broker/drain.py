@@ -98,7 +98,7 @@ def _move(
     carried: list[tuple[Any, str]] = []
     for message in messages:
         if is_probe(message) or is_of_ledger(message):
-            done.append(message)  # it only rings
+            done.append(message)  # it is only a notification
             continue
         try:
             envelope = _envelope(message, drained.queue, installation)

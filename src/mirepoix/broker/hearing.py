@@ -50,12 +50,12 @@ class Hearing:
     def __call__(self, connection: OwnConnection) -> None:
         """Note when this worker last heard something, and judge that."""
         installation, settings = self._installation, self._installation.settings
-        holder, intake = installation.holder, installation.intake
+        holder, broker_consumer = installation.holder, installation.broker_consumer
         now = time.monotonic()
         if holder is None or now < self._next:
             return
         self._next = now + min(NOTE_S, settings.probe_interval_s / 3 or NOTE_S)
-        heard_s = 0.0 if intake is None else intake.heard_s()
+        heard_s = 0.0 if broker_consumer is None else broker_consumer.heard_s()
         with connection.transaction() as tx:
             sending.note_heard(tx, holder.worker.id, heard_s)
             seen = sending.seen(tx)

@@ -1,4 +1,4 @@
-"""Messages of the broker as a worker meets them: one that rings for a task, and the task itself once it is leased."""
+"""Messages of the broker as a worker receives them: a notification of a task, and the task itself once it is leased."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _UNREADABLE = uuid.UUID("5e6ad93c-3b3f-4d0e-8f61-6f2f5a6f5c11")
 
 
 @dataclass(slots=True, eq=False)
-class Doorbell:
+class Notification:
     """A message that was received and not yet acknowledged. It holds no place in the prefetch of tasks."""
 
     message: Any

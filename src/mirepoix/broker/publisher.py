@@ -288,7 +288,7 @@ def _fits(envelope: Envelope) -> bool:
 
 
 def _named(envelope: Envelope) -> Envelope:
-    """A message that says no more than which task it rings for."""
+    """A message that names a task and holds nothing else."""
     headers = {"id": envelope.id, "task": envelope.name[:NAME_KEPT]}
     return replace(
         envelope,

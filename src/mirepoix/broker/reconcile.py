@@ -39,7 +39,7 @@ SETTLED_S = 1.0
 """A message sent so recently may be on its way."""
 
 EMPTY_S = 2.5
-"""How long an empty queue is watched. Workers hold messages that they cannot take for `intake.HOLD_S`, 1 s."""
+"""How long an empty queue is watched. Workers hold messages that they cannot take for `broker_consumer.HOLD_S`, 1 s."""
 
 WAITS = 3.0
 """A task may wait this many times as long as the slowest of its queue lately."""

@@ -53,7 +53,7 @@ class Sender:
         self._is_ending = False
         self._breaker = Breaker(self._settings.broker_retry_s, "tasks wait in the ledger until the relay reaches it")
 
-    def ring(self, items: Sequence[Outgoing]) -> None:
+    def notify(self, items: Sequence[Outgoing]) -> None:
         """Publish those of *items* that this process has promised to. Call it after their commit; it never waits."""
         promised = [item for item in items if isinstance(item, Envelope) and item.sent_fence == PROMISED]
         if promised and self._is_willing():

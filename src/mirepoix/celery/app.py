@@ -69,7 +69,7 @@ class Installation:
         self.session_factory = session_factory
         self._given = given
         self.holder: Holder | None = None
-        self.intake: Any = None
+        self.broker_consumer: Any = None
         """What takes leases for the broker's messages, in a worker."""
         self.delivery = "ledger"
         """Who delivers, as the app was configured when it was configured."""
@@ -133,7 +133,7 @@ class Installation:
         """
         try:
             if self.delivery == "broker":
-                self.sender.ring([*items])
+                self.sender.notify([*items])
         except Exception:
             logger.exception("what was committed is left to the relay to publish")
 
@@ -344,7 +344,7 @@ def install(
 
     The ledger delivers the tasks itself; no broker is needed, and ``broker_url`` is not used. A worker that starts only
     looks whether messages still wait there (``look_at_broker``). With ``delivery="broker"`` the app keeps its broker,
-    which only rings for tasks that stand in the ledger. An SQLite ledger is created and migrated here; for PostgreSQL
+    which only notifies workers of tasks that are in the ledger. An SQLite ledger is created and migrated here; for PostgreSQL
     and MariaDB run ``mirepoix --app YOUR_APP migrate`` once for each release.
     Without *url* the ledger is in Django's database (``mirepoix_django_alias``).
 

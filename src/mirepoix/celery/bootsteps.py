@@ -87,8 +87,8 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def info(self, worker: Any) -> dict[str, Any]:
         """For ``celery inspect stats``: what came of the broker's messages."""
-        intake = self._installation.intake
-        return {} if intake is None else {"mirepoix": dict(intake.counts)}
+        broker_consumer = self._installation.broker_consumer
+        return {} if broker_consumer is None else {"mirepoix": dict(broker_consumer.counts)}
 
     def _begin_to_end(self, **_: Any) -> None:
         # Called in the signal's handler. A pool in this process asks before it runs what was handed back; a process of

@@ -14,7 +14,7 @@ from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
-from mirepoix.broker.intake import Intake
+from mirepoix.broker.consumer import BrokerConsumer
 from mirepoix.broker.message import LeasedMessage, is_of_ledger
 from mirepoix.celery import payload
 from mirepoix.celery.refuse import refuse
@@ -56,7 +56,7 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         if holder is not None:
             holder.take_from(self.app.amqp.queues.consume_from)
 
-    intake: Intake | None = None
+    broker_consumer: BrokerConsumer | None = None
     """What takes leases for the broker's messages, while there is a connection to one."""
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
@@ -75,9 +75,9 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         self._park(message, f"not a valid task message: {exc}") or super().on_invalid_task(body, message, exc)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """The body cannot be read. That of a message which only rings for a task is not read at all."""
-        if self.intake is not None and not isinstance(message, LeasedMessage) and is_of_ledger(message):
-            self.intake.receive(message)
+        """The body cannot be read. The body of a notification is not read at all."""
+        if self.broker_consumer is not None and not isinstance(message, LeasedMessage) and is_of_ledger(message):
+            self.broker_consumer.receive(message)
             return
         self._park(message, f"the body cannot be decoded: {exc}") or super().on_decode_error(message, exc)
 
@@ -86,10 +86,12 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         handle = self._guarded(super().create_task_handler(*args, **kwargs))
         if not self.app.mirepoix.settings.has_broker:
             return handle
-        if self.intake is None:
-            self.intake = self.app.mirepoix.intake = Intake(self, self.app.mirepoix, partial(_is_in_a_task, self.pool))
-        self.intake.start(handle)
-        return self.intake.receive
+        if self.broker_consumer is None:
+            self.broker_consumer = self.app.mirepoix.broker_consumer = BrokerConsumer(
+                self, self.app.mirepoix, partial(_is_in_a_task, self.pool)
+            )
+        self.broker_consumer.start(handle)
+        return self.broker_consumer.receive
 
     def _guarded(self, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def guarded(message: Any) -> Any:
@@ -137,8 +139,8 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         begun = sent_to_pool(self.app.mirepoix)
         with keeping_running_jobs(self.pool):
             super().on_close()
-        if self.intake is not None:
-            self.intake.stop()
+        if self.broker_consumer is not None:
+            self.broker_consumer.stop()
         installation = self.app.mirepoix
         if installation.holder is not None:
             error = sys.exception()
@@ -165,9 +167,9 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
 
     def _keep(self, message: Any, reason: str) -> bool:
         """Keep a message of the broker that is of no task of the ledger."""
-        if self.intake is None or isinstance(message, LeasedMessage):
+        if self.broker_consumer is None or isinstance(message, LeasedMessage):
             return False
-        self.intake.keep(message, reason)
+        self.broker_consumer.keep(message, reason)
         return True
 
 

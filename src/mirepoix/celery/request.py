@@ -345,8 +345,8 @@ def reporting(chosen: type) -> type:
 
 def _handed_over(generated: Any) -> Any:
     def execute_using_pool(self: LedgerRequest, pool: Any, **kwargs: Any) -> Any:
-        intake = self.installation.intake
-        if self.lease is None and intake is None:
+        broker_consumer = self.installation.broker_consumer
+        if self.lease is None and broker_consumer is None:
             return generated(self, pool, **kwargs)
         passing = (*self.connection_errors, *self.installation.source.disconnects, TaskRevokedError)
         passing = tuple(kind for kind in passing if kind is not KeyError)  # with Redis it is one of them
@@ -360,7 +360,7 @@ def _handed_over(generated: Any) -> Any:
         except Exception as error:
             if self.time_start is None and self.lease is None:
                 task_ready(self)
-                intake.keep(self.message, f"it cannot be given to the pool: {type(error).__name__}: {error}")
+                broker_consumer.keep(self.message, f"it cannot be given to the pool: {type(error).__name__}: {error}")
             elif self.time_start is None:
                 self._refuse(error)
             else:  # a pool in this very thread has run it, and failed to say what came of it

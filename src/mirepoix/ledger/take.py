@@ -32,7 +32,7 @@ def take(tx: Tx, worker_id: str, queues: Sequence[str], batch: int, *, may_be_su
 
 
 def take_by_id(tx: Tx, worker_id: str, task_ids: Sequence[str], *, may_be_suspect: bool = True) -> list[Taken]:
-    """Lease those of *task_ids* that are ready, in that order: what a broker's messages rang for.
+    """Lease those of *task_ids* that are ready, in that order: what a broker's notifications name.
 
     What is not ready (taken, finished, not yet due, unknown) is left out: `readiness` tells why. So are suspects,
     unless they *may_be*: then ask for them one at a time.

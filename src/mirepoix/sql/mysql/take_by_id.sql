@@ -1,5 +1,5 @@
 -- transition: pending -> leased
--- The broker rang for these. A worker that was declared dead takes nothing.
+-- The broker notified a worker of these. A worker that was declared dead takes nothing.
 SELECT t.id, t.fence + 1, t.queue, t.name, t.body, t.body_encoding, t.content_type, t.content_encoding,
        t.headers, t.properties, t.exchange, t.routing_key, t.priority, t.seq, t.deaths + t.handovers > 0, t.written_by, t.is_suspect
   FROM JSON_TABLE({json :ids}, '$[*]' COLUMNS (id {id} PATH '$')) AS r

@@ -1,5 +1,5 @@
 -- transition: pending -> leased
--- The broker rang for these, in the order of their ids: two workers that hear of the same ones do not wait for each other.
+-- The broker notified a worker of these, in the order of their ids: two workers that are notified of the same ones do not wait for each other.
 -- LATERAL with OFFSET 0 has each row found and locked by its id alone: the planner, who does not know how few they are, would walk along
 -- all that wait. A worker that was declared dead takes nothing.
 WITH chosen AS (

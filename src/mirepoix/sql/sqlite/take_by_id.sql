@@ -1,5 +1,5 @@
 -- transition: pending -> leased
--- The broker rang for these. A worker that was declared dead takes nothing.
+-- The broker notified a worker of these. A worker that was declared dead takes nothing.
 UPDATE mirepoix_task
    SET state = 'leased', fence = fence + 1, worker_id = :worker_id, pid = NULL,
        leased_at = strftime('%Y-%m-%d %H:%M:%f', 'now'),

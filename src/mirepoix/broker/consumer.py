@@ -1,6 +1,6 @@
 """Turn the broker's messages into leases: taken by id in batches, acknowledged as soon as the leases are durable.
 
-A message only rings. What is run is what stands in the ledger, and only if it can be leased: a message that comes
+A message only notifies. The worker runs what the ledger holds, and only if it can lease it: a message that comes
 twice, late, or for a task that was cancelled is acknowledged and forgotten. So a message is never unacknowledged for
 long, however long its task: no visibility timeout and no ``consumer_timeout`` can repeat it.
 
@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from mirepoix.broker.acknowledge import acknowledge
 from mirepoix.broker.message import (
-    Doorbell,
     LeasedMessage,
+    Notification,
     adopted,
     is_of_ledger,
     is_probe,
@@ -77,7 +77,7 @@ def worth_taking(lookahead: int, can_come: int) -> int:
     return min(lookahead // GATHER_PART, GATHER_MOST, can_come or GATHER_MOST)
 
 
-class Intake:
+class BrokerConsumer:
     """The receiving side of one worker's consumer.
 
     In Celery's event loop it acts once a tick. Where there is none (gevent, eventlet) it acts as messages come and
@@ -92,8 +92,8 @@ class Intake:
         self._run: Callable[[Any], Any] | None = None
         self.counts: Counter[str] = Counter()
         """How many messages were ``taken``, ``adopted``, ``refused``, ``foreign``, ``unreadable`` or a ``probe``."""
-        self._waiting: deque[Doorbell] = deque()
-        self._suspects: deque[Doorbell] = deque()
+        self._waiting: deque[Notification] = deque()
+        self._suspects: deque[Notification] = deque()
         """Messages of suspects, of which a worker takes one at a time."""
         self._foreign: list[Any] = []
         """Messages that Celery itself acknowledges, as far as it has not."""
@@ -174,7 +174,7 @@ class Intake:
         self._heard[queue] = time.monotonic()
         if is_probe(message):
             self.counts["probe"] += 1
-            self._acknowledge([Doorbell(message, "")])
+            self._acknowledge([Notification(message, "")])
             return
         task_id = task_id_of(message)
         if task_id is not None and not is_storable(task_id):
@@ -194,7 +194,7 @@ class Intake:
                 self._foreign.append(message)
                 self._handle(message)
                 return
-        self._waiting.append(Doorbell(message, str(task_id), foreign))
+        self._waiting.append(Notification(message, str(task_id), foreign))
         if self._consumer.hub is None:
             self._turn()
 
@@ -205,7 +205,7 @@ class Intake:
         """
         row = unreadable(message, self._queue_of(message) or self._installation.app.conf.task_default_queue)
         self._foreign = [one for one in self._foreign if one is not message]
-        self._waiting.append(Doorbell(message, row.id, row, reason))
+        self._waiting.append(Notification(message, row.id, row, reason))
         if self._consumer.hub is None:
             self._turn()
 
@@ -286,61 +286,71 @@ class Intake:
             return
         if self._one_by_one:
             wanted, self._one_by_one = 1, self._one_by_one - 1
-        doorbells = [self._waiting.popleft() for _ in range(min(wanted, len(self._waiting)))]
+        notifications = [self._waiting.popleft() for _ in range(min(wanted, len(self._waiting)))]
         try:
-            answered = self._take(holder, doorbells)
+            answered = self._take(holder, notifications)
         except self._ledger_errors as error:
-            self._waiting.extendleft(reversed(doorbells))
-            if not self._is_told_apart(doorbells, error):
+            self._waiting.extendleft(reversed(notifications))
+            if not self._is_told_apart(notifications, error):
                 self._lost_ledger(error)
             return
         except BaseException:
-            self._waiting.extendleft(reversed(doorbells))
+            self._waiting.extendleft(reversed(notifications))
             raise
         self._acknowledge(answered)
         reached(Crashpoint.RECEIVE_AFTER_ACK)
         self._hand_over(holder)
         self._wake()
 
-    def _is_told_apart(self, doorbells: list[Doorbell], error: Exception) -> bool:
+    def _is_told_apart(self, notifications: list[Notification], error: Exception) -> bool:
         """Whether the ledger refused what one of these messages contains: that one is kept as it is, and no other."""
-        foreign = [doorbell for doorbell in doorbells if doorbell.foreign is not None and doorbell.unreadable is None]
+        foreign = [
+            notification
+            for notification in notifications
+            if notification.foreign is not None and notification.unreadable is None
+        ]
         if not foreign or verdict(error) is not Verdict.CONTENT:
             return False
         self._is_wanted = True
-        if len(doorbells) > 1:
-            self._one_by_one = len(doorbells)
+        if len(notifications) > 1:
+            self._one_by_one = len(notifications)
             return True
         self._waiting.popleft()
         self.keep(foreign[0].message, f"the ledger cannot hold its task: {said(error)}")
         return True
 
-    def _take(self, holder: Holder, doorbells: list[Doorbell]) -> list[Doorbell]:
-        """Take what they ring for; return those that are answered by that. The others wait."""
-        foreign = [doorbell.foreign for doorbell in doorbells if doorbell.foreign is not None]
-        kept = {doorbell.task_id: doorbell.unreadable for doorbell in doorbells if doorbell.unreadable is not None}
-        received = holder.receive(self._ledger(), [doorbell.task_id for doorbell in doorbells], foreign, kept)
+    def _take(self, holder: Holder, notifications: list[Notification]) -> list[Notification]:
+        """Lease the tasks of these notifications; return the notifications that are settled. The others wait."""
+        foreign = [notification.foreign for notification in notifications if notification.foreign is not None]
+        kept = {
+            notification.task_id: notification.unreadable
+            for notification in notifications
+            if notification.unreadable is not None
+        }
+        received = holder.receive(
+            self._ledger(), [notification.task_id for notification in notifications], foreign, kept
+        )
         self._leased.extend(received.taken)
         taken = {one.lease.task_id for one in received.taken}
         answered = []
-        for doorbell in doorbells:
-            if doorbell.unreadable is not None:
+        for notification in notifications:
+            if notification.unreadable is not None:
                 self.counts["unreadable"] += 1
                 logger.error(
-                    "a message that nobody can read is parked as %s: %s", doorbell.task_id, doorbell.unreadable
+                    "a message that nobody can read is parked as %s: %s", notification.task_id, notification.unreadable
                 )
-            elif doorbell.task_id in taken:
-                taken.discard(doorbell.task_id)
-                self.counts["adopted" if doorbell.task_id in received.adopted else "taken"] += 1
-            elif received.known.get(doorbell.task_id):
+            elif notification.task_id in taken:
+                taken.discard(notification.task_id)
+                self.counts["adopted" if notification.task_id in received.adopted else "taken"] += 1
+            elif received.known.get(notification.task_id):
                 # It is ready, and was refused: this worker was declared dead, and is about to begin anew. Or it is a
                 # suspect, and there is one here: it waits for that one's end.
-                (self._waiting if holder.may_take_suspect else self._suspects).append(doorbell)
+                (self._waiting if holder.may_take_suspect else self._suspects).append(notification)
                 continue
             else:
                 self.counts["refused"] += 1
-                logger.debug("the message of task %s is dropped: it is not waiting", doorbell.task_id)
-            answered.append(doorbell)
+                logger.debug("the message of task %s is dropped: it is not waiting", notification.task_id)
+            answered.append(notification)
         return answered
 
     def _hand_over(self, holder: Holder) -> None:
@@ -364,10 +374,10 @@ class Intake:
             raise RuntimeError("a message came before the worker's consumer was started")
         self._run(message)
 
-    def _acknowledge(self, doorbells: list[Doorbell]) -> None:
+    def _acknowledge(self, notifications: list[Notification]) -> None:
         self._foreign = [message for message in self._foreign if not message.acknowledged]
         others = [*self._foreign, *(waiting.message for waiting in (*self._waiting, *self._suspects))]
-        acknowledge([doorbell.message for doorbell in doorbells], others, self._consumer.connection_errors)
+        acknowledge([notification.message for notification in notifications], others, self._consumer.connection_errors)
 
     # ---- how much
 

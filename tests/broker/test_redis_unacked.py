@@ -1,4 +1,4 @@
-"""Redis keeps no second copy of what only rings; what a worker cannot take goes back all the same."""
+"""Redis keeps no second copy of a notification; what a worker cannot take goes back all the same."""
 
 from __future__ import annotations
 
