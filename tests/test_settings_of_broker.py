@@ -15,7 +15,7 @@ from mirepoix.errors import ConfigurationError
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"delivery": "both"}, "mirepoix_delivery must be 'ledger' or 'broker', not 'both'."),
     ({"foreign_tasks": "drop"}, "mirepoix_foreign_tasks must be 'run' or 'adopt', not 'drop'."),
-    ({"deaf_worker": "kill"}, "mirepoix_deaf_worker must be 'report' or 'exit', not 'kill'."),
+    ({"stalled_worker": "kill"}, "mirepoix_stalled_worker must be 'report' or 'exit', not 'kill'."),
     ({"relay_grace_s": -0.1}, "mirepoix_relay_grace_s must be 0 or more, not -0.1."),
     ({"probe_interval_s": -1}, "mirepoix_probe_interval_s must be 0 or more, not -1."),
     ({"relay_batch": 0}, "mirepoix_relay_batch must be at least 1, not 0."),

@@ -518,12 +518,12 @@ def test_a_live_worker_that_has_heard_something_is_a_listener(ledger: Ledger):
     for worker_id in ("w1", "w2", "w3"):
         register(ledger, worker_id, 1)
     ledger.passes(100)
-    ledger.do(sending.note_heard, "w1", 30.0)
-    ledger.do(sending.note_heard, "w2", 0.0)
+    ledger.do(sending.note_received, "w1", 30.0)
+    ledger.do(sending.note_received, "w2", 0.0)
     ledger.die("w2")
     (one,) = ledger.do(sending.listeners)
     assert (one.worker_id, one.name, one.queues, one.concurrency) == ("w1", "w1@host", ("celery", "mail"), 4)
-    assert 29 < one.heard_s < 45
+    assert 29 < one.silent_s < 45
     assert 99 < one.up_s < 115
 
 

@@ -215,7 +215,7 @@ class BrokerConsumer:
         if self._consumer.hub is None:
             self._turn()
 
-    def heard_s(self) -> float:
+    def silent_s(self) -> float:
         """How long ago something came from the queue that has been silent for longest; 0 while it does not listen.
 
         It begins to count when it is seen to listen again. Called from the relay's thread.

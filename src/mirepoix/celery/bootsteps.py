@@ -11,7 +11,7 @@ from celery.utils.log import get_logger
 from celery.worker import state
 
 from mirepoix.broker import former
-from mirepoix.broker.hearing import Hearing
+from mirepoix.broker.stalled import StalledCheck
 from mirepoix.celery.meter import is_dead, resident_kb
 from mirepoix.celery.others import named, others
 from mirepoix.celery.request import given_to_pool
@@ -81,7 +81,7 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         installation.start_maintenance(lambda: watch_pool(installation, worker))
         installation.start_watcher()
         if installation.settings.has_broker:
-            installation.start_relay(Hearing(installation, _exit))
+            installation.start_relay(StalledCheck(installation, _exit))
         warn_of_other_apps(worker.app)
         former.look(installation, warn_of_backlog)
 

@@ -185,7 +185,7 @@ def _acknowledge_what_was_sent() -> None:
 
 
 def _is_in_a_task(pool: Any) -> bool:
-    """Whether the worker's own thread is running a task: meanwhile it can hear nothing, and is not deaf."""
+    """Whether the worker's own thread is running a task: it receives nothing meanwhile, and is not stalled."""
     return isinstance(pool, SoloPool) and len(state.active_requests) > 0
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import click
 
-from mirepoix.broker.hearing import unheard
+from mirepoix.broker.stalled import stalled_queues
 from mirepoix.cli.alerts import pointer
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
@@ -212,10 +212,10 @@ def _judge_broker(tx: Tx, interval_s: float) -> Iterator[Check]:
     else:
         yield Check("relay", is_ok=True, message=f"{one_line(leader.name)} publishes; {waiting}")
     seen = sending.seen(tx)
-    deaf = [one for one in sending.listeners(tx) if unheard(one.heard_s, one.queues, seen, interval_s)]
-    if deaf:
-        named = ", ".join(f"{one_line(one.name)} for {duration(one.heard_s)}" for one in deaf)
-        said = f"connected to the broker, and hearing nothing: {named}; restart it"
+    stalled = [one for one in sending.listeners(tx) if stalled_queues(one.silent_s, one.queues, seen, interval_s)]
+    if stalled:
+        named = ", ".join(f"{one_line(one.name)} for {duration(one.silent_s)}" for one in stalled)
+        said = f"connected to the broker, and receiving nothing: {named}; restart it"
     else:
         said = "every live worker hears its queues"
-    yield Check("listeners", not deaf, said)
+    yield Check("listeners", not stalled, said)

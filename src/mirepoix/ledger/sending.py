@@ -49,13 +49,13 @@ class Leader:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A live worker that takes tasks from the broker, and how long ago it last heard something from each queue."""
+    """A live worker that takes tasks from the broker, and how long ago it last received something from each queue."""
 
     worker_id: str
     name: str
     queues: tuple[str, ...]
     concurrency: int
-    heard_s: float
+    silent_s: float
     up_s: float
 
 
@@ -131,9 +131,9 @@ def note_probe(tx: Tx, queue: str) -> None:
     tx.run("note_probe", name=queue)
 
 
-def note_heard(tx: Tx, worker_id: str, heard_s: float) -> None:
-    """Note how long ago a worker last heard something from each of its queues."""
-    tx.run("note_heard", worker_id=worker_id, heard_s=round(heard_s, 3))
+def note_received(tx: Tx, worker_id: str, silent_s: float) -> None:
+    """Note how long ago a worker last received something from each of its queues."""
+    tx.run("note_received", worker_id=worker_id, silent_s=round(silent_s, 3))
 
 
 def seen(tx: Tx) -> list[QueueSeen]:

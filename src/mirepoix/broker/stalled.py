@@ -1,4 +1,4 @@
-"""Whether a worker hears its queues: connected to the broker and yet deaf it waits for ever (celery issue 8030)."""
+"""Detect a stalled consumer: it is connected to the broker and receives nothing, for ever (celery issue 8030)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mirepoix.worker")
 
 NOTE_S = 5.0
-"""How often a worker notes when it last heard something; more often where probes are sent more often."""
+"""How often a worker notes when it last received something; more often where probes are sent more often."""
 
 PROBES_MISSED = 2.5
-"""So many probe intervals must lie between what a worker heard last and the newest probe: one that others took instead
-is no sign."""
+"""So many probe intervals must lie between the last message that a worker received and the newest probe. One probe that
+another worker took proves nothing."""
 
 
-def unheard(heard_s: float, queues: Iterable[str], seen: Iterable[QueueSeen], probe_interval_s: float) -> list[str]:
+def stalled_queues(
+    silent_s: float, queues: Iterable[str], seen: Iterable[QueueSeen], probe_interval_s: float
+) -> list[str]:
     """The queues of a worker that probes have been sent through ever since it heard something last, *heard_s* ago."""
     if not probe_interval_s:
         return []
@@ -34,39 +36,39 @@ def unheard(heard_s: float, queues: Iterable[str], seen: Iterable[QueueSeen], pr
         for one in seen
         if one.queue in wanted
         and one.probed_s is not None
-        and heard_s - one.probed_s >= PROBES_MISSED * probe_interval_s
+        and silent_s - one.probed_s >= PROBES_MISSED * probe_interval_s
     )
 
 
-class Hearing:
-    """A worker's own look at itself, now and then. *exit* is called if it is deaf and the settings ask for that."""
+class StalledCheck:
+    """A worker's check of itself. It calls *exit* if the consumer is stalled and the settings ask for that."""
 
     def __init__(self, installation: Installation, exit: Callable[[], None]) -> None:
         self._installation = installation
         self._exit = exit
         self._next = 0.0
-        self._is_deaf = False
+        self._is_stalled = False
 
     def __call__(self, connection: OwnConnection) -> None:
-        """Note when this worker last heard something, and judge that."""
+        """Note when this worker last received something, and judge it."""
         installation, settings = self._installation, self._installation.settings
         holder, broker_consumer = installation.holder, installation.broker_consumer
         now = time.monotonic()
         if holder is None or now < self._next:
             return
         self._next = now + min(NOTE_S, settings.probe_interval_s / 3 or NOTE_S)
-        heard_s = 0.0 if broker_consumer is None else broker_consumer.heard_s()
+        silent_s = 0.0 if broker_consumer is None else broker_consumer.silent_s()
         with connection.transaction() as tx:
-            sending.note_heard(tx, holder.worker.id, heard_s)
+            sending.note_received(tx, holder.worker.id, silent_s)
             seen = sending.seen(tx)
         queues = installation.app.amqp.queues.consume_from
-        deaf = unheard(heard_s, queues, seen, settings.probe_interval_s)
-        if deaf and not self._is_deaf:
+        stalled = stalled_queues(silent_s, queues, seen, settings.probe_interval_s)
+        if stalled and not self._is_stalled:
             logger.critical(
-                "this worker is connected to the broker and has heard nothing for %.0f s, while probes went through %s",
-                heard_s,
-                ", ".join(deaf),
+                "this worker is connected to the broker and has received nothing for %.0f s, while probes went through %s",
+                silent_s,
+                ", ".join(stalled),
             )
-            if settings.deaf_worker == "exit":
+            if settings.stalled_worker == "exit":
                 self._exit()
-        self._is_deaf = bool(deaf)
+        self._is_stalled = bool(stalled)

@@ -1,4 +1,4 @@
-"""A worker that is connected and hears nothing is found; one that only has its hands full is not taken for deaf."""
+"""A worker that is connected and receives nothing is found; a busy worker is not taken for stalled."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PROBE_S = 0.8
 MANY = 10
 """So many probes, two at a time, are twice what a worker may miss."""
 
-DEAFEN = """
+STALL = """
 from celery.worker.control import control_command
 
 @control_command()
-def deafen(state):
+def stall(state):
     consumer = state.consumer.task_consumer
     for tag in consumer._active_tags.values():
         consumer.channel.basic_cancel(tag)  # behind Celery's back, as a broker may do it
@@ -31,11 +31,11 @@ def deafen(state):
 
 @pytest.fixture
 def shop(broker: BrokerServer, postgresql_url: str, tmp_path: Path) -> Iterator[Shop]:
-    """A shop whose workers are probed about every second, and end if they find that they are deaf."""
-    settings = {"delivery": "broker", "probe_interval_s": PROBE_S, "deaf_worker": "exit"}
+    """A shop whose workers are probed about every second, and end if they find that they are stalled."""
+    settings = {"delivery": "broker", "probe_interval_s": PROBE_S, "stalled_worker": "exit"}
     with Shop(tmp_path / "shop", postgresql_url, broker=broker, **settings) as shop:
         with (shop.folder / "shop.py").open("a") as module:
-            module.write(DEAFEN)
+            module.write(STALL)
         yield shop
 
 
@@ -65,23 +65,23 @@ def test_probes_are_heard_and_are_no_tasks(shop: Shop):
     assert health(shop) == (0, "ok   listeners: every live worker hears its queues")
 
 
-def test_a_deaf_worker_says_so_and_health_names_it(shop: Shop):
-    worker = shop.worker("w1", deaf_worker="report")
+def test_a_stalled_worker_says_so_and_health_names_it(shop: Shop):
+    worker = shop.worker("w1", stalled_worker="report")
     is_probed(shop)
-    shop.app.control.broadcast("deafen")
-    worker.says("has heard nothing for")
+    shop.app.control.broadcast("stall")
+    worker.says("has received nothing for")
     code, line = health(shop)
     assert code == 1
-    assert line.startswith("FAIL listeners: connected to the broker, and hearing nothing: w1@test for ")
+    assert line.startswith("FAIL listeners: connected to the broker, and receiving nothing: w1@test for ")
     assert worker.is_running
 
 
-def test_a_deaf_worker_ends_if_it_is_told_to_and_the_next_one_does_its_tasks(shop: Shop):
+def test_a_stalled_worker_ends_if_it_is_told_to_and_the_next_one_does_its_tasks(shop: Shop):
     worker = shop.worker("w1")
     is_probed(shop)
-    shop.app.control.broadcast("deafen")
+    shop.app.control.broadcast("stall")
     assert worker.ends().exit_code == 1
-    assert "heard nothing for" in worker.said
+    assert "received nothing for" in worker.said
     id = shop.send("note")
     shop.worker("w2")
     shop.wait(id, State.SUCCEEDED)
@@ -94,7 +94,7 @@ def until_probed_often(shop: Shop, others: int = 0) -> None:
 def is_well(shop: Shop, worker: Process) -> None:
     assert health(shop)[1] == "ok   listeners: every live worker hears its queues"
     assert worker.is_running, worker.said
-    assert "heard nothing" not in worker.said
+    assert "received nothing" not in worker.said
 
 
 @pytest.mark.parametrize("whose", ["ours", "foreign"])
