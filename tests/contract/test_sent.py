@@ -1,4 +1,4 @@
-"""A broker in front of the ledger: what it was told of, what it is still to be told of, what is taken when it notifies."""
+"""A broker in front of the ledger: what it was told of, what it is still to be told of, what a notification takes."""
 
 from __future__ import annotations
 

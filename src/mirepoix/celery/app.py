@@ -344,8 +344,8 @@ def install(
 
     The ledger delivers the tasks itself; no broker is needed, and ``broker_url`` is not used. A worker that starts only
     looks whether messages still wait there (``look_at_broker``). With ``delivery="broker"`` the app keeps its broker,
-    which only notifies workers of tasks that are in the ledger. An SQLite ledger is created and migrated here; for PostgreSQL
-    and MariaDB run ``mirepoix --app YOUR_APP migrate`` once for each release.
+    which only notifies workers of tasks that are in the ledger. An SQLite ledger is created and migrated here; for
+    PostgreSQL and MariaDB run ``mirepoix --app YOUR_APP migrate`` once for each release.
     Without *url* the ledger is in Django's database (``mirepoix_django_alias``).
 
     *session_factory* (an SQLAlchemy ``sessionmaker``, ``scoped_session`` or ``Engine`` of the ledger's database) is
