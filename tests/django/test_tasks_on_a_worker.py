@@ -23,13 +23,13 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def worker(shop: Shop, tmp_path: Path) -> Iterator[Process]:
     """A worker of two processes on the shop's database."""
-    folder = tmp_path / "kitchen"
+    folder = tmp_path / "django_app"
     folder.mkdir()
-    for module in ("kitchen.py", "jobs.py"):
+    for module in ("django_app.py", "jobs.py"):
         shutil.copyfile(Path(__file__).with_name(module), folder / module)
-    command = [sys.executable, "-m", "celery", "-A", "kitchen", "worker", "-n", "w@test", "-l", "info", *QUICK]
+    command = [sys.executable, "-m", "celery", "-A", "django_app", "worker", "-n", "w@test", "-l", "info", *QUICK]
     env = {
-        "DJANGO_SETTINGS_MODULE": "kitchen",
+        "DJANGO_SETTINGS_MODULE": "django_app",
         "KITCHEN_DATABASE": shop.url,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONWARNINGS": "ignore",

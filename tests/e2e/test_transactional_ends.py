@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from banks import HOWS, Bank, Open, opening
+from transaction_harness import HOWS, Open, TransactionHarness, opening
 from workers import until
 
 pytestmark = pytest.mark.slow
@@ -22,13 +22,13 @@ CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON deed DEFERRABLE INITIALLY DEFERRE
 
 @pytest.fixture
 def open_bank(tmp_path: Path) -> Iterator[Open]:
-    """Opens a bank at a ledger's URL."""
+    """Opens a harness at a ledger's URL."""
     with opening(tmp_path) as open_:
         yield open_
 
 
 @pytest.fixture(params=["session", "plain", "django"])
-def bank(open_bank: Open, ledger_url: str, request: pytest.FixtureRequest) -> Bank:
+def harness(open_bank: Open, ledger_url: str, request: pytest.FixtureRequest) -> TransactionHarness:
     """One of each kind."""
     return open_bank(ledger_url, request.param)
 
@@ -36,55 +36,55 @@ def bank(open_bank: Open, ledger_url: str, request: pytest.FixtureRequest) -> Ba
 # Cut short
 
 
-def heeds_limits(bank: Bank) -> None:
+def heeds_limits(harness: TransactionHarness) -> None:
     """Skip where nobody could end a task: the loop of its worker waits for SQLite's lock as well."""
-    if bank.is_sqlite:
+    if harness.is_sqlite:
         pytest.skip("on SQLite a worker looks at time limits and remote control when the file is free")
 
 
-def test_the_soft_time_limit_rolls_back(bank: Bank) -> None:
-    heeds_limits(bank)
-    bank.worker(concurrency=1)
-    id = bank.work("write a", "wait never", state="failed", soft_time_limit=1)
-    assert (bank.words(), len(bank.effects(id, "soft limit"))) == ([], 1)
-    assert "SoftTimeLimitExceeded" in bank.ledger.attempts(id)[0]["error_type"]
-    assert bank.words(bank.work("write a")) == ["a"]
+def test_the_soft_time_limit_rolls_back(harness: TransactionHarness) -> None:
+    heeds_limits(harness)
+    harness.worker(concurrency=1)
+    id = harness.work("write a", "wait never", state="failed", soft_time_limit=1)
+    assert (harness.words(), len(harness.effects(id, "soft limit"))) == ([], 1)
+    assert "SoftTimeLimitExceeded" in harness.ledger.attempts(id)[0]["error_type"]
+    assert harness.words(harness.work("write a")) == ["a"]
 
 
-def test_the_hard_time_limit_rolls_back(bank: Bank) -> None:
-    heeds_limits(bank)
-    bank.worker(concurrency=1)
-    id = bank.work("write a", "wait never", state="failed", time_limit=1)
-    assert "TimeLimitExceeded" in bank.ledger.attempts(id)[0]["error_type"]
-    assert bank.words(bank.work("write a")) == ["a"]
+def test_the_hard_time_limit_rolls_back(harness: TransactionHarness) -> None:
+    heeds_limits(harness)
+    harness.worker(concurrency=1)
+    id = harness.work("write a", "wait never", state="failed", time_limit=1)
+    assert "TimeLimitExceeded" in harness.ledger.attempts(id)[0]["error_type"]
+    assert harness.words(harness.work("write a")) == ["a"]
 
 
-def test_a_task_that_is_terminated_is_rolled_back(bank: Bank) -> None:
-    heeds_limits(bank)
-    bank.worker(concurrency=1)
-    id = bank.send("work", "write a", "mark wrote", "wait never")
-    until(lambda: bank.effects(id, "wrote"), "it wrote")
-    bank.app.control.revoke(id, terminate=True)
-    bank.wait(id, "cancelled")
-    assert bank.words(bank.work("write a")) == ["a"]
+def test_a_task_that_is_terminated_is_rolled_back(harness: TransactionHarness) -> None:
+    heeds_limits(harness)
+    harness.worker(concurrency=1)
+    id = harness.send("work", "write a", "mark wrote", "wait never")
+    until(lambda: harness.effects(id, "wrote"), "it wrote")
+    harness.app.control.revoke(id, terminate=True)
+    harness.wait(id, "cancelled")
+    assert harness.words(harness.work("write a")) == ["a"]
 
 
 def test_the_soft_time_limit_in_the_commit_leaves_all_or_nothing(open_bank: Open, postgresql_url: str) -> None:
-    bank = open_bank(postgresql_url, "plain")
-    bank.ledger.write(SLOW_COMMIT)
-    bank.worker(concurrency=1)
-    id = bank.send("work", "write slow", soft_time_limit=1)
-    bank.wait(id)
-    is_done = bank.state(id) == "succeeded"
-    assert bank.words(id) == (["slow"] if is_done else [])
-    assert bank.app.AsyncResult(id).state == ("SUCCESS" if is_done else "FAILURE")
-    assert bank.words(bank.work("write after")) == ["after"]
+    harness = open_bank(postgresql_url, "plain")
+    harness.ledger.write(SLOW_COMMIT)
+    harness.worker(concurrency=1)
+    id = harness.send("work", "write slow", soft_time_limit=1)
+    harness.wait(id)
+    is_done = harness.state(id) == "succeeded"
+    assert harness.words(id) == (["slow"] if is_done else [])
+    assert harness.app.AsyncResult(id).state == ("SUCCESS" if is_done else "FAILURE")
+    assert harness.words(harness.work("write after")) == ["after"]
 
 
-def test_out_of_memory_rolls_back(bank: Bank) -> None:
-    bank.worker(concurrency=1)
-    bank.work("write a", "out-of-memory", state="failed")
-    assert bank.words(bank.work("write a")) == ["a"]
+def test_out_of_memory_rolls_back(harness: TransactionHarness) -> None:
+    harness.worker(concurrency=1)
+    harness.work("write a", "out-of-memory", state="failed")
+    assert harness.words(harness.work("write a")) == ["a"]
 
 
 # Isolation
@@ -93,33 +93,39 @@ def test_out_of_memory_rolls_back(bank: Bank) -> None:
 @pytest.mark.parametrize("how", ["session", "engine", "django"])
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
 def test_the_isolation_is_what_was_configured(open_bank: Open, postgresql_url: str, how: str, level: str) -> None:
-    bank = open_bank(postgresql_url, how, BANK_ISOLATION=level)
-    bank.worker()
+    harness = open_bank(postgresql_url, how, TRANSACTION_APP_ISOLATION=level)
+    harness.worker()
     # Longer than it takes until its start is noted: the row of the task itself must not be in its way.
-    id = bank.work("isolation", "write a", "state half", "step one", "sleep 0.3", "send child")
-    bank.wait("child", "succeeded")
-    assert bank.effects(id, "isolation")[0].more["level"] == level.lower()
-    assert (bank.words(id), bank.runs(id)) == (["a"], 1)
+    id = harness.work("isolation", "write a", "state half", "step one", "sleep 0.3", "send child")
+    harness.wait("child", "succeeded")
+    assert harness.effects(id, "isolation")[0].more["level"] == level.lower()
+    assert (harness.words(id), harness.runs(id)) == (["a"], 1)
 
 
 def test_without_a_word_it_is_read_committed(open_bank: Open, postgresql_url: str) -> None:
-    bank = open_bank(postgresql_url, "session")
-    bank.worker()
-    id = bank.work("isolation", "sleep 0.3")
-    assert bank.effects(id, "isolation")[0].more["level"] == "read committed"
+    harness = open_bank(postgresql_url, "session")
+    harness.worker()
+    id = harness.work("isolation", "sleep 0.3")
+    assert harness.effects(id, "isolation")[0].more["level"] == "read committed"
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
 def test_what_cannot_be_serialised_in_the_commit_runs_again(open_bank: Open, postgresql_url: str, driver: str) -> None:
-    bank = open_bank(postgresql_url, "session", BANK_ISOLATION="SERIALIZABLE", BANK_DRIVER=driver)
-    bank.worker()
-    ids = [bank.send("work", f"add-up {word}", link_error=bank.task("errback_in_place")) for word in "ab"]
-    bank.wait(ids, "succeeded")
+    harness = open_bank(
+        postgresql_url, "session", TRANSACTION_APP_ISOLATION="SERIALIZABLE", TRANSACTION_APP_DRIVER=driver
+    )
+    harness.worker()
+    ids = [harness.send("work", f"add-up {word}", link_error=harness.task("errback_in_place")) for word in "ab"]
+    harness.wait(ids, "succeeded")
     # Each read before the other wrote: the second COMMIT was refused, ran again, and saw what the first one wrote.
-    assert sorted(word[-1] for word in bank.words()) == ["0", "1"]
-    assert sorted(bank.runs(id) for id in ids) == [1, 2]
-    assert sorted(outcome for id in ids for outcome in bank.outcomes(id)) == ["rolled back", "succeeded", "succeeded"]
-    assert not bank.calls_errbacks(*ids)
+    assert sorted(word[-1] for word in harness.words()) == ["0", "1"]
+    assert sorted(harness.runs(id) for id in ids) == [1, 2]
+    assert sorted(outcome for id in ids for outcome in harness.outcomes(id)) == [
+        "rolled back",
+        "succeeded",
+        "succeeded",
+    ]
+    assert not harness.calls_errbacks(*ids)
 
 
 # Another database
@@ -132,27 +138,27 @@ def test_a_session_of_another_database_is_refused(
 ) -> None:
     other = tmp_path / "other.db"
     other.write_bytes(sqlite_template.read_bytes() if has_ledger else b"")
-    bank = open_bank(ledger_url, how, BANK_ROWS=f"sqlite:///{other}")
-    bank.worker()
-    id = bank.work("write a", state="failed")
-    assert "belongs to another database than the ledger" in bank.row(id)["reason"]
-    assert (bank.words(), bank.runs(id)) == ([], 0)
+    harness = open_bank(ledger_url, how, TRANSACTION_APP_ROWS=f"sqlite:///{other}")
+    harness.worker()
+    id = harness.work("write a", state="failed")
+    assert "belongs to another database than the ledger" in harness.row(id)["reason"]
+    assert (harness.words(), harness.runs(id)) == ([], 0)
 
 
 def test_an_engine_that_commits_by_itself_is_refused(open_bank: Open, postgresql_url: str) -> None:
-    bank = open_bank(postgresql_url, "session", BANK_ISOLATION="AUTOCOMMIT")
-    bank.worker()
-    id = bank.work("write a", state="failed")
-    assert "AUTOCOMMIT" in bank.row(id)["reason"]
-    assert (bank.words(), bank.runs(id)) == ([], 0)
+    harness = open_bank(postgresql_url, "session", TRANSACTION_APP_ISOLATION="AUTOCOMMIT")
+    harness.worker()
+    id = harness.work("write a", state="failed")
+    assert "AUTOCOMMIT" in harness.row(id)["reason"]
+    assert (harness.words(), harness.runs(id)) == ([], 0)
 
 
 def test_a_table_that_is_missing_is_a_failure_and_not_tried_again(open_bank: Open, ledger_url: str) -> None:
-    bank = open_bank(ledger_url, "session")
-    bank.ledger.write("DROP TABLE deed")
-    bank.worker()
-    id = bank.work("orm a", state="failed")
-    assert bank.runs(id) == 1
+    harness = open_bank(ledger_url, "session")
+    harness.ledger.write("DROP TABLE deed")
+    harness.worker()
+    id = harness.work("orm a", state="failed")
+    assert harness.runs(id) == 1
 
 
 # Another result backend
@@ -162,22 +168,22 @@ def test_a_table_that_is_missing_is_a_failure_and_not_tried_again(open_bank: Ope
 def test_another_result_backend_hears_of_the_success_after_the_commit(
     open_bank: Open, ledger_url: str, tmp_path: Path, how: str
 ) -> None:
-    bank = open_bank(ledger_url, how)
+    harness = open_bank(ledger_url, how)
     results = tmp_path / "results"
     results.mkdir()
-    bank.worker(env={"BANK_RESULTS": f"file://{results}"})
+    harness.worker(env={"TRANSACTION_APP_RESULTS": f"file://{results}"})
 
     def kept(id: str) -> dict[str, Any]:
         file = results / f"celery-task-meta-{id}"
         until(file.exists, f"{id} has a result")
         return json.loads(file.read_text())
 
-    done = bank.work("write a", "send child")
-    refused = bank.work("write b", "promise b", state="failed")
-    failed = bank.work("write c", "fail c", state="failed")
+    done = harness.work("write a", "send child")
+    refused = harness.work("write b", "promise b", state="failed")
+    failed = harness.work("write c", "fail c", state="failed")
     assert [kept(id)["status"] for id in (done, refused, failed)] == ["SUCCESS", "FAILURE", "FAILURE"]
-    assert bank.words() == ["a"]
-    bank.wait("child", "succeeded")
+    assert harness.words() == ["a"]
+    harness.wait("child", "succeeded")
 
 
 # Without a worker
@@ -185,8 +191,8 @@ def test_another_result_backend_hears_of_the_success_after_the_commit(
 
 @pytest.mark.parametrize("how", HOWS)
 def test_eager_and_direct_calls_run_in_a_transaction_of_their_own(open_bank: Open, ledger_url: str, how: str) -> None:
-    bank = open_bank(ledger_url, how)
-    said = bank.script(
+    harness = open_bank(ledger_url, how)
+    said = harness.script(
         f"""
 assert work.apply(("write {how}-eager", "send {how}-sent")).get() == "done"
 assert work.apply(("write {how}-failed", "send {how}-never", "fail x")).state == "FAILURE"
@@ -207,9 +213,9 @@ for number in range(30):
     )
     assert "raised" in said
     assert "IntegrityError" in said or "ForeignKeyViolation" in said
-    words = [word for word in bank.words() if word.startswith(how) and "many" not in word]
+    words = [word for word in harness.words() if word.startswith(how) and "many" not in word]
     assert words == [f"{how}-direct", f"{how}-eager", f"{how}-ignored"]
-    assert (f"{how}-sent" in bank.ledger.states(), f"{how}-never" in bank.ledger.states()) == (True, False)
+    assert (f"{how}-sent" in harness.ledger.states(), f"{how}-never" in harness.ledger.states()) == (True, False)
 
 
 def test_outside_of_a_transactional_task_there_is_no_transaction(open_bank: Open, sqlite_url: str) -> None:
@@ -234,8 +240,8 @@ except ConfigurationError as error:
 
 
 def test_an_eager_call_leaves_the_scoped_session_of_its_caller_alone(open_bank: Open, ledger_url: str) -> None:
-    bank = open_bank(ledger_url, "scoped")
-    bank.script(
+    harness = open_bank(ledger_url, "scoped")
+    harness.script(
         """
 mine = Session()
 mine.add(Deed(task="mine", word="mine"))
@@ -246,12 +252,12 @@ Session.rollback()
 Session.remove()
 """
     )
-    assert bank.words() == ["eager"]
+    assert harness.words() == ["eager"]
 
 
 def test_an_eager_call_in_an_atomic_block_is_part_of_it(open_bank: Open, ledger_url: str) -> None:
-    bank = open_bank(ledger_url, "django")
-    bank.script(
+    harness = open_bank(ledger_url, "django")
+    harness.script(
         """
 with transaction.atomic():
     work.apply(("write a",)).get()
@@ -264,34 +270,34 @@ with suppress(KeyError), transaction.atomic():
     raise KeyError
 """
     )
-    assert bank.words() == ["a", "mine"]
-    assert bank.effects(what="never") == []
+    assert harness.words() == ["a", "mine"]
+    assert harness.effects(what="never") == []
 
 
 # Many threads
 
 
 def test_as_many_as_there_are_threads_can_report_at_once(open_bank: Open, postgresql_url: str) -> None:
-    bank = open_bank(postgresql_url, "plain")
-    bank.worker(pool="threads", concurrency=14)
-    ids = [bank.send("work", f"write {n}", "mark wrote", "wait all", "state half") for n in range(14)]
-    until(lambda: len(bank.effects(what="wrote")) == 14, "all of them have a transaction open")
-    bank.make("all")
-    bank.wait(ids, "succeeded")
-    assert len(bank.words()) == 14
+    harness = open_bank(postgresql_url, "plain")
+    harness.worker(pool="threads", concurrency=14)
+    ids = [harness.send("work", f"write {n}", "mark wrote", "wait all", "state half") for n in range(14)]
+    until(lambda: len(harness.effects(what="wrote")) == 14, "all of them have a transaction open")
+    harness.make("all")
+    harness.wait(ids, "succeeded")
+    assert len(harness.words()) == 14
 
 
 def test_on_sqlite_a_long_transaction_costs_no_worker_its_life(open_bank: Open, sqlite_url: str) -> None:
-    bank = open_bank(sqlite_url, "plain")
+    harness = open_bank(sqlite_url, "plain")
     for name in ("w1", "w2", "w3"):
-        bank.worker(name, concurrency=2, lease_ttl_s=1)
-    waiting = [bank.send("hold", "open") for _ in range(2)]
+        harness.worker(name, concurrency=2, lease_ttl_s=1)
+    waiting = [harness.send("hold", "open") for _ in range(2)]
     for id in waiting:
-        bank.begun(id)
-    until(lambda: all(bank.state(id) == "running" for id in waiting), "the ledger knows that they run")
-    ids = [bank.send("work", f"write {n}", "sleep 3") for n in range(2)]
-    bank.wait(ids, "succeeded")
-    bank.make("open")
-    bank.wait(waiting, "succeeded")
-    assert [bank.runs(id) for id in (*ids, *waiting)] == [1] * 4
-    assert "declared dead" not in bank.logs()
+        harness.begun(id)
+    until(lambda: all(harness.state(id) == "running" for id in waiting), "the ledger knows that they run")
+    ids = [harness.send("work", f"write {n}", "sleep 3") for n in range(2)]
+    harness.wait(ids, "succeeded")
+    harness.make("open")
+    harness.wait(waiting, "succeeded")
+    assert [harness.runs(id) for id in (*ids, *waiting)] == [1] * 4
+    assert "declared dead" not in harness.logs()

@@ -15,11 +15,11 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> str:
     """How Python writes the typed arguments of the app."""
     import subprocess
 
-    from shelves import TODAY, Pantry
+    from upgrade_harness import TODAY, UpgradeHarness
 
     folder = tmp_path_factory.mktemp("typed")
-    with Pantry(folder / "pantry", f"sqlite:///{folder / 'ledger.db'}") as pantry:
-        words = "import pantry; print(repr(dict(sorted(pantry.TYPED.items()))))"
-        told: subprocess.CompletedProcess[str] = pantry.run(TODAY, "-c", words)
+    with UpgradeHarness(folder / "harness", f"sqlite:///{folder / 'ledger.db'}") as harness:
+        words = "import upgrade_app; print(repr(dict(sorted(upgrade_app.TYPED.items()))))"
+        told: subprocess.CompletedProcess[str] = harness.run(TODAY, "-c", words)
     assert told.returncode == 0, told.stderr
     return told.stdout.strip()

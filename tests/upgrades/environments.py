@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shelves import Software
+from upgrade_harness import Software
 
 from virtual_environments import ROOT, python_with
 

@@ -29,13 +29,15 @@ def main() -> None:
     series = ".".join(celery.__version__.split(".")[:2])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "pantry.py").write_text((HERE / "pantry.py").read_text("utf-8"), "utf-8")
+        (folder / "upgrade_app.py").write_text((HERE / "upgrade_app.py").read_text("utf-8"), "utf-8")
         url = f"sqlite:///{folder / 'ledger.db'}"
         migrate_ledger(url)
-        env = {**os.environ, "PANTRY_LEDGER": url, "PANTRY_RETRY_S": "3600"}
-        subprocess.run([sys.executable, "pantry.py"], cwd=folder, env=env, check=True)
+        env = {**os.environ, "UPGRADE_APP_LEDGER": url, "UPGRADE_APP_RETRY_S": "3600"}
+        subprocess.run([sys.executable, "upgrade_app.py"], cwd=folder, env=env, check=True)
         worker = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "pantry", "worker", "-P", "solo", "-Q", "fussy"], cwd=folder, env=env
+            [sys.executable, "-m", "celery", "-A", "upgrade_app", "worker", "-P", "solo", "-Q", "fussy"],
+            cwd=folder,
+            env=env,
         )
         with Ledger(source_for(url)) as ledger:
             try:

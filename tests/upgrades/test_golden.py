@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shelves import ENDS, HERE, TODAY, Pantry, differences
+from upgrade_harness import ENDS, HERE, TODAY, UpgradeHarness, differences
 
 from driver import Ledger
 from mirepoix.connect.url import source_for
@@ -42,20 +42,20 @@ def test_what_each_version_wrote_is_run_as_it_was_meant(
 ):
     url = request.getfixturevalue(f"{database}_url")
     put(url, file)
-    with Pantry(tmp_path / "pantry", url) as pantry:
-        pantry.worker()
-        pantry.wait(ENDS)
-        assert differences(pantry.notes(), typed) == []
+    with UpgradeHarness(tmp_path / "harness", url) as harness:
+        harness.worker()
+        harness.wait(ENDS)
+        assert differences(harness.notes(), typed) == []
 
 
 def test_a_broker_only_rings_for_what_another_version_wrote(redis, postgresql_url: str, typed: str, tmp_path: Path):
     put(postgresql_url, FILES[0], sent_fence=-1)
     redis.start()
-    env = {"PANTRY_BROKER": redis.url, "PANTRY_SETTINGS": json.dumps({"delivery": "broker"})}
-    with Pantry(tmp_path / "pantry", postgresql_url, env) as pantry:
-        pantry.worker()
-        pantry.wait(ENDS)
-        assert differences(pantry.notes(), typed) == []
+    env = {"UPGRADE_APP_BROKER": redis.url, "UPGRADE_APP_SETTINGS": json.dumps({"delivery": "broker"})}
+    with UpgradeHarness(tmp_path / "harness", postgresql_url, env) as harness:
+        harness.worker()
+        harness.wait(ENDS)
+        assert differences(harness.notes(), typed) == []
     redis.flush()
 
 
@@ -67,8 +67,8 @@ def test_there_are_rows_of_every_version_that_is_promised():
 
 def test_the_app_sends_what_the_rows_hold(typed: str, sqlite_url: str, tmp_path: Path):
     """Otherwise the rows are to be written anew."""
-    with Pantry(tmp_path / "pantry", sqlite_url) as pantry, Ledger(source_for(sqlite_url)) as ledger:
-        pantry.send_all(TODAY)
+    with UpgradeHarness(tmp_path / "harness", sqlite_url) as harness, Ledger(source_for(sqlite_url)) as ledger:
+        harness.send_all(TODAY)
         sent = {row["id"] for row in ledger.rows("SELECT * FROM mirepoix_task")}
     for file in FILES:
         assert {row["id"] for row in json.loads(file.read_text("utf-8"))["mirepoix_task"]} == sent

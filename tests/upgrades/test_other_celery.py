@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from environments import with_celery
-from shelves import ENDS, TODAY, Pantry, Software, differences
+from upgrade_harness import ENDS, TODAY, Software, UpgradeHarness, differences
 from workers import until
 
 from driver import Ledger
@@ -39,29 +39,29 @@ def statuses(ledger: Ledger) -> dict[str, str]:
 
 
 def test_what_the_other_one_wrote_is_run_here(other: Software, sqlite_url: str, typed: str, tmp_path: Path):
-    with Pantry(tmp_path / "pantry", sqlite_url) as pantry:
-        pantry.send_all(other)
+    with UpgradeHarness(tmp_path / "harness", sqlite_url) as harness:
+        harness.send_all(other)
         assert WRITER not in written_by(sqlite_url)
-        pantry.worker(TODAY)
-        pantry.wait(ENDS)
-        assert differences(pantry.notes(), typed) == []
+        harness.worker(TODAY)
+        harness.wait(ENDS)
+        assert differences(harness.notes(), typed) == []
 
 
 def test_what_is_written_here_is_run_by_the_other_one(other: Software, sqlite_url: str, typed: str, tmp_path: Path):
-    with Pantry(tmp_path / "pantry", sqlite_url) as pantry:
-        pantry.send_all(TODAY)
+    with UpgradeHarness(tmp_path / "harness", sqlite_url) as harness:
+        harness.send_all(TODAY)
         assert written_by(sqlite_url) == {WRITER}
-        pantry.worker(other)
-        pantry.wait(ENDS)
-        assert differences(pantry.notes(), typed) == []
+        harness.worker(other)
+        harness.wait(ENDS)
+        assert differences(harness.notes(), typed) == []
 
 
 def test_what_follows_a_failed_chord_fails_on_every_version(other: Software, sqlite_url: str, tmp_path: Path):
     """Before 5.7 Celery by itself leaves those who wait for it waiting."""
     unsent = {"unsent-body", "unsent-end", "unsent-0", "unsent-1"}
-    with Pantry(tmp_path / "pantry", sqlite_url) as pantry, Ledger(source_for(sqlite_url)) as ledger:
-        pantry.worker(other)
-        sent = pantry.run(other, "-c", "import pantry; pantry.send_failing()")
+    with UpgradeHarness(tmp_path / "harness", sqlite_url) as harness, Ledger(source_for(sqlite_url)) as ledger:
+        harness.worker(other)
+        sent = harness.run(other, "-c", "import upgrade_app; upgrade_app.send_failing()")
         assert sent.returncode == 0, sent.stderr
         until(lambda: unsent <= set(statuses(ledger)), "all of them have failed")
         assert {status for id, status in statuses(ledger).items() if id in unsent} == {"FAILURE"}
@@ -69,12 +69,12 @@ def test_what_follows_a_failed_chord_fails_on_every_version(other: Software, sql
 
 def test_both_work_off_what_both_write_side_by_side(other: Software, sqlite_url: str, typed: str, tmp_path: Path):
     """A rolling upgrade: whoever of the two takes the next step of a chain, or the last part of a chord."""
-    with Pantry(tmp_path / "pantry", sqlite_url) as pantry:
+    with UpgradeHarness(tmp_path / "harness", sqlite_url) as harness:
         for software, name in ((TODAY, "here"), (other, "there")):
-            pantry.worker(software, name=name)
-        pantry.send_all(other)
-        pantry.wait(ENDS)
-        pantry.send_all(TODAY)  # the same ids, again
-        pantry.have_run(2)
-        pantry.wait(ENDS)
-        assert differences(pantry.notes(), typed, sendings=2) == []
+            harness.worker(software, name=name)
+        harness.send_all(other)
+        harness.wait(ENDS)
+        harness.send_all(TODAY)  # the same ids, again
+        harness.have_run(2)
+        harness.wait(ENDS)
+        assert differences(harness.notes(), typed, sendings=2) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shelves import SOURCE, Pantry, Software
+from upgrade_harness import SOURCE, Software, UpgradeHarness
 
 from driver import Ledger
 from mirepoix.connect.url import source_for
@@ -47,9 +47,9 @@ def tomorrow(tmp_path_factory: pytest.TempPathFactory) -> Software:
     return Software(source=source)
 
 
-def command(pantry: Pantry, software: Software, *words: str) -> dict[str, Any]:
+def command(harness: UpgradeHarness, software: Software, *words: str) -> dict[str, Any]:
     """What ``mirepoix`` prints as JSON."""
-    done = pantry.run(software, "-m", "mirepoix.cli", "--ledger", pantry.url, *words, "--json")
+    done = harness.run(software, "-m", "mirepoix.cli", "--ledger", harness.url, *words, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -61,46 +61,46 @@ def jar(url: str) -> list[str]:
 
 
 def test_what_older_releases_use_stays_until_they_are_gone(tomorrow: Software, ledger_url: str, tmp_path: Path):
-    with Pantry(tmp_path / "pantry", ledger_url) as pantry:
+    with UpgradeHarness(tmp_path / "harness", ledger_url) as harness:
         for applied in (COMING, []):
-            told = command(pantry, tomorrow, "migrate")
+            told = command(harness, tomorrow, "migrate")
             assert (told["applied"], told["left"]) == (applied, POST)
         assert jar(ledger_url) == ["id", "old", "lid"]
-        command(pantry, tomorrow, "status")  # the new code does without
+        command(harness, tomorrow, "status")  # the new code does without
         for applied in (POST, []):
-            told = command(pantry, tomorrow, "migrate", "--post")
+            told = command(harness, tomorrow, "migrate", "--post")
             assert (told["applied"], told["left"]) == (applied, [])
         assert jar(ledger_url) == ["id", "lid"]
 
 
 def test_one_command_is_enough_where_no_older_release_runs(tomorrow: Software, ledger_url: str, tmp_path: Path):
-    with Pantry(tmp_path / "pantry", ledger_url) as pantry:
-        told = command(pantry, tomorrow, "migrate", "--post")
+    with UpgradeHarness(tmp_path / "harness", ledger_url) as harness:
+        told = command(harness, tomorrow, "migrate", "--post")
         assert (told["applied"], told["left"]) == (sorted(SCRIPTS), [])
 
 
 def test_a_new_ledger_has_nothing_to_take_away(tomorrow: Software, empty_url: str, tmp_path: Path):
-    with Pantry(tmp_path / "pantry", empty_url) as pantry:
-        told = command(pantry, tomorrow, "migrate")
+    with UpgradeHarness(tmp_path / "harness", empty_url) as harness:
+        told = command(harness, tomorrow, "migrate")
         assert (told["applied"][-3:], told["left"]) == (sorted(SCRIPTS), [])
         assert jar(empty_url) == ["id", "lid"]
 
 
 def test_people_are_told_what_is_left_to_do(tomorrow: Software, sqlite_url: str, tmp_path: Path):
-    with Pantry(tmp_path / "pantry", sqlite_url) as pantry:
-        said = pantry.run(tomorrow, "-m", "mirepoix.cli", "--ledger", sqlite_url, "migrate").stdout
+    with UpgradeHarness(tmp_path / "harness", sqlite_url) as harness:
+        said = harness.run(tomorrow, "-m", "mirepoix.cli", "--ledger", sqlite_url, "migrate").stdout
     assert "applied 9001_lid" in said
     assert "9000_jar.post: for mirepoix migrate --post" in said
 
 
 def test_an_sqlite_ledger_that_migrates_itself_takes_nothing_away(tomorrow: Software, sqlite_url: str, tmp_path: Path):
-    with Pantry(tmp_path / "pantry", sqlite_url) as pantry:
-        pantry.send_all(tomorrow)
+    with UpgradeHarness(tmp_path / "harness", sqlite_url) as harness:
+        harness.send_all(tomorrow)
         assert jar(sqlite_url) == ["id", "old", "lid"]
 
 
 def test_django_takes_away_what_a_migration_of_its_own_says(tomorrow: Software, sqlite_url: str, tmp_path: Path):
     file = sqlite_url.removeprefix("sqlite:///")
-    with Pantry(tmp_path / "pantry", sqlite_url, {"FILE": file}) as pantry:
-        done = pantry.run(tomorrow, "-c", DJANGO)
+    with UpgradeHarness(tmp_path / "harness", sqlite_url, {"FILE": file}) as harness:
+        done = harness.run(tomorrow, "-c", DJANGO)
     assert done.stdout.splitlines() == [" ".join(COMING), " ".join(sorted(SCRIPTS))], done.stderr

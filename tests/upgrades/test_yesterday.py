@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from shelves import ENDS, SOURCE, TODAY, Pantry, Software, differences
+from upgrade_harness import ENDS, SOURCE, TODAY, Software, UpgradeHarness, differences
 
 from driver import Ledger, migrate_ledger
 from mirepoix.connect.url import source_for
@@ -54,8 +54,8 @@ def url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def yesterdays_url(yesterday: Software, empty_url: str, tmp_path: Path) -> str:
     """A ledger with yesterday's schema."""
-    with Pantry(tmp_path / "migrating", empty_url) as pantry:
-        migrated = pantry.run(yesterday, "-m", "mirepoix.cli", "--ledger", empty_url, "migrate")
+    with UpgradeHarness(tmp_path / "migrating", empty_url) as harness:
+        migrated = harness.run(yesterday, "-m", "mirepoix.cli", "--ledger", empty_url, "migrate")
     assert migrated.returncode == 0, migrated.stderr
     return empty_url
 
@@ -63,58 +63,58 @@ def yesterdays_url(yesterday: Software, empty_url: str, tmp_path: Path) -> str:
 def test_yesterdays_processes_go_on_while_the_schema_is_todays(
     yesterday: Software, url: str, typed: str, tmp_path: Path
 ):
-    with Pantry(tmp_path / "pantry", url) as pantry:
-        pantry.worker(yesterday)
-        pantry.send_all(yesterday)
+    with UpgradeHarness(tmp_path / "harness", url) as harness:
+        harness.worker(yesterday)
+        harness.send_all(yesterday)
         with Ledger(source_for(url)) as ledger:
             assert ledger.row("plain")["written_by"] is None  # it is yesterday's code
-        pantry.wait(ENDS)
-        assert differences(pantry.notes(), typed) == []
+        harness.wait(ENDS)
+        assert differences(harness.notes(), typed) == []
 
 
 def test_yesterdays_and_todays_processes_work_off_each_others_tasks(
     yesterday: Software, url: str, typed: str, tmp_path: Path
 ):
-    with Pantry(tmp_path / "pantry", url) as pantry:
+    with UpgradeHarness(tmp_path / "harness", url) as harness:
         for software, name in ((yesterday, "yesterday"), (TODAY, "today")):
-            pantry.worker(software, name=name)
-        pantry.send_all(yesterday)
-        pantry.wait(ENDS)
-        pantry.send_all(TODAY)  # the same ids, again
-        pantry.have_run(2)
-        pantry.wait(ENDS)
-        assert differences(pantry.notes(), typed, sendings=2) == []
+            harness.worker(software, name=name)
+        harness.send_all(yesterday)
+        harness.wait(ENDS)
+        harness.send_all(TODAY)  # the same ids, again
+        harness.have_run(2)
+        harness.wait(ENDS)
+        assert differences(harness.notes(), typed, sendings=2) == []
 
 
 @pytest.mark.parametrize("empty_url", KNOWN, indirect=True)
 def test_what_yesterday_left_is_run_after_the_migration(
     yesterday: Software, yesterdays_url: str, typed: str, tmp_path: Path
 ):
-    with Pantry(tmp_path / "pantry", yesterdays_url) as pantry:
-        pantry.send_all(yesterday)
+    with UpgradeHarness(tmp_path / "harness", yesterdays_url) as harness:
+        harness.send_all(yesterday)
         migrate_ledger(yesterdays_url)
-        pantry.worker(TODAY)
-        pantry.wait(ENDS)
-        assert differences(pantry.notes(), typed) == []
+        harness.worker(TODAY)
+        harness.wait(ENDS)
+        assert differences(harness.notes(), typed) == []
 
 
 @pytest.mark.parametrize("empty_url", KNOWN, indirect=True)
 def test_todays_code_refuses_yesterdays_schema_and_names_the_remedy(yesterdays_url: str, typed: str, tmp_path: Path):
-    with Pantry(tmp_path / "pantry", yesterdays_url) as pantry:
+    with UpgradeHarness(tmp_path / "harness", yesterdays_url) as harness:
         if yesterdays_url.startswith("sqlite"):  # which it migrates by itself
-            pantry.send_all(TODAY)
+            harness.send_all(TODAY)
             return
-        worker = pantry.worker(TODAY, is_awaited=False).ends()
+        worker = harness.worker(TODAY, is_awaited=False).ends()
         assert worker.exit_code != 0
         assert "lacks the migrations 0004_sending, " in worker.said
         assert "Run: mirepoix --app YOUR_APP migrate" in worker.said
-        sent = pantry.run(TODAY, "pantry.py")
+        sent = harness.run(TODAY, "upgrade_app.py")
         assert sent.returncode != 0
         assert "run: mirepoix --app YOUR_APP migrate" in sent.stderr.splitlines()[-1]
         with Ledger(source_for(yesterdays_url)) as ledger:
             assert ledger.states() == {}
         migrate_ledger(yesterdays_url)
-        pantry.send_all(TODAY)
-        pantry.worker(TODAY, name="again")
-        pantry.wait(ENDS)
-        assert differences(pantry.notes(), typed) == []
+        harness.send_all(TODAY)
+        harness.worker(TODAY, name="again")
+        harness.wait(ENDS)
+        assert differences(harness.notes(), typed) == []

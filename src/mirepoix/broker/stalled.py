@@ -65,7 +65,7 @@ class StalledCheck:
         stalled = stalled_queues(silent_s, queues, seen, settings.probe_interval_s)
         if stalled and not self._is_stalled:
             logger.critical(
-                "this worker is connected to the broker and has received nothing for %.0f s, while probes went through %s",
+                "the consumer is stalled: connected, and received nothing for %.0f s while probes went through %s",
                 silent_s,
                 ", ".join(stalled),
             )

@@ -1,6 +1,6 @@
 """The app of the transactional tasks: one task that does, line by line, what a test tells it.
 
-A copy of this file is put beside `shop.py`. BANK_HOW says what its tasks write with: an SQLAlchemy ``session``,
+A copy of this file is put beside `shop.py`. TRANSACTION_APP_HOW says what its tasks write with: an SQLAlchemy ``session``,
 ``scoped`` session or ``engine``, the driver's own connection (``plain``), or ``django``.
 """
 
@@ -21,18 +21,18 @@ from shop import FOLDER, run, taken, tell, wait_for
 import mirepoix
 from mirepoix.celery import attempt as attempts
 
-HOW = os.environ["BANK_HOW"]
+HOW = os.environ["TRANSACTION_APP_HOW"]
 LEDGER = os.environ["SHOP_LEDGER"]
-ROWS = os.environ.get("BANK_ROWS", LEDGER)
+ROWS = os.environ.get("TRANSACTION_APP_ROWS", LEDGER)
 """Where the session's rows are: in the ledger's own database, unless a test wants it wrong."""
-DRIVER = os.environ.get("BANK_DRIVER", "pymysql" if ROWS.startswith("mysql") else "psycopg")
-ISOLATION = os.environ.get("BANK_ISOLATION", "")
+DRIVER = os.environ.get("TRANSACTION_APP_DRIVER", "pymysql" if ROWS.startswith("mysql") else "psycopg")
+ISOLATION = os.environ.get("TRANSACTION_APP_ISOLATION", "")
 ERRORS: tuple[type[Exception], ...]
 
 app = Celery("bank", broker=os.environ["SHOP_BROKER"])
 app.conf.update(json.loads(os.environ.get("SHOP_CONF", "{}")))
-if "BANK_RESULTS" in os.environ:
-    app.conf.result_backend = os.environ["BANK_RESULTS"]
+if "TRANSACTION_APP_RESULTS" in os.environ:
+    app.conf.result_backend = os.environ["TRANSACTION_APP_RESULTS"]
 SETTINGS = json.loads(os.environ.get("SHOP_SETTINGS", "{}"))
 
 

@@ -35,9 +35,9 @@ TASKS = {
     "default": {"BACKEND": "mirepoix.django.backend.LedgerBackend", "QUEUES": ["default", "mail"]},
     "exact": {"BACKEND": "mirepoix.django.backend.LedgerBackend", "OPTIONS": {"transactional": True}},
 }
-CELERY_MIREPOIX_DJANGO_APP = "kitchen:app"
+CELERY_MIREPOIX_DJANGO_APP = "django_app:app"
 
-app = Celery("kitchen")
+app = Celery("django_app")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.imports = ["jobs"]
 mirepoix.install(app)

@@ -1,4 +1,4 @@
-"""A ledger with the app of `pantry.py` beside it, and its workers, whatever Python and Mirepoix they run."""
+"""A ledger with the app of `upgrade_app.py` beside it, and its workers, whatever Python and Mirepoix they run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TODAY = Software()
 
 
 @dataclass(slots=True)
-class Pantry:
+class UpgradeHarness:
     """One ledger, the notes that its tasks make, and every worker that was started."""
 
     folder: Path
@@ -46,7 +46,7 @@ class Pantry:
 
     def __enter__(self) -> Self:
         self.folder.mkdir()
-        (self.folder / "pantry.py").write_text((HERE / "pantry.py").read_text("utf-8"), "utf-8")
+        (self.folder / "upgrade_app.py").write_text((HERE / "upgrade_app.py").read_text("utf-8"), "utf-8")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,12 +67,12 @@ class Pantry:
 
     def send_all(self, software: Software = TODAY) -> None:
         """Send one call of each kind."""
-        sent = self.run(software, "pantry.py")
+        sent = self.run(software, "upgrade_app.py")
         assert sent.returncode == 0, sent.stderr
 
     def worker(self, software: Software = TODAY, *options: str, name: str = "w", is_awaited: bool = True) -> Process:
         """A worker of two processes; it is ready when this returns, unless *is_awaited* is false."""
-        command = [software.python, "-m", "celery", "-A", "pantry", "worker", "-n", f"{name}@test", "-l", "info"]
+        command = [software.python, "-m", "celery", "-A", "upgrade_app", "worker", "-n", f"{name}@test", "-l", "info"]
         command += ["-c", "2", "-Q", "celery,fussy", *QUICK, *options]
         process = Process(name, command, self.folder, self._env(software))
         self.processes.append(process)
@@ -113,7 +113,7 @@ class Pantry:
         return found
 
     def _env(self, software: Software) -> dict[str, str]:
-        return {"PANTRY_LEDGER": self.url, **self.env, **software.env}
+        return {"UPGRADE_APP_LEDGER": self.url, **self.env, **software.env}
 
 
 def runs(kind: str, args: str, kwargs: str = "{}", **more: Any) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def runs(kind: str, args: str, kwargs: str = "{}", **more: Any) -> dict[str, Any
 
 
 def expected(typed: str) -> dict[str, dict[str, Any]]:
-    """The note of every task that `pantry.send_all` makes run, by its id. *typed* is how Python writes its values."""
+    """The note of every task that `harness.send_all` makes run, by its id. *typed* is how Python writes its values."""
     found = {
         "plain": runs("keep", "(1, 'two')", root="plain"),
         "typed": runs("keep", "()", typed),

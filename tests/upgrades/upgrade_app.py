@@ -1,6 +1,6 @@
 """The app of the upgrade tests: it sends one call of each kind, and its tasks note what they were given.
 
-``python pantry.py`` sends them, with whatever Celery there is. A copy of this file is put beside each test's ledger.
+``python upgrade_app.py`` sends them, with whatever Celery there is. A copy of this file is put beside each test's ledger.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import mirepoix
 
 FOLDER = Path(__file__).parent
 
-app = Celery("pantry", broker=os.environ.get("PANTRY_BROKER", "amqp://127.0.0.1:1//"))
-mirepoix.install(app, os.environ["PANTRY_LEDGER"], **json.loads(os.environ.get("PANTRY_SETTINGS", "{}")))
+app = Celery("pantry", broker=os.environ.get("UPGRADE_APP_BROKER", "amqp://127.0.0.1:1//"))
+app.gen_task_name = lambda name, module: f"pantry.{name}"  # as in the recorded rows, whatever this module is called
+mirepoix.install(app, os.environ["UPGRADE_APP_LEDGER"], **json.loads(os.environ.get("UPGRADE_APP_SETTINGS", "{}")))
 
 TYPED = {
     "moment": datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=timezone(timedelta(hours=2))),
@@ -119,7 +120,7 @@ def send_all() -> None:
     stamped = keep.s("stamped").set(task_id="stamped")
     stamped.stamp(season="spring", lot=["a", "b"])
     stamped.apply_async()
-    fussy.apply_async((float(os.environ.get("PANTRY_RETRY_S", "0")),), task_id="fussy", queue="fussy")
+    fussy.apply_async((float(os.environ.get("UPGRADE_APP_RETRY_S", "0")),), task_id="fussy", queue="fussy")
 
 
 def send_failing() -> None:
@@ -132,5 +133,5 @@ def send_failing() -> None:
 
 
 if __name__ == "__main__":
-    sys.modules["pantry"] = sys.modules["__main__"]
+    sys.modules["upgrade_app"] = sys.modules["__main__"]
     send_all()

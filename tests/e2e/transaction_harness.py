@@ -44,18 +44,18 @@ ISOLATION_LEVELS = {"REPEATABLE READ": 3, "SERIALIZABLE": 4}
 """As Django's settings, and psycopg, number them."""
 
 
-class Bank(Shop):
+class TransactionHarness(Shop):
     """One ledger, with the tables that its tasks write to in the same database."""
 
     def __init__(self, folder: Path, url: str, how: str, **env: str) -> None:
         super().__init__(folder, url)
         self.how = how
-        self.env = {"BANK_HOW": how, **env}
-        shutil.copyfile(Path(__file__).with_name("bank.py"), folder / "bank.py")
+        self.env = {"TRANSACTION_APP_HOW": how, **env}
+        shutil.copyfile(Path(__file__).with_name("transaction_app.py"), folder / "transaction_app.py")
         if how == "django":
-            self.env["DJANGO_SETTINGS_MODULE"] = "bank_settings"
-            database = _database(url, env.get("BANK_ISOLATION", ""))
-            (folder / "bank_settings.py").write_text(SETTINGS.format(database=database))
+            self.env["DJANGO_SETTINGS_MODULE"] = "transaction_app_settings"
+            database = _database(url, env.get("TRANSACTION_APP_ISOLATION", ""))
+            (folder / "transaction_app_settings.py").write_text(SETTINGS.format(database=database))
         self.ledger.write(MYSQL_TABLES if self.is_mysql else TABLES)
 
     @property
@@ -96,7 +96,7 @@ class Bank(Shop):
         """A worker process of the bank."""
         process = self.start(
             name,
-            *("-m", "celery", "-A", "bank", "worker", "-n", f"{name}@test", "-l", "info"),
+            *("-m", "celery", "-A", "transaction_app", "worker", "-n", f"{name}@test", "-l", "info"),
             *("-P", pool, "-c", str(concurrency), *QUICK, *options),
             env={**self.env, **(env or {})},
             conf=conf,
@@ -106,7 +106,9 @@ class Bank(Shop):
 
     def script(self, code: str) -> str:
         """Run Python in a process that has imported the bank; what it printed."""
-        process = self.start("script", "-c", f"import bank\nfrom bank import *\n{code}", env=self.env)
+        process = self.start(
+            "script", "-c", f"import transaction_app\nfrom transaction_app import *\n{code}", env=self.env
+        )
         process.ends()
         assert process.exit_code == 0, process.said
         return process.said
@@ -121,21 +123,21 @@ class Bank(Shop):
         return [attempt["outcome"] for attempt in self.ledger.history(task_id)]
 
 
-Open = Callable[..., Bank]
+Open = Callable[..., TransactionHarness]
 
 
 @contextmanager
 def opening(folder: Path) -> Iterator[Open]:
-    """What opens banks at ledgers' URLs, in folders of their own; they are closed at the end."""
-    banks: list[Bank] = []
+    """What opens harnesses at ledgers' URLs, in folders of their own; they are closed at the end."""
+    harnesses: list[TransactionHarness] = []
 
-    def open_(url: str, how: str, **env: str) -> Bank:
-        banks.append(Bank(folder / f"bank{len(banks)}", url, how, **env))
-        return banks[-1]
+    def open_(url: str, how: str, **env: str) -> TransactionHarness:
+        harnesses.append(TransactionHarness(folder / f"bank{len(harnesses)}", url, how, **env))
+        return harnesses[-1]
 
     yield open_
-    for bank in banks:
-        bank.__exit__()
+    for harness in harnesses:
+        harness.__exit__()
 
 
 def _database(url: str, isolation: str) -> dict[str, Any]:
