@@ -29,22 +29,22 @@ CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON deed DEFERRABLE INITIALLY DEFERRE
 
 
 @pytest.fixture
-def open_bank(tmp_path: Path) -> Iterator[Open]:
+def open_harness(tmp_path: Path) -> Iterator[Open]:
     """Opens a harness at a ledger's URL."""
     with opening(tmp_path) as open_:
         yield open_
 
 
 @pytest.fixture(params=["session", "plain", "django"])
-def harness(open_bank: Open, ledger_url: str, request: pytest.FixtureRequest) -> TransactionHarness:
+def harness(open_harness: Open, ledger_url: str, request: pytest.FixtureRequest) -> TransactionHarness:
     """One of each kind, on each database."""
-    return open_bank(ledger_url, request.param)
+    return open_harness(ledger_url, request.param)
 
 
 @pytest.fixture(params=["session", "engine", "plain", "django"])
-def pg_bank(open_bank: Open, postgresql_url: str, request: pytest.FixtureRequest) -> TransactionHarness:
+def pg_harness(open_harness: Open, postgresql_url: str, request: pytest.FixtureRequest) -> TransactionHarness:
     """One of each kind, on PostgreSQL."""
-    return open_bank(postgresql_url, request.param)
+    return open_harness(postgresql_url, request.param)
 
 
 SERVED = [
@@ -54,10 +54,10 @@ SERVED = [
 
 
 @pytest.fixture(params=SERVED, ids="-".join)
-def served_bank(open_bank: Open, request: pytest.FixtureRequest) -> TransactionHarness:
+def served_harness(open_harness: Open, request: pytest.FixtureRequest) -> TransactionHarness:
     """One of each kind, on each database that is a server."""
     database, how = request.param
-    harness = open_bank(request.getfixturevalue(f"{database}_url"), how)
+    harness = open_harness(request.getfixturevalue(f"{database}_url"), how)
     harness.server = request.getfixturevalue(f"{database}_server")
     return harness
 
@@ -107,8 +107,8 @@ def test_what_a_killed_process_wrote_is_gone(harness: TransactionHarness) -> Non
     assert (harness.words(id), harness.runs(id), harness.runs("child")) == (["a"], 2, 1)
 
 
-def test_a_process_that_is_killed_in_its_commit_leaves_all_or_nothing(pg_bank: TransactionHarness) -> None:
-    harness = pg_bank
+def test_a_process_that_is_killed_in_its_commit_leaves_all_or_nothing(pg_harness: TransactionHarness) -> None:
+    harness = pg_harness
     harness.ledger.write(SLOW_COMMIT)
     harness.worker(concurrency=1)
     id = harness.send("work", "write slow", "send child")
@@ -125,14 +125,14 @@ def test_a_process_that_is_killed_in_its_commit_leaves_all_or_nothing(pg_bank: T
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
 def test_a_task_whose_connection_is_ended_before_its_commit_runs_again(
-    open_bank: Open, postgresql_url: str, driver: str
+    open_harness: Open, postgresql_url: str, driver: str
 ) -> None:
-    harness = open_bank(postgresql_url, "session", TRANSACTION_APP_DRIVER=driver)
+    harness = open_harness(postgresql_url, "session", TRANSACTION_APP_DRIVER=driver)
     _connection_ends(harness)
 
 
-def test_so_does_one_of_any_other_kind(served_bank: TransactionHarness) -> None:
-    _connection_ends(served_bank)
+def test_so_does_one_of_any_other_kind(served_harness: TransactionHarness) -> None:
+    _connection_ends(served_harness)
 
 
 def _connection_ends(harness: TransactionHarness) -> None:
@@ -150,8 +150,8 @@ def _connection_ends(harness: TransactionHarness) -> None:
     assert (harness.row(id)["deaths"], harness.row(id)["retries"]) == (0, 0)
 
 
-def test_a_task_in_whose_middle_the_server_restarts_runs_again(served_bank: TransactionHarness) -> None:
-    harness = served_bank
+def test_a_task_in_whose_middle_the_server_restarts_runs_again(served_harness: TransactionHarness) -> None:
+    harness = served_harness
     harness.worker()
     ids = [harness.send("work", f"write {n}", "mark written", "wait open") for n in range(2)]
     until(lambda: all(harness.effects(id, "written") for id in ids), "they are in their middle")
@@ -167,9 +167,9 @@ def test_a_task_in_whose_middle_the_server_restarts_runs_again(served_bank: Tran
 
 
 def test_a_task_that_finds_no_database_at_its_beginning_runs_later(
-    pg_bank: TransactionHarness, postgresql_server: PostgresServer
+    pg_harness: TransactionHarness, postgresql_server: PostgresServer
 ) -> None:
-    harness = pg_bank
+    harness = pg_harness
     worker = harness.worker(concurrency=1)
     assert harness.app.AsyncResult("none").state == "PENDING"  # this process has its connection, the pool's has none
     name = harness.url.rpartition("/")[2]
@@ -210,8 +210,8 @@ def ends_once(harness: TransactionHarness, id: str, link: Any, word: str) -> Non
     assert harness.app.AsyncResult(id).get(timeout=DEADLINE_S) == "done"
 
 
-def test_the_commit_of_a_zombie_is_refused_and_leaves_nothing(served_bank: TransactionHarness) -> None:
-    harness = served_bank
+def test_the_commit_of_a_zombie_is_refused_and_leaves_nothing(served_harness: TransactionHarness) -> None:
+    harness = served_harness
     id, link, frozen = freeze_in_the_middle(harness, "write-fence a")
     harness.worker("other", concurrency=1, lease_ttl_s=1)
     until(lambda: len(harness.effects(id, "wrote")) == 2, "another has come as far")
@@ -222,8 +222,8 @@ def test_the_commit_of_a_zombie_is_refused_and_leaves_nothing(served_bank: Trans
     ends_once(harness, id, link, "a-2")
 
 
-def test_who_waits_for_the_locks_of_a_zombie_goes_on_when_it_wakes(served_bank: TransactionHarness) -> None:
-    harness = served_bank
+def test_who_waits_for_the_locks_of_a_zombie_goes_on_when_it_wakes(served_harness: TransactionHarness) -> None:
+    harness = served_harness
     id, link, frozen = freeze_in_the_middle(harness, "write a", "send child")
     harness.worker("other", concurrency=1, lease_ttl_s=1)
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO deed%'"
@@ -243,8 +243,8 @@ def test_who_waits_for_the_locks_of_a_zombie_goes_on_when_it_wakes(served_bank: 
     assert harness.runs("child") == 1
 
 
-def test_on_sqlite_nobody_can_take_its_task_from_who_holds_the_file(open_bank: Open, sqlite_url: str) -> None:
-    harness = open_bank(sqlite_url, "plain")
+def test_on_sqlite_nobody_can_take_its_task_from_who_holds_the_file(open_harness: Open, sqlite_url: str) -> None:
+    harness = open_harness(sqlite_url, "plain")
     harness.worker("other", concurrency=1, lease_ttl_s=1)
     waiting = harness.send("hold", "open")  # keeps the other one busy until the lease is over
     harness.begun(waiting)

@@ -21,16 +21,16 @@ CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON deed DEFERRABLE INITIALLY DEFERRE
 
 
 @pytest.fixture
-def open_bank(tmp_path: Path) -> Iterator[Open]:
+def open_harness(tmp_path: Path) -> Iterator[Open]:
     """Opens a harness at a ledger's URL."""
     with opening(tmp_path) as open_:
         yield open_
 
 
 @pytest.fixture(params=["session", "plain", "django"])
-def harness(open_bank: Open, ledger_url: str, request: pytest.FixtureRequest) -> TransactionHarness:
+def harness(open_harness: Open, ledger_url: str, request: pytest.FixtureRequest) -> TransactionHarness:
     """One of each kind."""
-    return open_bank(ledger_url, request.param)
+    return open_harness(ledger_url, request.param)
 
 
 # Cut short
@@ -69,8 +69,8 @@ def test_a_task_that_is_terminated_is_rolled_back(harness: TransactionHarness) -
     assert harness.words(harness.work("write a")) == ["a"]
 
 
-def test_the_soft_time_limit_in_the_commit_leaves_all_or_nothing(open_bank: Open, postgresql_url: str) -> None:
-    harness = open_bank(postgresql_url, "plain")
+def test_the_soft_time_limit_in_the_commit_leaves_all_or_nothing(open_harness: Open, postgresql_url: str) -> None:
+    harness = open_harness(postgresql_url, "plain")
     harness.ledger.write(SLOW_COMMIT)
     harness.worker(concurrency=1)
     id = harness.send("work", "write slow", soft_time_limit=1)
@@ -92,8 +92,8 @@ def test_out_of_memory_rolls_back(harness: TransactionHarness) -> None:
 
 @pytest.mark.parametrize("how", ["session", "engine", "django"])
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
-def test_the_isolation_is_what_was_configured(open_bank: Open, postgresql_url: str, how: str, level: str) -> None:
-    harness = open_bank(postgresql_url, how, TRANSACTION_APP_ISOLATION=level)
+def test_the_isolation_is_what_was_configured(open_harness: Open, postgresql_url: str, how: str, level: str) -> None:
+    harness = open_harness(postgresql_url, how, TRANSACTION_APP_ISOLATION=level)
     harness.worker()
     # Longer than it takes until its start is noted: the row of the task itself must not be in its way.
     id = harness.work("isolation", "write a", "state half", "step one", "sleep 0.3", "send child")
@@ -102,16 +102,18 @@ def test_the_isolation_is_what_was_configured(open_bank: Open, postgresql_url: s
     assert (harness.words(id), harness.runs(id)) == (["a"], 1)
 
 
-def test_without_a_word_it_is_read_committed(open_bank: Open, postgresql_url: str) -> None:
-    harness = open_bank(postgresql_url, "session")
+def test_without_a_word_it_is_read_committed(open_harness: Open, postgresql_url: str) -> None:
+    harness = open_harness(postgresql_url, "session")
     harness.worker()
     id = harness.work("isolation", "sleep 0.3")
     assert harness.effects(id, "isolation")[0].more["level"] == "read committed"
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
-def test_what_cannot_be_serialised_in_the_commit_runs_again(open_bank: Open, postgresql_url: str, driver: str) -> None:
-    harness = open_bank(
+def test_what_cannot_be_serialised_in_the_commit_runs_again(
+    open_harness: Open, postgresql_url: str, driver: str
+) -> None:
+    harness = open_harness(
         postgresql_url, "session", TRANSACTION_APP_ISOLATION="SERIALIZABLE", TRANSACTION_APP_DRIVER=driver
     )
     harness.worker()
@@ -134,27 +136,27 @@ def test_what_cannot_be_serialised_in_the_commit_runs_again(open_bank: Open, pos
 @pytest.mark.parametrize("how", ["session", "engine"])
 @pytest.mark.parametrize("has_ledger", [False, True])
 def test_a_session_of_another_database_is_refused(
-    open_bank: Open, ledger_url: str, tmp_path: Path, sqlite_template: Path, how: str, has_ledger: bool
+    open_harness: Open, ledger_url: str, tmp_path: Path, sqlite_template: Path, how: str, has_ledger: bool
 ) -> None:
     other = tmp_path / "other.db"
     other.write_bytes(sqlite_template.read_bytes() if has_ledger else b"")
-    harness = open_bank(ledger_url, how, TRANSACTION_APP_ROWS=f"sqlite:///{other}")
+    harness = open_harness(ledger_url, how, TRANSACTION_APP_ROWS=f"sqlite:///{other}")
     harness.worker()
     id = harness.work("write a", state="failed")
     assert "belongs to another database than the ledger" in harness.row(id)["reason"]
     assert (harness.words(), harness.runs(id)) == ([], 0)
 
 
-def test_an_engine_that_commits_by_itself_is_refused(open_bank: Open, postgresql_url: str) -> None:
-    harness = open_bank(postgresql_url, "session", TRANSACTION_APP_ISOLATION="AUTOCOMMIT")
+def test_an_engine_that_commits_by_itself_is_refused(open_harness: Open, postgresql_url: str) -> None:
+    harness = open_harness(postgresql_url, "session", TRANSACTION_APP_ISOLATION="AUTOCOMMIT")
     harness.worker()
     id = harness.work("write a", state="failed")
     assert "AUTOCOMMIT" in harness.row(id)["reason"]
     assert (harness.words(), harness.runs(id)) == ([], 0)
 
 
-def test_a_table_that_is_missing_is_a_failure_and_not_tried_again(open_bank: Open, ledger_url: str) -> None:
-    harness = open_bank(ledger_url, "session")
+def test_a_table_that_is_missing_is_a_failure_and_not_tried_again(open_harness: Open, ledger_url: str) -> None:
+    harness = open_harness(ledger_url, "session")
     harness.ledger.write("DROP TABLE deed")
     harness.worker()
     id = harness.work("orm a", state="failed")
@@ -166,9 +168,9 @@ def test_a_table_that_is_missing_is_a_failure_and_not_tried_again(open_bank: Ope
 
 @pytest.mark.parametrize("how", HOWS)
 def test_another_result_backend_hears_of_the_success_after_the_commit(
-    open_bank: Open, ledger_url: str, tmp_path: Path, how: str
+    open_harness: Open, ledger_url: str, tmp_path: Path, how: str
 ) -> None:
-    harness = open_bank(ledger_url, how)
+    harness = open_harness(ledger_url, how)
     results = tmp_path / "results"
     results.mkdir()
     harness.worker(env={"TRANSACTION_APP_RESULTS": f"file://{results}"})
@@ -190,8 +192,10 @@ def test_another_result_backend_hears_of_the_success_after_the_commit(
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_eager_and_direct_calls_run_in_a_transaction_of_their_own(open_bank: Open, ledger_url: str, how: str) -> None:
-    harness = open_bank(ledger_url, how)
+def test_eager_and_direct_calls_run_in_a_transaction_of_their_own(
+    open_harness: Open, ledger_url: str, how: str
+) -> None:
+    harness = open_harness(ledger_url, how)
     said = harness.script(
         f"""
 assert work.apply(("write {how}-eager", "send {how}-sent")).get() == "done"
@@ -218,8 +222,8 @@ for number in range(30):
     assert (f"{how}-sent" in harness.ledger.states(), f"{how}-never" in harness.ledger.states()) == (True, False)
 
 
-def test_outside_of_a_transactional_task_there_is_no_transaction(open_bank: Open, sqlite_url: str) -> None:
-    said = open_bank(sqlite_url, "session").script(
+def test_outside_of_a_transactional_task_there_is_no_transaction(open_harness: Open, sqlite_url: str) -> None:
+    said = open_harness(sqlite_url, "session").script(
         """
 from mirepoix.errors import ConfigurationError
 try:
@@ -239,8 +243,8 @@ except ConfigurationError as error:
     assert "an async def" in said
 
 
-def test_an_eager_call_leaves_the_scoped_session_of_its_caller_alone(open_bank: Open, ledger_url: str) -> None:
-    harness = open_bank(ledger_url, "scoped")
+def test_an_eager_call_leaves_the_scoped_session_of_its_caller_alone(open_harness: Open, ledger_url: str) -> None:
+    harness = open_harness(ledger_url, "scoped")
     harness.script(
         """
 mine = Session()
@@ -255,8 +259,8 @@ Session.remove()
     assert harness.words() == ["eager"]
 
 
-def test_an_eager_call_in_an_atomic_block_is_part_of_it(open_bank: Open, ledger_url: str) -> None:
-    harness = open_bank(ledger_url, "django")
+def test_an_eager_call_in_an_atomic_block_is_part_of_it(open_harness: Open, ledger_url: str) -> None:
+    harness = open_harness(ledger_url, "django")
     harness.script(
         """
 with transaction.atomic():
@@ -277,8 +281,8 @@ with suppress(KeyError), transaction.atomic():
 # Many threads
 
 
-def test_as_many_as_there_are_threads_can_report_at_once(open_bank: Open, postgresql_url: str) -> None:
-    harness = open_bank(postgresql_url, "plain")
+def test_as_many_as_there_are_threads_can_report_at_once(open_harness: Open, postgresql_url: str) -> None:
+    harness = open_harness(postgresql_url, "plain")
     harness.worker(pool="threads", concurrency=14)
     ids = [harness.send("work", f"write {n}", "mark wrote", "wait all", "state half") for n in range(14)]
     until(lambda: len(harness.effects(what="wrote")) == 14, "all of them have a transaction open")
@@ -287,8 +291,8 @@ def test_as_many_as_there_are_threads_can_report_at_once(open_bank: Open, postgr
     assert len(harness.words()) == 14
 
 
-def test_on_sqlite_a_long_transaction_costs_no_worker_its_life(open_bank: Open, sqlite_url: str) -> None:
-    harness = open_bank(sqlite_url, "plain")
+def test_on_sqlite_a_long_transaction_costs_no_worker_its_life(open_harness: Open, sqlite_url: str) -> None:
+    harness = open_harness(sqlite_url, "plain")
     for name in ("w1", "w2", "w3"):
         harness.worker(name, concurrency=2, lease_ttl_s=1)
     waiting = [harness.send("hold", "open") for _ in range(2)]

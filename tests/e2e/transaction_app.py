@@ -1,7 +1,7 @@
 """The app of the transactional tasks: one task that does, line by line, what a test tells it.
 
-A copy of this file is put beside `shop.py`. TRANSACTION_APP_HOW says what its tasks write with: an SQLAlchemy ``session``,
-``scoped`` session or ``engine``, the driver's own connection (``plain``), or ``django``.
+A copy of this file is put beside `shop.py`. TRANSACTION_APP_HOW names what its tasks write with: a ``session``, a
+``scoped`` session or an ``engine`` of SQLAlchemy, the driver's own connection (``plain``), or ``django``.
 """
 
 from __future__ import annotations

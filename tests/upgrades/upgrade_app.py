@@ -1,6 +1,6 @@
 """The app of the upgrade tests: it sends one call of each kind, and its tasks note what they were given.
 
-``python upgrade_app.py`` sends them, with whatever Celery there is. A copy of this file is put beside each test's ledger.
+``python upgrade_app.py`` sends them, with any Celery. A copy of this file is put beside each test's ledger.
 """
 
 from __future__ import annotations
