@@ -1,4 +1,4 @@
-"""What is looked for, why, and how it is done better; the page docs/reference/lint.md is made of this."""
+"""The rules of the lint, with reasons and examples. A test compares docs/reference/lint.md with them."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ RULES = {
             "MP001",
             "a model's instance as argument",
             Level.ERROR,
-            "The message would carry a copy of the row as it was when the task was sent: JSON refuses it, "
-            "and with pickle "
-            "the task works on old data and breaks when the model changes. Seen are variables that are only ever given "
-            "what Django's managers, get_object_or_404() or the model's own self return.",
+            "The message carries a copy of the row from when the task was sent. JSON refuses such an argument. "
+            "With pickle the task works on old data, and breaks when the model changes. The rule finds variables "
+            "that only ever hold an object from Django's managers or get_object_or_404(), or a model's self.",
             "from shop.tasks import charge\n\n"
             "def pay(number):\n    order = Order.objects.get(number=number)\n    charge.delay(order)\n",
             "from shop.tasks import charge\n\n"
@@ -46,12 +45,10 @@ RULES = {
             "MP002",
             "sent inside a transaction that may roll back",
             Level.ERROR,
-            "A worker can begin before the commit and not find the row; after a rollback the task runs all "
-            "the same. With "
-            "Mirepoix it is right to send there, because the task is part of the transaction: the rule is "
-            "off where the "
-            "project depends on mirepoix (see the setting ledger). Seen are Django's atomic() and begin() of a "
-            "session, sessionmaker, engine or connection, in the function that sends.",
+            "A worker can start before the commit and not find the row. After a rollback the task still runs. "
+            "With Mirepoix a task may be sent there, because it is part of the transaction. So the rule is off if "
+            "the project depends on mirepoix (see the setting ledger). The rule finds Django's atomic() and "
+            "begin() of a session, sessionmaker, engine or connection, in the function that sends.",
             "from django.db import transaction\nfrom shop.tasks import charge\n\n"
             "def pay(order):\n    with transaction.atomic():\n        order.save()\n        charge.delay(order.pk)\n",
             "from functools import partial\nfrom django.db import transaction\nfrom shop.tasks import charge\n\n"
@@ -62,8 +59,8 @@ RULES = {
             "MP003",
             "a broad except swallows a retry",
             Level.ERROR,
-            "self.retry() raises Retry, which is an Exception. Caught and not raised again, the task is recorded as "
-            "successful, while its retry was sent already.",
+            "self.retry() raises Retry, which is an Exception. If the task catches it and does not raise it "
+            "again, the task is recorded as successful, although its retry has already been sent.",
             "from celery import shared_task\n\n@shared_task(bind=True)\n"
             "def charge(self, order_id):\n    try:\n        if not bank_is_open():\n"
             "            self.retry(countdown=60)\n"
@@ -76,10 +73,9 @@ RULES = {
             "MP004",
             "a broad except swallows the soft time limit",
             Level.WARNING,
-            "SoftTimeLimitExceeded is an Exception. Caught like any other, the task goes on until the hard "
-            "limit kills it, "
-            "or ends in the middle and is recorded as successful. Looked for in tasks with a "
-            "soft_time_limit of their own.",
+            "SoftTimeLimitExceeded is an Exception. If the task catches it like any other, it continues until the "
+            "hard limit kills it, or it ends too early and is recorded as successful. The rule checks tasks with "
+            "a soft_time_limit of their own.",
             "from celery import shared_task\n\n@shared_task(soft_time_limit=60)\n"
             "def index(ids):\n    for id in ids:\n        try:\n            index_one(id)\n"
             "        except Exception:\n            logger.exception('not indexed')\n",
@@ -93,9 +89,8 @@ RULES = {
             "MP005",
             "a task that waits for another",
             Level.ERROR,
-            "It holds a place in the pool while it waits; when all places wait nothing runs any more. Celery raises a "
-            "RuntimeError for it unless it is told otherwise, as disable_sync_subtasks=False and "
-            "allow_join_result() do, which "
+            "The task occupies a place in the pool while it waits. When all places wait, nothing runs. Celery "
+            "raises a RuntimeError, unless disable_sync_subtasks=False or allow_join_result() permits it, which "
             "this rule respects.",
             "from celery import shared_task\nfrom shop.tasks import price\n\n@shared_task\n"
             "def charge(order_id):\n    amount = price.delay(order_id).get()\n    bank_charge(amount)\n",
@@ -106,10 +101,10 @@ RULES = {
             "MP006",
             "an idempotency key that changes",
             Level.ERROR,
-            "A key that is random, or of the clock, is another one in each attempt: the other side takes "
-            "the repetition for "
-            "a new request, and charges twice. Looked for in the headers Idempotency-Key and PayPal-Request-Id, in "
-            "idempotency_key= arguments, and in the names of mirepoix.step() and mirepoix.idempotency_key().",
+            "A key that is random or made from the clock differs in each attempt. The other side takes the "
+            "repetition for a new request, and charges twice. The rule checks the headers Idempotency-Key and "
+            "PayPal-Request-Id, idempotency_key= arguments, and the names of mirepoix.step() and "
+            "mirepoix.idempotency_key().",
             "import uuid\nimport requests\nfrom celery import shared_task\n\n@shared_task\n"
             "def charge(order_id):\n    key = str(uuid.uuid4())\n"
             "    requests.post(URL, json={'order': order_id}, headers={'Idempotency-Key': key})\n",
@@ -121,10 +116,9 @@ RULES = {
             "MP010",
             "a POST without an idempotency key",
             Level.INFO,
-            "When the worker dies after the request, the next attempt sends it again. Nothing is wrong if "
-            "the other side "
-            "knows repetitions in another way, or bears them. Looked for in requests and httpx, where all "
-            "headers can be seen.",
+            "If the worker dies after the request, the next attempt sends it again. That is fine if the other "
+            "side detects repetitions in another way, or tolerates them. The rule checks requests and httpx, if "
+            "it can see all headers.",
             "import requests\nfrom celery import shared_task\n\n@shared_task\n"
             "def charge(order_id):\n    requests.post(URL, json={'order': order_id})\n",
             "import mirepoix\nimport requests\nfrom celery import shared_task\n\n@shared_task\n"
