@@ -14,7 +14,7 @@ _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
 _MAIL = re.compile(r"[^\s/:?]+@[^\s/:?]+")
 FORMS = (
     "Write 'logging', 'mail_admins' (with Django), 'sentry', 'https://host/path', "
-    "'mailto:somebody@example.com?via=smtp://host:25', or the path of a function, 'shop.alerts:tell'."
+    "'mailto:somebody@example.com?via=smtp://host:25', or the path of a function, 'shop.alerts:notify'."
 )
 ENCODE = " (in a password, / must be written %2F, @ %40, & %26, # %23, ? %3F and % %25)"
 
