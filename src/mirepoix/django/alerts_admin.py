@@ -57,7 +57,7 @@ class KindFilter(SimpleListFilter):  # type: ignore[misc]
 class AlertAdmin(LedgerAdmin):
     """Alerts: the open ones first, the newest first."""
 
-    list_display = ("state_shown", "title_shown", "told", "opened")
+    list_display = ("state_shown", "title_shown", "notified", "opened")
     list_display_links = ("title_shown",)
     list_filter = (OpenFilter, KindFilter)
     list_per_page = 50
@@ -87,13 +87,13 @@ class AlertAdmin(LedgerAdmin):
         return format_html(shown, one_line(alert.title), words)  # type: ignore[no-any-return]
 
     @admin.display(description="told")  # type: ignore[untyped-decorator]
-    def detail(self, alert: Alert) -> str:
-        """Whether all channels were; else which were, and why the others were not."""
+    def notified(self, alert: Alert) -> str:
+        """Show whether all channels were notified. Otherwise name those that were, and why the others were not."""
         now = [one for one in alert.tellings.all() if one.occasion == alert.occasion]
-        detail = [one.channel for one in now if one.told_at is not None]
-        if detail and len(detail) == len(now):
-            return "yes" if len(detail) == 1 else f"yes, {len(detail)} channels"
-        words = [", ".join(detail)] if detail else []
+        notified = [one.channel for one in now if one.told_at is not None]
+        if notified and len(notified) == len(now):
+            return "yes" if len(notified) == 1 else f"yes, {len(notified)} channels"
+        words = [", ".join(notified)] if notified else []
         words += [f"not {one.channel}{': ' if one.trouble else ''}{cut(one.trouble)}" for one in now if not one.told_at]
         return "; ".join(words) or "nobody"
 
