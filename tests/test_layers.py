@@ -25,14 +25,15 @@ LAYERS = {
     "connect": 3,
     "daemons": 4,
     "alerts": 4,
-    "celery": 5,
-    "kombu": 5,
-    "broker": 5,
-    **dict.fromkeys(("demo", "crashtest"), 6),
-    "cli": 7,  # it offers the demo as one of its commands
-    "django": 8,  # manage.py mirepoix is the command line
-    "pytest": 9,
-    "": 10,  # the package itself: what users import
+    "protocol": 4,
+    "celery": 6,
+    "kombu": 6,
+    "broker": 6,
+    **dict.fromkeys(("demo", "crashtest"), 7),
+    "cli": 8,  # it offers the demo as one of its commands
+    "django": 9,  # manage.py mirepoix is the command line
+    "pytest": 10,
+    "": 11,  # the package itself: what users import
 }
 """What is below may be imported, what is beside or above may not; celery, kombu and broker stand side by side."""
 
@@ -49,10 +50,19 @@ HOMES = {
     ),
     "django_tasks": ("django/backend.py",),
     "asgiref": ("connect/django.py", "django/"),  # comes with Django
-    "celery": ("celery/", "cli/", "crashtest/hooks/celery.py", "crashtest/deliver.py", "demo/", "django/", "pytest/"),
+    "celery": (
+        "celery/",
+        "protocol/",
+        "cli/",
+        "crashtest/hooks/celery.py",
+        "crashtest/deliver.py",
+        "demo/",
+        "django/",
+        "pytest/",
+    ),
     "billiard": ("celery/",),
     "vine": ("celery/",),
-    "kombu": ("kombu/", "celery/", "broker/", "crashtest/deliver.py"),
+    "kombu": ("kombu/", "protocol/", "celery/", "broker/", "crashtest/deliver.py"),
     "rich": ("cli/", "demo/"),
     "click": ("cli/", "demo/"),
     "gevent": ("celery/",),

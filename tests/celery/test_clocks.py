@@ -12,8 +12,8 @@ import mirepoix
 from driver import OOPS, Ledger, moment
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery.attempt import Attempt
-from mirepoix.kombu.delivered import as_message
 from mirepoix.ledger import finish
+from mirepoix.protocol.delivered import as_message
 from mirepoix.records import Lease
 from pace import DEADLINE_S
 
@@ -68,9 +68,11 @@ def test_a_worker_is_told_by_its_own_clock_when_a_task_expires(app: Celery, ledg
     ledger.worker("w1")
     expiring, other = ledger.take("w1")
     assert (expiring.lease.task_id, other.expires) == (id, None)
-    left = datetime.fromisoformat(as_message(expiring, app.mirepoix)["headers"]["expires"]) - datetime.now(UTC)
+    left = datetime.fromisoformat(
+        as_message(expiring, app, app.mirepoix.catalog.current_name)["headers"]["expires"]
+    ) - datetime.now(UTC)
     assert 600 - DEADLINE_S < left.total_seconds() <= 600.1
-    assert as_message(other, app.mirepoix)["headers"]["expires"] is None
+    assert as_message(other, app, app.mirepoix.catalog.current_name)["headers"]["expires"] is None
 
 
 def test_a_retry_expires_when_its_task_does(app: Celery, ledger: Ledger):

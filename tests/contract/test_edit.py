@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from driver import Ledger, rolled_back, until_somebody_waits_for_a_lock
-from mirepoix.celery import payload as payloads
 from mirepoix.celery.edit import HIDDEN, Change, Refused, edited
 from mirepoix.connect.source import Source
 from mirepoix.ledger import edit, finish, operate, take
 from mirepoix.ledger.query.task_detail import task_detail
+from mirepoix.protocol import payload as payloads
 from mirepoix.records import VERSION_HEADER, AttemptFailure, IncompatibilityKind
 from mirepoix.states import State
 

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.utils.json import dumps, loads
 
-from mirepoix.celery.canonical import WRITER, as_of_now
 from mirepoix.ledger import arguments
+from mirepoix.protocol.canonical import WRITER, as_of_now
 from mirepoix.records import Lease, Taken
 
 OTHER = "celery 5.6.1 kombu 5.6.0"

@@ -10,8 +10,8 @@ from upgrade_harness import ENDS, TODAY, Software, UpgradeHarness, differences
 from workers import until
 
 from driver import Ledger
-from mirepoix.celery.canonical import WRITER
 from mirepoix.connect.url import source_for
+from mirepoix.protocol.canonical import WRITER
 from releases import CELERY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -6,8 +6,8 @@ from celery import Celery
 
 import mirepoix
 from driver import Ledger, envelope
-from mirepoix.celery.canonical import WRITER
 from mirepoix.ledger import enqueue, take
+from mirepoix.protocol.canonical import WRITER
 
 
 def test_whoever_writes_a_message_signs_it(ledger: Ledger):

@@ -26,7 +26,6 @@ from mirepoix.broker.message import (
     adopted,
     is_of_ledger,
     is_probe,
-    is_storable,
     task_id_of,
     unreadable,
 )
@@ -40,7 +39,9 @@ from mirepoix.connect.verdict import Verdict, said, verdict
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import LedgerAway
 from mirepoix.kombu.qos import Batch
-from mirepoix.records import LEASE_HEADER, Taken
+from mirepoix.protocol.envelope import is_storable
+from mirepoix.protocol.lease import without_lease
+from mirepoix.records import Taken
 
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation
@@ -189,7 +190,7 @@ class BrokerConsumer:
                 return
             if foreign is None:
                 if isinstance(message.headers, dict):
-                    message.headers.pop(LEASE_HEADER, None)  # nobody but a worker says that it holds a lease
+                    message.headers = without_lease(message.headers)
                 self.counts["foreign"] += 1
                 self._foreign.append(message)
                 self._handle(message)

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.message import Message
 
-from mirepoix.celery import payload
-from mirepoix.celery.options import LONGEST, MOST_RETRIES, PRIORITIES, moment_in_utc
-from mirepoix.kombu.delivered import as_message
 from mirepoix.ledger import enqueue
 from mirepoix.ledger.text import storable
+from mirepoix.protocol.delivered import as_message
+from mirepoix.protocol.envelope import as_text, from_foreign_headers, is_storable
 from mirepoix.records import LEASE_HEADER, PROBE_HEADER, SENT_HEADER, UNSENT, Envelope, Lease, Taken
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class LeasedMessage(Message):  # type: ignore[misc]
     def __init__(
         self, taken: Taken, installation: Installation, accept: Any, done: Callable[[LeasedMessage], None]
     ) -> None:
-        told = as_message(taken, installation)
+        told = as_message(taken, installation.app, installation.catalog.current_name)
         properties = told["properties"]
         body = base64.b64decode(told["body"]) if properties.pop("body_encoding") == "base64" else told["body"]
         self._state = "RECEIVED"
@@ -99,11 +98,6 @@ def is_probe(message: Any) -> bool:
 def is_of_ledger(message: Any) -> bool:
     """Whether its task was in the ledger when it was published."""
     return isinstance(message.headers, dict) and bool(message.headers.get(SENT_HEADER))
-
-
-def is_storable(value: Any) -> bool:
-    """Whether it is a text that is not empty, and that the columns for ids and names hold."""
-    return isinstance(value, str) and 0 < len(value) <= LONGEST and storable(value) == value
 
 
 def unreadable(message: Any, queue: str) -> Envelope:
@@ -155,50 +149,22 @@ def adopted(message: Any, queue: str) -> Envelope:
     left to Celery, which reads it in the message itself.
     """
     headers = message.headers
-    if not is_storable(headers["task"]):
-        raise ValueError(f"the name of its task cannot be stored: {headers['task']!r}")
     info = message.delivery_info or {}
-    body: Any = bytes(message.body) if isinstance(message.body, memoryview) else message.body
-    encoding = "utf-8"
-    if isinstance(body, bytes):
-        try:
-            body = body.decode("utf-8")
-        except UnicodeDecodeError:
-            body, encoding = base64.b64encode(body).decode("ascii"), "base64"
+    body, encoding = as_text(message.body)
     if storable(body) != body:
         body, encoding = base64.b64encode(body.encode("utf-8", "surrogatepass")).decode("ascii"), "base64"
     properties = {key: value for key, value in (message.properties or {}).items() if key not in _OF_THE_TRANSPORT}
-    envelope = Envelope(
-        id=headers["id"],
-        name=headers["task"],
-        queue=queue,
-        priority=_whole(properties.get("priority"), *PRIORITIES["ledger"]),
+    envelope = from_foreign_headers(
+        {key: value for key, value in headers.items() if key not in (LEASE_HEADER, SENT_HEADER)},
         body=body,
+        queue=queue,
         body_encoding=encoding,
         content_type=message.content_type if is_storable(message.content_type) else "application/data",
         content_encoding=message.content_encoding if is_storable(message.content_encoding) else "utf-8",
-        headers={key: value for key, value in headers.items() if key not in (LEASE_HEADER, SENT_HEADER)},
         properties=properties,
         exchange=info.get("exchange") or "",
         routing_key=info.get("routing_key") or queue,
-        eta=moment_in_utc(headers["task"], "eta", headers.get("eta")),
-        expires=moment_in_utc(headers["task"], "expires", headers.get("expires")),
-        retries=_whole(headers.get("retries"), 0, MOST_RETRIES),
-        root_id=_name(headers.get("root_id")),
-        parent_id=_name(headers.get("parent_id")),
-        group_id=_name(headers.get("group")),
         sent_fence=UNSENT,
-        version=payload.version_in(headers),
-        shape=payload.shape_of_text(headers["task"], headers, body, message.content_type or "", encoding),
     )
     enqueue.as_row(envelope)  # raises for headers that JSON cannot hold
     return envelope
-
-
-def _name(value: Any) -> str | None:
-    return value if is_storable(value) else None
-
-
-def _whole(value: Any, lowest: int, highest: int) -> int:
-    is_whole = isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest
-    return value if is_whole else 0

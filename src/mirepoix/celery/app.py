@@ -28,7 +28,6 @@ from mirepoix.celery.context import Senders
 from mirepoix.celery.control import durable
 from mirepoix.celery.gathering import Gathered
 from mirepoix.celery.meter import Meter
-from mirepoix.celery.options import check_call
 from mirepoix.celery.scarcity import Scarcity
 from mirepoix.celery.task import adopt, adopting
 from mirepoix.celery.task_catalog import TaskCatalog
@@ -43,6 +42,7 @@ from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.errors import ConfigurationError
 from mirepoix.kombu.transport import INSTALLATIONS
 from mirepoix.ledger import migrate
+from mirepoix.protocol.options import check_call
 from mirepoix.records import PROMISED, UNSENT, AttemptFailure, Envelope, Lease, Outgoing, RelayRole, Worker
 
 logger = get_logger("mirepoix.worker")

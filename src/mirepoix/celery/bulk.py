@@ -13,11 +13,11 @@ from celery.utils.saferepr import saferepr
 from kombu.utils.json import dumps
 
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery import payload
 from mirepoix.celery.capture import captured, writing
-from mirepoix.celery.options import check_body
 from mirepoix.config import Settings
 from mirepoix.ledger.rows import ROWS_A_STATEMENT
+from mirepoix.protocol import payload
+from mirepoix.protocol.options import check_body
 from mirepoix.records import Envelope
 
 if TYPE_CHECKING:

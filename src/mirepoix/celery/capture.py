@@ -7,7 +7,6 @@ serialisation, headers and both publish signals are Celery's; only the last step
 
 from __future__ import annotations
 
-import base64
 import logging
 import os
 import threading
@@ -30,14 +29,15 @@ from kombu.utils.time import maybe_s_to_ms
 
 from mirepoix.broker.routes import routes
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery import options, payload
-from mirepoix.celery.canonical import WRITER
 from mirepoix.celery.purge import purging
 from mirepoix.connect import ambient
 from mirepoix.connect.caller import CallerTx
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import EnqueueError, InvalidOption, PayloadNotSerializable
 from mirepoix.ledger import enqueue, outgoing
+from mirepoix.protocol import options, payload
+from mirepoix.protocol.canonical import WRITER
+from mirepoix.protocol.envelope import as_text, from_headers
 from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Envelope, Event, Outgoing
 
 if TYPE_CHECKING:
@@ -248,31 +248,23 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             return
         exchange = named
         queue = self._only(found, exchange, routing_key or "", headers["task"])
-        text, body_encoding = _as_text(body)
-        envelope = Envelope(
-            id=headers["id"],
-            name=headers["task"],
+        text, body_encoding = as_text(body)
+        envelope = from_headers(
+            headers,
+            body=text,
             queue=queue,
             priority=priority or 0,
-            body=text,
             body_encoding=body_encoding,
             content_type=content_type or "application/data",
             content_encoding=content_encoding or "utf-8",
-            headers=headers,
             properties={key: value for key, value in properties.items() if value is not None} | {"priority": priority},
             exchange=exchange,
             routing_key=routing_key or "",
-            eta=options.moment_in_utc(headers["task"], "eta", headers.get("eta")),
             expires=expires,
             eta_in_s=durations.eta_in_s,
             expires_in_s=durations.expires_in_s,
             asked_at=durations.asked_at,
-            retries=headers.get("retries") or 0,
-            root_id=headers.get("root_id"),
-            parent_id=headers.get("parent_id"),
-            group_id=headers.get("group"),
             sent_fence=self._installation.sent_fence,
-            version=payload.version_in(headers),
             shape=shape,
             written_by=WRITER,
             follows=attempts.is_continuing(),
@@ -529,7 +521,7 @@ def _event(
 ) -> Event:
     """An event as kombu's virtual transports hold a message."""
     content_type, content_encoding, text = dumps(body, serializer)
-    text, body_encoding = _as_text(text)
+    text, body_encoding = as_text(text)
     name = str(getattr(exchange, "name", exchange) or "")
     types = {getattr(entity, "name", None): getattr(entity, "type", None) for entity in declare or ()}
     message = {
@@ -544,12 +536,3 @@ def _event(
         },
     }
     return Event(name, routing_key, as_json(message), is_fanout=types.get(name) == "fanout")
-
-
-def _as_text(body: str | bytes) -> tuple[str, str]:
-    if isinstance(body, str):
-        return body, "utf-8"
-    try:
-        return body.decode("utf-8"), "utf-8"
-    except UnicodeDecodeError:
-        return base64.b64encode(body).decode("ascii"), "base64"

@@ -22,7 +22,6 @@ from celery.result import GroupResult, result_from_tuple
 from celery.utils.functional import maybe_list
 from kombu.utils.json import dumps, loads
 
-from mirepoix.celery import payload
 from mirepoix.celery.context import is_read_by_senders
 from mirepoix.celery.own_task import own_headers, own_task
 from mirepoix.connect.verdict import said
@@ -31,6 +30,7 @@ from mirepoix.ledger import chords, outgoing, results
 from mirepoix.ledger.chords import Returned
 from mirepoix.ledger.enqueue import as_row
 from mirepoix.ledger.tx import Tx
+from mirepoix.protocol import payload
 from mirepoix.records import Envelope, Outgoing, Part, Result
 
 if TYPE_CHECKING:

@@ -16,12 +16,13 @@ from celery.worker.consumer import Consumer
 
 from mirepoix.broker.consumer import BrokerConsumer
 from mirepoix.broker.message import LeasedMessage, is_of_ledger
-from mirepoix.celery import payload
 from mirepoix.celery.refuse import refuse
 from mirepoix.celery.request import sent_to_pool
 from mirepoix.celery.task import adopt
 from mirepoix.celery.versions import keeping_running_jobs
-from mirepoix.records import LEASE_HEADER, AttemptFailure, IncompatibilityKind, Lease
+from mirepoix.protocol import payload
+from mirepoix.protocol.lease import lease_in
+from mirepoix.records import AttemptFailure, IncompatibilityKind
 from mirepoix.signatures.call_codec import Call, to_text
 
 logger = get_logger("mirepoix.worker")
@@ -95,8 +96,8 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
 
     def _guarded(self, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def guarded(message: Any) -> Any:
-            mark = message.headers.get(LEASE_HEADER) if isinstance(message.headers, dict) else None
-            if isinstance(mark, dict) and message.headers.get("id") != mark["id"]:
+            mark = lease_in(message.headers)
+            if mark is not None and message.headers.get("id") != mark.lease.task_id:
                 # It would run under that id, and nobody would report on this one. Protocol 1 has its id in the body.
                 self._park(message, "its headers do not name its task id: not a message of Celery's protocol 2")
                 return None
@@ -154,14 +155,13 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
     def _park(
         self, message: Any, reason: str, error: Exception | None = None, lacking: IncompatibilityKind | None = None
     ) -> bool:
-        mark = message.headers.get(LEASE_HEADER) if isinstance(message.headers, dict) else None
-        if not isinstance(mark, dict):
+        mark = lease_in(message.headers)
+        if mark is None:
             return self._keep(message, reason)
-        lease = Lease(mark["id"], mark["fence"], mark["worker"])
         name = str(message.headers.get("task"))
         shape = to_text(Call(name, payload.version_in(message.headers)))
         error = error or InvalidTaskError(reason)
-        refuse(self.app.mirepoix, lease, name, reason, error, lacking, shape)
+        refuse(self.app.mirepoix, mark.lease, name, reason, error, lacking, shape)
         message.ack_log_error(logger, self.connection_errors)
         return True
 

@@ -15,9 +15,9 @@ from typing import Any
 from celery.utils.saferepr import saferepr
 from kombu.utils.json import loads
 
-from mirepoix.celery import payload
 from mirepoix.celery.task_catalog import TaskCatalog
 from mirepoix.ledger.edit import Edited, Payload, Written
+from mirepoix.protocol import payload
 from mirepoix.records import VERSION_HEADER
 from mirepoix.signatures.call_codec import Call
 from mirepoix.signatures.shape import Shape

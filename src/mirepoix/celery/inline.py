@@ -29,8 +29,8 @@ from mirepoix.celery.app import Installation
 from mirepoix.celery.attempt import Attempt
 from mirepoix.celery.pool_result import Reported
 from mirepoix.connect.source import Source
-from mirepoix.kombu.delivered import as_message
 from mirepoix.ledger import finish, operate, reap, results, take, workers
+from mirepoix.protocol.delivered import as_message
 from mirepoix.records import AttemptFailure, Completion, IncompatibilityKind, Taken, Worker
 
 WATCHERS: list[Callable[[Any, tuple[Any, ...], dict[str, Any]], None]] = []
@@ -90,7 +90,7 @@ _QUEUES = "SELECT DISTINCT queue FROM mirepoix_task WHERE state = 'pending' AND 
 
 def _run(installation: Installation, taken: Taken) -> BaseException | None:
     app = installation.app
-    raw = as_message(taken, installation)
+    raw = as_message(taken, installation.app, installation.catalog.current_name)
     try:
         task = app.tasks[installation.catalog.current_name(taken.name)]
     except NotRegistered as error:

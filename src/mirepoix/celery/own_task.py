@@ -12,9 +12,10 @@ from celery.app.task import Context
 from kombu.utils.json import dumps
 from kombu.utils.uuid import uuid
 
-from mirepoix.celery import payload
-from mirepoix.celery.canonical import WRITER
 from mirepoix.ledger.enqueue import can_be_header
+from mirepoix.protocol import payload
+from mirepoix.protocol.canonical import WRITER
+from mirepoix.protocol.envelope import from_headers
 from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Envelope
 
 if TYPE_CHECKING:
@@ -29,16 +30,14 @@ def own_task(
     new = uuid()
     root = follows.root_id or follows.id
     headers = {**told, "lang": "py", "task": name, "id": new, "root_id": root, "parent_id": follows.id}
-    return Envelope(
-        id=new,
-        name=name,
-        queue=queue,
+    return from_headers(
+        headers,
         body=dumps(call),
-        headers=headers,
+        queue=queue,
         properties={"correlation_id": new},
         routing_key=queue,
-        root_id=root,
-        parent_id=follows.id,
+        retries=0,
+        group_id=None,
         sent_fence=installation.sent_fence,
         shape=payload.shape_of(name, headers, call),
         written_by=WRITER,

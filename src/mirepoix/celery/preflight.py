@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 
-from mirepoix.celery.payload import MAPS, calls_of_text, version_in
 from mirepoix.celery.task_catalog import Incompatibility, TaskCatalog
 from mirepoix.ledger.query import payloads
 from mirepoix.ledger.tx import Tx
+from mirepoix.protocol.payload import MAPS, calls_of_text, version_in
 from mirepoix.records import IncompatibilityKind
 from mirepoix.signatures.call_codec import Call, from_text
 from mirepoix.states import State

@@ -23,11 +23,12 @@ from celery.worker.state import task_ready
 from mirepoix.celery import attempt as attempts
 from mirepoix.celery.attempt import Attempt
 from mirepoix.celery.gathering import is_gathering
-from mirepoix.celery.options import wrong_limits
 from mirepoix.celery.pool_result import Reported, raised_in
 from mirepoix.celery.refuse import not_given
 from mirepoix.ledger import finish
-from mirepoix.records import LEASE_HEADER, AttemptFailure, Completion, Lease
+from mirepoix.protocol.lease import lease_in
+from mirepoix.protocol.options import wrong_limits
+from mirepoix.records import AttemptFailure, Completion, Lease
 
 logger = get_logger("mirepoix.worker")
 
@@ -54,9 +55,9 @@ class LedgerRequest(Request):  # type: ignore[misc]
         carried = self._payload[2]
         if carried is not None and not isinstance(carried, dict):
             raise InvalidTaskError(f"what it carries for later is no mapping: {carried!r}")
-        mark = self._request_dict.get(LEASE_HEADER)
+        mark = lease_in(self._request_dict)
         self.installation = self._app.mirepoix
-        self.lease = None if mark is None else Lease(self.id, mark["fence"], mark["worker"])
+        self.lease = None if mark is None else mark.lease
         self._is_accepting = False
         self._goes_back_later = False
         self.is_gathered = self.lease is not None and is_gathering(self.task)

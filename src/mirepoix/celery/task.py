@@ -19,14 +19,16 @@ from celery.exceptions import Ignore, Reject, Retry
 from celery.utils.imports import symbol_by_name
 
 from mirepoix.celery import attempt as attempts
-from mirepoix.celery import coroutines, gathering, payload, retries, transactional, upcast
+from mirepoix.celery import coroutines, gathering, retries, transactional, upcast
 from mirepoix.celery.attempt import Attempt
 from mirepoix.celery.backend import LedgerBackend
 from mirepoix.celery.pool_result import Reported, raised_in, readable
 from mirepoix.celery.signatures import aliases_of, version_of
 from mirepoix.celery.task_catalog import Incompatibility, incompatibility_inside, incompatibility_of
 from mirepoix.errors import ConfigurationError, UpcastFailed
-from mirepoix.records import LEASE_HEADER, VERSION_HEADER, AttemptFailure, Completion, IncompatibilityKind, Lease
+from mirepoix.protocol import payload
+from mirepoix.protocol.lease import lease_in, without_lease
+from mirepoix.records import VERSION_HEADER, AttemptFailure, Completion, IncompatibilityKind
 from mirepoix.signatures.call_codec import Call, to_text
 from mirepoix.signatures.shape import Shape
 
@@ -179,11 +181,11 @@ def guarded(task: Any, tracer: Any) -> Any:
     """*tracer* as it runs under a lease: refused, parked, or run and its outcome recorded."""
 
     def trace(uuid: str, args: Any, kwargs: Any, request: Any = None) -> Any:
-        mark = (request or {}).get(LEASE_HEADER)
+        mark = lease_in(request)
         if mark is None:  # called eagerly: there is no lease and nothing to record
             return tracer(uuid, args, kwargs, request)
         installation: Installation = task.app.mirepoix
-        lease = Lease(uuid, mark["fence"], mark["worker"])
+        lease = mark.lease
         if not installation.may_run(lease):
             return _ignored("its lease was handed back")
         try:
@@ -204,9 +206,9 @@ def guarded(task: Any, tracer: Any) -> Any:
             return _ignored("the process that began it died")
         if installation.is_pool_process:
             installation.meter.note(peak_memory_kb())  # it may die before anybody has looked at it
-        request["eta"] = mark.get("eta")
-        request["headers"] = {key: value for key, value in own.items() if key != LEASE_HEADER}
-        attempt = Attempt(lease, task.name, installation=installation, has_run=False, expires=mark.get("expires"))
+        request["eta"] = mark.eta
+        request["headers"] = without_lease(own)
+        attempt = Attempt(lease, task.name, installation=installation, has_run=False, expires=mark.expires)
         try:
             result = _run(installation, attempt, task, request, lambda: tracer(uuid, args, kwargs, request))
         finally:

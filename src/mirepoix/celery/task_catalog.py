@@ -9,8 +9,8 @@ from typing import Any
 from celery.exceptions import NotRegistered
 
 from mirepoix.celery import upcast
-from mirepoix.celery.payload import MAPS
 from mirepoix.celery.signatures import kept_signature_of, version_of
+from mirepoix.protocol.payload import MAPS
 from mirepoix.records import IncompatibilityKind
 from mirepoix.signatures.call_codec import Call, from_text
 from mirepoix.signatures.shape import fits_shape

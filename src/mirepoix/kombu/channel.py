@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
-from mirepoix.celery import chords, options, payload
+from mirepoix.celery import chords
 from mirepoix.celery.refuse import not_given
 from mirepoix.errors import EnqueueError, NoWorker
-from mirepoix.kombu.delivered import as_message, tag_of
 from mirepoix.kombu.qos import Batch, QoS
 from mirepoix.ledger import enqueue, messages, operate
-from mirepoix.records import LEASE_HEADER, Envelope, Taken
+from mirepoix.protocol import options
+from mirepoix.protocol.delivered import as_message, tag_of
+from mirepoix.protocol.envelope import from_headers
+from mirepoix.protocol.lease import without_lease
+from mirepoix.records import Taken
 
 if TYPE_CHECKING:
     from mirepoix.daemons.holder import Holder
@@ -63,29 +66,17 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         properties = message["properties"]
         options.check_name("task name", headers["task"])
         encoding = properties.get("body_encoding") or "utf-8"
-        envelope = Envelope(
-            id=headers["id"],
-            name=headers["task"],
-            queue=queue,
+        envelope = from_headers(
+            without_lease(headers),
             body=message["body"],
+            queue=queue,
             body_encoding=encoding,
-            headers={key: value for key, value in headers.items() if key != LEASE_HEADER},
             properties={
                 k: v for k, v in properties.items() if k not in ("delivery_tag", "delivery_info", "body_encoding")
             },
             content_type=message.get("content-type") or "application/data",
             content_encoding=message.get("content-encoding") or "utf-8",
             priority=properties.get("priority") or 0,
-            eta=options.moment_in_utc(headers["task"], "eta", headers.get("eta")),
-            expires=options.moment_in_utc(headers["task"], "expires", headers.get("expires")),
-            retries=headers.get("retries") or 0,
-            root_id=headers.get("root_id"),
-            parent_id=headers.get("parent_id"),
-            group_id=headers.get("group"),
-            version=payload.version_in(headers),
-            shape=payload.shape_of_text(
-                headers["task"], headers, message["body"], message.get("content-type") or "", encoding
-            ),
         )
         options.check(envelope, self.connection.installation.settings.payload_limit_bytes, "ledger")
         with self.connection.callers_transaction() as tx:
@@ -262,7 +253,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         installation = self.connection.installation
         holder.handed_over(taken.lease.key)
         try:
-            return self._hand_over(as_message(taken, installation), taken.queue)
+            return self._hand_over(as_message(taken, installation.app, installation.catalog.current_name), taken.queue)
         except (*self.connection.connection_errors, *installation.source.disconnects):
             raise
         except Exception as error:  # noqa: BLE001 (whatever stands in the row)

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from mirepoix.celery.canonical import as_of_now
-from mirepoix.records import LEASE_HEADER, Taken
-
-if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
+from mirepoix.protocol.canonical import as_of_now
+from mirepoix.protocol.lease import with_lease
+from mirepoix.records import Taken
 
 
-def as_message(taken: Taken, installation: Installation) -> dict[str, Any]:
+def as_message(taken: Taken, app: Any, current_name: Callable[[str], str]) -> dict[str, Any]:
     """A lease's message for the code that runs here, as kombu's virtual transports hold one.
 
-    It is as the running Celery would have written it, and names the task that takes it, if that has another name by
-    now. Its eta has come: nobody need wait for it again. Its expiry is by the clock of this host: Celery looks at that.
+    The message is as the running Celery would have written it. If the task has another name by now, *current_name* says
+    so. The message has no eta, since that has come, and expires by the clock of this host, which Celery reads.
     """
-    name = installation.catalog.current_name(taken.name)
-    taken = as_of_now(taken, installation.app)
+    name = current_name(taken.name)
+    taken = as_of_now(taken, app)
     # Whatever stands in the row, the worker must come to see it: it is the consumer that parks what cannot be read.
     headers = taken.headers if isinstance(taken.headers, dict) else {}
     if name != taken.name and headers.get("task") == taken.name:
         headers = {**headers, "task": name}
-    mark = {
-        "id": taken.lease.task_id,
-        "fence": taken.lease.fence,
-        "worker": taken.lease.worker_id,
-        "eta": headers.get("eta"),
-        "expires": taken.expires,
-    }
     return {
         "body": taken.body,
         "content-type": taken.content_type,
         "content-encoding": taken.content_encoding,
-        "headers": {**headers, "eta": None, "expires": taken.expires or headers.get("expires"), LEASE_HEADER: mark},
+        "headers": {**with_lease(headers, taken), "eta": None, "expires": taken.expires or headers.get("expires")},
         "properties": {
             **(taken.properties if isinstance(taken.properties, dict) else {}),
             "priority": taken.priority,
