@@ -183,7 +183,7 @@ def test_the_confirmation_says_what_will_become_of_each_state(shop: Shop, admin_
     page = admin_client.act("retry", "now", "later")
     assert "will run now instead of later" in page
     assert "will not be retried: it is waiting for a worker already" in page
-    assert "Hastened: 1 task" in admin_client.confirm(page)
+    assert "Due now: 1 task" in admin_client.confirm(page)
 
 
 def test_all_that_are_listed_can_be_chosen_over_pages(shop: Shop, admin_client: AdminClient):
@@ -204,7 +204,7 @@ def test_each_decision_goes_through_the_ledger(shop: Shop, admin_client: AdminCl
     shop.fail("d", queue="money")
     assert "Discarded: 1 task" in admin_client.act("discard", "d")
     shop.books.send("later", eta="2090-01-01T00:00:00+00:00")
-    assert "Hastened: 1 task" in admin_client.act("retry", "later")
+    assert "Due now: 1 task" in admin_client.act("retry", "later")
     assert shop.books.states() == {"c": "pending", "d": "cancelled", "later": "pending"}
 
 
