@@ -9,7 +9,7 @@ from sqlalchemy import orm
 
 import mirepoix
 from driver import Ledger
-from mirepoix.celery.attempt import Attempt
+from mirepoix.celery.context import Attempt
 from mirepoix.celery.transactional import Refused, UnitOfWork
 from mirepoix.connect import sqlite3 as our_sqlite3
 from mirepoix.connect.url import source_for

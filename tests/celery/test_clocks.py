@@ -10,8 +10,8 @@ from celery import Celery, group
 
 import mirepoix
 from driver import OOPS, Ledger, moment
-from mirepoix.celery import attempt as attempts
-from mirepoix.celery.attempt import Attempt
+from mirepoix.celery import context
+from mirepoix.celery.context import Attempt
 from mirepoix.ledger import finish
 from mirepoix.protocol.delivered import as_message
 from mirepoix.records import Lease
@@ -79,7 +79,7 @@ def test_a_retry_expires_when_its_task_does(app: Celery, ledger: Ledger):
     """It is sent with what the worker was told."""
     told = (datetime.now(UTC) + timedelta(seconds=600)).isoformat()
     attempt = Attempt(Lease("t1", 1, "w1"), "t", expires=told)
-    with attempts.running(attempt):
+    with context.running(attempt):
         app.send_task("t", task_id="t1", expires=told, countdown=5)
     assert attempt.again is not None
     ledger.worker("w1")

@@ -22,8 +22,8 @@ from celery import Celery
 
 import mirepoix
 from driver import Ledger
-from mirepoix.celery import attempt as attempts
-from mirepoix.celery.attempt import Attempt
+from mirepoix.celery import context
+from mirepoix.celery.context import Attempt
 from mirepoix.connect import sqlite3 as our_sqlite3
 from mirepoix.connect.url import source_for
 from mirepoix.errors import ConfigurationError, LeaseLost, StepNotStored
@@ -48,7 +48,7 @@ class Task:
         """The next attempt; what ran before lost its lease."""
         self.ledger.write("UPDATE mirepoix_task SET state = 'pending', deaths = 0 WHERE id = 't'")
         lease = self.ledger.lease("w1")
-        with attempts.running(Attempt(lease, "shop.pay", installation=self.installation)), attempts.user_code():
+        with context.running(Attempt(lease, "shop.pay", installation=self.installation)), context.user_code():
             yield lease
 
     def work(self, *args: Any, **kwargs: Any) -> Any:

@@ -14,8 +14,8 @@ from django.db import DatabaseError, connections, transaction
 import django_site
 import mirepoix
 from driver import Ledger
-from mirepoix.celery import attempt as attempts
-from mirepoix.celery.attempt import Attempt
+from mirepoix.celery import context
+from mirepoix.celery.context import Attempt
 from mirepoix.config import Settings
 from mirepoix.connect.django import DjangoSource
 from mirepoix.connect.url import source_for
@@ -33,7 +33,7 @@ def books(ledger_url: str, tmp_path: Path) -> Iterator[Ledger]:
         books.worker("w1")
         books.send("t")
         installation: Any = SimpleNamespace(source=DjangoSource("default"), settings=Settings())
-        with attempts.running(Attempt(books.lease("w1"), "shop.pay", installation=installation)):
+        with context.running(Attempt(books.lease("w1"), "shop.pay", installation=installation)):
             yield books
         installation.source.close()
     django_site.use()

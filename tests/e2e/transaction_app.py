@@ -19,7 +19,7 @@ from celery.exceptions import Ignore, SoftTimeLimitExceeded
 from shop import FOLDER, run, taken, tell, wait_for
 
 import mirepoix
-from mirepoix.celery import attempt as attempts
+from mirepoix.celery import context
 
 HOW = os.environ["TRANSACTION_APP_HOW"]
 LEDGER = os.environ["SHOP_LEDGER"]
@@ -239,7 +239,7 @@ def meet(name: str) -> None:
 
 VERBS: dict[str, Callable[[Any, str], Any]] = {
     "write": insert,
-    "write-fence": lambda task, word: insert(task, f"{word}-{attempts.current().lease.fence}"),
+    "write-fence": lambda task, word: insert(task, f"{word}-{context.current().lease.fence}"),
     "orm": with_orm,
     "nested": lambda task, word: insert_nested(task, word, is_broken=False),
     "broken-nested": lambda task, word: insert_nested(task, word, is_broken=True),
@@ -324,7 +324,7 @@ def call(self: Any, *lines: str) -> None:
                 work_of(self.request.id, line)
             except ValueError:
                 tell(self, "inner failure")
-        tell(self, "outside", attempt=attempts.current() is not None)
+        tell(self, "outside", attempt=context.current() is not None)
 
 
 @app.task(bind=True, name="bank.work_of", transactional=True)

@@ -20,15 +20,14 @@ from mirepoix.alerts.thread import AlertThread
 from mirepoix.broker.former import OURS
 from mirepoix.broker.relay import Relay
 from mirepoix.broker.sender import Sender
-from mirepoix.celery import attempt as attempts
-from mirepoix.celery import chords, errbacks
+from mirepoix.celery import chords, context, errbacks, outcome
 from mirepoix.celery.bootsteps import HoldLeases
 from mirepoix.celery.capture import PublishScope, capturing
-from mirepoix.celery.context import Senders
 from mirepoix.celery.control import durable
 from mirepoix.celery.gathering import Gathered
 from mirepoix.celery.meter import Meter
 from mirepoix.celery.scarcity import Scarcity
+from mirepoix.celery.senders import Senders
 from mirepoix.celery.task import adopt, adopting
 from mirepoix.celery.task_catalog import TaskCatalog
 from mirepoix.config import Settings
@@ -140,7 +139,7 @@ class Installation:
     @property
     def captures(self) -> bool:
         """Whether what is sent now is written into the ledger; an attempt's always is."""
-        return self.settings.capture or attempts.current() is not None
+        return self.settings.capture or context.current() is not None
 
     def begin(self) -> TaskTransaction:
         """A transaction for a transactional task."""
@@ -216,7 +215,7 @@ class Installation:
             lambda tx, parts, refused: chords.return_parts(self, tx, parts, refused=refused),
             partial(chords.return_ended, self),
             self.catalog.can_take,
-            partial(attempts.refuse_completion, self),
+            partial(outcome.refuse_completion, self),
             partial(errbacks.send_errbacks, self),
         )
         self._until_reached(self.holder.register)

@@ -1,6 +1,6 @@
 """Celery's result backend on the ledger: what a task returned is committed with its outcome, and waiters are woken.
 
-Results of an attempt are not written as Celery hands them over: they are kept with the attempt (`celery/attempt.py`)
+Results of an attempt are not written as Celery hands them over: they are kept with the attempt (`celery/context.py`)
 and committed together with its outcome and with whatever it sends, or refused with them. What user code reports while
 it runs (``update_state``) is written at once.
 """
@@ -26,10 +26,9 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps as json_dumps
 from kombu.utils.json import loads as json_loads
 
-from mirepoix.celery import attempt as attempts
-from mirepoix.celery import capture, chords, errbacks, transactional
-from mirepoix.celery.context import is_read_by_senders
+from mirepoix.celery import capture, chords, context, errbacks, outcome, transactional
 from mirepoix.celery.result_waiter import Waiters
+from mirepoix.celery.senders import is_read_by_senders
 from mirepoix.celery.versions import Backend
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import chords as ledger_chords
@@ -92,7 +91,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **_: Any
     ) -> Any:
         record = self._record(bytes_to_str(task_id), result, state, traceback, request)
-        attempt = attempts.current()
+        attempt = context.current()
         if attempt is not None and attempt.collects(state):
             attempt.results[record.task_id] = record
         else:
@@ -104,17 +103,17 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
 
     def mark_as_done(self, task_id: str, result: Any, request: Any = None, *args: Any, **kwargs: Any) -> None:
         """Keep the result; commit the attempt, if it has to be committed here. Raises Refused if it is a zombie's."""
-        attempt = attempts.current()
+        attempt = context.current()
         is_outcome = attempt is not None and attempt.lease.task_id == task_id and attempt.collects(states.SUCCESS)
         if attempt is not None and is_outcome and attempt.asks_again():
             return
         super().mark_as_done(task_id, result, request, *args, **kwargs)
         if attempt is not None and attempt.lease.task_id == task_id and attempt.commits_here:
-            attempts.conclude(self.installation, attempt, Completion(attempt.lease))
+            outcome.conclude(self.installation, attempt, Completion(attempt.lease))
 
     def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
         """Send error callbacks with the outcome; a task of ours calls those that take what failed itself."""
-        attempt = attempts.current()
+        attempt = context.current()
         if attempt is not None and attempt.is_making_outcome:
             in_place = [one for one in request.errbacks if errbacks.is_called_in_place(self.app, one)]
             if in_place:
@@ -131,7 +130,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
 
     def mark_as_failure(self, task_id: str, *args: Any, **kwargs: Any) -> None:
         """Keep the error, and send the error callbacks, in place of what a success would have left."""
-        attempt = attempts.current()
+        attempt = context.current()
         is_own = attempt is not None and attempt.lease.task_id == task_id
         if attempt is not None and is_own and attempt.is_over:
             return  # what it has come to stands
@@ -153,7 +152,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         state: str = states.REVOKED,
     ) -> None:
         """As Celery does; but a revocation by remote control says nothing about a task that a worker holds."""
-        if request is None and attempts.current() is None and self._is_held(task_id):
+        if request is None and context.current() is None and self._is_held(task_id):
             return
         super().mark_as_revoked(task_id, reason, request, store_result, state)
 
@@ -201,7 +200,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         known = self._find([bytes_to_str(task_id)])[0]
-        attempt = attempts.current()
+        attempt = context.current()
         kept = None if attempt is None else attempt.results.get(known.task_id)
         if kept is not None:  # an error callback that is called in place asks for the failure it was called for
             known = replace(
@@ -379,7 +378,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
             encoded[chords.CALLED] = getattr(result, chords.CALLED)
         text, _content_type = self._as_text(encoded)
         part = Part(request.group, request.id, request.group_index, state, text, request)
-        attempt = attempts.current()
+        attempt = context.current()
         if attempt is not None and attempt.collects(state):
             attempt.parts[part.group_id, part.task_id] = part
             attempt.sends_here = attempt.sends_here or (attempt.is_traced and is_read_by_senders(self.app))

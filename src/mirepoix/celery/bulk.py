@@ -12,7 +12,7 @@ from celery import signals
 from celery.utils.saferepr import saferepr
 from kombu.utils.json import dumps
 
-from mirepoix.celery import attempt as attempts
+from mirepoix.celery import context
 from mirepoix.celery.capture import captured, writing
 from mirepoix.config import Settings
 from mirepoix.ledger.rows import ROWS_A_STATEMENT
@@ -46,7 +46,7 @@ def bulk(task: Any, calls: Iterable[Any], **options: Any) -> list[str]:
     installation = installation_of(task.app)
     envelopes = _envelopes(task, (_as_call(one) for one in calls), options, installation)
     ids: list[str] = []
-    with attempts.outside(), writing(installation) as add:
+    with context.outside(), writing(installation) as add:
         while chunk := list(itertools.islice(envelopes, ROWS_A_STATEMENT)):
             add(chunk)
             ids.extend(envelope.id for envelope in chunk)

@@ -28,7 +28,7 @@ from kombu.utils.json import dumps as as_json
 from kombu.utils.time import maybe_s_to_ms
 
 from mirepoix.broker.routes import routes
-from mirepoix.celery import attempt as attempts
+from mirepoix.celery import context
 from mirepoix.celery.purge import purging
 from mirepoix.connect import ambient
 from mirepoix.connect.caller import CallerTx
@@ -144,7 +144,7 @@ def _durations(headers: dict[str, Any], expiration: float | None) -> Durations:
         asked = Durations(asked_at=time.monotonic())
     eta_in_s = asked.eta_in_s if headers.get("eta") == asked.eta else None
     expires_in_s = asked.expires_in_s if headers.get("expires") == asked.expires else None
-    attempt = attempts.current()
+    attempt = context.current()
     if headers.get("expires") is None:
         expires_in_s = expiration
     elif attempt is not None and attempt.expires is not None and headers["expires"] == attempt.expires:
@@ -212,7 +212,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         headers.pop(LEASE_HEADER, None)
         options.check_name("task name", headers["task"])
         headers |= {key: str(headers[key]) for key in _IDS if isinstance(headers.get(key), UUID)}
-        if isinstance(body, (list, tuple)) and len(body) == 3 and not attempts.is_continuing():  # noqa: PLR2004
+        if isinstance(body, (list, tuple)) and len(body) == 3 and not context.is_continuing():  # noqa: PLR2004
             options.check_carried(headers["task"], body[2], self._installation.delivery)
         body = self._versioned(headers, body)
         shape = payload.shape_of(headers["task"], headers, body)
@@ -267,10 +267,10 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             sent_fence=self._installation.sent_fence,
             shape=shape,
             written_by=WRITER,
-            follows=attempts.is_continuing(),
+            follows=context.is_continuing(),
         )
         limit_bytes = self._installation.settings.payload_limit_bytes
-        options.check(envelope, limit_bytes, self._installation.delivery, is_continuing=attempts.is_continuing())
+        options.check(envelope, limit_bytes, self._installation.delivery, is_continuing=context.is_continuing())
         send(self._installation, [envelope])
 
     def _versioned(self, headers: dict[str, Any], body: Any) -> Any:
@@ -416,7 +416,7 @@ def send(installation: Installation, items: list[Outgoing]) -> None:
     if sink is not None:
         sink.extend(items)
         return
-    attempt = attempts.current()
+    attempt = context.current()
     if attempt is not None:
         items = [item for item in items if not attempt.keeps(item)]
     if items and not PublishScope.collects(items):

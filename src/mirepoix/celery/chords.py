@@ -22,8 +22,8 @@ from celery.result import GroupResult, result_from_tuple
 from celery.utils.functional import maybe_list
 from kombu.utils.json import dumps, loads
 
-from mirepoix.celery.context import is_read_by_senders
 from mirepoix.celery.own_task import own_headers, own_task
+from mirepoix.celery.senders import is_read_by_senders
 from mirepoix.connect.verdict import said
 from mirepoix.errors import OutcomeRefused
 from mirepoix.ledger import chords, outgoing, results
@@ -125,7 +125,7 @@ def add_tasks(app: Any) -> None:
 
     @app.task(name=FAIL_CHORD, shared=False, ignore_result=True, typing=False)  # type: ignore[untyped-decorator]
     def fail_chord(callback: Any, message: str, cause: Any) -> None:
-        from mirepoix.celery import attempt as attempts
+        from mirepoix.celery import context
 
         error = ChordError(message)
         error.__cause__ = app.backend.exception_to_python(cause)
@@ -135,7 +135,7 @@ def add_tasks(app: Any) -> None:
         options["link_error"] = own
         setattr(error, CALLED, called + own)
         # What the callbacks send, and the results of what will not run, are committed with this task's outcome.
-        with attempts.outcome_code():
+        with context.outcome_code():
             try:
                 raise error
             except ChordError as raised:
@@ -153,10 +153,10 @@ def fail_inside(app: Any, signature: Mapping[str, Any], error: Any, state: str =
 
     That is all it consists of, and the chords that this is a member of.
     """
-    from mirepoix.celery import attempt as attempts
+    from mirepoix.celery import context
 
     kind, kwargs, options = signature.get("subtask_type"), signature.get("kwargs") or {}, signature.get("options") or {}
-    id, attempt = options.get("task_id"), attempts.current()
+    id, attempt = options.get("task_id"), context.current()
     if id and kind != "group":  # a group is no member of a chord: each of its tasks is
         if attempt is None or id not in attempt.results:
             app.backend.store_result(id, error, state)
@@ -289,9 +289,9 @@ def _of_member(item: Outgoing, request: Context) -> Outgoing:
 
 def _is_sent_by_the_member() -> bool:
     """Whether a member runs here, so that its own context is in force."""
-    from mirepoix.celery import attempt as attempts
+    from mirepoix.celery import context
 
-    attempt = attempts.current()
+    attempt = context.current()
     return attempt is not None and attempt.is_traced
 
 
@@ -345,10 +345,10 @@ def _request_of(origin: Any) -> Context:
 
 @contextmanager
 def _captured() -> Iterator[list[Outgoing]]:
-    from mirepoix.celery import attempt as attempts
+    from mirepoix.celery import context
     from mirepoix.celery.capture import captured
 
-    with captured() as sent, attempts.continuing():
+    with captured() as sent, context.continuing():
         yield sent
 
 

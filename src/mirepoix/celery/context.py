@@ -1,78 +1,210 @@
-"""Tell whether a message may depend on the process, and the task, that sends it: on a tenant, a trace, a language.
+"""The attempt that runs in this context: what it sends when it is over is held until its outcome.
 
-A receiver of a publish signal, a router that is a function, and a method of Celery that somebody has replaced can
-read what the task that runs has set. What follows from that task must then be sent while it runs.
+Celery sends links and the rest of a chain after the user's code returned and before anything is recorded. Those
+sends, and all that ``retry()`` and ``replace()`` send, are *continuations*: the attempt holds them back, and
+`mirepoix.celery.outcome` writes them in the very transaction that records the outcome, behind the fence, together with
+results and parts of chords. What user code sends by itself is written at once, or in the transaction that is open.
 """
 
 from __future__ import annotations
 
-import types
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
-import celery
-from celery import signals
-from celery.app.routes import MapRoute
-from celery.utils.functional import maybe_evaluate
+from celery import states
 
-_SIGNALS = (signals.before_task_publish, signals.after_task_publish)
-_OF_TASK = ("apply_async", "delay", "signature", "shadow_name")
-_OF_APP = ("send_task",)
-_OF_AMQP = ("send_task_message", "create_task_message", "_create_task_sender", "as_task_v2")
-_KNOWN = (str(Path(celery.__file__).parent), str(Path(__file__).parents[1]))
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Envelope, Lease, Outgoing, Part, Result
 
-Places = dict[str, list[Mapping[str, Any]]]
-"""By the name of a method, the namespaces that it may stand in."""
+if TYPE_CHECKING:
+    from mirepoix.celery.app import Installation
 
 
-def is_read_by_senders(app: Any) -> bool:
-    """Whether code that is neither Celery's nor ours takes part when *app*, which has an installation, sends a task."""
-    return bool(app.mirepoix.senders.are_foreign())
+LARGE_RESULT = 64 * 1024
+"""A result longer than this does not go through the pipe to the worker's parent."""
+
+_current: ContextVar[Attempt | None] = ContextVar("mirepoix_attempt", default=None)
+_OUTCOME = "outcome"
+
+_whose_code: ContextVar[Attempt | str | None] = ContextVar("mirepoix_user_code", default=None)
+"""The attempt whose user's code runs in this context; `_OUTCOME` where user code asks for an outcome. Not a flag of the
+attempt: a thread or an asyncio task that user code started, and that outlives it, is still the user's code while the
+outcome is made."""
+
+_continues: ContextVar[bool | None] = ContextVar("mirepoix_continues", default=None)
+"""Whether what is sent in this context follows from a payload; None: ask the attempt."""
 
 
-class Senders:
-    """All code that takes part when *app* sends a task. It is asked for each member of a chord.
+@dataclass(slots=True)
+class Attempt:
+    """What an execution has sent so far, and what it still holds back for its outcome."""
 
-    Receivers, routes, tasks and methods can all change at any time (instrumentation is often installed by a worker's
-    signal), so the answer is not kept. What is kept is where to look, until a task is registered or the app has another
-    AMQP: the live namespaces of the app, of the tasks and of their classes. Not noticed: a class that gets other bases.
-    """
+    lease: Lease
+    name: str
+    continuations: list[Outgoing] = field(default_factory=list)
+    again: Envelope | None = None
+    """The message it sent under its own id: retry() and replace() do."""
+    began_at: float = field(default_factory=time.monotonic)
+    installation: Installation | None = None
+    """Where its steps are kept; None for one that runs no user code."""
+    steps: set[str] = field(default_factory=set)
+    """The names of the steps it has done, or is doing."""
+    results: dict[str, Result] = field(default_factory=dict)
+    """What is to be kept, by task id: its own result, and those of tasks that will not run because it failed."""
+    parts: dict[tuple[str, str], Part] = field(default_factory=dict)
+    """The parts of chords that it returns, by chord and member."""
+    transaction: OpenTransaction | None = None
+    """That of a transactional task, until it is committed or rolled back."""
+    afterwards: list[Callable[[], object]] = field(default_factory=list)
+    """What is to be done once its outcome is in the ledger."""
+    note: str | None = None
+    """What its policy made of its error, in words."""
+    has_run: bool = True
+    """Whether the task's own code is over, or an outcome without it is made. Before that all code is the user's."""
+    is_traced: bool = False
+    """Whether Celery's tracer is at it: then what is sent has the context of its task."""
+    sends_here: bool = False
+    """Whether a chord that it is a member of must be ended where its task runs: senders read their context."""
+    fail_now: Callable[[], None] | None = None
+    """Commits its failure at once, while its task's context is in force."""
+    expires: str | None = None
+    """When its task expires, by the clock of this host: what a retry of it is sent with."""
+    is_over: bool = False
+    """Its outcome is in the ledger, or was refused: whatever comes now is no part of it."""
 
-    def __init__(self, app: Any) -> None:
-        self._app = app
-        self._found: tuple[list[Any], Any, Places] = ([], None, {})
-        """The tasks, the AMQP, and the places that follow from both."""
+    def keeps(self, item: Outgoing) -> bool:
+        """Hold *item* back if it belongs to the outcome; False if it is to be written now."""
+        if self.is_over:
+            return False
+        if isinstance(item, Envelope) and item.id == self.lease.task_id:
+            self.again = item
+            return True
+        if not self.is_making_outcome:
+            return False
+        self.continuations.append(item)
+        return True
 
-    def are_foreign(self) -> bool:
-        """Whether some of it is neither Celery's nor ours."""
-        app = self._app
-        return (
-            any(signal.receivers for signal in _SIGNALS)
-            or any(not isinstance(maybe_evaluate(route), MapRoute) for route in app.amqp.routes or ())
-            or not all(map(_is_known, self._methods()))
-        )
+    def collects(self, status: str) -> bool:
+        """Whether a result with that status belongs to the outcome; False if it is to be written now."""
+        is_outcome = status in states.READY_STATES or status == states.RETRY
+        return is_outcome and not self.is_over and _whose_code.get() is not self
 
-    def _methods(self) -> Iterator[Any]:
-        tasks, amqp = list(self._app.tasks.values()), self._app.amqp
-        known, of, places = self._found
-        if known != tasks or of is not amqp:
-            places = self._look(tasks, amqp)
-            self._found = tasks, amqp, places
-        for name, namespaces in places.items():
-            yield from [namespace[name] for namespace in namespaces if name in namespace]
+    @property
+    def is_making_outcome(self) -> bool:
+        """Whether what is done in this context is part of its outcome."""
+        whose = _whose_code.get()
+        return not self.is_over and whose is not self and (self.has_run or whose is _OUTCOME)
 
-    def _look(self, tasks: list[Any], amqp: Any) -> Places:
-        of_tasks = [*map(vars, tasks), *map(vars, {cls for task in tasks for cls in type(task).__mro__})]
-        of_app = [vars(self._app), *map(vars, type(self._app).__mro__)]
-        of_amqp = [vars(cls) for cls in type(amqp).__mro__]
-        return {
-            **dict.fromkeys(_OF_TASK, of_tasks),
-            **dict.fromkeys(_OF_APP, of_app),
-            **dict.fromkeys(_OF_AMQP, of_amqp),
-        }
+    def asks_again(self) -> bool:
+        """Whether it is to run again, since it called ``retry(throw=False)`` or ``replace()`` before its code ended.
+
+        Then nothing of the end that it came to is kept: the next attempt comes to one.
+        """
+        if self.is_over or self.again is None:
+            return False
+        self.forget_success()
+        return True
+
+    def forget_success(self) -> None:
+        """It failed after its code had returned: nothing of its success may be sent, kept or committed."""
+        self.continuations.clear()
+        self.results.clear()
+        self.parts.clear()
+        if self.transaction is not None:
+            self.transaction.roll_back()
+            self.transaction = None
+
+    @property
+    def commits_here(self) -> bool:
+        """Whether the process that runs it commits its success; if not, the worker's parent does, with others."""
+        # A part of another task's is returned in that one's name, which only this process knows.
+        is_for_others = any(part.task_id != self.lease.task_id for part in self.parts.values())
+        is_large = sum(len(result.result or "") for result in self.results.values()) > LARGE_RESULT
+        has_transaction = self.transaction is not None
+        return bool(self.continuations or has_transaction or is_large or is_for_others or self.sends_here)
 
 
-def _is_known(found: Any) -> bool:
-    function = getattr(found, "fget", None) or getattr(found, "func", None) or found  # of a property
-    return isinstance(function, types.FunctionType) and function.__code__.co_filename.startswith(_KNOWN)
+class OpenTransaction(Protocol):
+    """The transaction that a transactional task runs in: its own writes, and the outcome behind the fence."""
+
+    def conclude(self, write: Callable[[Tx], bool]) -> bool:
+        """Write the outcome and COMMIT; False, and ROLLBACK, if it was refused. Raises what the COMMIT raises."""
+
+    def roll_back(self) -> None:
+        """Leave nothing of it. Never raises."""
+
+
+def current() -> Attempt | None:
+    """The attempt that runs in this context, or None."""
+    return _current.get()
+
+
+@contextmanager
+def running(attempt: Attempt) -> Iterator[Attempt]:
+    """Let what is sent inside the block be the attempt's."""
+    token = _current.set(attempt)
+    try:
+        yield attempt
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def outside() -> Iterator[None]:
+    """Around what belongs to no attempt although it may run inside of one."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def has_run() -> None:
+    """The code of a task has returned or raised; if it is that of the attempt, what follows is the outcome's."""
+    attempt = _current.get()
+    if attempt is not None and _whose_code.get() is not attempt:
+        attempt.has_run = True
+
+
+@contextmanager
+def user_code() -> Iterator[None]:
+    """Around the user's own code: what it sends does not wait for the outcome."""
+    token = _whose_code.set(_current.get())
+    try:
+        yield
+    finally:
+        _whose_code.reset(token)
+
+
+@contextmanager
+def outcome_code() -> Iterator[None]:
+    """Around retry() and replace(), called by user code: all they send is part of the outcome."""
+    token, by_user = _whose_code.set(_OUTCOME), _continues.set(False)
+    try:
+        yield
+    finally:
+        _continues.reset(by_user)
+        _whose_code.reset(token)
+
+
+@contextmanager
+def continuing() -> Iterator[None]:
+    """Around the sending of what a payload, or a chord, carries for later, where no attempt need be under way."""
+    token = _continues.set(True)
+    try:
+        yield
+    finally:
+        _continues.reset(token)
+
+
+def is_continuing() -> bool:
+    """Whether what is sent in this context was written by whoever wrote the payload (a link, the rest of a chain)."""
+    told = _continues.get()
+    if told is not None:
+        return told
+    attempt = _current.get()
+    return attempt is not None and attempt.is_making_outcome

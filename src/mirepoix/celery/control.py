@@ -11,8 +11,7 @@ from uuid import UUID
 
 from celery.utils.functional import maybe_list
 
-from mirepoix.celery import attempt as attempts
-from mirepoix.celery import chords
+from mirepoix.celery import chords, context
 from mirepoix.ledger import operate
 
 
@@ -21,7 +20,7 @@ def durable(control_class: type) -> type:
 
     class LedgerControl(control_class):  # type: ignore[misc]
         def revoke(self, task_id: Any, *args: Any, **kwargs: Any) -> Any:
-            attempt = attempts.current()
+            attempt = context.current()
             if attempt is not None and attempt.is_making_outcome:
                 # The handling of a failed chord revokes what it has failed: workers must find it failed by then.
                 attempt.afterwards.append(partial(self.revoke, task_id, *args, **kwargs))

@@ -45,12 +45,12 @@ def add_tasks(app: Any) -> None:
 
     @app.task(name=CALL_ERRBACKS, shared=False, ignore_result=True, typing=False)  # type: ignore[untyped-decorator]
     def call_errbacks(request: Any, state: str, reason: Any, traceback: str | None = None) -> None:
-        from mirepoix.celery import attempt as attempts
+        from mirepoix.celery import context
 
         backend = app.backend
         error = backend.exception_to_python(reason) if state == "failed" else _ERRORS[state](reason)
         call = getattr(backend, "call_errbacks_here", backend._call_task_errbacks)  # noqa: SLF001
-        with attempts.outcome_code():  # what they send is committed with this task's outcome
+        with context.outcome_code():  # what they send is committed with this task's outcome
             call(Context(request), error, traceback)
 
 

@@ -23,10 +23,9 @@ from celery.exceptions import NotRegistered
 from kombu.message import Message
 from kombu.serialization import prepare_accept_content
 
-from mirepoix.celery import attempt as attempts
-from mirepoix.celery import chords
+from mirepoix.celery import chords, outcome
 from mirepoix.celery.app import Installation
-from mirepoix.celery.attempt import Attempt
+from mirepoix.celery.context import Attempt
 from mirepoix.celery.pool_result import Reported
 from mirepoix.connect.source import Source
 from mirepoix.ledger import finish, operate, reap, results, take, workers
@@ -160,7 +159,7 @@ def _record(installation: Installation, taken: Taken, traced: Any, request: dict
 
 def _rejected(installation: Installation, taken: Taken, error: Any) -> None:
     if not error.requeue:
-        attempts.fail(installation, Attempt(taken.lease, taken.name), AttemptFailure(f"Reject: {error}", "Reject"))
+        outcome.fail(installation, Attempt(taken.lease, taken.name), AttemptFailure(f"Reject: {error}", "Reject"))
         return
     failure = AttemptFailure(f"rejected back to its queue: {error}")
     with installation.source.transaction() as tx:
@@ -174,5 +173,5 @@ def _park(
     error: Exception,
     lacking: IncompatibilityKind | None = None,
 ) -> Exception:
-    attempts.park(installation, taken.lease, taken.name, failure, error, lacking)
+    outcome.park(installation, taken.lease, taken.name, failure, error, lacking)
     return error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from celery.utils.log import get_logger
 
-from mirepoix.celery import attempt as attempts
+from mirepoix.celery import outcome
 from mirepoix.records import AttemptFailure, IncompatibilityKind, Lease
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def refuse(
     lacking: IncompatibilityKind | None = None,
     shape: str | None = None,
 ) -> None:
-    """Park the task. *lacking* and *shape* are those of `mirepoix.celery.attempt.park`.
+    """Park the task. *lacking* and *shape* are those of `mirepoix.celery.outcome.park`.
 
     If the ledger refuses even that, the task goes back and counts a handover, so that ``max_handovers`` ends it. Raises
     only what says that the ledger is away.
     """
     try:
-        attempts.park(installation, lease, name, AttemptFailure(reason), error, lacking, shape)
+        outcome.park(installation, lease, name, AttemptFailure(reason), error, lacking, shape)
     except installation.source.disconnects:
         raise
     except Exception:

@@ -20,8 +20,8 @@ from celery.worker import state as worker_state
 from celery.worker.request import Request
 from celery.worker.state import task_ready
 
-from mirepoix.celery import attempt as attempts
-from mirepoix.celery.attempt import Attempt
+from mirepoix.celery import context, outcome
+from mirepoix.celery.context import Attempt
 from mirepoix.celery.gathering import is_gathering
 from mirepoix.celery.pool_result import Reported, raised_in
 from mirepoix.celery.refuse import not_given
@@ -152,11 +152,11 @@ class LedgerRequest(Request):  # type: ignore[misc]
             return
         attempt = Attempt(self._held, self.name)
         try:
-            with attempts.running(attempt):
+            with context.running(attempt):
                 error = RuntimeError(failure.reason)
                 self.task.backend.mark_as_failure(self.id, error, failure.traceback, request=self._context)
         finally:
-            attempts.fail(self.installation, attempt, failure)
+            outcome.fail(self.installation, attempt, failure)
             self.over()
 
     @property
@@ -307,13 +307,13 @@ class LedgerRequest(Request):  # type: ignore[misc]
     ) -> None:
         attempt = Attempt(self._held, self.name)
         try:
-            with attempts.running(attempt):  # errbacks are sent from here: they go out with the failure
+            with context.running(attempt):  # errbacks are sent from here: they go out with the failure
                 super().on_failure(exc_info, send_failed_event, return_ok=False)
                 if also is not None:
                     also()
         finally:
             # An errback that cannot be sent must not keep the failure out of the ledger: nobody would report it again.
-            attempts.fail(self.installation, attempt, failure)
+            outcome.fail(self.installation, attempt, failure)
 
     def _process(self, pid: int | None) -> int | None:
         # Pools that do not fork name a thread or a greenlet there.
@@ -330,9 +330,9 @@ class LedgerRequest(Request):  # type: ignore[misc]
         words = "its expiry passed before it was started" if expired else f"{reason} by remote control"
         failure = AttemptFailure(words, run_time_s=self._run_time_s())
         attempt = Attempt(self.lease, self.name)
-        with attempts.running(attempt):  # its result, and what it returns to a chord, are committed with its end
+        with context.running(attempt):  # its result, and what it returns to a chord, are committed with its end
             super()._announce_revoked(reason, terminated, signum, expired)
-        attempts.revoke(self.installation, attempt, failure, is_expired=expired)
+        outcome.revoke(self.installation, attempt, failure, is_expired=expired)
         self.installation.holder.forget(self.lease.key)
 
 

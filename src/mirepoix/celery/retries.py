@@ -17,8 +17,8 @@ from typing import Any
 
 from celery.exceptions import MaxRetriesExceededError, TaskPredicate
 
-from mirepoix.celery import attempt as attempts
-from mirepoix.celery.attempt import Attempt
+from mirepoix.celery import context, outcome
+from mirepoix.celery.context import Attempt
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import budget
@@ -97,7 +97,7 @@ def decided_by_celery() -> Iterator[None]:
 def _try_again(task: Any, request: Any, policy: RetryPolicy, error: Exception) -> None:
     """Raise Celery's Retry; or return, with the reason noted, if the error stands."""
     done = request.retries or 0
-    attempt = attempts.current()
+    attempt = context.current()
     if not policy.takes(error):
         return _note(attempt, "no retry: its policy takes this error as permanent")
     if policy.is_spent(done):
@@ -135,7 +135,7 @@ def _reserved(task: Any, attempt: Attempt, policy: RetryPolicy, wait_s: float) -
         reached(Crashpoint.RESERVE_BEFORE_COMMIT)
         return found
 
-    turn = attempts.persist(installation, attempt, "place in the budget", write)
+    turn = outcome.persist(installation, attempt, "place in the budget", write)
     reached(Crashpoint.RESERVE_AFTER_COMMIT)
     return turn or Turn(wait_s)  # without its lease it is a zombie: its retry will be refused
 

@@ -19,8 +19,8 @@ from typing import Any, ParamSpec, TypeVar
 from celery import current_task
 from kombu.utils.json import dumps, loads
 
-from mirepoix.celery import attempt as attempts
-from mirepoix.celery.attempt import Attempt
+from mirepoix.celery import context
+from mirepoix.celery.context import Attempt
 from mirepoix.connect import ambient
 from mirepoix.connect.source import Source
 from mirepoix.crashpoints import Crashpoint, reached
@@ -64,7 +64,7 @@ def step(name: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) ->
     if keep is not None and not _is_coroutine_function(fn):
         kept: T = keep(name, lambda: _plain(name, fn(*args, **kwargs)))
         return kept
-    attempt = None if _is_eager() else attempts.current()
+    attempt = None if _is_eager() else context.current()
     if attempt is None or attempt.installation is None:
         return fn(*args, **kwargs) if _is_coroutine_function(fn) else _plain(name, fn(*args, **kwargs))
     work = _Step(attempt, attempt.installation.source, attempt.installation.settings.payload_limit_bytes, name)
@@ -81,7 +81,7 @@ def idempotency_key(name: str) -> str:
     asked for in a `step` or outside of one, as often as is liked. Raises ConfigurationError outside of a task.
     """
     _check(name)
-    attempt = None if _is_eager() else attempts.current()
+    attempt = None if _is_eager() else context.current()
     task_id = attempt.lease.task_id if attempt is not None else _id_of_current_task()
     if task_id is None:
         raise ConfigurationError(

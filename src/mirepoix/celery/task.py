@@ -18,10 +18,9 @@ from celery.app.trace import TraceInfo, trace_ok_t
 from celery.exceptions import Ignore, Reject, Retry
 from celery.utils.imports import symbol_by_name
 
-from mirepoix.celery import attempt as attempts
-from mirepoix.celery import coroutines, gathering, retries, transactional, upcast
-from mirepoix.celery.attempt import Attempt
+from mirepoix.celery import context, coroutines, gathering, outcome, retries, transactional, upcast
 from mirepoix.celery.backend import LedgerBackend
+from mirepoix.celery.context import Attempt
 from mirepoix.celery.pool_result import Reported, raised_in, readable
 from mirepoix.celery.signatures import aliases_of, version_of
 from mirepoix.celery.task_catalog import Incompatibility, incompatibility_inside, incompatibility_of
@@ -59,7 +58,7 @@ class LedgerTask:
     def backend(self) -> Any:
         """Celery's; one that is not the ledger's hears of a transactional task's success after the COMMIT."""
         backend = super().backend  # type: ignore[misc]
-        attempt = attempts.current()
+        attempt = context.current()
         if attempt is None or attempt.transaction is None or isinstance(backend, LedgerBackend):
             return backend
         return transactional.Committing(backend, attempt, self.app.mirepoix)  # type: ignore[attr-defined]
@@ -83,10 +82,10 @@ class LedgerTask:
             with gathering.watched(), retries.trying(self):
                 if getattr(self, "transactional", False):  # @app.task(transactional=True)
                     return transactional.run(self, lambda: super(LedgerTask, self).__call__(*args, **kwargs))  # type: ignore[misc]
-                with attempts.user_code():
+                with context.user_code():
                     return super().__call__(*args, **kwargs)  # type: ignore[misc]
         finally:
-            attempts.has_run()
+            context.has_run()
 
     def start_strategy(self, app: Any, consumer: Any, **kwargs: Any) -> Any:
         """Celery's; one that gathers calls is told of by the pool that it sees."""
@@ -100,7 +99,7 @@ class LedgerTask:
         What follows from a payload (a link, the rest of a chain, the body of a chord) has the arguments and the version
         of its writer. An error here would fail the task in front of it; whoever receives it binds it, or parks it.
         """
-        if not attempts.is_continuing():
+        if not context.is_continuing():
             return super().apply_async(*args, **kwargs)  # type: ignore[misc]
         unchecked = object.__new__(type(self))
         unchecked.__dict__.update(self.__dict__, typing=False)
@@ -121,7 +120,7 @@ class LedgerTask:
 
     def retry(self, args: Any = None, kwargs: Any = None, exc: Any = None, *more: Any, **options: Any) -> Any:
         """Celery's retry; what it sends is committed with the attempt's outcome."""
-        with attempts.outcome_code(), retries.decided_by_celery():
+        with context.outcome_code(), retries.decided_by_celery():
             try:
                 asked = super().retry(args, kwargs, exc, *more, **options)  # type: ignore[misc]
             except Retry as error:
@@ -131,7 +130,7 @@ class LedgerTask:
 
     def replace(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's replace; what it sends is committed with the attempt's outcome."""
-        with attempts.outcome_code():
+        with context.outcome_code():
             return super().replace(*args, **kwargs)  # type: ignore[misc]
 
 
@@ -196,13 +195,13 @@ def guarded(task: Any, tracer: Any) -> Any:
         if isinstance(received, Incompatibility):
             shape = None if received.kind is None else Shape.of(args, kwargs)
             called = to_text(Call(task.name, payload.version_in(request), shape))
-            attempts.park(
+            outcome.park(
                 installation, lease, task.name, AttemptFailure(received.reason), received.error, received.kind, called
             )
             return _ignored(received.reason)
         args, kwargs = received
         if installation.is_pool_process and not installation.meter.begin(lease.key):
-            attempts.lose(installation, lease, task.name)
+            outcome.lose(installation, lease, task.name)
             return _ignored("the process that began it died")
         if installation.is_pool_process:
             installation.meter.note(peak_memory_kb())  # it may die before anybody has looked at it
@@ -225,12 +224,12 @@ def peak_memory_kb() -> int:
 
 
 def _run(installation: Installation, attempt: Attempt, task: Any, request: Any, trace: Any) -> Any:
-    with attempts.running(attempt):
+    with context.running(attempt):
         attempt.fail_now = partial(_fail_now, installation, attempt)
         attempt.is_traced = True
         try:
             result = trace()
-        except attempts.Refused:
+        except outcome.Refused:
             return _ignored("its lease was lost")
         except Reject:
             _send_now(installation, attempt)
@@ -241,7 +240,7 @@ def _run(installation: Installation, attempt: Attempt, task: Any, request: Any, 
             # without processes report to nobody: to the ledger each is a failure of this attempt.
             info = ExceptionInfo()
             _store_failure(task, request, error, info)
-            attempts.fail(installation, attempt, _broken_handling(attempt, error))
+            outcome.fail(installation, attempt, _broken_handling(attempt, error))
             return trace_ok_t(info, TraceInfo(states.FAILURE, error), 0.0, None)
         finally:
             attempt.is_traced = False
@@ -261,25 +260,25 @@ def _record(installation: Installation, attempt: Attempt, result: Any) -> Any:
         attempt.forget_success()
     if attempt.again is not None:
         reason = "replaced" if state == states.IGNORED else _words(result.info)
-        attempts.run_again(
+        outcome.run_again(
             installation, attempt, _failure_of(attempt, result.retval, result.info and result.info.retval, reason)
         )
     elif result.info is None and isinstance(result.retval, ExceptionInfo):
         # An error of Celery's own before the request was built: it is reported like a success.
-        attempts.fail(installation, attempt, _failure_of(attempt, result.retval, result.retval.exception))
+        outcome.fail(installation, attempt, _failure_of(attempt, result.retval, result.retval.exception))
     elif state == states.SUCCESS:
         if not attempt.commits_here:
             return result._replace(retstr=Reported(result.retstr, attempt.results.values(), attempt.parts.values()))
         done = Completion(attempt.lease, result.runtime, peak_memory_kb(), pid=os.getpid())
-        attempts.succeed(installation, attempt, done)
+        outcome.succeed(installation, attempt, done)
     elif state == states.IGNORED:
         done = Completion(attempt.lease, result.runtime, peak_memory_kb(), "ignored by the task", os.getpid())
-        attempts.succeed(installation, attempt, done)
+        outcome.succeed(installation, attempt, done)
     elif state == states.REJECTED:
         _send_now(installation, attempt)
         return result  # the parent hands it back, at a pace, or records the failure
     else:
-        attempts.fail(installation, attempt, _failure_of(attempt, result.retval, result.info.retval))
+        outcome.fail(installation, attempt, _failure_of(attempt, result.retval, result.info.retval))
     return result._replace(retstr=Reported(result.retstr, is_recorded=True))
 
 
@@ -289,7 +288,7 @@ def _send_now(installation: Installation, attempt: Attempt) -> None:
 
     sent, attempt.continuations = attempt.continuations, []
     if sent:
-        with attempts.outside():
+        with context.outside():
             write(installation, sent)
 
 
@@ -297,7 +296,7 @@ def _fail_now(installation: Installation, attempt: Attempt) -> None:
     """Record the failure that is being handled."""
     error = sys.exception()
     if error is not None and not attempt.is_over and attempt.again is None:
-        attempts.fail(installation, attempt, _failure_of(attempt, ExceptionInfo(), error))
+        outcome.fail(installation, attempt, _failure_of(attempt, ExceptionInfo(), error))
 
 
 def _store_failure(task: Any, request: Any, error: Exception, info: ExceptionInfo) -> None:

@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 from celery.exceptions import Ignore
 from kombu.exceptions import EncodeError
 
-from mirepoix.celery import attempt as attempts
-from mirepoix.celery.attempt import Attempt, Refused
+from mirepoix.celery import context, outcome
+from mirepoix.celery.context import Attempt
+from mirepoix.celery.outcome import Refused
 from mirepoix.connect import ambient
 from mirepoix.connect.task_transaction import TaskTransaction
 from mirepoix.connect.verdict import Verdict, verdict
@@ -87,7 +88,7 @@ def run(task: Any, call: Callable[[], Any]) -> Any:
     """Run the code of a transactional task. In an attempt, its transaction stays open until the outcome is known."""
     if _running.get() is not None:  # called as a function by another one: part of that
         return call()
-    attempt = attempts.current()
+    attempt = context.current()
     if (
         attempt is None
         or attempt.installation is None
@@ -109,10 +110,10 @@ def _run_in(attempt: Attempt, installation: Installation, call: Callable[[], Any
     unit = UnitOfWork(installation, attempt)
     attempt.transaction = unit
     try:
-        with unit.as_current(), attempts.user_code():
+        with unit.as_current(), context.user_code():
             return call()
     except Ignore:
-        attempts.conclude_ignored(installation, attempt)
+        outcome.conclude_ignored(installation, attempt)
         raise
     except BaseException:
         attempt.transaction = None
@@ -125,7 +126,7 @@ def _run_alone(task: Any, call: Callable[[], Any]) -> Any:
     transaction = task.app.mirepoix.begin()
     ignored = None
     try:
-        with _joined(transaction), attempts.user_code():
+        with _joined(transaction), context.user_code():
             try:
                 result = call()
             except Ignore as error:
@@ -202,7 +203,7 @@ class UnitOfWork:
 
     def _note_start(self) -> None:
         lease = self._attempt.lease
-        attempts.persist(
+        outcome.persist(
             self._installation,
             self._attempt,
             "start",
@@ -227,7 +228,7 @@ class UnitOfWork:
                 self._begun.roll_back()
                 return False
             is_committing = True
-            with attempts.user_code():  # what it left to be done after the COMMIT is its own
+            with context.user_code():  # what it left to be done after the COMMIT is its own
                 self._begun.commit()
         except Exception as error:
             self._begun.roll_back()
@@ -258,7 +259,7 @@ class UnitOfWork:
     def _is_settled(self) -> bool:
         """Whether the COMMIT arrived: its answer may have been lost, or what failed may have come after it."""
         lease = self._attempt.lease
-        return attempts.persist(self._installation, self._attempt, "outcome", lambda tx: finish.is_settled(tx, lease))
+        return outcome.persist(self._installation, self._attempt, "outcome", lambda tx: finish.is_settled(tx, lease))
 
     def _run_again(self, what: str, error: Exception, after_s: tuple[float, float]) -> None:
         attempt, settings = self._attempt, self._installation.settings
@@ -272,7 +273,7 @@ class UnitOfWork:
             return lost is not None
 
         logger.warning("task %s[%s] runs again: %s", attempt.name, attempt.lease.task_id, failure.reason)
-        attempts.persist(self._installation, attempt, "rollback", write)
+        outcome.persist(self._installation, attempt, "rollback", write)
         attempt.transaction = None
         attempt.is_over = True
 
@@ -296,7 +297,7 @@ class Committing:
         """Commit, then let the backend store the result. Raises Refused if it is a zombie's."""
         if self._attempt.asks_again():
             return None
-        attempts.conclude(self._installation, self._attempt, Completion(self._attempt.lease))
+        outcome.conclude(self._installation, self._attempt, Completion(self._attempt.lease))
         return self._backend.mark_as_done(*args, **kwargs)
 
 

@@ -12,7 +12,7 @@ from celery import Celery, signals
 from celery.app.amqp import AMQP
 
 import mirepoix
-from mirepoix.celery.context import is_read_by_senders
+from mirepoix.celery.senders import is_read_by_senders
 
 
 def foreign(*_arguments: Any, **_options: Any) -> None:
