@@ -31,6 +31,7 @@ MOMENTS = {
         "requeued_at",
     ),
     "mirepoix_decision": ("decided_at",),
+    "mirepoix_key": ("created_at", "expires_at"),
     "mirepoix_worker": (
         "started_at",
         "heartbeat_at",

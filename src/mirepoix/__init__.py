@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mirepoix.celery.app import Installation, install, installation_of
     from mirepoix.celery.bulk import bulk
+    from mirepoix.celery.handle import Handle
     from mirepoix.celery.step import idempotency_key, step
+    from mirepoix.celery.submit import submit_once
     from mirepoix.celery.transactional import transaction
     from mirepoix.connect.ambient import using
     from mirepoix.retries.policy import RetryPolicy
 
 __all__ = [
+    "Handle",
     "Installation",
     "RetryPolicy",
     "bulk",
@@ -22,11 +25,13 @@ __all__ = [
     "install",
     "installation_of",
     "step",
+    "submit_once",
     "transaction",
     "using",
 ]
 
 _HOMES = {
+    "Handle": "mirepoix.celery.handle",
     "Installation": "mirepoix.celery.app",
     "RetryPolicy": "mirepoix.retries.policy",
     "bulk": "mirepoix.celery.bulk",
@@ -34,6 +39,7 @@ _HOMES = {
     "install": "mirepoix.celery.app",
     "installation_of": "mirepoix.celery.app",
     "step": "mirepoix.celery.step",
+    "submit_once": "mirepoix.celery.submit",
     "transaction": "mirepoix.celery.transactional",
     "using": "mirepoix.connect.ambient",
 }

@@ -65,6 +65,9 @@ class Settings:
     """Succeeded, cancelled and expired tasks are pruned after this long; ``None`` keeps them. Failed, quarantined
     and parked tasks are never pruned by themselves."""
 
+    key_retention_s: float | None = 24 * 3600.0
+    """A key of `mirepoix.submit_once` may be used again this long after its task was pruned. ``None`` keeps it."""
+
     failure_retention_s: float | None = 90 * 24 * 3600.0
     """Causes of failures are forgotten when nothing failed by them for so long and no task bears them; ``None`` keeps
     them. What is ignored is kept."""

@@ -26,6 +26,8 @@ class Crashpoint(StrEnum):
     ENQUEUE_AFTER_COMMIT = "enqueue.after_commit"
     ENQUEUE_ONE_BEFORE_COMMIT = "enqueue_one.before_commit"
     ENQUEUE_ONE_AFTER_COMMIT = "enqueue_one.after_commit"
+    SUBMIT_BEFORE_COMMIT = "submit.before_commit"
+    SUBMIT_AFTER_COMMIT = "submit.after_commit"
     REGISTER_BEFORE_COMMIT = "register.before_commit"
     REGISTER_AFTER_COMMIT = "register.after_commit"
     HEARTBEAT_AFTER_COMMIT = "heartbeat.after_commit"

@@ -12,7 +12,9 @@
     │   ├── PayloadNotSerializable
     │   ├── InvalidTaskId
     │   ├── TaskIdTaken             a task that has not finished has that id and other arguments
+    │   ├── KeyTaken                another call was submitted under that key
     │   └── InvalidOption           an option of the call that the ledger, the broker or a worker cannot take
+    ├── ResultGone                  a task has ended, and what it returned or raised is not kept any more
     ├── LeaseLost                   a task goes on in an attempt that may write nothing any more
     ├── StepNotStored               a step ran, and what it returned could not be kept
     ├── OutcomeRefused              the database does not take what an attempt was to record; the attempt failed
@@ -157,6 +159,32 @@ class TaskIdTaken(EnqueueError):
             f"{task_name} cannot be sent as task {task_id!r}: {taken_by} has that id and other arguments, and has not "
             "finished. Leave task_id out, or make it of what distinguishes the two; clone() a group or chord that is "
             "sent several times."
+        )
+
+
+class KeyTaken(EnqueueError):
+    """Another call was submitted under this key. Nothing was sent, and no argument's value is in the message."""
+
+    def __init__(self, key: str, task_name: str, task_id: str, differences: str) -> None:
+        self.key = key
+        self.task_name = task_name
+        self.task_id = task_id
+        self.differences = differences
+        super().__init__(
+            f"{task_name} cannot be submitted under the key {key!r}, which stands for another call, task {task_id}: "
+            f"{differences}. Nothing was sent. A key stands for one call; make it of what distinguishes the two."
+        )
+
+
+class ResultGone(MirepoixError):
+    """A task has ended, and what it returned or raised is not kept: it was forgotten, has expired or was ignored."""
+
+    def __init__(self, task_id: str, state: str) -> None:
+        self.task_id = task_id
+        self.state = state
+        super().__init__(
+            f"Task {task_id} is {state}, and what it returned or raised is not kept any more. If that is asked for "
+            "later, set result_expires to a longer time."
         )
 
 

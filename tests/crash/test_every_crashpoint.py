@@ -190,6 +190,8 @@ ALERTS = {point for point in Crashpoint if point.partition(".")[0] in ("alert", 
 """Reached only by those who watch: tests/alerts/test_crashes.py."""
 REFUSED = {point for point in Crashpoint if point.partition(".")[0] in ("complete_alone", "refuse")}
 """Reached only if the database refuses what is recorded: test_refused_outcomes_survive.py."""
+SUBMIT = {point for point in Crashpoint if point.partition(".")[0] == "submit"}
+"""Reached only by those who submit under a key: tests/e2e/test_submit_once.py."""
 MIGRATE = (Crashpoint.MIGRATE_BEFORE_COMMIT, Crashpoint.MIGRATE_AFTER_COMMIT)
 DROP = (Crashpoint.DROP_BEFORE_COMMIT, Crashpoint.DROP_AFTER_COMMIT)
 DRAIN = (Crashpoint.DRAIN_BEFORE_COMMIT, Crashpoint.DRAIN_AFTER_COMMIT)
@@ -198,7 +200,11 @@ DRAIN = (Crashpoint.DRAIN_BEFORE_COMMIT, Crashpoint.DRAIN_AFTER_COMMIT)
 
 @pytest.mark.parametrize(
     "point",
-    [point for point in Crashpoint if point not in {*MIGRATE, *DROP, *DRAIN, *WITH_A_BROKER, *ALERTS, *REFUSED}],
+    [
+        point
+        for point in Crashpoint
+        if point not in {*MIGRATE, *DROP, *DRAIN, *WITH_A_BROKER, *ALERTS, *REFUSED, *SUBMIT}
+    ],
     ids=str,
 )
 def test_whoever_dies_nothing_is_lost_and_nothing_is_done_twice(shop: Shop, point: Crashpoint) -> None:

@@ -24,12 +24,13 @@ from mirepoix.django.models import (
     Replay,
     Result,
     Step,
+    SubmissionKey,
     Task,
     Worker,
 )
 from mirepoix.errors import WrittenThroughOrm
 
-MODELS = (Alert, AlertTelling, Attempt, Decision, Edit, FailureGroup, Replay, Result, Step, Task, Worker)
+MODELS = (Alert, AlertTelling, Attempt, Decision, Edit, FailureGroup, Replay, Result, Step, SubmissionKey, Task, Worker)
 
 
 def test_every_column_of_a_task_can_be_read(shop: Shop):

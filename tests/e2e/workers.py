@@ -208,6 +208,7 @@ class Shop:
             "load.py",
             "released.py",
             "retrying.py",
+            "submitting.py",
         ):
             shutil.copyfile(Path(__file__).with_name(module), folder / module)
         self._processes: list[Process] = []

@@ -26,6 +26,7 @@ from mirepoix.celery.capture import PublishScope, capturing
 from mirepoix.celery.control import durable
 from mirepoix.celery.gathering import Gathered
 from mirepoix.celery.meter import Meter
+from mirepoix.celery.result_futures import ResultFutures
 from mirepoix.celery.scarcity import Scarcity
 from mirepoix.celery.senders import Senders
 from mirepoix.celery.task import adopt, adopting
@@ -103,6 +104,11 @@ class Installation:
         if not self.app.configured:
             self.app.conf["broker_url"]  # asking whether a name is in it would not load it
         return Settings.read(self.app.conf, self._given)
+
+    @cached_property
+    def result_futures(self) -> ResultFutures:
+        """What this process waits for by handles."""
+        return ResultFutures(self)
 
     # ---- what is sent
 

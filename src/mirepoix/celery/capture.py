@@ -35,6 +35,7 @@ from mirepoix.connect.caller import CallerTx
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import EnqueueError, InvalidOption, PayloadNotSerializable
 from mirepoix.ledger import enqueue, outgoing
+from mirepoix.ledger.tx import Tx
 from mirepoix.protocol import options, payload
 from mirepoix.protocol.canonical import WRITER
 from mirepoix.protocol.envelope import as_text, from_headers
@@ -463,13 +464,25 @@ def _is_written_alone(installation: Installation, items: list[Outgoing]) -> bool
 @contextmanager
 def writing(installation: Installation) -> Iterator[Callable[[Sequence[Outgoing]], object]]:
     """What adds envelopes to the caller's transaction; to one of our own, committed at the end, if there is none."""
+    with in_transaction(installation) as (_, add):
+        yield add
+
+
+@contextmanager
+def in_transaction(
+    installation: Installation,
+) -> Iterator[tuple[Tx | None, Callable[[Sequence[Outgoing]], object]]]:
+    """The same, with the transaction itself; None for an asynchronous one, which only takes what is added."""
     enclosing = ambient.current()
     if enclosing is not None:
-        yield _announcing(installation, enclosing.add, enclosing.after_commit)
+        yield (
+            enclosing.tx if isinstance(enclosing, ambient.Direct) else None,
+            _announcing(installation, enclosing.add, enclosing.after_commit),
+        )
         return
     tx = installation.source.enclosing_transaction()
     if tx is not None:
-        yield _announcing(installation, partial(outgoing.add, tx), installation.source.after_commit)
+        yield tx, _announcing(installation, partial(outgoing.add, tx), installation.source.after_commit)
         return
     committed: list[Callable[[], None]] = []
 
@@ -477,9 +490,9 @@ def writing(installation: Installation) -> Iterator[Callable[[Sequence[Outgoing]
         committed.append(act)
         return True
 
-    with installation.source.transaction() as own:
-        add = partial(outgoing.add, CallerTx(own, lambda: installation.source.label))
-        yield _announcing(installation, add, after_commit)
+    with installation.source.transaction() as opened:
+        own = CallerTx(opened, lambda: installation.source.label)
+        yield own, _announcing(installation, partial(outgoing.add, own), after_commit)
         reached(Crashpoint.ENQUEUE_BEFORE_COMMIT)
     reached(Crashpoint.ENQUEUE_AFTER_COMMIT)
     for act in committed:

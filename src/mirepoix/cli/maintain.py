@@ -13,6 +13,7 @@ from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.format import count, duration, memory
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
+from mirepoix.config import Settings
 from mirepoix.ledger import drop, operate
 from mirepoix.ledger import migrate as migrations
 
@@ -59,11 +60,12 @@ def prune(context: CliContext, older_than: timedelta, is_dry: bool, is_json: boo
         _tell_size(context, older_than, is_json=is_json)
         return
     pruned, is_interrupted = 0, False
+    settings = Settings() if context.app is None else context.installation.settings
     context.wait(None)
     try:
         while True:
             with deciding(context.ready()) as tx:
-                batch = operate.prune(tx, older_than.total_seconds(), PRUNE_BATCH)
+                batch = operate.prune(tx, older_than.total_seconds(), PRUNE_BATCH, settings.key_retention_s)
             pruned += batch
             if batch < PRUNE_BATCH:
                 break

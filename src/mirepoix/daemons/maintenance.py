@@ -21,7 +21,7 @@ from mirepoix.daemons import process
 from mirepoix.daemons.deaths import Deaths
 from mirepoix.daemons.heartbeat import Heartbeat
 from mirepoix.daemons.holder import Holder
-from mirepoix.ledger import budget, chords, counting, failures, messages, operate, reap, results, take, workers
+from mirepoix.ledger import budget, chords, counting, failures, keys, messages, operate, reap, results, take, workers
 
 logger = logging.getLogger("mirepoix.maintenance")
 
@@ -242,11 +242,12 @@ class Maintenance:
         with connection.transaction() as tx:
             messages.forget_old(tx, MESSAGES_KEPT_S, BINDINGS_KEPT_S)
             if self._settings.retention_s is not None:
-                operate.prune(tx, self._settings.retention_s)
+                operate.prune(tx, self._settings.retention_s, keys_kept_s=self._settings.key_retention_s)
                 chords.prune(tx, self._settings.retention_s)
             if self._settings.failure_retention_s is not None:
                 failures.prune(tx, self._settings.failure_retention_s)
             results.prune(tx)
+            keys.prune(tx)
             budget.forget(tx)
 
     def _lost_database(self, error: Exception) -> None:

@@ -240,6 +240,28 @@ class Decision(LedgerModel):
         return f"{self.verb} of {self.task_id} by {self.decided_by}"
 
 
+class SubmissionKey(LedgerModel):
+    """What `mirepoix.submit_once` was called with, and the task that stands under it."""
+
+    id = models.CharField(max_length=255, primary_key=True)
+    task = _reference("Task", "submission_keys")
+    task_name = models.TextField()
+    call_hash = models.TextField()
+    shape = Json()
+    created_at = Moment()
+    expires_at = Moment(null=True)
+    callback_to = models.TextField(null=True)
+    callback = models.TextField(null=True)
+
+    class Meta(LedgerModel.Meta):
+        """The table."""
+
+        db_table = "mirepoix_key"
+
+    def __str__(self) -> str:
+        return f"key {self.id} of {self.task_id}"
+
+
 class FailureGroup(LedgerModel):
     """Failures of one cause. Its ``state`` is the last decision: see `mirepoix.ledger.query.failures.GroupStatus`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mirepoix.ledger import results
+from mirepoix.ledger import keys, results
 from mirepoix.ledger.tx import Tx
 
 
@@ -67,12 +67,17 @@ def purge(tx: Tx, queue: str) -> list[str]:
     return [row[0] for row in tx.fetch("purge", queue=queue)]
 
 
-def prune(tx: Tx, older_than_s: float, batch: int = 5_000) -> int:
-    """Delete up to *batch* finished tasks older than that, with their attempts; return how many."""
-    pruned = len(tx.fetch("prune", older_than_s=older_than_s, batch=batch))
-    if pruned < batch:
+def prune(tx: Tx, older_than_s: float, batch: int = 5_000, keys_kept_s: float | None = 0.0) -> int:
+    """Delete up to *batch* finished tasks older than that, with their attempts; return how many.
+
+    The keys that they were submitted under may be used again *keys_kept_s* later; never, if that is None.
+    """
+    pruned = [row[0] for row in tx.fetch("prune", older_than_s=older_than_s, batch=batch)]
+    if keys_kept_s is not None:
+        keys.expire(tx, pruned, keys_kept_s)
+    if len(pruned) < batch:
         tx.fetch("prune_workers", older_than_s=older_than_s)
-    return pruned
+    return len(pruned)
 
 
 @dataclass(frozen=True, slots=True)

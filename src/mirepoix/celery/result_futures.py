@@ -1,0 +1,226 @@
+"""Wait for the ends of many tasks in one thread, on one connection: futures that the ledger's commits resolve."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import os
+import select
+import threading
+import time
+import weakref
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from celery.exceptions import TimeoutError as CeleryTimeoutError
+
+from mirepoix.connect.source import OwnConnection
+from mirepoix.errors import MirepoixError
+from mirepoix.ledger import results
+from mirepoix.ledger.results import Known
+from mirepoix.states import FINAL, State
+
+if TYPE_CHECKING:
+    from mirepoix.celery.app import Installation
+
+logger = logging.getLogger("mirepoix.results")
+
+ANY = "*"
+"""Says that results were written whose ids are not told."""
+
+LOOK_ANYWAY_S = 0.5
+"""How long a notification that was lost can go unnoticed."""
+
+LOOK_AGAIN_FIRST_S = 0.001
+LOOK_AGAIN_LAST_S = 0.1
+"""A commit that was announced but cannot be seen yet is looked for after 1, 2, 4 … 64 ms, then every 100 ms."""
+
+IDLE_S = 10.0
+"""How long the thread stays when nobody waits any more."""
+
+IDS_AT_ONCE = 1_000
+
+_ENDS = frozenset({*FINAL, State.QUARANTINED})
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A task that has ended; None: its row was pruned."""
+
+    task_id: str
+    state: str | None
+
+
+class ResultFutures:
+    """Futures of the tasks that this process waits for. The thread begins with the first of them."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._futures: dict[str, list[concurrent.futures.Future[Ended]]] = {}
+        self._asked: set[str] = set()
+        """What was asked for since the last look."""
+        self._thread: threading.Thread | None = None
+        self._wake_r, self._wake_w = os.pipe()
+        for fd in (self._wake_r, self._wake_w):
+            os.set_blocking(fd, False)
+            weakref.finalize(self, os.close, fd)
+
+    def future(self, task_id: str) -> concurrent.futures.Future[Ended]:
+        """Done once the task has ended; cancelling it ends the wait and not the task."""
+        if self._pid != os.getpid():
+            self._begin_anew()  # a fork has copied no thread
+        future: concurrent.futures.Future[Ended] = concurrent.futures.Future()
+        with self._lock:
+            self._futures.setdefault(task_id, []).append(future)
+            self._asked.add(task_id)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="mirepoix-results", daemon=True)
+                self._thread.start()
+        self._wake()
+        return future
+
+    def wait(self, task_id: str, timeout_s: float | None) -> Ended:
+        """Block until the task has ended. Raises Celery's TimeoutError."""
+        future = self.future(task_id)
+        try:
+            return future.result(timeout_s)
+        except concurrent.futures.TimeoutError:
+            future.cancel()
+            raise CeleryTimeoutError(f"The operation timed out: task {task_id} has not ended.") from None
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):
+            os.write(self._wake_w, b"x")
+
+    def _run(self) -> None:
+        connection: OwnConnection | None = None
+        source = self._installation.source
+        idle_since: float | None = None
+        pause_s = 0.05
+        while True:
+            waiting = self._waiting()
+            if waiting:
+                idle_since = None
+            else:
+                idle_since = idle_since or time.monotonic()
+                if self._ends(idle_since):
+                    break
+            try:
+                if connection is None:
+                    connection = source.open()
+                    connection.listen_results()
+                    with self._lock:
+                        self._asked.update(self._futures)  # what ended meanwhile was told to nobody
+                self._look(connection, self._taken_asked())
+                self._listen(connection)
+                pause_s = 0.05
+            except source.disconnects as error:
+                logger.warning("waiting for results goes on when the ledger is back: %s", str(error).strip())
+                _close(connection)
+                connection = None
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, 2.0)
+            except Exception as error:
+                _close(connection)
+                connection = None
+                logger.exception("results cannot be waited for")
+                self._fail(error)
+        _close(connection)
+
+    def _waiting(self) -> bool:
+        with self._lock:
+            for task_id, futures in list(self._futures.items()):
+                left = [one for one in futures if not one.done()]
+                if left:
+                    self._futures[task_id] = left
+                else:
+                    del self._futures[task_id]
+            return bool(self._futures)
+
+    def _ends(self, idle_since: float) -> bool:
+        """Whether nobody has waited for so long that the thread ends; the next who waits starts another."""
+        with self._lock:
+            if self._futures or time.monotonic() - idle_since < IDLE_S:
+                return False
+            self._thread = None
+            return True
+
+    def _taken_asked(self) -> set[str]:
+        with self._lock:
+            asked, self._asked = self._asked, set()
+            return asked & self._futures.keys()
+
+    def _look(self, connection: OwnConnection, task_ids: Iterable[str]) -> None:
+        ids = list(task_ids)
+        for begin in range(0, len(ids), IDS_AT_ONCE):
+            with connection.reading() as tx:
+                found = results.find(tx, ids[begin : begin + IDS_AT_ONCE])
+            for known in found:
+                if self._has_ended(known):
+                    self._resolve(known)
+
+    def _has_ended(self, known: Known) -> bool:
+        patience_s = self._installation.settings.parked_failure_after_s
+        is_parked_for_long = known.parked_s is not None and float(known.parked_s) >= patience_s
+        return (
+            known.task_state in _ENDS or is_parked_for_long or (known.task_state is None and known.status is not None)
+        )
+
+    def _resolve(self, known: Known) -> None:
+        with self._lock:
+            futures = self._futures.pop(known.task_id, [])
+        for future in futures:
+            if future.set_running_or_notify_cancel():
+                future.set_result(Ended(known.task_id, known.task_state))
+
+    def _fail(self, error: Exception) -> None:
+        with self._lock:
+            futures, self._futures = self._futures, {}
+        for future in (one for some in futures.values() for one in some):
+            if future.set_running_or_notify_cancel():
+                future.set_exception(MirepoixError(f"Results cannot be waited for: {error}"))
+
+    def _listen(self, connection: OwnConnection) -> None:
+        """Look at what finishes, until something else is asked for or `LOOK_ANYWAY_S` has passed."""
+        poll = select.poll()
+        poll.register(self._wake_r, select.POLLIN)
+        fd = connection.wakeup_fd()
+        if fd is not None:
+            poll.register(fd, select.POLLIN)
+        step_s = self._installation.settings.look_interval_s(self._installation.source.dialect)
+        again_s = LOOK_AGAIN_FIRST_S
+        until = time.monotonic() + LOOK_ANYWAY_S
+        while (left_s := until - time.monotonic()) > 0:
+            wait_s = left_s
+            if fd is None:
+                wait_s = min(left_s, step_s)
+            elif connection.is_told_early:
+                wait_s = min(left_s, again_s)
+            told = {one for one, _ in poll.poll(max(1.0, wait_s * 1000))}
+            again_s = LOOK_AGAIN_FIRST_S if fd in told else min(2 * again_s, LOOK_AGAIN_LAST_S)
+            finished = connection.finished()
+            if finished:
+                self._look(connection, self._waited_for(finished))
+            if self._wake_r in told:
+                with suppress(BlockingIOError):
+                    os.read(self._wake_r, 4096)
+                return
+            if not self._futures:
+                again_s = LOOK_AGAIN_LAST_S
+        self._look(connection, self._waited_for(frozenset({ANY})))
+
+    def _waited_for(self, finished: frozenset[str]) -> set[str]:
+        with self._lock:
+            return set(self._futures) if ANY in finished else {*finished} & self._futures.keys()
+
+
+def _close(connection: OwnConnection | None) -> None:
+    if connection is not None:
+        connection.close()

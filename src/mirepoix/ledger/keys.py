@@ -1,0 +1,146 @@
+"""Keys of sends that happen once: the INSERT of a key decides which of several calls makes the task.
+
+The key and its task are written in one transaction. Somebody else's key that is not committed yet is waited for by the
+database: after a COMMIT the key is theirs, after a ROLLBACK it is free.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mirepoix.ledger.arguments import CONTENT_TYPE
+from mirepoix.ledger.tx import Tx
+
+PRUNED_AT_ONCE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a key stands for: a task and its arguments, as plain JSON values."""
+
+    name: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+    def hash_under(self, key: str) -> str:
+        """The same for the same call. It differs under another key, so that equal hashes tell nothing of two keys."""
+        text = json.dumps([key, self.name, self.args, self.kwargs], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def shape(self) -> str:
+        """The kinds of its arguments, without their values."""
+        kinds = {name: kind(value) for name, value in sorted(self.kwargs.items())}
+        return json.dumps([[kind(value) for value in self.args], kinds])
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Who has a key: the task that was sent under it, and what that was called with."""
+
+    task_id: str
+    name: str
+    call_hash: str
+    shape: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A task that has ended, and who is to be told of it."""
+
+    key: str
+    task_id: str
+    callback: str
+
+
+def find(tx: Tx, key: str) -> Claimed | None:
+    """Who has the key, as far as *tx* can see."""
+    rows = tx.fetch("find_key", key=key)
+    return Claimed(*rows[0]) if rows else None
+
+
+def claim(tx: Tx, key: str, call: Call, task_id: str) -> Claimed:
+    """Take the key for *call* and its task, unless somebody has it; return who has it now.
+
+    Waits for a transaction that has claimed the key and is still open.
+    """
+    tx.run("claim_key", key=key, task_id=task_id, task_name=call.name, call_hash=call.hash_under(key), shape=call.shape)
+    ((*found,),) = tx.fetch("claimed_key", key=key)
+    return Claimed(*found)
+
+
+def release(tx: Tx, key: str, task_id: str) -> None:
+    """Free a key that was claimed in this transaction: its task was not sent."""
+    tx.run("release_key", key=key, task_id=task_id)
+
+
+def differences(tx: Tx, claimed: Claimed, call: Call) -> list[str]:
+    """In which arguments *call* differs from what the key stands for, in words without any of their values."""
+    if claimed.name != call.name:
+        return [f"the task was {claimed.name}"]
+    was_args, was_kwargs = json.loads(claimed.shape)
+    before = _places(was_args, was_kwargs)
+    now = _places([kind(one) for one in call.args], {name: kind(one) for name, one in call.kwargs.items()})
+    told = [f"{place} was not there" for place in now if place not in before]
+    told += [f"{place} is missing" for place in before if place not in now]
+    told += [
+        f"{place} was {before[place]}, is {now[place]}"
+        for place in now
+        if before.get(place, "") not in ("", now[place])
+    ]
+    return told or _other_values(tx, claimed, call)
+
+
+def expire(tx: Tx, task_ids: Sequence[str], kept_s: float) -> None:
+    """Begin the time that the keys of these tasks outlive them. Their rows are being pruned."""
+    if task_ids:
+        tx.run("expire_keys", task_ids=json.dumps(list(task_ids)), kept_s=kept_s)
+
+
+def prune(tx: Tx, batch: int = PRUNED_AT_ONCE) -> int:
+    """Delete keys whose time is over; return how many."""
+    return tx.run("prune_keys", batch=batch)
+
+
+def ask_callback(tx: Tx, key: str, callback_to: str, callback: str) -> None:
+    """Note who is to be told of the task's end, in the place of who asked before."""
+    tx.run("ask_callback", key=key, callback_to=callback_to, callback=callback)
+
+
+def drop_callback(tx: Tx, due: Due) -> bool:
+    """Note that they were told; False if somebody has asked again since, or was told by another."""
+    return tx.run("drop_callback", key=due.key, callback=due.callback) == 1
+
+
+def due_callbacks(tx: Tx, callback_to: str, batch: int = 100) -> list[Due]:
+    """Whose tasks have ended that were not told yet, oldest first."""
+    return [Due(*row) for row in tx.fetch("due_callbacks", callback_to=callback_to, batch=batch)]
+
+
+def kind(value: Any) -> str:
+    """What JSON calls a value of that kind."""
+    if value is None:
+        return "null"
+    if isinstance(value, dict) and value.keys() == {"__type__", "__value__"}:
+        return str(value["__type__"])
+    kinds = {bool: "boolean", int: "number", float: "number", str: "text", list: "list", dict: "mapping"}
+    return kinds.get(type(value), type(value).__name__)
+
+
+def _places(args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments by the words for where they stand."""
+    numbered = {f"argument {number}": value for number, value in enumerate(args, 1)}
+    return numbered | {f"keyword {name!r}": value for name, value in kwargs.items()}
+
+
+def _other_values(tx: Tx, claimed: Claimed, call: Call) -> list[str]:
+    for content_type, body_encoding, body in tx.fetch("body_of_task", task_id=claimed.task_id):
+        if content_type == CONTENT_TYPE and body_encoding == "utf-8":
+            args, kwargs, _ = json.loads(body)
+            before, now = _places(args, kwargs), _places(call.args, call.kwargs)
+            return [f"{place} has another value" for place in now if before.get(place) != now[place]]
+    return ["an argument has another value"]
