@@ -7,9 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation, install, installation_of
+    from mirepoix.celery.app import install
     from mirepoix.celery.bulk import bulk
     from mirepoix.celery.handle import Handle
+    from mirepoix.celery.installation import Installation, installation_of
     from mirepoix.celery.step import idempotency_key, step
     from mirepoix.celery.submit import submit_once
     from mirepoix.celery.transactional import transaction
@@ -32,12 +33,12 @@ __all__ = [
 
 _HOMES = {
     "Handle": "mirepoix.celery.handle",
-    "Installation": "mirepoix.celery.app",
+    "Installation": "mirepoix.celery.installation",
     "RetryPolicy": "mirepoix.retries.policy",
     "bulk": "mirepoix.celery.bulk",
     "idempotency_key": "mirepoix.celery.step",
     "install": "mirepoix.celery.app",
-    "installation_of": "mirepoix.celery.app",
+    "installation_of": "mirepoix.celery.installation",
     "step": "mirepoix.celery.step",
     "submit_once": "mirepoix.celery.submit",
     "transaction": "mirepoix.celery.transactional",

@@ -10,7 +10,8 @@ from sqlalchemy import orm
 import mirepoix
 from driver import Ledger
 from mirepoix.celery.context import Attempt
-from mirepoix.celery.transactional import Refused, UnitOfWork
+from mirepoix.celery.outcome import Refused
+from mirepoix.celery.unit_of_work import UnitOfWork
 from mirepoix.connect import sqlite3 as our_sqlite3
 from mirepoix.connect.url import source_for
 from mirepoix.records import Lease

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 import mirepoix
 from mirepoix.celery.signatures import signature_of_task, signatures_of
-from mirepoix.celery.task import _incompatibility
+from mirepoix.celery.tracing import _incompatibility
 from mirepoix.signatures.shape import fits
 
 

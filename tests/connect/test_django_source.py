@@ -28,7 +28,7 @@ from psycopg.conninfo import conninfo_to_dict
 import django_site
 from driver import Ledger, envelope
 from mirepoix.celery import capture
-from mirepoix.celery.app import Installation
+from mirepoix.celery.installation import Installation
 from mirepoix.connect.django import DjangoSource
 from mirepoix.connect.sqlite3 import SqliteSource
 from mirepoix.connect.url import source_for

@@ -18,7 +18,7 @@ import mirepoix
 from cable import Cable
 from driver import Ledger, envelope
 from mirepoix.celery import capture
-from mirepoix.celery.app import Installation
+from mirepoix.celery.installation import Installation
 from mirepoix.cli.main import mirepoix as command
 from mirepoix.connect.django import DjangoSource
 from mirepoix.connect.url import source_for

@@ -32,19 +32,18 @@ from mirepoix.broker.message import (
 from mirepoix.broker.redis_unacked import keep_no_copy
 from mirepoix.broker.routes import routes
 from mirepoix.broker.tolerant import tolerate
-from mirepoix.celery.refuse import not_given
-from mirepoix.celery.versions import has_global_qos
+from mirepoix.broker.versions import has_global_qos
 from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.connect.verdict import Verdict, said, verdict
 from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.delivery.host import Host
+from mirepoix.delivery.prefetch import Batch
 from mirepoix.errors import LedgerAway
-from mirepoix.kombu.qos import Batch
 from mirepoix.protocol.envelope import is_storable
 from mirepoix.protocol.lease import without_lease
 from mirepoix.records import Taken
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
     from mirepoix.daemons.holder import Holder
 
 logger = logging.getLogger("mirepoix.delivery")
@@ -85,7 +84,7 @@ class BrokerConsumer:
     tasks end; then what must not run twice at once is left to whoever runs it.
     """
 
-    def __init__(self, consumer: Any, installation: Installation, is_occupied: Callable[[], bool]) -> None:
+    def __init__(self, consumer: Any, installation: Host, is_occupied: Callable[[], bool]) -> None:
         self._consumer = consumer
         self._installation = installation
         self._is_occupied = is_occupied
@@ -118,6 +117,11 @@ class BrokerConsumer:
         self._is_wanted = False
         self._timers: list[Any] = []
         self._wakeup: tuple[int, int] | None = None
+
+    @property
+    def _holder(self) -> Holder | None:
+        worker = self._installation.worker
+        return None if worker is None else worker.holder
 
     # ---- its life
 
@@ -162,7 +166,7 @@ class BrokerConsumer:
         self._foreign.clear()
         self._leased.clear()
         # What has not begun is given back by the holder, and Celery has dropped it: it will never say that it is done.
-        holder = self._installation.holder
+        holder = self._holder
         running = set() if holder is None else {held.lease.key for held in holder.running()}
         self._with_worker = {message for message in self._with_worker if message.lease.key in running}
         self._drop_connection()
@@ -271,7 +275,7 @@ class BrokerConsumer:
                 self._turning.release()
 
     def _round(self) -> None:
-        holder = self._installation.holder
+        holder = self._holder
         if holder is None:
             return
         while holder.resumed:
@@ -362,7 +366,8 @@ class BrokerConsumer:
             try:
                 message = LeasedMessage(taken, self._installation, accept, self.done)
             except Exception as error:  # noqa: BLE001 (whatever stands in the row)
-                not_given(self._installation, taken.lease, taken.name, error)
+                if self._installation.worker is not None:
+                    self._installation.worker.pool_refused(taken.lease, taken.name, error)
                 continue
             self._with_worker.add(message)
             if message.errors:
@@ -388,7 +393,7 @@ class BrokerConsumer:
         limit = int(self._consumer.initial_prefetch_count)
         if self._consumer.hub is not None:
             return limit
-        holder = self._installation.holder
+        holder = self._holder
         slots = int(holder.worker.concurrency) if holder is not None else 1
         return min(limit or slots, slots)
 
@@ -490,7 +495,7 @@ class BrokerConsumer:
 
     def _flush_soon(self) -> None:
         """Record completions with the next batch, or soon where none comes."""
-        holder = self._installation.holder
+        holder = self._holder
         if holder is None or not holder.has_completions or self._is_away:
             return
         interval_s = holder.settings.flush_interval_s
@@ -505,7 +510,7 @@ class BrokerConsumer:
 
     def _flush(self) -> None:
         self._flush_timer = None
-        holder = self._installation.holder
+        holder = self._holder
         if holder is None:
             return
         try:

@@ -19,11 +19,11 @@ from mirepoix.broker.message import adopted, is_of_ledger, is_probe, task_id_of
 from mirepoix.broker.publisher import COUNTING
 from mirepoix.broker.redis_lists import RedisLists
 from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.delivery.host import Host
 from mirepoix.ledger import enqueue
 from mirepoix.records import Envelope
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
     from mirepoix.connect.source import OwnConnection
 
 BATCH = 200
@@ -63,7 +63,7 @@ class Taking(Protocol):
 def drain(
     connection: Any,
     ledger: OwnConnection,
-    installation: Installation,
+    installation: Host,
     drained: Drained,
     *,
     is_whole: bool = False,
@@ -90,9 +90,7 @@ def drain(
         taking.close()
 
 
-def _move(
-    messages: Sequence[Any], taking: Taking, ledger: OwnConnection, installation: Installation, drained: Drained
-) -> None:
+def _move(messages: Sequence[Any], taking: Taking, ledger: OwnConnection, installation: Host, drained: Drained) -> None:
     envelopes: dict[str, Envelope] = {}
     done: list[Any] = []
     carried: list[tuple[Any, str]] = []
@@ -120,15 +118,13 @@ def _move(
     taking.done(done)
 
 
-def _envelope(message: Any, queue: str, installation: Installation) -> Envelope:
+def _envelope(message: Any, queue: str, installation: Host) -> Envelope:
     if task_id_of(message) is None:
         raise ValueError("not a task of Celery's message protocol 2")
     return replace(adopted(message, queue), sent_fence=installation.sent_fence)
 
 
-def _write(
-    ledger: OwnConnection, installation: Installation, envelopes: list[Envelope]
-) -> tuple[set[str], dict[str, str]]:
+def _write(ledger: OwnConnection, installation: Host, envelopes: list[Envelope]) -> tuple[set[str], dict[str, str]]:
     """Write them into the ledger: the ids that it did not have, and why it cannot hold others."""
     if not envelopes:
         return set(), {}

@@ -12,25 +12,22 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kombu import Connection
 from kombu.exceptions import KombuError
 
 from mirepoix.broker.publisher import COUNTING
 from mirepoix.broker.redis_lists import RedisLists
+from mirepoix.delivery.host import Host
+from mirepoix.delivery.registry import LEDGER_URL
 from mirepoix.errors import BrokerAway
-
-if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
 
 logger = logging.getLogger("mirepoix.worker")
 
 CONNECT_S = 1.0
 BOUND_S = 2.0
 """How long `seen` waits for all its answers."""
-
-OURS = "mirepoix://"
 
 DRAIN = "celery -A YOUR_APP mirepoix drain"
 """What takes the messages out."""
@@ -115,7 +112,7 @@ class Backlog:
         return " ".join(said)
 
 
-def of(installation: Installation) -> FormerBroker | None:
+def of(installation: Host) -> FormerBroker | None:
     """The broker that the app's settings still name; None if they name none, or the app keeps it in use."""
     if installation.delivery == "broker":
         return None
@@ -124,10 +121,10 @@ def of(installation: Installation) -> FormerBroker | None:
     return at(installation, found)
 
 
-def at(installation: Installation, url: Any) -> FormerBroker | None:
+def at(installation: Host, url: Any) -> FormerBroker | None:
     """The broker at *url* (kombu's: one, several with semicolons, or a list), with the app's options for its broker."""
     several = url.split(";") if isinstance(url, str) else list(url or ())
-    urls = tuple(str(one) for one in several if one and not str(one).startswith(OURS))
+    urls = tuple(str(one) for one in several if one and not str(one).startswith(LEDGER_URL))
     if not urls:
         return None
     conf = installation.app.conf
@@ -172,7 +169,7 @@ def size(connection: Any, queue: str) -> int:
             channel.close()
 
 
-def seen(installation: Installation, bound_s: float = BOUND_S) -> Backlog | None:
+def seen(installation: Host, bound_s: float = BOUND_S) -> Backlog | None:
     """What waits there, if the app's settings name a broker that answers in time, and it shall be looked at."""
     found: list[Backlog] = []
     looking = look(installation, found.append)
@@ -181,7 +178,7 @@ def seen(installation: Installation, bound_s: float = BOUND_S) -> Backlog | None
     return found[0] if found else None
 
 
-def look(installation: Installation, then: Callable[[Backlog], None]) -> threading.Thread | None:
+def look(installation: Host, then: Callable[[Backlog], None]) -> threading.Thread | None:
     """Look on a thread of its own, and call *then* with what was found; None if there is nothing to look at."""
     former = of(installation) if installation.settings.look_at_broker else None
     if former is None:

@@ -8,18 +8,16 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kombu.message import Message
 
+from mirepoix.delivery.host import Host
 from mirepoix.ledger import enqueue
 from mirepoix.ledger.text import storable
 from mirepoix.protocol.delivered import as_message
 from mirepoix.protocol.envelope import as_text, from_foreign_headers, is_storable
 from mirepoix.records import LEASE_HEADER, PROBE_HEADER, SENT_HEADER, UNSENT, Envelope, Lease, Taken
-
-if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
 
 _OF_THE_TRANSPORT = frozenset(
     {
@@ -53,9 +51,7 @@ class Notification:
 class LeasedMessage(Message):  # type: ignore[misc]
     """A task that this worker holds the lease of. Acknowledging it only says that the worker is done with it."""
 
-    def __init__(
-        self, taken: Taken, installation: Installation, accept: Any, done: Callable[[LeasedMessage], None]
-    ) -> None:
+    def __init__(self, taken: Taken, installation: Host, accept: Any, done: Callable[[LeasedMessage], None]) -> None:
         told = as_message(taken, installation.app, installation.catalog.current_name)
         properties = told["properties"]
         body = base64.b64decode(told["body"]) if properties.pop("body_encoding") == "base64" else told["body"]

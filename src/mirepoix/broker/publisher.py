@@ -16,7 +16,7 @@ from kombu import Producer
 from kombu.exceptions import EncodeError, KombuError
 
 from mirepoix.broker.redis_lists import RedisLists
-from mirepoix.celery.versions import batch
+from mirepoix.broker.versions import batch
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import BrokerAway
 from mirepoix.ledger import sending

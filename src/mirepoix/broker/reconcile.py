@@ -18,17 +18,14 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from mirepoix.broker.publisher import Publisher
 from mirepoix.config import Settings
 from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.delivery.host import Host
 from mirepoix.ledger import sending
 from mirepoix.ledger.sending import Listener, QueueInBroker
-
-if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
 
 logger = logging.getLogger("mirepoix.relay")
 
@@ -71,7 +68,7 @@ def in_hand(queue: str, listeners: Iterable[Listener], settings: Settings, prefe
 class Reconciler:
     """The leader's. It keeps what it saw between looks."""
 
-    def __init__(self, installation: Installation, publisher: Publisher) -> None:
+    def __init__(self, installation: Host, publisher: Publisher) -> None:
         self._settings = installation.settings
         self._publisher = publisher
         self._prefetch = int(installation.app.conf.worker_prefetch_multiplier)

@@ -14,18 +14,15 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from mirepoix.broker.breaker import Breaker
 from mirepoix.broker.outbox import Outbox
 from mirepoix.broker.publisher import Publisher
 from mirepoix.broker.reconcile import Reconciler
 from mirepoix.connect.source import BOUND_S, OwnConnection
+from mirepoix.delivery.host import Host
 from mirepoix.errors import BrokerAway
 from mirepoix.ledger import sending
-
-if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
 
 logger = logging.getLogger("mirepoix.relay")
 
@@ -48,7 +45,7 @@ class Relay:
     """A thread of a worker's parent process, or the whole of the relay command."""
 
     def __init__(
-        self, installation: Installation, identity: Callable[[], str | None], on_round: Callable[[OwnConnection], None]
+        self, installation: Host, identity: Callable[[], str | None], on_round: Callable[[OwnConnection], None]
     ) -> None:
         self._installation = installation
         self._identity = identity

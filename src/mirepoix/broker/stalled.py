@@ -5,14 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from mirepoix.connect.source import OwnConnection
+from mirepoix.delivery.host import Host
 from mirepoix.ledger import sending
 from mirepoix.ledger.sending import QueueSeen
-
-if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
 
 logger = logging.getLogger("mirepoix.worker")
 
@@ -43,7 +40,7 @@ def stalled_queues(
 class StalledCheck:
     """A worker's check of itself. It calls *exit* if the consumer is stalled and the settings ask for that."""
 
-    def __init__(self, installation: Installation, exit: Callable[[], None]) -> None:
+    def __init__(self, installation: Host, exit: Callable[[], None]) -> None:
         self._installation = installation
         self._exit = exit
         self._next = 0.0
@@ -52,14 +49,14 @@ class StalledCheck:
     def __call__(self, connection: OwnConnection) -> None:
         """Note when this worker last received something, and judge it."""
         installation, settings = self._installation, self._installation.settings
-        holder, broker_consumer = installation.holder, installation.broker_consumer
+        worker = installation.worker
         now = time.monotonic()
-        if holder is None or now < self._next:
+        if worker is None or now < self._next:
             return
         self._next = now + min(NOTE_S, settings.probe_interval_s / 3 or NOTE_S)
-        silent_s = 0.0 if broker_consumer is None else broker_consumer.silent_s()
+        silent_s = 0.0 if worker.broker_consumer is None else worker.broker_consumer.silent_s()
         with connection.transaction() as tx:
-            sending.note_received(tx, holder.worker.id, silent_s)
+            sending.note_received(tx, worker.holder.worker.id, silent_s)
             seen = sending.seen(tx)
         queues = installation.app.amqp.queues.consume_from
         stalled = stalled_queues(silent_s, queues, seen, settings.probe_interval_s)

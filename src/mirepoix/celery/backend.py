@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,18 +27,21 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps as json_dumps
 from kombu.utils.json import loads as json_loads
 
-from mirepoix.celery import capture, chords, context, errbacks, outcome, transactional
+from mirepoix.celery import capture, chords, context, errbacks
+from mirepoix.celery.context import Attempt
 from mirepoix.celery.result_waiter import Waiters
 from mirepoix.celery.senders import is_read_by_senders
 from mirepoix.celery.versions import Backend
+from mirepoix.connect import ambient
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import chords as ledger_chords
 from mirepoix.ledger import results
 from mirepoix.ledger.results import Known
+from mirepoix.ledger.tx import Tx
 from mirepoix.records import Chord, Completion, Part, Result, SavedGroup
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
+    from mirepoix.celery.installation import Installation
 
 _BASE64 = ";base64"
 
@@ -77,7 +81,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
     @property
     def installation(self) -> Installation:
         """The installation whose ledger this is."""
-        from mirepoix.celery.app import installation_of
+        from mirepoix.celery.installation import installation_of
 
         return installation_of(self.app)
 
@@ -97,9 +101,16 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         else:
             # A zombie's report of its own progress must not hide what became of the task.
             guard = attempt.lease if attempt is not None and not attempt.is_over else None
-            with transactional.independent_transaction(self.installation, attempt) as tx:
+            with self._independent_transaction(attempt) as tx:
                 results.store(tx, [record], only_while=guard)
         return result
+
+    def _independent_transaction(self, attempt: Attempt | None) -> AbstractContextManager[Tx]:
+        if attempt is None or attempt.transaction is None:
+            return ambient.independent_transaction(self.installation.source)
+        from mirepoix.celery.unit_of_work import independent_transaction  # runs tasks, which clients do without
+
+        return independent_transaction(self.installation, attempt)
 
     def mark_as_done(self, task_id: str, result: Any, request: Any = None, *args: Any, **kwargs: Any) -> None:
         """Keep the result; commit the attempt, if it has to be committed here. Raises Refused if it is a zombie's."""
@@ -109,6 +120,8 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
             return
         super().mark_as_done(task_id, result, request, *args, **kwargs)
         if attempt is not None and attempt.lease.task_id == task_id and attempt.commits_here:
+            from mirepoix.celery import outcome  # runs tasks, which clients do without
+
             outcome.conclude(self.installation, attempt, Completion(attempt.lease))
 
     def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:

@@ -15,8 +15,9 @@ from mirepoix.broker.stalled import StalledCheck
 from mirepoix.celery.meter import is_dead, resident_kb
 from mirepoix.celery.others import named, others
 from mirepoix.celery.request import given_to_pool
+from mirepoix.celery.worker_process import WorkerProcess
 from mirepoix.connect.interrupts import held_back
-from mirepoix.errors import MirepoixError
+from mirepoix.errors import ConfigurationError, MirepoixError
 
 logger = get_logger("mirepoix.worker")
 
@@ -63,8 +64,9 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         self._installation = installation
 
     def _begin(self, worker: Any, installation: Any) -> None:
-        installation.begin_worker(
-            name=worker.hostname,
+        WorkerProcess.begin(
+            installation,
+            worker.hostname,
             pool=worker.pool_cls.__module__.rpartition(".")[2],
             is_forking=worker.pool_cls.__module__ == "celery.concurrency.prefork",
             concurrency=worker.concurrency,
@@ -78,30 +80,38 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
             if callable(handler):
                 platforms.signals[name] = held_back(handler)
         installation = self._installation
-        installation.start_maintenance(lambda: watch_pool(installation, worker))
-        installation.start_watcher()
+        process = self._running
+        process.start_maintenance(lambda: watch_pool(process, worker))
+        process.start_alerts()
         if installation.settings.has_broker:
-            installation.start_relay(StalledCheck(installation, _exit))
+            process.start_relay(StalledCheck(installation, _exit))
         warn_of_other_apps(worker.app)
         former.look(installation, warn_of_backlog)
 
     def info(self, worker: Any) -> dict[str, Any]:
         """For ``celery inspect stats``: what came of the broker's messages."""
-        broker_consumer = self._installation.broker_consumer
+        broker_consumer = self._running.broker_consumer
         return {} if broker_consumer is None else {"mirepoix": dict(broker_consumer.counts)}
 
     def _begin_to_end(self, **_: Any) -> None:
         # Called in the signal's handler. A pool in this process asks before it runs what was handed back; a process of
         # a pool does not ask: what one was sent stays, and what one may still be sent until the consumer closes, which
         # hands back what was not.
-        installation = self._installation
-        if installation.holder is None:
-            return
-        installation.holder.begin_to_stop(may_have_begun=given_to_pool(installation))
+        process = self._installation.worker
+        if process is not None:
+            process.holder.begin_to_stop(may_have_begun=given_to_pool(process))
 
     def _end(self, **_: Any) -> None:
         # The last thing a worker does, after its pool is gone: what it still holds can go back safely.
-        self._installation.end_worker()
+        if self._installation.worker is not None:
+            self._installation.worker.end()
+
+    @property
+    def _running(self) -> WorkerProcess:
+        process: WorkerProcess | None = self._installation.worker
+        if process is None:
+            raise ConfigurationError("The worker was not registered: its steps ran out of order.")
+        return process
 
 
 def warn_of_other_apps(app: Any) -> None:
@@ -128,7 +138,7 @@ def _exit() -> None:
     state.should_stop = EX_FAILURE
 
 
-def watch_pool(installation: Any, worker: Any) -> None:
+def watch_pool(process: WorkerProcess, worker: Any) -> None:
     """Look at the processes that run tasks: how much memory they take, and whether one died unnoticed.
 
     A killed process cannot be asked any more, so its memory is sampled while it lives. Celery's pool sees a death by a
@@ -138,18 +148,18 @@ def watch_pool(installation: Any, worker: Any) -> None:
     pool = getattr(worker.pool, "_pool", None)
     if pool is None or not hasattr(pool, "maintain_pool"):
         return
-    for held in installation.holder.running():
+    for held in process.holder.running():
         peak = None if held.pid is None else resident_kb(held.pid)
         if peak is not None:
-            installation.peaks[held.lease.key] = peak
+            process.peaks[held.lease.key] = peak
     # Whatever it ran or did not: the pool goes on giving tasks to a process until it finds it dead.
-    pids = [process.pid for process in tuple(pool._pool)]  # noqa: SLF001
+    pids = [child.pid for child in tuple(pool._pool)]  # noqa: SLF001
     if worker.hub is not None and any(is_dead(pid) for pid in pids if pid):  # one that is being started has none yet
         worker.hub.call_soon(pool.maintain_pool)
-    if len(installation.peaks) > PEAKS_KEPT:
-        alive = {held.lease.key for held in installation.holder.running()}
-        for key in [key for key in installation.peaks if key not in alive]:
-            del installation.peaks[key]
+    if len(process.peaks) > PEAKS_KEPT:
+        alive = {held.lease.key for held in process.holder.running()}
+        for key in [key for key in process.peaks if key not in alive]:
+            del process.peaks[key]
 
 
 PEAKS_KEPT = 1_000

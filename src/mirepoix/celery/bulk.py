@@ -21,7 +21,7 @@ from mirepoix.protocol.options import check_body
 from mirepoix.records import Envelope
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
+    from mirepoix.celery.installation import Installation
 
 Call = tuple[Sequence[Any], Mapping[str, Any]]
 
@@ -41,7 +41,7 @@ def bulk(task: Any, calls: Iterable[Any], **options: Any) -> list[str]:
 
     Raises TypeError if a call does not fit the task's signature, and what ``apply_async`` raises. Then nothing is sent.
     """
-    from mirepoix.celery.app import installation_of
+    from mirepoix.celery.installation import installation_of
 
     installation = installation_of(task.app)
     envelopes = _envelopes(task, (_as_call(one) for one in calls), options, installation)

@@ -42,7 +42,7 @@ from mirepoix.protocol.envelope import as_text, from_headers
 from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Envelope, Event, Outgoing
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
+    from mirepoix.celery.installation import Installation
 
 logger = logging.getLogger("mirepoix.enqueue")
 
@@ -61,7 +61,7 @@ def capturing(amqp_class: type) -> type:
 
     class LedgerAMQP(amqp_class):  # type: ignore[misc]
         def _create_task_sender(self) -> Callable[..., Any]:
-            from mirepoix.celery.app import installation_of
+            from mirepoix.celery.installation import installation_of
 
             send = super()._create_task_sender()
             installation = installation_of(self.app)
@@ -76,7 +76,7 @@ def capturing(amqp_class: type) -> type:
             return send_task_message
 
         def Connection(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 (Celery's name for its class)
-            from mirepoix.celery.app import installation_of
+            from mirepoix.celery.installation import installation_of
 
             return purging(super().Connection(*args, **kwargs), installation_of(self.app))
 

@@ -22,6 +22,7 @@ from celery.result import GroupResult, result_from_tuple
 from celery.utils.functional import maybe_list
 from kombu.utils.json import dumps, loads
 
+from mirepoix.celery import context
 from mirepoix.celery.own_task import own_headers, own_task
 from mirepoix.celery.senders import is_read_by_senders
 from mirepoix.connect.verdict import said
@@ -34,7 +35,7 @@ from mirepoix.protocol import payload
 from mirepoix.records import Envelope, Outgoing, Part, Result
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
+    from mirepoix.celery.installation import Installation
 
 logger = logging.getLogger("mirepoix.chord")
 T = TypeVar("T")
@@ -125,8 +126,6 @@ def add_tasks(app: Any) -> None:
 
     @app.task(name=FAIL_CHORD, shared=False, ignore_result=True, typing=False)  # type: ignore[untyped-decorator]
     def fail_chord(callback: Any, message: str, cause: Any) -> None:
-        from mirepoix.celery import context
-
         error = ChordError(message)
         error.__cause__ = app.backend.exception_to_python(cause)
         called = _errbacks(cause.get(CALLED) if isinstance(cause, dict) else None)
@@ -153,8 +152,6 @@ def fail_inside(app: Any, signature: Mapping[str, Any], error: Any, state: str =
 
     That is all it consists of, and the chords that this is a member of.
     """
-    from mirepoix.celery import context
-
     kind, kwargs, options = signature.get("subtask_type"), signature.get("kwargs") or {}, signature.get("options") or {}
     id, attempt = options.get("task_id"), context.current()
     if id and kind != "group":  # a group is no member of a chord: each of its tasks is
@@ -289,8 +286,6 @@ def _of_member(item: Outgoing, request: Context) -> Outgoing:
 
 def _is_sent_by_the_member() -> bool:
     """Whether a member runs here, so that its own context is in force."""
-    from mirepoix.celery import context
-
     attempt = context.current()
     return attempt is not None and attempt.is_traced
 
@@ -345,7 +340,6 @@ def _request_of(origin: Any) -> Context:
 
 @contextmanager
 def _captured() -> Iterator[list[Outgoing]]:
-    from mirepoix.celery import context
     from mirepoix.celery.capture import captured
 
     with captured() as sent, context.continuing():

@@ -16,9 +16,9 @@ from celery.worker.consumer import Consumer
 
 from mirepoix.broker.consumer import BrokerConsumer
 from mirepoix.broker.message import LeasedMessage, is_of_ledger
-from mirepoix.celery.refuse import refuse
 from mirepoix.celery.request import sent_to_pool
 from mirepoix.celery.task import adopt
+from mirepoix.celery.undeliverable import park_undeliverable
 from mirepoix.celery.versions import keeping_running_jobs
 from mirepoix.protocol import payload
 from mirepoix.protocol.lease import lease_in
@@ -53,9 +53,9 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         return cancelled
 
     def _note_queues(self) -> None:
-        holder = self.app.mirepoix.holder
-        if holder is not None:
-            holder.take_from(self.app.amqp.queues.consume_from)
+        worker = self.app.mirepoix.worker
+        if worker is not None:
+            worker.holder.take_from(self.app.amqp.queues.consume_from)
 
     broker_consumer: BrokerConsumer | None = None
     """What takes leases for the broker's messages, while there is a connection to one."""
@@ -88,7 +88,7 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         if not self.app.mirepoix.settings.has_broker:
             return handle
         if self.broker_consumer is None:
-            self.broker_consumer = self.app.mirepoix.broker_consumer = BrokerConsumer(
+            self.broker_consumer = self.app.mirepoix.worker.broker_consumer = BrokerConsumer(
                 self, self.app.mirepoix, partial(_is_in_a_task, self.pool)
             )
         self.broker_consumer.start(handle)
@@ -137,20 +137,20 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         """Called first of all when the worker stops or loses its connection: what has not started goes back."""
         _keep_what_was_sent(self.pool)
         _acknowledge_what_was_sent()
-        begun = sent_to_pool(self.app.mirepoix)
+        worker = self.app.mirepoix.worker
+        begun = frozenset() if worker is None else sent_to_pool(worker)
         with keeping_running_jobs(self.pool):
             super().on_close()
         if self.broker_consumer is not None:
             self.broker_consumer.stop()
-        installation = self.app.mirepoix
-        if installation.holder is not None:
+        if worker is not None:
             error = sys.exception()
             if isinstance(error, Exception) and not isinstance(error, self.connection_errors + self.channel_errors):
                 # It ends the worker. Whatever was on its way to the pool would do so again in the next one, for ever.
                 failure = AttemptFailure(f"its worker failed before it was started: {type(error).__name__}: {error}")
-                installation.holder.lose_handed_over(failure, may_have_begun=begun)
+                worker.holder.lose_handed_over(failure, may_have_begun=begun)
             # Nobody reads what the pool says until there is a connection again: what it was sent may run, or be done.
-            installation.holder.abandon(may_have_begun=begun)
+            worker.holder.abandon(may_have_begun=begun)
 
     def _park(
         self, message: Any, reason: str, error: Exception | None = None, lacking: IncompatibilityKind | None = None
@@ -161,7 +161,7 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         name = str(message.headers.get("task"))
         shape = to_text(Call(name, payload.version_in(message.headers)))
         error = error or InvalidTaskError(reason)
-        refuse(self.app.mirepoix, mark.lease, name, reason, error, lacking, shape)
+        park_undeliverable(self.app.mirepoix, mark.lease, name, reason, error, lacking, shape)
         message.ack_log_error(logger, self.connection_errors)
         return True
 

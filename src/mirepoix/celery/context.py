@@ -21,7 +21,7 @@ from mirepoix.ledger.tx import Tx
 from mirepoix.records import Envelope, Lease, Outgoing, Part, Result
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
+    from mirepoix.celery.installation import Installation
 
 
 LARGE_RESULT = 64 * 1024

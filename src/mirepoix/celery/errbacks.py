@@ -19,6 +19,7 @@ from celery.app.task import Context
 from celery.exceptions import NotRegistered, TaskRevokedError
 from kombu.utils.json import dumps, loads
 
+from mirepoix.celery import context
 from mirepoix.celery.own_task import own_headers, own_task
 from mirepoix.celery.versions import takes_more_than
 from mirepoix.ledger import enqueue
@@ -26,7 +27,7 @@ from mirepoix.ledger.tx import Tx
 from mirepoix.records import Envelope
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
+    from mirepoix.celery.installation import Installation
 
 logger = logging.getLogger("mirepoix.attempt")
 
@@ -45,8 +46,6 @@ def add_tasks(app: Any) -> None:
 
     @app.task(name=CALL_ERRBACKS, shared=False, ignore_result=True, typing=False)  # type: ignore[untyped-decorator]
     def call_errbacks(request: Any, state: str, reason: Any, traceback: str | None = None) -> None:
-        from mirepoix.celery import context
-
         backend = app.backend
         error = backend.exception_to_python(reason) if state == "failed" else _ERRORS[state](reason)
         call = getattr(backend, "call_errbacks_here", backend._call_task_errbacks)  # noqa: SLF001

@@ -17,7 +17,7 @@ from mirepoix.states import State
 if TYPE_CHECKING:
     from celery.result import AsyncResult
 
-    from mirepoix.celery.app import Installation
+    from mirepoix.celery.installation import Installation
 
 
 class Handle:
@@ -90,7 +90,7 @@ class Handle:
 
     @property
     def _installation(self) -> Installation:
-        from mirepoix.celery.app import installation_of
+        from mirepoix.celery.installation import installation_of
 
         return installation_of(self.app)
 

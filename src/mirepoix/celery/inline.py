@@ -24,8 +24,8 @@ from kombu.message import Message
 from kombu.serialization import prepare_accept_content
 
 from mirepoix.celery import chords, outcome
-from mirepoix.celery.app import Installation
 from mirepoix.celery.context import Attempt
+from mirepoix.celery.installation import Installation
 from mirepoix.celery.pool_result import Reported
 from mirepoix.connect.source import Source
 from mirepoix.ledger import finish, operate, reap, results, take, workers

@@ -25,7 +25,7 @@ from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure, Completion, IncompatibilityKind, Lease
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
+    from mirepoix.celery.installation import Installation
 
 logger = logging.getLogger("mirepoix.attempt")
 T = TypeVar("T")
@@ -161,7 +161,7 @@ def _settle(installation: Installation, attempt: Attempt, what: str, write: Call
         try:
             is_accepted = _commit(installation, attempt, what, write_all)
         except Exception as error:  # noqa: BLE001 (what `persist` raises will never be written)
-            refuse(installation, attempt, what, error)
+            fail_unwritable(installation, attempt, what, error)
             return False
     else:
         # Its transaction can be tried once only: what the user's code wrote is in it.
@@ -229,10 +229,11 @@ def persist(installation: Installation, attempt: Attempt, what: str, write: Call
                 CONNECTIONS_NEEDED if wants_connections(error) else "",
                 exc_info=is_first and judged is Verdict.ELSE,
             )
-            if wants_connections(error):
-                installation.scarcity.note()
+            if wants_connections(error) and installation.worker is not None:
+                installation.worker.scarcity.note()
         else:
-            installation.spare_connections()
+            if installation.worker is not None:
+                installation.worker.spare_connections()
             return answer
         is_first = False
         begin = (
@@ -243,7 +244,7 @@ def persist(installation: Installation, attempt: Attempt, what: str, write: Call
         pause_s = min(2 * pause_s, 2.0)
 
 
-def refuse(installation: Installation, attempt: Attempt, what: str, error: Exception) -> None:
+def fail_unwritable(installation: Installation, attempt: Attempt, what: str, error: Exception) -> None:
     """Commit that the attempt failed: the database does not take what it was to record, and never will."""
     name, task_id = attempt.name, attempt.lease.task_id
     told = OutcomeRefused(f"its {what} cannot be written: {said(error)}")
@@ -281,10 +282,10 @@ def refuse(installation: Installation, attempt: Attempt, what: str, error: Excep
     reached(Crashpoint.REFUSE_AFTER_COMMIT)
 
 
-def refuse_completion(installation: Installation, completion: Completion, error: Exception) -> None:
+def fail_unwritable_completion(installation: Installation, completion: Completion, error: Exception) -> None:
     """The same for a success that a worker's parent was to record."""
     parts = {(part.group_id, part.task_id): part for part in completion.parts}
-    refuse(installation, Attempt(completion.lease, "", parts=parts), "success", error)
+    fail_unwritable(installation, Attempt(completion.lease, "", parts=parts), "success", error)
 
 
 def _is_known(installation: Installation, attempt: Attempt) -> bool:

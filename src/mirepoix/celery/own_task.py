@@ -19,7 +19,7 @@ from mirepoix.protocol.envelope import from_headers
 from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Envelope
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
+    from mirepoix.celery.installation import Installation
 
 
 def own_task(

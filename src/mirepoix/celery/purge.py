@@ -8,7 +8,7 @@ from mirepoix.celery import chords
 from mirepoix.ledger import operate
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
+    from mirepoix.celery.installation import Installation
 
 
 def purging(connection: Any, installation: Installation) -> Any:

@@ -24,7 +24,7 @@ from mirepoix.celery import context, outcome
 from mirepoix.celery.context import Attempt
 from mirepoix.celery.gathering import is_gathering
 from mirepoix.celery.pool_result import Reported, raised_in
-from mirepoix.celery.refuse import not_given
+from mirepoix.celery.worker_process import WorkerProcess
 from mirepoix.ledger import finish
 from mirepoix.protocol.lease import lease_in
 from mirepoix.protocol.options import wrong_limits
@@ -57,18 +57,19 @@ class LedgerRequest(Request):  # type: ignore[misc]
             raise InvalidTaskError(f"what it carries for later is no mapping: {carried!r}")
         mark = lease_in(self._request_dict)
         self.installation = self._app.mirepoix
+        self.worker: WorkerProcess = self.installation.worker
         self.lease = None if mark is None else mark.lease
         self._is_accepting = False
         self._goes_back_later = False
         self.is_gathered = self.lease is not None and is_gathering(self.task)
         if self.is_gathered:
-            self.installation.gathered.add(self)
+            self.worker.gathered.add(self)
 
     # ---- the way to the pool
 
     def revoked(self) -> bool:
         """Also true for what is no longer this worker's to run: it is dropped without a word in the ledger."""
-        if self.lease is not None and not self.installation.may_begin(self.lease):
+        if self.lease is not None and not self.worker.holder.may_begin(self.lease.key):
             task_ready(self)
             self.acknowledge()
             return True
@@ -86,7 +87,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
     def _refuse(self, error: Exception) -> None:
         """The pool cannot take it."""
         task_ready(self)
-        not_given(self.installation, self._held, self.name, error)
+        self.worker.pool_refused(self._held, self.name, error)
         self.acknowledge()
 
     @property
@@ -102,7 +103,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         if self.lease is None:  # sent past the ledger: Celery's own way
             super().on_accepted(pid, time_accepted)
             return
-        self.installation.holder.started(self.lease.key, self._process(pid))
+        self.worker.holder.started(self.lease.key, self._process(pid))
         self._is_accepting = True
         try:
             super().on_accepted(pid, time_accepted)
@@ -119,7 +120,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         if self.is_gathered and not self._goes_back_later:
             self.succeeded(None, self._run_time_s())
         if self.is_gathered:
-            self.installation.gathered.drop(self)
+            self.worker.gathered.drop(self)
         super().acknowledge()
 
     def reject(self, requeue: bool = False) -> None:
@@ -129,26 +130,26 @@ class LedgerRequest(Request):  # type: ignore[misc]
                 self._rejected_back(Reject("by its strategy", requeue=True))
             else:
                 self.broke_with_others(AttemptFailure("rejected by its strategy"))
-            self.installation.gathered.drop(self)
+            self.worker.gathered.drop(self)
         super().reject(requeue)
 
     # ---- gathered by a strategy of its task's own
 
     def is_lost(self) -> bool:
         """Whether this worker must not run it any more; then it is forgotten."""
-        if self.lease is None or self.installation.may_begin(self.lease):
+        if self.lease is None or self.worker.holder.may_begin(self.lease.key):
             return False
-        self.installation.gathered.drop(self)
+        self.worker.gathered.drop(self)
         super().acknowledge()
         return True
 
     def begins_with_others(self, pid: int) -> None:
         """A pool's process begins to run it, and others with it."""
-        self.installation.holder.started(self._held.key, self._process(pid))
+        self.worker.holder.started(self._held.key, self._process(pid))
 
     def broke_with_others(self, failure: AttemptFailure) -> None:
         """What it was run with raised, or its strategy refused it."""
-        if not self.installation.holder.holds(self._held.key):
+        if not self.worker.holder.holds(self._held.key):
             return
         attempt = Attempt(self._held, self.name)
         try:
@@ -183,7 +184,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         """The pool reported a success: recorded with the next batch, unless the pool process committed it itself."""
         if self.lease is None:
             return
-        holder = self.installation.holder
+        holder = self.worker.holder
         held = holder.lease_of(self.lease.key)
         if held is None:
             return
@@ -194,7 +195,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         done = Completion(
             held.lease,
             runtime,
-            self.installation.meter.read(held.pid),
+            self.worker.meter.read(held.pid),
             pid=held.pid,
             results=report.results,
             # The last part of a chord sends its body, in this member's name.
@@ -231,7 +232,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
             super().on_timeout(soft, timeout)
             return
         logger.error("Hard time limit (%ss) exceeded for %s[%s]", timeout, self.name, self.id)
-        if self.installation.holder.holds(self.lease.key):  # pools without processes report it here only
+        if self.worker.holder.holds(self.lease.key):  # pools without processes report it here only
             try:
                 raise TimeLimitExceeded(timeout)
             except TimeLimitExceeded as error:
@@ -241,7 +242,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
     def over(self) -> None:
         """Nothing more will be heard of this attempt."""
         if self.lease is not None and not self._goes_back_later:
-            self.installation.holder.forget(self.lease.key)
+            self.worker.holder.forget(self.lease.key)
         self.acknowledge()
 
     @property
@@ -259,17 +260,15 @@ class LedgerRequest(Request):  # type: ignore[misc]
             # A cold shutdown kills the pool: nobody is to blame, and everything goes back when the pool is gone.
             self._goes_back_later = True
             return
-        failure = _death(
-            error, self._process(self.worker_pid), self.installation.peak_of(self.lease), self._run_time_s()
-        )
-        self.installation.lost(self._held, failure, outcome="killed")
+        failure = _death(error, self._process(self.worker_pid), self.worker.peak_of(self.lease), self._run_time_s())
+        self.worker.lost(self._held, failure, outcome="killed")
 
     def _rejected_back(self, error: Reject) -> None:
         task_ready(self)
         failure = AttemptFailure(
             f"rejected back to its queue: {error}", pid=self._process(self.worker_pid), run_time_s=self._run_time_s()
         )
-        self.installation.lost(self._held, failure, outcome="rejected", delay_s=REJECTED_PAUSE_S)
+        self.worker.lost(self._held, failure, outcome="rejected", delay_s=REJECTED_PAUSE_S)
 
     def _out_of_time(self, error: BaseException, exc_info: Any, send_failed_event: bool) -> None:
         failure = AttemptFailure(
@@ -317,10 +316,10 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
     def _process(self, pid: int | None) -> int | None:
         # Pools that do not fork name a thread or a greenlet there.
-        return pid if self.installation.is_forking else os.getpid()
+        return pid if self.worker.is_forking else os.getpid()
 
     def _run_time_s(self) -> float | None:
-        held = self.installation.holder.lease_of(self._held.key)
+        held = self.worker.holder.lease_of(self._held.key)
         return None if held is None or held.started_at is None else round(time.monotonic() - held.started_at, 6)
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
@@ -333,7 +332,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         with context.running(attempt):  # its result, and what it returns to a chord, are committed with its end
             super()._announce_revoked(reason, terminated, signum, expired)
         outcome.revoke(self.installation, attempt, failure, is_expired=expired)
-        self.installation.holder.forget(self.lease.key)
+        self.worker.holder.forget(self.lease.key)
 
 
 @cache
@@ -346,7 +345,7 @@ def reporting(chosen: type) -> type:
 
 def _handed_over(generated: Any) -> Any:
     def execute_using_pool(self: LedgerRequest, pool: Any, **kwargs: Any) -> Any:
-        broker_consumer = self.installation.broker_consumer
+        broker_consumer = self.worker.broker_consumer
         if self.lease is None and broker_consumer is None:
             return generated(self, pool, **kwargs)
         passing = (*self.connection_errors, *self.installation.source.disconnects, TaskRevokedError)
@@ -403,17 +402,17 @@ def _death(
     )
 
 
-def given_to_pool(installation: Any) -> frozenset[tuple[str, int]]:
+def given_to_pool(worker: WorkerProcess) -> frozenset[tuple[str, int]]:
     """The attempts that its processes were sent, or may still be sent before the pool is closed."""
-    if not installation.is_forking:
+    if not worker.is_forking:
         return frozenset()
     reserved = tuple(worker_state.reserved_requests)
     return frozenset(request.lease.key for request in reserved if request.lease is not None and request.is_with_pool)
 
 
-def sent_to_pool(installation: Any) -> frozenset[tuple[str, int]]:
+def sent_to_pool(worker: WorkerProcess) -> frozenset[tuple[str, int]]:
     """The attempts that were sent to a pool's processes: each may have begun, and cannot be called back."""
-    if not installation.is_forking:
+    if not worker.is_forking:
         return frozenset()
     reserved = tuple(worker_state.reserved_requests)
     return frozenset(request.lease.key for request in reserved if request.lease is not None and request.may_have_begun)

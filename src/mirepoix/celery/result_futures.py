@@ -23,7 +23,7 @@ from mirepoix.ledger.results import Known
 from mirepoix.states import FINAL, State
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
+    from mirepoix.celery.installation import Installation
 
 logger = logging.getLogger("mirepoix.results")
 

@@ -16,7 +16,7 @@ from mirepoix.connect.dropped import close_when_dropped
 from mirepoix.connect.source import OwnConnection, Source
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
+    from mirepoix.celery.installation import Installation
 
 ANY = "*"
 """Says that results were written whose ids are not told."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from celery.exceptions import MaxRetriesExceededError, TaskPredicate
 
-from mirepoix.celery import context, outcome
+from mirepoix.celery import context
 from mirepoix.celery.context import Attempt
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import ConfigurationError
@@ -134,6 +134,8 @@ def _reserved(task: Any, attempt: Attempt, policy: RetryPolicy, wait_s: float) -
         found = budget.reserve(tx, attempt.lease, wait_s, policy.max_age_s, limit)
         reached(Crashpoint.RESERVE_BEFORE_COMMIT)
         return found
+
+    from mirepoix.celery import outcome  # runs tasks, which clients do without
 
     turn = outcome.persist(installation, attempt, "place in the budget", write)
     reached(Crashpoint.RESERVE_AFTER_COMMIT)

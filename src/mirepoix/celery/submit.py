@@ -14,7 +14,7 @@ from celery.canvas import Signature
 from kombu.exceptions import EncodeError
 from kombu.utils.json import dumps
 
-from mirepoix.celery import attempt as attempts
+from mirepoix.celery import context
 from mirepoix.celery.capture import UnserializablePayload, captured, in_transaction
 from mirepoix.celery.handle import Handle
 from mirepoix.connect import ambient
@@ -27,7 +27,7 @@ from mirepoix.ledger.tx import Tx
 from mirepoix.records import Outgoing
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
+    from mirepoix.celery.installation import Installation
 
 logger = logging.getLogger("mirepoix.enqueue")
 
@@ -71,7 +71,7 @@ def submit_within(
     within: Within | None,
 ) -> Handle:
     """As `submit_once`; *within* is called in the same transaction, with the task that has the key."""
-    from mirepoix.celery.app import installation_of
+    from mirepoix.celery.installation import installation_of
 
     kwargs = kwargs or {}
     name, all_args, all_kwargs = _called(task, args, kwargs)
@@ -80,7 +80,7 @@ def submit_within(
     _require_capture(installation, name)
     call = _call(name, all_args, all_kwargs)
     work = _Submission(installation, task, key, call, args, kwargs, dict(options), within)
-    with attempts.outside():
+    with context.outside():
         claimed, is_new = work.done()
     return Handle(task.app, key, claimed.task_id, claimed.name, is_new=is_new)
 

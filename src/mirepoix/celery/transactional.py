@@ -1,54 +1,19 @@
-"""Transactional tasks: a task's own database writes, its outcome and what it sends commit together, behind the fence.
+"""Transactional tasks as their authors meet them: the check when a task is declared, and `transaction`.
 
-::
-
-    BEGIN    the lease is looked at; user code runs; what it sends joins
-    COMMIT   it returned, or raised Ignore (replace() does): with outcome, result, links, parts of chords
-    ROLLBACK it raised (retry() does), or its lease was lost
-
-A failure and a retry are recorded after the ROLLBACK, in a transaction of their own. A BEGIN or COMMIT that the
-database refuses for reasons of the moment (a serialisation failure, a lost connection) has left nothing, so the task
-runs again; a COMMIT that is refused for what the task wrote (a deferred constraint) is the task's failure. Whoever
-hears of an error while it commits asks the ledger first: the COMMIT may have arrived, or what failed came after it.
+How one runs is in `mirepoix.celery.unit_of_work`, which only processes that run tasks need.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import random
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from celery.exceptions import Ignore
 from kombu.exceptions import EncodeError
 
-from mirepoix.celery import context, outcome
-from mirepoix.celery.context import Attempt
-from mirepoix.celery.outcome import Refused
-from mirepoix.connect import ambient
 from mirepoix.connect.task_transaction import TaskTransaction
-from mirepoix.connect.verdict import Verdict, verdict
-from mirepoix.errors import ConfigurationError, SchemaError
-from mirepoix.ledger import finish, reap, take
-from mirepoix.ledger.tx import Tx
-from mirepoix.records import AttemptFailure, Completion
+from mirepoix.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
-
-logger = logging.getLogger("mirepoix.attempt")
-
-AGAIN_AFTER_S = (0.05, 0.5)
-"""How long a task waits, at the least and at the most, whose COMMIT the database refused for reasons of the moment:
-tasks that were in each other's way should not meet again."""
-
-BEGIN_AFTER_S = (1.0, 2.0)
-"""The same for one whose transaction could not begin."""
-
-_running: ContextVar[TaskTransaction | None] = ContextVar("mirepoix_running_transaction", default=None)
+running_transaction: ContextVar[TaskTransaction | None] = ContextVar("mirepoix_running_transaction", default=None)
 
 
 class CommitRefused(EncodeError):  # type: ignore[misc]
@@ -65,7 +30,7 @@ def transaction() -> Any:
     ledger in Django's database, else the driver's own connection to the ledger. Never commit, roll back or close it.
     Raises ConfigurationError outside of a transactional task.
     """
-    transaction = _running.get()
+    transaction = running_transaction.get()
     if transaction is None:
         raise ConfigurationError(
             "mirepoix.transaction() was called outside of a transactional task. Mark the task: "
@@ -82,237 +47,3 @@ def check(task: Any) -> None:
             "to one thread and cannot be awaited. Make it a plain def, or leave transactional out and use "
             "mirepoix.using()."
         )
-
-
-def run(task: Any, call: Callable[[], Any]) -> Any:
-    """Run the code of a transactional task. In an attempt, its transaction stays open until the outcome is known."""
-    if _running.get() is not None:  # called as a function by another one: part of that
-        return call()
-    attempt = context.current()
-    if (
-        attempt is None
-        or attempt.installation is None
-        or attempt.lease.task_id != task.request.id
-        or task.request.is_eager
-    ):
-        return _run_alone(task, call)
-    return _run_in(attempt, attempt.installation, call)
-
-
-def independent_transaction(installation: Installation, attempt: Attempt | None) -> AbstractContextManager[Tx]:
-    """A short transaction for what a running task reports; part of its own where that one could not commit after it."""
-    if attempt is not None and isinstance(attempt.transaction, UnitOfWork) and attempt.transaction.is_snapshot:
-        return nullcontext(attempt.transaction.tx)
-    return ambient.independent_transaction(installation.source)
-
-
-def _run_in(attempt: Attempt, installation: Installation, call: Callable[[], Any]) -> Any:
-    unit = UnitOfWork(installation, attempt)
-    attempt.transaction = unit
-    try:
-        with unit.as_current(), context.user_code():
-            return call()
-    except Ignore:
-        outcome.conclude_ignored(installation, attempt)
-        raise
-    except BaseException:
-        attempt.transaction = None
-        unit.roll_back()
-        raise
-
-
-def _run_alone(task: Any, call: Callable[[], Any]) -> Any:
-    """Eagerly, or called as a function: there is no outcome to commit with."""
-    transaction = task.app.mirepoix.begin()
-    ignored = None
-    try:
-        with _joined(transaction), context.user_code():
-            try:
-                result = call()
-            except Ignore as error:
-                ignored = error
-        transaction.prepare()
-        transaction.commit()
-    except BaseException:
-        transaction.roll_back()
-        raise
-    if ignored is not None:
-        raise ignored
-    return result
-
-
-class UnitOfWork:
-    """The transaction of one attempt."""
-
-    def __init__(self, installation: Installation, attempt: Attempt) -> None:
-        self._installation = installation
-        self._attempt = attempt
-        self.is_snapshot = False
-        """Whether it sees the database as it was when it began, and cannot write to rows that changed since."""
-        try:
-            self._begin()
-        except ConfigurationError:
-            raise
-        except Exception as error:
-            if not self._is_of_the_moment(error):
-                raise
-            self._run_again("its transaction could not begin", error, BEGIN_AFTER_S)
-            raise Refused from error
-
-    @property
-    def tx(self) -> Tx:
-        """The ledger's own statements in it."""
-        return self._begun.tx
-
-    def _begin(self) -> None:
-        self._begun = self._installation.begin()
-        try:
-            if self._looks_from_before_its_start():
-                # Its worker would note the start meanwhile, and the outcome could then never be written.
-                self._begun.roll_back()
-                self._note_start()
-                self._begun = self._installation.begin()
-                self._looks_from_before_its_start()
-        except BaseException:
-            self._begun.roll_back()
-            raise
-
-    def _looks_from_before_its_start(self) -> bool:
-        found = self._look(self._begun.tx)
-        if not found:
-            self._refuse()
-        ((self.is_snapshot, is_started),) = ((bool(one) for one in row) for row in found)
-        return self.is_snapshot and not is_started
-
-    def _look(self, tx: Tx) -> list[tuple[Any, ...]]:
-        lease = self._attempt.lease
-        try:
-            return tx.fetch("look_at_lease", task_id=lease.task_id, fence=lease.fence, worker_id=lease.worker_id)
-        except SchemaError as error:
-            raise ConfigurationError(f"{_ANOTHER_DATABASE} {error}") from error
-
-    def _refuse(self) -> None:
-        attempt, installation = self._attempt, self._installation
-        self._begun.roll_back()  # on SQLite it holds the file, and the look from elsewhere would wait for it
-        if installation.session_factory is not None:
-            with installation.source.independent_transaction() as tx:
-                if self._look(tx):
-                    raise ConfigurationError(_ANOTHER_DATABASE)
-        logger.warning("task %s[%s] does not begin: its lease was lost", attempt.name, attempt.lease.task_id)
-        raise Refused
-
-    def _note_start(self) -> None:
-        lease = self._attempt.lease
-        outcome.persist(
-            self._installation,
-            self._attempt,
-            "start",
-            lambda tx: bool(take.start(tx, lease.worker_id, [(lease, 0.0, os.getpid())])),
-        )
-
-    @contextmanager
-    def as_current(self) -> Iterator[None]:
-        """Around user code."""
-        with _joined(self._begun):
-            yield
-
-    def conclude(self, write: Callable[[Tx], bool]) -> bool:
-        """Write the outcome and COMMIT; False, and ROLLBACK, if it was refused.
-
-        Raises CommitRefused if what the task wrote is why; Refused if it is to run again.
-        """
-        is_committing = False
-        try:
-            self._begun.prepare()
-            if not write(self._begun.tx):
-                self._begun.roll_back()
-                return False
-            is_committing = True
-            with context.user_code():  # what it left to be done after the COMMIT is its own
-                self._begun.commit()
-        except Exception as error:
-            self._begun.roll_back()
-            if is_committing and self._is_settled():
-                logger.exception(
-                    "task %s[%s] is committed; after that there was an error", self._attempt.name, self._task_id
-                )
-                return True
-            self._attempt.forget_success()
-            self._attempt.again = None
-            if not self._is_of_the_moment(error):
-                raise CommitRefused(f"{type(error).__name__}: {str(error).strip()}") from error
-            self._run_again("its COMMIT was refused, nothing of it is left", error, AGAIN_AFTER_S)
-            raise Refused from error
-        except BaseException:
-            self._begun.roll_back()
-            raise
-        return True
-
-    def roll_back(self) -> None:
-        """Leave nothing of it."""
-        self._begun.roll_back()
-
-    @property
-    def _task_id(self) -> str:
-        return self._attempt.lease.task_id
-
-    def _is_settled(self) -> bool:
-        """Whether the COMMIT arrived: its answer may have been lost, or what failed may have come after it."""
-        lease = self._attempt.lease
-        return outcome.persist(self._installation, self._attempt, "outcome", lambda tx: finish.is_settled(tx, lease))
-
-    def _run_again(self, what: str, error: Exception, after_s: tuple[float, float]) -> None:
-        attempt, settings = self._attempt, self._installation.settings
-        failure = AttemptFailure(f"{what}: {str(error).strip()}", type(error).__name__, pid=os.getpid())
-
-        def write(tx: Tx) -> bool:
-            delay_s = random.uniform(*after_s)
-            lost = reap.lose(
-                tx, attempt.lease, failure, settings, is_blamed=False, outcome="rolled back", delay_s=delay_s
-            )
-            return lost is not None
-
-        logger.warning("task %s[%s] runs again: %s", attempt.name, attempt.lease.task_id, failure.reason)
-        outcome.persist(self._installation, attempt, "rollback", write)
-        attempt.transaction = None
-        attempt.is_over = True
-
-    def _is_of_the_moment(self, error: BaseException) -> bool:
-        """Whether the database may take the same transaction another time."""
-        return verdict(error, self._installation.passing_errors) is Verdict.PASSES
-
-
-class Committing:
-    """A result backend that is not ours, during a transactional task: it hears of the success after the COMMIT."""
-
-    def __init__(self, backend: Any, attempt: Attempt, installation: Installation) -> None:
-        self._backend = backend
-        self._attempt = attempt
-        self._installation = installation
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-    def mark_as_done(self, *args: Any, **kwargs: Any) -> Any:
-        """Commit, then let the backend store the result. Raises Refused if it is a zombie's."""
-        if self._attempt.asks_again():
-            return None
-        outcome.conclude(self._installation, self._attempt, Completion(self._attempt.lease))
-        return self._backend.mark_as_done(*args, **kwargs)
-
-
-@contextmanager
-def _joined(transaction: TaskTransaction) -> Iterator[None]:
-    token = _running.set(transaction)
-    try:
-        with transaction.as_current():
-            yield
-    finally:
-        _running.reset(token)
-
-
-_ANOTHER_DATABASE = (
-    "The session_factory of mirepoix.install() belongs to another database than the ledger: what a transactional task "
-    "writes could not be committed with its outcome. Nothing was written. Give the ledger that database's URL, or "
-    "leave transactional out."
-)

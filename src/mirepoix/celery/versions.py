@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celery import VERSION, chord, group, maybe_signature, states
@@ -102,15 +102,6 @@ def takes_more_than(backend: Any, errback: Any, count: int) -> bool:
     return bool(arity_greater(errback.type.__header__, count))
 
 
-def has_global_qos(consumer: Any) -> bool:
-    """Whether a change of the prefetch count reaches the consumers there are. The consumer knows it from 5.7 on."""
-    if hasattr(consumer, "qos_global"):
-        return bool(consumer.qos_global)
-    from celery.worker.consumer.tasks import Tasks  # brings all of the worker, which clients do without
-
-    return bool(Tasks.qos_global(None, consumer))
-
-
 @contextmanager
 def keeping_running_jobs(pool: Any) -> Iterator[None]:
     """Around Celery's closing of a connection: its pool of processes goes on with what runs in them.
@@ -132,12 +123,6 @@ def keeping_running_jobs(pool: Any) -> Iterator[None]:
         process = job._write_to or job._scheduled_for  # noqa: SLF001
         if number in processes._cache and process is not None and process._is_alive():  # noqa: SLF001
             processes._busy_workers.update({process.inqW_fd} & busy)  # noqa: SLF001
-
-
-def batch(producer: Any) -> AbstractContextManager[Any]:
-    """Around what *producer* sends at once, if kombu can (from 5.7 on, where the broker does): else one by one."""
-    begin: Callable[[], AbstractContextManager[Any]] = getattr(producer, "batch", nullcontext)
-    return begin()
 
 
 def _bodies(step: Any) -> list[Any]:

@@ -90,7 +90,7 @@ class CliContext:
             return source_for(self._url)
         if self.app is None:
             raise CliError(NO_LEDGER)
-        from mirepoix.celery.app import installation_of
+        from mirepoix.celery.installation import installation_of
 
         source: Source = installation_of(self.app).source
         return source
@@ -107,7 +107,8 @@ class CliContext:
     @cached_property
     def installation(self) -> Any:
         """The app's; without an app one of our own, which knows every queue and no task. Not inside a transaction."""
-        from mirepoix.celery.app import install, installation_of
+        from mirepoix.celery.app import install
+        from mirepoix.celery.installation import installation_of
 
         if self.app is not None:
             return installation_of(self.app)

@@ -10,7 +10,7 @@ import click
 from mirepoix.broker import drain as draining
 from mirepoix.broker import former
 from mirepoix.broker.drain import Drained
-from mirepoix.celery.app import Installation, installation_of
+from mirepoix.celery.installation import Installation, installation_of
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.format import count, one_line

@@ -9,7 +9,7 @@ import click
 from mirepoix.broker.outbox import Outbox
 from mirepoix.broker.publisher import Publisher
 from mirepoix.broker.reconcile import in_hand
-from mirepoix.celery.app import Installation, installation_of
+from mirepoix.celery.installation import Installation, installation_of
 from mirepoix.cli.batches import deciding
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError

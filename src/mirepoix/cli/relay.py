@@ -9,7 +9,8 @@ import threading
 
 import click
 
-from mirepoix.celery.app import Installation, installation_of
+from mirepoix.celery.installation import Installation, installation_of
+from mirepoix.celery.worker_process import WorkerProcess
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
 from mirepoix.ledger.query.health import RELAY_POOL
@@ -37,14 +38,14 @@ def relay(context: CliContext, loglevel: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     name = f"relay@{socket.gethostname()}"
-    installation.begin_worker(
-        name, pool=RELAY_POOL, is_forking=False, concurrency=0, queues=(), relay_role=RelayRole.DEDICATED
+    worker = WorkerProcess.begin(
+        installation, name, pool=RELAY_POOL, is_forking=False, concurrency=0, queues=(), relay_role=RelayRole.DEDICATED
     )
-    installation.start_maintenance(lambda: None)
-    installation.start_relay(lambda _connection: None)
+    worker.start_maintenance(lambda: None)
+    worker.start_relay(lambda _connection: None)
     context.say(f"{name} publishes what waits in {installation.source.label}.")
     stopped.wait()
-    installation.end_worker()
+    worker.end()
 
 
 def installation_with_broker(context: CliContext, command: str) -> Installation:

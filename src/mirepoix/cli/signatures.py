@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mirepoix.celery.app import installation_of
+from mirepoix.celery.installation import installation_of
 from mirepoix.celery.preflight import Judged, judge
 from mirepoix.celery.signatures import signatures_of
 from mirepoix.cli.context import CliContext, pass_context

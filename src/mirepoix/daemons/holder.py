@@ -102,7 +102,7 @@ class Holder:
         return_parts: Callable[[Tx, Sequence[Part], Exception | None], None] | None = None,
         return_ended: Callable[[Tx, Sequence[str], str], None] | None = None,
         can_take: Callable[[str], bool] | None = None,
-        refuse: Callable[[Completion, Exception], None] | None = None,
+        fail_unwritable: Callable[[Completion, Exception], None] | None = None,
         send_errbacks: Callable[[Tx, Sequence[str], str, str], None] | None = None,
     ) -> None:
         self.source = source
@@ -113,7 +113,7 @@ class Holder:
         """The same for tasks that ended without running, by their ids, with the reason."""
         self.can_take = can_take
         """Whether the code here can take what is parked for other code, by its shape."""
-        self.refuse = refuse
+        self.fail_unwritable = fail_unwritable
         """What commits that an attempt failed, as its success cannot be written, with the database's error."""
         self.send_errbacks = send_errbacks
         """What has the error callbacks of tasks called, by their ids, that ended in a state, with the reason."""
@@ -635,8 +635,8 @@ class Holder:
         if error is None:
             reached(Crashpoint.COMPLETE_ALONE_AFTER_COMMIT)
             return True
-        if verdict(error) is Verdict.CONTENT and self.refuse is not None:
-            self.refuse(completion, error)
+        if verdict(error) is Verdict.CONTENT and self.fail_unwritable is not None:
+            self.fail_unwritable(completion, error)
             return True
         logger.error(
             "the success of task %s cannot be recorded yet; until it can, this worker takes no others",

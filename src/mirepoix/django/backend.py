@@ -28,7 +28,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from mirepoix.celery.app import Installation
+from mirepoix.celery.installation import Installation
 from mirepoix.django import project
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.query.task_detail import AttemptLine, TaskDetail, task_detail

@@ -11,7 +11,7 @@ from django.core import checks
 from django.db import connections, router
 
 from mirepoix.broker import former
-from mirepoix.celery.app import Installation
+from mirepoix.celery.installation import Installation
 from mirepoix.celery.others import named, others
 from mirepoix.connect.django import dialect_of, ledger_alias, require_library
 from mirepoix.django import checks_of_tasks, project

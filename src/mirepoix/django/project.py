@@ -10,7 +10,7 @@ from celery import Celery, _state
 from celery.app.utils import find_app
 from django.conf import settings
 
-from mirepoix.celery.app import Installation, installation_of
+from mirepoix.celery.installation import Installation, installation_of
 from mirepoix.config import Settings
 from mirepoix.connect.django import DjangoSource, ledger_alias
 from mirepoix.errors import ConfigurationError

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
-from mirepoix.celery import chords
-from mirepoix.celery.refuse import not_given
+from mirepoix.delivery.prefetch import Batch
 from mirepoix.errors import EnqueueError, NoWorker
-from mirepoix.kombu.qos import Batch, QoS
+from mirepoix.kombu.qos import QoS
 from mirepoix.ledger import enqueue, messages, operate
 from mirepoix.protocol import options
 from mirepoix.protocol.delivered import as_message, tag_of
@@ -130,7 +129,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         with self.connection.callers_transaction() as tx:
             dropped = tx.run("drop_messages", queue=queue)
             purged = operate.purge(tx, queue)
-            chords.return_ended(self.connection.installation, tx, purged, "purged")
+            self.connection.installation.return_ended(tx, purged, "purged")
             return int(len(purged) + dropped)
 
     def queue_purge(self, queue: str, **_: Any) -> int:
@@ -203,7 +202,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         """Close; leases that were never handed over are marked to go back."""
         transport = self.connection
         if not self.closed and self.buffer and transport is not None:
-            holder = transport.installation.holder
+            holder = transport.holder
             if holder is not None:
                 holder.abandon([taken.lease for taken in self.buffer], now=True)
             self.buffer.clear()
@@ -218,12 +217,12 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         """
         limit = int(self.qos.prefetch_count)
         installation = self.connection.installation
-        holder = installation.holder
+        holder = self.connection.holder
         if not self.connection.has_loop and holder is not None:
             slots = int(holder.worker.concurrency)
             limit = min(limit or slots, slots)
         # What a task gathers is not yet with the pool: it must not keep the rest of its batch away.
-        return limit and limit + len(installation.gathered)
+        return limit and limit + (0 if installation.worker is None else len(installation.worker.gathered))
 
     @property
     def headroom(self) -> int:
@@ -239,8 +238,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     def _hand_over_buffer(self, queues: list[str]) -> int:
         delivered = 0
         until = time.monotonic() + DELIVER_FOR_S
-        installation = self.connection.installation
-        holder = installation.holder
+        holder = self.connection.holder
         while self.buffer and self.qos.can_consume() and time.monotonic() < until and not holder.is_stopping:
             taken = self.buffer.popleft()
             if taken.queue in queues:
@@ -257,7 +255,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         except (*self.connection.connection_errors, *installation.source.disconnects):
             raise
         except Exception as error:  # noqa: BLE001 (whatever stands in the row)
-            not_given(installation, taken.lease, taken.name, error)
+            installation.worker.pool_refused(taken.lease, taken.name, error)
             tag = tag_of(taken)
             if tag in self.qos._delivered:  # noqa: SLF001
                 self.qos.ack(tag)

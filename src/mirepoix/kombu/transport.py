@@ -9,23 +9,23 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-from weakref import WeakValueDictionary, finalize
+from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
-from kombu.transport import TRANSPORT_ALIASES, virtual
+from kombu.transport import virtual
 from kombu.transport.virtual.base import Transport as VirtualTransport
 
 from mirepoix.connect import ambient
 from mirepoix.connect.dropped import close_when_dropped
 from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.connect.verdict import said
+from mirepoix.delivery.registry import INSTALLATIONS
 from mirepoix.errors import ConfigurationError, LedgerAway
 from mirepoix.kombu.channel import Channel
 from mirepoix.ledger.tx import Tx
 
-INSTALLATIONS: WeakValueDictionary[str, Any] = WeakValueDictionary()
-"""Every installation of this process, by the token that its app's transport options hold. Those are shown to people,
-sent to whoever inspects the worker, and compared: they can hold no object."""
+if TYPE_CHECKING:
+    from mirepoix.daemons.holder import Holder
 
 LOOK_AGAIN_FIRST_S = 0.001
 LOOK_AGAIN_LAST_S = 0.1
@@ -137,6 +137,12 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         """A look that waits for nobody who writes."""
         with self.reaching(), self.installation.source.reading() as tx:
             yield tx
+
+    @property
+    def holder(self) -> Holder | None:
+        """The leases of the worker that this process is, if it is one."""
+        worker = self.installation.worker
+        return None if worker is None else worker.holder
 
     def driver_version(self) -> str:
         """The database that stands where a broker would."""
@@ -258,7 +264,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     def _on_tick(self) -> None:
         delivered = self._round()
-        holder = self.installation.holder
+        holder = self.holder
         if holder is None:
             return
         if holder.completions_waiting >= holder.settings.take_batch:
@@ -276,10 +282,10 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     def _flush(self) -> None:
         self._flush_timer = None
-        if self.installation.holder is not None:
-            has_parts = self.installation.holder.has_parts
+        if self.holder is not None:
+            has_parts = self.holder.has_parts
             with self.reaching():
-                self.installation.holder.flush(self.own)
+                self.holder.flush(self.own)
             if has_parts:
                 # The body of a chord may have been sent: nobody wakes this connection for what it wrote itself.
                 self._expect_tasks()
@@ -300,7 +306,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     def drain_events(self, connection: Any, timeout: float | None = None) -> None:
         """Wait until something was delivered; socket.timeout after *timeout* seconds."""
-        if self.installation.holder is not None:
+        if self.holder is not None:
             # A worker looks whether it should stop each time this returns; a client waits for a reply.
             timeout = min(timeout or SHUTDOWN_LOOK_S, SHUTDOWN_LOOK_S)
         until = None if timeout is None else time.monotonic() + timeout
@@ -313,7 +319,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     def _wait(self, left: float | None) -> None:
         settings = self.installation.settings
-        holder = self.installation.holder
+        holder = self.holder
         fd = self.own.wakeup_fd()
         has_to_poll = fd is None or self.own.is_told_early
         pause = self._look_interval_s if has_to_poll else settings.poll_interval_s
@@ -340,7 +346,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     def _deliveries(self) -> int:
         delivered = 0
-        holder = self.installation.holder
+        holder = self.holder
         if self._has_messages:  # before tasks: a revocation that was sent first is heard first
             self._has_messages = False
             for channel in list(self.channels):
@@ -351,6 +357,3 @@ class Transport(VirtualTransport):  # type: ignore[misc]
                 if channel._consumers:  # noqa: SLF001
                     delivered += channel.receive_tasks(holder)
         return delivered
-
-
-TRANSPORT_ALIASES.setdefault("mirepoix", "mirepoix.kombu.transport:Transport")

@@ -10,7 +10,7 @@ from mirepoix.celery import outcome
 from mirepoix.records import AttemptFailure, IncompatibilityKind, Lease
 
 if TYPE_CHECKING:
-    from mirepoix.celery.app import Installation
+    from mirepoix.celery.installation import Installation
 
 logger = get_logger("mirepoix.worker")
 
@@ -22,7 +22,7 @@ OF_THE_PROCESS = (OSError, MemoryError, RuntimeError)
 """What a pool raises when it can take no task at all."""
 
 
-def refuse(
+def park_undeliverable(
     installation: Installation,
     lease: Lease,
     name: str,
@@ -42,20 +42,24 @@ def refuse(
         raise
     except Exception:
         logger.exception("task %s[%s] cannot be parked: %s", name, lease.task_id, reason)
-        installation.lost(lease, AttemptFailure(reason), outcome="lost", delay_s=PAUSE_S)
+        worker = installation.worker
+        if worker is not None:
+            worker.lost(lease, AttemptFailure(reason), outcome="lost", delay_s=PAUSE_S)
     else:
-        if installation.holder is not None:
-            installation.holder.forget(lease.key)
+        if installation.worker is not None:
+            installation.worker.holder.forget(lease.key)
 
 
-def not_given(installation: Installation, lease: Lease, name: str, error: Exception) -> None:
+def pool_refused(installation: Installation, lease: Lease, name: str, error: Exception) -> None:
     """The pool did not take the task: whether that is the task's fault or the process', the worker goes on."""
     reason = f"it cannot be given to the pool: {type(error).__name__}: {error}"
-    holder = installation.holder
-    if holder is not None and holder.is_stopping:
-        holder.abandon([lease], now=True)
+    worker = installation.worker
+    if worker is None:
+        return
+    if worker.holder.is_stopping:
+        worker.holder.abandon([lease], now=True)
     elif isinstance(error, OF_THE_PROCESS):
         logger.error("task %s[%s] goes back: %s", name, lease.task_id, reason)
-        installation.lost(lease, AttemptFailure(reason), outcome="lost", delay_s=PAUSE_S)
+        worker.lost(lease, AttemptFailure(reason), outcome="lost", delay_s=PAUSE_S)
     else:
-        refuse(installation, lease, name, reason, error)
+        park_undeliverable(installation, lease, name, reason, error)

@@ -1,0 +1,214 @@
+"""What a worker's process has beside its app's installation: its leases, its threads, and what it knows of its pool."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Self
+
+from celery.utils.log import get_logger
+
+from mirepoix.alerts.thread import AlertThread
+from mirepoix.broker.relay import Relay
+from mirepoix.celery import chords, errbacks, outcome, undeliverable
+from mirepoix.celery.gathering import Gathered
+from mirepoix.celery.meter import Meter
+from mirepoix.celery.scarcity import Scarcity
+from mirepoix.connect.source import BOUND_S, OwnConnection
+from mirepoix.connect.url import source_for
+from mirepoix.daemons import process
+from mirepoix.daemons.holder import Holder
+from mirepoix.daemons.maintenance import Maintenance
+from mirepoix.errors import ConfigurationError
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import AttemptFailure, Lease, Part, RelayRole, Worker
+
+if TYPE_CHECKING:
+    from mirepoix.celery.installation import Installation
+
+logger = get_logger("mirepoix.worker")
+
+
+class WorkerProcess:
+    """The worker of this process, and of every process that its pool forks. It is `Installation.worker`.
+
+    `begin` registers it in the ledger before the pool forks; `end` signs it off when the pool is gone. In a forked
+    process only the questions are of use: the leases and the threads are the parent's.
+    """
+
+    def __init__(self, installation: Installation, worker: Worker, *, is_forking: bool) -> None:
+        self._installation = installation
+        self._pid = os.getpid()
+        self._maintenance: Maintenance | None = None
+        self._relay: Relay | None = None
+        self._alerts: AlertThread | None = None
+        self._connection: OwnConnection | None = None
+        self.is_forking = is_forking
+        """Whether its pool runs tasks in processes that it forks."""
+        self.broker_consumer: Any = None
+        """What leases the tasks that a broker notifies of; None without a broker."""
+        self.gathered = Gathered()
+        """The calls that tasks with a strategy of their own have gathered."""
+        self.peaks: dict[tuple[str, int], int] = {}
+        """The highest memory seen of each attempt's process, in kB."""
+        self.meter = Meter()  # made before the fork, so that the pool's processes share it
+        self.scarcity = Scarcity()
+        self.holder = Holder(
+            installation.source,
+            installation.settings,
+            worker,
+            self._return_parts,
+            partial(chords.return_ended, installation),
+            installation.catalog.can_take,
+            partial(outcome.fail_unwritable_completion, installation),
+            partial(errbacks.send_errbacks, installation),
+        )
+
+    @classmethod
+    def begin(
+        cls,
+        installation: Installation,
+        name: str,
+        *,
+        pool: str,
+        is_forking: bool,
+        concurrency: int,
+        queues: tuple[str, ...],
+        relay_role: RelayRole | None = None,
+    ) -> Self:
+        """Register this process as a worker, and wait for a database that is away. Call it before the pool forks."""
+        source, settings = installation.source, installation.settings
+        _work_at(installation, settings.worker_url)
+        source.name_sessions(name)
+        _until_reached(installation, source.require_sessions)
+        _until_reached(installation, installation.require_schema)
+        if relay_role is None:
+            is_relaying = settings.has_broker and settings.relay
+            relay_role = RelayRole.WORKER if is_relaying else RelayRole.NONE
+        software = {
+            "mirepoix": version("mirepoix"),
+            "celery": version("celery"),
+            "kombu": version("kombu"),
+            "python": platform.python_version(),
+        }
+        host, pid = socket.gethostname(), os.getpid()
+        worker = Worker("", name, host, pid, pool, concurrency, queues, software, relay_role, process.own())
+        found = installation.worker = cls(installation, worker, is_forking=is_forking)
+        _until_reached(installation, found.holder.register)
+        return found
+
+    def start_maintenance(self, on_tick: Callable[[], None]) -> None:
+        """Start the thread that keeps this worker alive in the ledger."""
+        self._maintenance = Maintenance(self.holder, on_tick)
+        self._maintenance.start()
+
+    def start_relay(self, on_round: Callable[[OwnConnection], None]) -> Relay:
+        """Start the thread that publishes what waits for the broker, while this worker leads."""
+        self._relay = Relay(self._installation, self._id, on_round)
+        self._relay.start()
+        return self._relay
+
+    def start_alerts(self) -> None:
+        """Start the thread that looks for conditions to alert people of, if the settings name a channel."""
+        if self._installation.settings.alerts:
+            self._alerts = AlertThread(self._installation.source, self._installation.settings, self._id)
+            self._alerts.start()
+
+    def end(self) -> None:
+        """Hand back what is left and sign off, once the pool is gone. Does nothing in a process of the pool."""
+        if self._pid != os.getpid() or self._installation.worker is not self:
+            return
+        self._installation.worker = None
+        for thread in (self._alerts, self._relay, self._maintenance):
+            if thread is not None:
+                thread.stop()
+        source = self._installation.source
+        try:
+            self.holder.close()
+        except source.errors as error:
+            # The others find the lock free and take back what was held.
+            logger.warning("the worker could not sign off: %s", str(error).strip())
+        source.close()
+
+    def may_run(self, lease: Lease) -> bool:
+        """Whether this process may run the attempt. Pool processes, which hold no leases, are trusted."""
+        return self._pid != os.getpid() or self.holder.holds(lease.key)
+
+    @property
+    def is_pool_process(self) -> bool:
+        """Whether this process was forked by the worker's pool."""
+        return self.is_forking and self._pid != os.getpid()
+
+    def peak_of(self, lease: Lease | None) -> int | None:
+        """The last known peak memory of an attempt's process, in kB: as seen from outside, or when it began."""
+        if lease is None:
+            return None
+        held = self.holder.lease_of(lease.key)
+        return self.peaks.get(lease.key) or (None if held is None else self.meter.read(held.pid))
+
+    def spare_connections(self) -> None:
+        """Let others of the pool have this process' connection, if the database has none for them."""
+        if self.is_pool_process and self.scarcity.is_noted:
+            self._installation.source.close()
+
+    def lost(self, lease: Lease, failure: AttemptFailure, *, outcome: str, delay_s: float = 0.0) -> None:
+        """Record, from the worker's loop, that an attempt's process died or that the attempt was rejected.
+
+        If the database is away, the maintenance thread records it when it is back.
+        """
+        self.holder.lost(lease.key, failure, outcome=outcome, delay_s=delay_s)
+        try:
+            if self._connection is None:
+                self._connection = self._installation.source.open(BOUND_S)
+            self.holder.report_losses(self._connection)
+        except self._installation.source.errors:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def pool_refused(self, lease: Lease, name: str, error: Exception) -> None:
+        """The pool did not take the task: see `mirepoix.celery.undeliverable`."""
+        undeliverable.pool_refused(self._installation, lease, name, error)
+
+    def _return_parts(self, tx: Tx, parts: Sequence[Part], refused: Exception | None) -> None:
+        chords.return_parts(self._installation, tx, parts, refused=refused)
+
+    def _id(self) -> str | None:
+        """The id of this worker in the ledger; None once it has ended."""
+        return self.holder.worker.id if self._installation.worker is self else None
+
+
+def _work_at(installation: Installation, url: str | None) -> None:
+    """Leave the pooler to those who only send."""
+    if url is None:
+        return
+    other = source_for(url)
+    if other.dialect != installation.source.dialect:
+        raise ConfigurationError(
+            f"mirepoix_worker_url leads to {other.label}, and the ledger is in {installation.source.label}: it must be "
+            "the same database."
+        )
+    installation.source.work_at(url)
+
+
+def _until_reached(installation: Installation, act: Callable[[], None]) -> None:
+    pause_s = 0.5
+    while True:
+        try:
+            act()
+        except installation.source.disconnects as error:
+            logger.warning(
+                "the ledger in %s cannot be reached, trying again in %.1f s: %s",
+                installation.source.label,
+                pause_s,
+                str(error).strip().splitlines()[0],
+            )
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 5.0)
+        else:
+            return

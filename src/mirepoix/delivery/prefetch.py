@@ -1,0 +1,44 @@
+"""How much a worker leases ahead: a batch that follows how fast its tasks are."""
+
+from __future__ import annotations
+
+import time
+
+
+class Batch:
+    """How many tasks to lease beyond what can run now: as many as this worker finishes in `AHEAD_S`.
+
+    Tasks that take longer than that are leased one by one as slots come free, so none waits behind another in a worker
+    that is busy while a second worker is idle; quick ones are leased by the hundred.
+    """
+
+    AHEAD_S = 0.1
+    WINDOW_S = 0.05
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.lookahead = 0
+        self._since = 0.0
+        self._finished = 0
+
+    def headroom(self, prefetch_count: int) -> int:
+        """How many messages beyond the prefetch count a pool of quick tasks is kept supplied with."""
+        return min(self.lookahead, 2 * prefetch_count)
+
+    def wanted(self, free: int, buffered: int, finished: int) -> int:
+        """How many to take now; 0: not yet.
+
+        *free* places, *buffered* leases that wait here, and how many tasks this worker has *finished* so far.
+        """
+        self._measure(finished)
+        if buffered > self.lookahead // 2:
+            return 0
+        return min(self._limit, max(0, free + self.lookahead - buffered))
+
+    def _measure(self, finished: int) -> None:
+        now = time.monotonic()
+        passed_s = now - self._since
+        if passed_s < self.WINDOW_S:
+            return
+        self.lookahead = min(self._limit, int((finished - self._finished) / passed_s * self.AHEAD_S))
+        self._since, self._finished = now, finished
