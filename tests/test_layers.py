@@ -54,6 +54,7 @@ HOMES = {
     "celery": (
         "celery/",
         "protocol/",
+        "broker/versions.py",
         "cli/",
         "crashtest/hooks/celery.py",
         "crashtest/deliver.py",
