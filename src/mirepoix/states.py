@@ -46,23 +46,23 @@ def _from(*sources: State | None) -> frozenset[State | None]:
 
 TRANSITIONS: tuple[Transition, ...] = (
     Transition("enqueue", _from(None), State.PENDING, "the caller's transaction"),
-    Transition("rearm", _from(*FINAL), State.PENDING, "a finished task's id is sent again"),
-    Transition("release_due", _from(State.PENDING), State.PENDING, "any worker, when the due time has come"),
-    Transition("run_now", _from(State.PENDING), State.PENDING, "an operator: an eta or a retry shall not wait"),
+    Transition("rearm", _from(*FINAL), State.PENDING, "the sender, when a finished task's id is sent again"),
+    Transition("release_due", _from(State.PENDING), State.PENDING, "any worker, when the task is due"),
+    Transition("run_now", _from(State.PENDING), State.PENDING, "an operator: a waiting ETA or retry runs now"),
     Transition("take", _from(State.PENDING), State.LEASED, "a worker; the fence rises by one"),
     Transition(
-        "resume_parked", _from(State.PARKED), State.LEASED, "a worker whose code can take it; the fence rises by one"
+        "resume_parked", _from(State.PARKED), State.LEASED, "a worker with code that can run it; the fence rises by one"
     ),
     Transition("start", _from(State.LEASED), State.RUNNING, "the lease holder"),
     Transition("succeed", _from(*HELD), State.SUCCEEDED, "the lease holder"),
     Transition("fail", _from(*HELD), State.FAILED, "the lease holder"),
     Transition("retry", _from(*HELD), State.PENDING, "the lease holder; the message is replaced"),
-    Transition("give_back", _from(*HELD), State.PENDING, "the lease holder, unblamed"),
+    Transition("give_back", _from(*HELD), State.PENDING, "the lease holder; nothing is counted"),
     Transition("park", _from(*HELD), State.PARKED, "the lease holder"),
     Transition("revoke", _from(*HELD), State.CANCELLED, "the lease holder"),
     Transition("expire_held", _from(*HELD), State.EXPIRED, "the lease holder"),
-    Transition("lose", _from(*HELD), State.PENDING, "the reaper, or the parent of a dead child"),
-    Transition("quarantine", _from(*HELD), State.QUARANTINED, "the reaper, or the parent of a dead child"),
+    Transition("lose", _from(*HELD), State.PENDING, "the reaper, or the worker of a dead pool process"),
+    Transition("quarantine", _from(*HELD), State.QUARANTINED, "the reaper, or the worker of a dead pool process"),
     Transition("expire", _from(State.PENDING), State.EXPIRED, "the reaper"),
     Transition("cancel", _from(State.PENDING, State.PARKED), State.CANCELLED, "an operator, or Celery's revoke"),
     Transition("purge", _from(State.PENDING), State.CANCELLED, "an operator (celery purge)"),
