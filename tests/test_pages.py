@@ -1,4 +1,4 @@
-"""The index and the navigation name every page, and the design pages name files that exist."""
+"""The index and the navigation name every page, links lead to a heading, and the design pages name files that exist."""
 
 from __future__ import annotations
 
@@ -29,3 +29,20 @@ def test_the_files_that_a_design_page_names_exist(page: str) -> None:
 
 def test_the_code_map_names_many_files() -> None:
     assert len(NAMED["code-map.md"]) > 50
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *(f"docs/{name}" for name in ["index.md", *PAGES])])
+def test_every_link_leads_to_a_page_and_a_heading(page: str) -> None:
+    path = ROOT / page
+    broken = []
+    for target, heading in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)#?([^)\s]*)\)", path.read_text("utf-8")):
+        found = path.parent / target if target else path
+        if not found.exists() or (heading and heading not in headings(found)):
+            broken.append(f"{target}#{heading}")
+    assert broken == []
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as mkdocs and GitHub make them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
