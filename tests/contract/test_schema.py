@@ -23,6 +23,11 @@ def test_every_table_and_view_is_on_the_page_and_no_other(ledger: Ledger):
     assert {row[0] for row in found} == set(SECTIONS)
 
 
+def test_the_overview_links_every_table():
+    overview = PAGE[: PAGE.index("\n## ")]
+    assert set(re.findall(r"\(#(mirepoix_\w+)\)", overview)) == set(SECTIONS)
+
+
 @pytest.mark.parametrize("table", SECTIONS)
 def test_every_column_is_on_the_page_and_no_other(ledger: Ledger, table: str):
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| \S", SECTIONS[table], re.MULTILINE)
