@@ -70,7 +70,7 @@ class ResultFutures:
         self._wake_r, self._wake_w = os.pipe()
         for fd in (self._wake_r, self._wake_w):
             os.set_blocking(fd, False)
-            weakref.finalize(self, os.close, fd)
+            weakref.finalize(self, os.close, fd).atexit = False  # the thread may be reading it
 
     def future(self, task_id: str) -> concurrent.futures.Future[Ended]:
         """Done once the task has ended; cancelling it ends the wait and not the task."""
