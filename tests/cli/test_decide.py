@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from mirepoix.cli.batches import BATCH
 from mirepoix.crashpoints import Crashpoint
+from mirepoix.operations.batches import BATCH
 
 LATER = "2999-01-01T00:00:00+00:00"
 

@@ -139,3 +139,17 @@ def test_the_list_of_commands_is_never_cut_short():
     listed = CliRunner().invoke(mirepoix, ["--help"]).output.partition("Commands:")[2]
     assert "..." not in listed
     assert len(listed.split("\n")) == len(mirepoix.commands) + 2
+
+
+def test_only_the_demo_imports_the_demo(ledger_url: str):
+    code = f"""
+import sys
+from mirepoix.cli.main import mirepoix
+
+mirepoix(["--ledger", {ledger_url!r}, "tasks"], standalone_mode=False)
+assert not [name for name in sys.modules if name.startswith("mirepoix.demo")]
+mirepoix(["demo", "--help"], standalone_mode=False)
+assert "mirepoix.demo.command" in sys.modules
+"""
+    ended = fork_server.run([sys.executable, "-c", code], Path.cwd(), {}, timeout_s=DEADLINE_S)
+    assert ended.returncode == 0, ended.stderr

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from mirepoix.cli.format import as_json
 from mirepoix.cli.streams import print_json_list
 from mirepoix.ledger.query import holders, stream, tasks
 from mirepoix.ledger.query.tasks import Filters
+from mirepoix.operations.format import as_json
 from mirepoix.records import AttemptFailure
 
 

@@ -15,11 +15,11 @@ from mirepoix.alerts.thread import AlertThread
 from mirepoix.cli.columns import Column
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
-from mirepoix.cli.format import count, duration, one_line
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
 from mirepoix.config import Settings
 from mirepoix.ledger.alerts import OpenAlert, all_open, held_back
+from mirepoix.operations.format import count, duration, one_line
 from mirepoix.records import Alert
 
 NO_CHANNEL = (

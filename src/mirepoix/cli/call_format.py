@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mirepoix.cli.format import one_line
 from mirepoix.ledger.edit import Written
+from mirepoix.operations.format import one_line
 from mirepoix.records import IncompatibilityKind
 
 LACKING: dict[str | None, str] = {

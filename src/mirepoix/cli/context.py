@@ -18,12 +18,12 @@ from rich.text import Text
 
 from mirepoix.cli.columns import Column, rows
 from mirepoix.cli.errors import CliError
-from mirepoix.cli.format import as_json, one_line, printable
 from mirepoix.connect.source import BOUND_S, OwnConnection, Source
 from mirepoix.connect.url import source_for
 from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.ledger.migrate import require_current
 from mirepoix.ledger.tx import Tx
+from mirepoix.operations.format import as_json, one_line, printable
 
 if TYPE_CHECKING:
     from mirepoix.celery.task_catalog import TaskCatalog

@@ -10,86 +10,19 @@ from typing import Any
 import click
 
 from mirepoix.celery import chords
-from mirepoix.cli.batches import Decision, Report, carry_out, deciding
 from mirepoix.cli.context import CliContext, pass_context
-from mirepoix.cli.deciders import somebody
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.find import resolve
-from mirepoix.cli.format import count, one_line, state_word
 from mirepoix.cli.options import filter_options, filters_from, is_filtered, json_option
 from mirepoix.ledger import operate
 from mirepoix.ledger.query.tasks import matching
-from mirepoix.ledger.tx import Tx
-from mirepoix.states import ATTENTION, State
+from mirepoix.operations.batches import Report, carry_out, deciding, grouped
+from mirepoix.operations.decisions import CANCEL, DISCARD, REQUEUE, RETRY, Decision, decided_by
+from mirepoix.operations.format import count, one_line, state_word
+from mirepoix.states import State
 
 LISTED = 20
 """Up to so many ids are listed one by one; `--json` lists every one."""
-
-Seen = dict[str, tuple[State, bool]]
-
-_BUSY = {
-    State.LEASED: "it is handed to a worker",
-    State.RUNNING: "a worker is running it",
-}
-_DONE = {
-    State.SUCCEEDED: "it succeeded",
-    State.CANCELLED: "it is cancelled already",
-    State.EXPIRED: "it has expired",
-}
-
-
-def _retry(tx: Tx, seen: Seen, reason: str) -> dict[str, str]:
-    failed = [task_id for task_id, (state, _) in seen.items() if state is State.FAILED]
-    waiting = [task_id for task_id, (state, has_due) in seen.items() if state is State.PENDING and has_due]
-    done = dict.fromkeys(operate.requeue(tx, failed, reason), "requeued")
-    return done | dict.fromkeys(operate.run_now(tx, waiting), "due now")
-
-
-RETRY = Decision(
-    "retry",
-    "retried",
-    frozenset({State.FAILED}),
-    _retry,
-    {
-        State.PENDING: "it is waiting for a worker already",
-        State.QUARANTINED: "it is quarantined: use requeue",
-        State.PARKED: "it is parked: use requeue",
-        **_BUSY,
-        State.SUCCEEDED: "it succeeded: there is nothing to retry",
-        State.CANCELLED: "it is cancelled: use requeue",
-        State.EXPIRED: "it has expired: use requeue",
-    },
-)
-REQUEUE = Decision(
-    "requeue",
-    "requeued",
-    ATTENTION,
-    lambda tx, seen, reason: dict.fromkeys(operate.requeue(tx, list(seen), reason), "requeued"),
-    {State.PENDING: "it is waiting already", **_BUSY, State.SUCCEEDED: "it succeeded: send it anew instead"},
-)
-CANCEL = Decision(
-    "cancel",
-    "cancelled",
-    frozenset({State.PENDING}),
-    lambda tx, seen, reason: dict.fromkeys(operate.cancel(tx, list(seen), reason), "cancelled"),
-    {
-        State.LEASED: "it is handed to a worker: name the app (--app) to revoke it",
-        State.RUNNING: "a worker is running it: name the app (--app) to revoke it, with --terminate to kill it",
-        State.FAILED: "it failed: use discard",
-        State.QUARANTINED: "it is quarantined: use discard",
-        **_DONE,
-    },
-    is_end=True,
-)
-DISCARD = Decision(
-    "discard",
-    "discarded",
-    ATTENTION,
-    lambda tx, seen, reason: dict.fromkeys(operate.discard(tx, list(seen), reason), "discarded"),
-    {State.PENDING: "it is waiting: use cancel", State.LEASED: "it is handed to a worker: use cancel",
-     State.RUNNING: "a worker is running it: use cancel", **_DONE},
-    is_end=True,
-)  # fmt: skip
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -161,7 +94,7 @@ def discard(context: CliContext, /, **given: Any) -> None:
 def _decide(context: CliContext, decision: Decision, given: dict[str, Any], *, terminate: bool | None = None) -> None:
     report = Report()
     ids = wanted(context, decision, given, report)
-    by = somebody(given["by"])
+    by = decided_by(given["by"])
     reason = one_line(given["reason"]) or f"{decision.done} by an operator"
     try:
         ended = partial(chords.return_ended, context.installation) if decision.is_end and ids else None
@@ -243,14 +176,6 @@ def _tell(context: CliContext, decision: Decision, report: Report, *, is_json: b
         _list(context, ids)
     if report.is_interrupted:
         click.echo("Interrupted: the rest was not touched.", err=True)
-
-
-def grouped(by_id: dict[str, str]) -> dict[str, list[str]]:
-    """The ids by what became of them."""
-    groups: dict[str, list[str]] = {}
-    for task_id, word in by_id.items():
-        groups.setdefault(word, []).append(task_id)
-    return groups
 
 
 def _list(context: CliContext, ids: list[str]) -> None:

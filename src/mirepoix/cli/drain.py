@@ -13,10 +13,10 @@ from mirepoix.broker.drain import Drained
 from mirepoix.celery.installation import Installation, installation_of
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
-from mirepoix.cli.format import count, one_line
 from mirepoix.cli.options import json_option
 from mirepoix.cli.relay import NEEDS_APP
 from mirepoix.errors import BrokerAway
+from mirepoix.operations.format import count, one_line
 
 KEPT = (
     "{!r} keeps its broker in front of its ledger: its workers take what waits there. To take the messages of another "

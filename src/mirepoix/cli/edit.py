@@ -11,19 +11,19 @@ import click
 
 from mirepoix.celery.edit import Change, Refused, edited
 from mirepoix.celery.task_catalog import TaskCatalog
-from mirepoix.cli.batches import Decision, Report, carry_out
 from mirepoix.cli.call_format import changed_table
 from mirepoix.cli.context import CliContext, pass_context
-from mirepoix.cli.decide import LISTED, grouped, wanted
-from mirepoix.cli.deciders import somebody
+from mirepoix.cli.decide import LISTED, wanted
 from mirepoix.cli.errors import NotAllDone
-from mirepoix.cli.format import count, one_line
 from mirepoix.cli.options import filter_options, json_option
 from mirepoix.config import Settings
 from mirepoix.ledger import operate
 from mirepoix.ledger.edit import EDITABLE, Edited, Seen, look
 from mirepoix.ledger.edit import edit as write
 from mirepoix.ledger.tx import Tx
+from mirepoix.operations.batches import Report, carry_out, grouped
+from mirepoix.operations.decisions import Decision, decided_by
+from mirepoix.operations.format import count, one_line
 from mirepoix.states import State
 
 LONGEST_NAME = 255
@@ -158,7 +158,7 @@ def edit(context: CliContext, /, *, is_dry: bool, by: str | None, **given: Any) 
     By filters, only waiting and parked tasks are meant unless --state says otherwise.
     """
     change = _change_from(given)
-    by = somebody(by)
+    by = decided_by(by)
     editing = _editing(context, change, by, given)
     decision = Decision("edit", "edited", frozenset({State.PENDING, State.PARKED}), editing.act, _WHY_NOT)
     report = Report()

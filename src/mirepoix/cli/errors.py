@@ -6,8 +6,8 @@ from typing import IO, Any
 
 import click
 
-from mirepoix.cli.format import one_line
 from mirepoix.cli.hints import as_typed
+from mirepoix.operations.format import one_line
 
 
 class CliError(click.ClickException):

@@ -10,12 +10,9 @@ from typing import Any
 import click
 from rich.text import Text
 
-from mirepoix.cli.batches import deciding
 from mirepoix.cli.columns import Column
 from mirepoix.cli.context import CliContext, pass_context
-from mirepoix.cli.deciders import somebody
 from mirepoix.cli.errors import CliError
-from mirepoix.cli.format import count, duration, one_line, when
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.styles import state_text
@@ -24,6 +21,9 @@ from mirepoix.ledger import failures as ledger_failures
 from mirepoix.ledger.failures import Ignoring
 from mirepoix.ledger.query.failures import LISTED, Group, GroupDetail, GroupStatus, ReplayLine, group_detail, groups
 from mirepoix.ledger.tx import Tx
+from mirepoix.operations.batches import deciding
+from mirepoix.operations.decisions import decided_by
+from mirepoix.operations.format import count, duration, one_line, when
 
 WIDE, WIDEST = 120, 160
 ONLY_WIDE = ("waits", "since", "release")
@@ -171,7 +171,7 @@ def the_group(tx: Tx, typed: str) -> Group:
 def _decide(
     context: CliContext, given: dict[str, Any], said: str, act: Callable[[Tx, str, str, str | None], bool]
 ) -> None:
-    by, note = somebody(given["by"]), one_line(given["note"]) or None
+    by, note = decided_by(given["by"]), one_line(given["note"]) or None
     count_now(context)
     with context.reading() as tx:
         found = {group.id: group for group in (the_group(tx, typed) for typed in given["group_ids"])}

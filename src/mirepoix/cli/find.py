@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mirepoix.cli.format import one_line
 from mirepoix.ledger.query.tasks import beginning_with, states_of
 from mirepoix.ledger.tx import Tx
+from mirepoix.operations.format import one_line
 
 CANDIDATES = 4
 

@@ -14,7 +14,6 @@ from mirepoix.broker.stalled import stalled_queues
 from mirepoix.cli.alerts import pointer
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
-from mirepoix.cli.format import count, duration, one_line
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.config import Settings
 from mirepoix.daemons import probe
@@ -23,6 +22,7 @@ from mirepoix.ledger import sending
 from mirepoix.ledger.alerts import all_open
 from mirepoix.ledger.query.health import Overview, overview, workers
 from mirepoix.ledger.tx import Tx
+from mirepoix.operations.format import count, duration, one_line
 
 UNHEALTHY, UNKNOWN = 1, 3
 ANSWERS = {0: "well", UNHEALTHY: "not well", UNKNOWN: "unknown"}

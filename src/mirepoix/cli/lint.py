@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from mirepoix.cli.errors import CliError, NotAllDone
-from mirepoix.cli.format import count
 from mirepoix.lint.formats import FORMATS
 from mirepoix.lint.rules import RULES, explained
 from mirepoix.lint.run import lint as lint_paths
 from mirepoix.lint.settings import check_codes, read_settings
+from mirepoix.operations.format import count
 
 
 @click.command()

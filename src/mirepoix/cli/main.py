@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import click
@@ -27,16 +28,27 @@ from mirepoix.cli.show import show
 from mirepoix.cli.signatures import signatures
 from mirepoix.cli.status import status
 from mirepoix.cli.tasks import tasks
-from mirepoix.demo.command import demo
 from mirepoix.errors import MirepoixError
+
+DEMO = "demo"
+DEMO_MODULE = "mirepoix.demo.command"
+"""The module of the command ``demo``. It is imported by its name when the command is asked for: nobody needs the demo
+in production."""
 
 
 class Group(click.Group):
-    """Commands in the order of their use at night; the ledger's errors in one line."""
+    """The commands in the order in which an engineer on call needs them. An error of the ledger becomes one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """As they were added."""
-        return list(self.commands)
+        """The commands in the order in which they were added, and then the demo."""
+        return [*self.commands, DEMO]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name; the demo is imported here."""
+        if cmd_name == DEMO:
+            demo: click.Command = import_module(DEMO_MODULE).demo
+            return demo
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what a database or a wrong installation raises becomes a message."""
@@ -88,7 +100,7 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None, timeout: t
 
 for command in (
     *(status, tasks, show, failures, retry, requeue, cancel, discard, parked, edit),
-    *(alerts, health, reconcile, relay, drain, signatures, lint, prune, migrate, drop_tables, demo),
+    *(alerts, health, reconcile, relay, drain, signatures, lint, prune, migrate, drop_tables),
 ):
     mirepoix.add_command(command)
 for subcommand in (replay, progress, undo):

@@ -7,15 +7,15 @@ from datetime import timedelta
 
 import click
 
-from mirepoix.cli.batches import deciding
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
-from mirepoix.cli.format import count, duration, memory
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.config import Settings
 from mirepoix.ledger import drop, operate
 from mirepoix.ledger import migrate as migrations
+from mirepoix.operations.batches import deciding
+from mirepoix.operations.format import count, duration, memory
 
 PRUNE_BATCH = 5_000
 

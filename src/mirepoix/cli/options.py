@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from mirepoix.cli.format import SCHEDULED
 from mirepoix.ledger.query.tasks import Filters
+from mirepoix.operations.format import SCHEDULED
 from mirepoix.states import State
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -10,10 +10,8 @@ from mirepoix.broker.outbox import Outbox
 from mirepoix.broker.publisher import Publisher
 from mirepoix.broker.reconcile import in_hand
 from mirepoix.celery.installation import Installation, installation_of
-from mirepoix.cli.batches import deciding
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
-from mirepoix.cli.format import count, one_line
 from mirepoix.cli.hints import as_typed
 from mirepoix.cli.options import json_option
 from mirepoix.cli.relay import installation_with_broker
@@ -23,6 +21,8 @@ from mirepoix.errors import BrokerAway
 from mirepoix.ledger import sending
 from mirepoix.ledger.query.account import account
 from mirepoix.ledger.query.health import stranded
+from mirepoix.operations.batches import deciding
+from mirepoix.operations.format import count, one_line
 
 SETTLED_S = 2.0
 """What was sent more recently may be on its way."""

@@ -14,18 +14,18 @@ from typing import Any
 
 import click
 
-from mirepoix.cli.batches import BATCH, deciding
 from mirepoix.cli.context import CliContext, pass_context
-from mirepoix.cli.deciders import somebody
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.failures import count_now, the_group
-from mirepoix.cli.format import HANDED, count, duration, one_line
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.ledger import operate
 from mirepoix.ledger import replay as ledger_replay
 from mirepoix.ledger.query.failures import Group
 from mirepoix.ledger.replay import Chosen, Replayed
+from mirepoix.operations.batches import BATCH, deciding
+from mirepoix.operations.decisions import decided_by
+from mirepoix.operations.format import HANDED, count, duration, one_line
 from mirepoix.states import State
 
 PROGRESS_S = 5.0
@@ -120,9 +120,9 @@ def replay(
     why = one_line(reason) or f"replayed: {group.id}"
     with deciding(context.ready()) as tx:
         replay_id = ledger_replay.begin(
-            tx, group.id, somebody(by), why, tasks=len(chosen), canaries=min(canaries, len(chosen)), rate_per_s=rate
+            tx, group.id, decided_by(by), why, tasks=len(chosen), canaries=min(canaries, len(chosen)), rate_per_s=rate
         )
-    run = Run(replay_id, group, chosen, why, rate, somebody(by))
+    run = Run(replay_id, group, chosen, why, rate, decided_by(by))
     if not is_json:
         click.echo(f"replay {replay_id} of {count(len(chosen), 'task')}: {one_line(group.title)}", err=True)
     run.says = not is_json
@@ -189,7 +189,7 @@ def undo(context: CliContext, replay_id: str, is_json: bool) -> None:
         while True:
             with deciding(context.ready()) as tx:
                 batch = ledger_replay.take_back(tx, replay_id, BATCH)
-                operate.note(tx, batch, "undo", somebody(None), f"taken back: replay {replay_id}")
+                operate.note(tx, batch, "undo", decided_by(None), f"taken back: replay {replay_id}")
             taken_back += batch
             if len(batch) < BATCH:
                 break

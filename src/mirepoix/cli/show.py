@@ -14,11 +14,11 @@ from mirepoix.cli.columns import Column
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.find import resolve
-from mirepoix.cli.format import count, duration, memory, one_line, printable, run_time, when
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
 from mirepoix.cli.styles import STYLES, state_text
 from mirepoix.ledger.query.task_detail import MOST_CHILDREN, AttemptLine, Relative, TaskDetail, task_detail
+from mirepoix.operations.format import count, duration, memory, one_line, printable, run_time, when
 from mirepoix.states import State
 
 INDENT = 5

@@ -17,10 +17,10 @@ from mirepoix.celery.preflight import Judged, judge
 from mirepoix.celery.signatures import signatures_of
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
-from mirepoix.cli.format import count, one_line, when
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
 from mirepoix.errors import ConfigurationError, NewerLockFormat
+from mirepoix.operations.format import count, one_line, when
 from mirepoix.signatures.compare import Change, compare_all
 from mirepoix.signatures.compatibility import Verdict, worst
 from mirepoix.signatures.lock import FILE_NAME, read_lock, write_lock

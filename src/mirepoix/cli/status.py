@@ -16,13 +16,13 @@ from mirepoix.broker.former import Backlog
 from mirepoix.cli.alerts import pointer
 from mirepoix.cli.columns import WHOLE, Column
 from mirepoix.cli.context import CliContext, pass_context
-from mirepoix.cli.format import count, duration, one_line, when
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.styles import STYLES, state_text
 from mirepoix.ledger.alerts import OpenAlert, all_open
 from mirepoix.ledger.query.health import COUNTED_MOST, Kept, Overview, QueueLoad, WorkerSeen, overview
 from mirepoix.ledger.query.verdict import Finding, Severity, findings, severity
+from mirepoix.operations.format import count, duration, one_line, when
 from mirepoix.states import State
 
 SHOWN = 6

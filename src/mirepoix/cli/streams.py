@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from textwrap import indent
 from typing import Any
 
-from mirepoix.cli.format import as_json
+from mirepoix.operations.format import as_json
 
 
 def print_json_list(name: str, items: Iterable[Any], rest: Callable[[], dict[str, Any]]) -> None:

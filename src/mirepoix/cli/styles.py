@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from mirepoix.cli.format import state_word
+from mirepoix.operations.format import state_word
 from mirepoix.states import State
 
 STYLES = {

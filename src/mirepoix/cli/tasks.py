@@ -11,12 +11,12 @@ from rich.text import Text
 from mirepoix.cli.call_format import call
 from mirepoix.cli.columns import Column
 from mirepoix.cli.context import CliContext, pass_context
-from mirepoix.cli.format import duration, one_line
 from mirepoix.cli.options import filter_options, filters_from, is_filtered, json_option
 from mirepoix.cli.streams import print_json_list
 from mirepoix.cli.styles import state_text
 from mirepoix.ledger.query.stream import listed
 from mirepoix.ledger.query.tasks import TaskLine
+from mirepoix.operations.format import duration, one_line
 from mirepoix.states import State
 
 

@@ -17,8 +17,6 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
 
-from mirepoix.cli.batches import Report
-from mirepoix.cli.format import count, memory, one_line, run_time
 from mirepoix.django import project
 from mirepoix.django.alerts_admin import AlertAdmin
 from mirepoix.django.changelist import AMONG, TaskList
@@ -29,6 +27,9 @@ from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, cut, 
 from mirepoix.django.models import Alert, FailureGroup, Result, Task, Worker
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.query.task_detail import MOST_CHILDREN, AttemptLine, TaskDetail, task_detail
+from mirepoix.operations.batches import Report, grouped
+from mirepoix.operations.decisions import offered
+from mirepoix.operations.format import count, memory, one_line, run_time
 from mirepoix.states import HELD, State
 
 admin.site.register(FailureGroup, FailureGroupAdmin)
@@ -36,16 +37,6 @@ admin.site.register(Alert, AlertAdmin)
 
 LISTED = 10
 """Of what was not done, so many ids are named in a message."""
-
-OFFERED = {
-    State.FAILED: ("retry", "discard"),
-    State.QUARANTINED: ("requeue", "discard"),
-    State.PARKED: ("requeue", "discard"),
-    State.CANCELLED: ("requeue",),
-    State.EXPIRED: ("requeue",),
-    State.PENDING: ("cancel",),
-}
-"""What can be decided about a task in that state."""
 
 
 def _action(verb: str) -> Any:
@@ -131,6 +122,7 @@ class TaskAdmin(LedgerAdmin):
             raise Http404(f"The ledger has no task {object_id!r}: it was pruned, rolled back, or never sent to it.")
         # Times are those of the models, which have them in the zone of a project without USE_TZ as well.
         begun = {one.fence: one.started_at or one.leased_at for one in task.attempts.defer("traceback")}
+        verbs = offered(detail.state, has_due=detail.due_at is not None)
         context = {
             **self.admin_site.each_context(request),
             "title": detail.name,
@@ -152,7 +144,7 @@ class TaskAdmin(LedgerAdmin):
                 (edit, _json(edit.before_edit), _json(edit.after_edit)) for edit in task.edits.order_by("-edited_at")
             ],
             "result": Result.objects.filter(pk=object_id).first(),
-            "verbs": [verb for verb in _verbs(detail) if self._may(verb, request)],
+            "verbs": [verb for verb in verbs if self._may(verb, request)],
             **(extra_context or {}),
         }
         return TemplateResponse(request, "admin/mirepoix/task/detail.html", context)
@@ -200,7 +192,7 @@ class TaskAdmin(LedgerAdmin):
             "verb": verb,
             "number": len(ids),
             "states": [
-                (badge(state, has_due=has_due), number, _to_be_done(verb, State(state), has_due))
+                (badge(state, has_due=has_due), number, DECISIONS[verb].forecast(State(state), has_due=has_due))
                 for (state, has_due), number in states
             ],
             "names": names[:LISTED],
@@ -212,9 +204,9 @@ class TaskAdmin(LedgerAdmin):
 
     def _tell(self, request: Any, verb: str, report: Report) -> None:
         """Exactly what was done, and what was not and why."""
-        for did, ids in _grouped(report.done.items()):
+        for did, ids in grouped(report.done).items():
             self.message_user(request, f"{did}: {count(len(ids), 'task')}", messages.SUCCESS)
-        for why, ids in _grouped((task_id, why) for task_id, (_, why) in report.not_done.items()):
+        for why, ids in grouped({task_id: why for task_id, (_, why) in report.not_done.items()}).items():
             listed = ", ".join(map(one_line, ids[:LISTED])) + (
                 f" and {len(ids) - LISTED:,} more" if ids[LISTED:] else ""
             )
@@ -245,19 +237,6 @@ class WorkerAdmin(LedgerAdmin):
     def state_shown(self, worker: Worker) -> str:
         """In its colour."""
         return badge(worker.state)
-
-
-def _verbs(detail: TaskDetail) -> tuple[str, ...]:
-    offered = OFFERED.get(detail.state, ())
-    return ("retry", *offered) if detail.state is State.PENDING and detail.due_at is not None else offered
-
-
-def _to_be_done(verb: str, state: State, has_due: bool) -> str:
-    """What will become of a task in that state, unless that has changed by then."""
-    if verb == "retry" and state is State.PENDING and has_due:
-        return "will run now instead of later"
-    done, why_not = DECISIONS[verb].done, DECISIONS[verb].why_not.get(state)
-    return f"will be {done}" if why_not is None else f"will not be {done}: {why_not}"
 
 
 def _facts(detail: TaskDetail, task: Task) -> Iterable[tuple[str, Any]]:
@@ -318,13 +297,6 @@ def _relatives(detail: TaskDetail) -> list[tuple[str, Any, str]]:
     found = [(word, task) for word, task in above if task is not None] + [("it sent", task) for task in detail.children]
     more = [("…", None, f"the first {MOST_CHILDREN} of what it sent")] if len(detail.children) == MOST_CHILDREN else []
     return [(word, task, badge(task.state) if task.state else "not in the ledger") for word, task in found] + more
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[str, list[str]]]:
-    groups: dict[str, list[str]] = {}
-    for task_id, word in pairs:
-        groups.setdefault(word, []).append(task_id)
-    return groups.items()
 
 
 def _json(value: Any) -> str:

@@ -15,9 +15,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
-from mirepoix.cli.format import one_line
 from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, cut, written
 from mirepoix.django.models import Alert, FailureGroup, Task
+from mirepoix.operations.format import one_line
 
 OF_GROUPS = ("new_failure", "regression")
 """The kinds whose subject is the id of a failure group."""

@@ -1,4 +1,4 @@
-"""The admin's decisions about tasks: those of the command line, carried out on Django's connection."""
+"""The admin's decisions about tasks, carried out on Django's connection."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 
 from mirepoix.celery import chords
-from mirepoix.cli.batches import Decision, Report, carry_out
-from mirepoix.cli.decide import CANCEL, DISCARD, REQUEUE, RETRY
 from mirepoix.django import project
+from mirepoix.operations.batches import Report, carry_out
+from mirepoix.operations.decisions import CANCEL, DISCARD, REQUEUE, RETRY, Decision
 from mirepoix.states import State
 
 _NOT_FROM_HERE = {

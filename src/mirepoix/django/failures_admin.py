@@ -19,8 +19,6 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
 
-from mirepoix.cli.batches import deciding
-from mirepoix.cli.format import count, one_line
 from mirepoix.django import project
 from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, error_words, written
 from mirepoix.django.models import Attempt, FailureGroup
@@ -28,6 +26,8 @@ from mirepoix.ledger import counting, failures
 from mirepoix.ledger.failures import Ignoring
 from mirepoix.ledger.query.failures import LISTED, Group, GroupStatus, TasksOf, group_detail, groups
 from mirepoix.ledger.tx import Tx
+from mirepoix.operations.batches import deciding
+from mirepoix.operations.format import count, one_line
 
 DAY_S = 86_400.0
 

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from django.contrib.admin import SimpleListFilter
 
-from mirepoix.cli.format import state_word
 from mirepoix.django import project
 from mirepoix.django.models import FailureGroup, Worker
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.query.tasks import Filters, search
+from mirepoix.operations.format import state_word
 from mirepoix.states import ATTENTION, HELD, State
 
 RECENT = 200

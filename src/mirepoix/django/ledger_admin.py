@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.dateformat import format as date_format
 from django.utils.html import format_html
 
-from mirepoix.cli.format import duration, one_line, state_word
+from mirepoix.operations.format import duration, one_line, state_word
 
 SECONDS = "Y-m-d H:i:s"
 """How times are written: to the second, in the zone of the site."""

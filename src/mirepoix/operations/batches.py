@@ -1,8 +1,8 @@
-"""Decide about many tasks: in batches, one transaction each, told apart in what was done and what was not, and why."""
+"""Carry out a decision about many tasks in batches, and report what was done, and why the rest was not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -10,23 +10,11 @@ from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.ledger import operate
 from mirepoix.ledger.query.tasks import states_of
 from mirepoix.ledger.tx import Connection, Tx
+from mirepoix.operations.decisions import Decision
 from mirepoix.states import HELD, State
 
 BATCH = 500
-"""Tasks a transaction: workers never wait long for one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """One verb. *act* changes what it may (by the state seen just before) and returns ``{id: what was done}``."""
-
-    verb: str
-    done: str
-    default_states: frozenset[State]
-    act: Callable[[Tx, dict[str, tuple[State, bool]], str], dict[str, str]]
-    why_not: dict[State, str]
-    is_end: bool = False
-    """Whether it ends tasks that did not run to their end: a chord that waits for one of them must hear of it."""
+"""Tasks in one transaction, so that no worker waits long for it."""
 
 
 @dataclass(slots=True)
@@ -41,7 +29,7 @@ class Report:
 
 @contextmanager
 def deciding(connection: Connection) -> Iterator[Tx]:
-    """One transaction of an operator."""
+    """Open a transaction of an operator; it commits on leaving."""
     with connection.transaction() as tx:
         yield tx
         reached(Crashpoint.OPERATE_BEFORE_COMMIT)
@@ -58,11 +46,10 @@ def carry_out(
     *,
     by: str | None = None,
 ) -> None:
-    """Do it, batch by batch, into *report*. Ctrl-C ends it after the batches that are committed.
+    """Carry out *decision* batch by batch and fill *report*. Ctrl-C stops it after a committed batch.
 
-    Who decided (*by*), if that is given, and why is kept with each task, in the same transaction.
-
-    *return_ended* tells chords of the tasks that were done with, in the same transaction.
+    The ledger keeps *by* and *reason* with each task that was changed, if *by* is given. *return_ended* tells chords
+    about tasks that were ended. Both happen in the transaction that changes the tasks.
     """
     try:
         for start in range(0, len(task_ids), BATCH):
@@ -93,3 +80,11 @@ def _note_refusal(report: Report, decision: Decision, task_id: str, now: tuple[S
         report.held.append(task_id)
     why = decision.why_not.get(state, "it changed at the same moment; try again")
     report.not_done[task_id] = (state, why)
+
+
+def grouped(by_id: Mapping[str, str]) -> dict[str, list[str]]:
+    """The ids by what became of them."""
+    groups: dict[str, list[str]] = {}
+    for task_id, word in by_id.items():
+        groups.setdefault(word, []).append(task_id)
+    return groups

@@ -1,4 +1,4 @@
-"""Durations, moments and other people's text as a terminal, or a program, should get them."""
+"""Write durations, times, counts and foreign text for people, and records as JSON for programs."""
 
 from __future__ import annotations
 

@@ -1,0 +1,129 @@
+"""What a person can decide about a task: the verbs, which tasks each changes, and why it refuses the others."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mirepoix.ledger import operate
+from mirepoix.ledger.tx import Tx
+from mirepoix.operations.format import one_line
+from mirepoix.states import ATTENTION, State
+
+Seen = dict[str, tuple[State, bool]]
+"""Tasks by id: the state of each, and whether it is to run at a given time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One verb. *act* changes what it may (by the state seen just before) and returns ``{id: what was done}``."""
+
+    verb: str
+    done: str
+    default_states: frozenset[State]
+    act: Callable[[Tx, Seen, str], dict[str, str]]
+    why_not: Mapping[State, str]
+    is_end: bool = False
+    """Whether it ends tasks that did not run to their end. A chord that waits for such a task must be told."""
+
+    def forecast(self, state: State, *, has_due: bool) -> str:
+        """What it would do to a task in that state."""
+        if self.verb == "retry" and state is State.PENDING and has_due:
+            return "will run now instead of later"
+        why_not = self.why_not.get(state)
+        return f"will be {self.done}" if why_not is None else f"will not be {self.done}: {why_not}"
+
+
+_BUSY = {
+    State.LEASED: "it is handed to a worker",
+    State.RUNNING: "a worker is running it",
+}
+_DONE = {
+    State.SUCCEEDED: "it succeeded",
+    State.CANCELLED: "it is cancelled already",
+    State.EXPIRED: "it has expired",
+}
+
+
+def _retry(tx: Tx, seen: Seen, reason: str) -> dict[str, str]:
+    failed = [task_id for task_id, (state, _) in seen.items() if state is State.FAILED]
+    waiting = [task_id for task_id, (state, has_due) in seen.items() if state is State.PENDING and has_due]
+    done = dict.fromkeys(operate.requeue(tx, failed, reason), "requeued")
+    return done | dict.fromkeys(operate.run_now(tx, waiting), "due now")
+
+
+RETRY = Decision(
+    "retry",
+    "retried",
+    frozenset({State.FAILED}),
+    _retry,
+    {
+        State.PENDING: "it is waiting for a worker already",
+        State.QUARANTINED: "it is quarantined: use requeue",
+        State.PARKED: "it is parked: use requeue",
+        **_BUSY,
+        State.SUCCEEDED: "it succeeded: there is nothing to retry",
+        State.CANCELLED: "it is cancelled: use requeue",
+        State.EXPIRED: "it has expired: use requeue",
+    },
+)
+REQUEUE = Decision(
+    "requeue",
+    "requeued",
+    ATTENTION,
+    lambda tx, seen, reason: dict.fromkeys(operate.requeue(tx, list(seen), reason), "requeued"),
+    {State.PENDING: "it is waiting already", **_BUSY, State.SUCCEEDED: "it succeeded: send it anew instead"},
+)
+CANCEL = Decision(
+    "cancel",
+    "cancelled",
+    frozenset({State.PENDING}),
+    lambda tx, seen, reason: dict.fromkeys(operate.cancel(tx, list(seen), reason), "cancelled"),
+    {
+        State.LEASED: "it is handed to a worker: name the app (--app) to revoke it",
+        State.RUNNING: "a worker is running it: name the app (--app) to revoke it, with --terminate to kill it",
+        State.FAILED: "it failed: use discard",
+        State.QUARANTINED: "it is quarantined: use discard",
+        **_DONE,
+    },
+    is_end=True,
+)
+DISCARD = Decision(
+    "discard",
+    "discarded",
+    ATTENTION,
+    lambda tx, seen, reason: dict.fromkeys(operate.discard(tx, list(seen), reason), "discarded"),
+    {State.PENDING: "it is waiting: use cancel", State.LEASED: "it is handed to a worker: use cancel",
+     State.RUNNING: "a worker is running it: use cancel", **_DONE},
+    is_end=True,
+)  # fmt: skip
+
+_OFFERED = {
+    State.FAILED: ("retry", "discard"),
+    State.QUARANTINED: ("requeue", "discard"),
+    State.PARKED: ("requeue", "discard"),
+    State.CANCELLED: ("requeue",),
+    State.EXPIRED: ("requeue",),
+    State.PENDING: ("cancel",),
+}
+
+
+def offered(state: State, *, has_due: bool) -> tuple[str, ...]:
+    """The verbs that change a task in that state, the most useful first."""
+    verbs = _OFFERED.get(state, ())
+    return ("retry", *verbs) if state is State.PENDING and has_due else verbs
+
+
+def decided_by(given: str | None) -> str:
+    """The name that is kept with a decision: *given*, or else the user and host of this process."""
+    return one_line(given) or f"{_user()}@{socket.gethostname()}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return f"uid {os.getuid()}"
