@@ -221,7 +221,7 @@ def test_a_probe_counts_from_the_third_in_a_row_on(
     app = app_with(sqlite_url, broker.url)
     looks, own = reconciler(app)
     ledger.worker("w1")
-    ledger.do(sending.note_heard, "w1", 0.0)
+    ledger.do(sending.note_received, "w1", 0.0)
 
     def probe() -> bool:
         looks._next_probe = time.monotonic()

@@ -97,7 +97,7 @@ def test_what_a_live_worker_may_have_in_hand_is_not_missing(at_broker: Any, ledg
     send(ledger, "a", "b", is_sent=True)
     listener = Worker("w", "w@host", "host", 1, queues=("celery",), concurrency=2)
     ledger.do(workers.register, listener, 1000.0)
-    ledger.do(sending.note_heard, "w", 0.0)
+    ledger.do(sending.note_received, "w", 0.0)
     report = at_broker.json("reconcile", "--dry-run")
     (queue,) = report["queues"]
     assert (queue["in_broker"], queue["in_hand"], queue["missing"], report["unaccounted"]) == (0, 2, 0, 0)
