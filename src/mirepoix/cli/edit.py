@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from mirepoix.celery.edit import Change, Refused, edited
-from mirepoix.celery.task_catalog import TaskCatalog
 from mirepoix.cli.call_format import changed_table
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.decide import LISTED, wanted
 from mirepoix.cli.errors import NotAllDone
 from mirepoix.cli.options import filter_options, json_option
 from mirepoix.config import Settings
-from mirepoix.ledger import operate
-from mirepoix.ledger.edit import EDITABLE, Edited, Seen, look
-from mirepoix.ledger.edit import edit as write
-from mirepoix.ledger.tx import Tx
-from mirepoix.operations.batches import Report, carry_out, grouped
-from mirepoix.operations.decisions import Decision, decided_by
+from mirepoix.ledger.edit import Edited, Payload
+from mirepoix.operations.batches import Report, grouped
+from mirepoix.operations.decisions import decided_by
+from mirepoix.operations.edit import Editing
 from mirepoix.operations.format import count, one_line
-from mirepoix.states import State
 
 LONGEST_NAME = 255
-
-_WHY_NOT = {
-    State.LEASED: "a worker has taken it",
-    State.RUNNING: "a worker is running it",
-    State.SUCCEEDED: "it succeeded: send it anew instead",
-    State.CANCELLED: "it is cancelled: requeue it first",
-    State.EXPIRED: "it has expired: requeue it first",
-}
 
 
 class Json(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
@@ -73,49 +60,6 @@ class Assignment(click.ParamType):  # type: ignore[type-arg]  # not generic in o
             return name, _json(text)
         except ValueError:
             self.fail(f"the value of {name!r} is no JSON. A text has quotes: --set '{name}=\"…\"'.", param, ctx)
-
-
-@dataclass(slots=True)
-class _Editing:
-    """One change to many tasks; what became of each, whether or not it was committed."""
-
-    change: Change
-    by: str
-    catalog: TaskCatalog | None
-    limit_bytes: int
-    is_requeued: bool = False
-    made: dict[str, Edited] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-
-    def act(self, tx: Tx, seen: Iterable[str], reason: str) -> dict[str, str]:
-        done: dict[str, str] = {}
-        to_run = []
-        for task_id in seen:
-            planned = self.plan(tx, task_id)
-            if planned is None:
-                continue
-            found, new = planned
-            if write(tx, found, new, self.by, reason):
-                done[task_id] = "edited"
-                if found.state is not State.PENDING:
-                    to_run.append(task_id)
-        if self.is_requeued:
-            requeued = operate.requeue(tx, to_run, reason)
-            operate.note(tx, requeued, "requeue", self.by, reason)
-            done |= dict.fromkeys(requeued, "edited and requeued")
-        return done
-
-    def plan(self, tx: Tx, task_id: str) -> tuple[Seen, Edited] | None:
-        """The task as it stands with the change made, or None: then it is refused, or in no state for it."""
-        found = look(tx, task_id)
-        if found is None or found.state not in EDITABLE:
-            return None
-        new = edited(found.payload, self.change, limit_bytes=self.limit_bytes, catalog=self.catalog)
-        if isinstance(new, Refused):
-            self.refused[task_id] = new.why
-            return None
-        self.made[task_id] = new
-        return found, new
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -160,18 +104,16 @@ def edit(context: CliContext, /, *, is_dry: bool, by: str | None, **given: Any) 
     change = _change_from(given)
     by = decided_by(by)
     editing = _editing(context, change, by, given)
-    decision = Decision("edit", "edited", frozenset({State.PENDING, State.PARKED}), editing.act, _WHY_NOT)
     report = Report()
-    ids = wanted(context, decision, {**given, "is_sure": given["is_sure"] or is_dry}, report)
+    ids = wanted(context, editing.decision, {**given, "is_sure": given["is_sure"] or is_dry}, report)
     try:
         if is_dry:
-            _try(context, editing, ids, report)
+            with context.reading() as tx:
+                editing.try_out(tx, ids, report)
         else:
-            carry_out(context.ready(), decision, ids, one_line(given["reason"]), report)
+            editing.carry_out(context.ready(), ids, one_line(given["reason"]), report)
     finally:
         # Also when the database went away half-way: what is committed is done, and is said.
-        for task_id in report.not_done.keys() & editing.refused.keys():
-            report.not_done[task_id] = (report.not_done[task_id][0], editing.refused[task_id])
         if report.done or report.not_done or not ids:
             _tell(context, editing, report, is_dry=is_dry, is_json=given["is_json"])
     if report.not_done or report.is_interrupted:
@@ -193,28 +135,19 @@ def _change_from(given: dict[str, Any]) -> Change:
     return change
 
 
-def _editing(context: CliContext, change: Change, by: str, given: dict[str, Any]) -> _Editing:
+def _editing(context: CliContext, change: Change, by: str, given: dict[str, Any]) -> Editing:
     installation = None if context.app is None else context.installation
     settings = Settings() if installation is None else installation.settings
     catalog = None if given["is_forced"] else context.catalog
-    return _Editing(change, by, catalog, settings.payload_limit_bytes, is_requeued=given["is_requeued"])
+
+    def rewrite(payload: Payload) -> Edited | str:
+        new = edited(payload, change, limit_bytes=settings.payload_limit_bytes, catalog=catalog)
+        return new.why if isinstance(new, Refused) else new
+
+    return Editing(rewrite, by, is_requeued=given["is_requeued"])
 
 
-def _try(context: CliContext, editing: _Editing, ids: list[str], report: Report) -> None:
-    with context.reading() as tx:
-        for task_id in ids:
-            planned = editing.plan(tx, task_id)
-            if planned is not None:
-                runs = editing.is_requeued and planned[0].state is not State.PENDING
-                report.done[task_id] = "would be edited and requeued" if runs else "would be edited"
-                continue
-            found = look(tx, task_id)
-            state = None if found is None else found.state
-            why = "the ledger has no such task" if state is None else _WHY_NOT.get(state, "it cannot be edited")
-            report.not_done[task_id] = (state, why)
-
-
-def _tell(context: CliContext, editing: _Editing, report: Report, *, is_dry: bool, is_json: bool) -> None:
+def _tell(context: CliContext, editing: Editing, report: Report, *, is_dry: bool, is_json: bool) -> None:
     if is_json:
         done = [
             {"id": id, "did": did, "before": editing.made[id].before, "after": editing.made[id].after}

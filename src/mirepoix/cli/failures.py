@@ -17,12 +17,12 @@ from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.styles import state_text
 from mirepoix.ledger import counting
-from mirepoix.ledger import failures as ledger_failures
 from mirepoix.ledger.failures import Ignoring
 from mirepoix.ledger.query.failures import LISTED, Group, GroupDetail, GroupStatus, ReplayLine, group_detail, groups
 from mirepoix.ledger.tx import Tx
-from mirepoix.operations.batches import deciding
+from mirepoix.operations import failure_groups
 from mirepoix.operations.decisions import decided_by
+from mirepoix.operations.failure_groups import GroupDecision, seen
 from mirepoix.operations.format import count, duration, one_line, when
 
 WIDE, WIDEST = 120, 160
@@ -116,9 +116,7 @@ def resolve(context: CliContext, /, in_release: str | None, **given: Any) -> Non
     was seen failing before. Tasks that failed for good stay so: see replay.
     """
     said = f"resolved in {in_release}" if in_release else "resolved"
-    _decide(
-        context, given, said, lambda tx, group_id, by, note: ledger_failures.resolve(tx, group_id, by, note, in_release)
-    )
+    _decide(context, given, said, failure_groups.resolve(in_release))
 
 
 @failures.command()
@@ -141,7 +139,7 @@ def ignore(
         f"up to {per_hour:,} an hour" if per_hour else "",
     ]
     said = f"ignored {', '.join(filter(None, words)) or 'for good'}"
-    _decide(context, given, said, lambda tx, group_id, by, note: ledger_failures.ignore(tx, group_id, by, until, note))
+    _decide(context, given, said, failure_groups.ignore(until))
 
 
 @failures.command()
@@ -149,7 +147,7 @@ def ignore(
 @pass_context
 def reopen(context: CliContext, /, **given: Any) -> None:
     """Take back that it is resolved or ignored."""
-    _decide(context, given, "open", ledger_failures.reopen)
+    _decide(context, given, "open", failure_groups.REOPEN)
 
 
 def count_now(context: CliContext) -> None:
@@ -168,16 +166,12 @@ def the_group(tx: Tx, typed: str) -> Group:
     raise CliError(f"Several groups begin with {one_line(typed)!r}: {candidates}. Give more of the id.")
 
 
-def _decide(
-    context: CliContext, given: dict[str, Any], said: str, act: Callable[[Tx, str, str, str | None], bool]
-) -> None:
+def _decide(context: CliContext, given: dict[str, Any], said: str, decision: GroupDecision) -> None:
     by, note = decided_by(given["by"]), one_line(given["note"]) or None
     count_now(context)
     with context.reading() as tx:
         found = {group.id: group for group in (the_group(tx, typed) for typed in given["group_ids"])}
-    with deciding(context.ready()) as tx:
-        for group_id in found:
-            act(tx, group_id, by, note)
+    failure_groups.decide(context.ready(), decision, found, by, note)
     if given["is_json"]:
         context.print_json({"did": said, "failures": list(found)})
         return
@@ -245,16 +239,13 @@ def _print_detail(context: CliContext, detail: GroupDetail) -> None:
     context.say(one_line(group.title), "bold")
     context.say(Text.assemble((group.id, "dim"), "  ", (group.status.value, STYLES[group.status]), _why(group)))
     facts = (
-        ("failed attempts", f"{group.failures:,}, {group.last_hour:,} of them within the hour"),
+        ("failed attempts", failure_groups.failed_attempts(group)),
         ("failed for good", f"{count(group.kept, 'task')}, waiting for you" if group.kept else "no task"),
         ("to be retried", count(group.waiting, "task") if group.waiting else ""),
-        ("first", _seen(when(group.first_seen_at), group.first_seen_s, group.first_release)),
-        ("last", _seen(when(group.last_seen_at), group.last_seen_s, group.last_release)),
-        (
-            "regressed",
-            f"{count(group.regressions, 'time')}, last {when(group.regressed_at)}" if group.regressions else "",
-        ),
-        ("decided", f"{when(group.decided_at)} by {group.decided_by}" if group.decided_at else ""),
+        ("first", seen(when(group.first_seen_at), duration(group.first_seen_s), group.first_release)),
+        ("last", seen(when(group.last_seen_at), duration(group.last_seen_s), group.last_release)),
+        ("regressed", failure_groups.regressed(group, when(group.regressed_at))),
+        ("decided", failure_groups.decided(group, when(group.decided_at))),
         ("note", group.note or ""),
     )
     context.facts((name, one_line(value)) for name, value in facts)
@@ -275,14 +266,10 @@ def _why(group: Group) -> str:
         return ""
     words = [
         f"until {when(group.ignored_until)}" if group.ignored_until else "",
-        f"for {count(max(0, group.ignored_to - group.failures), 'failure')} more" if group.ignored_to else "",
+        failure_groups.ignored_failures_left(group),
         f"up to {group.ignored_per_hour:,} an hour" if group.ignored_per_hour else "",
     ]
     return f" {', '.join(filter(None, words))}".rstrip()
-
-
-def _seen(moment: str, ago_s: float, release: str | None) -> str:
-    return f"{moment}, {duration(ago_s)} ago{f', in release {release}' if release else ''}"
 
 
 def _print_tasks(context: CliContext, detail: GroupDetail) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partialmethod
 from typing import Any
 from urllib.parse import urlencode
@@ -22,11 +22,11 @@ from django.utils.html import format_html
 from mirepoix.django import project
 from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, error_words, written
 from mirepoix.django.models import Attempt, FailureGroup
-from mirepoix.ledger import counting, failures
+from mirepoix.ledger import counting
 from mirepoix.ledger.failures import Ignoring
 from mirepoix.ledger.query.failures import LISTED, Group, GroupStatus, TasksOf, group_detail, groups
-from mirepoix.ledger.tx import Tx
-from mirepoix.operations.batches import deciding
+from mirepoix.operations import failure_groups
+from mirepoix.operations.failure_groups import OFFERED, GroupDecision
 from mirepoix.operations.format import count, one_line
 
 DAY_S = 86_400.0
@@ -40,13 +40,7 @@ IGNORED_UNTIL = {
 }
 """What the page of a group offers; ``mirepoix failures ignore`` takes any other number."""
 
-OFFERED = {
-    GroupStatus.REGRESSED: ("resolve", "ignore"),
-    GroupStatus.OPEN: ("resolve", "ignore"),
-    GroupStatus.IGNORED: ("reopen", "resolve"),
-    GroupStatus.RESOLVED: ("reopen",),
-}
-DONE = {"resolve": "resolved", "ignore": "ignored", "reopen": "opened again"}
+VERBS = ("resolve", "ignore", "reopen")
 
 DECIDED = {
     GroupStatus.REGRESSED: "Resolved before",
@@ -54,8 +48,6 @@ DECIDED = {
     GroupStatus.IGNORED: "Ignored",
     GroupStatus.RESOLVED: "Resolved",
 }
-
-Act = Callable[[Tx, str, str, str | None], bool]
 
 
 class StandingFilter(SimpleListFilter):  # type: ignore[misc]  # Django brings no types
@@ -159,7 +151,7 @@ def _action(verb: str, description: str, until: Ignoring | None = None) -> Any:
     @admin.action(description=description, permissions=[verb])  # type: ignore[untyped-decorator]
     def act(model_admin: FailureGroupAdmin, request: Any, queryset: Any) -> None:
         ids = list(queryset.values_list("pk", flat=True))
-        model_admin.decide_about(request, verb, ids, _act(verb, until), None)
+        model_admin.decide_about(request, _decision(verb, until), ids, None)
 
     act.__name__ = f"{verb}_groups"
     return act
@@ -294,27 +286,26 @@ class FailureGroupAdmin(LedgerAdmin):
 
     def decide_view(self, request: Any, object_id: str, verb: str) -> Any:
         """What the page of one group posts to."""
-        if request.method != "POST" or verb not in DONE:
+        if request.method != "POST" or verb not in VERBS:
             raise Http404
         if not self._may(verb, request):
             raise PermissionDenied
         _, until = IGNORED_UNTIL.get(request.POST.get("until", ""), IGNORED_UNTIL["1d"])
-        act = _act(verb, until, one_line(request.POST.get("in_release", "")) or None)
+        decision = _decision(verb, until, one_line(request.POST.get("in_release", "")) or None)
         id = unquote(object_id)
-        self.decide_about(request, verb, [id], act, one_line(request.POST.get("note", "")) or None)
+        self.decide_about(request, decision, [id], one_line(request.POST.get("note", "")) or None)
         url = reverse("admin:mirepoix_failuregroup_change", args=[quote(id)], current_app=self.admin_site.name)
         return HttpResponseRedirect(url)
 
-    def decide_about(self, request: Any, verb: str, ids: list[str], act: Act, note: str | None) -> None:
+    def decide_about(self, request: Any, decision: GroupDecision, ids: list[str], note: str | None) -> None:
         """Do it in one transaction, and say what was done."""
-        by = request.user.get_username()
-        with deciding(project.ledger()) as tx:
-            done = [id for id in ids if act(tx, id, by, note)]
+        done = failure_groups.decide(project.ledger(), decision, ids, request.user.get_username(), note)
         if done:
-            self.message_user(request, f"{DONE[verb]}: {count(len(done), 'failure group')}", messages.SUCCESS)
+            said = f"{decision.done}: {count(len(done), 'failure group')}"
+            self.message_user(request, said, messages.SUCCESS)
         if len(done) < len(ids):
             lost = count(len(ids) - len(done), "failure group")
-            self.message_user(request, f"not {DONE[verb]}: {lost}, not in the ledger any more", messages.WARNING)
+            self.message_user(request, f"not {decision.done}: {lost}, not in the ledger any more", messages.WARNING)
 
     def _may(self, verb: str, request: Any) -> bool:
         return bool(request.user.has_perm(f"mirepoix.{verb}_failuregroup")) and self.has_view_permission(request)
@@ -325,12 +316,10 @@ class FailureGroupAdmin(LedgerAdmin):
     has_reopen_permission = partialmethod(_may, "reopen")
 
 
-def _act(verb: str, until: Ignoring | None, in_release: str | None = None) -> Act:
+def _decision(verb: str, until: Ignoring | None, in_release: str | None = None) -> GroupDecision:
     if verb == "resolve":
-        return lambda tx, group_id, by, note: failures.resolve(tx, group_id, by, note, in_release)
-    if verb == "ignore":
-        return lambda tx, group_id, by, note: failures.ignore(tx, group_id, by, until or Ignoring(), note)
-    return failures.reopen
+        return failure_groups.resolve(in_release)
+    return failure_groups.ignore(until or Ignoring()) if verb == "ignore" else failure_groups.REOPEN
 
 
 def _why(counted: Group, group: FailureGroup) -> str:
@@ -344,7 +333,7 @@ def _why(counted: Group, group: FailureGroup) -> str:
         return ""
     conditions = [
         f"until {written(group.ignored_until)}" if group.ignored_until else "",
-        f"for {count(max(0, group.ignored_to - group.failures), 'failure')} more" if group.ignored_to else "",
+        failure_groups.ignored_failures_left(counted),
         f"while there are no more than {group.ignored_per_hour:,} an hour" if group.ignored_per_hour else "",
     ]
     return f"Ignored {' or '.join(filter(None, conditions)) or 'for good'}."
@@ -352,15 +341,13 @@ def _why(counted: Group, group: FailureGroup) -> str:
 
 def _facts(counted: Group, group: FailureGroup) -> Iterable[tuple[str, str]]:
     yield "Task", group.name
-    yield "Failed attempts", f"{group.failures:,}, {counted.last_hour:,} of them within the hour"
+    yield "Failed attempts", failure_groups.failed_attempts(counted)
     yield "First seen", _seen(group.first_seen_at, group.first_release)
     yield "Last seen", _seen(group.last_seen_at, group.last_release)
-    if group.regressions:
-        yield "Regressed", f"{count(group.regressions, 'time')}, last {written(group.regressed_at)}"
-    if group.decided_at:
-        yield DECIDED[counted.status], f"{written(group.decided_at)} by {group.decided_by}"
+    yield "Regressed", failure_groups.regressed(counted, written(group.regressed_at))
+    yield DECIDED[counted.status], failure_groups.decided(counted, written(group.decided_at))
     yield "Note", group.note or ""
 
 
 def _seen(moment: Any, release: str | None) -> str:
-    return f"{written(moment)}, {ago(moment)} ago" + (f", in release {release}" if release else "")
+    return failure_groups.seen(written(moment), ago(moment), release)

@@ -1,0 +1,171 @@
+"""Run again the tasks that one cause made fail: a few first, the rest at a pace; and take them back.
+
+Each batch is one transaction. `Replay.stop` ends a replay between two of them: what is committed stays, and nothing
+more is begun.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from mirepoix.connect.source import OwnConnection
+from mirepoix.ledger import operate
+from mirepoix.ledger import replay as ledger_replay
+from mirepoix.ledger.query.failures import Group
+from mirepoix.ledger.replay import Chosen, Replayed
+from mirepoix.operations.batches import BATCH, deciding
+from mirepoix.operations.format import HANDED, count, duration
+from mirepoix.states import State
+
+PROGRESS_S = 5.0
+"""How often it reports how far it has come."""
+
+LOOK_S = 0.5
+"""How often it looks whether the first tasks have ended."""
+
+BATCHES_A_SECOND = 10
+"""A faster replay has larger batches, each one transaction."""
+
+DONE = "done"
+FAILED_AGAIN = ("failed again, to be retried", "failed again", "quarantined again")
+"""What `became` says of a task that did not succeed this time."""
+
+
+@dataclass(slots=True)
+class Replay:
+    """One replay under way. ``outcome`` says in the end how it went."""
+
+    id: str
+    group: Group
+    chosen: Sequence[Chosen]
+    reason: str
+    rate_per_s: float
+    by: str
+    tell: Callable[[str], None]
+    """Takes a line about the progress, every few seconds."""
+    replayed: list[str] = field(default_factory=list)
+    not_well: list[Replayed] = field(default_factory=list)
+    outcome: str = "interrupted"
+    is_stopped: bool = False
+    due_at: float = 0.0
+    next_word_at: float = 0.0
+
+    def stop(self) -> None:
+        """Begin no other batch. May be called by a signal handler."""
+        self.is_stopped = True
+
+
+def begin(
+    connection: OwnConnection,
+    group: Group,
+    chosen: Sequence[Chosen],
+    *,
+    canaries: int,
+    rate_per_s: float,
+    by: str,
+    reason: str,
+    tell: Callable[[str], None],
+) -> Replay:
+    """Note in the ledger that a replay of *chosen* begins."""
+    first = min(canaries, len(chosen))
+    with deciding(connection) as tx:
+        id = ledger_replay.begin(tx, group.id, by, reason, tasks=len(chosen), canaries=first, rate_per_s=rate_per_s)
+    return Replay(id, group, chosen, reason, rate_per_s, by, tell)
+
+
+def carry_out(connection: OwnConnection, replay: Replay, canaries: int, wait_s: float) -> None:
+    """Run *canaries* of the tasks, wait up to *wait_s* until all of them succeeded, then run the rest."""
+    replay.due_at = time.monotonic()
+    first, rest = replay.chosen[:canaries], replay.chosen[canaries:]
+    if first:
+        _run_again(connection, replay, first)
+        replay.tell(f"{count(len(replay.replayed), 'task')} replayed first; waiting how they end")
+        if not _ended_well(connection, replay, wait_s):
+            return
+        replay.due_at = time.monotonic()
+    _run_again(connection, replay, rest)
+    if not replay.is_stopped:
+        replay.outcome = DONE
+
+
+def end(connection: OwnConnection, replay: Replay) -> None:
+    """Note in the ledger how the replay went."""
+    with deciding(connection) as tx:
+        ledger_replay.end(tx, replay.id, replay.outcome)
+
+
+def take_back(connection: OwnConnection, replay_id: str, by: str, taken_back: list[str]) -> None:
+    """Undo a replay for the tasks that no worker has had, and add the id of each to *taken_back* once committed.
+
+    Each task is then what it was: failed or quarantined, with its reason, history and result.
+    """
+    while True:
+        with deciding(connection) as tx:
+            batch = ledger_replay.take_back(tx, replay_id, BATCH)
+            operate.note(tx, batch, "undo", by, f"taken back: replay {replay_id}")
+        taken_back += batch
+        if len(batch) < BATCH:
+            return
+
+
+def became(one: Replayed) -> str:
+    """What became of a task that was run again."""
+    if one.is_undone:
+        return "taken back"
+    if one.is_trying:
+        return "failed again, to be retried"
+    if one.state in (State.FAILED, State.QUARANTINED):
+        return f"{one.state} again"
+    return {State.PENDING: "waiting", State.LEASED: HANDED}.get(one.state, one.state.value)
+
+
+def _run_again(connection: OwnConnection, replay: Replay, chosen: Sequence[Chosen]) -> None:
+    """Run them batch by batch, none before its time."""
+    size = max(1, min(BATCH, int(replay.rate_per_s / BATCHES_A_SECOND)))
+    for start in range(0, len(chosen), size):
+        _sleep_until(replay, replay.due_at)
+        if replay.is_stopped:
+            return
+        batch = chosen[start : start + size]
+        # From now, not from when it was due: what was late is not made up for by a burst.
+        replay.due_at = time.monotonic() + len(batch) / replay.rate_per_s
+        with deciding(connection) as tx:
+            done = ledger_replay.run_again(tx, replay.id, batch, replay.reason, replay.by)
+        replay.replayed += done
+        _tell_progress(replay)
+
+
+def _tell_progress(replay: Replay) -> None:
+    """Report once every few seconds, so that a replay of an hour is not silent."""
+    now = time.monotonic()
+    if now >= replay.next_word_at:
+        if replay.next_word_at:
+            replay.tell(f"{len(replay.replayed):,} of {count(len(replay.chosen), 'task')} replayed")
+        replay.next_word_at = now + PROGRESS_S
+
+
+def _ended_well(connection: OwnConnection, replay: Replay, wait_s: float) -> bool:
+    """Wait until what was replayed so far has ended: whether all of it succeeded. If not, the outcome says why."""
+    deadline = time.monotonic() + wait_s
+    while not replay.is_stopped:
+        with connection.reading() as tx:
+            seen = ledger_replay.progress(tx, replay.id)
+        replay.not_well = [one for one in seen if one.is_over and one.state is not State.SUCCEEDED]
+        if replay.not_well:
+            replay.outcome = "a canary failed"
+            return False
+        if all(one.is_over for one in seen):
+            return True
+        if time.monotonic() > deadline:
+            replay.not_well = [one for one in seen if not one.is_over]
+            replay.outcome = f"a canary did not end within {duration(wait_s)}"
+            return False
+        _sleep_until(replay, time.monotonic() + LOOK_S)
+    return False
+
+
+def _sleep_until(replay: Replay, moment: float) -> None:
+    while not replay.is_stopped and (pause_s := moment - time.monotonic()) > 0:
+        time.sleep(min(pause_s, 0.1))
