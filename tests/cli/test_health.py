@@ -19,7 +19,7 @@ from driver import Ledger
 from mirepoix.config import Settings
 from mirepoix.connect.url import source_for
 from mirepoix.daemons import probe
-from mirepoix.daemons.holder import Holder
+from mirepoix.daemons.leases import Leases
 from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.daemons.probe import Beat, Probe
 from mirepoix.ledger import workers
@@ -113,9 +113,9 @@ def asked(name: str, code: int) -> str:
 def test_a_worker_says_that_it_lives_until_it_stops_with_its_ledger_or_without(postgresql_url: str):
     with Cable(postgresql_url) as cable:
         source = source_for(cable.url)
-        holder = Holder(source, Settings(lease_ttl_s=1.5), Worker("", "celery@web/1", "here", os.getpid()))
-        holder.register()
-        maintenance = Maintenance(holder)
+        leases = Leases(source, Settings(lease_ttl_s=1.5), Worker("", "celery@web/1", "here", os.getpid()))
+        leases.incarnation.register()
+        maintenance = Maintenance(leases)
         assert "no worker 'celery@web/1' runs here" in asked("celery@web/1", code=3)
         maintenance.start()
         try:
@@ -127,7 +127,7 @@ def test_a_worker_says_that_it_lives_until_it_stops_with_its_ledger_or_without(p
             cable.mend()
         finally:
             maintenance.stop()
-            holder.close()
+            leases.close()
             source.close()
         assert "no worker" in asked("celery@web/1", code=3)
 

@@ -19,6 +19,7 @@ from cable import Cable
 from driver import Ledger, envelope
 from mirepoix.celery import capture
 from mirepoix.celery.installation import Installation
+from mirepoix.celery.worker_process import WorkerProcess
 from mirepoix.cli.main import mirepoix as command
 from mirepoix.connect.django import DjangoSource
 from mirepoix.connect.url import source_for
@@ -180,6 +181,6 @@ def test_another_database_is_no_url_for_workers(postgresql_url: str, sqlite_url:
     mirepoix.install(app, postgresql_url, worker_url="mysql://u:s3cret@db/shop")
     begin = {"pool": "solo", "is_forking": False, "concurrency": 1, "queues": ("celery",)}
     with pytest.raises(ConfigurationError, match="must be the same database") as refused:
-        app.mirepoix.begin_worker("w1", **begin)
+        WorkerProcess.begin(app.mirepoix, "w1", **begin)
     assert "s3cret" not in str(refused.value)
     app.close()

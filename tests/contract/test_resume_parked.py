@@ -9,7 +9,7 @@ import pytest
 from driver import Ledger, envelope
 from mirepoix.config import Settings
 from mirepoix.connect.source import Source
-from mirepoix.daemons.holder import MOST_TRIES, UP_AHEAD, Holder
+from mirepoix.daemons.leases import MOST_TRIES, RESUMED_AHEAD, Leases
 from mirepoix.ledger import enqueue, finish, take
 from mirepoix.records import AttemptFailure, IncompatibilityKind, Lease, Worker
 
@@ -120,48 +120,48 @@ def test_of_a_kind_the_oldest_come_first_of_the_queues_and_without_those_that_we
     assert ledger.do(take.parked_of_shape, PAY, ["celery", "elsewhere"], 9) == ["t0", "t1", "t2", "t3"]
 
 
-def test_a_holder_takes_up_what_its_code_can_take_and_no_more_than_it_has_places_for(ledger: Ledger, source: Source):
-    for number in range(UP_AHEAD + 5):
+def test_a_worker_resumes_what_its_code_can_take_and_no_more_than_it_has_places_for(ledger: Ledger, source: Source):
+    for number in range(RESUMED_AHEAD + 5):
         park(ledger, f"pay{number}")
     park(ledger, "ship", shape=SHIP)
-    holder = held(source, lambda shape: shape == PAY)
-    assert holder.resume_parked(ledger.connection) is True
-    assert len(holder.resumed) == holder.count() == UP_AHEAD
-    assert holder.resume_parked(ledger.connection) is False
-    holder.resumed.clear()
-    assert holder.resume_parked(ledger.connection) is False
-    assert len(holder.resumed) == 5
+    leases = held(source, lambda shape: shape == PAY)
+    assert leases.resume_parked(ledger.connection) is True
+    assert len(leases.resumed) == len(leases.held) == RESUMED_AHEAD
+    assert leases.resume_parked(ledger.connection) is False
+    leases.resumed.clear()
+    assert leases.resume_parked(ledger.connection) is False
+    assert len(leases.resumed) == 5
     assert ledger.state("ship") == "parked"
-    holder.close()
+    leases.close()
     assert {state for id, state in ledger.states().items() if id != "ship"} == {"pending"}
 
 
-def test_a_holder_gives_up_what_its_code_refuses_each_time(ledger: Ledger, source: Source):
+def test_a_worker_gives_up_what_its_code_refuses_each_time(ledger: Ledger, source: Source):
     park(ledger, "t")
-    holder = held(source, lambda _: True)
+    leases = held(source, lambda _: True)
     for _ in range(MOST_TRIES):
-        holder.resume_parked(ledger.connection)
-        lease = holder.resumed.popleft().lease
+        leases.resume_parked(ledger.connection)
+        lease = leases.resumed.popleft().lease
         assert ledger.do(finish.park, lease, AttemptFailure("its upcaster failed"), IncompatibilityKind.UPCAST)
-        holder.forget(lease.key)
-    holder.resume_parked(ledger.connection)
-    assert not holder.resumed
+        leases.held.forget(lease.key)
+    leases.resume_parked(ledger.connection)
+    assert not leases.resumed
     assert ledger.state("t") == "parked"
-    holder.close()
+    leases.close()
 
 
-def test_a_holder_that_stops_takes_up_nothing(ledger: Ledger, source: Source):
+def test_a_worker_that_stops_resumes_nothing(ledger: Ledger, source: Source):
     park(ledger, "t")
-    holder = held(source, lambda _: True)
-    holder.begin_to_stop()
-    holder.resume_parked(ledger.connection)
+    leases = held(source, lambda _: True)
+    leases.begin_to_stop()
+    leases.resume_parked(ledger.connection)
     assert ledger.state("t") == "parked"
-    holder.close()
+    leases.close()
 
 
-def held(source: Source, can_take) -> Holder:
-    """The holder of a worker with one slot."""
+def held(source: Source, can_take) -> Leases:
+    """The leases of a worker with one slot."""
     worker = Worker("", "new", "host", 1, "prefork", 1, ("celery",), {})
-    holder = Holder(source, Settings(), worker, can_take=can_take)
-    holder.register()
-    return holder
+    leases = Leases(source, Settings(), worker, can_take=can_take)
+    leases.incarnation.register()
+    return leases

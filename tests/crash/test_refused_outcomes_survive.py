@@ -16,14 +16,15 @@ pytestmark = pytest.mark.slow
 
 COMPLETES_A_BATCH = """
 import shop
+from mirepoix.celery.worker_process import WorkerProcess
 from mirepoix.records import Completion, Result
 installation = shop.app.mirepoix
-installation.begin_worker("armed", pool="solo", is_forking=False, concurrency=1, queues=("celery",))
+worker = WorkerProcess.begin(installation, "armed", pool="solo", is_forking=False, concurrency=1, queues=("celery",))
 connection = installation.source.open()
-for taken in installation.holder.exchange(connection, ["celery"], 10):
+for taken in worker.leases.record_and_take(connection, ["celery"], 10):
     done = Completion(taken.lease, results=(Result(taken.lease.task_id, "SUCCESS", "2"),))
-    installation.holder.complete(done)
-installation.holder.flush(connection)
+    worker.leases.complete(done)
+worker.leases.flush(connection)
 """
 
 

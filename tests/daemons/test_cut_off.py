@@ -14,8 +14,8 @@ from driver import Ledger
 from mirepoix.config import Settings
 from mirepoix.connect import psycopg, pymysql
 from mirepoix.connect.url import source_for
-from mirepoix.daemons import holder as holding
-from mirepoix.daemons.holder import Holder
+from mirepoix.daemons import incarnation
+from mirepoix.daemons.leases import Leases
 from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.records import Worker
 from pace import until
@@ -27,24 +27,24 @@ BOUND_S = 1.0
 @pytest.fixture(autouse=True)
 def short_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits in vain shall notice soon."""
-    monkeypatch.setattr(holding, "SHORTEST_BOUND_S", BOUND_S)
+    monkeypatch.setattr(incarnation, "SHORTEST_BOUND_S", BOUND_S)
     for connector in (psycopg, pymysql):
         monkeypatch.setattr(connector, "ANSWER_S", 0.0)
 
 
 @contextmanager
-def kept(url: str, **settings: float) -> Iterator[Holder]:
+def kept(url: str, **settings: float) -> Iterator[Leases]:
     """A worker without a pool: it takes nothing, and does everything else."""
     source = source_for(url)
-    holder = Holder(source, Settings(**settings), Worker("", "w1", "here", os.getpid(), queues=("celery",)))
-    holder.register()
-    maintenance = Maintenance(holder)
+    leases = Leases(source, Settings(**settings), Worker("", "w1", "here", os.getpid(), queues=("celery",)))
+    leases.incarnation.register()
+    maintenance = Maintenance(leases)
     maintenance.start()
     try:
-        yield holder
+        yield leases
     finally:
         maintenance.stop()
-        holder.close()
+        leases.close()
         source.close()
 
 
@@ -56,14 +56,14 @@ def test_after_a_cut_that_nobody_was_told_of_maintenance_goes_on(
         with kept(cable.url, lease_ttl_s=3.0) as worker:
             before = a_heartbeat_after(ledger, None)
             comes_due(ledger, "before")
-            old = worker.liveness.session
+            old = worker.incarnation.liveness.session
             cable.cut()
             until(lambda: "cannot reach the ledger" in caplog.text, "the worker has noticed")
             cable.mend()
             a_heartbeat_after(ledger, before)
             comes_due(ledger, "after")
-            until(lambda: worker.liveness.session != old, "another session holds the lock")
-            assert worker.liveness.is_held()
+            until(lambda: worker.incarnation.liveness.session != old, "another session holds the lock")
+            assert worker.incarnation.liveness.is_held()
             assert ledger.query("SELECT id, state FROM mirepoix_worker") == [(worker.worker.id, "alive")]
         ledger.source.close()
 

@@ -11,7 +11,7 @@ from driver import Ledger
 from mirepoix.config import Settings
 from mirepoix.connect.url import source_for
 from mirepoix.daemons import deaths, process
-from mirepoix.daemons.holder import Holder
+from mirepoix.daemons.leases import Leases
 from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.records import Worker
 from pace import DEADLINE_S, until
@@ -31,17 +31,17 @@ def test_who_ends_every_session_costs_living_workers_nothing(
     source = source_for(served.url)
     settings = Settings(liveness_interval_s=0.02, lease_ttl_s=600)
     me = process.own() if sees_the_process else None
-    holders = [
-        Holder(source, settings, Worker("", name, "here", os.getpid(), process=me)) for name in ("steady", "dropped")
+    leases_of = [
+        Leases(source, settings, Worker("", name, "here", os.getpid(), process=me)) for name in ("steady", "dropped")
     ]
-    for holder in holders:
-        holder.register()
+    for leases in leases_of:
+        leases.incarnation.register()
     with Ledger(source) as ledger:
         ledger.send("t")
         connection = source.open()
-        (taken,) = holders[1].exchange(connection, ["celery"], 1)
+        (taken,) = leases_of[1].record_and_take(connection, ["celery"], 1)
         connection.close()
-        maintenances = [Maintenance(holder) for holder in holders]
+        maintenances = [Maintenance(leases) for leases in leases_of]
         try:
             for maintenance in maintenances:
                 maintenance.start()
@@ -51,13 +51,13 @@ def test_who_ends_every_session_costs_living_workers_nothing(
                 # Long before the next one is due: who saw the lock free shall see that the worker lives.
                 beats = until(lambda before=beats: all_later(heartbeats(ledger), before), "both have sent another")
             assert ledger.query("SELECT DISTINCT state FROM mirepoix_worker") == [("alive",)]
-            assert holders[1].holds(taken.lease.key)
-            assert not any(holder.has_lost_lock() for holder in holders)
+            assert leases_of[1].held.holds(taken.lease.key)
+            assert not any(leases.incarnation.has_lost_lock() for leases in leases_of)
         finally:
             for maintenance in maintenances:
                 maintenance.stop()
-            for holder in holders:
-                holder.close()
+            for leases in leases_of:
+                leases.close()
             source.close()
 
 
@@ -92,10 +92,10 @@ def test_a_clock_of_the_database_that_is_set_kills_nobody(ledger_url: str):
     """All that the ledger knows is a minute older at once, as if its clock had been set a minute ahead."""
     source = source_for(ledger_url)
     settings = Settings(lease_ttl_s=0.6, liveness_interval_s=0.02)
-    holders = [Holder(source, settings, Worker("", name, "here", os.getpid())) for name in ("one", "two")]
-    for holder in holders:
-        holder.register()
-    maintenances = [Maintenance(holder) for holder in holders]
+    leases_of = [Leases(source, settings, Worker("", name, "here", os.getpid())) for name in ("one", "two")]
+    for leases in leases_of:
+        leases.incarnation.register()
+    maintenances = [Maintenance(leases) for leases in leases_of]
     with Ledger(source) as ledger:
         try:
             for maintenance in maintenances:
@@ -114,15 +114,15 @@ def test_a_clock_of_the_database_that_is_set_kills_nobody(ledger_url: str):
         finally:
             for maintenance in maintenances:
                 maintenance.stop()
-            for holder in holders:
-                holder.close()
+            for leases in leases_of:
+                leases.close()
             source.close()
 
 
 @pytest.mark.parametrize(("others", "interval_s"), [(0, 0.2), (1, 0.2), (3, 0.4), (63, 1.0)])
 def test_of_many_workers_each_looks_less_often(sqlite_url: str, others: int, interval_s: float):
     source = source_for(sqlite_url)
-    maintenance = Maintenance(Holder(source, Settings(), Worker("", "w1", "here", os.getpid())))
+    maintenance = Maintenance(Leases(source, Settings(), Worker("", "w1", "here", os.getpid())))
     with Ledger(source) as ledger:
         for number in range(others):
             ledger.worker(f"other{number}")
@@ -136,14 +136,14 @@ def test_of_many_workers_each_looks_less_often(sqlite_url: str, others: int, int
 def test_what_cannot_be_expired_holds_up_nothing_else(served: Served):
     """It is tried again until it can."""
     source = source_for(served.url)
-    holder = Holder(source, Settings(liveness_interval_s=0.02), Worker("", "w", "here", os.getpid()))
-    holder.register()
+    leases = Leases(source, Settings(liveness_interval_s=0.02), Worker("", "w", "here", os.getpid()))
+    leases.incarnation.register()
 
     def refuse(_tx: object, expired: list[str], _reason: str) -> None:
         raise LookupError(f"of {expired}")
 
-    holder.return_ended = refuse
-    maintenance = Maintenance(holder)
+    leases.return_ended = refuse
+    maintenance = Maintenance(leases)
     with Ledger(source) as ledger:
         ledger.send("late", expires_in_s=0.01)
         ledger.send("due", eta="2090-01-02T03:04:05+00:00")
@@ -153,20 +153,20 @@ def test_what_cannot_be_expired_holds_up_nothing_else(served: Served):
             until(lambda: ledger.row("due")["due_at"] is None, "what is due is released")
             until(lambda: maintenance.round_began_at is not None, "the round counts as not done")
             assert ledger.states()["late"] == "pending"
-            holder.return_ended = None
+            leases.return_ended = None
             until(lambda: ledger.states()["late"] == "expired", "it is tried again")
             until(lambda: maintenance.round_began_at is None, "the round is done")
         finally:
             maintenance.stop()
-            holder.close()
+            leases.close()
             source.close()
 
 
 def test_what_cannot_be_released_holds_up_no_expiry(sqlite_url: str):
     source = source_for(sqlite_url)
-    holder = Holder(source, Settings(liveness_interval_s=0.02), Worker("", "w", "here", os.getpid()))
-    holder.register()
-    maintenance = Maintenance(holder)
+    leases = Leases(source, Settings(liveness_interval_s=0.02), Worker("", "w", "here", os.getpid()))
+    leases.incarnation.register()
+    maintenance = Maintenance(leases)
     with Ledger(source) as ledger:
         ledger.send("due", eta="2090-01-02T03:04:05+00:00")
         ledger.write("UPDATE mirepoix_task SET due_at = created_at")
@@ -182,5 +182,5 @@ def test_what_cannot_be_released_holds_up_no_expiry(sqlite_url: str):
             until(lambda: ledger.row("due")["due_at"] is None, "it is tried again")
         finally:
             maintenance.stop()
-            holder.close()
+            leases.close()
             source.close()

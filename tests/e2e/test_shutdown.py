@@ -24,7 +24,8 @@ def broadcasts_and_a_signal(tx, *args):
         os.unlink(str(FOLDER / "now"))
     except FileNotFoundError:
         return arrived
-    workers.heartbeat(tx, installation_of(app).holder.worker.id, 1000.0)  # which locks a row that its maintenance needs
+    # Which locks a row that its maintenance needs.
+    workers.heartbeat(tx, installation_of(app).worker.leases.worker.id, 1000.0)
     signal.raise_signal(signal.SIGQUIT)
     return arrived
 

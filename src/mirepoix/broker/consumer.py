@@ -44,7 +44,7 @@ from mirepoix.protocol.lease import without_lease
 from mirepoix.records import Taken
 
 if TYPE_CHECKING:
-    from mirepoix.daemons.holder import Holder
+    from mirepoix.daemons.leases import Leases
 
 logger = logging.getLogger("mirepoix.delivery")
 
@@ -119,9 +119,9 @@ class BrokerConsumer:
         self._wakeup: tuple[int, int] | None = None
 
     @property
-    def _holder(self) -> Holder | None:
+    def _leases(self) -> Leases | None:
         worker = self._installation.worker
-        return None if worker is None else worker.holder
+        return None if worker is None else worker.leases
 
     # ---- its life
 
@@ -165,9 +165,9 @@ class BrokerConsumer:
         self._suspects.clear()
         self._foreign.clear()
         self._leased.clear()
-        # What has not begun is given back by the holder, and Celery has dropped it: it will never say that it is done.
-        holder = self._holder
-        running = set() if holder is None else {held.lease.key for held in holder.running()}
+        # What has not begun is given back by the leases, and Celery has dropped it: it will never say that it is done.
+        leases = self._leases
+        running = set() if leases is None else {held.lease.key for held in leases.held.running()}
         self._with_worker = {message for message in self._with_worker if message.lease.key in running}
         self._drop_connection()
 
@@ -275,17 +275,17 @@ class BrokerConsumer:
                 self._turning.release()
 
     def _round(self) -> None:
-        holder = self._holder
-        if holder is None:
+        leases = self._leases
+        if leases is None:
             return
-        while holder.resumed:
-            self._leased.append(holder.resumed.popleft())
-        self._hand_over(holder)
-        if self._suspects and holder.may_take_suspect:
+        while leases.resumed:
+            self._leased.append(leases.resumed.popleft())
+        self._hand_over(leases)
+        if self._suspects and leases.held.may_take_suspect:
             self._waiting.appendleft(self._suspects.popleft())
-        if not self._waiting or holder.is_stopping or self._is_away:
+        if not self._waiting or leases.is_stopping or self._is_away:
             return
-        wanted = self._batch.wanted(self._free(), len(self._leased), holder.finished)
+        wanted = self._batch.wanted(self._free(), len(self._leased), leases.held.finished)
         self._widen()
         if not wanted or not self._is_worth_it():
             return
@@ -293,7 +293,7 @@ class BrokerConsumer:
             wanted, self._one_by_one = 1, self._one_by_one - 1
         notifications = [self._waiting.popleft() for _ in range(min(wanted, len(self._waiting)))]
         try:
-            answered = self._take(holder, notifications)
+            answered = self._take(leases, notifications)
         except self._ledger_errors as error:
             self._waiting.extendleft(reversed(notifications))
             if not self._is_told_apart(notifications, error):
@@ -304,7 +304,7 @@ class BrokerConsumer:
             raise
         self._acknowledge(answered)
         reached(Crashpoint.RECEIVE_AFTER_ACK)
-        self._hand_over(holder)
+        self._hand_over(leases)
         self._wake()
 
     def _is_told_apart(self, notifications: list[Notification], error: Exception) -> bool:
@@ -324,7 +324,7 @@ class BrokerConsumer:
         self.keep(foreign[0].message, f"the ledger cannot hold its task: {said(error)}")
         return True
 
-    def _take(self, holder: Holder, notifications: list[Notification]) -> list[Notification]:
+    def _take(self, leases: Leases, notifications: list[Notification]) -> list[Notification]:
         """Lease the tasks of these notifications; return the notifications that are settled. The others wait."""
         foreign = [notification.foreign for notification in notifications if notification.foreign is not None]
         kept = {
@@ -332,7 +332,7 @@ class BrokerConsumer:
             for notification in notifications
             if notification.unreadable is not None
         }
-        received = holder.receive(
+        received = leases.record_and_receive(
             self._ledger(), [notification.task_id for notification in notifications], foreign, kept
         )
         self._leased.extend(received.taken)
@@ -350,7 +350,7 @@ class BrokerConsumer:
             elif received.known.get(notification.task_id):
                 # It is ready, and was refused: this worker was declared dead, and is about to begin anew. Or it is a
                 # suspect, and there is one here: it waits for that one's end.
-                (self._waiting if holder.may_take_suspect else self._suspects).append(notification)
+                (self._waiting if leases.held.may_take_suspect else self._suspects).append(notification)
                 continue
             else:
                 self.counts["refused"] += 1
@@ -358,11 +358,11 @@ class BrokerConsumer:
             answered.append(notification)
         return answered
 
-    def _hand_over(self, holder: Holder) -> None:
+    def _hand_over(self, leases: Leases) -> None:
         accept = self._consumer.task_consumer.accept if self._consumer.task_consumer is not None else None
-        while self._leased and self._may_hand_over and not holder.is_stopping:
+        while self._leased and self._may_hand_over and not leases.is_stopping:
             taken = self._leased.popleft()
-            holder.handed_over(taken.lease.key)
+            leases.held.note_given_to_worker(taken.lease.key)
             try:
                 message = LeasedMessage(taken, self._installation, accept, self.done)
             except Exception as error:  # noqa: BLE001 (whatever stands in the row)
@@ -393,8 +393,8 @@ class BrokerConsumer:
         limit = int(self._consumer.initial_prefetch_count)
         if self._consumer.hub is not None:
             return limit
-        holder = self._holder
-        slots = int(holder.worker.concurrency) if holder is not None else 1
+        leases = self._leases
+        slots = int(leases.worker.concurrency) if leases is not None else 1
         return min(limit or slots, slots)
 
     @property
@@ -495,26 +495,26 @@ class BrokerConsumer:
 
     def _flush_soon(self) -> None:
         """Record completions with the next batch, or soon where none comes."""
-        holder = self._holder
-        if holder is None or not holder.has_completions or self._is_away:
+        leases = self._leases
+        if leases is None or not leases.completions or self._is_away:
             return
-        interval_s = holder.settings.flush_interval_s
-        if holder.completions_waiting >= holder.settings.take_batch:
+        interval_s = leases.settings.flush_interval_s
+        if len(leases.completions) >= leases.settings.take_batch:
             self._flush()
         elif self._flush_timer is None:
             is_first = time.monotonic() - self._flushed_at >= interval_s
-            if holder.has_results and (is_first or not holder.count()):
+            if leases.completions.has_results and (is_first or not len(leases.held)):
                 self._flush()
             else:
                 self._flush_timer = self._consumer.hub.call_later(interval_s, self._flush)
 
     def _flush(self) -> None:
         self._flush_timer = None
-        holder = self._holder
-        if holder is None:
+        leases = self._leases
+        if leases is None:
             return
         try:
-            holder.flush(self._ledger())
+            leases.flush(self._ledger())
         except self._ledger_errors as error:
             self._lost_ledger(error)
         self._flushed_at = time.monotonic()

@@ -56,7 +56,7 @@ class StalledCheck:
         self._next = now + min(NOTE_S, settings.probe_interval_s / 3 or NOTE_S)
         silent_s = 0.0 if worker.broker_consumer is None else worker.broker_consumer.silent_s()
         with connection.transaction() as tx:
-            sending.note_received(tx, worker.holder.worker.id, silent_s)
+            sending.note_received(tx, worker.leases.worker.id, silent_s)
             seen = sending.seen(tx)
         queues = installation.app.amqp.queues.consume_from
         stalled = stalled_queues(silent_s, queues, seen, settings.probe_interval_s)

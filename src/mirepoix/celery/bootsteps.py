@@ -99,7 +99,7 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         # hands back what was not.
         process = self._installation.worker
         if process is not None:
-            process.holder.begin_to_stop(may_have_begun=given_to_pool(process))
+            process.leases.begin_to_stop(may_have_begun=given_to_pool(process))
 
     def _end(self, **_: Any) -> None:
         # The last thing a worker does, after its pool is gone: what it still holds can go back safely.
@@ -148,7 +148,7 @@ def watch_pool(process: WorkerProcess, worker: Any) -> None:
     pool = getattr(worker.pool, "_pool", None)
     if pool is None or not hasattr(pool, "maintain_pool"):
         return
-    for held in process.holder.running():
+    for held in process.leases.held.running():
         peak = None if held.pid is None else resident_kb(held.pid)
         if peak is not None:
             process.peaks[held.lease.key] = peak
@@ -157,7 +157,7 @@ def watch_pool(process: WorkerProcess, worker: Any) -> None:
     if worker.hub is not None and any(is_dead(pid) for pid in pids if pid):  # one that is being started has none yet
         worker.hub.call_soon(pool.maintain_pool)
     if len(process.peaks) > PEAKS_KEPT:
-        alive = {held.lease.key for held in process.holder.running()}
+        alive = {held.lease.key for held in process.leases.held.running()}
         for key in [key for key in process.peaks if key not in alive]:
             del process.peaks[key]
 

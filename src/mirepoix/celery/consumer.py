@@ -55,7 +55,7 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
     def _note_queues(self) -> None:
         worker = self.app.mirepoix.worker
         if worker is not None:
-            worker.holder.take_from(self.app.amqp.queues.consume_from)
+            worker.leases.incarnation.take_from(self.app.amqp.queues.consume_from)
 
     broker_consumer: BrokerConsumer | None = None
     """What takes leases for the broker's messages, while there is a connection to one."""
@@ -148,9 +148,9 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
             if isinstance(error, Exception) and not isinstance(error, self.connection_errors + self.channel_errors):
                 # It ends the worker. Whatever was on its way to the pool would do so again in the next one, for ever.
                 failure = AttemptFailure(f"its worker failed before it was started: {type(error).__name__}: {error}")
-                worker.holder.lose_handed_over(failure, may_have_begun=begun)
+                worker.leases.lose_given_to_worker(failure, may_have_begun=begun)
             # Nobody reads what the pool says until there is a connection again: what it was sent may run, or be done.
-            worker.holder.abandon(may_have_begun=begun)
+            worker.leases.held.abandon(may_have_begun=begun)
 
     def _park(
         self, message: Any, reason: str, error: Exception | None = None, lacking: IncompatibilityKind | None = None

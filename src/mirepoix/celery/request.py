@@ -69,7 +69,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
     def revoked(self) -> bool:
         """Also true for what is no longer this worker's to run: it is dropped without a word in the ledger."""
-        if self.lease is not None and not self.worker.holder.may_begin(self.lease.key):
+        if self.lease is not None and not self.worker.leases.held.may_begin(self.lease.key):
             task_ready(self)
             self.acknowledge()
             return True
@@ -103,7 +103,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         if self.lease is None:  # sent past the ledger: Celery's own way
             super().on_accepted(pid, time_accepted)
             return
-        self.worker.holder.started(self.lease.key, self._process(pid))
+        self.worker.leases.held.note_begun(self.lease.key, self._process(pid))
         self._is_accepting = True
         try:
             super().on_accepted(pid, time_accepted)
@@ -137,7 +137,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
     def is_lost(self) -> bool:
         """Whether this worker must not run it any more; then it is forgotten."""
-        if self.lease is None or self.worker.holder.may_begin(self.lease.key):
+        if self.lease is None or self.worker.leases.held.may_begin(self.lease.key):
             return False
         self.worker.gathered.drop(self)
         super().acknowledge()
@@ -145,11 +145,11 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
     def begins_with_others(self, pid: int) -> None:
         """A pool's process begins to run it, and others with it."""
-        self.worker.holder.started(self._held.key, self._process(pid))
+        self.worker.leases.held.note_begun(self._held.key, self._process(pid))
 
     def broke_with_others(self, failure: AttemptFailure) -> None:
         """What it was run with raised, or its strategy refused it."""
-        if not self.worker.holder.holds(self._held.key):
+        if not self.worker.leases.held.holds(self._held.key):
             return
         attempt = Attempt(self._held, self.name)
         try:
@@ -184,13 +184,13 @@ class LedgerRequest(Request):  # type: ignore[misc]
         """The pool reported a success: recorded with the next batch, unless the pool process committed it itself."""
         if self.lease is None:
             return
-        holder = self.worker.holder
-        held = holder.lease_of(self.lease.key)
+        leases = self.worker.leases
+        held = leases.held.get(self.lease.key)
         if held is None:
             return
         report = shown if isinstance(shown, Reported) else Reported(shown)
         if report.is_recorded:
-            holder.forget(self.lease.key)
+            leases.held.forget(self.lease.key)
             return
         done = Completion(
             held.lease,
@@ -201,7 +201,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
             # The last part of a chord sends its body, in this member's name.
             parts=tuple(replace(part, origin=self._context) for part in report.parts),
         )
-        holder.complete(done)
+        leases.complete(done)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """The attempt did not return: it raised, was killed, ran out of time or was terminated."""
@@ -232,7 +232,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
             super().on_timeout(soft, timeout)
             return
         logger.error("Hard time limit (%ss) exceeded for %s[%s]", timeout, self.name, self.id)
-        if self.worker.holder.holds(self.lease.key):  # pools without processes report it here only
+        if self.worker.leases.held.holds(self.lease.key):  # pools without processes report it here only
             try:
                 raise TimeLimitExceeded(timeout)
             except TimeLimitExceeded as error:
@@ -242,7 +242,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
     def over(self) -> None:
         """Nothing more will be heard of this attempt."""
         if self.lease is not None and not self._goes_back_later:
-            self.worker.holder.forget(self.lease.key)
+            self.worker.leases.held.forget(self.lease.key)
         self.acknowledge()
 
     @property
@@ -319,7 +319,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         return pid if self.worker.is_forking else os.getpid()
 
     def _run_time_s(self) -> float | None:
-        held = self.worker.holder.lease_of(self._held.key)
+        held = self.worker.leases.held.get(self._held.key)
         return None if held is None or held.started_at is None else round(time.monotonic() - held.started_at, 6)
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
@@ -332,7 +332,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         with context.running(attempt):  # its result, and what it returns to a chord, are committed with its end
             super()._announce_revoked(reason, terminated, signum, expired)
         outcome.revoke(self.installation, attempt, failure, is_expired=expired)
-        self.worker.holder.forget(self.lease.key)
+        self.worker.leases.held.forget(self.lease.key)
 
 
 @cache

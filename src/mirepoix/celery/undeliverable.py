@@ -47,7 +47,7 @@ def park_undeliverable(
             worker.lost(lease, AttemptFailure(reason), outcome="lost", delay_s=PAUSE_S)
     else:
         if installation.worker is not None:
-            installation.worker.holder.forget(lease.key)
+            installation.worker.leases.held.forget(lease.key)
 
 
 def pool_refused(installation: Installation, lease: Lease, name: str, error: Exception) -> None:
@@ -56,8 +56,8 @@ def pool_refused(installation: Installation, lease: Lease, name: str, error: Exc
     worker = installation.worker
     if worker is None:
         return
-    if worker.holder.is_stopping:
-        worker.holder.abandon([lease], now=True)
+    if worker.leases.is_stopping:
+        worker.leases.held.abandon([lease], now=True)
     elif isinstance(error, OF_THE_PROCESS):
         logger.error("task %s[%s] goes back: %s", name, lease.task_id, reason)
         worker.lost(lease, AttemptFailure(reason), outcome="lost", delay_s=PAUSE_S)

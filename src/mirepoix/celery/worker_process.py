@@ -22,7 +22,7 @@ from mirepoix.celery.scarcity import Scarcity
 from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.connect.url import source_for
 from mirepoix.daemons import process
-from mirepoix.daemons.holder import Holder
+from mirepoix.daemons.leases import Leases
 from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.tx import Tx
@@ -58,7 +58,7 @@ class WorkerProcess:
         """The highest memory seen of each attempt's process, in kB."""
         self.meter = Meter()  # made before the fork, so that the pool's processes share it
         self.scarcity = Scarcity()
-        self.holder = Holder(
+        self.leases = Leases(
             installation.source,
             installation.settings,
             worker,
@@ -99,12 +99,12 @@ class WorkerProcess:
         host, pid = socket.gethostname(), os.getpid()
         worker = Worker("", name, host, pid, pool, concurrency, queues, software, relay_role, process.own())
         found = installation.worker = cls(installation, worker, is_forking=is_forking)
-        _until_reached(installation, found.holder.register)
+        _until_reached(installation, found.leases.incarnation.register)
         return found
 
     def start_maintenance(self, on_tick: Callable[[], None]) -> None:
         """Start the thread that keeps this worker alive in the ledger."""
-        self._maintenance = Maintenance(self.holder, on_tick)
+        self._maintenance = Maintenance(self.leases, on_tick)
         self._maintenance.start()
 
     def start_relay(self, on_round: Callable[[OwnConnection], None]) -> Relay:
@@ -129,7 +129,7 @@ class WorkerProcess:
                 thread.stop()
         source = self._installation.source
         try:
-            self.holder.close()
+            self.leases.close()
         except source.errors as error:
             # The others find the lock free and take back what was held.
             logger.warning("the worker could not sign off: %s", str(error).strip())
@@ -137,7 +137,7 @@ class WorkerProcess:
 
     def may_run(self, lease: Lease) -> bool:
         """Whether this process may run the attempt. Pool processes, which hold no leases, are trusted."""
-        return self._pid != os.getpid() or self.holder.holds(lease.key)
+        return self._pid != os.getpid() or self.leases.held.holds(lease.key)
 
     @property
     def is_pool_process(self) -> bool:
@@ -148,7 +148,7 @@ class WorkerProcess:
         """The last known peak memory of an attempt's process, in kB: as seen from outside, or when it began."""
         if lease is None:
             return None
-        held = self.holder.lease_of(lease.key)
+        held = self.leases.held.get(lease.key)
         return self.peaks.get(lease.key) or (None if held is None else self.meter.read(held.pid))
 
     def spare_connections(self) -> None:
@@ -161,11 +161,11 @@ class WorkerProcess:
 
         If the database is away, the maintenance thread records it when it is back.
         """
-        self.holder.lost(lease.key, failure, outcome=outcome, delay_s=delay_s)
+        self.leases.lost(lease.key, failure, outcome=outcome, delay_s=delay_s)
         try:
             if self._connection is None:
                 self._connection = self._installation.source.open(BOUND_S)
-            self.holder.report_losses(self._connection)
+            self.leases.losses.report(self._connection)
         except self._installation.source.errors:
             if self._connection is not None:
                 self._connection.close()
@@ -180,7 +180,7 @@ class WorkerProcess:
 
     def _id(self) -> str | None:
         """The id of this worker in the ledger; None once it has ended."""
-        return self.holder.worker.id if self._installation.worker is self else None
+        return self.leases.worker.id if self._installation.worker is self else None
 
 
 def _work_at(installation: Installation, url: str | None) -> None:

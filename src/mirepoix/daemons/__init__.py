@@ -1,1 +1,1 @@
-"""What runs beside the work: the holder of a worker's leases and the maintenance of the ledger."""
+"""What runs beside the work: a worker's leases, its heartbeat and the maintenance of the ledger."""

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Protocol
 
-from mirepoix.daemons.holder import Holder
+from mirepoix.daemons.leases import Leases
 from mirepoix.daemons.probe import Probe
 
 logger = logging.getLogger("mirepoix.maintenance")
@@ -43,10 +43,10 @@ class Maintenance(Protocol):
 class Heartbeat:
     """Runs until `stop`."""
 
-    def __init__(self, holder: Holder, maintenance: Maintenance) -> None:
-        self._holder = holder
+    def __init__(self, leases: Leases, maintenance: Maintenance) -> None:
+        self._leases = leases
         self._maintenance = maintenance
-        self._probe = Probe(holder.worker.name, holder.bound_s)
+        self._probe = Probe(leases.worker.name, leases.incarnation.bound_s)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mirepoix-heartbeat", daemon=True)
         self._wakeup = os.pipe()
@@ -55,7 +55,7 @@ class Heartbeat:
         self._is_away = False
         self._told_of: float | None = None
         self._lost_at: float | None = None
-        holder.tell_of_stop = self._hurry
+        leases.send_heartbeat = self._hurry
 
     def start(self) -> None:
         """Start the thread."""
@@ -66,7 +66,7 @@ class Heartbeat:
         self._stopped.set()
         os.write(self._wakeup[1], b"x")
         if self._thread.is_alive():
-            self._thread.join(timeout=self._holder.bound_s + 1.0)
+            self._thread.join(timeout=self._leases.incarnation.bound_s + 1.0)
         if not self._thread.is_alive():
             for fd in self._wakeup:
                 os.close(fd)
@@ -84,7 +84,7 @@ class Heartbeat:
             self._probe.beat(self._idle_s(time.monotonic()), self._away_s)
             try:
                 self._round()
-            except self._holder.source.errors as error:
+            except self._leases.source.errors as error:
                 pause_s = self._lost_database(error)
             except Exception:
                 # A daemon's loop: whatever this was, the next round must come.
@@ -95,23 +95,23 @@ class Heartbeat:
             self._wait(pause_s)
 
     def _round(self) -> None:
-        holder = self._holder
-        if holder.has_lost_lock():
-            holder.retake_liveness()
+        leases = self._leases
+        if leases.incarnation.has_lost_lock():
+            leases.incarnation.retake_liveness()
             logger.warning("what held this worker's liveness lock was lost; the lock is taken again")
             self._next = 0.0  # whoever saw the lock free meanwhile sees that a heartbeat came
         now = time.monotonic()
         self._watch(now)
-        if now < self._next and not holder.has_other_queues:
+        if now < self._next and not leases.incarnation.has_other_queues:
             return
-        is_alive = holder.heartbeat(self._idle_s(now))
-        self._next = now + holder.settings.lease_ttl_s / 3
+        is_alive = leases.incarnation.heartbeat(self._idle_s(now))
+        self._next = now + leases.settings.lease_ttl_s / 3
         moment = time.monotonic()
-        if self._lost_at is not None or moment - now >= holder.settings.lease_ttl_s / 2:
-            holder.steady_since = moment
+        if self._lost_at is not None or moment - now >= leases.settings.lease_ttl_s / 2:
+            leases.incarnation.steady_since = moment
         self._end_what_is_cut_off()
         if not is_alive:
-            holder.reincarnate()
+            leases.reincarnate()
 
     @property
     def _away_s(self) -> float | None:
@@ -126,13 +126,13 @@ class Heartbeat:
     def _watch(self, now: float) -> None:
         """Say so of a round that takes too long."""
         began_at = self._maintenance.round_began_at
-        if began_at is None or began_at == self._told_of or now - began_at < self._holder.settings.lease_ttl_s / 2:
+        if began_at is None or began_at == self._told_of or now - began_at < self._leases.settings.lease_ttl_s / 2:
             return
         self._told_of = began_at
         logger.warning(
             "the maintenance of worker %s has not come round for %.1f s: it waits for the ledger. What is due, and "
             "what dead workers held, is left to other workers meanwhile.",
-            self._holder.worker.name,
+            self._leases.worker.name,
             now - began_at,
         )
 
@@ -144,7 +144,9 @@ class Heartbeat:
             self._maintenance.abort()
 
     def _lost_database(self, error: Exception) -> float:
-        self._holder.steady_since = math.inf  # until a heartbeat gets through nobody's silence is held against them
+        self._leases.incarnation.steady_since = (
+            math.inf
+        )  # until a heartbeat gets through nobody's silence is held against them
         self._lost_at = self._lost_at or time.monotonic()
         if not self._is_away:
             logger.warning("a heartbeat cannot reach the ledger, trying again until it can: %s", str(error).strip())
@@ -158,8 +160,8 @@ class Heartbeat:
         poll.register(self._wakeup[0], select.POLLIN)
         if not self._is_away:
             pause_s = max(0.0, min(pause_s, self._next - time.monotonic()))
-            with contextlib.suppress(OSError, *self._holder.source.disconnects):
-                fd = None if self._holder.liveness is None else self._holder.liveness.fileno()
+            with contextlib.suppress(OSError, *self._leases.source.disconnects):
+                fd = None if self._leases.incarnation.liveness is None else self._leases.incarnation.liveness.fileno()
                 if fd is not None:
                     poll.register(fd, select.POLLIN)
         if any(fd == self._wakeup[0] for fd, _ in poll.poll(pause_s * 1000)) and not self._stopped.is_set():

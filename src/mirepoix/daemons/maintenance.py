@@ -20,7 +20,7 @@ from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.daemons import process
 from mirepoix.daemons.deaths import Deaths
 from mirepoix.daemons.heartbeat import Heartbeat
-from mirepoix.daemons.holder import Holder
+from mirepoix.daemons.leases import Leases
 from mirepoix.ledger import budget, chords, counting, failures, keys, messages, operate, reap, results, take, workers
 
 logger = logging.getLogger("mirepoix.maintenance")
@@ -45,9 +45,9 @@ LOOK_AGAIN_S = 0.05
 class Maintenance:
     """Runs until `stop`; loses its database for as long as it must, and says so once."""
 
-    def __init__(self, holder: Holder, on_tick: Callable[[], None] | None = None) -> None:
-        self._holder = holder
-        self._settings = holder.settings
+    def __init__(self, leases: Leases, on_tick: Callable[[], None] | None = None) -> None:
+        self._leases = leases
+        self._settings = leases.settings
         self._on_tick = on_tick
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mirepoix-maintenance", daemon=True)
@@ -66,7 +66,7 @@ class Maintenance:
         """When the round began that is under way, or that has to be done again as it failed."""
         self.tried_at: float | None = None
         """When it was last tried, if it is under way."""
-        self._heartbeat = Heartbeat(holder, self)
+        self._heartbeat = Heartbeat(leases, self)
 
     def start(self) -> None:
         """Start the thread, and that of the heartbeat."""
@@ -91,7 +91,7 @@ class Maintenance:
                     self.round_began_at = None
                 else:
                     self._drop_connection()
-            except self._holder.source.errors as error:
+            except self._leases.source.errors as error:
                 self._lost_database(error)
             except Exception:
                 # A daemon's loop: whatever this was, the next round must come.
@@ -104,7 +104,7 @@ class Maintenance:
         if self._is_away:
             return RECONNECT_S
         # While tasks run or completions wait, look often enough to note starts and to relieve a busy loop.
-        is_busy = self._holder.count() or self._holder.has_completions or self._deaths.has_suspects
+        is_busy = len(self._leases.held) or self._leases.completions or self._deaths.has_suspects
         return min(self._settings.liveness_interval_s, 0.05 if is_busy else 1.0)
 
     @property
@@ -117,12 +117,12 @@ class Maintenance:
         """Do what is due. Whether all of it is done: what fails holds up nothing else, unless the database is away."""
         connection = self._connection or self._connect()
         now = time.monotonic()
-        holder = self._holder
+        leases = self._leases
         due: dict[str, Callable[[], None]] = {
-            "record what is done": lambda: holder.flush(connection, older_than_s=5 * self._settings.flush_interval_s),
-            "report deaths": lambda: holder.report_losses(connection),
-            "note what has begun": lambda: holder.note_started(connection),
-            "give back what was abandoned": lambda: holder.give_back_abandoned(connection),
+            "record what is done": lambda: leases.flush(connection, older_than_s=5 * self._settings.flush_interval_s),
+            "report deaths": lambda: leases.losses.report(connection),
+            "note what has begun": lambda: leases.note_started(connection),
+            "give back what was abandoned": lambda: leases.give_back_abandoned(connection),
         }
         if self._on_tick is not None:
             due["look after its worker"] = self._on_tick
@@ -146,7 +146,7 @@ class Maintenance:
         try:
             act()
         except Exception as error:
-            if verdict(error, self._holder.source.disconnects) is Verdict.PASSES:
+            if verdict(error, self._leases.source.disconnects) is Verdict.PASSES:
                 raise
             if what not in self._failing:
                 logger.exception("maintenance cannot %s. It goes on with the rest, and tries again until it can", what)
@@ -156,7 +156,7 @@ class Maintenance:
         return True
 
     def _connect(self) -> OwnConnection:
-        self._connection = self._holder.source.open(BOUND_S)
+        self._connection = self._leases.source.open(BOUND_S)
         self._deaths.forget_locks()
         return self._connection
 
@@ -167,25 +167,25 @@ class Maintenance:
             connection.abort()
 
     def _reap(self, connection: OwnConnection, now: float) -> None:
-        holder = self._holder
-        dead = self._deaths.of_free(holder.source.unheld(connection, holder.worker.id), now)
+        leases = self._leases
+        dead = self._deaths.of_free(leases.source.unheld(connection, leases.worker.id), now)
         if self._deaths.has_suspects:
             self._next_liveness = min(self._next_liveness, now + LOOK_AGAIN_S)
         if now >= self._next_silence:
             self._next_silence = now + self._settings.lease_ttl_s / 15
             with connection.reading() as tx:
-                others = workers.neighbours(tx, holder.worker.id)
+                others = workers.neighbours(tx, leases.worker.id)
             self._others = len(others)
-            dead += self._deaths.of_silent(others, now, holder.steady_since)
+            dead += self._deaths.of_silent(others, now, leases.incarnation.steady_since)
         with connection.transaction() as tx:
-            here = {"host": holder.worker.host, "boot": process.boot()}
+            here = {"host": leases.worker.host, "boot": process.boot()}
             found = [
                 death for death in dead if workers.declare_dead(tx, death.worker, death.reason, death.kind, **here)
             ]
             lost = reap.lose_of_dead_workers(tx, self._settings)
-            if holder.send_errbacks is not None:
+            if leases.send_errbacks is not None:
                 quarantined = [one.task_id for one in lost if one.state == "quarantined"]
-                holder.send_errbacks(tx, quarantined, "quarantined", "its worker died")
+                leases.send_errbacks(tx, quarantined, "quarantined", "its worker died")
             if found or lost:
                 reached(Crashpoint.REAP_BEFORE_COMMIT)
         if found or lost:
@@ -218,10 +218,10 @@ class Maintenance:
             return
         with connection.transaction() as tx:
             expired = reap.expire(tx)
-            if expired and self._holder.return_ended is not None:
-                self._holder.return_ended(tx, expired, "expired before a worker took it")
-            if expired and self._holder.send_errbacks is not None:
-                self._holder.send_errbacks(tx, expired, "expired", "expired before a worker took it")
+            if expired and self._leases.return_ended is not None:
+                self._leases.return_ended(tx, expired, "expired before a worker took it")
+            if expired and self._leases.send_errbacks is not None:
+                self._leases.send_errbacks(tx, expired, "expired", "expired before a worker took it")
             if expired:
                 reached(Crashpoint.EXPIRE_BEFORE_COMMIT)
         if expired:
@@ -235,7 +235,7 @@ class Maintenance:
         self._is_behind = False
 
     def _resume_parked(self, connection: OwnConnection) -> None:
-        if self._holder.resume_parked(connection):
+        if self._leases.resume_parked(connection):
             self._next_resume = 0.0
 
     def _prune(self, connection: OwnConnection) -> None:

@@ -11,7 +11,7 @@ from mirepoix.ledger.tx import Tx
 from mirepoix.records import Lease
 
 if TYPE_CHECKING:
-    from mirepoix.daemons.holder import Holder
+    from mirepoix.daemons.leases import Leases
 
 
 class Catalog(Protocol):
@@ -25,7 +25,7 @@ class WorkerHost(Protocol):
     """The worker process that a delivery feeds."""
 
     @property
-    def holder(self) -> Holder:
+    def leases(self) -> Leases:
         """The leases of the worker."""
 
     @property

@@ -22,7 +22,7 @@ from mirepoix.protocol.lease import without_lease
 from mirepoix.records import Taken
 
 if TYPE_CHECKING:
-    from mirepoix.daemons.holder import Holder
+    from mirepoix.daemons.leases import Leases
 
 logger = logging.getLogger("mirepoix.delivery")
 
@@ -31,7 +31,7 @@ DELIVER_FOR_S = 0.05
 
 
 class Channel(virtual.Channel):  # type: ignore[misc]
-    """Delivers what its worker's holder leased. Queues need no declaration: they are names in a column."""
+    """Delivers what its worker leased. Queues need no declaration: they are names in a column."""
 
     QoS = QoS
     supports_fanout = True
@@ -175,20 +175,20 @@ class Channel(virtual.Channel):  # type: ignore[misc]
                     delivered += self._hand_over(self._as_received(message), queue)
         return delivered
 
-    def receive_tasks(self, holder: Holder) -> int:
+    def receive_tasks(self, leases: Leases) -> int:
         """Lease what this channel's consumers can use, and hand over what the prefetch allows; return how many."""
-        if not self.buffer and not self.may_have_more and not holder.resumed:
+        if not self.buffer and not self.may_have_more and not leases.resumed:
             return 0
         queues = [queue for queue in self._active_queues if queue in self._task_queues()]
         if not queues:
             return 0
-        while holder.resumed:
-            self.buffer.append(holder.resumed.popleft())
+        while leases.resumed:
+            self.buffer.append(leases.resumed.popleft())
         delivered = self._hand_over_buffer(queues)
-        if self.may_have_more and not holder.is_stopping:
-            wanted = self.batch.wanted(self._free(), len(self.buffer), holder.finished)
+        if self.may_have_more and not leases.is_stopping:
+            wanted = self.batch.wanted(self._free(), len(self.buffer), leases.held.finished)
             if wanted:
-                taken = holder.exchange(self.connection.own, queues, wanted)
+                taken = leases.record_and_take(self.connection.own, queues, wanted)
                 self.may_have_more = len(taken) >= wanted
                 self.buffer.extend(taken)
                 delivered += self._hand_over_buffer(queues)
@@ -202,9 +202,9 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         """Close; leases that were never handed over are marked to go back."""
         transport = self.connection
         if not self.closed and self.buffer and transport is not None:
-            holder = transport.holder
-            if holder is not None:
-                holder.abandon([taken.lease for taken in self.buffer], now=True)
+            leases = transport.leases
+            if leases is not None:
+                leases.held.abandon([taken.lease for taken in self.buffer], now=True)
             self.buffer.clear()
         super().close()
 
@@ -217,9 +217,9 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         """
         limit = int(self.qos.prefetch_count)
         installation = self.connection.installation
-        holder = self.connection.holder
-        if not self.connection.has_loop and holder is not None:
-            slots = int(holder.worker.concurrency)
+        leases = self.connection.leases
+        if not self.connection.has_loop and leases is not None:
+            slots = int(leases.worker.concurrency)
             limit = min(limit or slots, slots)
         # What a task gathers is not yet with the pool: it must not keep the rest of its batch away.
         return limit and limit + (0 if installation.worker is None else len(installation.worker.gathered))
@@ -238,18 +238,18 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     def _hand_over_buffer(self, queues: list[str]) -> int:
         delivered = 0
         until = time.monotonic() + DELIVER_FOR_S
-        holder = self.connection.holder
-        while self.buffer and self.qos.can_consume() and time.monotonic() < until and not holder.is_stopping:
+        leases = self.connection.leases
+        while self.buffer and self.qos.can_consume() and time.monotonic() < until and not leases.is_stopping:
             taken = self.buffer.popleft()
             if taken.queue in queues:
-                delivered += self._hand_over_task(taken, holder)
+                delivered += self._hand_over_task(taken, leases)
             else:  # cancel_consumer arrived in between
-                holder.abandon([taken.lease], now=True)
+                leases.held.abandon([taken.lease], now=True)
         return delivered
 
-    def _hand_over_task(self, taken: Taken, holder: Holder) -> int:
+    def _hand_over_task(self, taken: Taken, leases: Leases) -> int:
         installation = self.connection.installation
-        holder.handed_over(taken.lease.key)
+        leases.held.note_given_to_worker(taken.lease.key)
         try:
             return self._hand_over(as_message(taken, installation.app, installation.catalog.current_name), taken.queue)
         except (*self.connection.connection_errors, *installation.source.disconnects):

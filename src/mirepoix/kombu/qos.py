@@ -29,4 +29,4 @@ class QoS(virtual.QoS):  # type: ignore[misc]
         self._quick_ack(delivery_tag)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
-        """Nothing to restore: leases that have not started are handed back by the holder."""
+        """Nothing to restore: leases that have not started are handed back by the worker."""

@@ -25,7 +25,7 @@ from mirepoix.kombu.channel import Channel
 from mirepoix.ledger.tx import Tx
 
 if TYPE_CHECKING:
-    from mirepoix.daemons.holder import Holder
+    from mirepoix.daemons.leases import Leases
 
 LOOK_AGAIN_FIRST_S = 0.001
 LOOK_AGAIN_LAST_S = 0.1
@@ -139,10 +139,10 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             yield tx
 
     @property
-    def holder(self) -> Holder | None:
+    def leases(self) -> Leases | None:
         """The leases of the worker that this process is, if it is one."""
         worker = self.installation.worker
-        return None if worker is None else worker.holder
+        return None if worker is None else worker.leases
 
     def driver_version(self) -> str:
         """The database that stands where a broker would."""
@@ -159,7 +159,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         return super().establish_connection()
 
     def close_connection(self, connection: Any) -> None:
-        """Close; leases that were not handed over go back, completions stay with the holder."""
+        """Close; leases that were not handed over go back, completions stay with the worker."""
         self._leave_loop()
         super().close_connection(connection)
         if self._own is not None:
@@ -264,28 +264,28 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     def _on_tick(self) -> None:
         delivered = self._round()
-        holder = self.holder
-        if holder is None:
+        leases = self.leases
+        if leases is None:
             return
-        if holder.completions_waiting >= holder.settings.take_batch:
+        if len(leases.completions) >= leases.settings.take_batch:
             self._flush()
-        elif holder.has_completions and self._flush_timer is None:
+        elif leases.completions and self._flush_timer is None:
             # Somebody may wait for a result: it is not held up where nothing runs that could follow it soon.
-            is_first = time.monotonic() - self._flushed_at >= holder.settings.flush_interval_s
-            if holder.has_results and (is_first or not holder.count()):
+            is_first = time.monotonic() - self._flushed_at >= leases.settings.flush_interval_s
+            if leases.completions.has_results and (is_first or not len(leases.held)):
                 self._flush()
             else:
-                self._flush_timer = self._loop.call_later(holder.settings.flush_interval_s, self._flush)
+                self._flush_timer = self._loop.call_later(leases.settings.flush_interval_s, self._flush)
         if delivered or any(channel.has_work() for channel in self.channels):
             # The pool's own part of the tick, which writes to its processes, may have come before ours.
             self._wake()
 
     def _flush(self) -> None:
         self._flush_timer = None
-        if self.holder is not None:
-            has_parts = self.holder.has_parts
+        if self.leases is not None:
+            has_parts = self.leases.completions.has_parts
             with self.reaching():
-                self.holder.flush(self.own)
+                self.leases.flush(self.own)
             if has_parts:
                 # The body of a chord may have been sent: nobody wakes this connection for what it wrote itself.
                 self._expect_tasks()
@@ -306,7 +306,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     def drain_events(self, connection: Any, timeout: float | None = None) -> None:
         """Wait until something was delivered; socket.timeout after *timeout* seconds."""
-        if self.holder is not None:
+        if self.leases is not None:
             # A worker looks whether it should stop each time this returns; a client waits for a reply.
             timeout = min(timeout or SHUTDOWN_LOOK_S, SHUTDOWN_LOOK_S)
         until = None if timeout is None else time.monotonic() + timeout
@@ -319,12 +319,12 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     def _wait(self, left: float | None) -> None:
         settings = self.installation.settings
-        holder = self.holder
+        leases = self.leases
         fd = self.own.wakeup_fd()
         has_to_poll = fd is None or self.own.is_told_early
         pause = self._look_interval_s if has_to_poll else settings.poll_interval_s
-        if holder is not None:
-            pause = min(pause, settings.flush_interval_s if holder.has_completions else 0.05)
+        if leases is not None:
+            pause = min(pause, settings.flush_interval_s if leases.completions else 0.05)
         if left is not None:
             pause = min(pause, left)
         if fd is None:
@@ -332,9 +332,9 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         else:
             select.select([fd], [], [], pause)
         self._look()
-        if holder is not None:
+        if leases is not None:
             with self.reaching():
-                holder.flush(self.own, older_than_s=settings.flush_interval_s)
+                leases.flush(self.own, older_than_s=settings.flush_interval_s)
             for channel in self.channels:  # a greenlet may have freed a place without telling anyone
                 channel.may_have_more = channel.may_have_more or not channel.buffer
 
@@ -346,14 +346,14 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     def _deliveries(self) -> int:
         delivered = 0
-        holder = self.holder
+        leases = self.leases
         if self._has_messages:  # before tasks: a revocation that was sent first is heard first
             self._has_messages = False
             for channel in list(self.channels):
                 if channel._consumers:  # noqa: SLF001
                     delivered += channel.receive_messages()
-        if holder is not None:
+        if leases is not None:
             for channel in list(self.channels):
                 if channel._consumers:  # noqa: SLF001
-                    delivered += channel.receive_tasks(holder)
+                    delivered += channel.receive_tasks(leases)
         return delivered

@@ -1,0 +1,164 @@
+"""The leases that a worker process holds, and how far it has come with each. Safe for several threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mirepoix.records import Lease, Taken
+
+Key = tuple[str, int]
+"""What identifies an attempt: the id of its task, and its fence."""
+
+GRACE_S = 0.3
+"""How long a lease that is given back waits for a pool process that is just accepting its task."""
+
+
+@dataclass(slots=True)
+class Held:
+    """One lease. Times are of the monotonic clock."""
+
+    lease: Lease
+    name: str
+    started_at: float | None = None
+    pid: int | None = None
+    is_noted: bool = False
+    """Whether the ledger knows that the attempt has started."""
+    abandoned_at: float | None = None
+    is_suspect: bool = False
+    is_given_to_worker: bool = False
+    """Whether its message was given to Celery's worker, which gives it to the pool."""
+
+
+class HeldLeases:
+    """The leases of this process by their keys."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._held: dict[Key, Held] = {}
+        self.finished = 0
+        """How many attempts have ended here."""
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def add(self, taken: Iterable[Taken]) -> None:
+        """Hold the leases of these tasks."""
+        with self._lock:
+            for task in taken:
+                self._held[task.lease.key] = Held(task.lease, task.name, is_suspect=task.is_suspect)
+
+    def get(self, key: Key) -> Held | None:
+        """What is known of an attempt that is still held."""
+        return self._held.get(key)
+
+    def pop(self, key: Key, *, has_ended: bool = False) -> Held | None:
+        """Stop holding an attempt, and return what was known of it; None if it was not held."""
+        with self._lock:
+            held = self._held.pop(key, None)
+            if held is not None and has_ended:
+                self.finished += 1
+            return held
+
+    def forget(self, key: Key) -> None:
+        """Stop holding an attempt that has ended: its outcome is in the ledger already."""
+        self.pop(key, has_ended=True)
+
+    def clear(self) -> list[Held]:
+        """Stop holding all attempts; return those that run."""
+        with self._lock:
+            running = self.running()
+            self._held.clear()
+            return running
+
+    def holds(self, key: Key) -> bool:
+        """Whether this process may run the attempt."""
+        return key in self._held
+
+    def may_begin(self, key: Key) -> bool:
+        """Whether the attempt may be given to the pool: it is held, and not about to be given back."""
+        held = self._held.get(key)
+        return held is not None and held.abandoned_at is None
+
+    def note_given_to_worker(self, key: Key) -> None:
+        """Note that the attempt's message is given to Celery's worker now."""
+        held = self._held.get(key)
+        if held is not None:
+            held.is_given_to_worker = True
+
+    def note_begun(self, key: Key, pid: int | None) -> None:
+        """Note that user code of the attempt has begun, in the process *pid*."""
+        with self._lock:
+            held = self._held.get(key)
+            if held is not None:
+                held.started_at, held.pid, held.abandoned_at = time.monotonic(), pid, None
+
+    def running(self) -> list[Held]:
+        """The attempts that run user code now."""
+        with self._lock:
+            return [held for held in self._held.values() if held.started_at is not None]
+
+    def not_noted(self, after_s: float) -> list[Held]:
+        """The attempts that have been running for *after_s*, and that the ledger does not know to have started."""
+        now = time.monotonic()
+        return [
+            held
+            for held in self.running()
+            if not held.is_noted and held.started_at is not None and now - held.started_at >= after_s
+        ]
+
+    @property
+    def may_take_suspect(self) -> bool:
+        """Whether no suspect is held: what kills workers is found by running one suspect beside no other."""
+        with self._lock:
+            return not any(held.is_suspect for held in self._held.values())
+
+    def abandon(
+        self,
+        leases: Iterable[Lease] | None = None,
+        *,
+        now: bool = False,
+        may_have_begun: frozenset[Key] = frozenset(),
+    ) -> None:
+        """Mark these leases, or all that have not started, to be given back: at once, or after `GRACE_S`.
+
+        The grace lets a child that is just accepting a task say so first. Those in *may_have_begun* are not marked.
+        """
+        moment = time.monotonic() - (GRACE_S if now else 0.0)
+        keys = None if leases is None else {lease.key for lease in leases}
+        with self._lock:
+            for key, held in self._held.items():
+                if held.started_at is None and key not in may_have_begun and (keys is None or key in keys):
+                    held.abandoned_at = moment
+
+    def pop_abandoned(self) -> list[Lease]:
+        """Stop holding what is to be given back now: a pool that reaches such a task is refused by `holds`."""
+        now = time.monotonic()
+        with self._lock:
+            due = [
+                held.lease
+                for held in self._held.values()
+                if held.abandoned_at is not None and held.started_at is None and now - held.abandoned_at >= GRACE_S
+            ]
+            for lease in due:
+                del self._held[lease.key]
+            return due
+
+    def hold_abandoned(self, leases: Iterable[Lease]) -> None:
+        """Hold again what could not be given back, to be given back later."""
+        now = time.monotonic()
+        with self._lock:
+            for lease in leases:
+                self._held[lease.key] = Held(lease, "", abandoned_at=now)
+
+    def pop_given_to_worker(self, may_have_begun: frozenset[Key]) -> list[Lease]:
+        """Stop holding what Celery's worker was given, and what cannot have begun; return it."""
+        with self._lock:
+            keys = [
+                key
+                for key, held in self._held.items()
+                if held.is_given_to_worker and held.started_at is None and key not in may_have_begun
+            ]
+            return [self._held.pop(key).lease for key in keys]
