@@ -23,7 +23,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"broker_retry_s": 0.0}, "mirepoix_broker_retry_s must be above 0, not 0.0."),
     ({"broker_retry_s": "soon"}, "A Mirepoix setting has a value of the wrong type: "),
     ({"relay_batch": None}, "A Mirepoix setting has a value of the wrong type: "),
-    ({"capture": False, "delivery": "ledger"}, "mirepoix_capture is off, and there is no broker that tasks could go"),
+    ({"capture": False, "delivery": "ledger"}, "mirepoix_capture is off, so tasks need a broker"),
     ({"relay_intervall_s": 1}, "mirepoix.install() knows no setting 'relay_intervall_s'."),
 ]
 

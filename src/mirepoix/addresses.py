@@ -1,4 +1,4 @@
-"""What the setting ``alerts`` may name: the channels by which people hear of alerts, read and checked."""
+"""Parse and check the channels that the setting ``alerts`` names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENCODE = " (in a password, / must be written %2F, @ %40, & %26, # %23, ? %3F and
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One channel. ``label`` names it in the ledger and in logs: without passwords, paths or queries of a URL."""
+    """A channel. ``label`` names it in the ledger and in logs, without the passwords, path and query of a URL."""
 
     kind: str
     target: str = field(repr=False)
@@ -31,7 +31,7 @@ class Address:
 
 
 def parse(text: object) -> Address:
-    """The channel that *text* names. Raises ConfigurationError with the forms there are."""
+    """Parse the channel that *text* names. Raises ConfigurationError with the known forms."""
     if not isinstance(text, str):
         raise ConfigurationError(f"mirepoix_alerts must name channels by strings, not {text!r}. {FORMS}")
     if text in WORDS:
@@ -42,11 +42,11 @@ def parse(text: object) -> Address:
         return _mail(text)
     if _PATH.fullmatch(text):
         return Address("function", text, text)
-    raise ConfigurationError(f"mirepoix_alerts names {_scheme(text)}, which is no channel. {FORMS}")
+    raise ConfigurationError(f"mirepoix_alerts names {_scheme(text)}, which is not a channel. {FORMS}")
 
 
 def _scheme(text: str) -> str:
-    """Enough of it to be found, and no more: it may hold a password."""
+    # The text may contain a password, so the message quotes only what is safe.
     return repr(text if "@" not in text and "?" not in text else text.partition(":")[0] + ":...")
 
 
@@ -68,16 +68,17 @@ def _mail(text: str) -> Address:
         )
     if not _is_mail_server(via):
         raise ConfigurationError(
-            f"mirepoix_alerts names mailto:{to} with a via that is no smtp://[user:password@]host[:port] (or smtps://)"
+            f"mirepoix_alerts names mailto:{to} with a via that is not smtp://[user:password@]host[:port] (or smtps://)"
             f"{ENCODE if '@' in via else ''}."
         )
     return Address("mail", unquote(to), f"mail {unquote(to)}", via, given.get("from", [""])[-1])
 
 
 def _flaw(to: str, unknown: list[str], query: str) -> str:
-    """What is wrong with a mail address or its options. What looks like another option may be a piece of a password."""
+    """Describe what is wrong with a mail address or its options, without quoting a password."""
+    # A piece of an unescaped password can look like an unknown option.
     if not _MAIL.fullmatch(to):
-        return "mailto: without a mail address" if "/" in to else f"{'mailto:' + to!r}, which is no mail address"
+        return "mailto: without a mail address" if "/" in to else f"{'mailto:' + to!r}, which is not a mail address"
     return f"an unknown option{ENCODE}" if "@" in unquote(query) else f"{', '.join(unknown)} in a mailto: channel"
 
 

@@ -1,6 +1,6 @@
-"""Every setting of Mirepoix, with its default, its unit and the reason for it.
+"""Every setting of Mirepoix, with its default and its unit.
 
-Each is given to ``mirepoix.install(app, url, lease_ttl_s=30)`` or, as ``mirepoix_lease_ttl_s``, in the Celery
+Give a setting to ``mirepoix.install(app, url, lease_ttl_s=30)``, or set ``mirepoix_lease_ttl_s`` in the Celery
 configuration (in Django: ``CELERY_MIREPOIX_LEASE_TTL_S``). The argument of ``install`` wins.
 """
 
@@ -27,146 +27,152 @@ class Settings:
     """The settings of one installation. Durations are in seconds."""
 
     lease_ttl_s: float = 15.0
-    """A worker whose heartbeat stays out this long is dead: the detector of lost hosts and frozen processes. Dead
-    processes are seen in about a second whatever this says, and a task may run for days under it."""
+    """A worker that sends no heartbeat for so long is declared dead. This detects lost hosts and frozen processes. A
+    process that has died is detected in about a second, whatever this setting is. A task may run for days."""
 
     liveness_interval_s: float = 0.2
-    """How often each worker looks for workers that died. One cheap statement, or system call (SQLite). Of many workers
-    each looks less often, at least once a second."""
+    """How often each worker looks for dead workers, with a cheap statement (SQLite: a system call). If there are many
+    workers, each looks less often, but at least once a second."""
 
     max_deaths: int = 3
-    """A task that this many processes or workers have died of is quarantined: see docs/design/fencing.md on blame."""
+    """A task that killed so many processes or workers is quarantined. ``docs/design/fencing.md`` explains blame."""
 
     max_handovers: int = 10
-    """A task handed out this often and lost or rejected each time, without being to blame, is quarantined."""
+    """A task that was handed out so often, and was lost or rejected each time without blame, is quarantined."""
 
     start_noted_after_s: float = 0.05
-    """An attempt that runs longer than this is noted in the ledger as started (for blame and for people)."""
+    """An attempt that runs for longer than this becomes ``running`` in the ledger. Blame depends on it."""
 
     flush_interval_s: float = 0.02
-    """Successes with nothing to send are recorded together, at the latest after this long."""
+    """A worker records successes that send nothing together, at the latest after this time. If the worker is killed
+    within it, the tasks run again."""
 
     take_batch: int = 500
-    """The most tasks a worker leases ahead of running them; it leases what it can run in about 0.1 s, up to this."""
+    """The most tasks that a worker leases ahead. It leases about what it can run in 0.1 s, up to this number."""
 
     poll_interval_s: float = 1.0
-    """How often an idle worker asks although nothing woke it: the bound on a lost notification."""
+    """How often an idle worker asks for tasks without a notification. This limits the delay after a lost
+    notification."""
 
     sqlite_poll_interval_s: float = 0.01
-    """How often an idle worker looks whether the SQLite file changed, where the system cannot tell it (not Linux)."""
+    """How often an idle worker checks whether the SQLite file changed, on systems without inotify (not Linux)."""
 
     mysql_poll_interval_s: float = 0.01
-    """How often an idle worker looks for new tasks in MariaDB or MySQL, which tell nobody of a commit (0.1 ms each)."""
+    """How often an idle worker looks for tasks in MariaDB or MySQL, which send no notification. Each look takes about
+    0.1 ms."""
 
     payload_limit_bytes: int = 1_048_576
-    """The largest message body that is accepted, in bytes of serialised arguments."""
+    """The largest message body, in bytes of serialised arguments. Sending a larger one raises `PayloadTooLarge`."""
 
     retention_s: float | None = 7 * 24 * 3600.0
-    """Succeeded, cancelled and expired tasks are pruned after this long; ``None`` keeps them. Failed, quarantined
-    and parked tasks are never pruned by themselves."""
+    """Succeeded, cancelled and expired tasks are pruned after so long; ``None`` keeps them. Failed, quarantined and
+    parked tasks are never pruned automatically."""
 
     key_retention_s: float | None = 24 * 3600.0
-    """A key of `mirepoix.submit_once` may be used again this long after its task was pruned. ``None`` keeps it."""
+    """A key of `mirepoix.submit_once` can be used again so long after its task was pruned. ``None`` keeps keys for
+    ever."""
 
     failure_retention_s: float | None = 90 * 24 * 3600.0
-    """Causes of failures are forgotten when nothing failed by them for so long and no task bears them; ``None`` keeps
-    them. What is ignored is kept."""
+    """A failure group is deleted when nothing has failed in it for so long and no task belongs to it; ``None`` keeps
+    it. Ignored groups are kept."""
 
     parked_failure_after_s: float = 3.0
-    """A task that no code here can take waits for a worker whose code can. Those who wait for its result are told that
-    it failed when it has waited so long; if it is taken up after all, they may ask again."""
+    """The result of a parked task is FAILURE after so long. Until then callers wait for a worker with fitting code. If
+    the task is resumed later, its result is the real one."""
 
     prune_interval_s: float = 60.0
-    """How often each worker prunes (at most 5,000 tasks a time)."""
+    """How often each worker prunes, at most 5,000 tasks a time."""
 
     delivery: str = "ledger"
-    """Who delivers: ``ledger`` (workers take their tasks from the database, no broker is needed) or ``broker`` (the
-    app's own ``broker_url`` notifies workers of each task; what it loses or repeats does no harm)."""
+    """How workers get tasks. ``ledger``: they take tasks from the database, and there is no broker. ``broker``: the
+    app's own ``broker_url`` notifies workers of each task; lost and repeated messages do no harm."""
 
     capture: bool = True
-    """Off: what the app sends goes to its broker as Celery sends it, and only workers know the ledger. The first of the
-    two deploys by which a running system moves in (see the how-to). Only with ``delivery="broker"``."""
+    """Off: the app sends to its broker as Celery does, and only workers use the ledger. This is the first of the two
+    deploys that move a running system in (``docs/how-to/broker.md``). Only with ``delivery="broker"``."""
 
     foreign_tasks: str = "run"
-    """What a worker does with a message whose task is not in the ledger (sent by other programs, or before the
-    installation): ``run`` it as Celery does, or ``adopt`` it: write it into the ledger, then acknowledge it."""
+    """What a worker does with a message of a task that is not in the ledger (sent by other programs, or before the
+    installation). ``run``: run it as Celery does. ``adopt``: write it into the ledger, then acknowledge it."""
 
     look_at_broker: bool = True
-    """Whether workers that start, ``mirepoix status`` and Django's checks look for messages that still wait where
-    ``broker_url`` points: the app's tasks went there before the ledger. Only with ``delivery="ledger"``."""
+    """Whether starting workers, ``mirepoix status`` and Django's checks look for messages that still wait in the app's
+    ``broker_url``, which it used before the ledger. Only with ``delivery="ledger"``."""
 
     relay: bool = True
-    """Whether this app's workers take part in publishing what its senders could not (one of all of them does). Off
-    where ``celery -A app mirepoix relay`` runs."""
+    """Whether this app's workers publish what its senders could not; one worker of all does it. Turn it off where
+    ``celery -A app mirepoix relay`` runs."""
 
     relay_grace_s: float = 1.0
-    """How long a sender that committed a task has time to publish it by itself, before the relay does."""
+    """How long a sender has to publish a committed task before the relay does."""
 
     relay_batch: int = 500
-    """The most tasks that are published, and noted as sent, together."""
+    """The most tasks that are published, and recorded as sent, together."""
 
     resend_after_s: float = 30.0
-    """A task that the broker was told of and that nobody took for this long, or for three times as long as others of
-    its queue have lately waited, goes out again if the broker has fewer messages than the ledger expects."""
+    """A task with a message that no worker took for so long is published again, if the broker has fewer messages than
+    the ledger expects. If other tasks of its queue wait longer, the limit is three times their wait."""
 
     broker_retry_s: float = 1.0
-    """How often an absent broker is tried again."""
+    """How often senders, relays and workers try to reach a broker that is down."""
 
     probe_interval_s: float = 30.0
-    """How often probes go through each queue, to find workers that are connected and receive nothing; 0 sends none."""
+    """How often probes go through each queue to detect stalled workers; 0 sends none."""
 
     stalled_worker: str = "report"
-    """What a worker does when it finds that its consumer is stalled: it is connected, and receives neither tasks nor
-    probes for a third probe interval. ``report``: log it (``mirepoix health`` finds it too). ``exit``: end, so that
-    the supervisor starts another worker."""
+    """What a worker does when it is stalled: connected, and receiving neither tasks nor probes for a third probe
+    interval. ``report``: it logs that, and ``mirepoix health`` reports it. ``exit``: it also ends with exit code 1, so
+    that its supervisor starts another."""
 
     release: str | None = None
-    """The version of the code, as you name your releases. It is noted with every failure: what fails again in a new
-    release is told from what fails in an old worker. Without it, what ``MIREPOIX_RELEASE`` says."""
+    """The version of your code. It is stored with every failure, and distinguishes a regression in a new release from a
+    failure in an old worker. The default is the environment variable ``MIREPOIX_RELEASE``."""
 
     alerts: tuple[str, ...] = ()
-    """Who is told of what a person would want to hear: ``logging``, ``mail_admins`` (Django), ``sentry``, an
-    ``https://`` webhook, ``mailto:oncall@example.com?via=smtp://host:25``, or the path of a function that takes an
-    `Alert`. Without any, workers do not watch."""
+    """The channels for alerts: ``logging``, ``mail_admins`` (Django), ``sentry``, an ``https://`` webhook,
+    ``mailto:oncall@example.com?via=smtp://host:25``, or the path of a function that takes an `Alert`. Without channels,
+    workers check no conditions."""
 
     alerts_interval_s: float = 15.0
-    """How often one of the workers, or ``mirepoix alerts --watch``, looks for something to tell."""
+    """How often one of the workers, or ``mirepoix alerts --watch``, checks the conditions for alerts."""
 
     alerts_grace_s: float = 30.0
-    """What may mend itself is told only if it lasts longer: no worker that is alive, and what is parked."""
+    """Conditions that may end by themselves (no worker is alive, tasks are parked) are alerted only if they last
+    longer."""
 
     alerts_per_hour: int = 20
-    """The most alerts that one channel is told of one by one within an hour; the rest is one summary."""
+    """The most single alerts for one channel in an hour. The others become a summary."""
 
     alerts_secret: str | None = None
-    """What webhooks are signed with: ``Mirepoix-Signature: sha256=`` and the HMAC of the body."""
+    """The key that signs webhooks: ``Mirepoix-Signature: sha256=`` and the HMAC of the body."""
 
     alerts_base_url: str | None = None
-    """Where Django's admin is (``https://shop.example/admin/``): alerts link to their failure group there, or to
+    """The address of Django's admin (``https://shop.example/admin/``), for links in alerts to the failure group or to
     one of the tasks."""
 
     queue_objectives_s: Mapping[str, float] | None = None
-    """How long the oldest ready task of each queue may wait before it is an alert: ``{"default": 60}``; ``*`` stands
-    for every queue that is not named."""
+    """How long the oldest ready task of each queue may wait before there is an alert: ``{"default": 60}``; ``*`` stands
+    for every other queue."""
 
     retries: RetryPolicy | None = None
-    """How tasks that raise are tried again: a ``mirepoix.RetryPolicy``, or a mapping of its arguments. A task's
-    own option ``retries`` goes before this. None: as each task asks Celery to, and no more."""
+    """How tasks that raise are retried: a ``mirepoix.RetryPolicy``, or a mapping of its arguments.
+    ``@app.task(retries=...)`` wins. ``None``: only as each task asks Celery to."""
 
     worker_url: str | None = field(default=None, repr=False)
-    """The ledger's URL for workers, where programs that send reach it through a pooler that gives each transaction
-    another session, such as pgbouncer with ``pool_mode = transaction``: workers need sessions of their own, and refuse
-    to start on such a pooler. In Django tasks use Django's connections nevertheless. None: as everybody."""
+    """The ledger's URL for workers, if senders use a pooler that gives each transaction another session, such as
+    pgbouncer with ``pool_mode = transaction``. Workers need their own sessions and refuse to start on such a pooler.
+    Tasks in Django still use Django's connections. ``None``: workers use the same URL as senders."""
 
     django_alias: str = "default"
-    """With Django: the database alias that holds the ledger. Set in Django's settings, where the migrations read it."""
+    """With Django: the alias of the ledger's database. Set it in Django's settings, because the migrations read it
+    there."""
 
     django_app: str = ""
-    """With Django: the Celery app, as ``celery -A`` takes it, where it is not the one in the celery module of the
-    project's package. Set in Django's settings: the checks, the admin and ``manage.py mirepoix`` read it there."""
+    """With Django: the Celery app, as ``celery -A`` takes it, if it is not in the celery module of the project's
+    package. Set it in Django's settings: the checks, the admin and ``manage.py mirepoix`` read it there."""
 
     def look_interval_s(self, dialect: str) -> float:
-        """How often to look for news where the database tells of none."""
+        """How often an idle worker looks for tasks in a database that sends no notifications."""
         return self.mysql_poll_interval_s if dialect == "mysql" else self.sqlite_poll_interval_s
 
     def __post_init__(self) -> None:
@@ -189,8 +195,7 @@ class Settings:
         self._check_alerts()
         if not self.capture and not self.has_broker:
             raise ConfigurationError(
-                "mirepoix_capture is off, and there is no broker that tasks could go to instead of the ledger. Set "
-                "mirepoix_delivery='broker'."
+                "mirepoix_capture is off, so tasks need a broker, and there is none. Set mirepoix_delivery='broker'."
             )
 
     def _check_alerts(self) -> None:
@@ -215,14 +220,13 @@ class Settings:
 
     @property
     def has_broker(self) -> bool:
-        """Whether a broker delivers."""
         return self.delivery == "broker"
 
     @classmethod
     def read(cls, conf: Mapping[str, Any], given: Mapping[str, Any]) -> Settings:
-        """The settings from the Celery configuration, overridden by what `install` was given.
+        """Read the settings from the Celery configuration and the arguments of `install`. The arguments win.
 
-        Raises ConfigurationError for a name that is no setting, with the nearest that is.
+        Raises ConfigurationError for an unknown name, with the list of the known names.
         """
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(given) - known)

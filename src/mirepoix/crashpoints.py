@@ -1,13 +1,14 @@
-"""Named places at which a test may kill this process: one at every commit boundary.
+"""The named points at which a test can kill this process. Every commit boundary has one.
 
-Unarmed, `reached` costs one comparison. Armed by the environment::
+The environment arms a point::
 
-    MIREPOIX_CRASHPOINT=finish.before_commit      die (SIGKILL) the first time it is reached
-    MIREPOIX_CRASHPOINT=take.after_commit:3       ... the third time
-    MIREPOIX_CRASHPOINT_TOKEN=/path/to/file       ... and only if this file exists; it is removed first,
-                                                  so that one process of many dies, once
+    MIREPOIX_CRASHPOINT=finish.before_commit      die (SIGKILL) the first time that the point is reached
+    MIREPOIX_CRASHPOINT=take.after_commit:3       die the third time
+    MIREPOIX_CRASHPOINT_TOKEN=/path/to/file       die only if this file exists. The process removes the file first,
+                                                  so only one of many processes dies, and only once
 
-Each member is used at exactly one place in the code and exercised by at least one test; tests check both.
+If no point is armed, `reached` costs one comparison. Tests check that each member is used at exactly one place in the
+code and that at least one test exercises it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 
 class Crashpoint(StrEnum):
-    """Every commit boundary of the ledger's way, named ``<what>.<side of the commit>``."""
+    """Every commit boundary, named ``<what>.<side of the commit>``."""
 
     ENQUEUE_BEFORE_COMMIT = "enqueue.before_commit"
     ENQUEUE_AFTER_COMMIT = "enqueue.after_commit"
@@ -98,7 +99,7 @@ _crossings = itertools.count(1)
 
 
 def reached(point: Crashpoint) -> None:
-    """Die here if a test armed this point; otherwise return at once."""
+    """Die here if a test armed this point. Otherwise return at once."""
     if _ARMED is None or _ARMED[0] != point:
         return
     if next(_crossings) >= _ARMED[1] and _token_taken():

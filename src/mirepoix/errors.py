@@ -4,30 +4,31 @@
 
     MirepoixError
     ├── ConfigurationError          the installation cannot work as written
-    │   ├── UnsupportedDatabase     a URL or connection of a database that no ledger speaks
+    │   ├── UnsupportedDatabase     Mirepoix cannot use this database for its ledger
+    │   ├── SessionsNotKept         a worker is behind a pooler that gives each transaction another session
     │   ├── MissingLibrary          a library that the ledger's database needs is not installed
     │   └── NewerLockFormat         a newer Mirepoix wrote the signature lock
     ├── EnqueueError                the call was refused before anything was written
     │   ├── PayloadTooLarge
     │   ├── PayloadNotSerializable
     │   ├── InvalidTaskId
-    │   ├── TaskIdTaken             a task that has not finished has that id and other arguments
-    │   ├── KeyTaken                another call was submitted under that key
-    │   └── InvalidOption           an option of the call that the ledger, the broker or a worker cannot take
-    ├── ResultGone                  a task has ended, and what it returned or raised is not kept any more
-    ├── LeaseLost                   a task goes on in an attempt that may write nothing any more
-    ├── StepNotStored               a step ran, and what it returned could not be kept
-    ├── OutcomeRefused              the database does not take what an attempt was to record; the attempt failed
-    ├── UpcastFailed                an upcaster raised, or returned what are no arguments; the task is parked
-    ├── SchemaError                 the ledger's tables are missing or of another version
-    ├── WrittenThroughOrm           a model of the ledger was saved or deleted; Mirepoix alone writes it
-    ├── CoroutineCancelled          an async def task ended with CancelledError, which no limit or signal had caused
-    ├── LedgerAway                  a worker's or client's connection to the ledger was lost (a ConnectionError)
+    │   ├── TaskIdTaken             an unfinished task has this id and other arguments
+    │   ├── KeyTaken                another call was submitted under this key
+    │   └── InvalidOption           the ledger, the broker or a worker cannot take an option of the call
+    ├── ResultGone                  a task has ended, and its result is no longer kept
+    ├── LeaseLost                   an attempt lost its lease and may no longer write
+    ├── StepNotStored               a step ran, and its return value could not be stored
+    ├── OutcomeRefused              the database refused the outcome of an attempt; the attempt failed
+    ├── UpcastFailed                an upcaster raised, or did not return arguments; the task is parked
+    ├── SchemaError                 the ledger's tables are missing or have another version
+    ├── WrittenThroughOrm           a model of the ledger was saved or deleted; only Mirepoix writes the ledger
+    ├── CoroutineCancelled          an async def task ended with CancelledError, and no limit or signal was the cause
+    ├── LedgerAway                  a worker or client lost its connection to the ledger (a ConnectionError)
     ├── BrokerAway                  the broker cannot be reached; tasks wait in the ledger (a ConnectionError)
     └── NoWorker                    a task queue was consumed outside a worker
 
-A refusal (a lost lease, a task that is no longer waiting) is a value, never an exception; but user code that goes on
-without its lease is stopped by LeaseLost.
+A refusal (a lost lease, a task that is no longer waiting) is a return value, not an exception. Only user code that
+runs on without its lease gets an exception, `LeaseLost`.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ from typing import Any
 class MirepoixError(Exception):
     """The base of every error that Mirepoix raises on purpose.
 
-    Each can be pickled: pools send the errors of tasks from process to process.
+    These errors can be pickled, because pools send the errors of tasks from process to process.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exception's own would call the class with the message, but most classes take facts and make it of them.
+        # Exception.__reduce__ calls the class with the message. Most of these classes take facts instead.
         return _restored, (type(self), self.args, self.__dict__)
 
 
@@ -54,11 +55,11 @@ def _restored(cls: type[MirepoixError], args: tuple[Any, ...], attributes: dict[
 
 
 class ConfigurationError(MirepoixError):
-    """The installation cannot work as it is written; the message names the remedy."""
+    """The installation cannot work as it is configured. The message names the remedy."""
 
 
 class UnsupportedDatabase(ConfigurationError):
-    """A URL or a connection belongs to a database that no ledger speaks."""
+    """Mirepoix cannot keep its ledger in the database of this URL or connection."""
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -70,21 +71,21 @@ class UnsupportedDatabase(ConfigurationError):
 
 
 class SessionsNotKept(ConfigurationError):
-    """Workers cannot work through a pooler that gives each transaction another session."""
+    """A worker cannot use a pooler that gives each transaction another session."""
 
     def __init__(self, label: str) -> None:
         self.label = label
         super().__init__(
             f"{label} leads to a pooler that gives each transaction another session of the server (pgbouncer: "
-            "pool_mode = transaction). A worker needs sessions of its own, for the lock that shows that it lives and "
-            "for notifications. Give workers the server's own address, or a pool with pool_mode = session: "
-            "mirepoix_worker_url (in Django CELERY_MIREPOIX_WORKER_URL) = 'postgresql://user:password@host:port/"
-            "database'. Programs that only send may stay on the pooler. See docs/how-to/connections.md."
+            "pool_mode = transaction). A worker needs its own sessions, for its liveness lock and for notifications. "
+            "Give workers the server's own address, or a pool with pool_mode = session: mirepoix_worker_url (in "
+            "Django CELERY_MIREPOIX_WORKER_URL) = 'postgresql://user:password@host:port/database'. Programs that "
+            "only send may stay on the pooler. See docs/how-to/connections.md."
         )
 
 
 class MissingLibrary(ConfigurationError):
-    """A library that Mirepoix itself needs for this database, or framework, cannot be imported."""
+    """A library that Mirepoix needs for this database or framework cannot be imported."""
 
     def __init__(self, library: str, extra: str, why: str = "is not installed") -> None:
         self.library = library
@@ -94,19 +95,19 @@ class MissingLibrary(ConfigurationError):
 
 
 class NewerLockFormat(ConfigurationError):
-    """A newer Mirepoix wrote the signature lock, in a format that this one would misread."""
+    """A newer Mirepoix wrote the signature lock, in a format that this version cannot read."""
 
     def __init__(self, found: int, known: int) -> None:
         self.found = found
         self.known = known
         super().__init__(
-            f"The signature lock is of format {found}, and this Mirepoix reads up to {known}. Upgrade Mirepoix to the "
-            "version that wrote it."
+            f"The signature lock has format {found}, and this Mirepoix reads formats up to {known}. Upgrade Mirepoix "
+            "to the version that wrote the lock."
         )
 
 
 class EnqueueError(MirepoixError):
-    """The call was refused before anything was written; nothing of it is in the ledger."""
+    """The call was refused before anything was written. The ledger has no row of it."""
 
 
 class PayloadTooLarge(EnqueueError):
@@ -123,7 +124,7 @@ class PayloadTooLarge(EnqueueError):
 
 
 class PayloadNotSerializable(EnqueueError):
-    """The arguments cannot be written as JSON, or the serializer is one the ledger refuses."""
+    """The arguments cannot be written as JSON, or the ledger refuses the serializer."""
 
     def __init__(self, task_name: str, reason: str) -> None:
         self.task_name = task_name
@@ -132,7 +133,7 @@ class PayloadNotSerializable(EnqueueError):
 
 
 class InvalidTaskId(EnqueueError):
-    """A task id, task name or queue name that no column can hold."""
+    """A task id, task name or queue name does not fit its column."""
 
     def __init__(self, what: str, value: str, reason: str) -> None:
         self.what = what
@@ -141,7 +142,7 @@ class InvalidTaskId(EnqueueError):
 
 
 class InvalidOption(EnqueueError, ValueError):
-    """An option of the call is nothing that the ledger, the broker or a worker can take."""
+    """The ledger, the broker or a worker cannot take an option of the call."""
 
     def __init__(self, task_name: str, what: str) -> None:
         self.task_name = task_name
@@ -149,7 +150,7 @@ class InvalidOption(EnqueueError, ValueError):
 
 
 class TaskIdTaken(EnqueueError):
-    """A task that waits or runs has this id, and other arguments: one of the two would be lost."""
+    """An unfinished task has this id and other arguments. If both were sent, one of them would be lost."""
 
     def __init__(self, task_name: str, task_id: str, taken_by: str) -> None:
         self.task_name = task_name
@@ -157,13 +158,13 @@ class TaskIdTaken(EnqueueError):
         self.taken_by = taken_by
         super().__init__(
             f"{task_name} cannot be sent as task {task_id!r}: {taken_by} has that id and other arguments, and has not "
-            "finished. Leave task_id out, or make it of what distinguishes the two; clone() a group or chord that is "
-            "sent several times."
+            "finished. Leave task_id out, or build it from what distinguishes the two calls. To send a group or chord "
+            "several times, clone() it."
         )
 
 
 class KeyTaken(EnqueueError):
-    """Another call was submitted under this key. Nothing was sent, and no argument's value is in the message."""
+    """Another call was submitted under this key. Nothing was sent. The message contains no argument's value."""
 
     def __init__(self, key: str, task_name: str, task_id: str, differences: str) -> None:
         self.key = key
@@ -172,59 +173,60 @@ class KeyTaken(EnqueueError):
         self.differences = differences
         super().__init__(
             f"{task_name} cannot be submitted under the key {key!r}, which stands for another call, task {task_id}: "
-            f"{differences}. Nothing was sent. A key stands for one call; make it of what distinguishes the two."
+            f"{differences}. Nothing was sent. A key stands for one call; build it from what distinguishes the two."
         )
 
 
 class ResultGone(MirepoixError):
-    """A task has ended, and what it returned or raised is not kept: it was forgotten, has expired or was ignored."""
+    """A task has ended, and its result is not kept: it was forgotten, it expired or the task ignores results."""
 
     def __init__(self, task_id: str, state: str) -> None:
         self.task_id = task_id
         self.state = state
         super().__init__(
-            f"Task {task_id} is {state}, and what it returned or raised is not kept any more. If that is asked for "
-            "later, set result_expires to a longer time."
+            f"Task {task_id} is {state}, and its result is no longer kept. To keep results for longer, raise "
+            "result_expires."
         )
 
 
 class LeaseLost(MirepoixError):
-    """The attempt that calls lost its lease: another may run the task now. Let it end the task.
+    """The calling attempt lost its lease, and another attempt may run now. Do not catch this error.
 
-    A step that raised it may have run; what it returned was not kept. Nothing of this attempt will be recorded.
+    If a step raised it, the step may have run, and its return value was not stored. Mirepoix records nothing more of
+    this attempt.
     """
 
     def __init__(self, task_id: str, fence: int) -> None:
         self.task_id = task_id
         self.fence = fence
         super().__init__(
-            f"Attempt {fence} of task {task_id} lost its lease: its worker was taken for dead, or the task was taken "
-            "back. Another attempt may run; this one can record nothing and should end."
+            f"Attempt {fence} of task {task_id} lost its lease: its worker was declared dead, or the task was taken "
+            "back. Another attempt may run. This attempt can record nothing and should end."
         )
 
 
 class StepNotStored(MirepoixError):
-    """A step ran, with all its effects, and what it returned could not be kept: the next attempt runs it again."""
+    """A step ran, and its return value could not be stored. The next attempt runs the step again."""
 
     def __init__(self, task_id: str, step: str, reason: str) -> None:
         self.task_id = task_id
         self.step = step
         self.reason = reason
         super().__init__(
-            f"The step {step!r} of task {task_id} ran, but what it returned could not be stored: {reason} "
+            f"The step {step!r} of task {task_id} ran, but its return value could not be stored: {reason} "
             "Another attempt will run this step again."
         )
 
 
 class OutcomeRefused(MirepoixError):
-    """The ledger's database does not take what an attempt was to record, and never will: the attempt failed.
+    """The ledger's database refused the outcome of an attempt and would refuse it again. The attempt failed.
 
-    Its code ran to its end; nothing that it returned, or sent at its end, is kept.
+    Its code ran to the end. Its return value, and the tasks that it sent at its end, are not kept.
     """
 
 
 class UpcastFailed(MirepoixError):
-    """An upcaster raised, or returned what are no arguments. The task is parked: no code of it has run."""
+    """An upcaster raised, or did not return arguments. The task is parked, and none of its code has run."""
 
     def __init__(self, task_name: str, from_version: int, why: str) -> None:
         self.task_name = task_name
@@ -234,31 +236,31 @@ class UpcastFailed(MirepoixError):
 
 
 class SchemaError(MirepoixError):
-    """The ledger's tables are missing or of another version."""
+    """The ledger's tables are missing or have another version."""
 
 
 class WrittenThroughOrm(MirepoixError):
-    """A model of the ledger was to be saved, changed or deleted through Django's ORM. Nothing was written."""
+    """Code tried to save, change or delete a model of the ledger through Django's ORM. Nothing was written."""
 
     def __init__(self, what: str) -> None:
         self.what = what
         super().__init__(
-            f"{what} cannot be written through Django's models: they only read, the ledger is Mirepoix' own. Decide "
-            "about tasks with manage.py mirepoix retry, requeue, cancel or discard, or the actions in the admin; old "
-            "ones are deleted by manage.py mirepoix prune."
+            f"{what} cannot be written through Django's models: they only read, and only Mirepoix writes the ledger. "
+            "Decide about tasks with manage.py mirepoix retry, requeue, cancel or discard, or with the admin's "
+            "actions. Delete old tasks with manage.py mirepoix prune."
         )
 
 
 class CoroutineCancelled(MirepoixError):
-    """The coroutine of a task ended with ``asyncio.CancelledError``, which its own code had caused: a failure."""
+    """A task's coroutine ended with ``asyncio.CancelledError``, and its own code was the cause. The task failed."""
 
 
 class LedgerAway(MirepoixError, ConnectionError):
-    """The ledger's database cannot be reached. Celery's worker connects again for it, as for a lost broker."""
+    """The ledger's database cannot be reached. Celery's worker reconnects, as it does for a lost broker."""
 
 
 class BrokerAway(MirepoixError, ConnectionError):
-    """The broker cannot be reached, or does not confirm. Nothing is lost: tasks wait in the ledger until it can."""
+    """The broker cannot be reached, or does not confirm. Nothing is lost, because tasks wait in the ledger."""
 
     def __init__(self, where: str, why: object) -> None:
         self.where = where
@@ -266,11 +268,11 @@ class BrokerAway(MirepoixError, ConnectionError):
 
 
 class NoWorker(MirepoixError):
-    """A task queue was consumed without a worker that could hold its leases."""
+    """A task queue was consumed without a worker that can hold leases."""
 
     def __init__(self, queue: str) -> None:
         self.queue = queue
         super().__init__(
-            f"Tasks of queue {queue!r} can only be taken by a Celery worker of an app on which mirepoix.install() "
-            "was called: a lease needs a worker that renews it."
+            f"Only a Celery worker of an app on which mirepoix.install() was called can take tasks of queue {queue!r}: "
+            "a lease needs a worker that renews it."
         )

@@ -1,4 +1,4 @@
-"""The values that cross module borders: frozen, and without behaviour of their own."""
+"""The records that modules pass to each other. They are frozen and have no behaviour."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 LEASE_HEADER = "mirepoix"
-"""The header by which a worker tells its pool which attempt it is running. Never stored."""
+"""This header tells a worker's pool which attempt it runs. It is never stored."""
 
 SENT_HEADER = "mirepoix_task"
-"""The header by which a worker knows a message whose task is in the ledger: its value is true. Never stored."""
+"""This header, with the value true, marks the message of a task that is in the ledger. It is never stored."""
 
 PROBE_HEADER = "mirepoix_probe"
-"""The header of a message that is no task: it only shows that somebody still listens to its queue."""
+"""This header marks a probe. A probe is not a task; it shows that a worker still consumes its queue."""
 
 VERSION_HEADER = "mirepoix_version"
-"""The header that says under which version of its task a payload was written; without it: version 1."""
+"""This header names the version of the task that wrote the payload. Without it the version is 1."""
 
 UNSENT = -1
-"""As an envelope's ``sent_fence``: the relay publishes it, at once."""
+"""The value of ``Envelope.sent_fence`` for a task that the relay publishes at once."""
 
 PROMISED = -2
-"""As an envelope's ``sent_fence``: its sender publishes it after the commit; the relay does if that did not happen."""
+"""The value of ``Envelope.sent_fence`` for a task that its sender publishes after the commit. If the sender does not,
+the relay does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The message of one task as Celery built it, and the facts the ledger sorts by.
+    """The message of a task as Celery built it, and the columns that the ledger sorts by.
 
-    ``body`` is text: the serialised arguments as they are, or base64 of them where they are not UTF-8
-    (``body_encoding``). ``eta`` and ``expires`` are ISO 8601 with an offset, or ``None``.
+    ``body`` is text: the serialised arguments, or their base64 if they are not UTF-8 (``body_encoding`` says which).
+    ``eta`` and ``expires`` are ISO 8601 with an offset, or ``None``.
     """
 
     id: str
@@ -49,40 +50,40 @@ class Envelope:
     eta: str | None = None
     expires: str | None = None
     eta_in_s: float | None = None
-    """Where the caller gave a duration (``countdown``): that. The ledger adds it to its own clock. Then ``eta`` does
-    not count: the sender made it by its own clock."""
+    """The duration that the caller gave as ``countdown``. The ledger adds it to its own clock and ignores ``eta``,
+    which follows the sender's clock."""
     expires_in_s: float | None = None
-    """The same for ``expires``."""
+    """The duration that the caller gave as ``expires``. The ledger adds it to its own clock and ignores ``expires``."""
     asked_at: float = 0.0
-    """When these durations began, by the monotonic clock of the sender's host."""
+    """When these two durations began, by the monotonic clock of the sender's host."""
     retries: int = 0
     root_id: str | None = None
     parent_id: str | None = None
     group_id: str | None = None
     sent_fence: int | None = None
-    """Who tells the broker of it, `UNSENT` or `PROMISED`; None where the ledger delivers it itself."""
+    """`UNSENT` or `PROMISED` with a broker, ``None`` without."""
     version: int = 1
     """The version of its task's arguments."""
     shape: str | None = None
-    """What it calls, without values, as `mirepoix.signatures.call_codec` writes it; None if that cannot be told."""
+    """The shape of the call, without values, as `mirepoix.signatures.call_codec` writes it; ``None`` if unknown."""
     written_by: str | None = None
-    """The versions of Celery and kombu that built it; None where another program did."""
+    """The versions of Celery and kombu that built the message; ``None`` if another program built it."""
     follows: bool = False
-    """Whether it follows from a task that has ended (a link, the rest of a chain, a chord's body); no column."""
+    """Whether it follows from a task that has ended (a link, the rest of a chain, a chord's body). It has no column."""
 
 
 class IncompatibilityKind(StrEnum):
-    """What the code that took a task lacks. Other code may have it: then the task is taken up by itself."""
+    """Why a worker's code cannot take a task. A worker with fitting code resumes the task automatically."""
 
-    TASK = "task"  # no task of that name
-    VERSION = "version"  # the payload is newer, or there is no upcaster on the way
-    ARGUMENTS = "arguments"  # they do not fit the signature
+    TASK = "task"  # the code has no task of that name
+    VERSION = "version"  # the payload is newer than the code, or an upcaster is missing
+    ARGUMENTS = "arguments"  # the arguments do not fit the signature
     UPCAST = "upcast"  # an upcaster failed
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to run one task: valid while its worker lives and nobody took a higher fence."""
+    """The right to run a task. It is valid while its worker is alive and no lease with a higher fence exists."""
 
     task_id: str
     fence: int
@@ -90,7 +91,7 @@ class Lease:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What identifies the attempt: ``(task id, fence)``."""
+        """The task's id and the fence, which together identify the attempt."""
         return (self.task_id, self.fence)
 
 
@@ -113,14 +114,14 @@ class Taken:
     is_redelivered: bool
     written_by: str | None = None
     is_suspect: bool = False
-    """Whether a worker died that held it, and nobody knows of what."""
+    """Whether a worker died while it held the task, for an unknown reason."""
     expires: str | None = None
-    """When it expires, by the clock of this host: ISO 8601. Its header is by the clock of whoever sent it."""
+    """When it expires, by the clock of this host, in ISO 8601. The message's header follows the sender's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """A task that the broker is to be told of, as it stands at that *fence*."""
+    """A task at *fence* that has to be published to the broker."""
 
     envelope: Envelope
     fence: int
@@ -128,10 +129,10 @@ class Unsent:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What is kept of a task for those who ask: its status in Celery's words, and the value or error as text.
+    """The stored result of a task: Celery's name of its status, and the value or error as text.
 
-    ``result`` is as the result serializer wrote it, base64 of that where it is not text. ``meta`` is a JSON object of
-    everything else that Celery tells of a result.
+    ``result`` is what the result serializer wrote, or its base64 if that is not text. ``meta`` is a JSON object with
+    the other fields of a result in Celery.
     """
 
     task_id: str
@@ -145,7 +146,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One member of a chord that has returned, whether it succeeded or not. ``result`` is serialised."""
+    """A member of a chord that has ended, with success or failure. ``result`` is serialised."""
 
     group_id: str
     task_id: str
@@ -153,12 +154,12 @@ class Part:
     status: str
     result: str | None
     origin: Any = field(default=None, compare=False)
-    """What the chord's body is sent with, if this part is the last: Celery's request of the member. Never stored."""
+    """Celery's request of the member. If this part is the last, it sends the chord's body. It is never stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chord:
-    """A chord that begins: how many parts have to return before its body is sent. Written with its members."""
+    """A chord that begins. Its body is sent when ``size`` parts have ended. It is written together with its members."""
 
     group_id: str
     size: int
@@ -175,7 +176,7 @@ class SavedGroup:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One of Celery's events, as kombu holds a message, for the queues that are bound to its exchange."""
+    """An event of Celery, in kombu's form of a message, for the queues that are bound to its exchange."""
 
     exchange: str
     routing_key: str
@@ -184,12 +185,12 @@ class Event:
 
 
 Outgoing = Envelope | Chord | SavedGroup | Event
-"""What a transaction may send."""
+"""Everything that a transaction can send."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A task that ran to its end and sends nothing: recorded in batches, with its result."""
+    """A success that sends nothing. Completions are recorded in batches, with their results."""
 
     lease: Lease
     run_time_s: float | None = None
@@ -202,7 +203,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailure:
-    """What went wrong in an attempt, in words that the ledger keeps."""
+    """Why an attempt failed, as the ledger stores it."""
 
     reason: str
     error_type: str | None = None
@@ -213,20 +214,22 @@ class AttemptFailure:
     run_time_s: float | None = None
     peak_memory_kb: int | None = None
     release: str | None = None
-    """The version of the code that failed, where it says so."""
+    """The version of the code that failed, if the setting ``release`` names it."""
     evidence: str | None = None
-    """What else was seen of a death, in words for the history of attempts; it is no part of the cause."""
+    """More facts about a death, as text for the history of attempts. They are not part of the cause."""
     note: str | None = None
-    """What follows from it, in words for the task's row: which attempt comes next, or why none does."""
+    """What happens next, as text for the task's row: which attempt follows, or why none does."""
 
     @property
     def full_reason(self) -> str:
-        """The reason with the note."""
         return self.reason if self.note is None else f"{self.reason} ({self.note})"
 
 
 class RelayRole(IntEnum):
-    """Whether a process publishes what waits for the broker. The highest role leads, and of equal ones the oldest."""
+    """Whether a process may publish the tasks that wait for the broker.
+
+    The process with the highest role leads. Among equal roles the oldest process leads.
+    """
 
     NONE = 0
     WORKER = 1
@@ -237,7 +240,7 @@ class RelayRole(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One incarnation of a worker process, as it registers itself."""
+    """One incarnation of a worker process, as it registers in the ledger."""
 
     id: str
     name: str
@@ -249,27 +252,27 @@ class Worker:
     software: dict[str, str] = field(default_factory=dict)
     relay_role: RelayRole = RelayRole.NONE
     process: str | None = None
-    """Which process of which host it is, as `mirepoix.daemons.process` writes it."""
+    """Identifies the process and its host, as `mirepoix.daemons.process` writes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """Another worker that is believed to be alive, as its row stands at one moment."""
+    """The row of another worker that is believed to be alive."""
 
     id: str
     name: str
     liveness_key: int
     process: str | None
-    """Which process it is, as `mirepoix.daemons.process` writes it; None for one of an older release."""
+    """Identifies the process, as `mirepoix.daemons.process` writes it; ``None`` for a worker of an older release."""
     heartbeat: Any
-    """When its latest heartbeat came, as the database writes it: only to be compared."""
+    """The time of its latest heartbeat, as the database writes it. It is only good for comparisons."""
     ttl_s: float
-    """How long that is good for."""
+    """How long a heartbeat counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A task that was taken back from a dead process, and where it went."""
+    """A task that was taken back from a dead process, and its new state."""
 
     task_id: str
     name: str
@@ -280,10 +283,10 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that a person would want to hear, as every channel gets it.
+    """An alert, as every channel gets it.
 
-    It holds no arguments of tasks and no message of an exception: ``title`` and ``traceback`` (of the newest failure)
-    have the exception's type and its message without the values. ``occasion`` counts how often it came back.
+    It contains no arguments of tasks. ``title`` and ``traceback`` (of the newest failure) have the exception's type,
+    and its message without the values. ``occasion`` counts how often the condition came back.
     """
 
     id: str
@@ -302,10 +305,10 @@ class Alert:
     queue: str | None = None
     release: str | None = None
     url: str | None = None
-    """Its place in Django's admin, where ``alerts_base_url`` says where that is."""
+    """Its page in Django's admin, if ``alerts_base_url`` is set."""
     traceback: str | None = None
-    """Where it was raised: files, lines and code."""
+    """The files, lines and code of the traceback."""
     lines: tuple[str, ...] = ()
-    """Of a summary: each alert in a line, the worst first."""
+    """The lines of a summary: one for each alert, the worst first."""
     closed_at: datetime | None = None
-    """When it was over; None: it is open. Webhooks and Sentry are told of that too."""
+    """When the condition ended; ``None`` while it lasts. Webhooks and Sentry are notified of the end too."""

@@ -1,7 +1,7 @@
 """The states of a task and every transition between them: the only place where they are defined.
 
-Each SQL file that writes a state names its transition in its first line; a test compares the two,
-and the drawing in ``docs/design/states.md`` is made from this table.
+Each SQL file that writes a state names its transition in its first line, and a test compares the two. The drawing in
+``docs/design/states.md`` is made from this table.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from typing import NamedTuple
 
 
 class State(StrEnum):
-    """Where a task is. Every row of the ledger is in exactly one of these."""
+    """The state of a task. Every row of the ledger has exactly one."""
 
-    PENDING = "pending"  # waiting to be taken, now or when it is due
-    LEASED = "leased"  # handed to a worker, user code not known to have started
-    RUNNING = "running"  # handed to a worker, user code known to have started
+    PENDING = "pending"  # waits for a worker, now or until it is due
+    LEASED = "leased"  # a worker has it; user code is not known to have begun
+    RUNNING = "running"  # a worker has it; user code is known to have begun
     SUCCEEDED = "succeeded"  # final: the code returned (or raised Ignore)
-    FAILED = "failed"  # final: the code raised and no retry is left; kept until someone decides
-    QUARANTINED = "quarantined"  # killed its worker too often; kept until someone decides
-    PARKED = "parked"  # no code here can take it; kept until code or someone can
-    CANCELLED = "cancelled"  # final: revoked, purged or discarded before it ran to an end
-    EXPIRED = "expired"  # final: its expiry passed before it was started
+    FAILED = "failed"  # final: the code raised and no retry is left; kept until a person decides
+    QUARANTINED = "quarantined"  # it killed its worker too often; kept until a person decides
+    PARKED = "parked"  # the workers' code cannot take it; kept until other code can or a person decides
+    CANCELLED = "cancelled"  # final: revoked, purged or discarded before it ended
+    EXPIRED = "expired"  # final: its expiry passed before it began
 
 
 WAITING = frozenset({State.PENDING})
 HELD = frozenset({State.LEASED, State.RUNNING})
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED})
 ATTENTION = frozenset({State.FAILED, State.QUARANTINED, State.PARKED})
-"""What is kept until a person, or newer code, decides."""
+"""Tasks in these states are kept until a person decides or newer code can take them."""
 
 
 class Transition(NamedTuple):
-    """One verb: the states it may start from and the one it ends in. ``None`` means no row yet."""
+    """A verb, the states that it starts from and the state that it ends in. ``None`` means that no row exists yet."""
 
     verb: str
     sources: frozenset[State | None]

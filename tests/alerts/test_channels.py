@@ -174,24 +174,24 @@ def test_of_a_traceback_the_messages_are_not_told():
 REFUSED = [
     ({"alerts": "logging"}, "mirepoix_alerts must be a list of channels, not one string"),
     ({"alerts": [7]}, "mirepoix_alerts must name channels by strings, not 7"),
-    ({"alerts": ["pigeon"]}, "mirepoix_alerts names 'pigeon', which is no channel. Write 'logging', "),
-    ({"alerts": ["ftp://u:secret@host/"]}, "mirepoix_alerts names 'ftp:...', which is no channel."),
+    ({"alerts": ["pigeon"]}, "mirepoix_alerts names 'pigeon', which is not a channel. Write 'logging', "),
+    ({"alerts": ["ftp://u:secret@host/"]}, "mirepoix_alerts names 'ftp:...', which is not a channel."),
     ({"alerts": ["https:///x"]}, "mirepoix_alerts names a webhook without a host."),
     ({"alerts": ["mailto:nobody"]}, "mirepoix_alerts names 'mailto:nobody'"),
     ({"alerts": ["mailto:a@b?vai=smtp://x"]}, "mirepoix_alerts names vai in a mailto: channel; it may have via"),
     *(
         ({"alerts": [f"mailto:{channel}"]}, words)
         for channel, words in (
-            ("?via=smtp://u:secret@host", "'mailto:', which is no mail address"),
+            ("?via=smtp://u:secret@host", "'mailto:', which is not a mail address"),
             ("smtp://u:secret@host", "mailto: without a mail address"),
             ("a@b?via=smtp://u:p&secret=x@host", "an unknown option (in a password, / must be written %2F"),
             *(
-                (f"a@b?via=smtp://u:{key}@host", "is no smtp://")
+                (f"a@b?via=smtp://u:{key}@host", "is not smtp://")
                 for key in ("sec/ret", "1/secret", "1?secret", "[secret")
             ),
         )
     ),
-    ({"alerts": ["mailto:a@b?via=http://x"]}, "mirepoix_alerts names mailto:a@b with a via that is no smtp://"),
+    ({"alerts": ["mailto:a@b?via=http://x"]}, "mirepoix_alerts names mailto:a@b with a via that is not smtp://"),
     ({"alerts": ["logging", "logging"]}, "mirepoix_alerts names a channel twice."),
     ({"alerts_interval_s": 0}, "mirepoix_alerts_interval_s must be above 0"),
     ({"alerts_base_url": "/admin/"}, "mirepoix_alerts_base_url must begin with https://"),
@@ -205,7 +205,7 @@ def test_what_cannot_be_meant_is_refused(given: dict[str, Any], words: str):
     with pytest.raises(ConfigurationError) as refused:
         Settings.read({}, given)
     said = str(refused.value)
-    assert words in said.replace("'mailto:nobody', which is no mail address", "'mailto:nobody'")
+    assert words in said.replace("'mailto:nobody', which is not a mail address", "'mailto:nobody'")
     assert "secret" not in said
 
 

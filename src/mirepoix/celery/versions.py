@@ -24,7 +24,7 @@ class FailingBackend(CelerysBackend):  # type: ignore[misc]
     Whoever waited for what would have followed waited for ever. 5.5 did not fail a body that is a group, either.
     """
 
-    def mark_as_failure(  # noqa: D102
+    def mark_as_failure(
         self,
         task_id: str,
         exc: Any,
