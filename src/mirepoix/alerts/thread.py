@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
@@ -13,6 +12,7 @@ from mirepoix.alerts.deliver import deliver_due
 from mirepoix.alerts.sync_open import sync_open
 from mirepoix.config import Settings
 from mirepoix.connect.source import BOUND_S, OwnConnection, Source
+from mirepoix.daemons.loop import Loop
 from mirepoix.ledger import alerts
 
 logger = logging.getLogger("mirepoix.watcher")
@@ -32,49 +32,32 @@ class AlertThread:
         self._identity = identity
         self._channels = channels(settings)
         self._telling: dict[str, threading.Thread] = {}
-        self._connection: OwnConnection | None = None
-        self._is_away = False
         self._next_prune = 0.0
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self.run, name="mirepoix-watcher", daemon=True)
+        self._loop = Loop(source, "alerts", self._round, logger, away_s=settings.alerts_interval_s)
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
-        """End it; a channel that is being told is given a moment."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5.0)
+        """End the thread. A channel that is being notified is given a moment."""
+        self._loop.stop()
         for thread in self._telling.values():
             thread.join(timeout=1.0)
 
     def end_soon(self) -> None:
         """Let `run` return. For signal handlers."""
-        self._stopped.set()
+        self._loop.stopped.set()
 
     def run(self) -> None:
-        """Watch until stopped."""
-        while True:
-            try:
-                self._round()
-                self._is_away = False
-            except self._source.disconnects as error:
-                if not self._is_away:
-                    logger.warning("the ledger cannot be reached, watching when it can: %s", str(error).strip())
-                self._is_away = True
-                self._drop()
-            except Exception:
-                # A daemon's loop: whatever this was, the next round must come.
-                logger.exception("the watcher failed and goes on")
-                self._drop()
-            if self._stopped.wait(self._settings.alerts_interval_s):
-                break
-        self._drop()
+        """Watch in this thread until `end_soon`."""
+        self._loop.run()
 
-    def _round(self) -> None:
-        connection = self._connection = self._connection or self._source.open(BOUND_S)
+    def _round(self) -> float:
+        self._watch(self._loop.connection())
+        return self._settings.alerts_interval_s
+
+    def _watch(self, connection: OwnConnection) -> None:
         if self._identity is not None:
             with connection.reading() as tx:
                 rows = tx.fetch("watching_worker")
@@ -107,9 +90,3 @@ class AlertThread:
             logger.warning("the ledger was lost while %s was told; it may be told again", channel.label)
         except Exception:
             logger.exception("telling %s failed; it is tried again", channel.label)
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(Exception):
-                self._connection.close()
-        self._connection = None

@@ -8,10 +8,8 @@ published twice is taken once.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import select
-import threading
 import time
 from collections.abc import Callable
 
@@ -19,7 +17,8 @@ from mirepoix.broker.breaker import Breaker
 from mirepoix.broker.outbox import Outbox
 from mirepoix.broker.publisher import Publisher
 from mirepoix.broker.reconcile import Reconciler
-from mirepoix.connect.source import BOUND_S, OwnConnection
+from mirepoix.connect.source import OwnConnection
+from mirepoix.daemons.loop import Loop
 from mirepoix.delivery.host import Host
 from mirepoix.errors import BrokerAway
 from mirepoix.ledger import sending
@@ -54,47 +53,35 @@ class Relay:
         self._publisher = Publisher(installation.app)
         self._reconciler = Reconciler(installation, self._publisher)
         self._breaker = Breaker(self._settings.broker_retry_s, "tasks wait in the ledger")
-        self._connection: OwnConnection | None = None
         self._outbox = Outbox(self._publisher, self._settings)
         self._said: str | None = None
         self._next_election = self._next_claim = 0.0
-        self._is_ledger_away = False
         self.is_leader = False
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mirepoix-relay", daemon=True)
+        self._loop = Loop(
+            installation.source,
+            "relay",
+            self._work,
+            logger,
+            away_s=AWAY_S,
+            on_connect=lambda connection: connection.listen(),
+            on_end=self._publisher.close,
+        )
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
-        """Stop the thread and wait until what it is doing is done."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5.0)
+        """Stop the thread, and wait until its round is done."""
+        self._loop.stop()
 
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                self._wait(self._round())
-                self._is_ledger_away = False
-            except self._installation.source.disconnects as error:
-                if not self._is_ledger_away:
-                    logger.warning("the ledger cannot be reached, trying again until it can: %s", str(error).strip())
-                self._is_ledger_away = True
-                self._drop_connection()
-                self._stopped.wait(AWAY_S)
-            except Exception:
-                # A daemon's loop: whatever this was, the next round must come.
-                logger.exception("the relay failed and goes on")
-                self._drop_connection()
-                self._stopped.wait(AWAY_S)
-        self._publisher.close()
-        self._drop_connection()
+    def _work(self) -> float:
+        self._wait(self._round())
+        return 0.0
 
     def _round(self) -> float:
         """Do what is due; return how long to wait for news."""
-        connection = self._connection or self._connect()
+        connection = self._loop.connection()
         now = time.monotonic()
         if now >= self._next_election:
             self._next_election = now + ELECTION_S
@@ -141,33 +128,22 @@ class Relay:
                 claimed = sending.claim_unmarked(tx, self._settings.relay_batch)
             if claimed == self._settings.relay_batch:
                 self._next_claim = now
-        published = self._outbox.publish(connection, self._stopped.is_set)
+        published = self._outbox.publish(connection, self._loop.stopped.is_set)
         self._breaker.succeeded()
         self._reconciler.tend(connection)
         return 0.0 if published else LOOK_BUSY_S
 
     # ---- news
 
-    def _connect(self) -> OwnConnection:
-        self._connection = self._installation.source.open(BOUND_S)
-        self._connection.listen()
-        return self._connection
-
     def _wait(self, at_least_s: float) -> None:
         """Wait that long; then, if nobody has told of news meanwhile, a little for some."""
-        self._stopped.wait(at_least_s)
-        connection = self._connection
-        if connection is None or not self.is_leader or connection.news():
+        self._loop.stopped.wait(at_least_s)
+        connection = self._loop.connection()
+        if not self.is_leader or connection.news():
             return
         fd = connection.wakeup_fd()
         if fd is None:
-            self._stopped.wait(LOOK_BUSY_S)
+            self._loop.stopped.wait(LOOK_BUSY_S)
         else:
             select.select([fd], [], [], LOOK_S)
             connection.news()
-
-    def _drop_connection(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(Exception):
-                self._connection.close()
-        self._connection = None

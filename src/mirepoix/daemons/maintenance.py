@@ -8,19 +8,18 @@ for ever: `mirepoix.connect.source.BOUND_S`.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
 import time
 from collections.abc import Callable
 
-from mirepoix.connect.source import BOUND_S, OwnConnection
+from mirepoix.connect.source import OwnConnection
 from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.daemons import process
 from mirepoix.daemons.deaths import Deaths
 from mirepoix.daemons.heartbeat import Heartbeat
 from mirepoix.daemons.leases import Leases
+from mirepoix.daemons.loop import Loop
 from mirepoix.ledger import budget, chords, counting, failures, keys, messages, operate, reap, results, take, workers
 
 logger = logging.getLogger("mirepoix.maintenance")
@@ -49,14 +48,19 @@ class Maintenance:
         self._leases = leases
         self._settings = leases.settings
         self._on_tick = on_tick
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mirepoix-maintenance", daemon=True)
-        self._connection: OwnConnection | None = None
+        self._loop = Loop(
+            leases.source,
+            "maintenance",
+            self._round,
+            logger,
+            away_s=RECONNECT_S,
+            away=leases.source.errors,
+            on_connect=lambda _: self._deaths.forget_locks(),
+        )
         self._next_liveness = self._next_silence = self._next_prune = self._next_due = self._next_resume = 0.0
         self._next_count = 0.0
         self._others = 0
         """How many other workers were alive at the last look."""
-        self._is_away = False
         self._is_expiring = self._is_behind = False
         """Whether there are tasks to expire, and failures to count, as of the last look."""
         self._failing: set[str] = set()
@@ -71,38 +75,30 @@ class Maintenance:
     def start(self) -> None:
         """Start the thread, and that of the heartbeat."""
         self._heartbeat.start()
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
-        """Stop the threads and wait until what they are doing is done."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5.0)
+        """Stop the threads and wait until their rounds are done."""
+        self._loop.stop()
         self._heartbeat.stop()
 
-    def _run(self) -> None:
-        while not self._stopped.wait(self._pause()):
-            self.tried_at = time.monotonic()
-            self.round_began_at = self.round_began_at or self.tried_at
-            try:
-                is_done = self._tick()
-                self._is_away = False
-                if is_done:
-                    self.round_began_at = None
-                else:
-                    self._drop_connection()
-            except self._leases.source.errors as error:
-                self._lost_database(error)
-            except Exception:
-                # A daemon's loop: whatever this was, the next round must come.
-                logger.exception("maintenance failed and goes on")
-                self._drop_connection()
+    def abort(self) -> None:
+        """End the connection under the statement that maintenance waits for."""
+        self._loop.abort()
+
+    def _round(self) -> float:
+        self.tried_at = time.monotonic()
+        self.round_began_at = self.round_began_at or self.tried_at
+        try:
+            if self._do_what_is_due(self._loop.connection()):
+                self.round_began_at = None
+            else:
+                self._loop.disconnect()
+        finally:
             self.tried_at = None
-        self._drop_connection()
+        return self._pause()
 
     def _pause(self) -> float:
-        if self._is_away:
-            return RECONNECT_S
         # While tasks run or completions wait, look often enough to note starts and to relieve a busy loop.
         is_busy = len(self._leases.held) or self._leases.completions or self._deaths.has_suspects
         return min(self._settings.liveness_interval_s, 0.05 if is_busy else 1.0)
@@ -113,9 +109,8 @@ class Maintenance:
         shortest = self._settings.liveness_interval_s
         return min(max(shortest, LONGEST_LOOK_S), shortest * max(1.0, (self._others + 1) / LOOKERS))
 
-    def _tick(self) -> bool:
-        """Do what is due. Whether all of it is done: what fails holds up nothing else, unless the database is away."""
-        connection = self._connection or self._connect()
+    def _do_what_is_due(self, connection: OwnConnection) -> bool:
+        """Do what is due; False if some of it failed. That holds up nothing else, unless the database is away."""
         now = time.monotonic()
         leases = self._leases
         due: dict[str, Callable[[], None]] = {
@@ -154,17 +149,6 @@ class Maintenance:
             return False
         self._failing.discard(what)
         return True
-
-    def _connect(self) -> OwnConnection:
-        self._connection = self._leases.source.open(BOUND_S)
-        self._deaths.forget_locks()
-        return self._connection
-
-    def abort(self) -> None:
-        """End the connection under the statement that is being waited for."""
-        connection = self._connection
-        if connection is not None:
-            connection.abort()
 
     def _reap(self, connection: OwnConnection, now: float) -> None:
         leases = self._leases
@@ -249,15 +233,3 @@ class Maintenance:
             results.prune(tx)
             keys.prune(tx)
             budget.forget(tx)
-
-    def _lost_database(self, error: Exception) -> None:
-        if not self._is_away:
-            logger.warning("the ledger cannot be reached, trying again until it can: %s", str(error).strip())
-        self._is_away = True
-        self._drop_connection()
-
-    def _drop_connection(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(Exception):
-                self._connection.close()
-        self._connection = None
