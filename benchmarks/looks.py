@@ -91,8 +91,8 @@ def _text(server: Server, prefix: str, number: str) -> str:
 def looks() -> dict[str, Callable[[Any], object]]:
     """Each by the command that takes it."""
     from mirepoix.ledger import alerts, sending
-    from mirepoix.ledger.query import health
     from mirepoix.ledger.query.tasks import Filters, search
+    from mirepoix.operations import health
     from mirepoix.states import State
 
     def status(tx: Any) -> None:

@@ -18,9 +18,10 @@ from driver import Ledger, envelope
 from estimating import FORBIDDEN
 from mirepoix.broker.outbox import Outbox
 from mirepoix.broker.publisher import Publisher
-from mirepoix.broker.reconcile import LONGEST_WITHOUT_SIGN_S, Reconciler
+from mirepoix.broker.reconcile import Reconciler
 from mirepoix.connect.url import source_for
 from mirepoix.ledger import sending
+from mirepoix.operations.broker_losses import LONGEST_WITHOUT_SIGN_S
 from mirepoix.records import UNSENT
 
 

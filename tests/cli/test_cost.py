@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mirepoix.ledger import sending
-from mirepoix.ledger.query import health
 from mirepoix.ledger.query.tasks import Filters, search
+from mirepoix.operations import health
 from mirepoix.sql import spell, statement
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,12 +22,10 @@ from mirepoix.daemons.leases import Leases
 from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.daemons.probe import Beat, Probe
 from mirepoix.ledger import workers
+from mirepoix.operations import health
 from mirepoix.records import Worker
 from pace import until
 from servers import Served
-
-command = sys.modules["mirepoix.cli.health"]
-"""The module; the package has the command by that name."""
 
 NOWHERE = "postgresql://nobody:s3cret@127.0.0.1:1/none"
 
@@ -89,7 +86,7 @@ def test_a_heartbeat_that_was_held_up_with_the_look_is_waited_for(cli, ledger):
 
 
 def test_a_heartbeat_that_stays_out_is_told(cli, ledger, monkeypatch):
-    monkeypatch.setattr(command, "LOOK_AGAIN_S", 0.3)
+    monkeypatch.setattr(health, "LOOK_AGAIN_S", 0.3)
     ledger.worker("w1", ttl_s=1)
     ledger.passes(60)
     assert "no worker is alive; the heartbeat of 1 worker stayed out" in cli("health", code=1).stdout

@@ -10,6 +10,7 @@ from mirepoix.ledger import alerts
 from mirepoix.ledger.query import failures, health
 from mirepoix.ledger.query.planning import at_once
 from mirepoix.ledger.tx import Tx
+from mirepoix.operations.health import alive, overdue
 from mirepoix.records import Alert
 
 LETTERS = 200
@@ -66,19 +67,15 @@ def _late(tx: Tx, settings: Settings) -> Iterator[Alert]:
     objectives = settings.queue_objectives_s or {}
     if not objectives:
         return
-    for load in health.queues(tx, min(objectives.values()), ()):
-        objective_s = objectives.get(load.queue, objectives.get("*"))
-        if objective_s is not None and load.oldest_s is not None and load.oldest_s > objective_s:
-            title = (
-                f"Queue {load.queue} is late: its oldest task has waited over {objective_s:g} s, {load.waiting:,} wait"
-            )
-            yield Alert(_id("late_queue", load.queue), "late_queue", load.queue, title, queue=load.queue)
+    for load, objective_s in overdue(health.queues(tx, min(objectives.values()), ()), objectives):
+        title = f"Queue {load.queue} is late: its oldest task has waited over {objective_s:g} s, {load.waiting:,} wait"
+        yield Alert(_id("late_queue", load.queue), "late_queue", load.queue, title, queue=load.queue)
 
 
 def _no_workers(tx: Tx) -> Iterator[Alert]:
     """None is alive, and some died lately or tasks wait. What is open stays so until a worker lives."""
     seen = health.workers(tx)
-    if any(one.is_alive and not one.is_silent and one.pool != health.RELAY_POOL for one in seen):
+    if alive(seen):
         return
     is_open = any(one.alert.kind == "no_workers" for one in alerts.all_open(tx))
     waiting = 0 if seen else sum(load.waiting for load in health.queues(tx, health.HOUR_S, ()))

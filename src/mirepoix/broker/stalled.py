@@ -4,37 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from mirepoix.connect.source import OwnConnection
 from mirepoix.delivery.host import Host
 from mirepoix.ledger import sending
-from mirepoix.ledger.sending import QueueSeen
+from mirepoix.operations.broker_losses import stalled_queues
 
 logger = logging.getLogger("mirepoix.worker")
 
 NOTE_S = 5.0
 """How often a worker notes when it last received something; more often where probes are sent more often."""
-
-PROBES_MISSED = 2.5
-"""So many probe intervals must lie between the last message that a worker received and the newest probe. One probe that
-another worker took proves nothing."""
-
-
-def stalled_queues(
-    silent_s: float, queues: Iterable[str], seen: Iterable[QueueSeen], probe_interval_s: float
-) -> list[str]:
-    """The queues of a worker that probes have been sent through ever since it heard something last, *heard_s* ago."""
-    if not probe_interval_s:
-        return []
-    wanted = set(queues)
-    return sorted(
-        one.queue
-        for one in seen
-        if one.queue in wanted
-        and one.probed_s is not None
-        and silent_s - one.probed_s >= PROBES_MISSED * probe_interval_s
-    )
 
 
 class StalledCheck:

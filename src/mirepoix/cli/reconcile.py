@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import click
 
 from mirepoix.broker.outbox import Outbox
 from mirepoix.broker.publisher import Publisher
-from mirepoix.broker.reconcile import in_hand
 from mirepoix.celery.installation import Installation, installation_of
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
@@ -22,27 +21,11 @@ from mirepoix.ledger import sending
 from mirepoix.ledger.query.account import account
 from mirepoix.ledger.query.health import stranded
 from mirepoix.operations.batches import deciding
+from mirepoix.operations.broker_losses import Balance, balance, unaccounted
 from mirepoix.operations.format import count, one_line
 
 SETTLED_S = 2.0
 """What was sent more recently may be on its way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """One queue. *missing*: messages that the broker should have, and has not, and that no worker has in hand.
-
-    Where the broker cannot tell how many it has, *in_broker* is None and none are missing.
-    """
-
-    queue: str
-    ready: int
-    sent: int
-    unsent: int
-    in_broker: int | None
-    in_hand: int
-    missing: int
-    sent_again: int = 0
 
 
 @click.command()
@@ -77,13 +60,13 @@ def reconcile(context: CliContext, dry_run: bool, is_json: bool) -> None:
     with context.reading() as tx:
         lost = sum(held.count for held in stranded(tx))
         is_relayed = sending.leader(tx) is not None
-    unaccounted = lost + sum(one.missing + (0 if is_relayed else one.unsent) for one in after)
+    left = unaccounted(after, lost, is_relayed=is_relayed)
     if is_json:
-        context.print_json({"queues": after, "held_by_dead_workers": lost, "unaccounted": unaccounted})
+        context.print_json({"queues": after, "held_by_dead_workers": lost, "unaccounted": left})
     else:
         _print(context, after, lost, is_relayed=is_relayed)
-        context.say(f"unaccounted: {unaccounted}", "bold red" if unaccounted else "bold green")
-    raise click.exceptions.Exit(1 if unaccounted else 0)
+        context.say(f"unaccounted: {left}", "bold red" if left else "bold green")
+    raise click.exceptions.Exit(1 if left else 0)
 
 
 def _has_broker(context: CliContext) -> bool:
@@ -114,14 +97,15 @@ def _balances(connection: OwnConnection, installation: Installation, publisher: 
     with connection.reading() as tx:
         load = sending.load(tx, SETTLED_S)
         listeners = sending.listeners(tx)
-    found = []
-    for queue in load:
-        messages = (publisher.count(queue.queue) or 0) if publisher.can_count else None
-        held = in_hand(queue.queue, listeners, installation.settings)
-        missing = 0 if messages is None else max(0, min(queue.settled, queue.sent - messages - held))
-        unsent = queue.ready - queue.sent
-        found.append(Balance(queue.queue, queue.ready, queue.sent, unsent, messages, min(held, queue.sent), missing))
-    return found
+    return [
+        balance(
+            queue,
+            (publisher.count(queue.queue) or 0) if publisher.can_count else None,
+            listeners,
+            installation.settings,
+        )
+        for queue in load
+    ]
 
 
 def _mend(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
@@ -20,9 +19,10 @@ from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.styles import STYLES, state_text
 from mirepoix.ledger.alerts import OpenAlert, all_open
-from mirepoix.ledger.query.health import COUNTED_MOST, Kept, Overview, QueueLoad, WorkerSeen, overview
-from mirepoix.ledger.query.verdict import Finding, Severity, findings, severity
+from mirepoix.ledger.query.health import COUNTED_MOST, Kept, QueueLoad, WorkerSeen
+from mirepoix.operations.findings import Finding, Severity, findings, severity
 from mirepoix.operations.format import count, duration, one_line, when
+from mirepoix.operations.health import Overview, WorkerLine, by_life, by_urgency, is_unserved, overview
 from mirepoix.states import State
 
 SHOWN = 6
@@ -68,7 +68,7 @@ def status(context: CliContext, late_after: timedelta, is_all: bool, is_json: bo
         context.say(pointer(opened), "yellow")
     context.say("")
     if seen.queues:
-        context.list(_QUEUE_COLUMNS, map(_queue_cells, sorted(seen.queues, key=_urgency)[:most]))
+        context.list(_QUEUE_COLUMNS, map(_queue_cells, by_urgency(seen.queues)[:most]))
     else:
         context.say("No queue has tasks or a worker.", "dim")
     _more(context, seen.queues, most, "queue")
@@ -77,7 +77,7 @@ def status(context: CliContext, late_after: timedelta, is_all: bool, is_json: bo
     if seen.kept:
         context.say("")
         context.list(_KEPT_COLUMNS, map(_kept_cells, seen.kept))
-    workers = _folded(seen.workers)
+    workers = by_life(seen.workers)
     context.say("")
     if workers:
         context.list(_WORKER_COLUMNS, map(_worker_cells, workers[:most]))
@@ -183,30 +183,6 @@ def _how_it_died(finding: Finding, age: str) -> str:
     return f"died {age} ago{again}" if finding.count == 1 else f"died {finding.count} times, last {age} ago{again}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A line of workers: one that is alive or silent, or all of one name that died."""
-
-    worker: WorkerSeen
-    deaths: int = 0
-
-
-def _folded(workers: Sequence[WorkerSeen]) -> list[_Row]:
-    """First who is silent, then the living, then the dead: of each name one line, its latest death."""
-    alive = sorted((worker for worker in workers if worker.is_alive), key=lambda worker: not worker.is_silent)
-    dead: dict[str, list[WorkerSeen]] = {}
-    for worker in workers:
-        if not worker.is_alive:
-            dead.setdefault(worker.name, []).append(worker)
-    latest = [(min(died, key=lambda one: one.ended_s or 0.0), len(died)) for died in dead.values()]
-    return [_Row(worker) for worker in alive] + [_Row(*one) for one in latest]
-
-
-def _urgency(load: QueueLoad) -> tuple[bool, float, str]:
-    """Unserved queues with tasks first, then the longest wait."""
-    return (load.is_served or not load.waiting, -(load.oldest_s or 0.0), load.queue)
-
-
 _QUEUE_COLUMNS = (
     Column("queue", 16),
     *(Column(heading, is_right=True) for heading in ("waiting", "oldest", "scheduled", "handed", "running", "longest")),
@@ -214,7 +190,7 @@ _QUEUE_COLUMNS = (
 
 
 def _queue_cells(load: QueueLoad) -> list[Text | str]:
-    is_bad = bool(load.late or (load.waiting and not load.is_served))
+    is_bad = bool(load.late) or is_unserved(load)
     waiting_style = ("bold red" if not load.is_served else "yellow") if is_bad else ""
     return [
         Text(one_line(load.queue), style="" if load.is_served else "red"),
@@ -269,7 +245,7 @@ _WORKER_COLUMNS = (
 )
 
 
-def _worker_cells(row: _Row) -> list[Text | str]:
+def _worker_cells(row: WorkerLine) -> list[Text | str]:
     worker = row.worker
     pool = f"{worker.pool or '?'} {worker.concurrency or ''}".strip()
     if not worker.is_alive:

@@ -9,7 +9,6 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from mirepoix.ledger.query.planning import at_once
 from mirepoix.ledger.query.values import seconds
 from mirepoix.ledger.tx import Tx
 from mirepoix.states import State
@@ -87,42 +86,6 @@ class Stranded:
     worker: str | None
     count: int
     oldest_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """The state of one ledger at one moment."""
-
-    late_after_s: float
-    queues: tuple[QueueLoad, ...]
-    kept: tuple[Kept, ...]
-    last_hour: dict[State, int]
-    workers: tuple[WorkerSeen, ...]
-    stranded: tuple[Stranded, ...]
-
-    @property
-    def alive(self) -> list[WorkerSeen]:
-        """The workers whose heartbeat is in time. A relay of its own is none: it runs no tasks."""
-        return [w for w in self.workers if w.is_alive and not w.is_silent and w.pool != RELAY_POOL]
-
-    @property
-    def gone(self) -> list[WorkerSeen]:
-        """The workers that died lately, or whose heartbeat stayed out."""
-        return [worker for worker in self.workers if not worker.is_alive or worker.is_silent]
-
-
-def overview(tx: Tx, late_after_s: float, dead_within_s: float = HOUR_S) -> Overview:
-    """Everything that `mirepoix status` shows. *late_after_s*: how long a ready task may wait for a worker."""
-    at_once(tx)
-    seen = workers(tx, dead_within_s)
-    return Overview(
-        late_after_s=late_after_s,
-        queues=queues(tx, late_after_s, seen),
-        kept=kept(tx),
-        last_hour=last_hour(tx),
-        workers=seen,
-        stranded=stranded(tx),
-    )
 
 
 def queues(tx: Tx, late_after_s: float, seen: tuple[WorkerSeen, ...]) -> tuple[QueueLoad, ...]:

@@ -1,11 +1,12 @@
-"""Judge an overview: what is lost, late, stuck, failed or dead, and how serious that is."""
+"""Find in an overview what is lost, late, stuck, failed or dead, and how serious that is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mirepoix.ledger.query.health import HOUR_S, Overview, WorkerSeen
+from mirepoix.ledger.query.health import HOUR_S, WorkerSeen
+from mirepoix.operations.health import Overview, is_unserved
 from mirepoix.states import State
 
 
@@ -54,7 +55,7 @@ def _lost(overview: Overview) -> list[Finding]:
 def _late(overview: Overview) -> list[Finding]:
     found = []
     for load in overview.queues:
-        if load.waiting and not load.is_served:
+        if is_unserved(load):
             late = Finding(
                 "late", Severity.CRITICAL, load.waiting, queue=load.queue, age_s=load.oldest_s, is_served=False
             )
