@@ -27,7 +27,7 @@ MAY_LOAD = {
     "cli": set(),
     "crashtest": set(),
     "daemons": set(),
-    "delivery": {"registry", "prefetch"},
+    "delivery": {"flusher", "prefetch", "registry", "wakeup"},
     "demo": set(),
     "django": set(),
     "fingerprint": set(),

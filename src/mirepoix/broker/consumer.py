@@ -11,7 +11,6 @@ for no one in particular.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import Counter, deque
@@ -36,8 +35,10 @@ from mirepoix.broker.versions import has_global_qos
 from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.connect.verdict import Verdict, said, verdict
 from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.delivery.flusher import Flusher
 from mirepoix.delivery.host import Host
 from mirepoix.delivery.prefetch import Batch
+from mirepoix.delivery.wakeup import WakeupPipe
 from mirepoix.errors import LedgerAway
 from mirepoix.protocol.envelope import is_storable
 from mirepoix.protocol.lease import without_lease
@@ -102,8 +103,7 @@ class BrokerConsumer:
         self._batch = Batch(installation.settings.take_batch)
         self._connection: OwnConnection | None = None
         self._away_until = 0.0
-        self._flushed_at = 0.0
-        self._flush_timer: Any = None
+        self._flusher = Flusher(self._flush)
         self._gathering: Any = None
         self._is_paused = False
         self._heard: dict[str, float] = {}
@@ -116,7 +116,7 @@ class BrokerConsumer:
         self._turning = threading.Lock()
         self._is_wanted = False
         self._timers: list[Any] = []
-        self._wakeup: tuple[int, int] | None = None
+        self._wakeup: WakeupPipe | None = None
 
     @property
     def _leases(self) -> Leases | None:
@@ -139,27 +139,22 @@ class BrokerConsumer:
             self._timers.append(self._consumer.timer.call_repeatedly(BEAT_S, self._beat))
             return
         hub.on_tick.add(self._tick)
-        reading, writing = self._wakeup = os.pipe()
-        os.set_blocking(reading, False)
-        os.set_blocking(writing, False)
-        hub.add_reader(reading, self._drain, reading)
+        self._wakeup = WakeupPipe(hub)
         self._timers.append(hub.call_repeatedly(BEAT_S, self._beat))
 
     def stop(self) -> None:
         """The connection to the broker is lost or closed. What was not acknowledged comes again, to whomever."""
         self._is_connected = False
         hub = self._consumer.hub
-        for timer in (*self._timers, self._flush_timer, self._gathering):
+        for timer in (*self._timers, self._gathering):
             if timer is not None:
                 timer.cancel()
-        self._timers, self._flush_timer, self._gathering = [], None, None
+        self._timers, self._gathering = [], None
+        self._flusher.cancel()
         if hub is not None:
             hub.on_tick.discard(self._tick)
             if self._wakeup is not None:
-                with suppress(Exception):
-                    hub.remove_reader(self._wakeup[0])
-                for fd in self._wakeup:
-                    os.close(fd)
+                self._wakeup.close()
                 self._wakeup = None
         self._waiting.clear()
         self._suspects.clear()
@@ -252,7 +247,8 @@ class BrokerConsumer:
 
     def _tick(self) -> None:
         self._turn()
-        self._flush_soon()
+        if self._leases is not None and not self._is_away:
+            self._flusher.flush_soon(self._leases, self._consumer.hub)
 
     def _beat(self) -> None:
         if self._consumer.hub is None:
@@ -493,31 +489,13 @@ class BrokerConsumer:
                 self._connection.close()
         self._connection = None
 
-    def _flush_soon(self) -> None:
-        """Record completions with the next batch, or soon where none comes."""
-        leases = self._leases
-        if leases is None or not leases.completions or self._is_away:
-            return
-        interval_s = leases.settings.flush_interval_s
-        if len(leases.completions) >= leases.settings.take_batch:
-            self._flush()
-        elif self._flush_timer is None:
-            is_first = time.monotonic() - self._flushed_at >= interval_s
-            if leases.completions.has_results and (is_first or not len(leases.held)):
-                self._flush()
-            else:
-                self._flush_timer = self._consumer.hub.call_later(interval_s, self._flush)
-
     def _flush(self) -> None:
-        self._flush_timer = None
-        leases = self._leases
-        if leases is None:
+        if self._leases is None:
             return
         try:
-            leases.flush(self._ledger())
+            self._leases.flush(self._ledger())
         except self._ledger_errors as error:
             self._lost_ledger(error)
-        self._flushed_at = time.monotonic()
 
     # ---- details
 
@@ -546,9 +524,4 @@ class BrokerConsumer:
     def _wake(self) -> None:
         # The pool's own part of the tick, which writes to its processes, may have come before ours.
         if self._wakeup is not None:
-            with suppress(BlockingIOError):
-                os.write(self._wakeup[1], b"x")
-
-    def _drain(self, fd: int) -> None:
-        with suppress(BlockingIOError):
-            os.read(fd, 4096)
+            self._wakeup.wake()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 import time
@@ -19,7 +18,9 @@ from mirepoix.connect import ambient
 from mirepoix.connect.dropped import close_when_dropped
 from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.connect.verdict import said
+from mirepoix.delivery.flusher import Flusher
 from mirepoix.delivery.registry import INSTALLATIONS
+from mirepoix.delivery.wakeup import WakeupPipe
 from mirepoix.errors import ConfigurationError, LedgerAway
 from mirepoix.kombu.channel import Channel
 from mirepoix.ledger.tx import Tx
@@ -63,12 +64,11 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         self._at_drop: finalize[..., Any] | None = None
         self._loop: Any = None
         self._timers: list[Any] = []
-        self._flush_timer: Any = None
-        self._flushed_at = 0.0
+        self._flusher = Flusher(self._flush)
         self._again: Any = None
         self._poll_timer: Any = None
         self._news_at = 0.0
-        self._wakeup: tuple[int, int] | None = None
+        self._wakeup: WakeupPipe | None = None
         self._has_messages = True
 
     @property
@@ -180,11 +180,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         self._leave_loop()
         self._loop = loop
         loop.on_tick.add(self._on_tick)
-        # Work that turns up during a tick is not seen until poll() returns: a pipe makes it return at once.
-        reading, writing = self._wakeup = os.pipe()
-        os.set_blocking(reading, False)
-        os.set_blocking(writing, False)
-        loop.add_reader(reading, self._drain_wakeup, reading)
+        self._wakeup = WakeupPipe(loop)
         settings = self.installation.settings
         fd = self.own.wakeup_fd()
         if fd is None:
@@ -199,17 +195,15 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             return
         # Celery's hub keeps on_tick over a reconnect: the old connection's must not stay.
         loop.on_tick.discard(self._on_tick)
-        for timer in (*self._timers, self._flush_timer, self._again, self._poll_timer):
+        for timer in (*self._timers, self._again, self._poll_timer):
             if timer is not None:
                 timer.cancel()
-        self._timers, self._flush_timer, self._again, self._poll_timer = [], None, None, None
+        self._timers, self._again, self._poll_timer = [], None, None
+        self._flusher.cancel()
         with contextlib.suppress(Exception):
             loop.remove_reader(self._own.wakeup_fd() if self._own is not None else -1)
         if self._wakeup is not None:
-            with contextlib.suppress(Exception):
-                loop.remove_reader(self._wakeup[0])
-            for fd in self._wakeup:
-                os.close(fd)
+            self._wakeup.close()
             self._wakeup = None
 
     def _poll(self) -> None:
@@ -267,21 +261,12 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         leases = self.leases
         if leases is None:
             return
-        if len(leases.completions) >= leases.settings.take_batch:
-            self._flush()
-        elif leases.completions and self._flush_timer is None:
-            # Somebody may wait for a result: it is not held up where nothing runs that could follow it soon.
-            is_first = time.monotonic() - self._flushed_at >= leases.settings.flush_interval_s
-            if leases.completions.has_results and (is_first or not len(leases.held)):
-                self._flush()
-            else:
-                self._flush_timer = self._loop.call_later(leases.settings.flush_interval_s, self._flush)
+        self._flusher.flush_soon(leases, self._loop)
         if delivered or any(channel.has_work() for channel in self.channels):
             # The pool's own part of the tick, which writes to its processes, may have come before ours.
             self._wake()
 
     def _flush(self) -> None:
-        self._flush_timer = None
         if self.leases is not None:
             has_parts = self.leases.completions.has_parts
             with self.reaching():
@@ -290,17 +275,10 @@ class Transport(VirtualTransport):  # type: ignore[misc]
                 # The body of a chord may have been sent: nobody wakes this connection for what it wrote itself.
                 self._expect_tasks()
                 self._wake()
-        # From its end: a database that takes longer than the interval is not given one success after another.
-        self._flushed_at = time.monotonic()
 
     def _wake(self) -> None:
         if self._wakeup is not None:
-            with contextlib.suppress(BlockingIOError):
-                os.write(self._wakeup[1], b"x")
-
-    def _drain_wakeup(self, fd: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(fd, 4096)
+            self._wakeup.wake()
 
     # ---- without an event loop: gevent, eventlet, and clients that wait for a reply
 

@@ -1,0 +1,48 @@
+"""When to record the successes that wait: with the next batch that is taken, or soon where none is taken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mirepoix.daemons.leases import Leases
+
+
+class Flusher:
+    """Calls *flush* from Celery's event loop. It is asked once a turn, by `flush_soon`."""
+
+    def __init__(self, flush: Callable[[], None]) -> None:
+        self._flush = flush
+        self._timer: Any = None
+        self._flushed_at = 0.0
+
+    def flush_soon(self, leases: Leases, loop: Any) -> None:
+        """Flush now if a batch waits, or a result that somebody may wait for; otherwise after ``flush_interval_s``.
+
+        A result is not held up where nothing runs that could follow it soon.
+        """
+        if not leases.completions:
+            return
+        interval_s = leases.settings.flush_interval_s
+        if len(leases.completions) >= leases.settings.take_batch:
+            self._act()
+        elif self._timer is None:
+            is_first = time.monotonic() - self._flushed_at >= interval_s
+            if leases.completions.has_results and (is_first or not len(leases.held)):
+                self._act()
+            else:
+                self._timer = loop.call_later(interval_s, self._act)
+
+    def cancel(self) -> None:
+        """Do not flush later."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+
+    def _act(self) -> None:
+        self._timer = None
+        self._flush()
+        # From its end: a database that takes longer than the interval is not given one success after another.
+        self._flushed_at = time.monotonic()
