@@ -283,7 +283,7 @@ class BrokerConsumer:
             return
         wanted = self._batch.wanted(self._free(), len(self._leased), leases.held.finished)
         self._widen()
-        if not wanted or not self._is_worth_it():
+        if not wanted or not self._should_take_now():
             return
         if self._one_by_one:
             wanted, self._one_by_one = 1, self._one_by_one - 1
@@ -292,7 +292,7 @@ class BrokerConsumer:
             answered = self._take(leases, notifications)
         except self._ledger_errors as error:
             self._waiting.extendleft(reversed(notifications))
-            if not self._is_told_apart(notifications, error):
+            if not self._isolate_unstorable(notifications, error):
                 self._lost_ledger(error)
             return
         except BaseException:
@@ -303,7 +303,7 @@ class BrokerConsumer:
         self._hand_over(leases)
         self._wake()
 
-    def _is_told_apart(self, notifications: list[Notification], error: Exception) -> bool:
+    def _isolate_unstorable(self, notifications: list[Notification], error: Exception) -> bool:
         """Whether the ledger refused what one of these messages contains: that one is kept as it is, and no other."""
         foreign = [
             notification
@@ -407,7 +407,7 @@ class BrokerConsumer:
     def _may_hand_over(self) -> bool:
         return not self._limit or len(self._with_worker) < self._limit + self._headroom
 
-    def _is_worth_it(self) -> bool:
+    def _should_take_now(self) -> bool:
         """Whether to take now, or to gather more first: quick tasks take less time than a transaction for each."""
         enough = worth_taking(self._batch.lookahead, self._most_unacknowledged)
         if len(self._waiting) >= enough or self._consumer.hub is None:

@@ -101,9 +101,9 @@ class Publisher:
                 self._declare(queue)
             if self._confirms is None:
                 with batch(self._producer):
-                    return [envelope.id for envelope in envelopes if self._can_send(envelope)]
+                    return [envelope.id for envelope in envelopes if self._try_send(envelope)]
             for envelope in envelopes:
-                if self._can_send(envelope, mandatory=True):
+                if self._try_send(envelope, mandatory=True):
                     self._confirms.expect(envelope)
             confirmed = self._confirms.wait(self._connection)
             for queue in self._confirms.returned_queues():
@@ -226,7 +226,7 @@ class Publisher:
             with suppress(Exception):
                 channel.close()
 
-    def _can_send(self, envelope: Envelope, **options: Any) -> bool:
+    def _try_send(self, envelope: Envelope, **options: Any) -> bool:
         """Send it, or a message that only names it; False, and a log line, if neither can be: the others must go out.
 
         What is run is what stands in the ledger, whatever its message says.

@@ -116,7 +116,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         """Keep the result; commit the attempt, if it has to be committed here. Raises Refused if it is a zombie's."""
         attempt = context.current()
         is_outcome = attempt is not None and attempt.lease.task_id == task_id and attempt.collects(states.SUCCESS)
-        if attempt is not None and is_outcome and attempt.asks_again():
+        if attempt is not None and is_outcome and attempt.discard_success_if_asked_again():
             return
         super().mark_as_done(task_id, result, request, *args, **kwargs)
         if attempt is not None and attempt.lease.task_id == task_id and attempt.commits_here:
@@ -148,7 +148,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         if attempt is not None and is_own and attempt.is_over:
             return  # what it has come to stands
         if attempt is not None and is_own and attempt.collects(states.FAILURE):
-            if attempt.asks_again():
+            if attempt.discard_success_if_asked_again():
                 return
             attempt.has_run = True
             attempt.forget_success()

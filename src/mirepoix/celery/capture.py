@@ -419,7 +419,7 @@ def send(installation: Installation, items: list[Outgoing]) -> None:
         return
     attempt = context.current()
     if attempt is not None:
-        items = [item for item in items if not attempt.keeps(item)]
+        items = [item for item in items if not attempt.hold_back(item)]
     if items and not PublishScope.collects(items):
         write(installation, items)
 
@@ -437,15 +437,15 @@ def captured() -> Iterator[list[Outgoing]]:
 
 def write(installation: Installation, envelopes: list[Outgoing]) -> None:
     """Write *envelopes* in the caller's transaction; in one of our own if there is none."""
-    if not _is_written_alone(installation, envelopes):
+    if not _write_alone(installation, envelopes):
         with writing(installation) as add:
             add(envelopes)
 
 
-def _is_written_alone(installation: Installation, items: list[Outgoing]) -> bool:
-    """Write the one task that *items* are, outside of anybody's transaction, with a statement that commits itself.
+def _write_alone(installation: Installation, items: list[Outgoing]) -> bool:
+    """Write a single task outside of every transaction, with one statement that commits itself.
 
-    False, and nothing, if it is not like that, or if the ledger knows the id: then there is more to do.
+    Return False, and write nothing, if *items* are something else, or if the ledger knows the task's id.
     """
     if len(items) != 1 or not isinstance(items[0], Envelope):
         return False

@@ -76,8 +76,8 @@ class Attempt:
     is_over: bool = False
     """Its outcome is in the ledger, or was refused: whatever comes now is no part of it."""
 
-    def keeps(self, item: Outgoing) -> bool:
-        """Hold *item* back if it belongs to the outcome; False if it is to be written now."""
+    def hold_back(self, item: Outgoing) -> bool:
+        """Hold *item* back if it belongs to the outcome; return False if it is to be written now."""
         if self.is_over:
             return False
         if isinstance(item, Envelope) and item.id == self.lease.task_id:
@@ -99,10 +99,10 @@ class Attempt:
         whose = _whose_code.get()
         return not self.is_over and whose is not self and (self.has_run or whose is _OUTCOME)
 
-    def asks_again(self) -> bool:
-        """Whether it is to run again, since it called ``retry(throw=False)`` or ``replace()`` before its code ended.
+    def discard_success_if_asked_again(self) -> bool:
+        """If it called ``retry(throw=False)`` or ``replace()`` before its code ended, drop its success; whether it did.
 
-        Then nothing of the end that it came to is kept: the next attempt comes to one.
+        The next attempt comes to an end of its own.
         """
         if self.is_over or self.again is None:
             return False

@@ -27,11 +27,11 @@ class Meter:
         pid = os.getpid()
         _PEAK.pack_into(self._page, (pid % SLOTS) * _SLOT.size, pid, peak_kb)
 
-    def begin(self, key: tuple[str, int]) -> bool:
-        """Note that this process begins the attempt. False: another one had begun it, and died of it unheard.
+    def mark_begun(self, key: tuple[str, int]) -> bool:
+        """Mark that this process begins the attempt. False: another process has begun it, and died.
 
-        Celery's pool hands a job to a second process by itself if the first died before its parent had read that it
-        had begun.
+        Celery's pool gives a job to a second process by itself if the first process died before its parent had read
+        that it began the job.
         """
         attempt = hashlib.blake2b(f"{key[1]}:{key[0]}".encode(), digest_size=8).digest()
         found = self._page.find(attempt)

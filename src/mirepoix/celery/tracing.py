@@ -64,7 +64,7 @@ def guarded(task: Any, tracer: Any) -> Any:
             return _ignored(received.reason)
         args, kwargs = received
         if worker is not None and worker.is_pool_process:
-            if not worker.meter.begin(lease.key):
+            if not worker.meter.mark_begun(lease.key):
                 outcome.lose(installation, lease, task.name)
                 return _ignored("the process that began it died")
             worker.meter.note(peak_memory_kb())  # it may die before anybody has looked at it

@@ -260,7 +260,7 @@ class Committing:
 
     def mark_as_done(self, *args: Any, **kwargs: Any) -> Any:
         """Commit, then let the backend store the result. Raises Refused if it is a zombie's."""
-        if self._attempt.asks_again():
+        if self._attempt.discard_success_if_asked_again():
             return None
         outcome.conclude(self._installation, self._attempt, Completion(self._attempt.lease))
         return self._backend.mark_as_done(*args, **kwargs)
