@@ -16,6 +16,7 @@ from mirepoix.ledger.failures import Ignoring
 from mirepoix.ledger.query import failures as query
 from mirepoix.ledger.query.failures import Group, GroupStatus
 from mirepoix.records import AttemptFailure, Lease, Result
+from mirepoix.sql.columns import row_class
 
 TRACEBACK = """Traceback (most recent call last):
   File "/srv/shop/orders.py", line 12, in {function}
@@ -179,7 +180,8 @@ def test_concurrent_failures_of_few_groups_are_all_counted(ledger: Ledger, sourc
 def test_many_groups_at_once_are_counted_in_one_order_by_everybody(ledger: Ledger, source: Source):
     """Two reapers that quarantine for the same causes wait for each other, and not in a ring."""
     kinds = "abcdefgh"
-    rows = [[(f"{kind}{n}", 1, 0, "w1", None, None, f"shop.{kind}") for kind in kinds] for n in range(20)]
+    row = row_class(("id", "fence", "name"))
+    rows = [row.all([(f"{kind}{n}", 1, f"shop.{kind}") for kind in kinds]) for n in range(20)]
     died = AttemptFailure("its worker died", "WorkerLostError")
     errors: list[BaseException] = []
 

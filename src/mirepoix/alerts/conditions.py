@@ -58,9 +58,9 @@ def _failures(tx: Tx, quarantined: Container[str | None]) -> Iterator[Alert]:
 
 
 def _kept(tx: Tx, state: str, kind: str) -> Iterator[Alert]:
-    for name, count, task_id, queue in tx.fetch("kept_names", state=state):
-        title = f"{name}: {count:,} {'task is' if count == 1 else 'tasks are'} {state}, waiting for you"
-        yield Alert(_id(kind, name), kind, name, title, name=name, task_id=task_id, queue=queue)
+    for row in tx.fetch("kept_names", state=state):
+        title = f"{row.name}: {row.tasks:,} {'task is' if row.tasks == 1 else 'tasks are'} {state}, waiting for you"
+        yield Alert(_id(kind, row.name), kind, row.name, title, name=row.name, task_id=row.task_id, queue=row.queue)
 
 
 def _late(tx: Tx, settings: Settings) -> Iterator[Alert]:

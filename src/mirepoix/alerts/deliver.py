@@ -130,7 +130,7 @@ def _described(connection: OwnConnection, settings: Settings, alert: Alert) -> A
     if is_of_group:
         with connection.reading() as tx:
             rows = tx.fetch("latest_failure", task_id=alert.task_id, failure_group=alert.subject)
-        traceback = frames(rows[0][5]) if rows and rows[0][5] else None
+        traceback = frames(rows[0].traceback) if rows and rows[0].traceback else None
     return replace(alert, url=url, traceback=traceback)
 
 

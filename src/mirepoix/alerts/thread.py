@@ -61,7 +61,7 @@ class AlertThread:
         if self._identity is not None:
             with connection.reading() as tx:
                 rows = tx.fetch("watching_worker")
-            if not rows or rows[0][0] != self._identity():
+            if not rows or rows[0].id != self._identity():
                 return
         sync_open(connection, self._settings, [channel.label for channel in self._channels])
         with connection.reading() as tx:

@@ -25,6 +25,7 @@ from mirepoix.celery.versions import takes_more_than
 from mirepoix.ledger import enqueue
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Envelope
+from mirepoix.sql.columns import Row
 
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
@@ -106,11 +107,10 @@ def send_errbacks(installation: Installation, tx: Tx, task_ids: Iterable[str], s
     enqueue.add(tx, [one for one in sent if one is not None])
 
 
-def _call(installation: Installation, row: tuple[Any, ...], state: str, reason: str) -> Envelope | None:
-    id, queue, body, stored = row
-    headers = stored if isinstance(stored, dict) else json.loads(stored)
+def _call(installation: Installation, row: Row, state: str, reason: str) -> Envelope | None:
+    id, headers = row.id, row.headers if isinstance(row.headers, dict) else json.loads(row.headers)
     try:
-        _, _, embed = loads(body)
+        _, _, embed = loads(row.body)
         errbacks = embed["errbacks"]
     except (ValueError, TypeError, KeyError):
         logger.warning("the error callbacks of task %s cannot be read", id)
@@ -118,4 +118,4 @@ def _call(installation: Installation, row: tuple[Any, ...], state: str, reason: 
     request = {"id": id, "errbacks": errbacks, "delivery_info": {}}
     request |= {key: headers.get(key) for key in ("task", "root_id", "parent_id", "stamped_headers", "stamps")}
     ended = Context({**headers, "id": id})
-    return own_task(installation, CALL_ERRBACKS, (request, state, reason), queue, ended, own_headers(ended))
+    return own_task(installation, CALL_ERRBACKS, (request, state, reason), row.queue, ended, own_headers(ended))

@@ -75,8 +75,8 @@ def _next(installation: Installation, worker_id: str, run_now: bool) -> Ran | No
     with installation.source.transaction() as tx:
         take.release_due(tx)
         if run_now:
-            operate.run_now(tx, [row[0] for row in tx.query(_LATER)])
-        queues = [row[0] for row in tx.query(_QUEUES)]
+            operate.run_now(tx, [row.id for row in tx.query(_LATER)])
+        queues = [row.queue for row in tx.query(_QUEUES)]
         taken = take.take(tx, worker_id, queues, 1)
     if not taken:
         return None

@@ -33,6 +33,7 @@ from mirepoix.errors import ConfigurationError, SchemaError
 from mirepoix.ledger import finish, reap, take
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure, Completion
+from mirepoix.sql.columns import Row
 
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
@@ -146,10 +147,10 @@ class UnitOfWork:
         found = self._look(self._begun.tx)
         if not found:
             self._refuse()
-        ((self.is_snapshot, is_started),) = ((bool(one) for one in row) for row in found)
-        return self.is_snapshot and not is_started
+        self.is_snapshot = bool(found[0].is_snapshot)
+        return self.is_snapshot and not found[0].is_started
 
-    def _look(self, tx: Tx) -> list[tuple[Any, ...]]:
+    def _look(self, tx: Tx) -> list[Row]:
         lease = self._attempt.lease
         try:
             return tx.fetch("look_at_lease", task_id=lease.task_id, fence=lease.fence, worker_id=lease.worker_id)

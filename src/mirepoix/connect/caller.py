@@ -11,6 +11,7 @@ from mirepoix.connect import mysql_codes
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.errors import SchemaError
 from mirepoix.ledger.tx import Tx
+from mirepoix.sql.columns import Row
 
 _MISSING_SQLSTATES = frozenset({"42P01", "42703", "3F000"})
 """undefined_table, undefined_column, invalid_schema_name."""
@@ -37,12 +38,12 @@ class CallerTx:
         with explained(self._where):
             return self._tx.run(statement, **params)
 
-    def fetch(self, statement: str, /, **params: Any) -> list[tuple[Any, ...]]:
+    def fetch(self, statement: str, /, **params: Any) -> list[Row]:
         """Run the statement of that name and return its rows."""
         with explained(self._where):
             return self._tx.fetch(statement, **params)
 
-    def query(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
+    def query(self, sql: str, /, **params: Any) -> list[Row]:
         """Run SQL that the ledger built; return its rows."""
         with explained(self._where):
             return self._tx.query(sql, **params)

@@ -8,6 +8,7 @@ from typing import Any
 from mirepoix.connect import mysql_codes
 from mirepoix.connect.perform import Answer, perform
 from mirepoix.sql import placeholders, spell, steps
+from mirepoix.sql.columns import Row, columns, row_class
 
 
 class DbapiTx:
@@ -24,13 +25,14 @@ class DbapiTx:
         """Run a statement; return how many rows it changed."""
         return self._perform(statement_name, params).rowcount
 
-    def fetch(self, statement_name: str, /, **params: Any) -> list[tuple[Any, ...]]:
+    def fetch(self, statement_name: str, /, **params: Any) -> list[Row]:
         """Run a statement; return its rows."""
         return self._perform(statement_name, params).rows
 
-    def query(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
+    def query(self, sql: str, /, **params: Any) -> list[Row]:
         """Run SQL with ``:name`` placeholders that the ledger built; return its rows."""
-        return self._execute(placeholders(spell(sql, self.dialect), self._paramstyle), params)[1] or []
+        rows = self._execute(placeholders(spell(sql, self.dialect), self._paramstyle), params)[1]
+        return row_class(columns(sql)).all(rows or ())
 
     def script(self, sql: str, /) -> None:
         """Run the statements of a script one by one, in this transaction.

@@ -10,6 +10,7 @@ from typing import Any
 from mirepoix.connect import mysql_codes
 from mirepoix.errors import ConfigurationError
 from mirepoix.sql import Step
+from mirepoix.sql.columns import Row
 
 MOST_TRIES = 5
 """How often an INSERT meets rows that others committed since its SELECT, before that is an error."""
@@ -17,10 +18,10 @@ MOST_TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How many rows the last writing step changed, and the rows of the last reading one."""
+    """How many rows the last writing step changed, and the rows of the last reading one with their names."""
 
     rowcount: int
-    rows: list[tuple[Any, ...]]
+    rows: list[Row]
 
 
 Execute = Callable[[str, dict[str, Any]], tuple[int, list[tuple[Any, ...]] | None]]
@@ -34,7 +35,7 @@ def perform(steps: Sequence[Step], execute: Execute, params: dict[str, Any]) -> 
     """
     if len(steps) == 1 and steps[0].each is None:
         count, rows = execute(steps[0].sql, params)
-        return Answer(count, rows or [])
+        return Answer(count, steps[0].rows.all(rows or ()))
     for tried in range(1, MOST_TRIES + 1):
         try:
             return _perform(steps, execute, params, is_again=tried > 1)
@@ -67,7 +68,8 @@ def _perform(steps: Sequence[Step], execute: Execute, params: dict[str, Any], *,
             answer, found = rows, {**params, "found": json.dumps([row[0] for row in rows])}
         else:
             return Answer(0, [])
-    return Answer(changed, answer)
+    kind = next((step.rows for step in reversed(steps) if step.rows.columns), Row)
+    return Answer(changed, kind.all(answer))
 
 
 def _each(step: Step, sql: str, execute: Execute, params: dict[str, Any]) -> tuple[int, list[tuple[Any, ...]] | None]:

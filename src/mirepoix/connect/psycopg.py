@@ -383,8 +383,9 @@ class AdvisoryLock:
         try:
             self._connection.execute(_settings("SET", _session(self._connection, bound_s)))
             while True:
-                ((is_held, self.session),) = self._tx.fetch("hold_liveness", **lock)
-                if is_held:
+                (answer,) = self._tx.fetch("hold_liveness", **lock)
+                self.session = answer.session_id
+                if answer.is_held:
                     break
                 if time.monotonic() > until:
                     raise psycopg.OperationalError(f"the liveness lock of {worker_id} is held by another session")

@@ -12,7 +12,8 @@ from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import outgoing
 from mirepoix.ledger.rows import ROWS_A_STATEMENT
 from mirepoix.records import Outgoing
-from mirepoix.sql import statement
+from mirepoix.sql import steps
+from mirepoix.sql.columns import Row
 
 logger = logging.getLogger("mirepoix.enqueue")
 
@@ -87,9 +88,10 @@ class Collector:
         with explained(self._where):
             async with self._connection.cursor(row_factory=_plain_rows) as cursor:
                 # Nothing is prepared: behind the connection may be a pooler.
-                await cursor.execute(statement(name, self.dialect, "pyformat"), params, prepare=False)
-                has_rows = cursor.description is not None
-                return _Answer(int(cursor.rowcount), await cursor.fetchall() if has_rows else [])
+                (step,) = steps(name, self.dialect, "pyformat")
+                await cursor.execute(step.sql, params, prepare=False)
+                rows = await cursor.fetchall() if cursor.description is not None else ()
+                return _Answer(int(cursor.rowcount), step.rows.all(rows))
 
     def _is_in_transaction(self) -> bool:
         return int(self._connection.info.transaction_status) != _IDLE
@@ -98,7 +100,7 @@ class Collector:
 @dataclass(frozen=True, slots=True)
 class _Answer:
     rowcount: int
-    rows: list[tuple[Any, ...]]
+    rows: list[Row]
 
 
 class _NeedsAnswerError(Exception):
@@ -119,10 +121,10 @@ class _Replay:
     def run(self, statement: str, /, **params: Any) -> int:
         return self._next(statement, params).rowcount
 
-    def fetch(self, statement: str, /, **params: Any) -> list[tuple[Any, ...]]:
+    def fetch(self, statement: str, /, **params: Any) -> list[Row]:
         return self._next(statement, params).rows
 
-    def query(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
+    def query(self, sql: str, /, **params: Any) -> list[Row]:
         raise NotImplementedError(sql)
 
     def script(self, sql: str, /) -> None:

@@ -33,6 +33,7 @@ from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import workers
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Neighbour
+from mirepoix.sql.columns import Row
 
 T = TypeVar("T")
 
@@ -169,8 +170,8 @@ class MysqlConnection:
             raise
         self._tx = DbapiTx(self._connection.cursor, "mysql", "pyformat")
         self._queues: str | None = None
-        self._first: list[tuple[Any, ...]] = []
-        self._seen: tuple[list[Any], Any] = ([], None)
+        self._first: list[Row] = []
+        self._seen: tuple[Any, Any] = (None, None)
         self._next_messages = 0.0
         self._looks = Looks()
 
@@ -253,7 +254,8 @@ class MysqlConnection:
                 news.add("tasks")
         if news or now >= self._next_messages:
             self._next_messages = now + LOOK_FOR_MESSAGES_S
-            (*messages, newest) = self._tx.fetch("news_of_messages")[0]
+            (found,) = self._tx.fetch("news_of_messages")
+            messages, newest = (found.last_message, found.messages), found.last_task
             (had_messages, had_newest), self._seen = self._seen, (messages, newest)
             if messages != had_messages:
                 news.add("messages")
@@ -292,7 +294,7 @@ class RepeatedTx:
         """Run the statement of that name and return how many rows it changed."""
         return self._answered(lambda: self._tx.run(statement, **params))
 
-    def fetch(self, statement: str, /, **params: Any) -> list[tuple[Any, ...]]:
+    def fetch(self, statement: str, /, **params: Any) -> list[Row]:
         """Run the statement of that name and return its rows."""
         if statement == "take":
             self._connection.takes_from(params["queues"])
@@ -300,7 +302,7 @@ class RepeatedTx:
             return self._tx.fetch(statement, **params)
         return self._answered(lambda: self._tx.fetch(statement, **params))
 
-    def query(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
+    def query(self, sql: str, /, **params: Any) -> list[Row]:
         """Run SQL that the ledger built; return its rows."""
         return self._answered(lambda: self._tx.query(sql, **params))
 
@@ -348,8 +350,9 @@ class UserLock:
         try:
             self._tx.script(LOCK_SESSION)
             while True:
-                ((is_held, self.session),) = self._tx.fetch("hold_liveness", **lock)
-                if is_held == 1:
+                (answer,) = self._tx.fetch("hold_liveness", **lock)
+                self.session = answer.session_id
+                if answer.is_held == 1:
                     break
                 if time.monotonic() > until:
                     raise pymysql.OperationalError(

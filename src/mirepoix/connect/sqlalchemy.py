@@ -26,6 +26,7 @@ from mirepoix.ledger import outgoing
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Outgoing
 from mirepoix.sql import DIALECTS, spell, steps
+from mirepoix.sql.columns import Row, columns, row_class
 
 PASSING: tuple[type[Exception], ...] = (OperationalError, InterfaceError)
 """What any driver's conflicts and lost connections are wrapped in."""
@@ -44,13 +45,14 @@ class SqlalchemyTx:
         """Run the statement of that name and return how many rows it changed."""
         return self._perform(statement, params).rowcount
 
-    def fetch(self, statement: str, /, **params: Any) -> list[tuple[Any, ...]]:
+    def fetch(self, statement: str, /, **params: Any) -> list[Row]:
         """Run the statement of that name and return its rows."""
         return self._perform(statement, params).rows
 
-    def query(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
+    def query(self, sql: str, /, **params: Any) -> list[Row]:
         """Run SQL that the ledger built; return its rows."""
-        return [tuple(row) for row in self._connect().execute(text(spell(sql, self.dialect)), params)]
+        rows = self._connect().execute(text(spell(sql, self.dialect)), params)
+        return row_class(columns(sql)).all(rows.tuples())
 
     def script(self, sql: str, /) -> None:
         """Run the statements of a script one by one."""

@@ -122,8 +122,8 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     def _size(self, queue: str) -> int:
         # Asked for whenever a queue is declared, perhaps while the caller's own transaction holds the lock.
         with self.connection.reading() as tx:
-            ready = tx.fetch("count_waiting", queue=queue)[0][0]
-            return int(ready) + int(tx.fetch("count_messages", queue=queue)[0][0])
+            ready = tx.fetch("count_waiting", queue=queue)[0].tasks
+            return int(ready) + int(tx.fetch("count_messages", queue=queue)[0].messages)
 
     def _purge(self, queue: str) -> int:
         with self.connection.callers_transaction() as tx:

@@ -14,6 +14,7 @@ from mirepoix.ledger.query.values import known_moment, moment, seconds
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Alert
+from mirepoix.sql.columns import Row
 
 CLAIM_S = 60.0
 """How long a teller has to send one message, before another may."""
@@ -72,7 +73,7 @@ def all_open(tx: Tx, held: Mapping[str, datetime] | None = None) -> list[OpenAle
     """Every open alert, the latest first; with until when it is *held* back (see `held_back`)."""
     held = held or {}
     return [
-        OpenAlert(_alert(row[:10]), seconds(row[10]) or 0.0, moment(row[11]), row[12], held.get(row[0]))
+        OpenAlert(_alert(row), seconds(row.open_s) or 0.0, moment(row.told_at), row.trouble, held.get(row.id))
         for row in tx.fetch("alerts")
     ]
 
@@ -81,26 +82,26 @@ def held_back(tx: Tx, per_hour: int, summary_s: float) -> dict[str, datetime]:
     """Until when the open alerts are held back that a channel is to be told of and that has heard enough for now."""
     found: dict[str, datetime] = {}
     until: dict[str, datetime | None] = {}
-    for alert_id, channel in tx.fetch("held_tellings"):
-        if channel not in until:
-            messages, _, summed_at = tx.fetch("told_lately", channel=channel)[0]
-            last = moment(summed_at) if int(messages) >= per_hour else None
-            until[channel] = None if last is None else last + timedelta(seconds=summary_s)
-        moment_ = until[channel]
+    for row in tx.fetch("held_tellings"):
+        if row.channel not in until:
+            (lately,) = tx.fetch("told_lately", channel=row.channel)
+            last = moment(lately.summed_at) if int(lately.messages) >= per_hour else None
+            until[row.channel] = None if last is None else last + timedelta(seconds=summary_s)
+        moment_ = until[row.channel]
         if moment_ is not None:
-            found[alert_id] = max(moment_, found.get(alert_id, moment_))
+            found[row.id] = max(moment_, found.get(row.id, moment_))
     return found
 
 
 def ended_channels(tx: Tx) -> set[str]:
     """The channels that were told of something that is over now."""
-    return {row[0] for row in tx.fetch("ended_channels")}
+    return {row.channel for row in tx.fetch("ended_channels")}
 
 
 def ended(tx: Tx, channel: str) -> list[Telling]:
     """What *channel* was told of, by itself, and is over since; the first to end first."""
     return [
-        Telling(replace(_alert(row[:10]), closed_at=known_moment(row[11])), channel, row[10])
+        Telling(replace(_alert(row), closed_at=known_moment(row.closed_at)), channel, row.tries)
         for row in tx.fetch("ended_tellings", channel=channel)
     ]
 
@@ -117,18 +118,18 @@ def note_end_told(tx: Tx, telling: Telling) -> None:
 
 def due_channels(tx: Tx) -> set[str]:
     """The channels that are to be told of something now."""
-    return {row[0] for row in tx.fetch("due_channels")}
+    return {row.channel for row in tx.fetch("due_channels")}
 
 
 def due(tx: Tx, channel: str) -> list[Telling]:
     """What *channel* is to be told of now, the oldest first."""
-    return [Telling(_alert(row[:10]), channel, row[10]) for row in tx.fetch("due_tellings", channel=channel)]
+    return [Telling(_alert(row), channel, row.tries) for row in tx.fetch("due_tellings", channel=channel)]
 
 
 def told_within_the_hour(tx: Tx, channel: str) -> tuple[int, float | None]:
     """How many messages *channel* got one by one, and how long ago it got its latest summary, if it did."""
-    ((messages, summed_s, _),) = tx.fetch("told_lately", channel=channel)
-    return int(messages), seconds(summed_s)
+    (lately,) = tx.fetch("told_lately", channel=channel)
+    return int(lately.messages), seconds(lately.summed_s)
 
 
 def claim(tx: Tx, telling: Telling, claim_s: float = CLAIM_S) -> bool:
@@ -150,17 +151,16 @@ def _key(telling: Telling) -> dict[str, object]:
     return {"alert_id": telling.alert.id, "occasion": telling.alert.occasion, "channel": telling.channel}
 
 
-def _alert(row: tuple[object, ...]) -> Alert:
-    id, kind, subject, title, name, task_id, queue, release, occasion, opened_at = row
+def _alert(row: Row) -> Alert:
     return Alert(
-        id=str(id),
-        kind=str(kind),
-        subject=str(subject),
-        title=str(title),
-        occasion=int(str(occasion)),
-        opened_at=known_moment(opened_at),
-        name=None if name is None else str(name),
-        task_id=None if task_id is None else str(task_id),
-        queue=None if queue is None else str(queue),
-        release=None if release is None else str(release),
+        id=row.id,
+        kind=row.kind,
+        subject=row.subject,
+        title=row.title,
+        occasion=row.occasion,
+        opened_at=known_moment(row.opened_at),
+        name=row.name,
+        task_id=row.task_id,
+        queue=row.queue,
+        release=row.in_release,
     )

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Lease
+from mirepoix.sql.columns import Row
 
 NAMED = 3
 """So many of those that ran beside a task are named in its history."""
@@ -50,7 +51,7 @@ class Judgement(NamedTuple):
 
 def held_by_dead_workers(tx: Tx) -> list[Held]:
     """What is held by workers that are not alive, one worker's together."""
-    return [_held(*row) for row in tx.fetch("held_by_dead_workers")]
+    return [_held(row) for row in tx.fetch("held_by_dead_workers")]
 
 
 def judge(held: Sequence[Held]) -> dict[str, Judgement]:
@@ -88,7 +89,12 @@ def _beside(others: list[Held]) -> str:
     return f"; beside it: {named}{more}"
 
 
-def _held(
-    id: str, fence: int, worker_id: str, name: str, state: str, is_suspect: int, death: str | None, reason: Any
-) -> Held:
-    return Held(Lease(id, fence, worker_id), name, state == "running", bool(is_suspect), death, reason)
+def _held(row: Row) -> Held:
+    return Held(
+        lease=Lease(row.id, row.fence, row.worker_id),
+        name=row.name,
+        is_running=row.state == "running",
+        is_suspect=bool(row.is_suspect),
+        death=row.death,
+        reason=row.reason,
+    )

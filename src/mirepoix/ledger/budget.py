@@ -63,7 +63,7 @@ def reserve(
     found = tx.fetch("age_of_lease", task_id=lease.task_id, fence=lease.fence, worker_id=lease.worker_id)
     if not found:
         return None
-    age_s, now_ms = float(found[0][0]), int(found[0][1])
+    age_s, now_ms = float(found[0].age_s), int(found[0].now_ms)
     left_s = math.inf if max_age_s is None else max_age_s - age_s
     if delay_s > left_s:
         return Turn(delay_s, is_too_old=True)
@@ -72,10 +72,10 @@ def reserve(
     wanted_ms = now_ms + delay_s * 1000
     slot_ms = math.floor(wanted_ms / budget.width_ms) * budget.width_ms
     while True:
-        ((slot_ms,),) = tx.fetch(
+        (slot,) = tx.fetch(
             "free_slot", destination=budget.destination, from_ms=slot_ms, width_ms=budget.width_ms, most=budget.most
         )
-        slot_ms = int(slot_ms)
+        slot_ms = int(slot.slot_ms)
         due_ms = max(wanted_ms, slot_ms + draw() * budget.width_ms)
         turn = Turn((due_ms - now_ms) / 1000, max(0.0, (slot_ms - wanted_ms) / 1000))
         if turn.wait_s > left_s:
@@ -95,5 +95,5 @@ def _reserve(tx: Tx, budget: Budget, slot_ms: int) -> bool:
 
 def forget(tx: Tx) -> None:
     """Drop the slots that have been over for an hour."""
-    ((now_s,),) = tx.fetch("now")
-    tx.run("forget_slots", before_ms=int((float(now_s) - 3600.0) * 1000))
+    (now,) = tx.fetch("now")
+    tx.run("forget_slots", before_ms=int((float(now.now_s) - 3600.0) * 1000))

@@ -49,7 +49,7 @@ def return_parts(tx: Tx, parts: Sequence[Part]) -> list[Returned]:
     if not parts:
         return []
     waiting = {
-        row[0] for row in tx.fetch("lock_chords", group_ids=json.dumps(sorted({part.group_id for part in parts})))
+        row.group_id for row in tx.fetch("lock_chords", group_ids=json.dumps(sorted({part.group_id for part in parts})))
     }
     rows = [
         {
@@ -64,12 +64,12 @@ def return_parts(tx: Tx, parts: Sequence[Part]) -> list[Returned]:
     ]
     if not rows:
         return []
-    added = Counter(row[0] for batch in batches(rows) for row in tx.fetch("add_chord_parts", rows=batch))
+    added = Counter(row.group_id for batch in batches(rows) for row in tx.fetch("add_chord_parts", rows=batch))
     origins = {part.group_id: part.origin for part in parts}
     complete = []
     for group_id, returned in sorted(added.items()):
         counted = tx.fetch("count_chord_parts", group_id=group_id, returned=returned)
-        if counted and counted[0][0]:
+        if counted and counted[0].is_complete:
             complete.append(Returned(group_id, _parts(tx, group_id), origins[group_id]))
     return complete
 
@@ -91,23 +91,23 @@ def members(tx: Tx, task_ids: Iterable[str], status: str, error: str) -> list[tu
     """
     found = []
     ids = list(task_ids)
-    for id, queue, body, stored in tx.fetch("chord_members", ids=json.dumps(ids)) if ids else ():
-        embed = _embed(body)
-        headers = stored if isinstance(stored, dict) else json.loads(stored)
-        own = {**headers, **embed, "task_id": id}
+    for row in tx.fetch("chord_members", ids=json.dumps(ids)) if ids else ():
+        embed = _embed(row.body)
+        headers = row.headers if isinstance(row.headers, dict) else json.loads(row.headers)
+        own = {**headers, **embed, "task_id": row.id}
         for options in [own] if embed.get("chord") else _ends_of_chain(embed):
             group_id = options.get("group") or options.get("group_id")
             if options.get("chord") and group_id and options.get("task_id"):
-                origin = {**headers, "chord": options["chord"], "group": group_id, "id": id}
+                origin = {**headers, "chord": options["chord"], "group": group_id, "id": row.id}
                 part = Part(group_id, options["task_id"], options.get("group_index"), status, error, origin)
-                found.append((part, queue))
+                found.append((part, row.queue))
     return found
 
 
 def queue_of(tx: Tx, task_ids: Iterable[str]) -> str | None:
     """A queue that one of these tasks went through; None if none of them is known."""
     rows = tx.fetch("queue_of", ids=json.dumps(list(task_ids)))
-    return rows[0][0] if rows else None
+    return rows[0].queue if rows else None
 
 
 def prune(tx: Tx, older_than_s: float) -> None:
@@ -117,7 +117,7 @@ def prune(tx: Tx, older_than_s: float) -> None:
 
 def _parts(tx: Tx, group_id: str) -> tuple[Part, ...]:
     rows = tx.fetch("chord_parts", group_id=group_id)
-    return tuple(Part(group_id, row[0], place, row[1], row[2]) for place, row in enumerate(rows))
+    return tuple(Part(group_id, row.task_id, place, row.status, row.result) for place, row in enumerate(rows))
 
 
 def _embed(body: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
+from mirepoix.sql.columns import Row
 
 AT_ONCE = 1_000
 """How many rows one transaction takes: it holds the groups' rows for some milliseconds."""
@@ -57,7 +58,7 @@ def note(tx: Tx, failed: Iterable[tuple[str, str, Cause]], release: str | None) 
 
 def is_behind(tx: Tx) -> bool:
     """Whether there are failures that no group has counted yet."""
-    return tx.fetch("uncounted")[0][0] is not None
+    return tx.fetch("uncounted")[0].id is not None
 
 
 def count(tx: Tx, most: int = AT_ONCE) -> int:
@@ -65,7 +66,7 @@ def count(tx: Tx, most: int = AT_ONCE) -> int:
 
     What was recorded before a decision about its group is no news after it, whenever it is counted.
     """
-    rows = sorted(tx.fetch("take_failures", most=most))
+    rows = sorted(tx.fetch("take_failures", most=most), key=lambda row: row.id)
     # Those of one group differ in their releases, and count one release after the other. The first statement locks
     # every group, in the order of their ids.
     for turn in zip_longest(*_by_group(rows)):
@@ -93,14 +94,15 @@ def catch_up(ledger: Ledger, excused: tuple[type[Exception], ...] = ()) -> None:
             count_all(ledger)
 
 
-def _by_group(rows: Sequence[tuple[Any, ...]]) -> list[list[dict[str, Any]]]:
+def _by_group(rows: Sequence[Row]) -> list[list[dict[str, Any]]]:
     """For each group, by its id, what to add to it: one for each release, in the order of their first failures."""
     groups: dict[str, dict[str | None, dict[str, Any]]] = {}
-    for _, group, title, name, failures, release, task_id, failed_at in rows:
-        at = str(failed_at)
-        one = groups.setdefault(group, {}).setdefault(
-            release, {"id": group, "release": release, "failures": 0, "first_at": at, "last_at": at}
+    for row in rows:
+        id, release, at = row.failure_group, row.in_release, str(row.failed_at)
+        found = groups.setdefault(id, {}).setdefault(
+            release, {"id": id, "release": release, "failures": 0, "first_at": at, "last_at": at}
         )
-        one["first_at"], one["last_at"] = min(one["first_at"], at), max(one["last_at"], at)
-        one |= {"failures": one["failures"] + failures, "title": title, "name": name, "last_task_id": task_id}
+        found["first_at"], found["last_at"] = min(found["first_at"], at), max(found["last_at"], at)
+        found |= {"failures": found["failures"] + row.failures, "title": row.title, "name": row.name}
+        found["last_task_id"] = row.task_id
     return [list(groups[id].values()) for id in sorted(groups)]

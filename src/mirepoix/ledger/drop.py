@@ -64,8 +64,8 @@ def contents(tx: Tx) -> Contents:
     """What is there. Reads every task."""
     there = _there(tx)
     own = tuple(name for name in (*VIEWS, *TABLES) if name in there)
-    tasks = {State(state): int(n) for state, n in tx.fetch("tasks_by_state")} if "mirepoix_task" in there else {}
-    workers = tuple(row[0] for row in tx.fetch("living_workers")) if "mirepoix_worker" in there else ()
+    tasks = {State(row.state): int(row.tasks) for row in tx.fetch("tasks_by_state")} if "mirepoix_task" in there else {}
+    workers = tuple(row.name for row in tx.fetch("living_workers")) if "mirepoix_worker" in there else ()
     return Contents(own, tasks, workers)
 
 
@@ -113,7 +113,7 @@ def statements(dialect: str, there: frozenset[str] = frozenset((*VIEWS, *TABLES)
 
 
 def _there(tx: Tx) -> frozenset[str]:
-    return frozenset(row[0] for row in tx.fetch("relations"))
+    return frozenset(row.name for row in tx.fetch("relations"))
 
 
 def _lock(tx: Tx, there: frozenset[str]) -> None:

@@ -61,9 +61,16 @@ def look(tx: Tx, task_id: str) -> Seen | None:
     rows = tx.fetch("look_at_payload", task_id=task_id)
     if not rows:
         return None
-    state, generation, fence, name, version, content_type, body_encoding, body, headers = rows[0]
-    payload = Payload(name, version, content_type, body_encoding, body, json.loads(headers))
-    return Seen(task_id, State(state), generation, fence, payload)
+    (row,) = rows
+    payload = Payload(
+        name=row.name,
+        version=row.version,
+        content_type=row.content_type,
+        body_encoding=row.body_encoding,
+        body=row.body,
+        headers=json.loads(row.headers),
+    )
+    return Seen(task_id, State(row.state), row.generation, row.fence, payload)
 
 
 def edit(tx: Tx, seen: Seen, edited: Edited, by: str, reason: str) -> bool:

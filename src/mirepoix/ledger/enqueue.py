@@ -32,7 +32,7 @@ def add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
     unique = _first_of_each_id(envelopes)
     accepted: set[str] = set()
     for rows in batches(as_row(envelope) for envelope in unique):
-        accepted |= {row[0] for row in tx.fetch("enqueue", rows=rows)}
+        accepted |= {row.id for row in tx.fetch("enqueue", rows=rows)}
     known = [envelope for envelope in unique if envelope.id not in accepted]
     accepted |= _rearm(tx, known)
     rest = [one for one in known if one.id not in accepted] + _later_ones(envelopes)
@@ -43,15 +43,15 @@ def add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
 def adopt(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
     """Enqueue those of *envelopes* whose id the ledger does not know, and no others; return their ids."""
     unique = _first_of_each_id(timed(tx, envelopes))
-    return {row[0] for rows in batches(map(as_row, unique)) for row in tx.fetch("enqueue", rows=rows)}
+    return {row.id for rows in batches(map(as_row, unique)) for row in tx.fetch("enqueue", rows=rows)}
 
 
 def timed(tx: Tx, envelopes: Sequence[Envelope]) -> Sequence[Envelope]:
     """*envelopes* with the durations that their senders gave as moments of the ledger's clock."""
     if all(one.eta_in_s is None and one.expires_in_s is None for one in envelopes):
         return envelopes
-    ((now_s,),) = tx.fetch("now")
-    return [_timed(one, float(now_s) - (monotonic() - one.asked_at)) for one in envelopes]
+    now_s = float(tx.fetch("now")[0].now_s)
+    return [_timed(one, now_s - (monotonic() - one.asked_at)) for one in envelopes]
 
 
 def _timed(envelope: Envelope, asked_s: float) -> Envelope:
@@ -134,7 +134,7 @@ def _rearm(tx: Tx, known: list[Envelope]) -> set[str]:
     rearmed: set[str] = set()
     for rows in batches(as_row(envelope) for envelope in known):
         tx.run("keep_successes", rows=rows)
-        rearmed |= {row[0] for row in tx.fetch("rearm", rows=rows)}
+        rearmed |= {row.id for row in tx.fetch("rearm", rows=rows)}
     return rearmed
 
 
@@ -142,12 +142,12 @@ def _is_sent_again(tx: Tx, envelope: Envelope) -> bool:
     """Whether it is the second sending of a task that waits or runs; that is logged. Raises TaskIdTaken."""
     found = tx.fetch("waiting_call", task_id=envelope.id)
     is_same = all(
-        (name, parent_id if envelope.follows else envelope.parent_id) == (envelope.name, envelope.parent_id)
-        and _arguments(body) == _arguments(envelope.body)
-        for name, parent_id, body in found
+        (row.name, row.parent_id if envelope.follows else envelope.parent_id) == (envelope.name, envelope.parent_id)
+        and _arguments(row.body) == _arguments(envelope.body)
+        for row in found
     )
     if not is_same and not envelope.follows:
-        raise TaskIdTaken(envelope.name, envelope.id, found[0][0])
+        raise TaskIdTaken(envelope.name, envelope.id, found[0].name)
     if is_same:
         logger.warning(
             "task %s[%s] is in the ledger and not finished: this second sending of it is ignored",

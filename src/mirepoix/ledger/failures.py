@@ -12,13 +12,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mirepoix.fingerprint import fingerprint
 from mirepoix.fingerprint.fingerprint import Fingerprint
 from mirepoix.ledger import counting
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure
+from mirepoix.sql.columns import Row
 
 Causes = Mapping[str, Fingerprint]
 """The cause of each task's failure, by the task's id."""
@@ -33,28 +33,28 @@ class Ignoring:
     per_hour: int | None = None
 
 
-def causes(rows: Sequence[tuple[Any, ...]], failure: AttemptFailure) -> dict[str, Fingerprint]:
-    """Why each of *rows* failed: as the statements of `finish` and `reap` return them, the task's name seventh."""
+def causes(rows: Sequence[Row], failure: AttemptFailure) -> dict[str, Fingerprint]:
+    """Why each of *rows* failed: as the statements of `finish` and `reap` return them."""
     found: dict[str, Fingerprint] = {}
     for row in rows:
         cause = fingerprint.of(
-            task=row[6],
+            task=row.name,
             reason=failure.reason,
             error_type=failure.error_type,
             traceback=failure.traceback,
             roots=sys.path,
         )
         if cause is not None:
-            found[row[0]] = cause
+            found[row.id] = cause
     return found
 
 
-def note(tx: Tx, rows: Sequence[tuple[Any, ...]], causes: Causes, release: str | None) -> None:
+def note(tx: Tx, rows: Sequence[Row], causes: Causes, release: str | None) -> None:
     """Note the cause on each task, and append what `counting` counts. Nobody else's row is touched."""
-    failed = [row for row in rows if row[0] in causes]
+    failed = [row for row in rows if row.id in causes]
     for row in failed:
-        tx.run("note_failure_group", task_id=row[0], fence=row[1], failure_group=causes[row[0]].id)
-    counting.note(tx, ((row[0], row[6], causes[row[0]]) for row in failed), release)
+        tx.run("note_failure_group", task_id=row.id, fence=row.fence, failure_group=causes[row.id].id)
+    counting.note(tx, ((row.id, row.name, causes[row.id]) for row in failed), release)
 
 
 def resolve(tx: Tx, group_id: str, by: str, note: str | None = None, in_release: str | None = None) -> bool:

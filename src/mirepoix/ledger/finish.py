@@ -17,6 +17,7 @@ from mirepoix.ledger.rows import batches
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure, Completion, Envelope, IncompatibilityKind, Lease, Outgoing
+from mirepoix.sql.columns import Row
 
 _NO_CAUSES: Causes = MappingProxyType({})
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
@@ -35,7 +36,7 @@ def succeed(tx: Tx, worker_id: str, completions: Sequence[Completion]) -> set[st
         }
         for c in completions
     ]
-    return {row[0] for row in tx.fetch("succeed", worker_id=worker_id, rows=json.dumps(rows))}
+    return {row.id for row in tx.fetch("succeed", worker_id=worker_id, rows=json.dumps(rows))}
 
 
 def succeed_with(tx: Tx, completion: Completion, continuations: Sequence[Outgoing]) -> bool:
@@ -105,7 +106,7 @@ def is_revoked(tx: Tx, lease: Lease) -> bool:
     It is not if the task was requeued, or sent again, after the revocation. Also true of an attempt that was lost.
     """
     rows = tx.fetch("is_revoked", task_id=lease.task_id, fence=lease.fence)
-    return not rows or bool(rows[0][0])
+    return not rows or bool(rows[0].is_revoked)
 
 
 def expire(tx: Tx, lease: Lease, failure: AttemptFailure) -> bool:
@@ -120,7 +121,7 @@ def give_back(tx: Tx, worker_id: str, leases: Sequence[Lease] | None, reason: st
     """
     rows = None if leases is None else json.dumps([{"id": lease.task_id, "fence": lease.fence} for lease in leases])
     returned = tx.fetch("give_back", worker_id=worker_id, rows=rows)
-    record(tx, [row for row in returned if row[5] is not None], "returned", AttemptFailure(reason))
+    record(tx, [row for row in returned if row.started_at is not None], "returned", AttemptFailure(reason))
     if returned:
         tx.fetch("wake")
     return len(returned)
@@ -131,16 +132,16 @@ def is_settled(tx: Tx, lease: Lease) -> bool:
     rows = tx.fetch("settled", task_id=lease.task_id, fence=lease.fence)
     if not rows:
         return False
-    state, fence, worker_id, outcome = rows[0]
-    if outcome is not None:
-        return outcome not in ("lost", "killed", "returned")
+    (row,) = rows
+    if row.outcome is not None:
+        return row.outcome not in ("lost", "killed", "returned")
     # Without a row of its own it succeeded, or is under way, or was given back before it began (and has no worker).
-    return (fence, worker_id) == (lease.fence, lease.worker_id) and state not in ("leased", "running")
+    return (row.fence, row.worker_id) == (lease.fence, lease.worker_id) and row.state not in ("leased", "running")
 
 
 def record(
     tx: Tx,
-    rows: Sequence[tuple[Any, ...]],
+    rows: Sequence[Row],
     outcome: str,
     failure: AttemptFailure,
     causes: Causes = _NO_CAUSES,
@@ -154,22 +155,22 @@ def record(
         return
     attempts = [
         {
-            "task_id": row[0],
-            "fence": row[1],
-            "generation": row[2],
+            "task_id": row.id,
+            "fence": row.fence,
+            "generation": row.generation,
             "outcome": outcome,
-            "worker_id": row[3],
+            "worker_id": row.worker_id,
             "pid": failure.pid,
-            "leased_at": _text(row[4]),
-            "started_at": _text(row[5]),
+            "leased_at": _text(row.leased_at),
+            "started_at": _text(row.started_at),
             "run_time_s": failure.run_time_s,
             "peak_memory_kb": failure.peak_memory_kb,
             "error_type": storable(failure.error_type),
-            "error": storable(_with(failure.reason, evidence.get(row[0], failure.evidence))),
+            "error": storable(_with(failure.reason, evidence.get(row.id, failure.evidence))),
             "traceback": storable(failure.traceback),
             "signal": failure.signal,
             "exit_code": failure.exit_code,
-            "failure_group": causes[row[0]].id if row[0] in causes else None,
+            "failure_group": causes[row.id].id if row.id in causes else None,
         }
         for row in rows
     ]

@@ -32,17 +32,17 @@ def _fits(routing_key: str, key: str, pattern: str) -> bool:
 
 def take(tx: Tx, queue: str) -> list[str]:
     """Remove and return what waits for *queue*, oldest first."""
-    return [row[1] for row in sorted(tx.fetch("get_messages", queue=queue))]
+    return [row.message for row in sorted(tx.fetch("get_messages", queue=queue), key=lambda row: row.id)]
 
 
 def broadcasts(tx: Tx, exchange: str, after: int) -> list[tuple[int, str]]:
     """What was broadcast to *exchange* after that position: ``(position, message)`` each."""
-    return [(row[0], row[1]) for row in tx.fetch("get_broadcasts", exchange=exchange, after=after)]
+    return [(row.id, row.message) for row in tx.fetch("get_broadcasts", exchange=exchange, after=after)]
 
 
 def position(tx: Tx, exchange: str) -> int:
     """Where a listener that begins now stands."""
-    return int(tx.fetch("last_message", exchange=exchange)[0][0])
+    return int(tx.fetch("last_message", exchange=exchange)[0].last_id)
 
 
 def bind(tx: Tx, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
@@ -58,7 +58,7 @@ def unbind(tx: Tx, queue: str) -> None:
 
 def bindings(tx: Tx, exchange: str) -> list[tuple[str, str, str]]:
     """``(routing key, pattern, queue)`` of everything bound to *exchange*."""
-    return [(row[0], row[1], row[2]) for row in tx.fetch("bindings", exchange=exchange)]
+    return [(row.routing_key, row.pattern, row.queue) for row in tx.fetch("bindings", exchange=exchange)]
 
 
 def forget_old(tx: Tx, older_than_s: float, bindings_older_than_s: float) -> None:

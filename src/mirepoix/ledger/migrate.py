@@ -86,7 +86,7 @@ def require_current(connection: Connection, where: str, is_missing: Callable[[Ex
 
 
 def _not_applied(tx: Tx) -> list[str]:
-    applied = {row[0] for row in tx.fetch("applied_migrations")}
+    applied = {row.name for row in tx.fetch("applied_migrations")}
     return [name for name, _ in migrations(tx.dialect) if name not in applied]
 
 

@@ -64,7 +64,7 @@ def note(tx: Tx, task_ids: Iterable[str], verb: str, by: str, reason: str) -> No
 
 def purge(tx: Tx, queue: str) -> list[str]:
     """Cancel everything that waits in a queue; return the ids. The rows stay until they are pruned."""
-    return [row[0] for row in tx.fetch("purge", queue=queue)]
+    return [row.id for row in tx.fetch("purge", queue=queue)]
 
 
 def prune(tx: Tx, older_than_s: float, batch: int = 5_000, keys_kept_s: float | None = 0.0) -> int:
@@ -91,13 +91,13 @@ class Size:
 
 def prunable(tx: Tx, older_than_s: float) -> int:
     """How many tasks `prune` would delete."""
-    return int(tx.fetch("count_prunable", older_than_s=older_than_s)[0][0])
+    return int(tx.fetch("count_prunable", older_than_s=older_than_s)[0].tasks)
 
 
 def size(tx: Tx) -> Size:
     """How large the ledger is. Every finished task is counted: not for a look every few seconds."""
-    ((finished, lately),) = tx.fetch("tasks_kept")
-    return Size(int(tx.fetch("bytes")[0][0]), int(finished), int(lately))
+    (kept,) = tx.fetch("tasks_kept")
+    return Size(int(tx.fetch("bytes")[0].bytes), int(kept.finished), int(kept.finished_in_a_day))
 
 
 def _each(tx: Tx, statement: str, task_ids: Iterable[str], **params: str) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from mirepoix.config import Settings
 from mirepoix.ledger import blame, failures, finish
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure, Lease, Lost
+from mirepoix.sql.columns import Row
 
 
 def lose(
@@ -43,7 +43,7 @@ def lose(
     finish.record(tx, rows, outcome, failure, causes)
     tx.fetch("wake")
     failures.note(tx, rows, causes, settings.release)
-    return Lost(task_id=lease.task_id, name=rows[0][6], fence=lease.fence, state=state, was_started=is_blamed)
+    return Lost(task_id=lease.task_id, name=rows[0].name, fence=lease.fence, state=state, was_started=is_blamed)
 
 
 def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[Lost]:
@@ -85,13 +85,13 @@ def _of_culprit(words: str) -> AttemptFailure:
 
 def is_expiring(tx: Tx) -> bool:
     """Whether there is a waiting task whose expiry has passed."""
-    return tx.fetch("expiring")[0][0] is not None
+    return tx.fetch("expiring")[0].id is not None
 
 
 def expire(tx: Tx) -> list[str]:
     """End the waiting tasks whose expiry has passed; return their ids."""
-    return [row[0] for row in tx.fetch("expire")]
+    return [row.id for row in tx.fetch("expire")]
 
 
-def _lost(row: tuple[Any, ...], state: str) -> Lost:
-    return Lost(task_id=row[0], name=row[6], fence=row[1], state=state, was_started=row[5] is not None)
+def _lost(row: Row, state: str) -> Lost:
+    return Lost(row.id, name=row.name, fence=row.fence, state=state, was_started=row.started_at is not None)

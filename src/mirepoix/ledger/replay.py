@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mirepoix.ledger import operate
 from mirepoix.ledger.tx import Tx
+from mirepoix.sql.columns import Row
 from mirepoix.states import HELD, State
 
 MOST = 2**31 - 1
@@ -40,7 +40,9 @@ class Replayed:
 
 def choose(tx: Tx, group_id: str, limit: int | None = None) -> list[Chosen]:
     """What the group keeps failed or quarantined, the oldest first, at most *limit*."""
-    return [Chosen(*row) for row in tx.fetch("replayable", failure_group=group_id, most=limit or MOST)]
+    return [
+        Chosen(row.task_id, row.fence) for row in tx.fetch("replayable", failure_group=group_id, most=limit or MOST)
+    ]
 
 
 def begin(tx: Tx, group_id: str, by: str, reason: str, *, tasks: int, canaries: int, rate_per_s: float) -> str:
@@ -92,33 +94,32 @@ def take_back(tx: Tx, replay_id: str, most: int) -> list[str]:
             break
         if not _seen(row).is_untouched:
             continue
-        task_id, fence, generation, state, reason, finished_at, expires_at, retries, deaths, handovers = row[:10]
         done = tx.fetch(
-            "take_back" if state == State.FAILED else "take_back_quarantined",
-            task_id=task_id,
-            fence=fence,
-            generation=generation,
-            reason=reason,
-            finished_at=finished_at,
-            expires_at=expires_at,
-            retries=retries,
-            deaths=deaths,
-            handovers=handovers,
+            "take_back" if row.state == State.FAILED else "take_back_quarantined",
+            task_id=row.task_id,
+            fence=row.fence,
+            generation=row.generation,
+            reason=row.reason,
+            finished_at=row.finished_at,
+            expires_at=row.expires_at,
+            retries=row.retries,
+            deaths=row.deaths,
+            handovers=row.handovers,
         )
         if done:
-            tx.run("restore_result", replay_id=replay_id, task_id=task_id)
-            tx.run("note_undone", replay_id=replay_id, task_id=task_id)
-            taken_back.append(task_id)
+            tx.run("restore_result", replay_id=replay_id, task_id=row.task_id)
+            tx.run("note_undone", replay_id=replay_id, task_id=row.task_id)
+            taken_back.append(row.task_id)
     return taken_back
 
 
-def _seen(row: tuple[Any, ...]) -> Replayed:
-    state, leases, messages, retries, undone_at = State(row[10]), row[11], row[12], row[13], row[14]
-    is_waiting = state is State.PENDING and undone_at is None
+def _seen(row: Row) -> Replayed:
+    state = State(row.state_now)
+    is_waiting = state is State.PENDING and row.undone_at is None
     return Replayed(
-        row[0],
+        row.task_id,
         state,
-        is_untouched=is_waiting and leases == 0 and messages == 1,
-        is_trying=is_waiting and leases > 0 and messages > 1 and retries > 0,
-        is_undone=undone_at is not None,
+        is_untouched=is_waiting and row.leases == 0 and row.messages == 1,
+        is_trying=is_waiting and row.leases > 0 and row.messages > 1 and row.retries_now > 0,
+        is_undone=row.undone_at is not None,
     )

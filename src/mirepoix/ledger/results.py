@@ -59,7 +59,7 @@ def store(tx: Tx, results: Sequence[Result], *, is_outcome: bool = False, only_w
 
 def find(tx: Tx, task_ids: Iterable[str]) -> list[Known]:
     """What is known of each id, in any order."""
-    return [Known(*row) for row in tx.fetch("results", ids=json.dumps(list(task_ids)))]
+    return [Known(**row.as_dict()) for row in tx.fetch("results", ids=json.dumps(list(task_ids)))]
 
 
 def forget(tx: Tx, task_id: str) -> None:
@@ -75,7 +75,7 @@ def save_group(tx: Tx, group: SavedGroup) -> None:
 def saved_group(tx: Tx, group_id: str) -> str | None:
     """What `save_group` kept."""
     rows = tx.fetch("saved_group", group_id=group_id)
-    return rows[0][0] if rows else None
+    return rows[0].result if rows else None
 
 
 def forget_group(tx: Tx, group_id: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Envelope, Unsent
+from mirepoix.sql.columns import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,26 +95,33 @@ def resend_all(tx: Tx, queue: str, older_than_s: float) -> int:
 
 def count_unsent(tx: Tx) -> int:
     """How many ready tasks the broker is still to be told of."""
-    return int(tx.fetch("count_unsent")[0][0])
+    return int(tx.fetch("count_unsent")[0].tasks)
 
 
 def load(tx: Tx, settled_s: float) -> list[QueueInBroker]:
     """Every queue with ready tasks, and how many of them the broker was told of."""
     return [
-        QueueInBroker(row[0], int(row[1]), int(row[2]), _float(row[3]), int(row[4]), int(row[5]))
+        QueueInBroker(
+            queue=row.queue,
+            sent=int(row.sent),
+            settled=int(row.settled),
+            oldest_sent_s=_float(row.oldest_sent_s),
+            unsent=int(row.unsent),
+            ready=int(row.ready),
+        )
         for row in tx.fetch("load_broker", settled_s=settled_s)
     ]
 
 
 def waits(tx: Tx) -> dict[str, float]:
     """How long what workers hold now had waited in the broker, at the most: seconds by queue."""
-    return {queue: float(seconds) for queue, seconds in tx.fetch("waits")}
+    return {row.queue: float(row.waited_s) for row in tx.fetch("waits")}
 
 
 def leader(tx: Tx) -> Leader | None:
     """The one that is to publish, or None."""
     rows = tx.fetch("leader")
-    return Leader(*rows[0]) if rows else None
+    return Leader(**rows[0].as_dict()) if rows else None
 
 
 def note_trouble(tx: Tx, worker_id: str, trouble: str | None) -> None:
@@ -138,33 +146,32 @@ def note_received(tx: Tx, worker_id: str, silent_s: float) -> None:
 
 def seen(tx: Tx) -> list[QueueSeen]:
     """What relays last saw of each queue."""
-    return [QueueSeen(row[0], row[1], _float(row[2]), _float(row[3])) for row in tx.fetch("probes")]
+    return [
+        QueueSeen(row.queue, row.broker_messages, looked_s=_float(row.looked_s), probed_s=_float(row.probed_s))
+        for row in tx.fetch("probes")
+    ]
 
 
 def listeners(tx: Tx) -> list[Listener]:
     """The live workers that take tasks from the broker."""
     return [
-        Listener(row[0], row[1], tuple(json.loads(row[2])), row[3], float(row[4]), float(row[5]))
+        Listener(
+            worker_id=row.worker_id,
+            name=row.name,
+            queues=tuple(json.loads(row.queues)),
+            concurrency=row.concurrency,
+            silent_s=float(row.silent_s),
+            up_s=float(row.up_s),
+        )
         for row in tx.fetch("listeners")
     ]
 
 
-def _unsent(row: tuple[Any, ...]) -> Unsent:
-    envelope = Envelope(
-        id=row[0],
-        name=row[2],
-        queue=row[3],
-        priority=row[4],
-        body=row[5],
-        body_encoding=row[6],
-        content_type=row[7],
-        content_encoding=row[8],
-        headers=json.loads(row[9]),
-        properties=json.loads(row[10]),
-        exchange=row[11],
-        routing_key=row[12],
-    )
-    return Unsent(envelope, row[1])
+def _unsent(row: Row) -> Unsent:
+    message = row.as_dict()
+    fence = message.pop("fence")
+    message |= {"headers": json.loads(row.headers), "properties": json.loads(row.properties)}
+    return Unsent(Envelope(**message), fence)
 
 
 def _float(value: Any) -> float | None:

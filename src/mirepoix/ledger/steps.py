@@ -18,7 +18,7 @@ class Found:
 def find(tx: Tx, lease: Lease, name: str) -> Found | None:
     """What an earlier attempt, or this one, kept of the step; None if the lease was lost."""
     rows = tx.fetch("load_step", name=name, task_id=lease.task_id, fence=lease.fence, worker_id=lease.worker_id)
-    return Found(rows[0][0]) if rows else None
+    return Found(rows[0].result) if rows else None
 
 
 def store(tx: Tx, lease: Lease, name: str, result: str, run_time_s: float) -> Found | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Lease, Taken
+from mirepoix.sql.columns import Row
 
 AGREEING = timedelta(seconds=1)
 """Two clocks that differ by less are taken for one."""
@@ -50,18 +51,18 @@ def resume_parked(tx: Tx, worker_id: str, task_ids: Sequence[str]) -> list[Taken
     if not task_ids:
         return []
     rows = tx.fetch("resume_parked", worker_id=worker_id, ids=json.dumps(sorted({*task_ids})))
-    return _timed(tx, [_taken(row, worker_id) for row in sorted(rows, key=lambda row: row[13])])
+    return _timed(tx, [_taken(row, worker_id) for row in sorted(rows, key=lambda row: row.seq)])
 
 
 def parked_shapes(tx: Tx) -> list[str]:
     """What is parked for other code, each kind of call once; see `mirepoix.signatures.call_codec`."""
-    return [row[0] for row in tx.fetch("parked_shapes")]
+    return [row.shape for row in tx.fetch("parked_shapes")]
 
 
 def parked_of_shape(tx: Tx, shape: str, queues: Sequence[str], batch: int, but: Iterable[str] = ()) -> list[str]:
     """The ids of the oldest that are parked for other code with that shape, except those in *but*."""
     return [
-        row[0]
+        row.id
         for row in tx.fetch(
             "parked_of_shape", shape=shape, queues=json.dumps(list(queues)), batch=batch, tried=json.dumps(list(but))
         )
@@ -70,13 +71,13 @@ def parked_of_shape(tx: Tx, shape: str, queues: Sequence[str], batch: int, but: 
 
 def readiness(tx: Tx, task_ids: Iterable[str]) -> dict[str, bool]:
     """Of these tasks, those that the ledger knows, each with whether it is ready to be taken."""
-    return {id: bool(is_ready) for id, is_ready in tx.fetch("readiness", ids=json.dumps(list(task_ids)))}
+    return {row.id: bool(row.is_ready) for row in tx.fetch("readiness", ids=json.dumps(list(task_ids)))}
 
 
 def next_due_s(tx: Tx) -> float | None:
     """Seconds until the next waiting task comes due (0 or less: now), or None."""
     (row,) = tx.fetch("next_due")
-    return None if row[0] is None else float(row[0])
+    return None if row.due_in_s is None else float(row.due_in_s)
 
 
 def release_due(tx: Tx) -> int:
@@ -93,7 +94,7 @@ def start(tx: Tx, worker_id: str, attempts: Sequence[tuple[Lease, float, int | N
         {"id": lease.task_id, "fence": lease.fence, "age_s": round(age_s, 3), "pid": pid}
         for lease, age_s, pid in attempts
     ]
-    return {row[0] for row in tx.fetch("start", worker_id=worker_id, rows=json.dumps(rows))}
+    return {row.id for row in tx.fetch("start", worker_id=worker_id, rows=json.dumps(rows))}
 
 
 def _timed(tx: Tx, taken: list[Taken]) -> list[Taken]:
@@ -105,7 +106,7 @@ def _timed(tx: Tx, taken: list[Taken]) -> list[Taken]:
     if not expiring:
         return taken
     now = datetime.now(UTC)
-    left = {id: float(left_s) for id, left_s in tx.fetch("time_left", ids=json.dumps(expiring))}
+    left = {row.id: float(row.left_s) for row in tx.fetch("time_left", ids=json.dumps(expiring))}
     return [
         replace(one, expires=_by_this_clock(one.headers["expires"], now + timedelta(seconds=left[one.lease.task_id])))
         if one.lease.task_id in left
@@ -124,34 +125,34 @@ def _by_this_clock(named: Any, reckoned: datetime) -> str:
     return named if abs(moment - reckoned) < AGREEING else reckoned.isoformat()
 
 
-def _in_turns(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def _in_turns(rows: list[Row]) -> list[Row]:
     # RETURNING has no order of its own: this is the one in which the statement chose.
     turns: Counter[str] = Counter()
     ranked = []
-    for row in sorted(rows, key=lambda row: (-_number(row[12]), row[13])):
-        turns[row[2]] += 1
-        ranked.append((turns[row[2]], row))
+    for row in sorted(rows, key=lambda row: (-_number(row.priority), row.seq)):
+        turns[row.queue] += 1
+        ranked.append((turns[row.queue], row))
     ranked.sort(key=lambda turn: turn[0])
     return [row for _, row in ranked]
 
 
-def _taken(row: tuple[Any, ...], worker_id: str) -> Taken:
+def _taken(row: Row, worker_id: str) -> Taken:
     return Taken(
-        lease=Lease(task_id=row[0], fence=row[1], worker_id=worker_id),
-        queue=row[2],
-        name=row[3],
-        body=row[4],
-        body_encoding=row[5],
-        content_type=row[6],
-        content_encoding=row[7],
-        headers=_json(row[8]),
-        properties=_json(row[9]),
-        exchange=row[10],
-        routing_key=row[11],
-        priority=_number(row[12]),
-        is_redelivered=bool(row[14]),
-        written_by=row[15],
-        is_suspect=bool(row[16]),
+        lease=Lease(task_id=row.id, fence=row.fence, worker_id=worker_id),
+        queue=row.queue,
+        name=row.name,
+        body=row.body,
+        body_encoding=row.body_encoding,
+        content_type=row.content_type,
+        content_encoding=row.content_encoding,
+        headers=_json(row.headers),
+        properties=_json(row.properties),
+        exchange=row.exchange,
+        routing_key=row.routing_key,
+        priority=_number(row.priority),
+        is_redelivered=bool(row.is_redelivered),
+        written_by=row.written_by,
+        is_suspect=bool(row.is_suspect),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from mirepoix.sql.columns import Row
+
 
 class Tx(Protocol):
     """One open transaction of somebody: the ledger's own or the caller's. It is never committed through here."""
@@ -16,13 +18,13 @@ class Tx(Protocol):
     def run(self, statement: str, /, **params: Any) -> int:
         """Run the statement of that name and return how many rows it changed."""
 
-    def fetch(self, statement: str, /, **params: Any) -> list[tuple[Any, ...]]:
-        """Run the statement of that name and return its rows."""
+    def fetch(self, statement: str, /, **params: Any) -> list[Row]:
+        """Run the statement of that name and return its rows, to be read by the names of their columns."""
 
     def script(self, sql: str, /) -> None:
         """Run SQL as it stands, without parameters (migrations and one-off reads)."""
 
-    def query(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
+    def query(self, sql: str, /, **params: Any) -> list[Row]:
         """Run SQL that is built by the ledger itself (reads with optional filters), values bound as ``:name``."""
 
 

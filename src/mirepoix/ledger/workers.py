@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Neighbour, Worker
+from mirepoix.sql.columns import Row
 
 
 def register(tx: Tx, worker: Worker, ttl_s: float) -> int:
@@ -26,7 +26,7 @@ def register(tx: Tx, worker: Worker, ttl_s: float) -> int:
         ttl_s=ttl_s,
         relays=worker.relay_role.value,
     )
-    return int(rows[0][0])
+    return int(rows[0].liveness_key)
 
 
 def heartbeat(tx: Tx, worker_id: str, ttl_s: float, idle_s: float = 0.0, *, is_stopping: bool = False) -> bool:
@@ -48,10 +48,9 @@ def neighbours(tx: Tx, worker_id: str) -> list[Neighbour]:
     return [neighbour(row) for row in tx.fetch("alive_workers", worker_id=worker_id)]
 
 
-def neighbour(row: tuple[Any, ...]) -> Neighbour:
+def neighbour(row: Row) -> Neighbour:
     """What a statement found of another worker."""
-    id, name, liveness_key, process, heartbeat, ttl_s = row
-    return Neighbour(id, name, liveness_key, process, heartbeat, float(ttl_s))
+    return Neighbour(**{**row.as_dict(), "ttl_s": float(row.ttl_s)})
 
 
 def declare_dead(
@@ -68,7 +67,7 @@ def declare_dead(
 def end_of(tx: Tx, worker_id: str) -> str | None:
     """The reason for which a worker was declared dead."""
     rows = tx.fetch("reason_of_end", worker_id=worker_id)
-    return rows[0][0] if rows else None
+    return rows[0].reason if rows else None
 
 
 def stop(tx: Tx, worker_id: str) -> bool:

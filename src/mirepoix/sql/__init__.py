@@ -35,6 +35,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from mirepoix.sql.columns import Row, columns, row_class
+
 DIALECTS = ("postgresql", "sqlite", "mysql")
 
 _BINARY = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
@@ -97,7 +99,7 @@ _RETURNING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One of the statements that a file stands for, and the *names* of its parameters.
+    """One of the statements that a file stands for, the *names* of its parameters, and the class of its *rows*.
 
     *each* is the one that takes every value of another in turn: ``(name, name of the list)``. *assumed* is where its
     answer stands unless that proves wrong: ``(key of each row, name of the list of rows)``.
@@ -105,6 +107,7 @@ class Step:
 
     sql: str
     names: frozenset[str]
+    rows: type[Row] = Row
     each: tuple[str, str] | None = None
     assumed: tuple[str, str] | None = None
 
@@ -140,7 +143,14 @@ def steps(name: str, dialect: str, paramstyle: str) -> tuple[Step, ...]:
         spelled = spell(part, dialect)
         parts = _without_returning(spelled) if dialect == "mysql" else (spelled,)
         found += [
-            Step(placeholders(sql, paramstyle), frozenset(_PLACEHOLDER.findall(sql)), each, assumed) for sql in parts
+            Step(
+                sql=placeholders(sql, paramstyle),
+                names=frozenset(_PLACEHOLDER.findall(sql)),
+                rows=row_class(columns(sql)),
+                each=each,
+                assumed=assumed,
+            )
+            for sql in parts
         ]
     return tuple(found)
 

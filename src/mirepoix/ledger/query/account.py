@@ -28,7 +28,7 @@ class Account:
 
 def account(tx: Tx) -> Account:
     """Count every task by its state: it reads the whole table. What was pruned is not there to be counted."""
-    counts = {State(state): number for state, number in tx.fetch("tasks_by_state")}
+    counts = {State(row.state): row.tasks for row in tx.fetch("tasks_by_state")}
     lost = sum(one.count for one in stranded(tx))
 
     def among(states: frozenset[State]) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from mirepoix.ledger.query.values import known_moment, moment, seconds
 from mirepoix.ledger.tx import Tx
+from mirepoix.sql.columns import Row
 from mirepoix.states import State
 
 
@@ -123,12 +123,10 @@ def group_detail(tx: Tx, group: Group) -> GroupDetail:
     return GroupDetail(
         group,
         tuple(
-            TasksOf(name, State(state), number)
-            for name, state, number, _ in tx.fetch("tasks_of_failure_group", failure_group=group.id)
+            TasksOf(row.name, State(row.state), row.tasks)
+            for row in tx.fetch("tasks_of_failure_group", failure_group=group.id)
         ),
-        LatestFailure(group.last_task_id or "", latest[0][0], latest[0][1], known_moment(latest[0][2]), *latest[0][3:])
-        if latest
-        else None,
+        _latest(group.last_task_id or "", latest[0]) if latest else None,
         tuple(_replay(row) for row in tx.fetch("replays", failure_group=group.id)),
     )
 
@@ -144,53 +142,47 @@ def _urgency(group: Group) -> tuple[int, bool, int, float]:
     )
 
 
-def _replay(row: tuple[Any, ...]) -> ReplayLine:
+def _latest(task_id: str, row: Row) -> LatestFailure:
+    return LatestFailure(**{**row.as_dict(), "task_id": task_id, "finished_at": known_moment(row.finished_at)})
+
+
+def _replay(row: Row) -> ReplayLine:
     return ReplayLine(
-        id=row[0],
-        began_at=known_moment(row[1]),
-        began_by=row[2],
-        reason=row[3],
-        tasks=row[4],
-        canaries=row[5],
-        rate_per_s=row[6],
-        ended_at=moment(row[7]),
-        outcome=row[8],
-        replayed=row[9],
-        undone=row[10],
+        **{**row.as_dict(), "began_at": known_moment(row.began_at), "ended_at": moment(row.ended_at)},
     )
 
 
-def _group(row: tuple[Any, ...]) -> Group:
-    status, decided_at, regressed_at = GroupStatus(row[3]), moment(row[11]), moment(row[18])
-    until_s = seconds(row[23])
+def _group(row: Row) -> Group:
+    status, decided_at, regressed_at = GroupStatus(row.state), moment(row.decided_at), moment(row.regressed_at)
+    until_s = seconds(row.ignored_s)
     if status is GroupStatus.IGNORED and until_s is not None and until_s <= 0:
         status = GroupStatus.OPEN
     if status is GroupStatus.OPEN and regressed_at and (decided_at is None or regressed_at >= decided_at):
         status = GroupStatus.REGRESSED
     return Group(
-        id=row[0],
-        title=row[1],
-        name=row[2],
+        id=row.id,
+        title=row.title,
+        name=row.name,
         status=status,
-        failures=row[4],
-        last_hour=row[10],
-        kept=row[24],
-        waiting=row[25],
-        first_seen_at=known_moment(row[5]),
-        last_seen_at=known_moment(row[6]),
-        first_seen_s=seconds(row[21]) or 0.0,
-        last_seen_s=seconds(row[22]) or 0.0,
-        first_release=row[7],
-        last_release=row[8],
-        last_task_id=row[9],
-        regressions=row[20],
+        failures=row.failures,
+        last_hour=row.last_hour,
+        kept=row.kept,
+        waiting=row.waiting,
+        first_seen_at=known_moment(row.first_seen_at),
+        last_seen_at=known_moment(row.last_seen_at),
+        first_seen_s=seconds(row.first_seen_s) or 0.0,
+        last_seen_s=seconds(row.last_seen_s) or 0.0,
+        first_release=row.first_release,
+        last_release=row.last_release,
+        last_task_id=row.last_task_id,
+        regressions=row.regressions,
         regressed_at=regressed_at,
-        regressed_in=row[19],
+        regressed_in=row.regressed_in,
         decided_at=decided_at,
-        decided_by=row[12],
-        note=row[13],
-        resolved_in=row[14],
-        ignored_until=moment(row[15]),
-        ignored_to=row[16],
-        ignored_per_hour=row[17],
+        decided_by=row.decided_by,
+        note=row.note,
+        resolved_in=row.resolved_in,
+        ignored_until=moment(row.ignored_until),
+        ignored_to=row.ignored_to,
+        ignored_per_hour=row.ignored_per_hour,
     )

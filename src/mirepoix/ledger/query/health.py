@@ -11,6 +11,7 @@ from typing import Any
 
 from mirepoix.ledger.query.values import seconds
 from mirepoix.ledger.tx import Tx
+from mirepoix.sql.columns import Row
 from mirepoix.states import State
 
 COUNTED_MOST = 50_000
@@ -90,34 +91,33 @@ class Stranded:
 
 def queues(tx: Tx, late_after_s: float, seen: tuple[WorkerSeen, ...]) -> tuple[QueueLoad, ...]:
     """Every queue that has tasks under way or a live worker, by name."""
-    ready = {row[0]: row for row in tx.fetch("load_ready", late_s=late_after_s)}
-    due = {row[0]: row for row in tx.fetch("load_due", late_s=late_after_s)}
-    held = {row[0]: row for row in tx.fetch("load_held", late_s=late_after_s)}
+    ready = {row.queue: row for row in tx.fetch("load_ready", late_s=late_after_s)}
+    due = {row.queue: row for row in tx.fetch("load_due", late_s=late_after_s)}
+    held = {row.queue: row for row in tx.fetch("load_held", late_s=late_after_s)}
     served = {queue for worker in seen if worker.is_alive and not worker.is_silent for queue in worker.queues}
-    nothing = (None,) * 6
     return tuple(
-        _load(name, ready.get(name, nothing), due.get(name, nothing), held.get(name, nothing), is_served=name in served)
+        _load(name, ready.get(name), due.get(name), held.get(name), is_served=name in served)
         for name in sorted({*ready, *due, *held, *served})
     )
 
 
 def kept(tx: Tx) -> tuple[Kept, ...]:
     """What is kept until someone decides, most serious state first."""
-    counts = {State(row[0]): row for row in tx.fetch("kept_counts")}
+    counts = {State(row.state): row for row in tx.fetch("kept_counts")}
     found = []
     for state in (State.QUARANTINED, State.PARKED, State.FAILED):
         newest = tx.fetch("kept_newest", state=state.value) if state in counts else []
         if newest:
-            _, count, newest_s = counts[state]
-            found.append(Kept(state, count, seconds(newest_s) or 0.0, *newest[0]))
+            row = counts[state]
+            found.append(Kept(state, row.tasks, seconds(row.newest_s) or 0.0, **newest[0].as_dict()))
     return tuple(found)
 
 
 def last_hour(tx: Tx) -> dict[State, int]:
     """How many tasks ended in each final state during the last hour, up to `COUNTED_MOST` together."""
     counts = {State.SUCCEEDED: 0, State.FAILED: 0, State.CANCELLED: 0, State.EXPIRED: 0}
-    counts |= {State(state): count for state, count in tx.fetch("finished_since", since_s=HOUR_S, cap=COUNTED_MOST)}
-    counts[State.FAILED] = tx.fetch("failed_since", since_s=HOUR_S, cap=COUNTED_MOST)[0][0]
+    counts |= {State(row.state): row.tasks for row in tx.fetch("finished_since", since_s=HOUR_S, cap=COUNTED_MOST)}
+    counts[State.FAILED] = tx.fetch("failed_since", since_s=HOUR_S, cap=COUNTED_MOST)[0].tasks
     return counts
 
 
@@ -128,48 +128,50 @@ def workers(tx: Tx, dead_within_s: float = HOUR_S) -> tuple[WorkerSeen, ...]:
 
 def stranded(tx: Tx, grace_s: float = GRACE_S) -> tuple[Stranded, ...]:
     """What is held by workers that are not alive and was not taken back within *grace_s*."""
-    return tuple(Stranded(row[0], row[1], row[2], seconds(row[3])) for row in tx.fetch("held_by_gone", grace_s=grace_s))
+    return tuple(
+        Stranded(row.worker_id, worker=row.worker, count=row.tasks, oldest_s=seconds(row.oldest_s))
+        for row in tx.fetch("held_by_gone", grace_s=grace_s)
+    )
 
 
-def _load(
-    name: str, ready: tuple[Any, ...], due: tuple[Any, ...], held: tuple[Any, ...], *, is_served: bool
-) -> QueueLoad:
-    came_due = int(due[2] or 0)
-    ages = [seconds(ready[2]), seconds(due[3]) if came_due else None]
+def _load(name: str, ready: Row | None, due: Row | None, held: Row | None, *, is_served: bool) -> QueueLoad:
+    came_due = int(due.came_due) if due else 0
+    ages = [seconds(ready.oldest_s) if ready else None, seconds(due.oldest_s) if due and came_due else None]
     return QueueLoad(
         queue=name,
-        waiting=int(ready[1] or 0) + came_due,
+        waiting=(int(ready.waiting) if ready else 0) + came_due,
         oldest_s=max((age for age in ages if age is not None), default=None),
-        late=int(ready[3] or 0) + int(due[4] or 0),
-        scheduled=int(due[1] or 0),
-        taken=int(held[1] or 0),
-        oldest_taken_s=seconds(held[3]),
-        late_taken=int(held[5] or 0),
-        running=int(held[2] or 0),
-        longest_s=seconds(held[4]),
+        late=sum(int(row.late) for row in (ready, due) if row),
+        scheduled=int(due.scheduled) if due else 0,
+        taken=int(held.taken) if held else 0,
+        oldest_taken_s=seconds(held.oldest_taken_s) if held else None,
+        late_taken=int(held.late_taken) if held else 0,
+        running=int(held.running) if held else 0,
+        longest_s=seconds(held.longest_s) if held else None,
         is_served=is_served,
     )
 
 
-def _worker(row: tuple[Any, ...]) -> WorkerSeen:
+def _worker(row: Row) -> WorkerSeen:
+    is_alive = row.state == "alive"
     return WorkerSeen(
-        id=row[0],
-        name=row[1],
-        host=row[2],
-        pid=row[3],
-        pool=row[4],
-        concurrency=row[5],
-        queues=tuple(json.loads(row[6])),
-        is_alive=row[7] == "alive",
-        is_silent=row[7] == "alive" and bool(row[12]),
-        reason=row[8],
-        up_s=seconds(row[9]) or 0.0,
-        heartbeat_s=seconds(row[10]) or 0.0,
-        ended_s=seconds(row[11]),
-        held=row[13],
-        running=row[14],
-        stuck_s=_stuck_s(row[15], row[16]),
-        software=json.loads(row[17]),
+        id=row.id,
+        name=row.name,
+        host=row.host,
+        pid=row.pid,
+        pool=row.pool,
+        concurrency=row.concurrency,
+        queues=tuple(json.loads(row.queues)),
+        is_alive=is_alive,
+        is_silent=is_alive and bool(row.is_overdue),
+        reason=row.reason,
+        up_s=seconds(row.up_s) or 0.0,
+        heartbeat_s=seconds(row.heartbeat_s) or 0.0,
+        ended_s=seconds(row.ended_s),
+        held=row.held,
+        running=row.running,
+        stuck_s=_stuck_s(row.maintained_s, row.ttl_s),
+        software=json.loads(row.software),
     )
 
 

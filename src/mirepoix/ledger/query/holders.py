@@ -40,7 +40,7 @@ def holders(tx: Tx, worker: str | None) -> Holders | None:
     )
     if len(rows) > MOST:
         return None
-    ids = tuple(row[0] for row in rows)
+    ids = tuple(row.id for row in rows)
     if not ids:
         return Holders(() if is_glob(worker) else (worker,))
-    return Holders(ids, min(known_moment(row[1]) for row in rows) - SLACK)
+    return Holders(ids, min(known_moment(row.started_at) for row in rows) - SLACK)

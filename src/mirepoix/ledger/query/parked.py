@@ -9,6 +9,7 @@ from mirepoix.ledger.query.values import seconds
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import IncompatibilityKind
 from mirepoix.signatures.call_codec import Call, from_text
+from mirepoix.sql.columns import Row
 from mirepoix.states import State
 
 MOST_KINDS = 5_000
@@ -39,28 +40,27 @@ class Parked:
 
 def parked(tx: Tx) -> Parked:
     """What is parked, the most frequent call first."""
-    count = sum(row[1] for row in tx.fetch("kept_counts") if row[0] == State.PARKED)
-    groups: dict[Any, list[tuple[Any, ...]]] = {}
+    count = sum(row.tasks for row in tx.fetch("kept_counts") if row.state == State.PARKED)
+    groups: dict[Any, list[Row]] = {}
     for row in tx.fetch("parked_calls", most=MOST_KINDS) if count else ():
-        groups.setdefault((_call(row), row[3], row[4]), []).append(row)
+        groups.setdefault((_call(row), row.parked_for, row.short_reason), []).append(row)
     calls = [_merged(call, lacking, reason, rows) for (call, lacking, reason), rows in groups.items()]
     calls.sort(key=lambda one: (-one.count, str(one.call)))
     return Parked(count, tuple(calls))
 
 
-def _call(row: tuple[Any, ...]) -> Call:
-    name, version, shape = row[:3]
-    return from_text(shape)[0] if shape is not None else Call(name, version)
+def _call(row: Row) -> Call:
+    return from_text(row.shape)[0] if row.shape is not None else Call(row.name, row.version)
 
 
-def _merged(call: Call, lacking: str | None, reason: str | None, rows: list[tuple[Any, ...]]) -> ParkedCall:
+def _merged(call: Call, lacking: str | None, reason: str | None, rows: list[Row]) -> ParkedCall:
     return ParkedCall(
         call=call,
         lacking=None if lacking is None else IncompatibilityKind(lacking),
         reason=reason,
-        count=sum(row[6] for row in rows),
-        oldest_s=max(seconds(row[7]) or 0.0 for row in rows),
-        newest_s=min(seconds(row[8]) or 0.0 for row in rows),
-        example_id=min(row[9] for row in rows),
-        queues=tuple(sorted({row[5] for row in rows})),
+        count=sum(row.tasks for row in rows),
+        oldest_s=max(seconds(row.oldest_s) or 0.0 for row in rows),
+        newest_s=min(seconds(row.newest_s) or 0.0 for row in rows),
+        example_id=min(row.example_id for row in rows),
+        queues=tuple(sorted({row.queue for row in rows})),
     )

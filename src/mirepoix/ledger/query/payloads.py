@@ -43,7 +43,8 @@ class Unread:
 def kinds(tx: Tx) -> list[Kind]:
     """Every kind of payload that waits, runs, or is kept for a decision, and how many there are."""
     return [
-        Kind(row[0], State(row[1]), int(row[2]), known_moment(row[3]), row[4]) for row in tx.fetch("count_payloads")
+        Kind(row.shape, State(row.state), int(row.tasks), known_moment(row.oldest_at), row.example_id)
+        for row in tx.fetch("count_payloads")
     ]
 
 
@@ -51,16 +52,16 @@ def unread(tx: Tx) -> Iterator[Unread]:
     """Those that do not say what they call, a page at a time."""
     after = 0
     while rows := tx.fetch("payloads", after=after, batch=PAGE):
-        after = rows[-1][0]
+        after = rows[-1].seq
         for row in rows:
-            headers = json.loads(row[4])
+            headers = json.loads(row.headers)
             yield Unread(
-                id=row[1],
-                name=row[2],
-                state=State(row[3]),
+                id=row.id,
+                name=row.name,
+                state=State(row.state),
                 headers=headers if isinstance(headers, dict) else {},
-                body=row[5],
-                body_encoding=row[6],
-                content_type=row[7],
-                created_at=known_moment(row[8]),
+                body=row.body,
+                body_encoding=row.body_encoding,
+                content_type=row.content_type,
+                created_at=known_moment(row.created_at),
             )

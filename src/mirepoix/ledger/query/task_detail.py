@@ -11,6 +11,7 @@ from mirepoix.ledger.edit import Written
 from mirepoix.ledger.query.values import arguments, known_moment, moment, seconds
 from mirepoix.ledger.tx import Tx
 from mirepoix.signatures.call_codec import Call, from_text
+from mirepoix.sql.columns import Row
 from mirepoix.states import State
 
 MOST_CHILDREN = 100
@@ -167,50 +168,50 @@ def task_detail(tx: Tx, task_id: str, *, has_results: bool = False) -> TaskDetai
     rows = tx.fetch("detail_of_task", task_id=task_id)
     if not rows:
         return None
-    row = rows[0]
-    state = State(row[4])
+    (row,) = rows
+    state = State(row.state)
     return TaskDetail(
-        id=row[0],
-        name=row[1],
-        queue=row[2],
-        priority=row[3],
+        id=row.id,
+        name=row.name,
+        queue=row.queue,
+        priority=row.priority,
         state=state,
-        reason=row[5],
-        generation=row[6],
-        fence=row[7],
-        retries=row[8],
-        deaths=row[9],
-        handovers=row[10],
-        root=_relative(tx, row[11]) if row[11] != row[0] else None,
-        parent=_relative(tx, row[12]),
-        group_id=row[13],
-        chord=_chord(tx, row[13]),
-        created_at=known_moment(row[14]),
-        eta=moment(row[15]),
-        due_at=moment(row[16]),
-        expires_at=moment(row[17]),
-        leased_at=moment(row[18]),
-        started_at=moment(row[19]),
-        finished_at=moment(row[20]),
-        run_time_s=row[21],
-        peak_memory_kb=row[22],
-        worker_id=row[23],
-        worker=row[24],
-        worker_state=row[25],
-        pid=row[26],
-        content_type=row[27],
-        arguments=arguments(row[27], row[28], row[29]),
-        headers=json.loads(row[30]),
-        version=row[33],
-        calls=() if row[34] is None else tuple(from_text(row[34])),
-        parked_for=row[35],
-        due_in_s=seconds(row[31]),
-        running_for_s=seconds(row[32]) if state is State.RUNNING else None,
+        reason=row.reason,
+        generation=row.generation,
+        fence=row.fence,
+        retries=row.retries,
+        deaths=row.deaths,
+        handovers=row.handovers,
+        root=_relative(tx, row.root_id) if row.root_id != row.id else None,
+        parent=_relative(tx, row.parent_id),
+        group_id=row.group_id,
+        chord=_chord(tx, row.group_id),
+        created_at=known_moment(row.created_at),
+        eta=moment(row.eta),
+        due_at=moment(row.due_at),
+        expires_at=moment(row.expires_at),
+        leased_at=moment(row.leased_at),
+        started_at=moment(row.started_at),
+        finished_at=moment(row.finished_at),
+        run_time_s=row.run_time_s,
+        peak_memory_kb=row.peak_memory_kb,
+        worker_id=row.worker_id,
+        worker=row.worker,
+        worker_state=row.worker_state,
+        pid=row.pid,
+        content_type=row.content_type,
+        arguments=arguments(row.content_type, row.body_encoding, row.body),
+        headers=json.loads(row.headers),
+        version=row.version,
+        calls=() if row.shape is None else tuple(from_text(row.shape)),
+        parked_for=row.parked_for,
+        due_in_s=seconds(row.due_in_s),
+        running_for_s=seconds(row.running_for_s) if state is State.RUNNING else None,
         attempts=tuple(_attempt(found) for found in tx.fetch("detail_of_attempts", task_id=task_id)),
         steps=tuple(_step(found, has_results) for found in tx.fetch("detail_of_steps", task_id=task_id)),
         edits=tuple(_edit(found) for found in tx.fetch("detail_of_edits", task_id=task_id)),
         decisions=tuple(
-            DecisionLine(known_moment(found[0]), *found[1:])
+            DecisionLine(known_moment(found.decided_at), found.verb, found.decided_by, found.reason)
             for found in tx.fetch("detail_of_decisions", task_id=task_id)
         ),
         children=tuple(_named(found) for found in tx.fetch("detail_of_children", task_id=task_id, most=MOST_CHILDREN)),
@@ -226,38 +227,23 @@ def _relative(tx: Tx, task_id: str | None) -> Relative | None:
 
 def _chord(tx: Tx, group_id: str | None) -> ChordLine | None:
     rows = tx.fetch("detail_of_chord", group_id=group_id) if group_id else []
-    return ChordLine(*rows[0]) if rows else None
+    return ChordLine(**rows[0].as_dict()) if rows else None
 
 
-def _named(row: tuple[Any, ...]) -> Relative:
-    return Relative(id=row[0], name=row[1], queue=row[2], state=State(row[3]), created_at=moment(row[4]))
+def _named(row: Row) -> Relative:
+    return Relative(row.id, name=row.name, queue=row.queue, state=State(row.state), created_at=moment(row.created_at))
 
 
-def _step(row: tuple[Any, ...], has_result: bool) -> StepLine:
-    return StepLine(row[0], row[1], known_moment(row[2]), row[3], row[4] if has_result else None)
+def _step(row: Row, has_result: bool) -> StepLine:
+    result = row.result if has_result else None
+    return StepLine(**{**row.as_dict(), "done_at": known_moment(row.done_at), "result": result})
 
 
-def _edit(row: tuple[Any, ...]) -> EditLine:
-    before, after = (Written(**json.loads(text)) for text in row[3:])
-    return EditLine(known_moment(row[0]), row[1], row[2], before, after)
+def _edit(row: Row) -> EditLine:
+    before, after = (Written(**json.loads(text)) for text in (row.before_edit, row.after_edit))
+    return EditLine(known_moment(row.edited_at), row.edited_by, row.reason, before, after)
 
 
-def _attempt(row: tuple[Any, ...]) -> AttemptLine:
-    return AttemptLine(
-        fence=row[0],
-        generation=row[1],
-        outcome=row[2],
-        worker_id=row[3],
-        worker=row[4],
-        pid=row[5],
-        leased_at=moment(row[6]),
-        started_at=moment(row[7]),
-        finished_at=moment(row[8]),
-        run_time_s=row[9],
-        peak_memory_kb=row[10],
-        error_type=row[11],
-        error=row[12],
-        traceback=row[13],
-        signal=row[14],
-        exit_code=row[15],
-    )
+def _attempt(row: Row) -> AttemptLine:
+    moments = {name: moment(getattr(row, name)) for name in ("leased_at", "started_at", "finished_at")}
+    return AttemptLine(**{**row.as_dict(), **moments})

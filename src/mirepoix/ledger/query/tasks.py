@@ -19,6 +19,7 @@ from mirepoix.ledger.query.holders import Holders, holders
 from mirepoix.ledger.query.planning import at_once
 from mirepoix.ledger.query.values import arguments, bound_moment, known_moment, moment, seconds
 from mirepoix.ledger.tx import Tx
+from mirepoix.sql.columns import Row
 from mirepoix.states import State
 
 
@@ -102,8 +103,9 @@ _MYSQL_BRANCHES = (
 )
 """An index on state and time is in the order of time within one state only."""
 
-_COLUMNS = """t.id, t.name, t.queue, t.state, t.reason, t.fence, {since}, -({{seconds_until {since}}}),
-       t.created_at, t.due_at, t.run_time_s, t.worker_id, w.name, t.version, t.parked_for"""
+_COLUMNS = """t.id, t.name, t.queue, t.state, t.reason, t.fence, {since} AS since,
+       -({{seconds_until {since}}}) AS age_s, t.created_at, t.due_at, t.run_time_s, t.worker_id, w.name AS worker,
+       t.version, t.parked_for"""
 _BODY = ", t.content_type, t.body_encoding, t.body"
 
 
@@ -120,7 +122,7 @@ def search(
 def matching(tx: Tx, filters: Filters, limit: int | None = None) -> list[tuple[str, str, State]]:
     """``(id, name, state)`` of what *filters* describe, to decide about it: state by state, the oldest first."""
     rows = _rows(tx, filters, "t.id, t.name, t.state", limit, oldest_first=True)
-    return [(row[0], row[1], State(row[2])) for row in rows][:limit]
+    return [(row.id, row.name, State(row.state)) for row in rows][:limit]
 
 
 def states_of(tx: Tx, task_ids: Sequence[str]) -> dict[str, tuple[State, bool]]:
@@ -130,7 +132,7 @@ def states_of(tx: Tx, task_ids: Sequence[str]) -> dict[str, tuple[State, bool]]:
         return {}
     wanted = ", ".join(f":{name}" for name in names)
     rows = tx.query(f"SELECT id, state, due_at FROM mirepoix_task WHERE id IN ({wanted})", **names)  # noqa: S608
-    return {row[0]: (State(row[1]), row[2] is not None) for row in rows}
+    return {row.id: (State(row.state), row.due_at is not None) for row in rows}
 
 
 def beginning_with(tx: Tx, prefix: str, most: int = 5) -> list[tuple[str, str, State]]:
@@ -140,7 +142,7 @@ def beginning_with(tx: Tx, prefix: str, most: int = 5) -> list[tuple[str, str, S
     if not rows:
         clause, params = _prefix_clause(prefix, tx.dialect)
         rows = tx.query(f"{columns} WHERE {clause} ORDER BY id LIMIT :most", most=most, **params)
-    return [(row[0], row[1], State(row[2])) for row in rows]
+    return [(row.id, row.name, State(row.state)) for row in rows]
 
 
 def _prefix_clause(prefix: str, dialect: str) -> tuple[str, dict[str, Any]]:
@@ -157,7 +159,7 @@ def _prefix_clause(prefix: str, dialect: str) -> tuple[str, dict[str, Any]]:
     return f"id >= :first AND id < :after AND {exact}", {"prefix": prefix, "first": first, "after": after}
 
 
-def _rows(tx: Tx, filters: Filters, columns: str, limit: int | None, *, oldest_first: bool) -> list[tuple[Any, ...]]:
+def _rows(tx: Tx, filters: Filters, columns: str, limit: int | None, *, oldest_first: bool) -> list[Row]:
     """The rows of every branch that the filters touch, each ordered by its own index."""
     at_once(tx)
     held_by = holders(tx, filters.worker)
@@ -192,7 +194,7 @@ def chunk(
     at_once(tx)
     held_by = holders(tx, filters.worker)
     rows = _rows_of(tx, filters, branch, columns, limit, held_by, oldest_first=oldest_first, after=after)
-    return [_line(row[1:]) for row in rows], (rows[-1][7], rows[-1][0]) if len(rows) == limit else None
+    return [_line(row) for row in rows], (rows[-1].since, rows[-1].seq) if len(rows) == limit else None
 
 
 def _rows_of(
@@ -205,7 +207,7 @@ def _rows_of(
     *,
     oldest_first: bool,
     after: Position | None = None,
-) -> list[tuple[Any, ...]]:
+) -> list[Row]:
     if held_by is not None and not held_by.ids:
         return []
     clauses, params = _clauses(filters, branch, tx.dialect, held_by)
@@ -216,13 +218,13 @@ def _rows_of(
     hint = ""
     if filters.among is not None and branch.states <= _FINISHED:
         oldest = tx.query(
-            f"SELECT {branch.since} FROM mirepoix_task AS t WHERE {branch.index}"  # noqa: S608 (no value is in it)
+            f"SELECT {branch.since} AS since FROM mirepoix_task AS t WHERE {branch.index}"  # noqa: S608 (no value is in it)
             f" ORDER BY {branch.since} DESC LIMIT 1 OFFSET :among",
             among=filters.among,
         )
         if oldest:
             clauses.append(f"{branch.since} > :among_after")
-            params["among_after"] = oldest[0][0]
+            params["among_after"] = oldest[0].since
             if tx.dialect == "mysql" and filters.failure_group is None:
                 hint = " FORCE INDEX (mirepoix_task_finished)"  # it would read the whole table otherwise
     if after is not None:
@@ -311,22 +313,22 @@ def _letters(number: int) -> str:
             return letters
 
 
-def _line(row: tuple[Any, ...]) -> TaskLine:
+def _line(row: Row) -> TaskLine:
     return TaskLine(
-        id=row[0],
-        name=row[1],
-        queue=row[2],
-        state=State(row[3]),
-        reason=row[4],
-        attempts=row[5],
-        since=known_moment(row[6]),
-        age_s=seconds(row[7]) or 0.0,
-        created_at=known_moment(row[8]),
-        due_at=moment(row[9]),
-        run_time_s=row[10],
-        worker_id=row[11],
-        worker=row[12],
-        version=row[13],
-        parked_for=row[14],
-        arguments=arguments(*row[15:]) if row[15:] else None,
+        id=row.id,
+        name=row.name,
+        queue=row.queue,
+        state=State(row.state),
+        reason=row.reason,
+        attempts=row.fence,
+        since=known_moment(row.since),
+        age_s=seconds(row.age_s) or 0.0,
+        created_at=known_moment(row.created_at),
+        due_at=moment(row.due_at),
+        run_time_s=row.run_time_s,
+        worker_id=row.worker_id,
+        worker=row.worker,
+        version=row.version,
+        parked_for=row.parked_for,
+        arguments=arguments(row.content_type, row.body_encoding, row.body) if "body" in row.columns else None,
     )

@@ -1,1 +1,1 @@
-SELECT count(*) FROM mirepoix_message WHERE queue = :queue
+SELECT count(*) AS messages FROM mirepoix_message WHERE queue = :queue

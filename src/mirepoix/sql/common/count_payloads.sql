@@ -1,15 +1,15 @@
 -- What is kept of each kind of call, by state: what waits, what runs and may run again, what a person may run again.
-SELECT shape, state, count(*), min(created_at), min(id)
+SELECT shape, state, count(*) AS tasks, min(created_at) AS oldest_at, min(id) AS example_id
   FROM mirepoix_task
  WHERE state = 'pending' AND shape IS NOT NULL
  GROUP BY shape, state
 UNION ALL
-SELECT shape, state, count(*), min(created_at), min(id)
+SELECT shape, state, count(*) AS tasks, min(created_at) AS oldest_at, min(id) AS example_id
   FROM mirepoix_task
  WHERE state IN ('leased', 'running') AND shape IS NOT NULL
  GROUP BY shape, state
 UNION ALL
-SELECT shape, state, count(*), min(created_at), min(id)
+SELECT shape, state, count(*) AS tasks, min(created_at) AS oldest_at, min(id) AS example_id
   FROM mirepoix_task
  WHERE state IN ('failed', 'quarantined', 'parked') AND shape IS NOT NULL AND (state <> 'parked' OR parked_for IS NOT NULL)
  GROUP BY shape, state

@@ -1,5 +1,5 @@
 -- Tasks whose worker is not alive, and that no reaper took back within :grace_s: nobody runs them.
-SELECT t.worker_id, w.name, count(*), -({seconds_until min(t.leased_at)})
+SELECT t.worker_id, w.name AS worker, count(*) AS tasks, -({seconds_until min(t.leased_at)}) AS oldest_s
   FROM mirepoix_task AS t
   LEFT JOIN mirepoix_worker AS w ON w.id = t.worker_id
  WHERE t.state IN ('leased', 'running')

@@ -1,5 +1,5 @@
 -- The newest task of one of the states that are kept until someone decides.
-SELECT id, name, reason
+SELECT id AS newest_id, name AS newest_name, reason AS newest_reason
   FROM mirepoix_task
  WHERE state IN ('failed', 'quarantined', 'parked') AND state = :state
  ORDER BY finished_at DESC

@@ -1,2 +1,2 @@
 -- Where a new listener begins.
-SELECT coalesce(max(id), 0) FROM mirepoix_message WHERE exchange = :exchange
+SELECT coalesce(max(id), 0) AS last_id FROM mirepoix_message WHERE exchange = :exchange

@@ -1,5 +1,5 @@
 -- What a group keeps, the oldest failure first.
-SELECT id, fence
+SELECT id AS task_id, fence
   FROM mirepoix_task
  WHERE failure_group = :failure_group AND state IN ('failed', 'quarantined')
  ORDER BY finished_at, seq

@@ -1,2 +1,2 @@
 -- The oldest failure that is not yet counted in its group, or null.
-SELECT min(id) FROM mirepoix_failure
+SELECT min(id) AS id FROM mirepoix_failure

@@ -1,6 +1,6 @@
 -- How old a task is whose lease holds, since it was sent or last failed for good; and the time in milliseconds since 1970.
 SELECT -({seconds_until coalesce((SELECT max(a.finished_at) FROM mirepoix_attempt AS a
-                                   WHERE a.task_id = t.id AND a.outcome = 'failed'), t.created_at)}),
-       CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1000 AS signed)
+                                   WHERE a.task_id = t.id AND a.outcome = 'failed'), t.created_at)}) AS age_s,
+       CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1000 AS signed) AS now_ms
   FROM mirepoix_task AS t
  WHERE t.id = :task_id AND t.fence = :fence AND t.worker_id = :worker_id AND t.state IN ('leased', 'running')

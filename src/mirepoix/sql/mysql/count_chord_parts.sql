@@ -1,5 +1,5 @@
 -- The answer is what the UPDATE makes of it.
-SELECT CASE WHEN done + :returned >= size THEN 1 ELSE 0 END
+SELECT CASE WHEN done + :returned >= size THEN 1 ELSE 0 END AS is_complete
   FROM mirepoix_chord
  WHERE group_id = :group_id AND state = 'waiting'
    FOR UPDATE

@@ -1,5 +1,5 @@
 -- How many seconds are left of tasks that expire.
-SELECT t.id, {seconds_until t.expires_at}
+SELECT t.id, {seconds_until t.expires_at} AS left_s
   FROM JSON_TABLE({json :ids}, '$[*]' COLUMNS (id {id} PATH '$')) AS r
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id
  WHERE t.expires_at IS NOT NULL

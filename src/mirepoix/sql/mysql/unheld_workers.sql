@@ -4,8 +4,8 @@ SELECT id
  WHERE state = 'alive' AND id <> :worker_id
    AND IS_FREE_LOCK(CONCAT('mirepoix.', LEFT(SHA2(CONCAT(DATABASE(), '.', liveness_key, '.', id), 256), 40))) = 1
 ;
-SELECT w.id, w.name, w.liveness_key, w.process, {as_text w.heartbeat_at},
-       {seconds_until w.alive_until} - {seconds_until w.heartbeat_at}
+SELECT w.id, w.name, w.liveness_key, w.process, {as_text w.heartbeat_at} AS heartbeat,
+       {seconds_until w.alive_until} - {seconds_until w.heartbeat_at} AS ttl_s
   FROM {found}
   STRAIGHT_JOIN mirepoix_worker AS w ON w.id = found.id
  WHERE w.state = 'alive'

@@ -1,2 +1,2 @@
 -- Nothing to do: whoever waits for remote control or events looks.
-SELECT 1
+SELECT 1 AS woken

@@ -1,5 +1,5 @@
 -- Ends the session that held this lock before, if the server does not know yet that its client is gone.
-SELECT pg_terminate_backend(pid)
+SELECT pg_terminate_backend(pid) AS is_ended
   FROM pg_locks
  WHERE locktype = 'advisory' AND granted AND pid = :session
    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())

@@ -7,8 +7,8 @@ UPDATE mirepoix_task AS t
    AND (CAST(:rows AS json) IS NULL OR EXISTS (
         SELECT 1 FROM json_to_recordset(CAST(:rows AS json)) AS r(id text, fence int)
          WHERE r.id = t.id AND r.fence = t.fence))
-RETURNING t.id, t.fence, t.generation, CAST(:worker_id AS text), t.leased_at, t.started_at
+RETURNING t.id, t.fence, t.generation, CAST(:worker_id AS text) AS worker_id, t.leased_at, t.started_at
 ), woken AS (
     SELECT pg_notify('mirepoix', '') FROM returned LIMIT 1
 )
-SELECT returned.* FROM returned LEFT JOIN woken ON true
+SELECT id, fence, generation, worker_id, leased_at, started_at FROM returned LEFT JOIN woken ON true

@@ -2,7 +2,8 @@
 -- was given back by its last attempt, requeued, hastened or sent again, whichever was last. Read through the index
 -- mirepoix_task_ready. An ETA behind the last lease was set by that attempt, which ended before it: only of the others the attempt is looked up. LATERAL, so that
 -- this is one look for each row, and never a walk through all attempts.
-SELECT queue, count(*), -({seconds_until min(ready_at)}), sum(CASE WHEN ready_at < {earlier :late_s} THEN 1 ELSE 0 END)
+SELECT queue, count(*) AS waiting, -({seconds_until min(ready_at)}) AS oldest_s,
+       sum(CASE WHEN ready_at < {earlier :late_s} THEN 1 ELSE 0 END) AS late
   FROM (SELECT t.queue, greatest(
                    t.created_at, t.requeued_at, returned.finished_at,
                    CASE WHEN t.requeued_at IS NULL OR t.eta <= {now} THEN t.eta END) AS ready_at

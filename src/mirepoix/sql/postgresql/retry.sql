@@ -18,8 +18,8 @@ UPDATE mirepoix_task AS t
        written_by text)
  WHERE t.id = r.id AND t.id = :task_id AND t.fence = :fence AND t.worker_id = :worker_id
    AND t.state IN ('leased', 'running')
-RETURNING t.id, t.fence, t.generation - 1, t.worker_id, t.leased_at, t.started_at, t.name
+RETURNING t.id, t.fence, t.generation - 1 AS generation, t.worker_id, t.leased_at, t.started_at, t.name
 ), woken AS (
     SELECT pg_notify('mirepoix', '') FROM retried LIMIT 1
 )
-SELECT retried.* FROM retried LEFT JOIN woken ON true
+SELECT id, fence, generation, worker_id, leased_at, started_at, name FROM retried LEFT JOIN woken ON true

@@ -25,4 +25,4 @@ WITH stored AS (
              WHERE status IN ('SUCCESS', 'FAILURE', 'REVOKED')) AS finished
      GROUP BY page
 )
-SELECT (SELECT count(*) FROM stored), (SELECT count(*) FROM told)
+SELECT (SELECT count(*) FROM stored) AS stored, (SELECT count(*) FROM told) AS told

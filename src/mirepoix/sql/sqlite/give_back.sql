@@ -6,4 +6,4 @@ UPDATE mirepoix_task AS t
    AND (:rows IS NULL OR EXISTS (
         SELECT 1 FROM json_each(:rows) AS r
          WHERE json_extract(r.value, '$.id') = t.id AND json_extract(r.value, '$.fence') = t.fence))
-RETURNING id, fence, generation, :worker_id, leased_at, started_at
+RETURNING id, fence, generation, :worker_id AS worker_id, leased_at, started_at

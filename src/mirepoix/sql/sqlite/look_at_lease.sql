@@ -3,4 +3,4 @@
 -- Nobody else writes before its end, so it does not matter whether its start was noted.
 UPDATE mirepoix_task SET pid = pid
  WHERE id = :task_id AND fence = :fence AND +worker_id = :worker_id AND state IN ('leased', 'running')
-RETURNING 0, 0
+RETURNING 0 AS is_snapshot, 0 AS is_started

@@ -1,2 +1,2 @@
 -- The write lock orders them already.
-SELECT 1
+SELECT 1 AS ordered

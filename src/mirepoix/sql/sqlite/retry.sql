@@ -28,4 +28,4 @@ UPDATE mirepoix_task AS t
           FROM json_each(:rows)) AS r
  WHERE t.id = r.id AND t.id = :task_id AND t.fence = :fence AND +t.worker_id = :worker_id
    AND t.state IN ('leased', 'running')
-RETURNING id, fence, generation - 1, worker_id, leased_at, started_at, name
+RETURNING id, fence, generation - 1 AS generation, worker_id, leased_at, started_at, name

@@ -9,4 +9,4 @@ UPDATE mirepoix_task
    AND (is_suspect = 0 OR :suspects = 1)
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
 RETURNING id, fence, queue, name, body, body_encoding, content_type, content_encoding, headers, properties,
-          exchange, routing_key, priority, seq, deaths + handovers > 0, written_by, is_suspect
+          exchange, routing_key, priority, seq, deaths + handovers > 0 AS is_redelivered, written_by, is_suspect

@@ -1,2 +1,4 @@
 -- How many seconds are left of tasks that expire.
-SELECT id, {seconds_until expires_at} FROM mirepoix_task WHERE id IN (SELECT value FROM json_each(:ids)) AND expires_at IS NOT NULL
+SELECT id, {seconds_until expires_at} AS left_s
+  FROM mirepoix_task
+ WHERE id IN (SELECT value FROM json_each(:ids)) AND expires_at IS NOT NULL

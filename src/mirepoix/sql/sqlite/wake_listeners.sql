@@ -1,2 +1,2 @@
 -- Nothing to do: idle workers watch the file itself.
-SELECT 1
+SELECT 1 AS woken
