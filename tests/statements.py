@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mirepoix.sql
+from mirepoix.sql.envelope import expand
 from mirepoix.states import State
 
 FOLDER = Path(mirepoix.sql.__file__).parent
@@ -29,7 +30,8 @@ class Statement:
     def sql(self) -> str:
         """The statement without its comments, on one line."""
         lines = [line for line in self.text.splitlines() if not line.lstrip().startswith("--")]
-        return re.sub(r"\s+", " ", " ".join(lines))
+        sql = expand("\n".join(lines), "postgresql" if self.folder == "common" else self.folder)
+        return re.sub(r"\s+", " ", sql)
 
     @property
     def writes_task_state(self) -> bool:

@@ -11,14 +11,14 @@ from statements import statements
 LISTS = frozenset({"rows", "ids", "queues", "tried", "held_up", "group_ids", "found"})
 """Parameters that are JSON arrays."""
 
-NAMES = sorted({one.name for one in statements()})
+NAMES = sorted({statement.name for statement in statements()})
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_driver_names_the_columns_of_an_answer_as_the_statement_does(ledger: Ledger, name: str):
     dialect = ledger.source.dialect
     style = "named" if dialect == "sqlite" else "pyformat"
-    if not {dialect, "common"} & {one.folder for one in statements() if one.name == name}:
+    if not {dialect, "common"} & {statement.folder for statement in statements() if statement.name == name}:
         pytest.skip(f"not a statement of {dialect}")
     cursor = ledger.connection.raw.cursor()
     cursor.execute("BEGIN")

@@ -15,7 +15,7 @@ from statements import statements
 
 ROOT = Path(mirepoix.sql.__file__).parent.parent
 TREES = {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in sorted(ROOT.rglob("*.py"))}
-NAMES = sorted({one.name for one in statements()})
+NAMES = sorted({statement.name for statement in statements()})
 
 ROW = re.compile(r"\bRow\b")
 FETCHING = ("fetch", "_end", "_each")
@@ -25,13 +25,17 @@ READ_FOR_OTHERS = {"ledger/failures.py": "fail"}
 """Modules that read rows of a statement that another module runs."""
 
 
+OF_ANOTHER_DATABASE = ("connect/perform.py", "demo/", "crashtest/")
+"""What has rows of drivers: of the steps of a statement, of the demo's shop, of the user's own databases."""
+
+
 def answer(name: str, dialect: str) -> tuple[str, ...]:
     """The columns of the answer to a statement."""
     return next((step.rows.columns for step in reversed(steps(name, dialect, "named")) if step.rows.columns), ())
 
 
 def dialects_of(name: str) -> list[str]:
-    folders = {one.folder for one in statements() if one.name == name}
+    folders = {statement.folder for statement in statements() if statement.name == name}
     return list(DIALECTS) if "common" in folders else [dialect for dialect in DIALECTS if dialect in folders]
 
 
@@ -73,7 +77,7 @@ READ = [name for name in NAMES if name not in RUN]
         ("SELECT * FROM a", ("",)),
     ],
 )
-def test_the_names_of_columns_are_read_from_the_statement(sql: str, found: tuple[str, ...]):
+def test_the_names_of_columns_are_nodefrom_the_statement(sql: str, found: tuple[str, ...]):
     assert columns(sql) == found
 
 
@@ -99,7 +103,7 @@ def test_the_dialects_answer_with_the_same_columns(name: str):
     assert len(set(found.values())) == 1, found
 
 
-def test_what_is_read_of_a_row_is_a_column_of_a_statement_that_is_asked_there():
+def test_what_is_nodeof_a_row_is_a_column_of_a_statement_that_is_asked_there():
     unknown, read = [], 0
     for where, tree in TREES.items():
         of_module = asked(tree, *FETCHING) | {name for name in (READ_FOR_OTHERS.get(where),) if name}
@@ -109,9 +113,21 @@ def test_what_is_read_of_a_row_is_a_column_of_a_statement_that_is_asked_there():
                 known = {column for name in names for column in answer(name, dialects_of(name)[0])}
                 found = attributes_of_rows(function)
                 read += len(found)
-                unknown += [f"{where}:{one.lineno}: {one.attr}" for one in found if one.attr not in known]
+                unknown += [f"{where}:{node.lineno}: {node.attr}" for node in found if node.attr not in known]
     assert unknown == []
     assert read > 150
+
+
+def test_no_row_is_read_by_place():
+    places = [
+        f"{where}:{node.lineno}"
+        for where, tree in TREES.items()
+        if not where.startswith(OF_ANOTHER_DATABASE)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == "row"
+        if isinstance(node.slice, ast.Slice) or isinstance(getattr(node.slice, "value", None), int)
+    ]
+    assert places == []
 
 
 def attributes_of_rows(function: ast.AST) -> list[ast.Attribute]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from operator import attrgetter
 from time import monotonic
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
@@ -16,8 +17,13 @@ from mirepoix.errors import TaskIdTaken
 from mirepoix.ledger.rows import batches
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Envelope
+from mirepoix.sql.envelope import COLUMNS
 
 logger = logging.getLogger("mirepoix.enqueue")
+
+_COLUMNS = tuple(column.name for column in COLUMNS)
+_JSON = tuple(column.name for column in COLUMNS if column.type == "json")
+_values = attrgetter(*_COLUMNS)
 
 
 def add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
@@ -66,30 +72,10 @@ def _timed(envelope: Envelope, asked_s: float) -> Envelope:
 
 def as_row(envelope: Envelope) -> dict[str, Any]:
     """*envelope* as the statements read it from JSON."""
-    return {
-        "id": envelope.id,
-        "name": envelope.name,
-        "queue": envelope.queue,
-        "priority": envelope.priority,
-        "retries": envelope.retries,
-        "root_id": envelope.root_id,
-        "parent_id": envelope.parent_id,
-        "group_id": envelope.group_id,
-        "eta": envelope.eta,
-        "expires": envelope.expires,
-        "content_type": envelope.content_type,
-        "content_encoding": envelope.content_encoding,
-        "body_encoding": envelope.body_encoding,
-        "body": envelope.body,
-        "headers": _as_json(envelope.headers),
-        "properties": _as_json(envelope.properties),
-        "exchange": envelope.exchange,
-        "routing_key": envelope.routing_key,
-        "sent_fence": envelope.sent_fence,
-        "version": envelope.version,
-        "shape": envelope.shape,
-        "written_by": envelope.written_by,
-    }
+    row = dict(zip(_COLUMNS, _values(envelope), strict=True))
+    for name in _JSON:
+        row[name] = _as_json(row[name])
+    return row
 
 
 def can_be_header(value: Any) -> bool:

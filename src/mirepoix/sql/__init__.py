@@ -6,7 +6,7 @@ own way are written in braces and replaced from a fixed table, never from data: 
 to use; the others choose it themselves). MySQL's own files also have ``{json :parameter}``, ``{text}`` and ``{id}`` (a
 text that JSON_TABLE reads, and the types of its columns), ``{moment expression}`` (a datetime of an ISO 8601 text),
 ``{of table}`` (behind ``FOR UPDATE``, for MySQL, which cannot lock the rows of a JSON_TABLE and would try; MariaDB has
-no such word, and does not try) and ``{found}``, see below.
+no such word, and does not try) and ``{found}``, see below. ``{envelope …}`` is in `mirepoix.sql.envelope`.
 
 **Statements that answer with what they changed** end with ``RETURNING``, which MySQL and MariaDB do not have after an
 ``UPDATE``. There a statement is a few steps in one transaction (`Step`), of which the last ``SELECT`` is the answer:
@@ -36,6 +36,7 @@ from functools import cache
 from importlib.resources import files
 
 from mirepoix.sql.columns import Row, columns, row_class
+from mirepoix.sql.envelope import expand
 
 DIALECTS = ("postgresql", "sqlite", "mysql")
 
@@ -173,6 +174,7 @@ def placeholders(sql: str, paramstyle: str) -> str:
 def spell(sql: str, dialect: str) -> str:
     """Replace the expressions in braces by the dialect's own, and drop the comment lines."""
     sql = "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
+    sql = expand(sql, dialect)
     for verb, own in _SPELLING[dialect].items():
         argument = r" ([^{}]+)" if r"\1" in own else ""
         sql = re.sub(r"\{" + verb + argument + r"\}", own, sql)

@@ -13,8 +13,8 @@ SELECT id
  LIMIT :batch
    FOR UPDATE SKIP LOCKED
 ;
-SELECT t.id, t.fence + 1 AS fence, t.queue, t.name, t.body, t.body_encoding, t.content_type, t.content_encoding,
-       t.headers, t.properties, t.exchange, t.routing_key, t.priority, t.seq, t.deaths + t.handovers > 0 AS is_redelivered, t.written_by, t.is_suspect
+SELECT t.id, t.fence + 1 AS fence, t.seq, t.is_suspect, t.deaths + t.handovers > 0 AS is_redelivered,
+       {envelope message t}
   FROM (SELECT ranked.id
           FROM (SELECT ready.id, row_number() OVER (PARTITION BY ready.queue ORDER BY ready.priority DESC, ready.seq) AS turn,
                        row_number() OVER (PARTITION BY ready.is_suspect ORDER BY ready.priority DESC, ready.seq) AS place,

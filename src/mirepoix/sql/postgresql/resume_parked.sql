@@ -15,6 +15,4 @@ UPDATE mirepoix_task AS t
   FROM chosen
  WHERE t.id = chosen.id
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
-RETURNING t.id, t.fence, t.queue, t.name, t.body, t.body_encoding, t.content_type, t.content_encoding,
-          CAST(t.headers AS text) AS headers, CAST(t.properties AS text) AS properties, t.exchange, t.routing_key, t.priority, t.seq,
-          t.deaths + t.handovers > 0 AS is_redelivered, t.written_by, t.is_suspect
+RETURNING t.id, t.fence, t.seq, t.is_suspect, t.deaths + t.handovers > 0 AS is_redelivered, {envelope message t}

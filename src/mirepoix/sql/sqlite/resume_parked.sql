@@ -7,5 +7,4 @@ UPDATE mirepoix_task
  WHERE id IN (SELECT value FROM json_each(:ids))
    AND state = 'parked' AND parked_for IS NOT NULL
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
-RETURNING id, fence, queue, name, body, body_encoding, content_type, content_encoding, headers, properties,
-          exchange, routing_key, priority, seq, deaths + handovers > 0 AS is_redelivered, written_by, is_suspect
+RETURNING id, fence, seq, is_suspect, deaths + handovers > 0 AS is_redelivered, {envelope message}

@@ -1,7 +1,6 @@
 -- What the broker has to be told of: at once, but for what its sender has promised to publish itself, which gets :grace_s.
 -- A fence that has risen since it was sent says that it was taken meanwhile, and came back. Queues :held_up wait.
-SELECT id, fence, name, queue, priority, body, body_encoding, content_type, content_encoding,
-       CAST(headers AS text) AS headers, CAST(properties AS text) AS properties, exchange, routing_key
+SELECT id, fence, {envelope message}
   FROM mirepoix_task
  WHERE state = 'pending' AND due_at IS NULL AND sent_fence <> fence
    AND (sent_fence <> -2 OR fence > 0 OR generation > 0 OR created_at < {earlier :grace_s})
