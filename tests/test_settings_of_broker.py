@@ -18,11 +18,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"stalled_worker": "kill"}, "mirepoix_stalled_worker must be 'report' or 'exit', not 'kill'."),
     ({"relay_grace_s": -0.1}, "mirepoix_relay_grace_s must be 0 or more, not -0.1."),
     ({"probe_interval_s": -1}, "mirepoix_probe_interval_s must be 0 or more, not -1."),
-    ({"relay_batch": 0}, "mirepoix_relay_batch must be at least 1, not 0."),
+    ({"max_deaths": 0}, "mirepoix_max_deaths must be at least 1, not 0."),
     ({"resend_after_s": 0}, "mirepoix_resend_after_s must be above 0, not 0."),
     ({"broker_retry_s": 0.0}, "mirepoix_broker_retry_s must be above 0, not 0.0."),
     ({"broker_retry_s": "soon"}, "A Mirepoix setting has a value of the wrong type: "),
-    ({"relay_batch": None}, "A Mirepoix setting has a value of the wrong type: "),
+    ({"max_deaths": None}, "A Mirepoix setting has a value of the wrong type: "),
     ({"capture": False, "delivery": "ledger"}, "mirepoix_capture is off, so tasks need a broker"),
     ({"relay_intervall_s": 1}, "mirepoix.install() knows no setting 'relay_intervall_s'."),
 ]

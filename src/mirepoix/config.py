@@ -21,6 +21,15 @@ _CHOICES = {
     "stalled_worker": ("report", "exit"),
 }
 
+MOST_AHEAD = 500
+"""The most tasks that a worker leases ahead of running them; it leases about what it can run in 0.1 s."""
+
+FLUSH_AFTER_S = 0.02
+"""Successes that send nothing are recorded together, at the latest after this time."""
+
+SQLITE_LOOK_S = 0.01
+"""How often an idle worker checks whether the SQLite file changed, where the system has no inotify."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -40,22 +49,9 @@ class Settings:
     max_handovers: int = 10
     """A task that was handed out so often, and was lost or rejected each time without blame, is quarantined."""
 
-    start_noted_after_s: float = 0.05
-    """An attempt that runs for longer than this becomes ``running`` in the ledger. Blame depends on it."""
-
-    flush_interval_s: float = 0.02
-    """A worker records successes that send nothing together, at the latest after this time. If the worker is killed
-    within it, the tasks run again."""
-
-    take_batch: int = 500
-    """The most tasks that a worker leases ahead. It leases about what it can run in 0.1 s, up to this number."""
-
     poll_interval_s: float = 1.0
     """How often an idle worker asks for tasks without a notification. This limits the delay after a lost
     notification."""
-
-    sqlite_poll_interval_s: float = 0.01
-    """How often an idle worker checks whether the SQLite file changed, on systems without inotify (not Linux)."""
 
     mysql_poll_interval_s: float = 0.01
     """How often an idle worker looks for tasks in MariaDB or MySQL, which send no notification. Each look takes about
@@ -105,9 +101,6 @@ class Settings:
 
     relay_grace_s: float = 1.0
     """How long a sender has to publish a committed task before the relay does."""
-
-    relay_batch: int = 500
-    """The most tasks that are published, and recorded as sent, together."""
 
     resend_after_s: float = 30.0
     """A task with a message that no worker took for so long is published again, if the broker has fewer messages than
@@ -173,15 +166,15 @@ class Settings:
 
     def look_interval_s(self, dialect: str) -> float:
         """How often an idle worker looks for tasks in a database that sends no notifications."""
-        return self.mysql_poll_interval_s if dialect == "mysql" else self.sqlite_poll_interval_s
+        return self.mysql_poll_interval_s if dialect == "mysql" else SQLITE_LOOK_S
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "retries", policy_of(self.retries, "mirepoix_retries"))
-        intervals = ("liveness_interval_s", "flush_interval_s", "poll_interval_s", "mysql_poll_interval_s")
+        intervals = ("liveness_interval_s", "poll_interval_s", "mysql_poll_interval_s")
         for name in ("lease_ttl_s", "broker_retry_s", "resend_after_s", *intervals):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"mirepoix_{name} must be above 0, not {getattr(self, name)!r}.")
-        for name in ("max_deaths", "max_handovers", "take_batch", "payload_limit_bytes", "relay_batch"):
+        for name in ("max_deaths", "max_handovers", "payload_limit_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"mirepoix_{name} must be at least 1, not {getattr(self, name)!r}.")
         for name in ("relay_grace_s", "probe_interval_s", "parked_failure_after_s"):

@@ -32,6 +32,7 @@ from mirepoix.broker.redis_unacked import keep_no_copy
 from mirepoix.broker.routes import routes
 from mirepoix.broker.tolerant import tolerate
 from mirepoix.broker.versions import has_global_qos
+from mirepoix.config import MOST_AHEAD
 from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.connect.verdict import Verdict, said, verdict
 from mirepoix.crashpoints import Crashpoint, reached
@@ -100,7 +101,7 @@ class BrokerConsumer:
         """Messages that Celery itself acknowledges, as far as it has not."""
         self._leased: deque[Taken] = deque()
         self._with_worker: set[LeasedMessage] = set()
-        self._batch = Batch(installation.settings.take_batch)
+        self._batch = Batch(MOST_AHEAD)
         self._connection: OwnConnection | None = None
         self._away_until = 0.0
         self._flusher = Flusher(self._flush)
@@ -400,7 +401,7 @@ class BrokerConsumer:
 
     def _free(self) -> int:
         if not self._limit:
-            return int(self._installation.settings.take_batch)
+            return MOST_AHEAD
         return max(0, self._limit + self._headroom - len(self._with_worker))
 
     @property
@@ -426,7 +427,7 @@ class BrokerConsumer:
         qos = self._consumer.qos
         if not self._limit or qos is None or not self._has_global_qos:
             return
-        wanted = min(2 * self._batch.lookahead, self._installation.settings.take_batch)
+        wanted = min(2 * self._batch.lookahead, MOST_AHEAD)
         # In steps, as each is a question to the broker; and down only after a while, as tasks come in bursts.
         steps = self._limit
         while steps < wanted:

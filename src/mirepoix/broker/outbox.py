@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from mirepoix.broker.publisher import Publisher, note_sent
+from mirepoix.broker.publisher import PUBLISHED_TOGETHER, Publisher, note_sent
 from mirepoix.config import Settings
 from mirepoix.connect.source import OwnConnection
 from mirepoix.ledger import sending
@@ -36,7 +36,7 @@ class Outbox:
             now = time.monotonic()
             self._held_up = {queue: until for queue, until in self._held_up.items() if until > now}
             with connection.reading() as tx:
-                waiting = sending.unsent(tx, self._settings.relay_grace_s, self._settings.relay_batch, self._held_up)
+                waiting = sending.unsent(tx, self._settings.relay_grace_s, PUBLISHED_TOGETHER, self._held_up)
             if not waiting:
                 break
             confirmed = set(self._publisher.publish([one.envelope for one in waiting]))
@@ -45,6 +45,6 @@ class Outbox:
             published += len(fences)
             refused = {one.envelope.queue for one in waiting if one.envelope.id not in confirmed}
             self._held_up |= dict.fromkeys(refused, now + HELD_UP_S)
-            if len(waiting) < self._settings.relay_batch and not refused:
+            if len(waiting) < PUBLISHED_TOGETHER and not refused:
                 break
         return published

@@ -25,6 +25,9 @@ from mirepoix.records import PROBE_HEADER, SENT_HEADER, Envelope
 
 logger = logging.getLogger("mirepoix.relay")
 
+PUBLISHED_TOGETHER = 500
+"""The most tasks that are published, and noted as sent, together."""
+
 CONFIRM_S = 15.0
 """A broker that has not confirmed within this long is taken for absent."""
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from mirepoix.broker.breaker import Breaker
 from mirepoix.broker.outbox import Outbox
-from mirepoix.broker.publisher import Publisher
+from mirepoix.broker.publisher import PUBLISHED_TOGETHER, Publisher
 from mirepoix.broker.reconcile import Reconciler
 from mirepoix.connect.source import OwnConnection
 from mirepoix.daemons.loop import Loop
@@ -125,8 +125,8 @@ class Relay:
         if now >= self._next_claim:
             self._next_claim = now + CLAIM_S
             with connection.transaction() as tx:
-                claimed = sending.claim_unmarked(tx, self._settings.relay_batch)
-            if claimed == self._settings.relay_batch:
+                claimed = sending.claim_unmarked(tx, PUBLISHED_TOGETHER)
+            if claimed == PUBLISHED_TOGETHER:
                 self._next_claim = now
         published = self._outbox.publish(connection, self._loop.stopped.is_set)
         self._breaker.succeeded()

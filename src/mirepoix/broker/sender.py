@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mirepoix.broker.breaker import Breaker
-from mirepoix.broker.publisher import Publisher, note_sent
+from mirepoix.broker.publisher import PUBLISHED_TOGETHER, Publisher, note_sent
 from mirepoix.config import Settings
 from mirepoix.connect.source import Source
 from mirepoix.errors import BrokerAway
@@ -108,14 +108,14 @@ class Sender:
                 if fresh and not confirmed:
                     note_at = time.monotonic() + NOTE_AFTER_S
                 confirmed += fresh
-                if confirmed and (time.monotonic() >= note_at or len(confirmed) >= self._settings.relay_batch):
+                if confirmed and (time.monotonic() >= note_at or len(confirmed) >= PUBLISHED_TOGETHER):
                     self._note(confirmed)
                     confirmed = []
         self._note(confirmed)
         publisher.close()
 
     def _publish(self, publisher: Publisher) -> list[tuple[str, int]]:
-        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._settings.relay_batch))]
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), PUBLISHED_TOGETHER))]
         events = [self._events.popleft() for _ in range(len(self._events))]
         confirmed: list[str] = []
         try:

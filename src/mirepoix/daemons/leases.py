@@ -36,6 +36,9 @@ logger = logging.getLogger("mirepoix.leases")
 ASKED_TO_STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 """The signals that end a process because somebody wants it to end: its task is not to blame."""
 
+START_NOTED_AFTER_S = 0.05
+"""An attempt that runs for longer than this becomes ``running`` in the ledger, for blame and for people."""
+
 RESUMED_AHEAD = 20
 """So many parked tasks are resumed ahead, for each task that can run at once."""
 
@@ -264,7 +267,7 @@ class Leases:
 
     def note_started(self, connection: OwnConnection) -> None:
         """Tell the ledger which attempts have been running for a while: from now on a death is theirs."""
-        fresh = self.held.not_noted(self.settings.start_noted_after_s)
+        fresh = self.held.not_noted(START_NOTED_AFTER_S)
         if not fresh:
             return
         with connection.transaction() as tx:

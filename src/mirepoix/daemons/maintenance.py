@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from mirepoix.config import FLUSH_AFTER_S
 from mirepoix.connect.source import OwnConnection
 from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.crashpoints import Crashpoint, reached
@@ -114,7 +115,7 @@ class Maintenance:
         now = time.monotonic()
         leases = self._leases
         due: dict[str, Callable[[], None]] = {
-            "record what is done": lambda: leases.flush(connection, older_than_s=5 * self._settings.flush_interval_s),
+            "record what is done": lambda: leases.flush(connection, older_than_s=5 * FLUSH_AFTER_S),
             "report deaths": lambda: leases.losses.report(connection),
             "note what has begun": lambda: leases.note_started(connection),
             "give back what was abandoned": lambda: leases.give_back_abandoned(connection),

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mirepoix.config import FLUSH_AFTER_S, MOST_AHEAD
+
 if TYPE_CHECKING:
     from mirepoix.daemons.leases import Leases
 
@@ -19,21 +21,20 @@ class Flusher:
         self._flushed_at = 0.0
 
     def flush_soon(self, leases: Leases, loop: Any) -> None:
-        """Flush now if a batch waits, or a result that somebody may wait for; otherwise after ``flush_interval_s``.
+        """Flush now if a batch waits, or a result that somebody may wait for; otherwise after `FLUSH_AFTER_S`.
 
         A result is not held up where nothing runs that could follow it soon.
         """
         if not leases.completions:
             return
-        interval_s = leases.settings.flush_interval_s
-        if len(leases.completions) >= leases.settings.take_batch:
+        if len(leases.completions) >= MOST_AHEAD:
             self._act()
         elif self._timer is None:
-            is_first = time.monotonic() - self._flushed_at >= interval_s
+            is_first = time.monotonic() - self._flushed_at >= FLUSH_AFTER_S
             if leases.completions.has_results and (is_first or not len(leases.held)):
                 self._act()
             else:
-                self._timer = loop.call_later(interval_s, self._act)
+                self._timer = loop.call_later(FLUSH_AFTER_S, self._act)
 
     def cancel(self) -> None:
         """Do not flush later."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
+from mirepoix.config import MOST_AHEAD
 from mirepoix.delivery.prefetch import Batch
 from mirepoix.errors import EnqueueError, NoWorker
 from mirepoix.kombu.qos import QoS
@@ -42,7 +43,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     def __init__(self, connection: Any, **kwargs: Any) -> None:
         super().__init__(connection, **kwargs)
         self.buffer: deque[Taken] = deque()
-        self.batch = Batch(connection.installation.settings.take_batch)
+        self.batch = Batch(MOST_AHEAD)
         self.may_have_more = True
 
     # ---- publishing: what does not come through Celery's task sender
@@ -232,7 +233,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     def _free(self) -> int:
         limit = self.limit
         if not limit:
-            return int(self.connection.installation.settings.take_batch)
+            return MOST_AHEAD
         return int(max(0, limit + self.headroom - self.qos.unfinished))
 
     def _hand_over_buffer(self, queues: list[str]) -> int:

@@ -14,6 +14,7 @@ from weakref import finalize
 from kombu.transport import virtual
 from kombu.transport.virtual.base import Transport as VirtualTransport
 
+from mirepoix.config import FLUSH_AFTER_S
 from mirepoix.connect import ambient
 from mirepoix.connect.dropped import close_when_dropped
 from mirepoix.connect.source import BOUND_S, OwnConnection
@@ -302,7 +303,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         has_to_poll = fd is None or self.own.is_told_early
         pause = self._look_interval_s if has_to_poll else settings.poll_interval_s
         if leases is not None:
-            pause = min(pause, settings.flush_interval_s if leases.completions else 0.05)
+            pause = min(pause, FLUSH_AFTER_S if leases.completions else 0.05)
         if left is not None:
             pause = min(pause, left)
         if fd is None:
@@ -312,7 +313,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         self._look()
         if leases is not None:
             with self.reaching():
-                leases.flush(self.own, older_than_s=settings.flush_interval_s)
+                leases.flush(self.own, older_than_s=FLUSH_AFTER_S)
             for channel in self.channels:  # a greenlet may have freed a place without telling anyone
                 channel.may_have_more = channel.may_have_more or not channel.buffer
 

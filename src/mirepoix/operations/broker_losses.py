@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from mirepoix.config import Settings
+from mirepoix.config import MOST_AHEAD, Settings
 from mirepoix.ledger.sending import Listener, QueueInBroker, QueueSeen
 
 EMPTY_S = 2.5
@@ -126,7 +126,7 @@ def in_hand(queue: str, listeners: Iterable[Listener], settings: Settings, prefe
     *prefetch* messages for each place, for workers that have just connected.
     """
     return sum(
-        max(settings.take_batch, listener.concurrency) if prefetch is None else prefetch * listener.concurrency
+        max(MOST_AHEAD, listener.concurrency) if prefetch is None else prefetch * listener.concurrency
         for listener in listeners
         if queue in listener.queues
     )
