@@ -87,3 +87,18 @@ def test_what_is_set_of_celery_s_own_stays(tmp_path: Path):
     app.conf.broker_connection_max_retries = 3
     mirepoix.install(app, f"sqlite:///{tmp_path / 'ledger.db'}", delivery="broker")
     assert app.conf.broker_connection_max_retries == 3
+
+
+@pytest.mark.parametrize("namespace", [None, "CELERY"])
+def test_a_setting_that_does_not_exist_is_refused_with_the_nearest_that_does(namespace: str | None, tmp_path: Path):
+    prefix = "CELERY_" if namespace else ""
+    values = {f"{prefix}MIREPOIX_MAX_DEATH": 5, f"{prefix}BROKER_URL": "memory://", "MIREPOIX_OF_THEIR_OWN": 1}
+    if namespace is None:
+        del values["MIREPOIX_OF_THEIR_OWN"]
+    app = Celery("shop", set_as_current=False)
+    app.config_from_object(type("settings", (), values), namespace=namespace)
+    installation = mirepoix.install(app, f"sqlite:///{tmp_path / 'ledger.db'}")
+    with pytest.raises(
+        ConfigurationError, match=r"sets mirepoix_max_death, which is no setting\. Did you mean mirepoix_max_deaths\?"
+    ):
+        _ = installation.settings

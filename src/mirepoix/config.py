@@ -6,6 +6,7 @@ configuration (in Django: ``CELERY_MIREPOIX_LEASE_TTL_S``). The argument of ``in
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -228,9 +229,22 @@ class Settings:
                 f"mirepoix.install() knows no setting {', '.join(map(repr, unknown))}. "
                 f"It knows: {', '.join(sorted(known))}."
             )
+        for name in sorted(_named_in(conf) - known):
+            nearest = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean mirepoix_{nearest[0]}?" if nearest else " docs/reference/settings.md lists them."
+            raise ConfigurationError(f"The Celery configuration sets mirepoix_{name}, which is no setting.{hint}")
         found = {name: conf[key] for name in known if (key := f"mirepoix_{name}") in conf}
         from_environment = {"release": release} if (release := os.environ.get("MIREPOIX_RELEASE")) else {}
         try:
             return replace(cls(), **{**from_environment, **found, **given})
         except TypeError as error:
             raise ConfigurationError(f"A Mirepoix setting has a value of the wrong type: {error}.") from error
+
+
+def _named_in(conf: Mapping[str, Any]) -> set[str]:
+    """The names of all settings of ours in a Celery configuration, which may have a namespace (``CELERY_``)."""
+    prefix = str(getattr(conf, "prefix", None) or "").lower()
+    keys = {str(key) for key in conf}
+    own = {key.lower().removeprefix(prefix) for key in keys if key.lower().startswith(prefix)}
+    own |= {key for key in keys if key.islower()}  # what a program has set by itself has no namespace
+    return {key.removeprefix("mirepoix_") for key in own if key.startswith("mirepoix_")}
