@@ -31,6 +31,7 @@ MAY_LOAD = {
     "demo": set(),
     "django": set(),
     "fingerprint": set(),
+    "operations": set(),
     "kombu": {"channel", "qos", "transport"},  # Celery resolves the transport of its events
     "celery": {
         *("app", "backend", "capture", "chords", "context", "control", "coroutines", "errbacks", "gathering"),

@@ -12,7 +12,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def duration(seconds: float | None) -> str:
-    """At most two units: ``4s``, ``3m 20s``, ``2h``, ``3d 04h``; nothing for None."""
+    """Write a duration in at most two units: ``4s``, ``3m 20s``, ``2h``, ``3d 04h``. None is an empty text."""
     if seconds is None:
         return ""
     whole = max(0, int(seconds))
@@ -24,26 +24,26 @@ def duration(seconds: float | None) -> str:
 
 
 def run_time(seconds: float | None) -> str:
-    """How long something ran: with a fraction below a minute."""
+    """Write how long something ran, with a fraction if that is below a minute."""
     if seconds is None:
         return ""
     return f"{seconds:.3g}s" if seconds < _MINUTE else duration(seconds)
 
 
 def memory(kilobytes: int | None) -> str:
-    """Kilobytes as people read them."""
+    """Write an amount of memory in kB or MB."""
     if kilobytes is None:
         return ""
     return f"{kilobytes} kB" if kilobytes < 1024 else f"{kilobytes / 1024:,.0f} MB"  # noqa: PLR2004
 
 
 def when(moment: datetime | None) -> str:
-    """A moment to the second, in UTC."""
+    """Write a time to the second, in UTC."""
     return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def count(number: int, noun: str) -> str:
-    """``1 task``, ``1,200 tasks``."""
+    """Write a number with its noun: ``1 task``, ``1,200 tasks``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
@@ -52,24 +52,24 @@ SCHEDULED = "scheduled"
 
 
 def state_word(state: str, *, has_due: bool = False) -> str:
-    """A state as people read it: what is leased is handed to a worker, what waits for its time is scheduled."""
+    """Name a state for people: leased is "handed to a worker", and pending with a time to come is "scheduled"."""
     if state == "leased":
         return HANDED
     return SCHEDULED if state == "pending" and has_due else state
 
 
 def one_line(text: str | None) -> str:
-    """Other people's text in one line, safe for a terminal."""
+    """Put foreign text into one line that is safe for a terminal."""
     return printable(" ".join((text or "").split()))
 
 
 def printable(text: str) -> str:
-    """Text whose control characters a terminal does not obey: an exception's message may hold anything."""
+    """Escape the control characters, which a terminal would obey: an exception's message may hold any text."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def as_json(value: Any) -> str:
-    """*value* for programs: dataclasses as objects, moments as ISO 8601 in UTC, sets in order."""
+    """Write *value* as JSON for programs: dataclasses as objects, times as ISO 8601 in UTC, sets in order."""
     told = json.dumps(_plain(value), indent=2, ensure_ascii=False)
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in told)
 

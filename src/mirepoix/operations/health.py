@@ -102,7 +102,7 @@ def overview(tx: Tx, late_after_s: float, dead_within_s: float = HOUR_S) -> Over
 
 
 def settled_overview(ledger: Reader, late_after_s: float) -> Overview:
-    """The same. If heartbeats are late, it is read again when they had time to come: the look held them up, perhaps."""
+    """Like `overview`. If heartbeats are late, wait for them and read again: this look may have held them up."""
     with ledger.reading() as tx:
         seen = overview(tx, late_after_s)
     if not any(worker.is_silent for worker in seen.workers):
