@@ -14,7 +14,7 @@ from mirepoix.connect.url import source_for
 from mirepoix.ledger import counting, enqueue, finish, operate, reap, take, workers
 from mirepoix.ledger.migrate import migrate
 from mirepoix.ledger.tx import Connection, Tx
-from mirepoix.records import AttemptFailure, Completion, Envelope, Lease, Lost, Taken, Worker
+from mirepoix.records import AttemptFailure, Completion, Envelope, Lease, LostTask, Taken, Worker
 
 TTL_S = 1_000.0
 OOPS = AttemptFailure("it went wrong", error_type="ValueError", traceback="Traceback: line 1", pid=7, run_time_s=0.5)
@@ -205,7 +205,7 @@ class Ledger:
         """Ask for another try."""
         return self.do(finish.retry, lease, envelope(lease.task_id, **{"retries": 1, **fields}), OOPS)
 
-    def lose(self, lease: Lease, *, is_blamed: bool = True, delay_s: float = 0.0) -> Lost | None:
+    def lose(self, lease: Lease, *, is_blamed: bool = True, delay_s: float = 0.0) -> LostTask | None:
         """The parent of the attempt's process saw it die."""
         return self.do(reap.lose, lease, OOPS, self.settings, is_blamed=is_blamed, outcome="lost", delay_s=delay_s)
 
@@ -217,7 +217,7 @@ class Ledger:
         """Somebody found the worker dead."""
         return self.do(declare_dead, worker_id, "its process died", death, **observer)
 
-    def reap(self) -> list[Lost]:
+    def reap(self) -> list[LostTask]:
         """Take back what dead workers held."""
         return self.do(reap.lose_of_dead_workers, self.settings)
 

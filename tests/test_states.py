@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
 from drawing import PAGE, drawing
 from mirepoix.sql import DIALECTS, steps
-from mirepoix.states import ATTENTION, FINAL, HELD, TRANSITIONS, WAITING, State
+from mirepoix.states import ATTENTION, FINAL, HELD, TRANSITIONS, WAITING, AttemptOutcome, State
 from statements import Statement, assignments, statements
 
 STATEMENTS = statements()
@@ -167,3 +168,9 @@ def _guards(sql: str) -> list[str]:
         for one, several in re.findall(r"\bstate (?:= '(\w+)'|IN \(([^)]*)\))", without_writes)
         if one != "alive"
     ]
+
+
+def test_the_page_of_the_schema_names_every_outcome_of_an_attempt():
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "schema.md").read_text("utf-8")
+    (row,) = re.findall(r"^\| `outcome` \| how the attempt ended: (.*) \|$", page, re.MULTILINE)
+    assert set(re.findall(r"`([^`]+)`", row)) == set(AttemptOutcome)

@@ -271,7 +271,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class LostTask:
     """A task that was taken back from a dead process, and its new state."""
 
     task_id: str

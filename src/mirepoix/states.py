@@ -31,6 +31,30 @@ ATTENTION = frozenset({State.FAILED, State.QUARANTINED, State.PARKED})
 """Tasks in these states are kept until a person decides or newer code can take them."""
 
 
+class AttemptOutcome(StrEnum):
+    """How an attempt ended: the column ``outcome`` of its row in the history of attempts.
+
+    A success has no row there unless its beginning was recorded. To add an outcome, add it here, write it in
+    `mirepoix.ledger.finish` or `mirepoix.ledger.reap`, and describe it in docs/design/states.md.
+    """
+
+    SUCCEEDED = "succeeded"  # the code returned
+    FAILED = "failed"  # the code raised, and no retry follows
+    RETRIED = "retried"  # the code asked to run again, or a policy did
+    PARKED = "parked"  # the code here cannot take the task
+    CANCELLED = "cancelled"  # it was revoked
+    EXPIRED = "expired"  # its expiry passed before it began
+    RETURNED = "returned"  # it began, and its worker handed it back when it stopped
+    REJECTED = "rejected"  # the task rejected itself back to its queue
+    ROLLED_BACK = "rolled back"  # the database refused the COMMIT of a transactional task for the moment
+    KILLED = "killed"  # its pool process died
+    LOST = "lost"  # its worker died, or could not give it to its pool
+
+
+UNSETTLED = frozenset({AttemptOutcome.LOST, AttemptOutcome.KILLED, AttemptOutcome.RETURNED})
+"""After these outcomes the attempt's own process may still report another one."""
+
+
 class Transition(NamedTuple):
     """A verb, the states that it starts from and the state that it ends in. ``None`` means that no row exists yet."""
 

@@ -9,7 +9,7 @@ import pytest
 from driver import OOPS, Ledger, moment, rolled_back
 from mirepoix.config import Settings
 from mirepoix.ledger import finish, reap, take, workers
-from mirepoix.records import Lost
+from mirepoix.records import LostTask
 
 BOUNDS = Settings(max_deaths=3, max_handovers=5)
 
@@ -33,8 +33,8 @@ def test_what_a_dead_worker_held_is_pending_again(bounded: Ledger):
     bounded.die("w1")
     lost = sorted(bounded.reap(), key=lambda one: one.task_id)
     assert lost == [
-        Lost("started", "shop.pay", fence=1, state="pending", was_started=True),
-        Lost("unstarted", "shop.pay", fence=1, state="pending", was_started=False),
+        LostTask("started", "shop.pay", fence=1, state="pending", was_started=True),
+        LostTask("unstarted", "shop.pay", fence=1, state="pending", was_started=False),
     ]
     assert bounded.states() == {"started": "pending", "unstarted": "pending", "of the living": "leased"}
     assert bounded.reap() == []

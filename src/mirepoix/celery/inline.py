@@ -31,6 +31,7 @@ from mirepoix.connect.source import Source
 from mirepoix.ledger import finish, operate, reap, results, take, workers
 from mirepoix.protocol.delivered import as_message
 from mirepoix.records import AttemptFailure, Completion, IncompatibilityKind, Taken, Worker
+from mirepoix.states import AttemptOutcome
 
 WATCHERS: list[Callable[[Any, tuple[Any, ...], dict[str, Any]], None]] = []
 """Called with each task and its arguments just before it is run: how ``pytest --crashpoints`` comes to explore it."""
@@ -163,7 +164,15 @@ def _rejected(installation: Installation, taken: Taken, error: Any) -> None:
         return
     failure = AttemptFailure(f"rejected back to its queue: {error}")
     with installation.source.transaction() as tx:
-        reap.lose(tx, taken.lease, failure, installation.settings, is_blamed=False, outcome="rejected", delay_s=1.0)
+        reap.lose(
+            tx,
+            taken.lease,
+            failure,
+            installation.settings,
+            is_blamed=False,
+            outcome=AttemptOutcome.REJECTED,
+            delay_s=1.0,
+        )
 
 
 def _park(

@@ -23,6 +23,7 @@ from mirepoix.errors import OutcomeRefused
 from mirepoix.ledger import finish, reap, results
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure, Completion, IncompatibilityKind, Lease
+from mirepoix.states import AttemptOutcome
 
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
@@ -113,13 +114,13 @@ def park(
     _settle(installation, attempt, "parking", lambda tx: finish.park(tx, lease, failure, lacking, shape))
 
 
-def lose(installation: Installation, lease: Lease, name: str) -> None:
+def record_unseen_death(installation: Installation, lease: Lease, name: str) -> None:
     """Commit that a process died with the attempt before its parent heard of its beginning."""
     failure = AttemptFailure("its process died before its parent had heard that it began", "WorkerLostError")
     settings = installation.settings
 
     def write(tx: Tx) -> bool:
-        lost = reap.lose(tx, lease, failure, settings, is_blamed=True, outcome="killed")
+        lost = reap.lose(tx, lease, failure, settings, is_blamed=True, outcome=AttemptOutcome.KILLED)
         if lost is not None and lost.state == "quarantined":
             errbacks.send_errbacks(installation, tx, [lost.task_id], lost.state, failure.reason)
         return lost is not None

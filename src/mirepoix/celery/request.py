@@ -29,6 +29,7 @@ from mirepoix.ledger import finish
 from mirepoix.protocol.lease import lease_in
 from mirepoix.protocol.options import wrong_limits
 from mirepoix.records import AttemptFailure, Completion, Lease
+from mirepoix.states import AttemptOutcome
 
 logger = get_logger("mirepoix.worker")
 
@@ -261,14 +262,14 @@ class LedgerRequest(Request):  # type: ignore[misc]
             self._goes_back_later = True
             return
         failure = _death(error, self._process(self.worker_pid), self.worker.peak_of(self.lease), self._run_time_s())
-        self.worker.lost(self._held, failure, outcome="killed")
+        self.worker.report_lost(self._held, failure, outcome=AttemptOutcome.KILLED)
 
     def _rejected_back(self, error: Reject) -> None:
         task_ready(self)
         failure = AttemptFailure(
             f"rejected back to its queue: {error}", pid=self._process(self.worker_pid), run_time_s=self._run_time_s()
         )
-        self.worker.lost(self._held, failure, outcome="rejected", delay_s=REJECTED_PAUSE_S)
+        self.worker.report_lost(self._held, failure, outcome=AttemptOutcome.REJECTED, delay_s=REJECTED_PAUSE_S)
 
     def _out_of_time(self, error: BaseException, exc_info: Any, send_failed_event: bool) -> None:
         failure = AttemptFailure(

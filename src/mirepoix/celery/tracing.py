@@ -65,7 +65,7 @@ def guarded(task: Any, tracer: Any) -> Any:
         args, kwargs = received
         if worker is not None and worker.is_pool_process:
             if not worker.meter.mark_begun(lease.key):
-                outcome.lose(installation, lease, task.name)
+                outcome.record_unseen_death(installation, lease, task.name)
                 return _ignored("the process that began it died")
             worker.meter.note(peak_memory_kb())  # it may die before anybody has looked at it
         request["eta"] = mark.eta

@@ -8,6 +8,7 @@ from celery.utils.log import get_logger
 
 from mirepoix.celery import outcome
 from mirepoix.records import AttemptFailure, IncompatibilityKind, Lease
+from mirepoix.states import AttemptOutcome
 
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
@@ -44,7 +45,7 @@ def park_undeliverable(
         logger.exception("task %s[%s] cannot be parked: %s", name, lease.task_id, reason)
         worker = installation.worker
         if worker is not None:
-            worker.lost(lease, AttemptFailure(reason), outcome="lost", delay_s=PAUSE_S)
+            worker.report_lost(lease, AttemptFailure(reason), outcome=AttemptOutcome.LOST, delay_s=PAUSE_S)
     else:
         if installation.worker is not None:
             installation.worker.leases.held.forget(lease.key)
@@ -60,6 +61,6 @@ def pool_refused(installation: Installation, lease: Lease, name: str, error: Exc
         worker.leases.held.abandon([lease], now=True)
     elif isinstance(error, OF_THE_PROCESS):
         logger.error("task %s[%s] goes back: %s", name, lease.task_id, reason)
-        worker.lost(lease, AttemptFailure(reason), outcome="lost", delay_s=PAUSE_S)
+        worker.report_lost(lease, AttemptFailure(reason), outcome=AttemptOutcome.LOST, delay_s=PAUSE_S)
     else:
         park_undeliverable(installation, lease, name, reason, error)

@@ -34,6 +34,7 @@ from mirepoix.ledger import finish, reap, take
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure, Completion
 from mirepoix.sql.columns import Row
+from mirepoix.states import AttemptOutcome
 
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
@@ -234,7 +235,13 @@ class UnitOfWork:
         def write(tx: Tx) -> bool:
             delay_s = random.uniform(*after_s)
             lost = reap.lose(
-                tx, attempt.lease, failure, settings, is_blamed=False, outcome="rolled back", delay_s=delay_s
+                tx,
+                attempt.lease,
+                failure,
+                settings,
+                is_blamed=False,
+                outcome=AttemptOutcome.ROLLED_BACK,
+                delay_s=delay_s,
             )
             return lost is not None
 

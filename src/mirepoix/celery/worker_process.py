@@ -27,6 +27,7 @@ from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure, Lease, Part, RelayRole, Worker
+from mirepoix.states import AttemptOutcome
 
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
@@ -156,12 +157,14 @@ class WorkerProcess:
         if self.is_pool_process and self.scarcity.is_noted:
             self._installation.source.close()
 
-    def lost(self, lease: Lease, failure: AttemptFailure, *, outcome: str, delay_s: float = 0.0) -> None:
+    def report_lost(
+        self, lease: Lease, failure: AttemptFailure, *, outcome: AttemptOutcome, delay_s: float = 0.0
+    ) -> None:
         """Record, from the worker's loop, that an attempt's process died or that the attempt was rejected.
 
         If the database is away, the maintenance thread records it when it is back.
         """
-        self.leases.lost(lease.key, failure, outcome=outcome, delay_s=delay_s)
+        self.leases.note_lost(lease.key, failure, outcome=outcome, delay_s=delay_s)
         try:
             if self._connection is None:
                 self._connection = self._installation.source.open(BOUND_S)

@@ -30,6 +30,7 @@ from mirepoix.errors import LedgerAway
 from mirepoix.ledger import enqueue, finish, take, workers
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure, Completion, Envelope, Part, Taken, Worker
+from mirepoix.states import AttemptOutcome
 
 logger = logging.getLogger("mirepoix.leases")
 
@@ -248,12 +249,12 @@ class Leases:
         if oldest_s is not None and oldest_s >= older_than_s:
             self.record_and_take(connection, (), 0)
 
-    def lost(self, key: Key, failure: AttemptFailure, *, outcome: str, delay_s: float = 0.0) -> None:
+    def note_lost(self, key: Key, failure: AttemptFailure, *, outcome: AttemptOutcome, delay_s: float = 0.0) -> None:
         """Report with the next `Losses.report` that the attempt's process died, or that the attempt was rejected."""
         held = self.held.pop(key)
         if held is not None:
             is_stopped = self.is_stopping or failure.signal in ASKED_TO_STOP
-            is_blamed = held.started_at is not None and outcome == "killed" and not is_stopped
+            is_blamed = held.started_at is not None and outcome is AttemptOutcome.KILLED and not is_stopped
             beginning = None if held.started_at is None or held.is_noted else held
             self.losses.add(Loss(held.lease, failure, outcome, is_blamed, delay_s, beginning))
 
@@ -263,7 +264,9 @@ class Leases:
         These tasks go back, and each counts a handover. What waits in the delivery, and what may have begun, is left as
         it is.
         """
-        self.losses.add(*(Loss(lease, failure, "lost") for lease in self.held.pop_given_to_worker(may_have_begun)))
+        self.losses.add(
+            *(Loss(lease, failure, AttemptOutcome.LOST) for lease in self.held.pop_given_to_worker(may_have_begun))
+        )
 
     def note_started(self, connection: OwnConnection) -> None:
         """Tell the ledger which attempts have been running for a while: from now on a death is theirs."""

@@ -14,6 +14,7 @@ from mirepoix.daemons.held import Held
 from mirepoix.ledger import reap
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure, Lease
+from mirepoix.states import AttemptOutcome
 
 logger = logging.getLogger("mirepoix.leases")
 
@@ -22,13 +23,13 @@ logger = logging.getLogger("mirepoix.leases")
 class Loss:
     """One attempt that ended without an outcome.
 
-    ``outcome`` is ``killed``, ``rejected`` or ``lost``. ``beginning`` is how the attempt began, if the ledger does not
+    ``beginning`` is how the attempt began, if the ledger does not
     know of that either.
     """
 
     lease: Lease
     failure: AttemptFailure
-    outcome: str
+    outcome: AttemptOutcome
     is_blamed: bool = False
     delay_s: float = 0.0
     beginning: Held | None = None

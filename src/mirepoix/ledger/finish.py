@@ -18,6 +18,7 @@ from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure, Completion, Envelope, IncompatibilityKind, Lease, Outgoing
 from mirepoix.sql.columns import Row
+from mirepoix.states import UNSETTLED, AttemptOutcome
 
 _NO_CAUSES: Causes = MappingProxyType({})
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
@@ -60,7 +61,7 @@ def fail(tx: Tx, lease: Lease, failure: AttemptFailure, continuations: Sequence[
     if not rows:
         return False
     causes = failures.causes(rows, failure)
-    record(tx, rows, "failed", failure, causes)
+    record(tx, rows, AttemptOutcome.FAILED, failure, causes)
     outgoing.add(tx, continuations)
     failures.note(tx, rows, causes, failure.release)
     return True
@@ -79,7 +80,7 @@ def retry(
     if not rows:
         return False
     causes = failures.causes(rows, failure) if failure.error_type is not None else {}
-    record(tx, rows, "retried", failure, causes)
+    record(tx, rows, AttemptOutcome.RETRIED, failure, causes)
     outgoing.add(tx, continuations)
     failures.note(tx, rows, causes, failure.release)
     return True
@@ -92,12 +93,12 @@ def park(
 
     If other code may be able to, say what is *lacking* here, and what it calls (*shape*, for a row that does not say).
     """
-    return _end(tx, "park", lease, "parked", failure, parked_for=lacking, shape=shape)
+    return _end(tx, "park", lease, AttemptOutcome.PARKED, failure, parked_for=lacking, shape=shape)
 
 
 def revoke(tx: Tx, lease: Lease, failure: AttemptFailure) -> bool:
     """End a task that was revoked while a worker held it."""
-    return _end(tx, "revoke", lease, "cancelled", failure)
+    return _end(tx, "revoke", lease, AttemptOutcome.CANCELLED, failure)
 
 
 def is_revoked(tx: Tx, lease: Lease) -> bool:
@@ -111,7 +112,7 @@ def is_revoked(tx: Tx, lease: Lease) -> bool:
 
 def expire(tx: Tx, lease: Lease, failure: AttemptFailure) -> bool:
     """End a task whose expiry passed between its lease and its start."""
-    return _end(tx, "expire_held", lease, "expired", failure)
+    return _end(tx, "expire_held", lease, AttemptOutcome.EXPIRED, failure)
 
 
 def give_back(tx: Tx, worker_id: str, leases: Sequence[Lease] | None, reason: str) -> int:
@@ -121,7 +122,7 @@ def give_back(tx: Tx, worker_id: str, leases: Sequence[Lease] | None, reason: st
     """
     rows = None if leases is None else json.dumps([{"id": lease.task_id, "fence": lease.fence} for lease in leases])
     returned = tx.fetch("give_back", worker_id=worker_id, rows=rows)
-    record(tx, [row for row in returned if row.started_at is not None], "returned", AttemptFailure(reason))
+    record(tx, [row for row in returned if row.started_at is not None], AttemptOutcome.RETURNED, AttemptFailure(reason))
     if returned:
         tx.fetch("wake")
     return len(returned)
@@ -134,7 +135,7 @@ def is_settled(tx: Tx, lease: Lease) -> bool:
         return False
     (row,) = rows
     if row.outcome is not None:
-        return row.outcome not in ("lost", "killed", "returned")
+        return row.outcome not in UNSETTLED
     # Without a row of its own it succeeded, or is under way, or was given back before it began (and has no worker).
     return (row.fence, row.worker_id) == (lease.fence, lease.worker_id) and row.state not in ("leased", "running")
 
@@ -142,14 +143,14 @@ def is_settled(tx: Tx, lease: Lease) -> bool:
 def record(
     tx: Tx,
     rows: Sequence[Row],
-    outcome: str,
+    outcome: AttemptOutcome,
     failure: AttemptFailure,
     causes: Causes = _NO_CAUSES,
     evidence: Mapping[str, str] = _NO_EVIDENCE,
 ) -> None:
     """Write the history of attempts that just ended: *rows* as the statements of `finish` and `reap` return them.
 
-    *evidence* of some, by their ids, stands in place of what *trouble* says.
+    *evidence* of some, by their ids, stands in place of what *failure* says.
     """
     if not rows:
         return
@@ -178,7 +179,7 @@ def record(
         tx.run("record_attempts", rows=batch)
 
 
-def _end(tx: Tx, statement: str, lease: Lease, outcome: str, failure: AttemptFailure, **more: Any) -> bool:
+def _end(tx: Tx, statement: str, lease: Lease, outcome: AttemptOutcome, failure: AttemptFailure, **more: Any) -> bool:
     rows = tx.fetch(statement, reason=storable(failure.reason), **_of(lease), **more)
     record(tx, rows, outcome, failure)
     return bool(rows)

@@ -8,8 +8,9 @@ from mirepoix.config import Settings
 from mirepoix.ledger import blame, failures, finish
 from mirepoix.ledger.text import storable
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import AttemptFailure, Lease, Lost
+from mirepoix.records import AttemptFailure, Lease, LostTask
 from mirepoix.sql.columns import Row
+from mirepoix.states import AttemptOutcome
 
 
 def lose(
@@ -19,10 +20,10 @@ def lose(
     settings: Settings,
     *,
     is_blamed: bool,
-    outcome: str,
+    outcome: AttemptOutcome,
     delay_s: float = 0.0,
     is_suspect: bool = False,
-) -> Lost | None:
+) -> LostTask | None:
     """Take back one attempt whose process died (or that was rejected): to the queue, or to quarantine.
 
     *is_blamed* says that the death is the task's own: it counts against ``max_deaths``, otherwise against the higher
@@ -43,10 +44,10 @@ def lose(
     finish.record(tx, rows, outcome, failure, causes)
     tx.fetch("wake")
     failures.note(tx, rows, causes, settings.release)
-    return Lost(task_id=lease.task_id, name=rows[0].name, fence=lease.fence, state=state, was_started=is_blamed)
+    return LostTask(task_id=lease.task_id, name=rows[0].name, fence=lease.fence, state=state, was_started=is_blamed)
 
 
-def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[Lost]:
+def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[LostTask]:
     """Take back everything that is held by a worker not alive: idempotent, and run by every worker.
 
     It looks at all such workers, not only at those just found dead: a batch that a dying worker was taking may
@@ -58,7 +59,7 @@ def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[Lost]:
     failure = AttemptFailure("its worker died")
     judged = blame.judge(held)
     lost = [
-        lose(tx, one.lease, _of_culprit(words), settings, is_blamed=True, outcome="lost", is_suspect=True)
+        lose(tx, one.lease, _of_culprit(words), settings, is_blamed=True, outcome=AttemptOutcome.LOST, is_suspect=True)
         for one in held
         for is_blamed, words in [judged[one.lease.task_id]]
         if is_blamed
@@ -68,7 +69,7 @@ def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[Lost]:
     quarantined = tx.fetch("quarantine_of_dead_workers", max_handovers=settings.max_handovers, reason=reason)
     pending = tx.fetch("lose_of_dead_workers")
     causes = failures.causes(quarantined, replace(failure, error_type="WorkerLostError"))
-    finish.record(tx, [*quarantined, *pending], "lost", failure, causes, evidence)
+    finish.record(tx, [*quarantined, *pending], AttemptOutcome.LOST, failure, causes, evidence)
     if pending:
         tx.fetch("wake")
     failures.note(tx, quarantined, causes, settings.release)
@@ -93,5 +94,5 @@ def expire(tx: Tx) -> list[str]:
     return [row.id for row in tx.fetch("expire")]
 
 
-def _lost(row: Row, state: str) -> Lost:
-    return Lost(row.id, name=row.name, fence=row.fence, state=state, was_started=row.started_at is not None)
+def _lost(row: Row, state: str) -> LostTask:
+    return LostTask(row.id, name=row.name, fence=row.fence, state=state, was_started=row.started_at is not None)

@@ -12,7 +12,7 @@ from mirepoix.ledger.query.values import arguments, known_moment, moment, second
 from mirepoix.ledger.tx import Tx
 from mirepoix.signatures.call_codec import Call, from_text
 from mirepoix.sql.columns import Row
-from mirepoix.states import State
+from mirepoix.states import AttemptOutcome, State
 
 MOST_CHILDREN = 100
 """How many of the tasks that a task sent are listed."""
@@ -56,10 +56,10 @@ class AttemptLine:
     @property
     def has_begun(self) -> bool | None:
         """Whether user code began. None: nobody knows; the ledger hears of a beginning some moments later."""
-        if self.started_at is not None or self.run_time_s is not None or self.outcome == "succeeded":
+        if self.started_at is not None or self.run_time_s is not None or self.outcome == AttemptOutcome.SUCCEEDED:
             return True
-        is_revoked = self.outcome == "cancelled" and (self.error or "").startswith("revoked")
-        return False if is_revoked or self.outcome in ("parked", "expired") else None
+        is_revoked = self.outcome == AttemptOutcome.CANCELLED and (self.error or "").startswith("revoked")
+        return False if is_revoked or self.outcome in (AttemptOutcome.PARKED, AttemptOutcome.EXPIRED) else None
 
     @property
     def beginning(self) -> str:
