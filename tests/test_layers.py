@@ -28,7 +28,7 @@ LAYERS = {
     **dict.fromkeys(("delivery", "operations"), 5),
     **dict.fromkeys(("alerts", "kombu", "broker"), 6),
     "celery": 7,
-    "crashtest": 8,
+    **dict.fromkeys(("crashtest", "temporal"), 8),
     **dict.fromkeys(("cli", "django"), 9),
     "pytest": 10,
     "": 11,  # the package itself: what users import
@@ -62,6 +62,7 @@ HOMES = {
         "demo/",
         "django/",
         "pytest/",
+        "temporal/send.py",
     ),
     "billiard": ("celery/",),
     "kombu": ("kombu/", "protocol/", "delivery/", "celery/", "broker/", "crashtest/deliver.py"),
@@ -79,6 +80,7 @@ HOMES = {
     "s3transfer": ("crashtest/hooks/s3transfer.py",),  # comes with boto3
     "redis": ("crashtest/hooks/redis.py", "crashtest/databases/redis.py"),
     "urllib3": ("crashtest/hooks/urllib3.py",),
+    "temporalio": ("temporal/",),
     "pytest": ("pytest/",),
     "hypothesis": ("pytest/hypothesis.py",),
 }

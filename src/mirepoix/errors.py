@@ -25,6 +25,7 @@
     ├── CoroutineCancelled          an async def task ended with CancelledError, and no limit or signal was the cause
     ├── LedgerAway                  a worker or client lost its connection to the ledger (a ConnectionError)
     ├── BrokerAway                  the broker cannot be reached; tasks wait in the ledger (a ConnectionError)
+    ├── TemporalAway                Temporal's server cannot be reached; starts and signals wait in the ledger
     └── NoWorker                    a task queue was consumed outside a worker
 
 A refusal (a lost lease, a task that is no longer waiting) is a return value, not an exception. Only user code that
@@ -261,6 +262,14 @@ class LedgerAway(MirepoixError, ConnectionError):
 
 class BrokerAway(MirepoixError, ConnectionError):
     """The broker cannot be reached, or does not confirm. Nothing is lost, because tasks wait in the ledger."""
+
+    def __init__(self, where: str, why: object) -> None:
+        self.where = where
+        super().__init__(f"{where} cannot be reached ({str(why).strip() or type(why).__name__})")
+
+
+class TemporalAway(MirepoixError, ConnectionError):
+    """Temporal's server cannot be reached, or is too busy. Nothing is lost: the task that delivers to it is retried."""
 
     def __init__(self, where: str, why: object) -> None:
         self.where = where

@@ -192,6 +192,8 @@ REFUSED = {point for point in Crashpoint if point.partition(".")[0] in ("complet
 """Reached only if the database refuses what is recorded: test_refused_outcomes_survive.py."""
 SUBMIT = {point for point in Crashpoint if point.partition(".")[0] == "submit"}
 """Reached only by those who submit under a key: tests/e2e/test_submit_once.py."""
+TEMPORAL = {point for point in Crashpoint if point.partition(".")[0] in ("activity", "workflow")}
+"""Reached only beside a Temporal server: tests/temporal/test_kills.py."""
 MIGRATE = (Crashpoint.MIGRATE_BEFORE_COMMIT, Crashpoint.MIGRATE_AFTER_COMMIT)
 DROP = (Crashpoint.DROP_BEFORE_COMMIT, Crashpoint.DROP_AFTER_COMMIT)
 DRAIN = (Crashpoint.DRAIN_BEFORE_COMMIT, Crashpoint.DRAIN_AFTER_COMMIT)
@@ -203,7 +205,7 @@ DRAIN = (Crashpoint.DRAIN_BEFORE_COMMIT, Crashpoint.DRAIN_AFTER_COMMIT)
     [
         point
         for point in Crashpoint
-        if point not in {*MIGRATE, *DROP, *DRAIN, *WITH_A_BROKER, *ALERTS, *REFUSED, *SUBMIT}
+        if point not in {*MIGRATE, *DROP, *DRAIN, *WITH_A_BROKER, *ALERTS, *REFUSED, *SUBMIT, *TEMPORAL}
     ],
     ids=str,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from celery.states import READY_STATES
@@ -68,7 +69,8 @@ class Handle:
         task ended and its result is not kept. A wait within the transaction that sends the task never ends.
         """
         self._require_row()
-        return self._value(self._installation.result_futures.wait(self.id, timeout))
+        self._installation.result_futures.wait(self.id, timeout)
+        return self.outcome()
 
     def __await__(self) -> Generator[Any, None, Any]:
         """As `wait`, without blocking the event loop; thousands of them take one thread and one connection."""
@@ -76,8 +78,22 @@ class Handle:
 
     async def _awaited(self) -> Any:
         await asyncio.to_thread(self._require_row)
-        ended = await asyncio.wrap_future(self._installation.result_futures.future(self.id))
-        return await asyncio.to_thread(self._value, ended)
+        await asyncio.wrap_future(self.ended())
+        return await asyncio.to_thread(self.outcome)
+
+    def ended(self) -> Future[Ended]:
+        """A future that is done once the task has ended, for those who wait in a way of their own."""
+        return self._installation.result_futures.future(self.id)
+
+    def outcome(self) -> Any:
+        """What a task that has ended returned, or raise what it raised. Raises ResultGone if that is not kept."""
+        found = self.result
+        if found.state in READY_STATES:
+            return found.get(timeout=0.0, disable_sync_subtasks=False)
+        state = self.state
+        if state == State.SUCCEEDED and self._ignores_result():
+            return None
+        raise ResultGone(self.id, state or "pruned")
 
     def cancel(self, *, terminate: bool = False, signal: str = "SIGTERM") -> None:
         """Cancel the task: one that waits never starts.
@@ -104,14 +120,6 @@ class Handle:
             known = self._known()
             if known.task_state is None and known.status is None:
                 raise ResultGone(self.id, "pruned")
-
-    def _value(self, ended: Ended) -> Any:
-        found = self.result
-        if found.state in READY_STATES:
-            return found.get(timeout=0.0, disable_sync_subtasks=False)
-        if ended.state == State.SUCCEEDED and self._ignores_result():
-            return None
-        raise ResultGone(self.id, ended.state or "pruned")
 
     def _ignores_result(self) -> bool:
         task = self.app.tasks.get(self.task_name)
