@@ -104,7 +104,7 @@ class Heartbeat:
         self._watch(now)
         if now < self._next and not leases.incarnation.has_other_queues:
             return
-        is_alive = leases.incarnation.heartbeat(self._idle_s(now))
+        is_alive = leases.incarnation.heartbeat(self._idle_s(now), is_stopping=leases.is_stopping)
         self._next = now + leases.settings.lease_ttl_s / 3
         moment = time.monotonic()
         if self._lost_at is not None or moment - now >= leases.settings.lease_ttl_s / 2:

@@ -70,7 +70,7 @@ class Incarnation:
         if old is not None:
             old.close()
 
-    def heartbeat(self, idle_s: float = 0.0, *, is_stopping: bool = False) -> bool:
+    def heartbeat(self, idle_s: float, *, is_stopping: bool) -> bool:
         """Renew every lease. False: this incarnation was declared dead. *idle_s* is the age of its maintenance."""
         if self.liveness is None:
             raise RuntimeError("a worker that was not registered has no heartbeat")
