@@ -65,7 +65,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
     supports_autoexpire = True
     supports_native_join = True
     supports_failure_expires = True
-    tells_of_parked = True
+    reports_parked = True
     """What is parked for other code needs no result: after a while it is a failure by its state."""
 
     def __init__(self, app: Any, *args: Any, **kwargs: Any) -> None:

@@ -1,9 +1,9 @@
-"""The attempt that runs in this context: what it sends when it is over is held until its outcome.
+"""The attempt that runs in this context. It holds back what belongs to its outcome.
 
 Celery sends links and the rest of a chain after the user's code returned and before anything is recorded. Those
-sends, and all that ``retry()`` and ``replace()`` send, are *continuations*: the attempt holds them back, and
-`mirepoix.celery.outcome` writes them in the very transaction that records the outcome, behind the fence, together with
-results and parts of chords. What user code sends by itself is written at once, or in the transaction that is open.
+sends, and all that ``retry()`` and ``replace()`` send, are *continuations*. The attempt holds them back, and
+`mirepoix.celery.outcome` writes them in the transaction that records the outcome, behind the fence. Results and parts
+of chords go with them. What user code sends by itself is written at once, or in the transaction that is open.
 """
 
 from __future__ import annotations
@@ -30,54 +30,56 @@ LARGE_RESULT = 64 * 1024
 _current: ContextVar[Attempt | None] = ContextVar("mirepoix_attempt", default=None)
 _OUTCOME = "outcome"
 
-_whose_code: ContextVar[Attempt | str | None] = ContextVar("mirepoix_user_code", default=None)
-"""The attempt whose user's code runs in this context; `_OUTCOME` where user code asks for an outcome. Not a flag of the
-attempt: a thread or an asyncio task that user code started, and that outlives it, is still the user's code while the
-outcome is made."""
+_running_code: ContextVar[Attempt | str | None] = ContextVar("mirepoix_user_code", default=None)
+"""Which code runs in this context. An `Attempt`: user code of this attempt. `_OUTCOME`: code that makes an outcome
+(``retry()``, ``replace()``). None: neither.
+
+This is no flag of the attempt. User code may start a thread or an asyncio task that outlives it. That is still user
+code while the attempt makes its outcome."""
 
 _continues: ContextVar[bool | None] = ContextVar("mirepoix_continues", default=None)
-"""Whether what is sent in this context follows from a payload; None: ask the attempt."""
+"""Whether what is sent in this context follows from a payload; None: the attempt decides."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """What an execution has sent so far, and what it still holds back for its outcome."""
+    """One execution of a task: what it has sent, and what it holds back for its outcome."""
 
     lease: Lease
     name: str
     continuations: list[Outgoing] = field(default_factory=list)
     again: Envelope | None = None
-    """The message it sent under its own id: retry() and replace() do."""
+    """The message that it sent under its own task id, as retry() and replace() do."""
     began_at: float = field(default_factory=time.monotonic)
     installation: Installation | None = None
-    """Where its steps are kept; None for one that runs no user code."""
+    """The installation that stores its steps; None if the attempt runs no user code."""
     steps: set[str] = field(default_factory=set)
-    """The names of the steps it has done, or is doing."""
+    """The names of the steps that it has finished or started."""
     results: dict[str, Result] = field(default_factory=dict)
-    """What is to be kept, by task id: its own result, and those of tasks that will not run because it failed."""
+    """The results to store, by task id: its own, and those of tasks that will not run because it failed."""
     parts: dict[tuple[str, str], Part] = field(default_factory=dict)
     """The parts of chords that it returns, by chord and member."""
     transaction: OpenTransaction | None = None
-    """That of a transactional task, until it is committed or rolled back."""
+    """The transaction of a transactional task, until it is committed or rolled back."""
     afterwards: list[Callable[[], object]] = field(default_factory=list)
-    """What is to be done once its outcome is in the ledger."""
+    """Functions to call once its outcome is in the ledger."""
     note: str | None = None
-    """What its policy made of its error, in words."""
+    """What its retry policy decided about its error, in words."""
     has_run: bool = True
-    """Whether the task's own code is over, or an outcome without it is made. Before that all code is the user's."""
+    """Whether the task's code has ended. True from the start where an outcome is made without running that code."""
     is_traced: bool = False
-    """Whether Celery's tracer is at it: then what is sent has the context of its task."""
+    """Whether Celery's tracer is running: then what is sent has the context of the task."""
     sends_here: bool = False
-    """Whether a chord that it is a member of must be ended where its task runs: senders read their context."""
+    """Whether its process must end the chord that it is a member of: what that sends reads the task's context."""
     fail_now: Callable[[], None] | None = None
-    """Commits its failure at once, while its task's context is in force."""
+    """Commits its failure at once, while Celery's context of the task is still set."""
     expires: str | None = None
-    """When its task expires, by the clock of this host: what a retry of it is sent with."""
+    """When its task expires, by the clock of this host. A retry is sent with it."""
     is_over: bool = False
-    """Its outcome is in the ledger, or was refused: whatever comes now is no part of it."""
+    """Whether its outcome was recorded or refused. What is sent after that is no part of it."""
 
     def hold_back(self, item: Outgoing) -> bool:
-        """Hold *item* back if it belongs to the outcome; return False if it is to be written now."""
+        """Hold *item* back if it belongs to the outcome; return False if it must be written now."""
         if self.is_over:
             return False
         if isinstance(item, Envelope) and item.id == self.lease.task_id:
@@ -89,20 +91,20 @@ class Attempt:
         return True
 
     def collects(self, status: str) -> bool:
-        """Whether a result with that status belongs to the outcome; False if it is to be written now."""
+        """Whether a result with that status belongs to the outcome; if not, it must be written now."""
         is_outcome = status in states.READY_STATES or status == states.RETRY
-        return is_outcome and not self.is_over and _whose_code.get() is not self
+        return is_outcome and not self.is_over and _running_code.get() is not self
 
     @property
     def is_making_outcome(self) -> bool:
-        """Whether what is done in this context is part of its outcome."""
-        whose = _whose_code.get()
-        return not self.is_over and whose is not self and (self.has_run or whose is _OUTCOME)
+        """Whether the code in this context makes the outcome of this attempt."""
+        running_code = _running_code.get()
+        return not self.is_over and running_code is not self and (self.has_run or running_code is _OUTCOME)
 
     def discard_success_if_asked_again(self) -> bool:
-        """If it called ``retry(throw=False)`` or ``replace()`` before its code ended, drop its success; whether it did.
+        """Drop its success if it called ``retry(throw=False)`` or ``replace()`` before its code ended.
 
-        The next attempt comes to an end of its own.
+        The next attempt will have an outcome of its own. Return whether the success was dropped.
         """
         if self.is_over or self.again is None:
             return False
@@ -110,7 +112,7 @@ class Attempt:
         return True
 
     def forget_success(self) -> None:
-        """It failed after its code had returned: nothing of its success may be sent, kept or committed."""
+        """Drop its continuations, results and parts, and roll its transaction back: it failed after its code returned."""
         self.continuations.clear()
         self.results.clear()
         self.parts.clear()
@@ -120,8 +122,8 @@ class Attempt:
 
     @property
     def commits_here(self) -> bool:
-        """Whether the process that runs it commits its success; if not, the worker's parent does, with others."""
-        # A part of another task's is returned in that one's name, which only this process knows.
+        """Whether this process commits its success; if not, the worker's parent does, in a batch."""
+        # A part may belong to another task. It is returned in the name of that task, which only this process has.
         is_for_others = any(part.task_id != self.lease.task_id for part in self.parts.values())
         is_large = sum(len(result.result or "") for result in self.results.values()) > LARGE_RESULT
         has_transaction = self.transaction is not None
@@ -129,13 +131,16 @@ class Attempt:
 
 
 class OpenTransaction(Protocol):
-    """The transaction that a transactional task runs in: its own writes, and the outcome behind the fence."""
+    """The transaction of a transactional task: it contains the task's writes, and the outcome behind the fence."""
 
     def conclude(self, write: Callable[[Tx], bool]) -> bool:
-        """Write the outcome and COMMIT; False, and ROLLBACK, if it was refused. Raises what the COMMIT raises."""
+        """Write the outcome and COMMIT. If the outcome is refused, ROLLBACK and return False.
+
+        Raises what the COMMIT raises.
+        """
 
     def roll_back(self) -> None:
-        """Leave nothing of it. Never raises."""
+        """Roll the transaction back. Never raises."""
 
 
 def current() -> Attempt | None:
@@ -145,7 +150,7 @@ def current() -> Attempt | None:
 
 @contextmanager
 def running(attempt: Attempt) -> Iterator[Attempt]:
-    """Let what is sent inside the block be the attempt's."""
+    """Make *attempt* the current one inside the block: what is sent there belongs to it."""
     token = _current.set(attempt)
     try:
         yield attempt
@@ -155,7 +160,7 @@ def running(attempt: Attempt) -> Iterator[Attempt]:
 
 @contextmanager
 def outside() -> Iterator[None]:
-    """Around what belongs to no attempt although it may run inside of one."""
+    """Set no current attempt inside the block: what is sent there belongs to none."""
     token = _current.set(None)
     try:
         yield
@@ -164,36 +169,40 @@ def outside() -> Iterator[None]:
 
 
 def has_run() -> None:
-    """The code of a task has returned or raised; if it is that of the attempt, what follows is the outcome's."""
+    """Note that the code of a task has returned or raised.
+
+    If it was the code of the current attempt, the attempt makes its outcome from here on. User code may also run
+    another task eagerly: that changes nothing.
+    """
     attempt = _current.get()
-    if attempt is not None and _whose_code.get() is not attempt:
+    if attempt is not None and _running_code.get() is not attempt:
         attempt.has_run = True
 
 
 @contextmanager
 def user_code() -> Iterator[None]:
-    """Around the user's own code: what it sends does not wait for the outcome."""
-    token = _whose_code.set(_current.get())
+    """Run user code inside the block: what it sends does not wait for the outcome."""
+    token = _running_code.set(_current.get())
     try:
         yield
     finally:
-        _whose_code.reset(token)
+        _running_code.reset(token)
 
 
 @contextmanager
 def outcome_code() -> Iterator[None]:
-    """Around retry() and replace(), called by user code: all they send is part of the outcome."""
-    token, by_user = _whose_code.set(_OUTCOME), _continues.set(False)
+    """Run ``retry()`` or ``replace()`` inside the block: all that they send is part of the outcome."""
+    code_token, continues_token = _running_code.set(_OUTCOME), _continues.set(False)
     try:
         yield
     finally:
-        _continues.reset(by_user)
-        _whose_code.reset(token)
+        _continues.reset(continues_token)
+        _running_code.reset(code_token)
 
 
 @contextmanager
 def continuing() -> Iterator[None]:
-    """Around the sending of what a payload, or a chord, carries for later, where no attempt need be under way."""
+    """Send inside the block what a payload or a chord carries for later. No attempt needs to run."""
     token = _continues.set(True)
     try:
         yield
@@ -202,9 +211,9 @@ def continuing() -> Iterator[None]:
 
 
 def is_continuing() -> bool:
-    """Whether what is sent in this context was written by whoever wrote the payload (a link, the rest of a chain)."""
-    told = _continues.get()
-    if told is not None:
-        return told
+    """Whether what is sent in this context comes from a payload: a link, or the rest of a chain."""
+    continues = _continues.get()
+    if continues is not None:
+        return continues
     attempt = _current.get()
     return attempt is not None and attempt.is_making_outcome

@@ -1,4 +1,4 @@
-"""One app's installation: the client's core, which every process of the app has. It is the app's ``mirepoix``."""
+"""The installation of one app: what every process of the app needs to send tasks. It is the app's ``mirepoix``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ logger = get_logger("mirepoix.worker")
 
 
 class Installation:
-    """What one app's installation consists of. It is the app's attribute ``mirepoix``."""
+    """The installation of one app: its ledger, its settings and what sends its tasks. It is ``app.mirepoix``."""
 
     def __init__(
         self, app: Any, source: Source, given: dict[str, Any], session_factory: Callable[[], Any] | None = None
@@ -45,18 +45,18 @@ class Installation:
         self.session_factory = session_factory
         self._given = given
         self.worker: WorkerProcess | None = None
-        """The worker that this process is, or that its pool's process was forked by; None in any other process."""
+        """The worker of this process, or the worker whose pool forked it; None in any other process."""
         self.delivery = "ledger"
-        """Who delivers, as the app was configured when it was configured."""
+        """The setting ``delivery`` as it was when Celery loaded the app's configuration."""
         self.former_url: Any = None
-        """The app's own ``broker_read_url``, which the ledger took the place of."""
+        """The app's own ``broker_read_url``, before the ledger replaced it."""
         self.former_options: dict[str, Any] = {}
         """The app's own ``broker_transport_options``."""
         self.senders = Senders(app)
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings, read when they are first needed: the app is configured by then."""
+        """The settings. They are read at the first access: the app is configured by then."""
         settings = self.read_settings()
         if settings.delivery != self.delivery:
             raise ConfigurationError(
@@ -66,14 +66,14 @@ class Installation:
         return settings
 
     def read_settings(self) -> Settings:
-        """The settings as they are now. Raises ConfigurationError."""
+        """Read the settings as they are now. Raises ConfigurationError."""
         if not self.app.configured:
-            self.app.conf["broker_url"]  # asking whether a name is in it would not load it
+            self.app.conf["broker_url"]  # loads the configuration, which a test with `in` would not do
         return Settings.read(self.app.conf, self._given)
 
     @cached_property
     def result_futures(self) -> ResultFutures:
-        """What this process waits for by handles."""
+        """The results that handles in this process wait for."""
         from mirepoix.celery.result_futures import ResultFutures  # only processes that wait need it
 
         return ResultFutures(self)
@@ -82,18 +82,18 @@ class Installation:
 
     @cached_property
     def sender(self) -> Sender:
-        """What publishes to the broker what this process has committed."""
+        """The thread that publishes to the broker what this process committed."""
         from mirepoix.broker.sender import Sender  # only apps with a broker need it
 
         return Sender(self.app, self.source, self.settings)
 
     @property
     def sent_fence(self) -> int | None:
-        """That of an envelope that is written now."""
+        """The ``sent_fence`` of an envelope that is written now."""
         return UNSENT if self.delivery == "broker" else None
 
     def promised(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        """*items* as they are written by a process that will `announce` them; what has an eta the relay publishes."""
+        """Mark *items* as those that this process will `announce`. The relay publishes what has an eta."""
         return [
             replace(item, sent_fence=PROMISED)
             if isinstance(item, Envelope) and item.sent_fence == UNSENT and item.eta is None
@@ -102,23 +102,23 @@ class Installation:
         ]
 
     def announce(self, items: Iterable[Outgoing]) -> None:
-        """Tell the broker of what this process has committed, by the side.
+        """Publish to the broker, in another thread, what this process committed.
 
-        Never raises: the relay tells it otherwise.
+        Never raises: the relay publishes what this could not.
         """
         try:
             if self.delivery == "broker":
                 self.sender.notify([*items])
         except Exception:
-            logger.exception("what was committed is left to the relay to publish")
+            logger.exception("committed tasks could not be published here; the relay will publish them")
 
     @property
     def captures(self) -> bool:
-        """Whether what is sent now is written into the ledger; an attempt's always is."""
+        """Whether what is sent now is written into the ledger. What an attempt sends always is."""
         return self.settings.capture or context.current() is not None
 
     def begin(self) -> TaskTransaction:
-        """A transaction for a transactional task."""
+        """Begin a transaction for a transactional task."""
         if self.session_factory is None:
             return self.source.begin()
         begun: TaskTransaction = optional("sqlalchemy", "sqlalchemy").begin(self.session_factory)
@@ -126,7 +126,7 @@ class Installation:
 
     @property
     def passing_errors(self) -> tuple[type[Exception], ...]:
-        """What transactions of transactional tasks raise when the database is away, too busy or in a conflict."""
+        """The errors that a transactional task's transaction raises when the database is away, busy or in conflict."""
         if self.session_factory is None:
             return self.source.disconnects
         passing: tuple[type[Exception], ...] = optional("sqlalchemy", "sqlalchemy").PASSING
@@ -134,15 +134,15 @@ class Installation:
 
     @cached_property
     def catalog(self) -> TaskCatalog:
-        """What the app's tasks can take."""
+        """The catalogue of the calls that the app's tasks can take."""
         return TaskCatalog(self.app)
 
     def return_ended(self, tx: Tx, task_ids: Sequence[str], reason: str) -> None:
-        """Return to their chords, within *tx*, the members that ended without running."""
+        """Count in their chords, within *tx*, the members that ended without running."""
         chords.return_ended(self, tx, task_ids, reason)
 
     def require_schema(self) -> None:
-        """Raise SchemaError, naming the remedy, if the ledger's tables are not what this code needs."""
+        """Raise SchemaError, which names the remedy, if the ledger's tables do not fit this code."""
         connection = self.source.open()
         try:
             migrate.require_current(connection, self.source.label, lambda error: missing_table(error) is not None)

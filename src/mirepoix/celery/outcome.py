@@ -1,4 +1,7 @@
-"""Record how an attempt ended, with all that it sends, in one transaction behind the fence; or record nothing."""
+"""Record the outcome of an attempt, with all that it sends, in one transaction behind the fence.
+
+If the attempt lost its lease, nothing of this is recorded.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ CONNECTIONS_NEEDED = (
 
 
 class Refused(BaseException):
-    """The attempt had lost its lease: nothing of it was written. Not an Exception: Celery must not handle it."""
+    """The attempt had lost its lease: nothing of it was written.
+
+    This is no subclass of Exception, since Celery must not handle it.
+    """
 
 
 def conclude(installation: Installation, attempt: Attempt, completion: Completion) -> None:
@@ -49,7 +55,7 @@ def conclude(installation: Installation, attempt: Attempt, completion: Completio
 
 
 def conclude_ignored(installation: Installation, attempt: Attempt) -> None:
-    """The same for a transactional task that raised Ignore, which replace() does as well."""
+    """Commit a transactional task that raised Ignore, as replace() does; raise Refused if the lease was lost."""
     if attempt.again is not None:
         is_accepted = run_again(installation, attempt, AttemptFailure("replaced"))
     else:
@@ -75,7 +81,7 @@ def fail(installation: Installation, attempt: Attempt, failure: AttemptFailure) 
 
 
 def run_again(installation: Installation, attempt: Attempt, failure: AttemptFailure) -> bool:
-    """Commit that the task runs again, from the message it sent under its own id."""
+    """Commit that the task runs again, from the message that it sent under its own id."""
     again = attempt.again
     if again is None:
         raise RuntimeError(f"{attempt.name}[{attempt.lease.task_id}] asked to run again without a message")
@@ -97,26 +103,27 @@ def park(
     lacking: IncompatibilityKind | None = None,
     shape: str | None = None,
 ) -> None:
-    """Commit that no code here can take the task.
+    """Commit that no code in this worker can run the task.
 
-    If other code may be able to, it says what is *lacking*, and what the task calls: then those who wait for its result
-    are told only after a while that it failed. Otherwise at once, until it is requeued.
+    *lacking* is what this worker lacks and another release may have, and *shape* is what the task calls. With
+    *lacking*, those who wait for the result get a failure only after ``parked_failure_after_s``. Without it they get
+    the failure at once; it stands until the task is requeued.
     """
     logger.error("task %s[%s] is parked: %s", name, lease.task_id, failure.reason)
     attempt = Attempt(lease, name)
     backend = installation.app.backend
     with running(attempt):
         try:
-            if lacking is None or not getattr(backend, "tells_of_parked", False):
+            if lacking is None or not getattr(backend, "reports_parked", False):
                 backend.store_result(lease.task_id, error, states.FAILURE)
-        except Exception:  # of a backend that is not the ledger
+        except Exception:  # the app may have a result backend of its own, which can raise anything
             logger.exception("the result of the parked task %s[%s] cannot be stored", name, lease.task_id)
     _settle(installation, attempt, "parking", lambda tx: finish.park(tx, lease, failure, lacking, shape))
 
 
 def record_unseen_death(installation: Installation, lease: Lease, name: str) -> None:
-    """Commit that a process died with the attempt before its parent heard of its beginning."""
-    failure = AttemptFailure("its process died before its parent had heard that it began", "WorkerLostError")
+    """Commit that a pool process died with the attempt before its parent read that the attempt began."""
+    failure = AttemptFailure("its process died before its parent had read that it began", "WorkerLostError")
     settings = installation.settings
 
     def write(tx: Tx) -> bool:
@@ -146,7 +153,7 @@ def revoke(installation: Installation, attempt: Attempt, failure: AttemptFailure
 
 
 def _settle(installation: Installation, attempt: Attempt, what: str, write: Callable[[Tx], bool]) -> bool:
-    """Write an outcome with all that belongs to it; whether it was accepted."""
+    """Write an outcome with all that belongs to it; return whether the fence accepted it."""
     attempt.continuations = installation.promised(attempt.continuations)
 
     def write_all(tx: Tx, endings: chords.Endings | None = None, refused: Exception | None = None) -> bool:
@@ -165,7 +172,7 @@ def _settle(installation: Installation, attempt: Attempt, what: str, write: Call
             fail_unwritable(installation, attempt, what, error)
             return False
     else:
-        # Its transaction can be tried once only: what the user's code wrote is in it.
+        # The transaction contains what the user's code wrote, so it can be tried only once.
         attempt.transaction = None
         is_accepted = transaction.conclude(write_all)
     attempt.is_over = True
@@ -184,7 +191,9 @@ def _settle(installation: Installation, attempt: Attempt, what: str, write: Call
         try:
             act()
         except Exception:
-            logger.exception("what task %s[%s] left to be done failed", attempt.name, attempt.lease.task_id)
+            logger.exception(
+                "task %s[%s] is recorded; an action after that failed", attempt.name, attempt.lease.task_id
+            )
     return is_accepted
 
 
@@ -198,14 +207,14 @@ def _commit(installation: Installation, attempt: Attempt, what: str, write: Call
     except Exception as error:
         if not attempt.parts:
             raise
-        # It may be the body of a chord that cannot be written: then the member has succeeded and the chord failed.
+        # Perhaps only the body of a chord cannot be written. Then the member has succeeded, and the chord has failed.
         return persist(installation, attempt, what, partial(write, refused=error))
 
 
 def persist(installation: Installation, attempt: Attempt, what: str, write: Callable[[Tx], T]) -> T:
-    """Write in a transaction of our own, and try until the database takes it: what was done must not be forgotten.
+    """Write in a new transaction, and try again until the database accepts it: no outcome may be lost.
 
-    Raises what was to be written is itself the reason of (`Verdict.CONTENT`): that would be refused for ever.
+    Raises an error that the content causes (`Verdict.CONTENT`): the database would refuse that content every time.
     """
     source = installation.source
     begin = source.transaction
@@ -237,37 +246,36 @@ def persist(installation: Installation, attempt: Attempt, what: str, write: Call
                 installation.worker.spare_connections()
             return answer
         is_first = False
-        begin = (
-            source.independent_transaction
-        )  # user code may have left Django's own connection so that nothing can be written on it
+        # User code may have left Django's connection in a state in which nothing can be written on it.
+        begin = source.independent_transaction
         with suppress(SoftTimeLimitExceeded):
             time.sleep(pause_s)
         pause_s = min(2 * pause_s, 2.0)
 
 
 def fail_unwritable(installation: Installation, attempt: Attempt, what: str, error: Exception) -> None:
-    """Commit that the attempt failed: the database does not take what it was to record, and never will."""
+    """Commit that the attempt failed, since the database will never accept what the attempt had to record."""
     name, task_id = attempt.name, attempt.lease.task_id
-    told = OutcomeRefused(f"its {what} cannot be written: {said(error)}")
-    logger.error("task %s[%s] fails, as %s", name, task_id, told)
+    refusal = OutcomeRefused(f"its {what} cannot be written: {said(error)}")
+    logger.error("task %s[%s] fails: %s", name, task_id, refusal)
     parts = [*attempt.parts.values()]
     attempt.forget_success()
     attempt.again = None
     kind = f"{OutcomeRefused.__module__}.{OutcomeRefused.__qualname__}"
     failure = AttemptFailure(
-        str(told), kind, f"{''.join(format_tb(error.__traceback__))}{said(error)}", pid=os.getpid()
+        str(refusal), kind, f"{''.join(format_tb(error.__traceback__))}{said(error)}", pid=os.getpid()
     )
     with running(attempt):
         try:
-            installation.app.backend.store_result(task_id, told, states.FAILURE)
-        except Exception:  # of a backend that is not the ledger
+            installation.app.backend.store_result(task_id, refusal, states.FAILURE)
+        except Exception:  # the app may have a result backend of its own, which can raise anything
             logger.exception("the result of task %s[%s] cannot be stored", name, task_id)
 
     def fail_with_all(tx: Tx) -> bool:
         if not finish.fail(tx, attempt.lease, failure):
             return False
         results.store(tx, list(attempt.results.values()), is_outcome=True)
-        chords.return_failed(installation, tx, parts, told)
+        chords.return_failed(installation, tx, parts, refusal)
         reached(Crashpoint.REFUSE_BEFORE_COMMIT)
         return True
 
@@ -277,18 +285,18 @@ def fail_unwritable(installation: Installation, attempt: Attempt, what: str, err
     try:
         persist(installation, attempt, "failure", fail_with_all)
     except Exception:
-        logger.exception("nobody who waits for task %s[%s] can be told that it failed", name, task_id)
+        logger.exception("the failure of task %s[%s] cannot be stored as its result", name, task_id)
         persist(installation, attempt, "failure", fail_alone)
     attempt.is_over = True
     reached(Crashpoint.REFUSE_AFTER_COMMIT)
 
 
 def fail_unwritable_completion(installation: Installation, completion: Completion, error: Exception) -> None:
-    """The same for a success that a worker's parent was to record."""
+    """Do what `fail_unwritable` does, for a success that a worker's parent had to record."""
     parts = {(part.group_id, part.task_id): part for part in completion.parts}
     fail_unwritable(installation, Attempt(completion.lease, "", parts=parts), "success", error)
 
 
 def _is_known(installation: Installation, attempt: Attempt) -> bool:
-    # The connection may have died after the COMMIT arrived: then the second try finds the first one's work.
+    # The connection may have died after the COMMIT arrived. Then the second try was refused since the first succeeded.
     return persist(installation, attempt, "outcome", lambda tx: finish.is_settled(tx, attempt.lease))

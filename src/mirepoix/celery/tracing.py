@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mirepoix.attempt")
 
 KINDS_KEPT = 1_000
-"""Of so many kinds of calls of a task it is kept whether they fit."""
+"""How many kinds of calls are remembered for each task, with whether they fit its signature."""
 
 
 def guarded(task: Any, tracer: Any) -> Any:
-    """*tracer* as it runs under a lease: refused, parked, or run and its outcome recorded."""
+    """Wrap Celery's *tracer* of *task*: a task that has a lease is refused, parked, or run and its outcome recorded."""
 
     def trace(uuid: str, args: Any, kwargs: Any, request: Any = None) -> Any:
         mark = lease_in(request)
@@ -53,7 +53,7 @@ def guarded(task: Any, tracer: Any) -> Any:
         try:
             received = _received(task, args, kwargs, request)
             own = Context({key: value for key, value in request.items() if key != "headers"}).headers or {}
-        except Exception as error:  # noqa: BLE001 (whatever stands in the row; threads and greenlets tell nobody)
+        except Exception as error:  # noqa: BLE001 (the row may hold anything; threads and greenlets report no error)
             received = Incompatibility(None, f"the message cannot be read: {type(error).__name__}: {error}")
         if isinstance(received, Incompatibility):
             shape = None if received.kind is None else Shape.of(args, kwargs)
@@ -67,7 +67,7 @@ def guarded(task: Any, tracer: Any) -> Any:
             if not worker.meter.mark_begun(lease.key):
                 outcome.record_unseen_death(installation, lease, task.name)
                 return _ignored("the process that began it died")
-            worker.meter.note(peak_memory_kb())  # it may die before anybody has looked at it
+            worker.meter.note(peak_memory_kb())  # it may die before the parent measures it
         request["eta"] = mark.eta
         request["headers"] = without_lease(own)
         attempt = Attempt(lease, task.name, installation=installation, has_run=False, expires=mark.expires)
@@ -99,8 +99,8 @@ def _run(installation: Installation, attempt: Attempt, task: Any, request: Any, 
             raise  # the parent records it
         except Exception as error:  # noqa: BLE001
             attempt.is_traced = False
-            # MemoryError, for which Celery ends the whole worker, or an errback that cannot be sent, which pools
-            # without processes report to nobody: to the ledger each is a failure of this attempt.
+            # Celery ends the whole worker for a MemoryError. Pools without processes do not report that an errback
+            # cannot be sent. In the ledger each of them is a failure of this attempt.
             info = ExceptionInfo()
             _store_failure(task, request, error, info)
             outcome.fail(installation, attempt, _broken_handling(attempt, error))
@@ -116,7 +116,7 @@ def _run(installation: Installation, attempt: Attempt, task: Any, request: Any, 
 
 
 def _record(installation: Installation, attempt: Attempt, result: Any) -> Any:
-    """Record the outcome, or let the parent do so: it records a success together with others."""
+    """Record the outcome here, or leave it to the worker's parent, which records successes in batches."""
     state = states.SUCCESS if result.info is None else result.info.state
     if attempt.is_over:
         return result._replace(retstr=Reported(result.retstr, is_recorded=True))
@@ -140,14 +140,14 @@ def _record(installation: Installation, attempt: Attempt, result: Any) -> Any:
         outcome.succeed(installation, attempt, done)
     elif state == states.REJECTED:
         _send_now(installation, attempt)
-        return result  # the parent hands it back, at a pace, or records the failure
+        return result  # the parent gives it back after a pause, or records the failure
     else:
         outcome.fail(installation, attempt, _failure_of(attempt, result.retval, result.info.retval))
     return result._replace(retstr=Reported(result.retstr, is_recorded=True))
 
 
 def _send_now(installation: Installation, attempt: Attempt) -> None:
-    """Send what the user's receivers and handlers have sent, where the parent records the outcome."""
+    """Send at once what the user's receivers and handlers sent: the parent records the outcome without it."""
     from mirepoix.celery.capture import write
 
     sent, attempt.continuations = attempt.continuations, []
@@ -164,7 +164,7 @@ def _fail_now(installation: Installation, attempt: Attempt) -> None:
 
 
 def _store_failure(task: Any, request: Any, error: Exception, info: ExceptionInfo) -> None:
-    """Tell the result backend of a failure that Celery's tracer did not handle."""
+    """Store in the result backend a failure that Celery's tracer did not handle."""
     try:
         task.backend.mark_as_failure(
             request["id"], error, info.traceback, request=Context(request), call_errbacks=False
@@ -174,7 +174,10 @@ def _store_failure(task: Any, request: Any, error: Exception, info: ExceptionInf
 
 
 def _received(task: Any, args: Any, kwargs: Any, request: Any) -> Incompatibility | tuple[Any, Any]:
-    """The arguments as the task takes them, or why it cannot. Only upcasters are run to find out."""
+    """The arguments in the task's current version, or why the task cannot take them.
+
+    Of the user's code this runs upcasters only.
+    """
     if not isinstance(kwargs, dict) or not isinstance(args, (list, tuple)):
         return Incompatibility(None, "the arguments are no list and mapping")
     version, current = payload.version_in(request), version_of(task)
@@ -186,15 +189,15 @@ def _received(task: Any, args: Any, kwargs: Any, request: Any) -> Incompatibilit
             args, kwargs = upcast.apply(task, version, args, kwargs)
         except UpcastFailed as error:
             return Incompatibility(IncompatibilityKind.UPCAST, str(error))
-        request[VERSION_HEADER] = current  # of a retry, too
+        request[VERSION_HEADER] = current  # a retry is sent with it
     versions = task.app.tasks.versions
-    if versions:  # what it carries was marked by its writer, unless that knew of the first version only
+    if versions:  # its sender marked what it carries, unless the sender had only the first version
         request.update(payload.marked(request, dict.fromkeys(versions, 1)))
     return _incompatibility(task, args, kwargs) or _incompatibility_in_map(task, kwargs) or (args, kwargs)
 
 
 def _incompatibility_in_map(task: Any, kwargs: Any) -> Incompatibility | None:
-    """Why the calls that a celery.map makes would not be right as they are: nothing turns them into others."""
+    """Why a call that celery.map makes does not fit the task of that call; None if all fit. No upcaster changes it."""
     found = payload.call_in_map(task.name, kwargs)
     if found is None:
         return None
@@ -206,7 +209,7 @@ def _incompatibility_in_map(task: Any, kwargs: Any) -> Incompatibility | None:
 
 
 def _incompatibility(task: Any, args: Any, kwargs: Any) -> Incompatibility | None:
-    """Why they do not fit the task; judged once for each kind of call."""
+    """Why the arguments do not fit the task; None if they do. It is computed once for each kind of call."""
     judged: dict[tuple[int, frozenset[Any]], Incompatibility | None] = vars(task).setdefault("_mirepoix_judged", {})
     kind = (len(args), frozenset(kwargs))
     if kind not in judged:
@@ -217,7 +220,7 @@ def _incompatibility(task: Any, args: Any, kwargs: Any) -> Incompatibility | Non
 
 
 def _cause(error: Any) -> BaseException | None:
-    """The exception that a Retry was asked for, if any."""
+    """The exception that caused a Retry, if there is one."""
     cause: BaseException | None = vars(error).get("_mirepoix_cause") or error.exc
     return cause
 
@@ -227,7 +230,7 @@ def _failure_of(attempt: Attempt, info: Any, error: Any, reason: str | None = No
     if isinstance(error, Retry):
         error = _cause(error) or error
     elif text is not None and isinstance(error, BaseException) and type(raised_in(info)) is not type(error):
-        text = "".join(traceback.format_exception(error))  # Celery's is of the base class that it can pickle
+        text = "".join(traceback.format_exception(error))  # Celery's shows the base class that it can pickle
     return AttemptFailure(
         reason=reason or f"{type(error).__name__}: {error}",
         error_type=None if error is None else f"{type(error).__module__}.{type(error).__qualname__}",
@@ -240,12 +243,12 @@ def _failure_of(attempt: Attempt, info: Any, error: Any, reason: str | None = No
 
 
 def _broken_handling(attempt: Attempt, error: Exception) -> AttemptFailure:
-    """An error in handling an error: both are told, the first one first."""
+    """The failure of an attempt in which handling an error raised another error. Its reason names both in order."""
     chain: list[BaseException] = [error]
     while chain[0].__context__ is not None:
         chain.insert(0, chain[0].__context__)
-    said = dict.fromkeys(f"{type(one).__name__}: {one}" for one in chain)
-    return _failure_of(attempt, ExceptionInfo(), chain[0], "; then ".join(said))
+    reasons = dict.fromkeys(f"{type(link).__name__}: {link}" for link in chain)
+    return _failure_of(attempt, ExceptionInfo(), chain[0], "; then ".join(reasons))
 
 
 def _words(info: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a worker's process has beside its app's installation: its leases, its threads, and what it knows of its pool."""
+"""What only a worker's process has: its leases, its threads, and what it measured of its pool."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ logger = get_logger("mirepoix.worker")
 class WorkerProcess:
     """The worker of this process, and of every process that its pool forks. It is `Installation.worker`.
 
-    `begin` registers it in the ledger before the pool forks; `end` signs it off when the pool is gone. In a forked
-    process only the questions are of use: the leases and the threads are the parent's.
+    `begin` registers it in the ledger before the pool forks. `end` signs it off when the pool is gone. The leases and
+    the threads belong to the parent: a forked process may only read attributes.
     """
 
     def __init__(self, installation: Installation, worker: Worker, *, is_forking: bool) -> None:
@@ -52,11 +52,11 @@ class WorkerProcess:
         self.is_forking = is_forking
         """Whether its pool runs tasks in processes that it forks."""
         self.broker_consumer: Any = None
-        """What leases the tasks that a broker notifies of; None without a broker."""
+        """Leases the tasks that the broker sends notifications for; None without a broker."""
         self.gathered = Gathered()
-        """The calls that tasks with a strategy of their own have gathered."""
+        """The calls that are gathered to run together, by tasks that have a strategy of their own."""
         self.peaks: dict[tuple[str, int], int] = {}
-        """The highest memory seen of each attempt's process, in kB."""
+        """The highest memory that was measured of each attempt's process, in kB."""
         self.meter = Meter()  # made before the fork, so that the pool's processes share it
         self.scarcity = Scarcity()
         self.leases = Leases(
@@ -82,7 +82,7 @@ class WorkerProcess:
         queues: tuple[str, ...],
         relay_role: RelayRole | None = None,
     ) -> Self:
-        """Register this process as a worker, and wait for a database that is away. Call it before the pool forks."""
+        """Register this process as a worker. Waits while the database is away. Call it before the pool forks."""
         source, settings = installation.source, installation.settings
         _work_at(installation, settings.worker_url)
         source.name_sessions(name)
@@ -104,24 +104,24 @@ class WorkerProcess:
         return found
 
     def start_maintenance(self, on_tick: Callable[[], None]) -> None:
-        """Start the thread that keeps this worker alive in the ledger."""
+        """Start the thread that sends this worker's heartbeat and maintains the ledger."""
         self._maintenance = Maintenance(self.leases, on_tick)
         self._maintenance.start()
 
     def start_relay(self, on_round: Callable[[OwnConnection], None]) -> Relay:
-        """Start the thread that publishes what waits for the broker, while this worker leads."""
+        """Start the relay's thread. It publishes what waits for the broker, while this worker is the leader."""
         self._relay = Relay(self._installation, self._id, on_round)
         self._relay.start()
         return self._relay
 
     def start_alerts(self) -> None:
-        """Start the thread that looks for conditions to alert people of, if the settings name a channel."""
+        """Start the thread that checks the conditions of alerts, if the settings name a channel."""
         if self._installation.settings.alerts:
             self._alerts = AlertThread(self._installation.source, self._installation.settings, self._id)
             self._alerts.start()
 
     def end(self) -> None:
-        """Hand back what is left and sign off, once the pool is gone. Does nothing in a process of the pool."""
+        """Give the remaining leases back and sign off, after the pool is gone. Does nothing in a pool process."""
         if self._pid != os.getpid() or self._installation.worker is not self:
             return
         self._installation.worker = None
@@ -132,12 +132,12 @@ class WorkerProcess:
         try:
             self.leases.close()
         except source.errors as error:
-            # The others find the lock free and take back what was held.
+            # Other workers find its lock free, and release the leases that it held.
             logger.warning("the worker could not sign off: %s", str(error).strip())
         source.close()
 
     def may_run(self, lease: Lease) -> bool:
-        """Whether this process may run the attempt. Pool processes, which hold no leases, are trusted."""
+        """Whether this process may run the attempt. Always true in a pool process, since its parent has the leases."""
         return self._pid != os.getpid() or self.leases.held.holds(lease.key)
 
     @property
@@ -146,14 +146,17 @@ class WorkerProcess:
         return self.is_forking and self._pid != os.getpid()
 
     def peak_of(self, lease: Lease | None) -> int | None:
-        """The last known peak memory of an attempt's process, in kB: as seen from outside, or when it began."""
+        """The last known peak memory of an attempt's process, in kB.
+
+        The parent measured it, or the process reported it when it began.
+        """
         if lease is None:
             return None
         held = self.leases.held.get(lease.key)
         return self.peaks.get(lease.key) or (None if held is None else self.meter.read(held.pid))
 
     def spare_connections(self) -> None:
-        """Let others of the pool have this process' connection, if the database has none for them."""
+        """Close this process' connection if the database has too few: other processes of the pool need one."""
         if self.is_pool_process and self.scarcity.is_noted:
             self._installation.source.close()
 
@@ -175,7 +178,7 @@ class WorkerProcess:
                 self._connection = None
 
     def pool_refused(self, lease: Lease, name: str, error: Exception) -> None:
-        """The pool did not take the task: see `mirepoix.celery.undeliverable`."""
+        """Record that the pool did not take the task: see `mirepoix.celery.undeliverable`."""
         undeliverable.pool_refused(self._installation, lease, name, error)
 
     def _return_parts(self, tx: Tx, parts: Sequence[Part], refused: Exception | None) -> None:
@@ -187,13 +190,13 @@ class WorkerProcess:
 
 
 def _work_at(installation: Installation, url: str | None) -> None:
-    """Leave the pooler to those who only send."""
+    """Connect this worker to ``worker_url``, so that only processes that send use a pooler."""
     if url is None:
         return
     other = source_for(url)
     if other.dialect != installation.source.dialect:
         raise ConfigurationError(
-            f"mirepoix_worker_url leads to {other.label}, and the ledger is in {installation.source.label}: it must be "
+            f"mirepoix_worker_url leads to {other.label}, and the ledger is in {installation.source.label}. It must be "
             "the same database."
         )
     installation.source.work_at(url)
