@@ -38,16 +38,16 @@ def install(
 ) -> Installation:
     """Make *app* reliable: every task it sends, by any API of Celery, is a row in the ledger at *url*.
 
-    The ledger delivers the tasks itself; no broker is needed, and ``broker_url`` is not used. A worker that starts only
-    looks whether messages still wait there (``look_at_broker``). With ``delivery="broker"`` the app keeps its broker,
-    which only notifies workers of tasks that are in the ledger. An SQLite ledger is created and migrated here; for
+    The ledger delivers the tasks itself. No broker is needed, and ``broker_url`` is not used: a worker only checks at
+    its start whether messages still wait there (``look_at_broker``). With ``delivery="broker"`` the app keeps its
+    broker, which notifies workers of tasks that are in the ledger. An SQLite ledger is created and migrated here. For
     PostgreSQL and MariaDB run ``mirepoix --app YOUR_APP migrate`` once for each release.
     Without *url* the ledger is in Django's database (``mirepoix_django_alias``).
 
-    *session_factory* (an SQLAlchemy ``sessionmaker``, ``scoped_session`` or ``Engine`` of the ledger's database) is
-    what transactional tasks write with: see `mirepoix.transaction`.
+    Transactional tasks write with *session_factory*: an SQLAlchemy ``sessionmaker``, ``scoped_session`` or ``Engine``
+    of the ledger's database. See `mirepoix.transaction`.
 
-    *settings* are those of `mirepoix.config.Settings`. Raises ConfigurationError for what cannot work.
+    *settings* are those of `mirepoix.config.Settings`. Raises ConfigurationError for a configuration that cannot work.
     """
     if getattr(app, "mirepoix", None) is not None:
         raise ConfigurationError(f"Mirepoix is installed on {app!r} already, with {app.mirepoix.source.label}.")
@@ -100,8 +100,8 @@ def _configure(app: Any, installation: Installation) -> None:
                 "broker_transport_options": {"ledger": installation.token},
             },
         ),
-        # Tasks that run on over a lost connection are acknowledged already: they take no place in the new one's
-        # prefetch. And a worker never gives up a broker that is away.
+        # A task that still runs after its connection was lost is acknowledged already. It takes no place in the
+        # prefetch of the new connection. And a worker never gives up on a broker that is away.
         "broker": ({"worker_enable_prefetch_count_reduction": False, "broker_connection_max_retries": None}, {}),
     }
 
@@ -115,7 +115,7 @@ def _configure(app: Any, installation: Installation) -> None:
         for key, value in {**forced, **own_forced}.items():
             setattr(app.conf, key, value)
 
-    # Fired each time the configuration is loaded, so that the order of install() and config_from_object() is free.
+    # The signal fires each time the configuration is loaded, so install() and config_from_object() go in any order.
     app.on_after_configure.connect(configure, weak=False)
     app.on_after_configure.connect(_choose_backend, sender=app, weak=False)
     _go_before_environment(app.conf, installation)
@@ -125,21 +125,21 @@ def _configure(app: Any, installation: Installation) -> None:
 
 
 def _replace_broker(app: Any, installation: Installation) -> None:
-    """Note where the app's broker was."""
+    """Remember the app's broker."""
     if app.conf.get("broker_read_url") != LEDGER_URL:
         installation.former_url = app.conf.get("broker_read_url")
         installation.former_options = dict(app.conf.get("broker_transport_options") or {})
 
 
 def _go_before_environment(conf: Any, installation: Installation) -> None:
-    """Let no variable of the environment, which goes before every setting of Celery, go before the ledger's URL."""
+    """Give the ledger's URL precedence over Celery's environment variables, which override every setting."""
     cls = type(conf)
     if not {"CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"} & os.environ.keys() or hasattr(cls, "ledger"):
         return
 
     def property_of(name: str) -> Any:
         def get(self: Any) -> Any:
-            self.get("broker_url")  # the configuration is loaded by that, and tells who delivers
+            self.get("broker_url")  # loads the configuration, which sets `delivery`
             return LEDGER_URL if installation.delivery == "ledger" else getattr(cls, name).fget(self)
 
         return property(get)
@@ -149,7 +149,7 @@ def _go_before_environment(conf: Any, installation: Installation) -> None:
 
 
 def _choose_backend(sender: Any, **_: Any) -> None:
-    """Keep results in the ledger, unless the app names a backend of its own."""
+    """Store results in the ledger, unless the app names a backend of its own."""
     if not sender.conf.result_backend and not sender.backend_cls:
         sender.conf.result_backend = LEDGER_BACKEND
 
@@ -163,7 +163,7 @@ def _capture(app: Any, installation: Installation) -> None:
     app.send_task = partial(_send_task, app)
     app.steps["worker"].add("mirepoix.celery.bootsteps:HoldLeases")
 
-    # A task may be registered long after the app was finalized, with a base class of its author's own.
+    # A task may be registered long after the app was finalized, with a base class of its author.
     registry = app._tasks  # noqa: SLF001
     registry.__class__ = adopting(type(registry))
     for task in registry.values():
@@ -171,7 +171,7 @@ def _capture(app: Any, installation: Installation) -> None:
 
 
 def _send_task(app: Any, *args: Any, task_id: Any = None, **options: Any) -> Any:
-    """Celery's, and the id may be a UUID: in the ledger it is a text, so it is one in the result too."""
+    """Send a task as Celery does. An id that is a UUID becomes a text, in the ledger and in the result."""
     check_call(args[0] if args else options.get("name"), options)
     id = str(task_id) if isinstance(task_id, uuid.UUID) else task_id
     return type(app).send_task(app, *args, task_id=id, **options)

@@ -1,8 +1,8 @@
 """Capture every message that Celery would publish, and write it into the ledger instead.
 
 All of Celery's ways to send a task (delay, apply_async, send_task, chain, group, chord, links, replace, retry, beat)
-meet in ``AMQP.send_task_message``. Celery's own sender is called there with a producer of ours, so that routing,
-serialisation, headers and both publish signals are Celery's; only the last step, the broker, is replaced.
+meet in ``AMQP.send_task_message``. We call Celery's own sender there, and give it our producer. Routing, serialisation,
+headers and both publish signals stay Celery's. Only the last step, the publish to a broker, is replaced.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ _sink: ContextVar[list[Outgoing] | None] = ContextVar("mirepoix_sink", default=N
 
 
 class UnserializablePayload(PayloadNotSerializable, EncodeError):  # type: ignore[misc]
-    """The arguments cannot be serialised: ours, and kombu's own error for those who catch that."""
+    """The arguments cannot be serialised. It is also kombu's EncodeError, for code that catches that."""
 
 
 def capturing(amqp_class: type) -> type:
-    """*amqp_class* (Celery's, or the app's own) with its task sender's last step replaced."""
+    """A subclass of *amqp_class* (Celery's, or the app's own) that replaces the last step of its task sender."""
 
     class LedgerAMQP(amqp_class):  # type: ignore[misc]
         def _create_task_sender(self) -> Callable[..., Any]:
@@ -70,7 +70,7 @@ def capturing(amqp_class: type) -> type:
             def send_task_message(given: Any, name: str, message: Any, **options: Any) -> Any:
                 if not installation.captures:
                     return send(given, name, message, **options)
-                # Nothing is dialled, so there is nothing to retry.
+                # No connection is opened, so there is nothing to retry.
                 return send(producer.with_events_of(given), name, message, **{**options, "retry": False})
 
             return send_task_message
@@ -82,7 +82,7 @@ def capturing(amqp_class: type) -> type:
 
         @property
         def create_task_message(self) -> Any:
-            # Protocol 1 has the task's name and id in the body, where no row could be made of them.
+            # Protocol 1 has the task's name and id in the body, so that no row can be made from it.
             return noting_durations(self.task_protocols[2])
 
     return LedgerAMQP
@@ -90,7 +90,7 @@ def capturing(amqp_class: type) -> type:
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """How long a caller said that a task waits, and that it is good for; and the moments that Celery made of that."""
+    """The durations that a caller gave (``countdown``, ``expires``), and the moments that Celery computed from them."""
 
     task_id: str | None = None
     eta: str | None = None
@@ -98,14 +98,17 @@ class Durations:
     expires: str | None = None
     expires_in_s: float | None = None
     asked_at: float = 0.0
-    """By the monotonic clock."""
+    """The time of the call, by the monotonic clock."""
 
 
 _asked: ContextVar[Durations] = ContextVar("mirepoix_durations", default=Durations())  # noqa: B039 (it is frozen)
 
 
 def noting_durations(make: Callable[..., Any]) -> Callable[..., Any]:
-    """*make*, Celery's maker of messages, which turns durations into moments of this host's clock: note them."""
+    """Wrap *make*, Celery's function that makes a message, so that durations are noted.
+
+    Celery turns them into moments of this host's clock.
+    """
 
     def create_task_message(
         task_id: Any,
@@ -139,7 +142,7 @@ def noting_durations(make: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _durations(headers: dict[str, Any], expiration: float | None) -> Durations:
-    """What was noted of this message, unless somebody has changed its moments since."""
+    """The durations that were noted for this message. A duration is dropped if its moment has been changed since."""
     asked = _asked.get()
     if asked.task_id != str(headers["id"]):
         asked = Durations(asked_at=time.monotonic())
@@ -149,14 +152,14 @@ def _durations(headers: dict[str, Any], expiration: float | None) -> Durations:
     if headers.get("expires") is None:
         expires_in_s = expiration
     elif attempt is not None and attempt.expires is not None and headers["expires"] == attempt.expires:
-        # A retry: the moment that the task's own message was delivered with, by the clock of this host.
+        # This is a retry. Its moment is the one that the task was delivered with, by the clock of this host.
         left = datetime.fromisoformat(attempt.expires) - datetime.now(UTC)
         expires_in_s = left.total_seconds() + time.monotonic() - asked.asked_at
     return replace(asked, eta_in_s=eta_in_s, expires_in_s=expires_in_s)
 
 
 class CaptureProducer(Producer):  # type: ignore[misc]
-    """A kombu producer that never opens its connection: it turns what it is to publish into a row."""
+    """A kombu producer that never opens its connection: it writes what it publishes as a row."""
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
@@ -166,21 +169,21 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         super().__init__(None, auto_declare=False)
 
     def with_events_of(self, given: Any) -> CaptureProducer:
-        """The same, with what is no task (task-sent) published by the caller's own producer, if there is one."""
+        """A copy that publishes events (task-sent) by the caller's producer *given*, if there is one."""
         if given is None or isinstance(given, CaptureProducer):
             return self
-        other = object.__new__(CaptureProducer)  # copy() would ask kombu, and get a producer on a connection
+        other = object.__new__(CaptureProducer)  # copy() would call kombu and make a producer on a connection
         other.__dict__.update(self.__dict__, _events=given)
         return other
 
     @property
     def connection(self) -> Connection:
-        """A connection that nobody opens; Celery reads error classes from it."""
+        """A connection that is never opened. Celery reads error classes from it."""
         return self._connection
 
     @property
     def channel(self) -> Any:
-        """For backends that declare the queue of their replies where a task is sent (``rpc://``)."""
+        """A channel for backends that declare a queue for replies when a task is sent (``rpc://``)."""
         return self._replies.channel()
 
     def publish(
@@ -205,7 +208,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         confirm_timeout: float | None = None,
         **properties: Any,
     ) -> None:
-        """Write one task into the ledger; anything that is no task (an event) goes Celery's way."""
+        """Write one task into the ledger. Publish what is no task (an event) as Celery does."""
         headers = dict(headers or {})
         if "task" not in headers:
             self._publish_event(body, routing_key or "", headers, serializer, exchange, declare, **properties)
@@ -275,7 +278,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         send(self._installation, [envelope])
 
     def _versioned(self, headers: dict[str, Any], body: Any) -> Any:
-        """Mark the message, and what it carries for later, with the versions that the tasks have in this code."""
+        """Mark the message, and what it carries for later, with the task versions of this code."""
         versions = self._installation.app.tasks.versions
         if not versions:
             return body
@@ -307,12 +310,12 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             self._installation.sender.event(body, **options)
 
     def _publish_to_all(self, body: Any, **options: Any) -> None:
-        """What reaches several queues is one message to each, and no task of the ledger: the broker has it alone."""
+        """Publish to the broker a message that reaches several queues. It becomes no task of the ledger."""
         with self._installation.app.amqp.producer_pool.acquire(block=True) as producer:
             producer.publish(body, retry=True, **options)
 
     def _queues_of(self, exchange: str, routing_key: str, declare: Any) -> list[str]:
-        """The queues that a broker routes the message to, as far as the app knows them."""
+        """The queues of the app that a broker would route the message to."""
         queues = self._installation.app.amqp.queues
         if not exchange:
             return [routing_key]
@@ -324,7 +327,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             for queue in queues.values()
             if queue.exchange is not None and queue.exchange.name == exchange and routes(queue, routing_key)
         ]
-        # Celery declares the default queue even where the caller named an exchange that does not lead to it.
+        # Celery declares the default queue even if the caller's exchange is not bound to it.
         declared = [
             entity.name
             for entity in declare or ()
@@ -333,7 +336,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         return [str(name) for name in [name for name in matching if name in declared] or matching or declared]
 
     def _only(self, found: list[str], exchange: str, routing_key: str, task_name: str) -> str:
-        """The one queue; EnqueueError if there is none, or more."""
+        """The only queue in *found*. Raises EnqueueError if there is none, or more than one."""
         if len(found) == 1:
             return found[0]
         if not found:
@@ -348,25 +351,25 @@ class CaptureProducer(Producer):  # type: ignore[misc]
 
 
 class _Replies(threading.local):
-    """A connection for each thread that sends, opened when a backend asks for it. Nothing is published on it."""
+    """A connection for each thread that sends. A backend's request opens it. Nothing is published on it."""
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
         self._connections: list[tuple[int, Any]] = []
 
     def channel(self) -> Any:
-        """A channel that is open, in whatever process this is."""
+        """An open channel of this process and thread."""
         if not self._connections or self._connections[-1][0] != os.getpid():
-            # One that was made before a fork is kept, and not used: closing it would close it for the parent.
+            # A connection from before a fork is kept, but not used: closing it would close it for the parent.
             self._connections.append((os.getpid(), self._installation.app.connection_for_write()))
         return self._connections[-1][1].default_channel
 
 
 class PublishScope:
-    """What Celery opens around its sends: a group's members are written together, in few statements.
+    """The scope that Celery opens around its sends. It writes the members of a group together, in few statements.
 
-    A single call is written before Celery's ``after_task_publish`` fires; the members of a group when the group has
-    been sent, all or none.
+    A single call is written before Celery's ``after_task_publish`` fires. The members of a group are written after the
+    group has been sent: all or none.
     """
 
     _depth: ContextVar[int] = ContextVar("mirepoix_publish_depth", default=0)
@@ -378,7 +381,7 @@ class PublishScope:
 
     @contextmanager
     def __call__(self, producer: Any = None) -> Iterator[Any]:
-        """Stands in for ``app.producer_or_acquire``: never takes a broker connection for what the ledger captures."""
+        """Replace ``app.producer_or_acquire``: take no broker connection for what the ledger captures."""
         if not self._installation.captures:
             app = self._installation.app
             with type(app).producer_or_acquire(app, producer) as real:
@@ -398,8 +401,8 @@ class PublishScope:
 
     @classmethod
     def collects(cls, items: list[Outgoing]) -> bool:
-        """Keep *items* for the end of the enclosing scope; False outside of one."""
-        # A task opens a scope of its own around its sending; a chord is begun in that of its members.
+        """Hold *items* back until the enclosing scope ends; return False outside of a scope."""
+        # A task opens its own scope around its sending. A chord begins in the scope of its members.
         own = 1 if isinstance(items[0], Envelope) else 0
         if cls._depth.get() <= own:
             return False
@@ -412,7 +415,7 @@ class PublishScope:
 
 
 def send(installation: Installation, items: list[Outgoing]) -> None:
-    """Write *items*, or leave them with the attempt or the group they belong to."""
+    """Write *items*, or leave them to the attempt or the group that they belong to."""
     sink = _sink.get()
     if sink is not None:
         sink.extend(items)
@@ -426,7 +429,7 @@ def send(installation: Installation, items: list[Outgoing]) -> None:
 
 @contextmanager
 def captured() -> Iterator[list[Outgoing]]:
-    """Gather what is sent inside the block instead of writing it."""
+    """Collect what is sent inside the block, and write nothing."""
     gathered: list[Outgoing] = []
     token = _sink.set(gathered)
     try:
@@ -436,7 +439,7 @@ def captured() -> Iterator[list[Outgoing]]:
 
 
 def write(installation: Installation, envelopes: list[Outgoing]) -> None:
-    """Write *envelopes* in the caller's transaction; in one of our own if there is none."""
+    """Write *envelopes* in the caller's transaction, or in a new one if the caller has none."""
     if not _write_alone(installation, envelopes):
         with writing(installation) as add:
             add(envelopes)
@@ -445,7 +448,7 @@ def write(installation: Installation, envelopes: list[Outgoing]) -> None:
 def _write_alone(installation: Installation, items: list[Outgoing]) -> bool:
     """Write a single task outside of every transaction, with one statement that commits itself.
 
-    Return False, and write nothing, if *items* are something else, or if the ledger knows the task's id.
+    Write nothing and return False if *items* are something else, or if the ledger already has a task of that id.
     """
     if len(items) != 1 or not isinstance(items[0], Envelope):
         return False
@@ -463,7 +466,7 @@ def _write_alone(installation: Installation, items: list[Outgoing]) -> bool:
 
 @contextmanager
 def writing(installation: Installation) -> Iterator[Callable[[Sequence[Outgoing]], object]]:
-    """What adds envelopes to the caller's transaction; to one of our own, committed at the end, if there is none."""
+    """A function that adds envelopes to the caller's transaction, or to a new one that the block commits."""
     with in_transaction(installation) as (_, add):
         yield add
 
@@ -472,7 +475,10 @@ def writing(installation: Installation) -> Iterator[Callable[[Sequence[Outgoing]
 def in_transaction(
     installation: Installation,
 ) -> Iterator[tuple[Tx | None, Callable[[Sequence[Outgoing]], object]]]:
-    """The same, with the transaction itself; None for an asynchronous one, which only takes what is added."""
+    """The transaction that `writing` uses, and its function that adds envelopes.
+
+    The transaction is None if the caller's is asynchronous: then only the function can be used.
+    """
     enclosing = ambient.current()
     if enclosing is not None:
         yield (
@@ -504,7 +510,10 @@ def _announcing(
     add: Callable[[Sequence[Outgoing]], object],
     after_commit: Callable[[Callable[[], None]], bool],
 ) -> Callable[[Sequence[Outgoing]], object]:
-    """*add*, with the broker told by this process once it is committed, where that can be known: else by the relay."""
+    """Wrap *add*, so that this process publishes to the broker what was added, after the COMMIT.
+
+    Where nothing reports the COMMIT, the relay publishes it.
+    """
     if installation.delivery != "broker":
         return add
 
@@ -518,7 +527,7 @@ def _announcing(
 
 
 def _expiry(headers: dict[str, Any], expiration: float | None) -> str | None:
-    """When the task expires. A broker would drop the message after *expiration* seconds: that is an expiry too."""
+    """When the task expires: by its ``expires``, or *expiration* seconds from now, when a broker drops a message."""
     name = headers["task"]
     expires = options.moment_in_utc(name, "expires", headers.get("expires"))
     if expiration is None or expires is not None:
@@ -532,7 +541,7 @@ def _expiry(headers: dict[str, Any], expiration: float | None) -> str | None:
 def _event(
     body: Any, *, routing_key: str, headers: Any, serializer: Any, exchange: Any, declare: Any, **properties: Any
 ) -> Event:
-    """An event as kombu's virtual transports hold a message."""
+    """An event, in the form that kombu's virtual transports give a message."""
     content_type, content_encoding, text = dumps(body, serializer)
     text, body_encoding = as_text(text)
     name = str(getattr(exchange, "name", exchange) or "")

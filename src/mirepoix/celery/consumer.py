@@ -1,4 +1,4 @@
-"""Celery's consumer, except that what it would throw away is parked, and that it hands leases back when it closes."""
+"""Celery's consumer. It parks what Celery would drop, and gives leases back when it closes."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from mirepoix.signatures.call_codec import Call, to_text
 logger = get_logger("mirepoix.worker")
 
 LEDGER_RETRY_S = 1.0
-"""How often a worker tries to reach a ledger that is away."""
+"""How many seconds pass between two tries to reach a ledger that is away."""
 
 
 class LedgerConsumer(Consumer):  # type: ignore[misc]
-    """Nothing that arrives is dropped: an unknown task, an unreadable message or a broken header is parked."""
+    """A consumer that drops nothing: it parks an unknown task, an unreadable message or a broken header."""
 
     def update_strategies(self) -> None:
-        """Adopt the tasks whose author chose a base class of their own, then build the strategies."""
+        """Adopt the tasks that have a base class of their author's, then build the strategies."""
         for task in self.app.tasks.values():
             adopt(task)
         super().update_strategies()
 
     def add_task_queue(self, *args: Any, **kwargs: Any) -> Any:
-        """Take from another queue, and let the ledger know."""
+        """Consume from another queue, and note that in the ledger."""
         added = super().add_task_queue(*args, **kwargs)
         self._note_queues()
         return added
 
     def cancel_task_queue(self, *args: Any, **kwargs: Any) -> Any:
-        """Take from a queue no more, and let the ledger know."""
+        """Stop consuming from a queue, and note that in the ledger."""
         cancelled = super().cancel_task_queue(*args, **kwargs)
         self._note_queues()
         return cancelled
@@ -58,32 +58,30 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
             worker.leases.incarnation.take_from(self.app.amqp.queues.consume_from)
 
     broker_consumer: BrokerConsumer | None = None
-    """What takes leases for the broker's messages, while there is a connection to one."""
+    """Takes leases for the broker's messages; None before the worker has connected to a broker."""
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """No task of that name is registered here."""
         reason = f"no task named {exc} is registered in this worker"
         self._park(message, reason, NotRegistered(*exc.args), IncompatibilityKind.TASK) or super().on_unknown_task(
             body, message, exc
         )
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
-        """Not a message of Celery's."""
         self._park(message, "not a message of Celery's protocol") or super().on_unknown_message(body, message)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """A header is broken, or the content type is not accepted."""
+        """Park a message with a broken header or a content type that is not accepted."""
         self._park(message, f"not a valid task message: {exc}") or super().on_invalid_task(body, message, exc)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """The body cannot be read. The body of a notification is not read at all."""
+        """Park a message with an unreadable body. The body of a notification is never read."""
         if self.broker_consumer is not None and not isinstance(message, LeasedMessage) and is_of_ledger(message):
             self.broker_consumer.receive(message)
             return
         self._park(message, f"the body cannot be decoded: {exc}") or super().on_decode_error(message, exc)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
-        """Celery's handler, with a guard: four kinds of malformed message would end the whole worker."""
+        """Celery's handler, guarded: four kinds of malformed message would end the whole worker."""
         handle = self._guarded(super().create_task_handler(*args, **kwargs))
         if not self.app.mirepoix.settings.has_broker:
             return handle
@@ -98,13 +96,14 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         def guarded(message: Any) -> Any:
             mark = lease_in(message.headers)
             if mark is not None and message.headers.get("id") != mark.lease.task_id:
-                # It would run under that id, and nobody would report on this one. Protocol 1 has its id in the body.
+                # It would run under the other id, and no outcome would be recorded for this one. Protocol 1 has the
+                # id in the body.
                 self._park(message, "its headers do not name its task id: not a message of Celery's protocol 2")
                 return None
             try:
                 return handle(message)
             except Exception as error:
-                # Redis' transport calls a KeyError a lost connection: one message would have it lost for ever.
+                # Redis' transport takes a KeyError for a lost connection: one message would break every connection.
                 if isinstance(error, self.connection_errors) and not isinstance(error, KeyError):
                     raise
                 if not self._park(message, f"the message cannot be handled: {type(error).__name__}: {error}"):
@@ -116,16 +115,17 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
     _connected_at = float("-inf")
 
     def connect(self) -> Any:
-        """As Celery does, but no more often than a ledger that is away is tried: one may answer, and take nothing.
+        """Connect as Celery does, but at most once in `LEDGER_RETRY_S`.
 
-        It may be read-only, or its disk full. Celery would connect again a tenth of a second later, and so on.
+        A ledger may accept connections and refuse writes: it may be read-only, or its disk full. Celery would connect
+        again every tenth of a second.
         """
         time.sleep(max(0.0, self._connected_at + LEDGER_RETRY_S - time.monotonic()))
         self._connected_at = time.monotonic()
         return super().connect()
 
     def ensure_connected(self, conn: Any) -> Any:
-        """As Celery does, but notice a broker or ledger that comes back: Celery waits up to 30 s between its tries."""
+        """Connect as Celery does, but at short intervals: Celery waits up to 30 s between two tries."""
         settings = self.app.mirepoix.settings
         pause_s = settings.broker_retry_s if settings.has_broker else LEDGER_RETRY_S
         conn.ensure_connection = partial(
@@ -134,7 +134,7 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         return super().ensure_connected(conn)
 
     def on_close(self) -> None:
-        """Called first of all when the worker stops or loses its connection: what has not started goes back."""
+        """Give back what has not started. Celery calls this first when the worker stops or loses its connection."""
         _keep_what_was_sent(self.pool)
         _acknowledge_what_was_sent()
         worker = self.app.mirepoix.worker
@@ -146,10 +146,10 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         if worker is not None:
             error = sys.exception()
             if isinstance(error, Exception) and not isinstance(error, self.connection_errors + self.channel_errors):
-                # It ends the worker. Whatever was on its way to the pool would do so again in the next one, for ever.
+                # This error ends the worker. A task on its way to the pool may cause it, and would end the next too.
                 failure = AttemptFailure(f"its worker failed before it was started: {type(error).__name__}: {error}")
                 worker.leases.lose_given_to_worker(failure, may_have_begun=begun)
-            # Nobody reads what the pool says until there is a connection again: what it was sent may run, or be done.
+            # Nothing reads the pool's reports until the worker is connected again. What was sent to it may have begun.
             worker.leases.held.abandon(may_have_begun=begun)
 
     def _park(
@@ -166,7 +166,7 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         return True
 
     def _keep(self, message: Any, reason: str) -> bool:
-        """Keep a message of the broker that is of no task of the ledger."""
+        """Store a broker's message that belongs to no task of the ledger."""
         if self.broker_consumer is None or isinstance(message, LeasedMessage):
             return False
         self.broker_consumer.keep(message, reason)
@@ -174,10 +174,10 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
 
 
 def _acknowledge_what_was_sent() -> None:
-    """Acknowledge what came past the ledger and was sent to a process of the pool, unless it asks for that later.
+    """Acknowledge tasks that are not in the ledger and were sent to a pool process, unless they have ``acks_late``.
 
-    Celery does so when it hears that the task has begun, which nobody reads any more: the broker would give it to
-    another worker while it runs here.
+    Celery does so when the pool reports that the task has begun, but nothing reads that report any more. The broker
+    would give the task to another worker while it runs here.
     """
     for request in tuple(state.reserved_requests):
         if getattr(request, "lease", True) is None and request.may_have_begun and not request.task.acks_late:
@@ -185,15 +185,15 @@ def _acknowledge_what_was_sent() -> None:
 
 
 def _is_in_a_task(pool: Any) -> bool:
-    """Whether the worker's own thread is running a task: it receives nothing meanwhile, and is not stalled."""
+    """Whether the worker's own thread runs a task. Then it receives nothing, but it is not stalled."""
     return isinstance(pool, SoloPool) and len(state.active_requests) > 0
 
 
 def _keep_what_was_sent(pool: Any) -> None:
-    """Let Celery's pool of processes wait for every task that it has sent to one.
+    """Let Celery's pool of processes wait for every task that it has sent to a process.
 
-    It would forget those that no process has accepted yet, although they run: their processes then wait 30 s for
-    somebody to read what came of them, and nobody hears that they have begun.
+    It would forget the tasks that no process has accepted yet, although they run. Their processes would then wait 30 s
+    for the parent to read the result, and nothing would note that they have begun.
     """
     jobs = getattr(getattr(pool, "_pool", None), "_cache", None)
     for job in tuple(jobs.values()) if isinstance(jobs, dict) else ():

@@ -112,7 +112,7 @@ class Attempt:
         return True
 
     def forget_success(self) -> None:
-        """Drop its continuations, results and parts, and roll its transaction back: it failed after its code returned."""
+        """Drop all that its success left, and roll its transaction back: it failed after its code returned."""
         self.continuations.clear()
         self.results.clear()
         self.parts.clear()

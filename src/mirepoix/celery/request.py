@@ -1,4 +1,4 @@
-"""What a worker's parent process learns about an attempt, told to the ledger."""
+"""Record in the ledger what a worker's parent process learns about an attempt."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ REJECTED_PAUSE_S = 1.0
 
 
 class LedgerRequest(Request):  # type: ignore[misc]
-    """A Celery request whose end is the ledger's business; acknowledging only frees its place in the prefetch."""
+    """A Celery request that reports its end to the ledger. Acknowledging it only frees its place in the prefetch."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        # Celery makes a subclass for each task and defines both there: ours must stand around them.
+        # Celery makes a subclass for each task and defines both methods there. Ours must wrap them.
         super().__init_subclass__(**kwargs)
         generated = cls.__dict__
         if "on_success" in generated:
@@ -51,7 +51,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
-        if not isinstance(self.name, str):  # Celery counts by it, where nobody would hear of an error
+        if not isinstance(self.name, str):  # Celery counts by name, and nothing would report an error there
             raise InvalidTaskError(f"its name is no text: {self.name!r}")
         carried = self._payload[2]
         if carried is not None and not isinstance(carried, dict):
@@ -69,7 +69,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
     # ---- the way to the pool
 
     def revoked(self) -> bool:
-        """Also true for what is no longer this worker's to run: it is dropped without a word in the ledger."""
+        """Whether Celery must drop the task. Also true if the lease is lost: then nothing is recorded for it."""
         if self.lease is not None and not self.worker.leases.held.may_begin(self.lease.key):
             task_ready(self)
             self.acknowledge()
@@ -79,29 +79,29 @@ class LedgerRequest(Request):  # type: ignore[misc]
         return bool(super().revoked())
 
     def _is_revoked(self) -> bool:
-        """Whether it is this attempt that was revoked: Celery remembers no more than ids, and those for hours."""
+        """Whether this attempt was revoked. Celery remembers task ids only, and for hours."""
         if self._already_revoked:
             return True
         with self.installation.source.reading() as tx:
             return finish.is_revoked(tx, self._held)
 
     def _refuse(self, error: Exception) -> None:
-        """The pool cannot take it."""
+        """Record that the pool cannot take it."""
         task_ready(self)
         self.worker.pool_refused(self._held, self.name, error)
         self.acknowledge()
 
     @property
     def _effective_limits(self) -> Any:
-        """Its time limits, those of its task where it has none; as they are where they are no pair."""
+        """Its own time limits, or else those of its task. Limits that are no pair are returned unchanged."""
         limits = self.time_limits
         if not isinstance(limits, (list, tuple)) or len(limits) != 2:  # noqa: PLR2004 (hard and soft)
             return limits
         return limits[0] or self.task.time_limit, limits[1] or self.task.soft_time_limit
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
-        """A pool process begins to run it. An early acknowledgement means nothing here: the lease is what counts."""
-        if self.lease is None:  # sent past the ledger: Celery's own way
+        """Note that a pool process begins to run it. This is no acknowledgement: the lease decides."""
+        if self.lease is None:  # not from the ledger: Celery handles it
             super().on_accepted(pid, time_accepted)
             return
         self.worker.leases.held.note_begun(self.lease.key, self._process(pid))
@@ -109,13 +109,13 @@ class LedgerRequest(Request):  # type: ignore[misc]
         try:
             super().on_accepted(pid, time_accepted)
         except Exception:
-            # A pool of threads or greenlets would not run it for that, and nobody would hear of it.
+            # With this error, a pool of threads or greenlets would not run the task, and would not report that.
             logger.exception("the worker cannot note that task %s[%s] begins", self.name, self.id)
         finally:
             self._is_accepting = False
 
     def acknowledge(self) -> None:
-        """Free the place in the prefetch, once the attempt is over. For a gathered call that is its success."""
+        """Free the place in the prefetch after the attempt is over. A gathered call succeeds by it."""
         if self._is_accepting:
             return
         if self.is_gathered and not self._goes_back_later:
@@ -125,7 +125,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         super().acknowledge()
 
     def reject(self, requeue: bool = False) -> None:
-        """Celery's; a gathered call goes back to its queue, or has failed."""
+        """Reject the message as Celery does. A gathered call goes back to its queue, or fails."""
         if self.is_gathered:
             if requeue:
                 self._rejected_back(Reject("by its strategy", requeue=True))
@@ -134,10 +134,10 @@ class LedgerRequest(Request):  # type: ignore[misc]
             self.worker.gathered.drop(self)
         super().reject(requeue)
 
-    # ---- gathered by a strategy of its task's own
+    # ---- gathered by a strategy of its own task
 
     def is_lost(self) -> bool:
-        """Whether this worker must not run it any more; then it is forgotten."""
+        """Whether this worker must not run it any more. If so, forget it."""
         if self.lease is None or self.worker.leases.held.may_begin(self.lease.key):
             return False
         self.worker.gathered.drop(self)
@@ -145,11 +145,11 @@ class LedgerRequest(Request):  # type: ignore[misc]
         return True
 
     def begins_with_others(self, pid: int) -> None:
-        """A pool's process begins to run it, and others with it."""
+        """Note that a pool process begins to run it together with other calls."""
         self.worker.leases.held.note_begun(self._held.key, self._process(pid))
 
     def broke_with_others(self, failure: AttemptFailure) -> None:
-        """What it was run with raised, or its strategy refused it."""
+        """Record its failure: the run that it was part of raised, or its strategy refused it."""
         if not self.worker.leases.held.holds(self._held.key):
             return
         attempt = Attempt(self._held, self.name)
@@ -163,26 +163,26 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
     @property
     def is_with_pool(self) -> bool:
-        """Whether the pool was given it: a process of the pool may be sent it at any moment."""
+        """Whether the pool has it, and may send it to a pool process at any moment."""
         return self._apply_result is not None
 
     @property
     def may_have_begun(self) -> bool:
-        """Whether a pool process was sent it, and may run it although it has not said so yet."""
+        """Whether it was sent to a pool process, which may run it without having reported that."""
         job = self._apply_result() if self._apply_result is not None else None
         return getattr(job, "_write_to", None) is not None
 
     def info(self, safe: bool = False) -> dict[str, Any]:
-        """What ``celery inspect active`` tells: a task that has begun is acknowledged, unless it asks for late."""
-        told: dict[str, Any] = super().info(safe)
+        """What ``celery inspect active`` shows. A task that has begun is acknowledged, unless it has ``acks_late``."""
+        shown: dict[str, Any] = super().info(safe)
         if self.lease is not None and self.time_start is not None and not self.task.acks_late:
-            told["acknowledged"] = True
-        return told
+            shown["acknowledged"] = True
+        return shown
 
     # ---- the ways to end
 
     def succeeded(self, shown: Any, runtime: float | None) -> None:
-        """The pool reported a success: recorded with the next batch, unless the pool process committed it itself."""
+        """Record a success with the next batch, unless the pool process has committed it."""
         if self.lease is None:
             return
         leases = self.worker.leases
@@ -199,13 +199,13 @@ class LedgerRequest(Request):  # type: ignore[misc]
             self.worker.meter.read(held.pid),
             pid=held.pid,
             results=report.results,
-            # The last part of a chord sends its body, in this member's name.
+            # The last part of a chord sends the chord's body, in the name of this member.
             parts=tuple(replace(part, origin=self._context) for part in report.parts),
         )
         leases.complete(done)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
-        """The attempt did not return: it raised, was killed, ran out of time or was terminated."""
+        """Record that the attempt raised, was killed, ran out of time or was terminated."""
         if self.lease is None:
             return super().on_failure(exc_info, send_failed_event, return_ok)
         error = raised_in(exc_info)
@@ -217,7 +217,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
             if isinstance(error, TimeLimitExceeded):
                 return self._out_of_time(error, exc_info, send_failed_event)
             if isinstance(error, MemoryError):
-                # Recorded by the pool process; Celery would end the whole worker for it.
+                # The pool process has recorded it. Celery would end the whole worker for it.
                 task_ready(self)
                 logger.error("Task %s[%s] ran out of memory", self.name, self.id)
                 return None
@@ -228,12 +228,12 @@ class LedgerRequest(Request):  # type: ignore[misc]
             self.over()
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
-        """A time limit passed. The hard one is a failure of this attempt."""
+        """Record a failure if the hard time limit passed."""
         if soft or self.lease is None:
             super().on_timeout(soft, timeout)
             return
         logger.error("Hard time limit (%ss) exceeded for %s[%s]", timeout, self.name, self.id)
-        if self.worker.leases.held.holds(self.lease.key):  # pools without processes report it here only
+        if self.worker.leases.held.holds(self.lease.key):  # pools without processes report it only here
             try:
                 raise TimeLimitExceeded(timeout)
             except TimeLimitExceeded as error:
@@ -241,14 +241,14 @@ class LedgerRequest(Request):  # type: ignore[misc]
         self.over()
 
     def over(self) -> None:
-        """Nothing more will be heard of this attempt."""
+        """Forget this attempt: nothing more will be reported of it."""
         if self.lease is not None and not self._goes_back_later:
             self.worker.leases.held.forget(self.lease.key)
         self.acknowledge()
 
     @property
     def _held(self) -> Lease:
-        """The lease, where it is known that there is one."""
+        """The lease. Raises RuntimeError if there is none."""
         if self.lease is None:
             raise RuntimeError(f"{self.name}[{self.id}] did not come from the ledger")
         return self.lease
@@ -258,7 +258,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         if self._already_revoked or self._already_cancelled:
             return
         if worker_state.should_terminate is not None:
-            # A cold shutdown kills the pool: nobody is to blame, and everything goes back when the pool is gone.
+            # A cold shutdown kills the pool. That is no fault of the task: its lease goes back when the pool is gone.
             self._goes_back_later = True
             return
         failure = _death(error, self._process(self.worker_pid), self.worker.peak_of(self.lease), self._run_time_s())
@@ -281,7 +281,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         self._failed(exc_info, failure, send_failed_event, partial(self._call_hooks, error, exc_info))
 
     def _call_hooks(self, error: BaseException, exc_info: Any) -> None:
-        """Call the methods of the task that hear of a failure: the process that would have called them is gone."""
+        """Call the task's on_failure and after_return: the process that would have called them is gone."""
         task, args = self.task, (error, self.id, self.args, self.kwargs, exc_info)
         hooks: list[Callable[[], object]] = [partial(task.on_failure, *args)]
         if task_has_custom(task, "after_return"):
@@ -297,7 +297,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
             task.request_stack.pop()
 
     def _broke_outside(self, error: BaseException, exc_info: Any, send_failed_event: bool) -> None:
-        """Something failed around the user's code, so the pool process may have recorded nothing."""
+        """Record a failure outside of the user's code: the pool process may have recorded nothing."""
         kind = f"{type(error).__module__}.{type(error).__qualname__}"
         failure = AttemptFailure(f"{type(error).__name__}: {error}", kind, str(exc_info.traceback))
         self._failed(exc_info, failure, send_failed_event)
@@ -307,16 +307,16 @@ class LedgerRequest(Request):  # type: ignore[misc]
     ) -> None:
         attempt = Attempt(self._held, self.name)
         try:
-            with context.running(attempt):  # errbacks are sent from here: they go out with the failure
+            with context.running(attempt):  # the errbacks that are sent here are committed with the failure
                 super().on_failure(exc_info, send_failed_event, return_ok=False)
                 if also is not None:
                     also()
         finally:
-            # An errback that cannot be sent must not keep the failure out of the ledger: nobody would report it again.
+            # Record the failure even if an errback cannot be sent: nothing would report it again.
             outcome.fail(self.installation, attempt, failure)
 
     def _process(self, pid: int | None) -> int | None:
-        # Pools that do not fork name a thread or a greenlet there.
+        # Pools that do not fork pass the id of a thread or a greenlet.
         return pid if self.worker.is_forking else os.getpid()
 
     def _run_time_s(self) -> float | None:
@@ -330,7 +330,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         words = "its expiry passed before it was started" if expired else f"{reason} by remote control"
         failure = AttemptFailure(words, run_time_s=self._run_time_s())
         attempt = Attempt(self.lease, self.name)
-        with context.running(attempt):  # its result, and what it returns to a chord, are committed with its end
+        with context.running(attempt):  # its result and its part of a chord are committed with its end
             super()._announce_revoked(reason, terminated, signum, expired)
         outcome.revoke(self.installation, attempt, failure, is_expired=expired)
         self.worker.leases.held.forget(self.lease.key)
@@ -338,7 +338,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
 
 @cache
 def reporting(chosen: type) -> type:
-    """The class of requests that a task's author chose, with ours behind it: what it calls by super() reports."""
+    """The request class that a task's author chose, with `LedgerRequest` as its base: so super() reaches ours."""
     if issubclass(LedgerRequest, chosen):
         return LedgerRequest
     return chosen if issubclass(chosen, LedgerRequest) else type(chosen.__name__, (chosen, LedgerRequest), {})
@@ -350,9 +350,9 @@ def _handed_over(generated: Any) -> Any:
         if self.lease is None and broker_consumer is None:
             return generated(self, pool, **kwargs)
         passing = (*self.connection_errors, *self.installation.source.disconnects, TaskRevokedError)
-        passing = tuple(kind for kind in passing if kind is not KeyError)  # with Redis it is one of them
+        passing = tuple(kind for kind in passing if kind is not KeyError)  # Redis' transport lists it
         try:
-            wrong = wrong_limits(self._effective_limits)  # the pool's timers would raise where nobody catches it
+            wrong = wrong_limits(self._effective_limits)  # in the pool's timers nothing would catch that error
             if wrong is not None:
                 raise InvalidTaskError(wrong)
             return generated(self, pool, **kwargs)
@@ -364,9 +364,9 @@ def _handed_over(generated: Any) -> Any:
                 broker_consumer.keep(self.message, f"it cannot be given to the pool: {type(error).__name__}: {error}")
             elif self.time_start is None:
                 self._refuse(error)
-            else:  # a pool in this very thread has run it, and failed to say what came of it
+            else:  # a pool in this very thread has run it, and could not report its end
                 self.on_failure(ExceptionInfo())
-            raise TaskRevokedError(self.id) from error  # to Celery it is done with
+            raise TaskRevokedError(self.id) from error  # Celery does nothing more with it
 
     return execute_using_pool
 
@@ -374,7 +374,7 @@ def _handed_over(generated: Any) -> Any:
 def _reported(generated: Any) -> Any:
     def on_success(self: LedgerRequest, outcome: Any, **kwargs: Any) -> Any:
         if isinstance(outcome, ExceptionInfo):
-            # Pools without processes report a thread's or greenlet's end (sys.exit) here, where Celery cannot read it.
+            # Pools without processes report sys.exit() in a thread or greenlet here. Celery could not read that.
             return self.on_failure(outcome)
         try:
             return generated(self, outcome, **kwargs)
@@ -404,7 +404,7 @@ def _death(
 
 
 def given_to_pool(worker: WorkerProcess) -> frozenset[tuple[str, int]]:
-    """The attempts that its processes were sent, or may still be sent before the pool is closed."""
+    """The attempts that were sent to the pool's processes, or may still be sent before the pool is closed."""
     if not worker.is_forking:
         return frozenset()
     reserved = tuple(worker_state.reserved_requests)
@@ -412,7 +412,7 @@ def given_to_pool(worker: WorkerProcess) -> frozenset[tuple[str, int]]:
 
 
 def sent_to_pool(worker: WorkerProcess) -> frozenset[tuple[str, int]]:
-    """The attempts that were sent to a pool's processes: each may have begun, and cannot be called back."""
+    """The attempts that were sent to the pool's processes. Each may have begun, and cannot be taken back."""
     if not worker.is_forking:
         return frozenset()
     reserved = tuple(worker_state.reserved_requests)

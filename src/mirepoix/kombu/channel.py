@@ -1,4 +1,4 @@
-"""A channel of the ledger's transport: leases become messages, and everything that is no task goes by a small table."""
+"""A channel of the ledger's transport. It turns leases into messages; a small table carries what is no task."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DELIVER_FOR_S = 0.05
 
 
 class Channel(virtual.Channel):  # type: ignore[misc]
-    """Delivers what its worker leased. Queues need no declaration: they are names in a column."""
+    """A channel that delivers what its worker leased. Queues need no declaration: they are names in a column."""
 
     QoS = QoS
     supports_fanout = True
@@ -56,13 +56,13 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         if queue in self._task_queues():
             raise EnqueueError(
                 f"What was published to the task queue {queue!r} is no task of Celery's protocol 2: it has no headers "
-                "'task' and 'id'. Nobody would ever take it."
+                "'task' and 'id'. No worker would ever take it."
             )
         with self.connection.transaction() as tx:
             messages.put(tx, dumps(message), queue=queue)
 
     def _put_task(self, queue: str, message: dict[str, Any], headers: dict[str, Any]) -> None:
-        """A task that another program published through kombu: it is a row as well."""
+        """Write a task that another program published through kombu as a row."""
         properties = message["properties"]
         options.check_name("task name", headers["task"])
         encoding = properties.get("body_encoding") or "utf-8"
@@ -87,7 +87,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             messages.put(tx, dumps(message), exchange=exchange)
 
     def prepare_message(self, body: Any, *args: Any, **kwargs: Any) -> Any:
-        """As kombu does it, with text bodies left in clear and others in base64."""
+        """Prepare a message as kombu does, but leave text bodies as they are, and encode others in base64."""
         message = super().prepare_message(body, *args, **kwargs)
         message["properties"]["body_encoding"] = None
         if isinstance(message["body"], bytes):
@@ -110,7 +110,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
                 messages.bind(tx, exchange, routing_key or "", pattern or "", queue)
 
     def get_table(self, exchange: str) -> list[tuple[str, str, str]]:
-        """The bindings of an exchange; task queues have none, as the ledger routes by the queue's name."""
+        """The bindings of an exchange. Task queues have none, since the ledger routes by the queue's name."""
         with self.connection.transaction() as tx:
             return messages.bindings(tx, exchange)
 
@@ -121,7 +121,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         return self.connection.installation.app.amqp.queues
 
     def _size(self, queue: str) -> int:
-        # Asked for whenever a queue is declared, perhaps while the caller's own transaction holds the lock.
+        # kombu calls this whenever a queue is declared, perhaps while the caller's own transaction holds the lock.
         with self.connection.reading() as tx:
             ready = tx.fetch("count_waiting", queue=queue)[0].tasks
             return int(ready) + int(tx.fetch("count_messages", queue=queue)[0].messages)
@@ -134,7 +134,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             return int(len(purged) + dropped)
 
     def queue_purge(self, queue: str, **_: Any) -> int:
-        """Cancel what waits in the queue; return how many."""
+        """Cancel all tasks that wait in the queue, and return how many."""
         return self._purge(queue)
 
     def _delete(self, queue: str, *_: Any, **__: Any) -> None:
@@ -159,7 +159,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         return self._as_received(waiting[0])
 
     def receive_messages(self) -> int:
-        """Deliver remote control, replies and events to this channel's consumers; return how many."""
+        """Deliver remote control, replies and events to this channel's consumers, and return how many."""
         delivered = 0
         for queue in list(self._active_queues):
             exchange = self.connection.fanout_of.get(queue)
@@ -177,7 +177,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         return delivered
 
     def receive_tasks(self, leases: Leases) -> int:
-        """Lease what this channel's consumers can use, and hand over what the prefetch allows; return how many."""
+        """Lease tasks for this channel's consumers, hand over as many as the prefetch allows, and return how many."""
         if not self.buffer and not self.may_have_more and not leases.resumed:
             return 0
         queues = [queue for queue in self._active_queues if queue in self._task_queues()]
@@ -200,7 +200,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         return bool(self.buffer) and self.qos.can_consume()
 
     def close(self) -> None:
-        """Close; leases that were never handed over are marked to go back."""
+        """Close the channel, and mark the leases that were never handed over to go back."""
         transport = self.connection
         if not self.closed and self.buffer and transport is not None:
             leases = transport.leases
@@ -211,9 +211,9 @@ class Channel(virtual.Channel):  # type: ignore[misc]
 
     @property
     def limit(self) -> int:
-        """How many messages may be with the worker at once; 0: any number.
+        """How many messages the worker may have at once; 0: any number.
 
-        Without an event loop a pool that is full would block the worker, remote control and all: there, no more than
+        Without an event loop a full pool would block the worker, and its remote control too. There the limit is what
         the pool can run.
         """
         limit = int(self.qos.prefetch_count)
@@ -222,12 +222,12 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         if not self.connection.has_loop and leases is not None:
             slots = int(leases.worker.concurrency)
             limit = min(limit or slots, slots)
-        # What a task gathers is not yet with the pool: it must not keep the rest of its batch away.
+        # A gathered call is not with the pool yet. It must not count, or the rest of its batch could not arrive.
         return limit and limit + (0 if installation.worker is None else len(installation.worker.gathered))
 
     @property
     def headroom(self) -> int:
-        """How many messages beyond that limit a pool of processes is kept supplied with."""
+        """How many messages beyond that limit are fetched to keep a pool of processes busy."""
         return self.batch.headroom(self.qos.prefetch_count) if self.connection.has_loop else 0
 
     def _free(self) -> int:
@@ -255,7 +255,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             return self._hand_over(as_message(taken, installation.app, installation.catalog.current_name), taken.queue)
         except (*self.connection.connection_errors, *installation.source.disconnects):
             raise
-        except Exception as error:  # noqa: BLE001 (whatever stands in the row)
+        except Exception as error:  # noqa: BLE001 (the row may hold anything)
             installation.worker.pool_refused(taken.lease, taken.name, error)
             tag = tag_of(taken)
             if tag in self.qos._delivered:  # noqa: SLF001

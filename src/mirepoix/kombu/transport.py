@@ -1,4 +1,4 @@
-"""The ledger's transport: asynchronous in Celery's event loop, or drained by pools that have none."""
+"""The ledger's transport. It runs in Celery's event loop, or pools without an event loop drain it."""
 
 from __future__ import annotations
 
@@ -31,18 +31,20 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN_FIRST_S = 0.001
 LOOK_AGAIN_LAST_S = 0.1
-"""A commit that was announced but cannot be seen yet is looked for after 1, 2, 4 … 64 ms; then the poll finds it."""
+"""When a transaction notifies before its commit can be seen, the worker looks again after 1, 2, 4 … 64 ms. After that
+only the poll finds the commit."""
 
 QUIET_AFTER_S = 5.0
 QUIET_FACTOR = 2.5
-"""Where the database tells of nothing, a worker that nothing came to for so long looks so much less often."""
+"""Where the database sends no notifications, a worker polls. After `QUIET_AFTER_S` without news, the interval is
+`QUIET_FACTOR` times as long."""
 
 SHUTDOWN_LOOK_S = 0.25
-"""How long a worker without an event loop waits before it looks whether it should stop."""
+"""How long a worker without an event loop waits before it checks whether it must stop."""
 
 
 class Transport(VirtualTransport):  # type: ignore[misc]
-    """One connection of a worker or a client. Losing its database raises, and Celery connects anew."""
+    """One connection of a worker or a client. If the database is lost it raises, and Celery connects again."""
 
     Channel = Channel
     driver_type = "mirepoix"
@@ -58,9 +60,9 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         super().__init__(client, **kwargs)
         self._token = (client.transport_options or {}).get("ledger", "")
         self.fanout_of: dict[str, str] = {}
-        """The exchange of each queue that broadcasts come to. A channel that takes another's place finds them here."""
+        """The exchange of each queue that receives broadcasts. A channel that replaces another reads them here."""
         self.positions: dict[str, int] = {}
-        """How far each of these queues has been read."""
+        """The position up to which each of these queues has been read."""
         self._own: OwnConnection | None = None
         self._at_drop: finalize[..., Any] | None = None
         self._loop: Any = None
@@ -74,20 +76,22 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     @property
     def installation(self) -> Any:
-        """The installation whose ledger this is. Raises ConfigurationError for an URL that was opened by itself."""
+        """The installation of this ledger. Raises ConfigurationError if something else than its app opened the URL."""
         found = INSTALLATIONS.get(self._token)
         if found is None:
-            raise ConfigurationError("mirepoix:// is opened by the app it is installed on, not by its URL.")
+            raise ConfigurationError(
+                "mirepoix:// cannot be opened by its URL. Only the app that Mirepoix is installed on opens it."
+            )
         return found
 
     @property
     def own(self) -> OwnConnection:
-        """The connection that deliveries are taken on, opened when first needed."""
+        """The connection that takes deliveries. It is opened at the first access."""
         if self._own is None:
             with self.reaching():
                 own = self.installation.source.open(BOUND_S)
                 try:
-                    own.listen()  # a server that is a standby still refuses that
+                    own.listen()  # a standby server refuses this
                 except BaseException:
                     own.close()
                     raise
@@ -101,9 +105,9 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     @contextmanager
     def reaching(self) -> Iterator[None]:
-        """Turn the driver's errors into one that Celery connects again for: no worker ends for them.
+        """Turn the driver's errors into `LedgerAway`, for which Celery connects again: no worker ends.
 
-        Celery asks the transport's class for such errors, before it is known which driver there will be.
+        Celery reads these errors from the transport's class, before the driver is known.
         """
         try:
             yield
@@ -112,7 +116,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
-        """A short transaction for what is no delivery and no task: others see it at once."""
+        """A short transaction for what is no delivery and no task. Other connections see its writes at once."""
         source = self.installation.source
         try:
             with ambient.outside(source) as tx:
@@ -122,7 +126,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     @contextmanager
     def callers_transaction(self) -> Iterator[Tx]:
-        """The transaction that tasks are part of, or a short one."""
+        """The caller's transaction, or a short one if the caller has none."""
         source, enclosing = self.installation.source, ambient.current()
         if isinstance(enclosing, ambient.Direct):
             yield enclosing.tx
@@ -135,32 +139,32 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     @contextmanager
     def reading(self) -> Iterator[Tx]:
-        """A look that waits for nobody who writes."""
+        """A transaction that only reads, and waits for no writer."""
         with self.reaching(), self.installation.source.reading() as tx:
             yield tx
 
     @property
     def leases(self) -> Leases | None:
-        """The leases of the worker that this process is, if it is one."""
+        """The leases of this process' worker; None if it is no worker."""
         worker = self.installation.worker
         return None if worker is None else worker.leases
 
     def driver_version(self) -> str:
-        """The database that stands where a broker would."""
+        """The database that replaces a broker."""
         return str(self.installation.source.dialect)
 
     def as_uri(self, uri: str, include_password: bool = False, mask: str = "**") -> str:
-        """Where this worker is connected to, for its banner and its logs."""
-        # Celery also asks about the mere URL, where it shows its configuration.
+        """The ledger's label, for the worker's banner and its logs."""
+        # Celery also calls this without an app, to show its configuration.
         return str(self.installation.source.label) if self._token in INSTALLATIONS else uri
 
     def establish_connection(self) -> Any:
-        """Open the database, so that a ledger that cannot be reached is noticed now."""
+        """Open the database, so that an unreachable ledger raises here."""
         self.own  # noqa: B018
         return super().establish_connection()
 
     def close_connection(self, connection: Any) -> None:
-        """Close; leases that were not handed over go back, completions stay with the worker."""
+        """Close the connection. Leases that were not handed over go back; completions stay with the worker."""
         self._leave_loop()
         super().close_connection(connection)
         if self._own is not None:
@@ -177,7 +181,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         return self._loop is not None
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
-        """Be woken by the database where it can, by timers where it cannot."""
+        """Let the database's notifications wake the loop; where it sends none, let timers do so."""
         self._leave_loop()
         self._loop = loop
         loop.on_tick.add(self._on_tick)
@@ -208,7 +212,10 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             self._wakeup = None
 
     def _poll(self) -> None:
-        """Look where nobody tells: a turn of Celery's loop each time, so less often when it has been quiet."""
+        """Look for news where the database sends no notifications.
+
+        Each look costs a turn of Celery's loop, so looks are rarer after a quiet time.
+        """
         self._look()
         is_quiet = time.monotonic() - self._news_at > QUIET_AFTER_S
         interval_s = self._look_interval_s * (QUIET_FACTOR if is_quiet else 1.0)
@@ -216,10 +223,10 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             self._poll_timer = self._loop.call_later(interval_s, self._poll)
 
     def _look(self) -> None:
-        """Something was written: a commit, perhaps one that cannot be seen yet (or one of our own)."""
+        """Look for what was written. Perhaps it is a commit that cannot be seen yet, or a commit of our own."""
         self._stop_looking()
         self._is_news()
-        if self.own.is_told_early:  # what was seen may be an earlier one: whoever looks forgets what was announced
+        if self.own.is_told_early:  # this look may have seen an earlier commit, and has used the notification up
             self._look_later(LOOK_AGAIN_FIRST_S)
 
     def _look_again(self, after_s: float) -> None:
@@ -264,7 +271,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             return
         self._flusher.flush_soon(leases, self._loop)
         if delivered or any(channel.has_work() for channel in self.channels):
-            # The pool's own part of the tick, which writes to its processes, may have come before ours.
+            # The pool writes to its processes in its own part of the tick, which may have run before ours.
             self._wake()
 
     def _flush(self) -> None:
@@ -273,7 +280,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             with self.reaching():
                 self.leases.flush(self.own)
             if has_parts:
-                # The body of a chord may have been sent: nobody wakes this connection for what it wrote itself.
+                # The flush may have sent the body of a chord. No notification comes for what this connection wrote.
                 self._expect_tasks()
                 self._wake()
 
@@ -284,9 +291,9 @@ class Transport(VirtualTransport):  # type: ignore[misc]
     # ---- without an event loop: gevent, eventlet, and clients that wait for a reply
 
     def drain_events(self, connection: Any, timeout: float | None = None) -> None:
-        """Wait until something was delivered; socket.timeout after *timeout* seconds."""
+        """Wait until something is delivered. Raises socket.timeout after *timeout* seconds."""
         if self.leases is not None:
-            # A worker looks whether it should stop each time this returns; a client waits for a reply.
+            # A worker checks whether it must stop each time this returns. A client waits for a reply.
             timeout = min(timeout or SHUTDOWN_LOOK_S, SHUTDOWN_LOOK_S)
         until = None if timeout is None else time.monotonic() + timeout
         self._expect_anything()
@@ -314,7 +321,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         if leases is not None:
             with self.reaching():
                 leases.flush(self.own, older_than_s=FLUSH_AFTER_S)
-            for channel in self.channels:  # a greenlet may have freed a place without telling anyone
+            for channel in self.channels:  # a greenlet may have freed a place without a notification
                 channel.may_have_more = channel.may_have_more or not channel.buffer
 
     # ---- both
@@ -326,7 +333,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
     def _deliveries(self) -> int:
         delivered = 0
         leases = self.leases
-        if self._has_messages:  # before tasks: a revocation that was sent first is heard first
+        if self._has_messages:  # before tasks, so that a revocation arrives before its task
             self._has_messages = False
             for channel in list(self.channels):
                 if channel._consumers:  # noqa: SLF001
