@@ -106,7 +106,7 @@ def test_what_one_line_does_many_times_is_one_finding_which_its_code_allows(orde
     (finding,) = report.findings
     assert finding.words.startswith("0@example.com: [Shop] News is sent 2x")
     assert len(finding.consequences) == 8
-    assert "each needs a name of its own" in finding.remedy
+    assert "give each its own name" in finding.remedy
     assert "rerun: crashpoints(newsletter, ..., at='end')" in str(report)
     assert explore(newsletter, (people, "[Shop] News"), allow=[finding.code]).findings == ()
 

@@ -214,7 +214,7 @@ def hangs(order):
 
 def test_a_process_that_hangs_is_given_up(file_order, monkeypatch):
     monkeypatch.setattr(forked, "MOST_S", 0.2)
-    with pytest.raises(Unusable, match="stop that thread before, or leave kill=True out"):
+    with pytest.raises(Unusable, match="Stop that thread first, or leave kill=True out"):
         explore(hangs, (file_order,), kill=True)
 
 

@@ -126,7 +126,7 @@ def test_a_task_that_does_not_do_the_same_each_time_is_told_of(crashpoints, orde
     [
         (print, {}, "takes a Celery task"),
         (nothing, {"mode": "all"}, "there are sampled, pruned, exhaustive"),
-        (nothing, {"at": "3"}, 'write at="3:before"'),
+        (nothing, {"at": "3"}, 'Write at="3:before"'),
     ],
 )
 def test_what_cannot_be_meant_is_refused(crashpoints, order, task, options, words):

@@ -158,7 +158,7 @@ def test_what_is_safe_raises_no_alarm(task: object):
 def test_the_report_says_what_a_key_holds(server: client.Redis):
     report = explore(takes_one, (), django=False)
     assert "].stock is 3 (clean run: 4)" in str(report)
-    assert "with a key that tells that it was done" in str(report)
+    assert "with a key that says that it was done" in str(report)
     assert report.explored.state == "Redis"
     assert report.explored.points[0].label == "Redis DECRBY stock"
 

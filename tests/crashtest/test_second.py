@@ -156,5 +156,5 @@ def test_a_place_is_read_as_it_is_written(at):
 
 @pytest.mark.parametrize("at", ["3", "0:before", "1:before,", "1:before,1:overlap", "1:before,1:before,1:before"])
 def test_what_is_no_place_is_refused(exploring, order, at):
-    with pytest.raises(ConfigurationError, match='two crashes in a row are at="3:before,1:before"'):
+    with pytest.raises(ConfigurationError, match='For two crashes in a row, write at="3:before,1:before"'):
         exploring(recovers_once, order, at=at)

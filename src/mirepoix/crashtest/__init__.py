@@ -1,15 +1,15 @@
-"""Is a task safe to retry? Kill it at every point where it could die, deliver it again, and compare.
+"""Test whether a task is safe to retry: crash it at every point where it could die, deliver it again, and compare.
 
 ::
 
-    points       what a task does that outlives its process, and the death that a test plans there
-    hooks/       where libraries do such things
-    journal      what the world outside of the database was told
-    databases/   the state of a database: read it, put it back
+    points       the durable actions of a task, and the crash that a test plans there
+    hooks/       patches of libraries that report such actions
+    journal      the effects outside the database
+    databases/   reading and restoring the state of a database
     deliver      one delivery, through Celery's own tracer
-    normalise    what may differ between two runs that did the same
-    explore      clean runs, then one planned death after another, each followed by a redelivery
-    verdict      from differences to findings, one for each cause
+    normalise    masking what may differ between two equal runs
+    explore      clean runs, then one planned crash after another, each followed by a redelivery
+    verdict      turning differences into findings, one for each cause
     report       findings as text
 
 Nothing here is imported before a test uses the fixture ``crashpoints``.

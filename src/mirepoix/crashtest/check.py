@@ -1,4 +1,4 @@
-"""Explore a task and judge it: what the fixture ``crashpoints`` calls."""
+"""Explore a task and judge it. The fixture ``crashpoints`` calls `explore`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from mirepoix.errors import ConfigurationError
 
 
 class NotSafe(AssertionError):
-    """A task is not safe to retry; the message is the report."""
+    """A task is not safe to retry. The message is the report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found out about a task. ``str()`` is the text."""
+    """The result of exploring a task. ``str()`` returns the report as text."""
 
     explored: Explored
     findings: tuple[Finding, ...]
@@ -40,8 +40,8 @@ class Report:
 
     @property
     def is_safe(self) -> bool:
-        """Whether nothing but notes was found."""
-        return not any(one.fails for one in self.findings)
+        """Whether there are no findings except notes."""
+        return not any(finding.fails for finding in self.findings)
 
 
 def explore(
@@ -63,12 +63,12 @@ def explore(
     kill: bool = False,
     django: bool | None = None,
 ) -> Report:
-    """Explore *task*; see the fixture. *django*: whether Django's databases may be used; None: if it is set up."""
+    """Explore *task* as the fixture describes. If *django* is None, Django's databases are used if Django is set up."""
     __tracebackhide__ = True
     if not hasattr(task, "apply_async"):
         raise ConfigurationError(f"crashpoints() takes a Celery task and then its arguments, not {task!r}.")
     if mode not in MODES:
-        raise ConfigurationError(f"mode={mode!r}: there are {', '.join(MODES)}.")
+        raise ConfigurationError(f"mode={mode!r} is not a mode: there are {', '.join(MODES)}.")
     task = task.app.tasks[task.name]
     folders = [str(Path(folder).resolve()) for folder in files]
     with_django = _is_django_ready() if django is None else django
@@ -94,7 +94,7 @@ def _only(at: str | None) -> Schedule | None:
     found = scheduled(at)
     if found is None:
         raise ConfigurationError(
-            f'at={at!r} is no place: write at="3:before" or at="3:after", or at="end"; two crashes in a row are '
+            f'at={at!r} is not a place. Write at="3:before", at="3:after" or at="end". For two crashes in a row, write '
             'at="3:before,1:before".'
         )
     return found

@@ -1,4 +1,4 @@
-"""Deliver a task once, through Celery's own tracer: retries, failures and ``Ignore`` are what they are in a worker."""
+"""Deliver a task once, through Celery's own tracer, so that retries, failures and ``Ignore`` work as in a worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mirepoix.crashtest.points import Delivery, Died, current, delivering
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A task and what it is called with."""
+    """A task and its arguments."""
 
     task: Any
     args: tuple[Any, ...]
@@ -26,7 +26,7 @@ class Call:
 
     @property
     def is_redelivered(self) -> bool:
-        """Whether a death makes its broker deliver it again; Mirepoix always does."""
+        """Whether the task is delivered again after a crash. With Mirepoix it always is."""
         return self.is_of_ledger or bool(self.task.acks_late)
 
     @property
@@ -36,13 +36,13 @@ class Call:
 
     @property
     def is_transactional(self) -> bool:
-        """Whether its outcome commits together with what it writes."""
+        """Whether its outcome commits together with its writes."""
         return self.is_of_ledger and bool(getattr(self.task, "transactional", False))
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a delivery ended: ``ok``, ``retry``, ``failed``, ``died`` or ``swallowed``, and the error if there is one."""
+    """The end of a delivery: ``ok``, ``retry``, ``failed``, ``died`` or ``swallowed``, and the error, if any."""
 
     how: str
     error: BaseException | None = None
@@ -51,12 +51,12 @@ class Ended:
 
 @contextmanager
 def ready(task: Any) -> Iterator[None]:
-    """Around all deliveries: nothing runs eagerly, no result is stored, steps are kept by the tester."""
+    """Prepare the app for all deliveries: nothing runs eagerly, no result is stored, the tester stores the steps."""
     app = task.app
     eager, own_backend = app.conf.task_always_eager, vars(task).get("_backend")
     app.conf.task_always_eager = False
     task._backend = DisabledBackend(app)  # noqa: SLF001
-    token = step.recorder.set(_keep)
+    token = step.recorder.set(_record_step)
     try:
         yield
     finally:
@@ -96,8 +96,8 @@ def deliver(call: Call, delivery: Delivery, *, retries: int = 0, is_redelivered:
     return Ended("retry" if state == "RETRY" else "failed", error, str(getattr(traced[0], "traceback", "")))
 
 
-def _keep(name: str, run: Callable[[], Any]) -> Any:
-    """A step of the running delivery: what it returned is kept over deaths, once it returned."""
+def _record_step(name: str, run: Callable[[], Any]) -> Any:
+    """Run a step of the current delivery. Once it has returned, its return value survives crashes."""
     delivery = current()
     if delivery is None:
         return run()

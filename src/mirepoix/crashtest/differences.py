@@ -1,4 +1,4 @@
-"""How the world differs from that of a clean run, difference by difference."""
+"""Compare the state after a run with the state after a clean run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mirepoix.crashtest.normalise import Row
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """*kind* is one of verdict.RANKS; *subject* names the table, the request, the mail; *words* tell people."""
+    """*kind* is in verdict.RANKS. *subject* names the table, request or mail. *words* is the text for people."""
 
     kind: str
     subject: str
@@ -21,12 +21,12 @@ class Difference:
 
     @property
     def code(self) -> str:
-        """By which a test allows it."""
+        """The code with which a test allows it."""
         return f"{self.kind}:{self.subject}"
 
 
 def differences(clean: Observed, seen: Observed, *, is_ended: bool) -> list[Difference]:
-    """Every difference of *seen*. If it *is_ended*, it must have succeeded, too."""
+    """Return every difference of *seen* from *clean*. A run that *is_ended* must also have succeeded."""
     found = [*_of_effects(clean, seen), *_of_rows(clean.rows, seen.rows), *_of_files(clean.files, seen.files)]
     if is_ended and seen.ended.how != "ok":
         error = seen.ended.error
@@ -131,7 +131,7 @@ _LONGEST, _BEFORE = 60, 20
 
 
 def _short(text: str, other: str) -> str:
-    """*text* if it is short; else the place where it differs from *other*."""
+    """Return *text* if it is short, otherwise the part where it differs from *other*."""
     if len(text) <= _LONGEST:
         return text
     begins = max(0, len(os.path.commonprefix([text, other])) - _BEFORE)  # noqa: RUF071 (by characters)
@@ -141,7 +141,7 @@ def _short(text: str, other: str) -> str:
 
 
 def summary(explored: Explored) -> str:
-    """How much was looked at."""
+    """Describe how much was explored."""
     durable = sum(point.is_durable for point in explored.points)
     twice = len({tried.schedule for tried in explored.tried if tried.schedule.then is not None})
     return (

@@ -1,4 +1,4 @@
-"""Explore a task: clean runs, then one planned death after another, each followed by deliveries to the end."""
+"""Explore a task: clean runs, then one planned crash after another, each followed by deliveries until the task ends."""
 
 from __future__ import annotations
 
@@ -38,35 +38,35 @@ from mirepoix.errors import ConfigurationError
 MOST_RETRIES = 8
 
 BLOCKED_AFTER_S = 0.3
-"""A second delivery that has not ended by then is taken to wait for the first one."""
+"""A second delivery that has not ended after this time is assumed to wait for the first one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The world after a run, as it is compared."""
+    """The state after a run, in the form that is compared."""
 
     ended: Ended
     rows: Counter[Row]
     effects: Counter[Effect]
     files: dict[str, bytes]
     keys: tuple[tuple[str, str], ...]
-    """The idempotency keys that were sent, by what they were sent to."""
+    """The idempotency keys that were sent, with their requests."""
     raw: dict[str, Rows]
     said: list[dict[str, object]]
     new_files: dict[str, bytes]
-    """Those that were not there before, by their real names."""
+    """Files that did not exist before, by their real names."""
     is_invariant_broken: str | None = None
     subfolders: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A schedule and what it led to.
+    """A schedule and its outcome.
 
-    *first* is how the delivery that was to die ended; of two, the second. Of deliveries that overlap it tells whether
-    they met in a deadlock.
+    *first* is the end of the delivery that was to die; of two crashes, the second. For deliveries that overlap it says
+    whether there was a deadlock.
 
-    Without *is_redelivered*, the world as the death left it.
+    If not *is_redelivered*, *observed* is the state that the crash left.
     """
 
     schedule: Schedule
@@ -74,12 +74,12 @@ class Tried:
     observed: Observed
     is_redelivered: bool = True
     again: tuple[Point, ...] = ()
-    """What the redelivery did until it died as well, if it did."""
+    """The points of the redelivery until it died too, if it did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Redelivered:
-    """A delivery to the end after a crash: what it did, and what came of it."""
+    """A delivery to the end after a crash: its points, and the state after it."""
 
     observed: Observed
     points: tuple[Point, ...]
@@ -87,7 +87,7 @@ class Redelivered:
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """All there is to judge."""
+    """Everything that the verdict needs."""
 
     call: Call
     points: tuple[Point, ...]
@@ -101,21 +101,21 @@ class Explored:
     state: str
     mode: str
     unmodelled: tuple[str, ...]
-    """What it did that no hook understands: no crash around it was tried."""
+    """Actions that no hook covers. No crash around them was tried."""
     is_second_untold: bool = False
-    """Whether second crashes were asked for, and some of what is not explored would have led to more of them."""
+    """Whether second crashes were requested, and some of the unexplored schedules would have led to more of them."""
 
     is_killed: bool = False
-    """Whether who died was a process that was killed."""
+    """Whether real child processes were killed."""
 
     def again(self, schedule: Schedule) -> tuple[Point, ...]:
-        """What the redelivery of *schedule* did until it died as well."""
+        """Return the points of the redelivery of *schedule* until it died too."""
         return next((tried.again for tried in self.tried if tried.schedule == schedule), ())
 
 
 @dataclass(slots=True)
 class Explorer:
-    """The world that a task runs in: databases, folders, what it tells to others."""
+    """Explores one call, with its databases, folders and effects."""
 
     call: Call
     databases: Sequence[Database]
@@ -124,11 +124,11 @@ class Explorer:
     ignored: frozenset[str] = frozenset()
     overlaps: bool = False
     seconds: bool = False
-    """Whether the redelivery is to die as well."""
+    """Whether the redelivery dies too."""
     kills: bool = False
-    """Whether who dies is a child process, which is killed."""
+    """Whether deliveries run in child processes that are killed."""
     service: Service | None = None
-    """What answers requests, if the test wants that."""
+    """Answers the task's requests, if the test provides it."""
     journal: Journal = field(default_factory=Journal)
     written: set[str] = field(default_factory=set)
     unmodelled: set[str] = field(default_factory=set)
@@ -140,7 +140,7 @@ class Explorer:
     _names: frozenset[str] = frozenset()
 
     def explore(self, mode: str, budget_s: float, only: Schedule | None) -> Explored:
-        """Do it all, or *only* one. Raises Unusable, with the remedy, where there is nothing to compare."""
+        """Explore every schedule, or *only* one. Raises Unusable, with the remedy, if the runs cannot be compared."""
         __tracebackhide__ = True
         began_at = time.monotonic()
         for database in self.databases:
@@ -150,14 +150,14 @@ class Explorer:
             clean, points = self._clean_runs()
             plan = planned(points, mode, is_redelivered=self.call.is_redelivered) if only is None else [only]
             if self.overlaps and only is None:
-                require_two(self.databases)  # some are known by now only
+                require_two(self.databases)  # some are only known now
                 plan += overlapping(points, mode)
             tried: list[Tried] = []
             known: dict[object, Redelivered] = {}
             while plan and (not tried or time.monotonic() - began_at < budget_s):
                 found, then = self._try(plan[0], known)
                 if self._learn():
-                    # A death led to tables that a clean run leaves alone: look again, with them.
+                    # A crash led to writes in tables that a clean run does not touch. Repeat with them.
                     clean, known = self._with_new_tables(clean), {}
                     continue
                 tried += found
@@ -172,14 +172,14 @@ class Explorer:
             self.call, points, clean, self._before, tuple(tried), self._masks(), tuple(plan), self.deliveries, took_s,
             state, mode,
             tuple(sorted(self.unmodelled)),
-            self.seconds and any(one.then is None and not one.is_overlap for one in plan),
+            self.seconds and any(schedule.then is None and not schedule.is_overlap for schedule in plan),
             self.kills,
         )  # fmt: skip
 
     def _clean_runs(self) -> tuple[Observed, tuple[Point, ...]]:
         __tracebackhide__ = True
         self._restore()
-        ended, _ = self._to_end(is_redelivered=False)  # tells which tables are written to
+        ended, _ = self._to_end(is_redelivered=False)  # finds the tables that the task writes
         _require_success(self.call, ended)
         self._learn()
         runs = []
@@ -188,19 +188,19 @@ class Explorer:
             ended, last = self._to_end(is_redelivered=False)
             _require_success(self.call, ended)
             runs.append((self._observe(ended), last))
-        (one, points), (other, _) = runs
+        (first, points), (second, _) = runs
         if not any(point.is_durable for point in points):
             raise Unusable.without_points(self.call)
-        self._columns = volatile_columns(one.raw, other.raw, self._schema)
-        self._paths = volatile_paths(one.said, other.said)
-        self._names = volatile_names(one.files, other.files)
-        one, other = self._again(one), self._again(other)
-        if (one.rows, one.effects, one.files) != (other.rows, other.effects, other.files):
-            raise Unusable.not_deterministic(self.call, _unlike(one, other))
-        return one, tuple(points)
+        self._columns = volatile_columns(first.raw, second.raw, self._schema)
+        self._paths = volatile_paths(first.said, second.said)
+        self._names = volatile_names(first.files, second.files)
+        first, second = self._again(first), self._again(second)
+        if (first.rows, first.effects, first.files) != (second.rows, second.effects, second.files):
+            raise Unusable.not_deterministic(self.call, _unlike(first, second))
+        return first, tuple(points)
 
     def _try(self, schedule: Schedule, known: dict[object, Redelivered]) -> tuple[list[Tried], Redelivered | None]:
-        """What *schedule* leads to, and the redelivery from the state that its crash left, if that state is new."""
+        """Try *schedule*. Also return the redelivery from the state after the crash, if that state is new."""
         self._restore()
         if schedule.dies_at is not None and schedule.is_overlap:
             ended, met = self._overlap(schedule.dies_at[0])
@@ -220,14 +220,17 @@ class Explorer:
         if not (self.seconds and is_new and schedule.then is None):
             return found, None
         if seen.observed.ended.how == "ok" and not self.call.is_transactional:
-            # It is at its end, so that dying there, unacknowledged, costs no more than what is delivered then.
+            # The delivery has ended. A crash here, before the acknowledgement, leads only to the next delivery.
             third, _ = self._redelivered(seen.observed, known)
             twice = replace(schedule, then=Schedule(None))
             found.append(Tried(twice, seen.observed.ended, third.observed, again=seen.points))
         return found, seen
 
     def _die(self, place: Place | None, *, is_redelivered: bool) -> tuple[Ended, list[Point], bool]:
-        """Deliver it until it dies, or (None) to its end; what it did, and whether its outcome would be committed."""
+        """Deliver until the crash at *place*, or to the end if it is None.
+
+        Returns the end, the points, and whether the outcome would be committed.
+        """
         if place is None:
             return *self._to_end(is_redelivered=is_redelivered), True
         delivery = self._delivery(place)
@@ -245,7 +248,7 @@ class Explorer:
         return ended, delivery.points, delivery.is_committed
 
     def _redelivered(self, left: Observed, known: dict[object, Redelivered]) -> tuple[Redelivered, bool]:
-        """The delivery to the end from the world that *left* shows, and whether none began there before."""
+        """Deliver to the end from the state *left*. Also return whether that state is new."""
         state = (
             frozenset(left.rows.items()),
             frozenset(left.effects.items()),
@@ -261,9 +264,9 @@ class Explorer:
         return known[state], True
 
     def _overlap(self, index: int) -> tuple[Ended, Ended]:
-        """One delivery waits before a point while another runs to its end, or until it waits for the first one.
+        """Hold one delivery before a point while another runs to its end, or until the other waits for it.
 
-        How the last delivery ended; and ``deadlock`` if they had waited for each other, else ``ok``.
+        Returns the end of the last delivery, and ``deadlock`` if the two deadlocked, else ``ok``.
         """
         gate = Gate(index)
         ended: dict[str, Ended] = {}
@@ -277,16 +280,16 @@ class Explorer:
 
         first, second = self._delivery(None), self._delivery(None)
         first.gate = gate
-        # In copies of this context: that is where steps are kept.
-        one = threading.Thread(target=copy_context().run, args=(run, "first", first))
-        two = threading.Thread(target=copy_context().run, args=(run, "second", second))
-        one.start()
+        # They run in copies of this context, because the step recorder is in the context.
+        holder_thread = threading.Thread(target=copy_context().run, args=(run, "first", first))
+        other_thread = threading.Thread(target=copy_context().run, args=(run, "second", second))
+        holder_thread.start()
         gate.reached.wait()
-        two.start()
-        two.join(BLOCKED_AFTER_S)
+        other_thread.start()
+        other_thread.join(BLOCKED_AFTER_S)
         gate.opened.set()
-        one.join()
-        two.join()
+        holder_thread.join()
+        other_thread.join()
         met = next((Ended("deadlock", how.error) for how in ended.values() if is_deadlock(how.error)), Ended("ok"))
         for how in ended.values():
             if how.how != "ok":  # its broker delivers it again
@@ -294,7 +297,7 @@ class Explorer:
         return ended.get("second", Ended("failed")), met
 
     def _to_end(self, *, is_redelivered: bool, retries: int = 0) -> tuple[Ended, list[Point]]:
-        """Deliver it, and again for each of its retries."""
+        """Deliver the task, and then each of its retries."""
         points: list[Point] = []
         for number in range(retries, retries + MOST_RETRIES):
             delivery = self._delivery(None)
@@ -324,7 +327,7 @@ class Explorer:
         self.journal.clear()
 
     def _learn(self) -> bool:
-        """Know the tables that were written to by now; whether there are new ones, so that what is compared changed."""
+        """Add the tables that were written to so far. Returns whether there are new ones."""
         known = {name: table for database in self.databases for name, table in database.tables(self.written).items()}
         if known.keys() <= self._schema.keys():
             return False
@@ -354,7 +357,7 @@ class Explorer:
         return Observed(ended, rows, effects, files, tuple(sorted(keys)), raw, said, new, broken, subfolders)
 
     def _again(self, seen: Observed) -> Observed:
-        """*seen* with what is known by now to be volatile masked."""
+        """Return *seen* with everything masked that is now known to be volatile."""
         rows = rows_of(seen.raw, self._before, self._schema, self._columns | self._ignored_columns(), seen.new_files)
         effects = effects_of(seen.said, self._paths)
         return replace(seen, rows=rows, effects=effects, files=named(seen.files, self._names))
@@ -377,10 +380,10 @@ class Explorer:
 
 
 def require_two(databases: Sequence[Database]) -> None:
-    """Raises ConfigurationError, with the remedy, if two deliveries cannot work in *databases* at once."""
+    """Raise ConfigurationError, with the remedy, if two deliveries cannot work in *databases* at once."""
     if not all(database.takes_two for database in databases):
         raise ConfigurationError(
-            "overlap=True lets two deliveries run at once, on a connection each. That needs real commits "
+            "overlap=True runs two deliveries at once, each on its own connection. That needs real commits "
             "(@pytest.mark.django_db(transaction=True)) on PostgreSQL or MariaDB."
         )
 
@@ -391,9 +394,9 @@ def _require_success(call: Call, ended: Ended) -> None:
         raise Unusable.fails(call, ended)
 
 
-def _unlike(one: Observed, other: Observed) -> str:
-    rows = {row.table.partition(".")[2] for row in (one.rows - other.rows) + (other.rows - one.rows)}
-    effects = {f"{e.kind} {e.subject}" for e in (one.effects - other.effects) + (other.effects - one.effects)}
-    names = set(one.files) | set(other.files)
-    files = {f"file {name}" for name in names if one.files.get(name) != other.files.get(name)}
+def _unlike(first: Observed, second: Observed) -> str:
+    rows = {row.table.partition(".")[2] for row in (first.rows - second.rows) + (second.rows - first.rows)}
+    effects = {f"{e.kind} {e.subject}" for e in (first.effects - second.effects) + (second.effects - first.effects)}
+    names = set(first.files) | set(second.files)
+    files = {f"file {name}" for name in names if first.files.get(name) != second.files.get(name)}
     return ", ".join(sorted({f"rows of {table}" for table in rows} | effects | files))

@@ -1,18 +1,18 @@
-"""Deliver a task in a child process that is killed for real: SIGKILL, at the planned point.
+"""Deliver a task in a child process and kill the child with SIGKILL at the planned point.
 
 ::
 
     parent                              child, made by os.fork()
-    closed its connections              opens its own, and runs the task
-    notes what it did            <---   tells each effect and each step as it comes, and what it was about to do
-    answers as the test's service <-->  asks
-    reads the world                     SIGKILL
+    closes its connections              opens its own connections and runs the task
+    records effects and steps     <---  sends each effect, each step, and the point that it reaches
+    answers as the test's service <-->  asks the service
+    reads the state                     SIGKILL
 
-A killed process runs no ``finally:``, no ``atexit`` and no destructor, and what it had not flushed is lost; the
-exception that plays a death elsewhere only comes close to that. What the task changes in the memory of the test dies
-with the child, also a stub that counts its calls; the function that a test gives as ``http`` is called in the parent.
+A killed process runs no ``finally:``, no ``atexit`` and no destructor, and loses everything that it has not flushed.
+The exception that simulates a crash elsewhere only comes close to that. Changes of the test's memory are lost with the
+child, for example the counter of a stub. The parent calls the function that the test gives as ``http``.
 
-Not promised: that a child gets on if the test had threads that held a lock as it was made. It is given up after MOST_S.
+A child may hang if a thread of the test held a lock at the fork. The parent gives up after MOST_S.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ from mirepoix.crashtest.trouble import Unusable
 from mirepoix.errors import ConfigurationError
 
 MOST_S = 120.0
-"""A child that says nothing for that long hangs."""
+"""A child that sends nothing for this long is assumed to hang."""
 
 
 def require(databases: Sequence[Database]) -> None:
-    """Raise ConfigurationError, with the remedy, where a killed child would not do what a killed worker does."""
+    """Raise ConfigurationError, with the remedy, if a killed child would not behave like a killed worker."""
     if not hasattr(os, "fork"):
-        raise ConfigurationError("kill=True needs os.fork(), which is there on Linux and macOS. Leave it out here.")
+        raise ConfigurationError("kill=True needs os.fork(), which Linux and macOS have. Leave it out on this system.")
     reasons = [reason for database in databases if (reason := database.unkillable)]
     if reasons:
         raise ConfigurationError(
-            "kill=True kills a process of its own, whose commits must be real and seen by others. " + " ".join(reasons)
+            "kill=True kills a separate process. Its commits must be real and visible to others. " + " ".join(reasons)
         )
 
 
 def deliver_and_kill(
     call: Call, delivery: Delivery, service: Service | None, databases: Sequence[Database], *, is_redelivered: bool
 ) -> Ended:
-    """Run the task once in a child, until it ends or is killed; what it did is noted in *delivery* here."""
+    """Run the task once in a child, until it ends or is killed. Record what it did in *delivery* here."""
     for database in databases:
         database.disconnect()
     heard, tell = Pipe(duplex=False)
     asked, answer = Pipe(duplex=False)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # about threads: see above
+        warnings.simplefilter("ignore", DeprecationWarning)  # the warning about threads; see the module's docstring
         pid = os.fork()
     if pid == 0:
         _child(call, delivery, tell, asked, is_redelivered=is_redelivered)
@@ -71,7 +71,7 @@ def deliver_and_kill(
         with heard, answer:
             return _listen(call, delivery, service, heard, answer)
     finally:
-        os.kill(pid, signal.SIGKILL)  # it is waited for below: until then nobody else has its number
+        os.kill(pid, signal.SIGKILL)  # the pid stays ours until waitpid() below
         os.waitpid(pid, 0)
 
 
@@ -99,7 +99,7 @@ def _listen(call: Call, delivery: Delivery, service: Service | None, heard: Conn
 
 
 def _ask(service: Service | None, journal: Journal, said: Any) -> tuple[bool, Any]:
-    """Whether it answered, and the answer or the exception that it raised."""
+    """Return whether the service answered, and its answer or the exception that it raised."""
     try:
         found = (True, journal.ask(service, *said))
     except Exception as error:  # noqa: BLE001 (it is raised in the child, where the task waits for it)
@@ -107,12 +107,12 @@ def _ask(service: Service | None, journal: Journal, said: Any) -> tuple[bool, An
     try:
         pickle.dumps(found)
     except Exception:  # noqa: BLE001 (pickle raises what it likes)
-        return (False, RuntimeError(f"http= gave what cannot be sent to a child process: {found[1]!r}"))
+        return (False, RuntimeError(f"The answer of http= cannot be sent to a child process: {found[1]!r}"))
     return found
 
 
 def _child(call: Call, delivery: Delivery, tell: Connection, asked: Connection, *, is_redelivered: bool) -> NoReturn:
-    """The life of the child: it ends here, whatever happens."""
+    """Run the delivery in the child, and end the child in every case."""
     try:
         wire = _Wire(delivery.journal, tell, asked)
         delivery.journal = wire
@@ -135,33 +135,29 @@ def _facts(delivery: Delivery, ended: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 class _Wire(Journal):
-    """The journal of a child: each entry is with the parent before the next thing is done."""
+    """The journal of a child. The parent has each entry before the child goes on."""
 
     def __init__(self, known: Journal, tell: Connection, asked: Connection) -> None:
         super().__init__()
         self.steps = dict(known.steps)
         self._tell, self._asked = tell, asked
-        self._lock = threading.Lock()  # threads of the task note their effects, too
+        self._lock = threading.Lock()  # threads of the task also record effects
 
     def tell(self, what: str, said: Any) -> None:
-        """Say it to the parent."""
         with self._lock:
             self._tell.send((what, said))
 
     def add(self, effect: dict[str, Any]) -> None:
-        """Note *effect*."""
         try:
             self.tell("effect", effect)
-        except (pickle.PicklingError, TypeError, AttributeError):  # all three are what pickle raises
+        except (pickle.PicklingError, TypeError, AttributeError):  # pickle raises all three
             self.tell("effect", {**effect, "payload": json.dumps(effect.get("payload"), default=str)})
 
     def keep(self, name: str, value: Any) -> None:
-        """Keep what a step returned."""
         super().keep(name, value)
         self.tell("step", (name, value))
 
     def ask(self, service: Service | None, known: tuple[str, str] | None, said: tuple[str, str, Any]) -> Any:
-        """What *service* says, which is asked in the parent."""
         with self._lock:
             self._tell.send(("ask", (known, said)))
             is_answer, found = self._asked.recv()

@@ -1,4 +1,4 @@
-"""Requests as effects, and a service that answers them where a test wants none of its own."""
+"""Record requests as effects, and answer them with the test's service."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from mirepoix.crashtest.normalise import REPEATABLE
 from mirepoix.crashtest.points import current
 
 Service = Callable[[str, str, Any], Any]
-"""Takes method, URL and body; returns what the answer's JSON is to be. It is asked once for each idempotency key."""
+"""Takes the method, URL and body of a request, and returns the answer's JSON. It is called once for each idempotency
+key."""
 
 _LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @contextmanager
 def request(method: str, url: str, headers: Mapping[str, Any], body: Any) -> Iterator[None]:
-    """Around one request: a fault point if it may change something."""
+    """Surround one request. If the request may change something, it is a fault point."""
     delivery = current()
     method = method.upper()
     if delivery is None:
@@ -33,7 +34,7 @@ def request(method: str, url: str, headers: Mapping[str, Any], body: Any) -> Ite
 
 
 def answer(service: Service, journal: Journal, method: str, url: str, headers: Mapping[str, Any], body: Any) -> Any:
-    """What *service* says; to a key that it knows, what it said then."""
+    """Ask *service* for an answer. A known idempotency key gets the same answer again."""
     effect = _effect(method.upper(), url, headers, body)
     has_key = effect["key"] is not None and method.upper() not in _LOOKS
     known = (effect["subject"], str(effect["key"])) if has_key else None

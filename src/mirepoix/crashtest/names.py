@@ -1,4 +1,4 @@
-"""Names of files that each run makes anew, of a clock, a counter or a UUID: files are compared without those parts."""
+"""Compare file names without the parts that change with each run: clocks, counters and UUIDs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ _NUMBER = re.compile(r"\d+")
 
 
 def pattern(name: str) -> str:
-    """*name* without what a run makes anew."""
+    """Replace the changing parts of *name* by placeholders."""
     return _NUMBER.sub("<n>", _UUID.sub("<uuid>", name))
 
 
-def volatile_names(one: dict[str, bytes], other: dict[str, bytes]) -> frozenset[str]:
-    """The patterns of the names in which two clean runs differ; none, if they differ in more than that."""
-    left = Counter(pattern(name) for name in one.keys() - other.keys())
-    right = Counter(pattern(name) for name in other.keys() - one.keys())
+def volatile_names(first: dict[str, bytes], second: dict[str, bytes]) -> frozenset[str]:
+    """Return the patterns of the names in which two clean runs differ, or none if the patterns differ too."""
+    left = Counter(pattern(name) for name in first.keys() - second.keys())
+    right = Counter(pattern(name) for name in second.keys() - first.keys())
     return frozenset(left) if left == right else frozenset()
 
 
 def named(files: dict[str, bytes], patterns: frozenset[str]) -> dict[str, bytes]:
-    """*files*, those of *patterns* by the pattern; a second one has a ``+`` behind it. Half a file comes last."""
+    """Rename *files* that match *patterns* to the pattern. A second file gets a ``+``. Shorter files come last."""
     found: dict[str, bytes] = {}
-    for name, content in sorted(files.items(), key=lambda one: (-len(one[1]), one[0])):
+    for name, content in sorted(files.items(), key=lambda item: (-len(item[1]), item[0])):
         called = pattern(name) if pattern(name) in patterns else name
         while called in found:
             called += "+"

@@ -1,8 +1,8 @@
-"""Make two runs comparable: surrogate keys, UUIDs, clocks and random values are no differences.
+"""Make two runs comparable: surrogate keys, UUIDs, clocks and random values are not differences.
 
-New rows lose their surrogate key, and a reference to a new row becomes the row, that to a new file what it holds: a
-storage gives a file another name where one is taken. What differs between two clean runs is
-masked, in columns and in paths of payloads; every mask is listed in the report, for it could hide a real difference.
+New rows lose their surrogate key. A reference to a new row is replaced by the row. The name of a new file is replaced
+by its content, because a storage renames a file if the name is taken. Columns and paths of payloads that differ between
+two clean runs are masked. The report lists every mask, because a mask could hide a real difference.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Any
 _UUID = re.compile(r"\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b", re.IGNORECASE)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?")
 _TAGGED = re.compile(r"\b19(\d\d)\d{6}\b")
-"""An id from a sequence that the tester moved: see `mirepoix.crashtest.databases.django`."""
+"""An id from a sequence that the tester moved (`mirepoix.crashtest.databases.django`)."""
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-"""RFC 9110, 9.2.2: the same request again is meant to have no further effect."""
+"""RFC 9110, 9.2.2: repeating such a request has no further effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How a table is built: columns, primary key, and foreign keys to other tables' single-column keys."""
+    """A table's columns, its primary key, and its foreign keys to single-column keys of other tables."""
 
     columns: tuple[str, ...]
     key: tuple[str, ...]
@@ -39,14 +39,14 @@ Rows = dict[Any, dict[str, Any]]
 
 
 def keyed(rows: Iterable[Mapping[str, Any]], shape: Table) -> Rows:
-    """*rows* by their primary keys; by their numbers, if the table has none."""
+    """Return *rows* by their primary keys, or by their numbers if the table has no key."""
     return {
         tuple(row[column] for column in shape.key) if shape.key else index: dict(row) for index, row in enumerate(rows)
     }
 
 
 def plain(value: Any) -> Any:
-    """*value* with generated ids and moments as symbols."""
+    """Replace generated ids and moments in *value* by placeholders."""
     if isinstance(value, dt.datetime):
         return "<time>"
     text = str(value)
@@ -56,7 +56,7 @@ def plain(value: Any) -> Any:
 
 
 def plain_content(content: bytes) -> bytes:
-    """What a file holds, the same way, if it is text."""
+    """Replace the same in the content of a text file."""
     try:
         return str(plain(content.decode())).encode()
     except UnicodeDecodeError:
@@ -65,7 +65,7 @@ def plain_content(content: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row as it is compared; *key* is None for a new one."""
+    """A row in the form that is compared. *key* is None for a new row."""
 
     table: str
     key: Any
@@ -79,10 +79,10 @@ def rows_of(
     masked: frozenset[tuple[str, str]],
     files: Mapping[str, bytes],
 ) -> Counter[Row]:
-    """The rows of *tables* as they are compared; *files* are the new ones."""
+    """Return the rows of *tables* in the form that is compared. *files* are the new files."""
     made: dict[tuple[str, Any], tuple[tuple[str, str], ...]] = {}
 
-    def one(table: str, key: Any) -> tuple[tuple[str, str], ...]:
+    def values_of(table: str, key: Any) -> tuple[tuple[str, str], ...]:
         if (table, key) in made:
             return made[table, key]
         made[table, key] = (("", "<itself>"),)
@@ -96,7 +96,7 @@ def rows_of(
             if (table, column) in masked:
                 value = "<masked>"
             elif target in tables and (value,) in tables[target] and (value,) not in before.get(target, {}):
-                value = f"new {target} {one(target, (value,))}"
+                value = f"new {target} {values_of(target, (value,))}"
             elif old is None or old[column] != value:
                 value = _held(value, files) or plain(value)
             values.append((column, str(value)))
@@ -106,25 +106,25 @@ def rows_of(
     found: Counter[Row] = Counter()
     for table, rows in tables.items():
         for key in rows:
-            found[Row(table, key if key in before.get(table, {}) else None, one(table, key))] += 1
+            found[Row(table, key if key in before.get(table, {}) else None, values_of(table, key))] += 1
     return found
 
 
 def _held(value: Any, files: Mapping[str, bytes]) -> str:
-    """What the file of that name holds, if there is one."""
+    """Describe the content of the new file with the name *value*, if there is one."""
     content = files.get(value) if isinstance(value, str) else None
     return "" if content is None else f"a new file of {len(content)} bytes, {sha256(content).hexdigest()[:8]}"
 
 
 def volatile_columns(
-    one: Mapping[str, Rows], other: Mapping[str, Rows], schema: Mapping[str, Table]
+    first: Mapping[str, Rows], second: Mapping[str, Rows], schema: Mapping[str, Table]
 ) -> frozenset[tuple[str, str]]:
-    """The columns in which two clean runs differ."""
+    """Return the columns in which two clean runs differ."""
     return frozenset(
         (table, column)
         for table, shape in schema.items()
-        if len(one[table]) == len(other[table])
-        for a, b in zip(one[table].values(), other[table].values(), strict=True)
+        if len(first[table]) == len(second[table])
+        for a, b in zip(first[table].values(), second[table].values(), strict=True)
         for column in shape.columns
         if column not in shape.key and column not in shape.references and plain(a[column]) != plain(b[column])
     )
@@ -132,7 +132,7 @@ def volatile_columns(
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What was told to the world, as it is compared."""
+    """An effect in the form that is compared."""
 
     kind: str
     subject: str
@@ -140,17 +140,17 @@ class Effect:
 
 
 def identity(effect: Mapping[str, Any]) -> tuple[str, str]:
-    """The kind and the subject of an effect: whom it went to, not what it said."""
+    """Return the kind and the subject of an effect, without its payload."""
     return (effect["kind"], plain(effect["subject"]))
 
 
 def payload(effect: Mapping[str, Any]) -> dict[str, Any]:
-    """What it said, by path."""
+    """Return the payload of an effect by path."""
     return flat(effect.get("payload", ""))
 
 
 def flat(body: Any) -> dict[str, Any]:
-    """*body* as values by path, if it is JSON; else one value."""
+    """Return the values of *body* by path if it is JSON, otherwise as one value."""
     if isinstance(body, str):
         try:
             body = json.loads(body)
@@ -173,7 +173,7 @@ def flat(body: Any) -> dict[str, Any]:
 
 
 def real(effects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """*effects* without what changed nothing: the other side knew the key, or the same was put there again."""
+    """Return *effects* without repetitions of an idempotency key, which changed nothing."""
     found, known = [], set()
     for effect in effects:
         key = effect.get("key")
@@ -186,13 +186,13 @@ def real(effects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def volatile_paths(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> frozenset[tuple[tuple[str, str], str]]:
-    """The paths of payloads in which two clean runs differ."""
-    one, other = real(one), real(other)
-    if [identity(effect) for effect in one] != [identity(effect) for effect in other]:
+def volatile_paths(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> frozenset[tuple[tuple[str, str], str]]:
+    """Return the paths of payloads in which two clean runs differ."""
+    first, second = real(first), real(second)
+    if [identity(effect) for effect in first] != [identity(effect) for effect in second]:
         return frozenset()
     found = set()
-    for a, b in zip(one, other, strict=True):
+    for a, b in zip(first, second, strict=True):
         left, right = payload(a), payload(b)
         for path in left.keys() | right.keys():
             if plain(left.get(path)) != plain(right.get(path)):
@@ -201,17 +201,17 @@ def volatile_paths(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> fr
 
 
 def effects_of(effects: list[dict[str, Any]], masked: frozenset[tuple[tuple[str, str], str]]) -> Counter[Effect]:
-    """The effects as they are compared. What may be repeated counts once for each thing that it is done to."""
+    """Count the effects in the form that is compared. A repeatable effect counts once for each URL."""
     found: Counter[Effect] = Counter()
     known = set()
     for effect in real(effects):
         who = identity(effect)
         said = sorted((path, "<masked>" if (who, path) in masked else plain(v)) for path, v in payload(effect).items())
-        one = Effect(*who, tuple(said))
+        compared = Effect(*who, tuple(said))
         if effect.get("is_repeatable"):
-            mark = (one, str(effect["subject"]).partition("?")[0])
+            mark = (compared, str(effect["subject"]).partition("?")[0])
             if mark in known:
                 continue
             known.add(mark)
-        found[one] += 1
+        found[compared] += 1
     return found

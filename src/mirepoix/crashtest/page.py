@@ -1,4 +1,4 @@
-"""Reports as one page that needs nothing beside it: the run, the crash, and what happened twice."""
+"""Write reports as one self-contained HTML page: the run, the crash, and the repeated actions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mirepoix.crashtest.verdict import Finding
 
 
 def page(reports: Sequence[Any]) -> str:
-    """The page of *reports* (`mirepoix.crashtest.check.Report`), those that found something first."""
-    ordered = sorted(reports, key=lambda one: (one.is_safe, one.explored.call.task.name))
-    unsafe = sum(not one.is_safe for one in ordered)
-    body = "".join(_task(one.explored, one.findings, is_safe=one.is_safe) for one in ordered)
+    """Return the page of *reports* (`mirepoix.crashtest.check.Report`). Reports with findings come first."""
+    ordered = sorted(reports, key=lambda report: (report.is_safe, report.explored.call.task.name))
+    unsafe = sum(not report.is_safe for report in ordered)
+    body = "".join(_task(report.explored, report.findings, is_safe=report.is_safe) for report in ordered)
     empty = "<p>No task was explored.</p>" if not ordered else ""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
@@ -36,7 +36,7 @@ def _task(explored: Explored, found: Sequence[Finding], *, is_safe: bool) -> str
         f"<section><h2>{escape(explored.call.task.name)} {verdict}</h2>",
         f'<p class="sum">{escape(summary(explored))}</p>',
     ]
-    parts += [_finding(explored, one) for one in found]
+    parts += [_finding(explored, finding) for finding in found]
     if is_safe and not found:
         parts.append(_timeline(explored, None))
     if explored.masks:
@@ -49,7 +49,7 @@ def _task(explored: Explored, found: Sequence[Finding], *, is_safe: bool) -> str
 
 
 def _finding(explored: Explored, finding: Finding) -> str:
-    follows = "".join(f"<li>{escape(one)}</li>" for one in finding.consequences)
+    follows = "".join(f"<li>{escape(consequence)}</li>" for consequence in finding.consequences)
     return (
         f'<article class="{finding.severity}"><h3><span>{escape(finding.kind.replace("-", " "))}</span> '
         f"{escape(finding.words)}</h3>{_timeline(explored, finding)}"
@@ -60,9 +60,9 @@ def _finding(explored: Explored, finding: Finding) -> str:
 
 
 def _timeline(explored: Explored, finding: Finding | None) -> str:
-    """The points in order: those before the crash are done, those after it wait for the redelivery.
+    """List the points in order: those before the crash are done, those after it wait for the redelivery.
 
-    Of two crashes, the points of the redelivery up to its own come after the first.
+    If there are two crashes, the points of the redelivery until its crash follow the first crash.
     """
     schedule = finding.schedule if finding is not None else Schedule(None)
     index, side = schedule.dies_at or (len(explored.points), "before")

@@ -1,4 +1,4 @@
-"""Which lines of code are a task's own: those that a report points at."""
+"""Find the lines of the user's code that a report names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 _LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), "<"})
 _OWN = str(Path(__file__).parent.parent)
 _BEGINS = (str(Path(__file__).with_name("deliver.py")), "deliver")
-"""The function that calls the task: beyond it is the test."""
+"""The function that calls the task. Outer frames belong to the test."""
 
 _RUNNERS = frozenset({"celery", "kombu", "mirepoix"})
 
@@ -30,12 +30,12 @@ class Source:
 
     @property
     def text(self) -> str:
-        """The line itself."""
+        """The source text of the line."""
         return linecache.getline(self.path, self.line).strip() if self.path else ""
 
 
 def home_of(task: Any) -> str:
-    """Where the code of *task* begins, if it is installed among the libraries: its package's folder or its file."""
+    """Return the folder or file of *task*'s code if it is installed among the libraries, otherwise an empty string."""
     name = task.__module__
     top = name.partition(".")[0]
     module = sys.modules.get(top if getattr(sys.modules.get(top), "__file__", None) else name)
@@ -46,13 +46,13 @@ def home_of(task: Any) -> str:
 
 
 def is_of_user(path: str, home: str) -> bool:
-    """Whether the file is the task's (*home*), or else neither a library's nor ours."""
+    """Whether the file belongs to the task (*home*), or to neither a library nor Mirepoix."""
     is_at_home = bool(home) and path.startswith(home)
     return is_at_home or (not path.startswith(_LIBRARIES) and not path.startswith(_OWN))
 
 
 def user_line(home: str) -> Source:
-    """The innermost line of the user's within the delivery; nowhere, if a library's thread does it."""
+    """Return the innermost line of user code in the delivery. A library's thread has none."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 (its documented use)
     while frame is not None:
         path = frame.f_code.co_filename
@@ -65,7 +65,7 @@ def user_line(home: str) -> Source:
 
 
 def comes_through(*parts: str) -> bool:
-    """Whether code of a file whose path has one of *parts* in it called whoever asks, at whatever remove."""
+    """Whether any caller is in a file with one of *parts* in its path."""
     frame: Any = sys._getframe(1)  # noqa: SLF001 (its documented use)
     while frame is not None:
         if any(part in frame.f_code.co_filename for part in parts):

@@ -1,4 +1,4 @@
-"""Which crashes are tried."""
+"""Plan the crashes that are tried."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ Place = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What was planned: to die at a point, or (None) to finish, unacknowledged."""
+    """A planned crash at a point, or (None) a run to the end that is not acknowledged."""
 
     dies_at: Place | None
     then: Schedule | None = None
-    """How the redelivery dies as well; None: it runs to its end."""
+    """The crash of the redelivery. If it is None, the redelivery runs to its end."""
 
     @property
     def deaths(self) -> tuple[Place | None, ...]:
-        """Where each delivery dies, in their order."""
+        """The places of the crashes, in the order of the deliveries."""
         return (self.dies_at, *(self.then.deaths if self.then is not None else ()))
 
     @property
     def is_overlap(self) -> bool:
-        """Whether nobody dies, but two run at once."""
+        """Whether two deliveries run at once, instead of a crash."""
         return self.dies_at is not None and self.dies_at[1] == "overlap"
 
     def __str__(self) -> str:
-        """As ``at=`` takes it: ``3:before``, ``end``, ``3:before,1:before``."""
+        """Return the form that ``at=`` takes: ``3:before``, ``end``, ``3:before,1:before``."""
         return ",".join("end" if place is None else f"{place[0] + 1}:{place[1]}" for place in self.deaths)
 
 
 def scheduled(at: str) -> Schedule | None:
-    """What ``str()`` wrote, or None if *at* says nothing of the kind."""
+    """Parse the form that ``str()`` writes. Returns None if *at* has another form."""
     parts = [part.strip() for part in at.split(",")]
     places: list[Place | None] = []
     for part in parts:
@@ -58,7 +58,7 @@ def scheduled(at: str) -> Schedule | None:
 
 
 def planned(points: Sequence[Point], mode: str, *, is_redelivered: bool) -> list[Schedule]:
-    """The schedules of *mode*: delivered twice first, which is cheapest and finds most."""
+    """Return the schedules of *mode*. The run that is delivered twice comes first: it is cheapest and finds most."""
     if mode == "exhaustive":
         deaths = [(index, side) for index in range(len(points)) for side in ("before", "after")]
         return [Schedule(None), *map(Schedule, deaths)]
@@ -69,21 +69,21 @@ def planned(points: Sequence[Point], mode: str, *, is_redelivered: bool) -> list
             alike.setdefault(points[index].shape, []).append(index)
         after = sorted({index for group in alike.values() for index in (*group[:2], group[-1])})
     after = sorted({*after, *(index - 1 for index, point in enumerate(points) if point.follows_thread)})
-    if not is_redelivered:  # a death before anything is done loses all of it
+    if not is_redelivered:  # a crash before the first action loses all of it
         after = [-1, *after]
-    # What was just done is durable only once the next thing would begin: an INSERT..RETURNING of SQLite is not
-    # committed when execute() returns.
+    # An action may become durable only when the next one begins: SQLite has not committed an INSERT..RETURNING when
+    # execute() returns.
     return [Schedule(None), *(Schedule((index + 1, "before")) for index in after)]
 
 
 def planned_again(first: Schedule, points: Sequence[Point], mode: str) -> list[Schedule]:
-    """Second crashes after *first*, in the redelivery, which has *points*; without that after its last line."""
-    deaths = (one for one in planned(points, mode, is_redelivered=True) if one.dies_at is not None)
-    return [replace(first, then=one) for one in deaths]
+    """Plan second crashes in the redelivery after *first*, which has *points*, without the one after its last line."""
+    deaths = (schedule for schedule in planned(points, mode, is_redelivered=True) if schedule.dies_at is not None)
+    return [replace(first, then=schedule) for schedule in deaths]
 
 
 def overlapping(points: Sequence[Point], mode: str) -> list[Schedule]:
-    """A second delivery while the first one waits before each thing that it does; of a loop only before the first."""
+    """Plan a second delivery while the first one waits before each of its actions; in a loop, only before the first."""
     first: dict[object, int] = {}
     for index, point in enumerate(points):
         first.setdefault(point.shape if mode == "sampled" else index, index)

@@ -1,8 +1,8 @@
-"""Points at which a task can die, and one delivery that dies at the point a test planned.
+"""The points at which a task can die, and a delivery that dies at the planned point.
 
-A death is played by an exception that user code cannot survive: from then on every point of the delivery raises it
-again, so that neither ``finally:`` nor ``except BaseException`` has an effect outside of the process. In a child that
-was made for it, the process is killed instead: see `mirepoix.crashtest.forked`.
+An exception simulates the crash. User code cannot survive it: from then on every point of the delivery raises it again,
+so neither ``finally:`` nor ``except BaseException`` has an effect outside the process. With ``kill=True`` a child
+process is killed instead (`mirepoix.crashtest.forked`).
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ from mirepoix.crashtest.journal import Journal
 from mirepoix.crashtest.places import Source, user_line
 
 IN_A_THREAD = "in a thread: "
-"""How the unmodelled begins after which crashes were tried, but none amid it."""
+"""The prefix of unmodelled actions in threads. Crashes were tried after them, but not during them."""
 
 
 class Died(BaseException):
-    """The process is dead. Not an Exception: ``except Exception`` does not catch it."""
+    """The simulated crash. It is not an Exception, so ``except Exception`` does not catch it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One thing that a task did: *is_durable* if it outlives the process once it is done."""
+    """An action of a task. It *is_durable* if it outlives the process once it is done."""
 
     kind: str
     label: str
     is_durable: bool
     source: Source
     follows_thread: bool = False
-    """Whether a thread of the task did something durable since the point before."""
+    """Whether a thread of the task did something durable after the previous point."""
 
     @property
     def where(self) -> str:
-        """It and its line, for people."""
+        """The point and its line, for people."""
         return f"{self.label} ({self.source})"
 
     @property
     def shape(self) -> tuple[str, str, Source]:
-        """What repetitions in a loop have in common."""
+        """The part that repetitions in a loop share."""
         return (self.kind, self.label.partition("(")[0], self.source)
 
 
 class Gate:
-    """Where one delivery waits before the point of that *index*, while another runs."""
+    """A gate that holds one delivery before the point *index* while another runs."""
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -56,14 +56,14 @@ class Gate:
         self.opened = threading.Event()
 
     def wait(self) -> None:
-        """Until the other has ended, or waits for a lock of this one."""
+        """Wait until the other delivery has ended, or waits for a lock of this one."""
         self.reached.set()
         self.opened.wait()
 
 
 @dataclass(slots=True)
 class Delivery:
-    """One attempt by one process. *dies_at* is the index of a point, and ``before`` or ``after``."""
+    """One delivery by one process. *dies_at* is the index of a point, and ``before`` or ``after``."""
 
     journal: Journal
     task_id: str
@@ -75,28 +75,28 @@ class Delivery:
     unmodelled: set[str] = field(default_factory=set)
     is_dead: bool = False
     is_committed: bool = False
-    """Whether an outermost transaction of a database was committed."""
+    """Whether a database committed an outermost transaction."""
     base_depth: dict[str, int] = field(default_factory=dict)
-    """How deep in atomic blocks each of Django's databases was before the task; absent: not in any."""
+    """The depth in atomic blocks of each Django database before the task. A missing database was not in any."""
     waiting: list[dict[str, Any]] = field(default_factory=list)
-    """Effects that become real with the commit of SQLAlchemy's transaction."""
+    """Effects that become real when SQLAlchemy's transaction commits."""
     base_hooks: dict[str, int] = field(default_factory=dict)
-    """How many functions waited for the commit of the test itself, by database."""
+    """The number of functions that waited for the test's own commit, by database."""
     home: str = ""
-    """Where the code of the task is, if that is among the libraries: see `mirepoix.crashtest.places`."""
+    """The place of the task's code, if it is among the libraries (`mirepoix.crashtest.places`)."""
     steps: set[str] = field(default_factory=set)
-    """The names of the steps that it called."""
+    """The names of the steps that the task called."""
     is_over: bool = False
     done_beside: bool = False
     """Whether a thread did something durable since the last point."""
     kill: Callable[[], None] | None = None
-    """Ends this process, if it is one that was made to be killed."""
+    """Kills this process, if it is a child that was made for that."""
 
     @contextmanager
     def point(
         self, kind: str, label: str, *, is_durable: bool, undo: Callable[[], Any] | None = None
     ) -> Iterator[Callable[[dict[str, Any]], None]]:
-        """Around what is done; yields what notes its effect in the journal. Within another point it is none."""
+        """Surround an action. Yields the function that records its effect. Within another point it does nothing."""
         if is_beside():
             with self._beside(kind, is_durable=is_durable) as note:
                 yield note
@@ -123,7 +123,7 @@ class Delivery:
 
     @contextmanager
     def _beside(self, kind: str, *, is_durable: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
-        """In a thread that the task began: what it does is noted, but nobody dies there, for who waits for it hangs."""
+        """Surround an action in a thread of the task. It is recorded, but nothing dies there: waiters would hang."""
         if self.is_dead and not self.is_over:
             raise Died
         if is_within():
@@ -140,7 +140,7 @@ class Delivery:
             self.unmodelled.add(f"{IN_A_THREAD}{kind} at {source}")
 
     def die(self, undo: Callable[[], Any] | None) -> None:
-        """What a server does when its client vanishes, first: else libraries trip over an open transaction."""
+        """Undo open transactions as a server does for a lost client, because libraries would fail on them. Then die."""
         if self.kill is not None:
             self.kill()
         if undo is not None:
@@ -150,20 +150,20 @@ class Delivery:
 
 
 def _no_effect(_: dict[str, Any]) -> None:
-    """It belongs to the point around it."""
+    """The enclosing point records the effect."""
 
 
 _current: ContextVar[Delivery | None] = ContextVar("mirepoix_crashtest_delivery", default=None)
 
 
 def current() -> Delivery | None:
-    """The delivery whose code runs in this context, or None."""
+    """Return the delivery that runs in this context, or None."""
     return _current.get()
 
 
 @contextmanager
 def delivering(delivery: Delivery) -> Iterator[None]:
-    """Around a delivery."""
+    """Set the delivery of this context."""
     token = _current.set(delivery)
     try:
         yield
@@ -177,13 +177,13 @@ _within: ContextVar[bool] = ContextVar("mirepoix_crashtest_within", default=Fals
 
 
 def is_within() -> bool:
-    """Whether this is part of a point. Coroutines that run at once are not part of each other's."""
+    """Whether this code is part of a point. Concurrent coroutines are not part of each other's points."""
     return _within.get()
 
 
 @contextmanager
 def within() -> Iterator[None]:
-    """Around what is part of a point."""
+    """Mark the code inside as part of a point."""
     token = _within.set(True)
     try:
         yield
@@ -192,23 +192,23 @@ def within() -> Iterator[None]:
 
 
 def is_beside() -> bool:
-    """Whether this is a thread that the task began."""
+    """Whether this is a thread that the task started."""
     return _is_beside.get()
 
 
 def beside(delivery: Delivery, run: Callable[[], Any]) -> None:
-    """Run what a thread of *delivery* is for, in that thread's own context."""
+    """Run *run* in a thread of *delivery*, in that thread's own context."""
     _current.set(delivery)
     _is_beside.set(True)
     try:
         run()
     except Died:
-        return  # with its process
+        return  # it dies with its process
 
 
 @contextmanager
 def outside() -> Iterator[None]:
-    """Around what the tester itself does."""
+    """Mark the code inside as the tester's own."""
     token = _current.set(None)
     try:
         yield

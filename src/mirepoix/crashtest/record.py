@@ -1,4 +1,4 @@
-"""Reports as JSON, for other programs."""
+"""Write reports as JSON, for other programs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mirepoix.crashtest.report import rerun
 
 
 def record(reports: Sequence[Any]) -> str:
-    """What was found in *reports* (`mirepoix.crashtest.check.Report`). Without arguments of tasks but in ``rerun``.
+    """Return the findings of *reports* (`mirepoix.crashtest.check.Report`). Only ``rerun`` contains arguments of tasks.
 
-    ``redelivery`` is what a redelivery did that died as well: what the second part of ``at`` counts in.
+    ``redelivery`` lists the points of a redelivery that died too. The second part of ``at`` is an index in it.
     """
     return json.dumps([_task(report) for report in reports], indent=2) + "\n"
 

@@ -1,4 +1,4 @@
-"""Findings as text that people read in a terminal."""
+"""Write findings as text for a terminal."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _MOST_CONSEQUENCES = 5
 
 
 def text(explored: Explored, found: Sequence[Finding]) -> str:
-    """The whole report."""
+    """Return the whole report."""
     name = explored.call.task.name
-    is_safe = not any(one.fails for one in found)
+    is_safe = not any(finding.fails for finding in found)
     head = f"{name} survived every crash that was tried" if is_safe else f"{name} is NOT safe to retry"
     lines = [head, f"  {summary(explored)}", ""]
     for number, finding in enumerate(found, 1):
         lines += [*_finding(explored, number, finding), ""]
     if explored.masks:
         lines.append(_wrapped("not compared, since clean runs differ there: " + ", ".join(explored.masks), 2))
-    threads = [one for one in explored.unmodelled if one.startswith(IN_A_THREAD)]
-    unmodelled = [one for one in explored.unmodelled if one not in threads]
+    threads = [action for action in explored.unmodelled if action.startswith(IN_A_THREAD)]
+    unmodelled = [action for action in explored.unmodelled if action not in threads]
     if unmodelled:
         lines.append(_wrapped("UNMODELLED, no crash around it was tried: " + ", ".join(unmodelled), 2))
     if threads:
-        words = ", ".join(one.removeprefix(IN_A_THREAD) for one in threads)
-        lines.append(_wrapped(f"IN A THREAD, so that crashes were tried after it but none amid it: {words}", 2))
+        words = ", ".join(action.removeprefix(IN_A_THREAD) for action in threads)
+        lines.append(_wrapped(f"IN A THREAD, so crashes were tried after it, but not during it: {words}", 2))
     if explored.not_explored:
         lines.append(f"  NOT EXPLORED: {left_out(explored)} (the time was up; budget_s=... gives more)")
     return "\n".join(lines).rstrip()
@@ -40,7 +40,7 @@ def text(explored: Explored, found: Sequence[Finding]) -> str:
 def _finding(explored: Explored, number: int, finding: Finding) -> list[str]:
     title = f"{number}. {finding.kind.upper().replace('-', ' ')}  {finding.words}"
     lines = [f"{_wrapped(title, 2)}  [{finding.severity}]", *_story(explored, finding.schedule)]
-    lines += [_wrapped(f"then: {one}", 5) for one in finding.consequences[:_MOST_CONSEQUENCES]]
+    lines += [_wrapped(f"then: {consequence}", 5) for consequence in finding.consequences[:_MOST_CONSEQUENCES]]
     hidden = len(finding.consequences) - _MOST_CONSEQUENCES
     if hidden > 0:
         lines.append(f"     then: {hidden} more such differences")
@@ -52,7 +52,7 @@ def _finding(explored: Explored, number: int, finding: Finding) -> list[str]:
 
 
 def left_out(explored: Explored) -> str:
-    """How much was not explored."""
+    """Describe how much was not explored."""
     words = f"{len(explored.not_explored)} more crashes"
     return words + ", and the second ones that would follow them" * explored.is_second_untold
 
@@ -67,13 +67,13 @@ def _story(explored: Explored, schedule: Schedule) -> list[str]:
 
 
 def _death(schedule: Schedule, points: Sequence[Point], again: str) -> list[str]:
-    """How one delivery, which has *points*, dies."""
+    """Describe the crash of one delivery, which has *points*."""
     if schedule.dies_at is not None and schedule.dies_at[1] == "overlap":
         place = schedule.dies_at[0]
         where = points[place].where if place < len(points) else ""
         return [f"     a second delivery runs while the first one waits before [{place + 1}] {where}"]
     if schedule.dies_at is None:
-        return [f"     the worker dies {again}after the task's last line, before that is acknowledged"]
+        return [f"     the worker dies {again}after the task's last line, before the acknowledgement"]
     index, side = schedule.dies_at
     if index >= len(points):
         return [f"     the worker dies {again}{side} point {index + 1}"]
@@ -88,8 +88,8 @@ def _death(schedule: Schedule, points: Sequence[Point], again: str) -> list[str]
 
 
 def rerun(explored: Explored, schedule: Schedule) -> str:
-    """The line that tries this one crash. Long arguments are left out."""
-    given = [repr(one) for one in explored.call.args] + [f"{k}={v!r}" for k, v in explored.call.kwargs.items()]
+    """Return the line that tries this one crash. Long arguments are left out."""
+    given = [repr(value) for value in explored.call.args] + [f"{k}={v!r}" for k, v in explored.call.kwargs.items()]
     values = ", ".join(given) if len(", ".join(given)) <= _WIDTH // 2 else "..."
     task = explored.call.task
     name = getattr(getattr(task, "__wrapped__", None), "__name__", "") or task.name.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""What a statement does, as far as its first words tell."""
+"""Recognise a statement by its first words."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _COPY_OUT = re.compile(r"^\s*COPY\b.*\bTO\s+(?:STDOUT|PROGRAM|')", re.IGNORECASE
 _DEADLOCK, _DEADLOCK_OF_MYSQL = "40P01", 1213
 
 SCHEMA = "(schema)"
-"""Instead of a table's name, where a statement changes what tables there are."""
+"""The name for a statement that changes the schema, instead of a table's name."""
 
 
 def written_table(sql: str) -> str | None:
-    """The table that *sql* writes to, or None for a look or a statement about transactions."""
+    """Return the table that *sql* writes to, or None for a SELECT or a statement about transactions."""
     found = written_name(sql)
     if found is not None:
         return found[1]
@@ -29,7 +29,7 @@ def written_table(sql: str) -> str | None:
 
 
 def written_name(sql: str) -> tuple[str, str] | None:
-    """The schema (empty if none is named) and the table that *sql* writes rows to, or None."""
+    """Return the schema (empty if none is named) and the table that *sql* writes rows to, or None."""
     found = _TABLE.match(sql)
     if found is None or _COPY_OUT.match(sql):
         return None
@@ -37,18 +37,18 @@ def written_name(sql: str) -> tuple[str, str] | None:
 
 
 def is_commit(sql: str) -> bool:
-    """Whether *sql* ends a transaction for good."""
+    """Whether *sql* commits a transaction."""
     return _COMMIT.match(sql) is not None
 
 
 def label(sql: str) -> str:
-    """A few words for people: no values."""
+    """Return a short description without values."""
     verb = sql.split(None, 1)[0].upper()
     return f"{verb} {written_table(sql) or ''}".strip()
 
 
 def is_deadlock(error: BaseException | None) -> bool:
-    """Whether a database ended a transaction because it and another waited for each other; however it is wrapped."""
+    """Whether a database ended a transaction because of a deadlock. The error may be wrapped."""
     while error is not None:
         code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
         if code == _DEADLOCK or (error.args and error.args[0] == _DEADLOCK_OF_MYSQL):

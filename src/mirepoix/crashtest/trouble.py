@@ -1,4 +1,4 @@
-"""What keeps a task from being explored, in the words of somebody who never read the manual."""
+"""The errors that say why a task cannot be explored, in words for somebody who has not read the manual."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _FRAME = re.compile(r'^  File "(?P<path>[^"]+)", line.*\n(?:    .*\n)*', re.MULT
 
 
 class Unusable(AssertionError):
-    """There is nothing to compare. The message says why, and what to do."""
+    """The task's runs cannot be compared. The message says why, and what to do."""
 
     @classmethod
     def fails(cls, call: Any, ended: Any) -> Unusable:
-        """Its clean run does not succeed."""
+        """The clean run does not succeed."""
         name, error = call.task.name, ended.error
         if ended.how == "stuck":
-            return cls(f"{name} asks for one retry after another in its clean run. Let what it waits for be there.")
+            return cls(f"{name} asks for one retry after another in its clean run. Provide what it waits for.")
         text = f"{type(error).__name__}: {error}"
-        advice = "Let it succeed first: crashpoints() begins where an ordinary test of the task passes."
+        advice = "Let it succeed first: crashpoints() needs a task that passes an ordinary test."
         if "Database access not allowed" in text:
             advice = "Mark the test: @pytest.mark.django_db."
         elif _is_of(error, "botocore", "boto3"):
@@ -43,43 +43,43 @@ class Unusable(AssertionError):
 
     @classmethod
     def child_lost(cls, call: Any) -> Unusable:
-        """The process that was to be killed ended by itself."""
+        """The child process ended by itself before the planned crash."""
         return cls(
             f"{call.task.name} ended its process before the crash that was planned (os._exit(), a signal, a fault in C "
-            "code), which kill=True runs it in. Leave kill=True out."
+            "code). kill=True runs the task in a separate process. Leave kill=True out."
         )
 
     @classmethod
     def child_broke(cls, call: Any, text: str) -> Unusable:
-        """The process that was to be killed did not come to the end of the delivery."""
-        return cls(f"{call.task.name} could not be delivered in a process of its own (kill=True):\n\n{text}".rstrip())
+        """The child process did not complete the delivery."""
+        return cls(f"{call.task.name} could not be delivered in a separate process (kill=True):\n\n{text}".rstrip())
 
     @classmethod
     def child_hangs(cls, call: Any, most_s: float) -> Unusable:
-        """The process that was to be killed says nothing."""
+        """The child process sends nothing."""
         return cls(
-            f"{call.task.name} did nothing for {most_s:.0f} s in a process of its own (kill=True). Such a process has "
-            "but one thread, so that a lock which another thread of the test holds is never released there: stop "
-            "that thread before, or leave kill=True out."
+            f"{call.task.name} did nothing for {most_s:.0f} s in a separate process (kill=True). That process has only "
+            "one thread. If another thread of the test held a lock at the fork, the lock is never released there. "
+            "Stop that thread first, or leave kill=True out."
         )
 
     @classmethod
     def without_points(cls, call: Any) -> Unusable:
-        """It did nothing that outlives its process."""
+        """The task did nothing that outlives its process."""
         return NothingSeen(
             f"{call.task.name} did nothing that crashpoints can see: no write to a database it watches or to Redis, no "
-            "request that changes something, no mail, no task sent. If it took a short cut, give it arguments that "
-            "make it work. Files are watched in folders that you name: files=[tmp_path]. Rows that SQLAlchemy writes: "
-            "state=engine. Threads and subprocesses are not seen."
+            "request that changes something, no mail, no task sent. If the task returned early, give it arguments with "
+            "which it acts. To watch files, name their folders: files=[tmp_path]. To watch rows that SQLAlchemy "
+            "writes: state=engine. Threads and subprocesses are not seen."
         )
 
 
 class NothingSeen(Unusable):
-    """The task did nothing that can be seen."""
+    """The task did nothing that the tester can see."""
 
 
 def _own_lines(traceback: str, home: str) -> str:
-    """The frames of the user's code in *traceback*."""
+    """Return the frames of user code in *traceback*."""
     return "".join(found.group() for found in _FRAME.finditer(traceback) if is_of_user(found["path"], home))
 
 

@@ -1,6 +1,6 @@
-"""Effects that no hook understands: a connection or a process that a task begins outside of every known point.
+"""Detect effects that no hook covers: a connection or a process that a task opens outside every known point.
 
-Seen by Python's audit events. What a C library does by itself is not seen, nor is a connection that was there before.
+Python's audit events report them. They do not report what a C library does, nor connections that were open before.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _EVENTS = frozenset(
 )
 
 _DATABASES = ("/django/db/", "/sqlalchemy/", "/psycopg/")
-"""Who connects to a database that is watched."""
+"""Paths of the libraries that connect to a watched database."""
 
 
 @cache
 def watch() -> None:
-    """Watch from now on; an audit hook cannot be taken out again, and costs nothing outside of a delivery."""
+    """Watch from now on. An audit hook cannot be removed, and it costs nothing outside a delivery."""
     sys.addaudithook(_audit)
 
 

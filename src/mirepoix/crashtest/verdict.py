@@ -1,4 +1,4 @@
-"""From differences to findings: one for each cause, with what follows from it folded under it."""
+"""Turn differences into findings: one for each cause, with its consequences."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OUTSIDE = frozenset(
         "changed-file",
     }
 )
-"""Each of these is a cause of its own: mending one leaves the others."""
+"""Each of these is a separate cause: a fix of one leaves the others."""
 
 _SEVERITY = {
     "deadlock": "warning",
@@ -50,7 +50,7 @@ _SEVERITY = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One cause. *schedule* is the first that shows it, *others* how many more do."""
+    """One cause. *schedule* is the first that shows it, and *others* counts the further ones."""
 
     kind: str
     subject: str
@@ -61,16 +61,16 @@ class Finding:
     consequences: tuple[str, ...] = ()
     others: int = 0
     pattern: str = ""
-    """What allows it together with its like, which the same line does."""
+    """The pattern that allows it together with the other findings of the same line."""
 
     @property
     def code(self) -> str:
-        """By which a test allows it."""
+        """The code with which a test allows it."""
         return self.pattern or f"{self.kind}:{self.subject}"
 
     @property
     def fails(self) -> bool:
-        """Whether the test fails by it."""
+        """Whether the test fails because of it."""
         return self.severity != "note"
 
 
@@ -82,33 +82,34 @@ class _Cause:
 
 
 def findings(explored: Explored, allow: Sequence[str] = ()) -> tuple[Finding, ...]:
-    """What is to be told, errors first. *allow* has codes or patterns of them: ``duplicate-enqueue:shop.*``."""
+    """Return the findings, errors first. *allow* has codes or patterns of codes: ``duplicate-enqueue:shop.*``."""
     causes: dict[str, _Cause] = {}
     narrow: dict[str, bool] = {}
     for tried in explored.tried:
         found = _of(explored, tried)
-        primary = [one for one in found if one.kind in _OUTSIDE] or found[:1]
-        for one in primary:
-            cause = causes.setdefault(one.code, _Cause(one))
+        primary = [difference for difference in found if difference.kind in _OUTSIDE] or found[:1]
+        for difference in primary:
+            cause = causes.setdefault(difference.code, _Cause(difference))
             cause.schedules.append(tried.schedule)
             cause.consequences.update(dict.fromkeys(other for other in found if other not in primary))
-            narrow[one.code] = narrow.get(one.code, True) and _is_narrow(explored, tried)
+            narrow[difference.code] = narrow.get(difference.code, True) and _is_narrow(explored, tried)
     told = []
     for code, cause in causes.items():
         if any(code == pattern or fnmatchcase(code, pattern) for pattern in allow):
             continue
-        follows = tuple(one.words for one in cause.consequences if one.code not in causes)
+        follows = tuple(consequence.words for consequence in cause.consequences if consequence.code not in causes)
         severity = "note" if narrow[code] else _SEVERITY.get(cause.difference.kind, "error")
-        one = cause.difference
-        finding = Finding(one.kind, one.subject, severity, one.words, cause.schedules[0], "", follows)
-        words = remedy(explored, finding.kind, finding.subject, is_narrow=narrow[code])
-        told.append(replace(finding, remedy=words, others=len(set(cause.schedules)) - 1))
+        difference = cause.difference
+        kind, subject, words = difference.kind, difference.subject, difference.words
+        finding = Finding(kind, subject, severity, words, cause.schedules[0], "", follows)
+        advice = remedy(explored, kind, subject, is_narrow=narrow[code])
+        told.append(replace(finding, remedy=advice, others=len(set(cause.schedules)) - 1))
     told = _folded(told, _lines(explored))
-    return tuple(sorted(told, key=lambda one: ("error", "warning", "note").index(one.severity)))
+    return tuple(sorted(told, key=lambda finding: ("error", "warning", "note").index(finding.severity)))
 
 
 def _lines(explored: Explored) -> dict[tuple[str, str], Source]:
-    """Which line does what."""
+    """Return the source line of each effect."""
     lines: dict[tuple[str, str], Source] = {}
     for seen in (explored.clean, *(tried.observed for tried in explored.tried)):
         for effect in seen.said:
@@ -117,15 +118,15 @@ def _lines(explored: Explored) -> dict[tuple[str, str], Source]:
 
 
 def _folded(told: Sequence[Finding], lines: dict[tuple[str, str], Source]) -> list[Finding]:
-    """One finding for all that one line does in a loop, a mail to each of many, and for what is left in one folder."""
+    """Merge the findings of one line that runs in a loop (a mail to each of many), and of files left in one folder."""
     groups: dict[object, list[Finding]] = {}
-    for one in told:
-        verb, _, what = one.kind.partition("-")
-        line = lines.get((what, one.subject)) if verb == "duplicate" else None
-        place: object = line if line and line.path else one
-        if one.kind == "left-file":
-            place = os.path.dirname(one.subject)  # noqa: PTH120 (a name in a report)
-        groups.setdefault((one.kind, one.severity, place), []).append(one)
+    for finding in told:
+        verb, _, what = finding.kind.partition("-")
+        line = lines.get((what, finding.subject)) if verb == "duplicate" else None
+        place: object = line if line and line.path else finding
+        if finding.kind == "left-file":
+            place = os.path.dirname(finding.subject)  # noqa: PTH120 (a name in a report)
+        groups.setdefault((finding.kind, finding.severity, place), []).append(finding)
     return [_as_one(group) for group in groups.values()]
 
 
@@ -133,50 +134,50 @@ def _as_one(group: list[Finding]) -> Finding:
     first = group[0]
     if len(group) == 1:
         return first
-    alike = tuple(one.words + ": the same line" * first.kind.startswith("duplicate") for one in group[1:])
-    follows = tuple(dict.fromkeys(words for one in group for words in one.consequences))
-    subjects = [one.subject for one in group]
+    alike = tuple(finding.words + ": the same line" * first.kind.startswith("duplicate") for finding in group[1:])
+    follows = tuple(dict.fromkeys(words for finding in group for words in finding.consequences))
+    subjects = [finding.subject for finding in group]
     begins = os.path.commonprefix(subjects)  # noqa: RUF071 (by characters)
-    ends = os.path.commonprefix([one[len(begins) :][::-1] for one in subjects])[::-1]  # noqa: RUF071
+    ends = os.path.commonprefix([subject[len(begins) :][::-1] for subject in subjects])[::-1]  # noqa: RUF071
     pattern = f"{first.kind}:{escape(begins)}*{escape(ends)}"
-    others = max(one.others for one in group)
+    others = max(finding.others for finding in group)
     words = first.remedy + NAMED_APART * ("mirepoix." in first.remedy and first.kind.startswith("duplicate"))
     return replace(first, remedy=words, consequences=(*alike, *follows), others=others, pattern=pattern)
 
 
 def _of(explored: Explored, tried: Tried) -> list[Difference]:
-    """The differences of one schedule, the cause first."""
+    """Return the differences of one schedule, the cause first."""
     found = differences(explored.clean, tried.observed, is_ended=tried.is_redelivered)
     if not tried.is_redelivered and not explored.call.is_transactional:
         if not found:
             return []
-        words = "the broker forgets it before it runs (acks_late is off): what a crash leaves undone stays undone"
-        undone = (one for one in found if not one.kind.startswith("duplicate"))
+        words = "the broker forgets it before it runs (acks_late is off): interrupted work is never finished"
+        undone = (difference for difference in found if not difference.kind.startswith("duplicate"))
         return [Difference("early-ack", explored.call.task.name, words), *undone]
     if tried.first.how == "deadlock":
         words = (
-            "two deliveries at once wait for each other's locks: the database ends one of them "
+            "two deliveries at once wait for each other's locks, so the database ends one of them "
             f"({type(tried.first.error).__name__})"
         )
         found.append(Difference("deadlock", explored.call.task.name, words))
     if tried.first.how == "swallowed":
-        words = "it swallows every exception, also those that end a process (SystemExit, a time limit, a revocation)"
+        words = "it swallows every exception, even those that end a process (SystemExit, a time limit, a revocation)"
         found.append(Difference("swallowed", explored.call.task.name, words))
     written = [point.label.rpartition(" ")[2] for point in explored.points if point.kind == "sql"]
 
     told = [identity(effect) for effect in tried.observed.said]
 
-    def place(one: Difference) -> tuple[int, int]:
-        table, effect = one.subject.partition(".")[0], (one.kind.partition("-")[2], one.subject)
+    def place(difference: Difference) -> tuple[int, int]:
+        table, effect = difference.subject.partition(".")[0], (difference.kind.partition("-")[2], difference.subject)
         order: Sequence[object] = told if effect in told else written
         thing: object = effect if effect in told else table
-        return RANKS.index(one.kind), order.index(thing) if thing in order else len(order)
+        return RANKS.index(difference.kind), order.index(thing) if thing in order else len(order)
 
     return sorted(found, key=place)
 
 
 def _is_narrow(explored: Explored, tried: Tried) -> bool:
-    """Whether only a crash between a step's work and the COMMIT that keeps it shows it; of two, either."""
+    """Whether the finding needs a crash (with two crashes: one of them) between a step's work and its COMMIT."""
     for place, points in zip(tried.schedule.deaths, (explored.points, tried.again), strict=False):
         if place is None:
             continue

@@ -1,1 +1,1 @@
-"""The state of a database, by the library that reaches it."""
+"""The state of a database, in a file for each library that connects to it."""

@@ -1,4 +1,4 @@
-"""What the tester asks of a database."""
+"""The interface between the tester and a database."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mirepoix.crashtest.points import Delivery
 
 
 class Database(Protocol):
-    """A state that can be read and put back. Tables are named ``<alias>.<table>``."""
+    """A state that can be read and restored. Tables are named ``<alias>.<table>``."""
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The name of the state, for people."""
 
     @property
     def takes_two(self) -> bool:
@@ -22,47 +22,46 @@ class Database(Protocol):
 
     @property
     def unkillable(self) -> str:
-        """Why a process that works in it cannot be killed, and the remedy, as sentences; empty if it can."""
+        """Why a process that works in it cannot be killed, and the remedy, as sentences. Empty if it can be killed."""
 
     def save(self) -> None:
-        """Keep the state as it is."""
+        """Save the current state."""
 
     def restore(self) -> None:
-        """Put back what was kept."""
+        """Restore the saved state."""
 
     def begin(self, delivery: Delivery) -> None:
-        """A delivery begins."""
+        """Prepare for a delivery."""
 
     def crashed(self) -> None:
-        """The connections of a dead process are gone."""
+        """Close the connections of a dead process."""
 
     def disconnect(self) -> None:
-        """Close what a child process would share; it is opened again where it is used."""
+        """Close connections that a child process would share. They are opened again when they are used."""
 
     def beside(self) -> AbstractContextManager[None]:
-        """Around a delivery in a thread of its own."""
+        """Surround a delivery in its own thread."""
 
     def tables(self, written: set[str]) -> dict[str, Table]:
-        """How the tables among *written* that are here are built."""
+        """Describe the tables among *written* that are in this database."""
 
     def read(self, tables: dict[str, Table]) -> dict[str, Rows]:
-        """The rows of those of *tables* that are here."""
+        """Return the rows of those *tables* that are in this database."""
 
 
 class Found:
-    """What states have in common that the tester comes to know by the task's own connections, as the task uses them."""
+    """The common part of states that the tester finds through the task's own connections."""
 
     @property
     def unkillable(self) -> str:
-        """Nothing: a child process connects again."""
         return ""
 
     def save(self) -> None:
-        """Nothing is known yet."""
+        """Do nothing: no place is known yet."""
 
     def begin(self, delivery: Delivery) -> None:
-        """A delivery begins."""
+        """Do nothing."""
 
     def beside(self) -> AbstractContextManager[None]:
-        """Around a delivery in a thread of its own: it has connections of its own."""
+        """Do nothing: the delivery opens its own connections."""
         return nullcontext()

@@ -1,8 +1,8 @@
 """The state of Django's databases.
 
 ===================  ==========================================================================================
-inside a TestCase    a savepoint; put back by ROLLBACK TO SAVEPOINT. Sequences of PostgreSQL do not go back, so
-                     they are moved to where an id is known by its looks
+inside a TestCase    a savepoint, restored by ROLLBACK TO SAVEPOINT. PostgreSQL does not roll back sequences, so
+                     they are moved to a range that makes new ids recognisable
 transaction=True     SQLite: a copy of the database. Others: the rows of the tables that were written to
 ===================  ==========================================================================================
 """
@@ -22,11 +22,11 @@ from mirepoix.crashtest.normalise import Rows, Table, keyed
 from mirepoix.crashtest.points import Delivery
 
 TAGGED_FROM, TAGGED_EACH = 1_900_000_000, 1_000_000
-"""Where sequences are moved to: within a 32-bit integer, a million ids for each of a hundred tables."""
+"""Sequences are moved to this range: within a 32-bit integer, a million ids for each of a hundred tables."""
 
 
 class DjangoDatabase:
-    """One of Django's databases, as this thread is connected to it."""
+    """A Django database, through this thread's connection."""
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
@@ -41,18 +41,17 @@ class DjangoDatabase:
 
     @property
     def name(self) -> str:
-        """For people."""
         how = "savepoints in the test's transaction" if self.is_in_test_transaction else "real commits"
         return f"{self._connection.vendor}, {how}"
 
     @property
     def takes_two(self) -> bool:
-        """Not inside the transaction of a test, which is one connection's; nor on SQLite."""
+        """Two deliveries cannot share a test's transaction, which has one connection, nor write to SQLite at once."""
         return not self.is_in_test_transaction and self._connection.vendor != "sqlite"
 
     @property
     def unkillable(self) -> str:
-        """Inside the transaction of a test nothing is committed, and what is in memory dies with its process."""
+        """A test's transaction commits nothing, and a database in memory dies with its process."""
         if self.is_in_test_transaction:
             return (
                 f"Django's database {self.alias!r} is inside the test's transaction: mark the test "
@@ -66,18 +65,16 @@ class DjangoDatabase:
         return ""
 
     def save(self) -> None:
-        """Keep the state as it is."""
         if self.is_in_test_transaction:
             self._savepoint = self._connection.savepoint()
         elif self._connection.vendor == "sqlite":
-            self._copy = sqlite3.connect(":memory:", check_same_thread=False)  # any thread may collect it
+            self._copy = sqlite3.connect(":memory:", check_same_thread=False)  # collected in any thread
             weakref.finalize(self, self._copy.close)
             self._connection.connection.backup(self._copy)
         else:
             self._keep(self._all_tables())
 
     def restore(self) -> None:
-        """Put back what was kept."""
         connection = self._connection
         if self.is_in_test_transaction:
             connection.needs_rollback = False
@@ -93,23 +90,20 @@ class DjangoDatabase:
             self._put_back()
 
     def begin(self, delivery: Delivery) -> None:
-        """A delivery begins."""
         if self.is_in_test_transaction:
             delivery.base_depth[self.alias] = len(self._connection.atomic_blocks)
             delivery.base_hooks[self.alias] = self._hooks
 
     def crashed(self) -> None:
-        """The connections of a dead process are gone."""
         if not self.is_in_test_transaction:
             self._connection.close()
 
     def disconnect(self) -> None:
-        """Close the connection, whose socket or file a child process would share."""
         self._connection.close()
 
     @contextmanager
     def beside(self) -> Iterator[None]:
-        """Around a delivery in a thread of its own: its connection is another one."""
+        """Use another connection in the delivery's thread."""
         own = connections[self.alias]
         try:
             with own.execute_wrapper(statement):
@@ -118,7 +112,6 @@ class DjangoDatabase:
             own.close()
 
     def tables(self, written: set[str]) -> dict[str, Table]:
-        """How the tables among *written* that are in this database are built."""
         own = {name.partition(".")[2] for name in written if name.startswith(f"{self.alias}.")}
         missing = own - self._schema.keys()
         if missing:
@@ -129,10 +122,9 @@ class DjangoDatabase:
         return {f"{self.alias}.{name}": self._schema[name] for name in sorted(own & self._schema.keys())}
 
     def read(self, tables: dict[str, Table]) -> dict[str, Rows]:
-        """Their rows."""
         found: dict[str, Rows] = {}
         if self.is_in_test_transaction:
-            self._connection.needs_rollback = False  # an error outside of the task's own blocks breaks nothing
+            self._connection.needs_rollback = False  # an error outside the task's own blocks breaks nothing
         quote = self._connection.ops.quote_name
         with self._connection.cursor() as cursor:
             for full, table in tables.items():
@@ -192,6 +184,6 @@ class DjangoDatabase:
 
 
 def aliases() -> list[str]:
-    """The databases that this thread may use: those that a test has opened, or the only one."""
+    """Return the databases that this thread may use: those that a test has opened, or the only one."""
     opened = [connection.alias for connection in connections.all(initialized_only=True) if connection.connection]
     return opened or [alias for alias in connections if len(connections.settings) == 1 or alias == "default"]

@@ -1,4 +1,4 @@
-"""The state of folders: what their files hold."""
+"""The state of folders: the content of their files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Folders:
-    """Folders that a task writes to. What it leaves alone is never written to by the tester either."""
+    """Folders that a task writes to. The tester never writes to a file that the task does not touch."""
 
     def __init__(self, paths: list[str]) -> None:
         self._paths = [Path(path) for path in paths]
@@ -14,11 +14,11 @@ class Folders:
         self._folders: set[Path] = set()
 
     def save(self) -> None:
-        """Keep what the files hold."""
+        """Save the content of the files."""
         self._kept, self._folders = self._files(), self._subfolders()
 
     def restore(self) -> None:
-        """Put it back: remove what is new, and write again what was changed or removed."""
+        """Restore the files: remove new ones, and rewrite those that were changed or removed."""
         now = self._files()
         for path in now.keys() - self._kept.keys():
             path.unlink()
@@ -31,15 +31,15 @@ class Folders:
                 path.write_bytes(content)
 
     def read(self) -> dict[str, bytes]:
-        """What each file holds, by its path within its folder."""
+        """Return the content of each file, by its path within its folder."""
         return {self._name(path): content for path, content in self._files().items()}
 
     def subfolders(self) -> frozenset[str]:
-        """The folders in them, which may be empty: some are made to be a lock."""
+        """Return the subfolders, including empty ones, which some tasks use as locks."""
         return frozenset(self._name(path) for path in self._subfolders())
 
     def is_new(self, name: str) -> bool:
-        """Whether the file of that name was not there before."""
+        """Whether the file *name* did not exist before."""
         return all(self._name(path) != name for path in self._kept)
 
     def _name(self, path: Path) -> str:

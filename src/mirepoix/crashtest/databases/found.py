@@ -1,4 +1,4 @@
-"""Databases that nobody has to name: the libraries' own connections say where they are."""
+"""Databases that a test does not have to name, because the libraries' own connections lead to them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _STATES = {"redis": "RedisKeys", "psycopg": "PsycopgTables", "sqlite3": "SqliteF
 
 
 def found_states() -> dict[str, Database]:
-    """One for each library that was imported, by its name; a task that imports it only when it runs is not seen to."""
+    """Return a state for each imported library, by its name. A library that the task imports when it runs is missed."""
     return {
         name: getattr(import_module(f"mirepoix.crashtest.databases.{name}"), made)()
         for name, made in _STATES.items()

@@ -1,7 +1,7 @@
-"""The state of PostgreSQL behind psycopg: the tables that a task wrote to, as they were before it did.
+"""The state of PostgreSQL behind psycopg: the tables that a task wrote to, as they were before.
 
-Nobody names the server: a task's own connection says where it is. What a table held is kept by COPY, through a
-connection of the tester's own, just before it is first written to.
+The test does not name the server, because the task's own connection leads to it. The tester copies a table with COPY,
+through its own connection, just before the first write to it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mirepoix.crashtest.places import user_line
 from mirepoix.crashtest.points import Delivery, outside
 
 _WAITS = "-c lock_timeout=10s"
-"""A lock that the test itself holds on a table is an error then, and no silence."""
+"""If the test itself holds a lock on a table, this turns the wait into an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,15 @@ class PsycopgTables(Found):
 
     @property
     def name(self) -> str:
-        """For people; nothing if no task wrote to it."""
+        """The name of the state, for people. Empty if no task wrote to it."""
         return "psycopg, real commits" if self._kept else ""
 
     @property
     def takes_two(self) -> bool:
-        """Each delivery has connections of its own."""
         return True
 
     def keep(self, connection: Any, name: tuple[str, str] | None, delivery: Delivery) -> None:
-        """Know what the table *name* holds before it is written to for the first time; None: it is about no table."""
+        """Save the table *name* before its first write. If *name* is None, the statement changes the schema."""
         self._seen.add(connection)
         if name is None:
             delivery.unmodelled.add(f"a change of the schema by psycopg at {user_line(delivery.home)}")
@@ -64,14 +63,14 @@ class PsycopgTables(Found):
         if alias not in self._kept and (server, name) not in self._unknown:
             with outside():
                 kept = self._look(server, name)
-            if kept is None:  # it is temporary, or made in the same transaction
+            if kept is None:  # it is temporary, or was created in the same transaction
                 self._unknown.add((server, name))
             else:
                 self._kept[alias] = kept
         delivery.tables.add(alias)
 
     def restore(self) -> None:
-        """Delete the rows of each table, and write those that were kept."""
+        """Delete the rows of each table, and write the saved rows."""
         for server in {kept.server for kept in self._kept.values()}:
             own = self._connection(server)
             with own.transaction(), own.cursor() as cursor:
@@ -84,7 +83,7 @@ class PsycopgTables(Found):
                         copy.write(kept.rows)
 
     def crashed(self) -> None:
-        """The server rolls back what the dead process had begun."""
+        """Do nothing: the server rolls back the transactions of the dead process."""
         for connection in self._seen:
             if connection.closed:
                 continue
@@ -94,17 +93,14 @@ class PsycopgTables(Found):
                 connection.pgconn.finish()
 
     def disconnect(self) -> None:
-        """Close the tester's own connections, whose sockets a child process would share."""
         for own in self._own.values():
             own.close()
         self._own.clear()
 
     def tables(self, written: set[str]) -> dict[str, Table]:
-        """How the tables among *written* are built."""
         return {alias: kept.shape for alias, kept in self._kept.items() if alias in written}
 
     def read(self, tables: dict[str, Table]) -> dict[str, Rows]:
-        """Their rows."""
         found: dict[str, Rows] = {}
         for alias, shape in tables.items():
             if (kept := self._kept.get(alias)) is None:
@@ -172,12 +168,12 @@ class PsycopgTables(Found):
 
     @staticmethod
     def _let_be(cursor: psycopg.Cursor[Any]) -> None:
-        """No triggers and no checks of foreign keys, if the task's own user may say so."""
+        """Disable triggers and checks of foreign keys, if the task's own user has the right to."""
         with suppress(psycopg.errors.InsufficientPrivilege), cursor.connection.transaction():
             cursor.execute("SET LOCAL session_replication_role = replica")
 
     def _in_order(self, server: str) -> Iterator[_Kept]:
-        """What is referred to first."""
+        """Return the tables, referenced tables first."""
         waiting = {alias: kept for alias, kept in self._kept.items() if kept.server == server}
         while waiting:
             free = [

@@ -1,7 +1,7 @@
-"""The state of Redis: the keys that a task wrote to, as they were before it did.
+"""The state of Redis: the keys that a task wrote to, as they were before.
 
-Nobody names the server: a task's own client says where it is, and what a key held is kept just before it is first
-written to. Keys whose names differ in a UUID or a moment alone are one.
+The test does not name the server, because the task's own client leads to it. The tester saves a key just before the
+first write to it. Keys with names that differ only in a UUID or a moment count as one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from mirepoix.crashtest.normalise import Rows, Table, plain
 from mirepoix.crashtest.points import Delivery
 
 MOST_KEYS = 500
-"""Of these names, keys are compared and put back; what a task writes to more is told as unmodelled."""
+"""At most so many keys with one name are compared and restored. Writes to more are reported as unmodelled."""
 
 _OWN = ("host", "port", "db", "username", "password", "path", "ssl")
-"""What a client for asynchronous code and one for this thread have in common."""
+"""The options that an asynchronous client and this thread's client share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class _Kept:
 
 
 class RedisKeys(Found):
-    """Every key that is known to have been written to, of all servers."""
+    """Every key that is known to have been written to, on all servers."""
 
     def __init__(self) -> None:
         self._kept: dict[str, dict[tuple[str, Any], _Kept]] = {}
@@ -41,16 +41,15 @@ class RedisKeys(Found):
 
     @property
     def name(self) -> str:
-        """For people; nothing if no task wrote to it."""
+        """The name of the state, for people. Empty if no task wrote to it."""
         return "Redis" if self._kept else ""
 
     @property
     def takes_two(self) -> bool:
-        """Clients have connections of their own."""
         return True
 
     def keep(self, client: Any, keys: Iterable[Any], delivery: Delivery) -> None:
-        """Know what *keys* hold before they are written to for the first time."""
+        """Save the values of *keys* before their first write."""
         for key in keys:
             name = plain(_text(key))
             server = _server(client)
@@ -66,7 +65,7 @@ class RedisKeys(Found):
                 known[server, _text(key)] = _Kept(own, own.dump(key), own.pttl(key))
 
     def restore(self) -> None:
-        """Put back what each key held, and for how long it was to."""
+        """Restore the value and the expiry of each key."""
         for known in self._kept.values():
             for (_, key), kept in known.items():
                 kept.client.delete(key)
@@ -74,23 +73,23 @@ class RedisKeys(Found):
                     kept.client.restore(key, max(kept.ttl_ms, 0), kept.dump)
 
     def crashed(self) -> None:
-        """A client's connections are its own affair."""
+        """Do nothing: a client manages its own connections."""
 
     def disconnect(self) -> None:
-        """A client of Redis sees that it is in another process."""
+        """Do nothing: a client of Redis notices that it is in another process."""
 
     def tables(self, written: set[str]) -> dict[str, Table]:
-        """A table for each name, with a column that is called so."""
+        """Return a table for each name, with one column of that name."""
         known = (alias for alias in self._kept if alias in written)
         return {alias: Table((self._columns[alias],), ("server",), {}) for alias in known}
 
     def read(self, tables: dict[str, Table]) -> dict[str, Rows]:
-        """What the keys hold."""
+        """Return the values of the keys."""
         found: dict[str, Rows] = {}
         for alias in tables:
             if alias in self._kept:
                 held = [value(kept.client, key) for (_, key), kept in sorted(self._kept[alias].items(), key=_first)]
-                there = [one for one in held if one is not None]
+                there = [text for text in held if text is not None]
                 row = {self._columns[alias]: "; ".join(there) if there else "not there"}
                 (server, _), *_ = self._kept[alias]
                 found[alias] = {(server,): row}
@@ -98,7 +97,7 @@ class RedisKeys(Found):
 
 
 def value(client: Any, key: Any) -> str | None:
-    """What *key* holds, as text that can be compared; None if it is not there."""
+    """Return the value of *key* as text that can be compared, or None if the key does not exist."""
     try:
         kind = _text(client.type(key))
         read = _READ.get(kind)
@@ -155,7 +154,7 @@ def _server(client: Any) -> str:
 
 
 def _blocking(client: Any) -> Any:
-    """*client*, or one for this thread that reaches the same server."""
+    """Return *client*, or a blocking client that reaches the same server."""
     if isinstance(client, Redis) and not hasattr(client, "command_stack"):
         return client
     given = client.connection_pool.connection_kwargs

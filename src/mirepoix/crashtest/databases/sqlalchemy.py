@@ -1,4 +1,4 @@
-"""The state of the database behind an SQLAlchemy engine: the rows of its tables, deleted and written again."""
+"""The state of the database behind an SQLAlchemy engine. It is restored by deleting and rewriting its rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mirepoix.crashtest.points import Delivery
 
 
 class SqlalchemyDatabase:
-    """The database of *engine*, through connections of the tester's own from the same pool."""
+    """The database of *engine*, through the tester's own connections from the same pool."""
 
     alias = "sqlalchemy"
 
@@ -23,17 +23,16 @@ class SqlalchemyDatabase:
 
     @property
     def name(self) -> str:
-        """For people."""
         return f"SQLAlchemy on {self._engine.dialect.name}, real commits"
 
     @property
     def takes_two(self) -> bool:
-        """Not on SQLite, where one waits for the other."""
+        """Two deliveries at once on SQLite would wait for each other."""
         return self._engine.dialect.name != "sqlite"
 
     @property
     def unkillable(self) -> str:
-        """What is in memory dies with its process."""
+        """A database in memory dies with its process."""
         if self._is_in_memory:
             return 'The engine in state= is an SQLite database in memory: give it a file, "sqlite:///test.db".'
         return ""
@@ -44,14 +43,14 @@ class SqlalchemyDatabase:
         return self._engine.dialect.name == "sqlite" and (name in {"None", "", ":memory:"} or "mode=memory" in name)
 
     def save(self) -> None:
-        """Keep every row."""
+        """Save every row."""
         self._metadata.reflect(self._engine)
         with self._engine.connect() as connection:
             for table in self._metadata.sorted_tables:
                 self._kept[table.name] = [dict(row._mapping) for row in connection.execute(table.select())]  # noqa: SLF001
 
     def restore(self) -> None:
-        """Delete every row, and write those that were kept."""
+        """Delete every row, and write the saved rows."""
         with self._engine.begin() as connection:
             for table in reversed(self._metadata.sorted_tables):
                 connection.execute(table.delete())
@@ -60,23 +59,21 @@ class SqlalchemyDatabase:
                     connection.execute(table.insert(), self._kept[table.name])
 
     def begin(self, delivery: Delivery) -> None:
-        """A delivery begins."""
+        """Do nothing."""
 
     def crashed(self) -> None:
-        """The connections of a dead process are gone. One that is in memory has to stay."""
+        """Close the connections of a dead process. The connection of a database in memory has to stay."""
         if not self._is_in_memory:
             self._engine.dispose()
 
     def disconnect(self) -> None:
-        """Close the pool's connections, whose sockets or files a child process would share."""
         self._engine.dispose()
 
     def beside(self) -> AbstractContextManager[None]:
-        """Around a delivery in a thread of its own: the pool gives it another connection."""
+        """Do nothing: the pool gives the thread another connection."""
         return nullcontext()
 
     def tables(self, written: set[str]) -> dict[str, Table]:
-        """How the tables among *written* are built."""
         found = {}
         look = inspect(self._engine)
         for full in sorted(written):
@@ -93,7 +90,6 @@ class SqlalchemyDatabase:
         return found
 
     def read(self, tables: dict[str, Table]) -> dict[str, Rows]:
-        """Their rows."""
         found: dict[str, Rows] = {}
         with self._engine.connect() as connection:
             for full, shape in tables.items():

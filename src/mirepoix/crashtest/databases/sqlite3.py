@@ -1,6 +1,7 @@
-"""The state of SQLite behind the standard library's own module: the files that a task opened, as they were before.
+"""The state of SQLite behind the standard library's module: the files that a task opened, as they were before.
 
-Nobody names them: the task's own call says where they are, and a file is kept just before it is first opened.
+The test does not name the files, because the task's own call does. The tester copies a file just before it is first
+opened.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mirepoix.crashtest.points import outside
 
 
 def file_of(database: Any, *, is_uri: bool = False) -> str | None:
-    """The file that ``sqlite3.connect(database)`` opens; None if it is in memory or cannot be written to."""
+    """Return the file that ``sqlite3.connect(database)`` opens, or None if it is in memory or read-only."""
     name = os.fsdecode(database)
     if is_uri and name.startswith("file:"):
         parts = urlsplit(name)
@@ -41,16 +42,16 @@ class SqliteFiles(Found):
 
     @property
     def name(self) -> str:
-        """For people; nothing if no task opened one."""
+        """The name of the state, for people. Empty if no task opened a file."""
         return "sqlite3, real commits" if self._kept else ""
 
     @property
     def takes_two(self) -> bool:
-        """One waits for the other."""
+        """Two deliveries at once would wait for each other."""
         return not self._kept
 
     def keep(self, path: str) -> None:
-        """Know what is in the file at *path* before it is written to for the first time."""
+        """Copy the file at *path* before its first write."""
         if path in self._kept:
             return
         if not Path(path).exists():
@@ -63,7 +64,7 @@ class SqliteFiles(Found):
         self._kept[path] = copy
 
     def alias(self, path: str) -> str:
-        """By which the tables of that file go."""
+        """Return the alias of that file's tables."""
         number = list(self._kept).index(path)
         return f"sqlite3-{number}" if number else "sqlite3"
 
@@ -74,7 +75,7 @@ class SqliteFiles(Found):
                 copy.close()
 
     def restore(self) -> None:
-        """Put back what each file held; remove it if there was none."""
+        """Restore the content of each file, or remove the file if it did not exist."""
         for path, copy in self._kept.items():
             if copy is not None:
                 with closing(sqlite3.connect(path)) as own:
@@ -84,16 +85,15 @@ class SqliteFiles(Found):
                     Path(path + end).unlink(missing_ok=True)
 
     def crashed(self) -> None:
-        """What the dead process had begun is rolled back."""
+        """Roll back the transactions of the dead process."""
         for connection in list(self.seen):
-            with suppress(sqlite3.Error):  # it is closed, or another thread's
+            with suppress(sqlite3.Error):  # the connection is closed, or belongs to another thread
                 connection.rollback()
 
     def disconnect(self) -> None:
-        """The tester keeps no file open."""
+        """Do nothing: the tester keeps no file open."""
 
     def tables(self, written: set[str]) -> dict[str, Table]:
-        """How the tables among *written* are built."""
         found: dict[str, Table] = {}
         for path in self._kept:
             alias = self.alias(path)
@@ -107,13 +107,13 @@ class SqliteFiles(Found):
                         keys = look.execute('SELECT "from", "table" FROM pragma_foreign_key_list(?)', [name])
                         found[f"{alias}.{name}"] = Table(
                             tuple(column for column, _ in columns),
-                            tuple(column for column, pk in sorted(columns, key=lambda one: one[1]) if pk),
+                            tuple(column for column, pk in sorted(columns, key=lambda column: column[1]) if pk),
                             {column: f"{alias}.{to}" for column, to in keys},
                         )
         return found
 
     def read(self, tables: dict[str, Table]) -> dict[str, Rows]:
-        """Their rows; none where the file or the table is not there."""
+        """Return the rows, or none if the file or the table does not exist."""
         found: dict[str, Rows] = {}
         for path in self._kept:
             alias = self.alias(path)
@@ -123,7 +123,7 @@ class SqliteFiles(Found):
                 continue
             with closing(sqlite3.connect(path)) as look:
                 for full, shape in own.items():
-                    with suppress(sqlite3.OperationalError):  # there is no such table
+                    with suppress(sqlite3.OperationalError):  # the table does not exist
                         found[full] = _rows(look, full.partition(".")[2], shape)
         return found
 

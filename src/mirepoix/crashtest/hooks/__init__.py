@@ -1,1 +1,1 @@
-"""Fault points by library, each in the file named for it. `installed` puts them in, and takes them out again."""
+"""The fault points of each library, in a file with the library's name. `installed` installs and removes them."""

@@ -1,4 +1,4 @@
-"""Requests sent with aiohttp's client: at ``ClientSession._request``, which is what stubs of it replace as well."""
+"""Requests that aiohttp's client sends. The hook is ``ClientSession._request``, which stubs replace too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mirepoix.crashtest.points import Died, current
 
 
 def install(stack: ExitStack, service: Service | None) -> None:
-    """Until *stack* is closed."""
+    """Install the fault points until *stack* is closed."""
 
     def make(send: Any) -> Any:
         async def wrapped(self: Any, method: str, url: Any, **options: Any) -> Any:
@@ -44,7 +44,7 @@ def install(stack: ExitStack, service: Service | None) -> None:
 
 
 def _body(options: dict[str, Any]) -> Any:
-    """What is sent, as far as it can be told before it is: not what is read from a file or made as it goes."""
+    """Return the body that is sent, if it is known before it is sent. Files and generated bodies are not."""
     if options.get("json") is not None:
         return options["json"]
     data = options.get("data")
@@ -74,14 +74,13 @@ class _Answer(aiohttp.ClientResponse):
         self._body = json.dumps(said).encode()
 
     async def read(self) -> bytes:
-        """The body; it was never away."""
         return self._body or b""
 
     def release(self) -> Any:
-        """Nothing is held."""
+        """No connection is held."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """No connection is held."""
 
     async def wait_for_close(self) -> None:
-        """Nothing is held."""
+        """No connection is held."""

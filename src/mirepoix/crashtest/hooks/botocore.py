@@ -1,7 +1,7 @@
-"""Calls of AWS' services with boto3 and botocore: at ``BaseClient._make_api_call``, which stubs replace as well.
+"""Calls of AWS with boto3 and botocore. The hook is ``BaseClient._make_api_call``, which stubs replace too.
 
-Operations whose names begin like one that reads are taken to read; all others are durable. What DynamoDB's UpdateItem
-does depends on its expression, so it is taken to add up. aiobotocore is not hooked.
+An operation reads if its name begins like a reading operation. All others are durable. The effect of DynamoDB's
+UpdateItem depends on its expression, so it counts as an increment. aiobotocore is not hooked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mirepoix.crashtest.hooks.patch import replace
 from mirepoix.crashtest.points import current
 
 _READS = ("Get", "List", "Head", "Describe", "BatchGet", "Query", "Scan", "Select", "Search", "Lookup", "Receive")
-"""Receiving a message from a queue hides it for a while; the queue brings it again."""
+"""Receiving a message from a queue hides it for a while. The queue delivers it again later."""
 
 _SETS = (
     "Abort", "BatchDelete", "Complete", "Copy", "CreateMultipart", "Delete", "Put", "Set", "Tag", "Untag", "Update",
@@ -35,11 +35,11 @@ _KEYS = frozenset(
 """Parameters, in small letters, by which a service knows a repetition."""
 
 _NAMES = ("Bucket", "Key", "TableName", "QueueUrl", "TopicArn", "FunctionName", "StreamName")
-"""Parameters that say what a call is about."""
+"""The parameters that name the object of a call."""
 
 
 def install(stack: ExitStack) -> None:
-    """Until *stack* is closed."""
+    """Install the fault points until *stack* is closed."""
 
     def make(call: Any) -> Any:
         def wrapped(self: Any, operation: str, params: Any) -> Any:

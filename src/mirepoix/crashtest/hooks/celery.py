@@ -1,4 +1,4 @@
-"""Tasks that a task sends: they are noted and not sent, whatever the app's broker is, or eagerly run."""
+"""Tasks that a task sends. They are recorded and not sent, with any broker and with eager tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mirepoix.crashtest.points import Delivery, current
 
 
 def install(stack: ExitStack) -> None:
-    """Until *stack* is closed."""
+    """Install the fault points until *stack* is closed."""
     replace(stack, Celery, "send_task", _sending)
     replace(stack, Celery, "producer_or_acquire", _without_producer)
     replace(stack, _chord, "apply_async", _sending_chord)
@@ -54,7 +54,7 @@ def _sending_chord(original: Any) -> Any:
         given = args[1] if len(args) > 1 else options.get("kwargs") or {}
         body = (given or {}).get("body", self.body)
         name = "?" if body is None else body.task
-        members = [[one.task, list(one.args)] for one in getattr(self.tasks, "tasks", self.tasks)]
+        members = [[member.task, list(member.args)] for member in getattr(self.tasks, "tasks", self.tasks)]
         said = {"members": members, "args": [] if body is None else list(body.args)}
         _send(app, delivery, f"send chord of {name}", {"kind": "enqueue", "subject": f"chord {name}", "payload": said})
         return AsyncResult("sent-by-crashpoints", app=app)
@@ -70,7 +70,7 @@ def _without_producer(original: Any) -> Any:
 
 
 def _send(app: Any, delivery: Delivery, label: str, effect: dict[str, Any]) -> None:
-    """With Mirepoix it is part of the task's open transaction, if there is one."""
+    """Record the send. With Mirepoix it is part of the task's open transaction, if there is one."""
     installation = getattr(app, "mirepoix", None)
     wait: Any = None
     if installation is not None:

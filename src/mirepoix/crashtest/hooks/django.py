@@ -1,7 +1,7 @@
-"""Django: statements, commits, functions that wait for a commit, and mail.
+"""Django's statements, commits, functions that wait for a commit, and mail.
 
-In a ``TestCase`` nothing is committed. There the release of the task's own outermost savepoint stands for the COMMIT,
-and what waits for it is called right then.
+A ``TestCase`` commits nothing. There the release of the task's own outermost savepoint stands for the COMMIT, and the
+functions that wait for the commit run then.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from mirepoix.crashtest.places import user_line
 from mirepoix.crashtest.points import Delivery, Died, current, is_beside
 
 _SMTP = "django.core.mail.backends.smtp.EmailBackend"
-"""What Django takes for a mailer without a BACKEND."""
+"""Django's default mailer if BACKEND is missing."""
 
 _OF_TRANSACTIONS = ("SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN", "SET", "PRAGMA")
 
 
 class AtCommit:
-    """What becomes real in the very moment of the commit: a task that is a row of the same transaction."""
+    """An effect that becomes real with the commit itself, such as a task that is a row of the same transaction."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         self.act = act
 
     def __call__(self) -> None:
-        """Nothing is left to do after the commit."""
+        """Do nothing: the effect became real with the commit."""
 
 
 def install(stack: ExitStack) -> None:
-    """Until *stack* is closed."""
+    """Install the fault points until *stack* is closed."""
     for connection in connections.all():
         stack.enter_context(connection.execute_wrapper(statement))
     replace(stack, BaseDatabaseWrapper, "connect", _connect)
@@ -51,8 +51,8 @@ def install(stack: ExitStack) -> None:
 
 
 def _mail_backends() -> set[str]:
-    """The one of EMAIL_BACKEND, or with Django 6.1 and later those of MAILERS."""
-    with warnings.catch_warnings():  # that EMAIL_BACKEND is deprecated is not for us to tell
+    """Return the backend of EMAIL_BACKEND, or the backends of MAILERS (Django 6.1 and later)."""
+    with warnings.catch_warnings():  # the user's code is responsible for the deprecated EMAIL_BACKEND
         warnings.simplefilter("ignore", PendingDeprecationWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
@@ -62,12 +62,12 @@ def _mail_backends() -> set[str]:
 
 
 def depth(delivery: Delivery, connection: Any) -> int:
-    """How many atomic blocks the task itself is in."""
+    """Return the number of atomic blocks that the task itself has entered."""
     return len(connection.atomic_blocks) - delivery.base_depth.get(connection.alias, 0)
 
 
 def waiting_for(delivery: Delivery, alias: str) -> Callable[[dict[str, Any]], None] | None:
-    """What makes an effect part of the task's open transaction in the database *alias*; None if there is none."""
+    """Return the function that ties an effect to the task's open transaction in *alias*, or None if none is open."""
     connection = connections[alias]
     if depth(delivery, connection) <= 0:
         return None
@@ -75,7 +75,7 @@ def waiting_for(delivery: Delivery, alias: str) -> Callable[[dict[str, Any]], No
 
 
 def _here() -> Delivery | None:
-    """The delivery, but not in a thread that the task began: that has connections of its own."""
+    """Return the delivery, except in a thread of the task, which has its own connections."""
     return None if is_beside() else current()
 
 
@@ -90,7 +90,7 @@ def _connect(original: Any) -> Any:
 
 
 def _close(original: Any) -> Any:
-    """A task may close its connection, a test not the one that its transaction is in."""
+    """Let a task close its connection, except the connection of the test's transaction."""
 
     def close(self: Any) -> Any:
         delivery = _here()
@@ -102,7 +102,7 @@ def _close(original: Any) -> Any:
 
 
 def statement(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-    """Django's wrapper of a statement: a fault point if it writes."""
+    """Wrap a statement of Django. A statement that writes is a fault point."""
     delivery = _here()
     text = str(sql)
     words = text.split(None, 1)
@@ -113,7 +113,7 @@ def statement(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> 
     is_outside = depth(delivery, connection) == 0
     is_in_test = connection.alias in delivery.base_depth
     if is_outside and is_in_test:
-        connection.needs_rollback = False  # the task sees a connection that commits by itself
+        connection.needs_rollback = False  # the task sees a connection in autocommit mode
         execute = _apart(execute, connection)
     is_durable = table is not None and is_outside and (is_in_test or connection.get_autocommit())
     if table is None:
@@ -127,7 +127,7 @@ def statement(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> 
 
 
 def _apart(execute: Any, connection: Any) -> Any:
-    """An error of a statement outside of any atomic block does not spoil the test's transaction."""
+    """Keep the error of a statement outside any atomic block from breaking the test's transaction."""
     if connection.vendor == "sqlite":
         return execute
 

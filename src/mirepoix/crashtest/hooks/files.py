@@ -1,7 +1,7 @@
-"""Files in the folders that a test watches: opened to write, closed, renamed, removed.
+"""Files in the watched folders: opened for writing, closed, renamed and removed.
 
-A dead process loses what it had not flushed: its file is turned to the null device before it is closed. What is written
-to a descriptor of ``os.open()`` (Django's storages do that) is there when the next thing would begin.
+A dead process loses unflushed data, so its file is redirected to the null device before it is closed. Data that is
+written to a descriptor of ``os.open()``, as by Django's storages, is durable when the next action begins.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mirepoix.crashtest.points import Delivery, Died, current
 
 
 def install(stack: ExitStack, folders: list[str]) -> None:  # noqa: C901 (five wrappers beside each other)
-    """Until *stack* is closed. Without folders nothing is watched."""
+    """Install the fault points until *stack* is closed. Without folders nothing is watched."""
     if not folders:
         return
     roots = tuple(str(Path(folder).resolve()) + os.sep for folder in folders)

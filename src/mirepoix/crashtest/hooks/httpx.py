@@ -1,4 +1,4 @@
-"""Requests sent with httpx, also asynchronously: at ``Client.send``, above the transports that stubs replace."""
+"""Requests that httpx sends, sync and async. The hook is ``Client.send``, above the transports that stubs replace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mirepoix.crashtest.points import Delivery, current
 
 
 def install(stack: ExitStack, service: Service | None) -> None:
-    """Until *stack* is closed."""
+    """Install the fault points until *stack* is closed."""
 
     def make(send: Any) -> Any:
         def wrapped(self: Any, asked: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Put in the fault points of all libraries that are there."""
+"""Install the fault points of all imported libraries."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _AWS = ("botocore", "s3transfer")
 def installed(
     service: Service | None, folders: list[str], states: Mapping[str, Database], *, with_django: bool
 ) -> Iterator[None]:
-    """The fault points of every library, inside the block. Requests are answered by *service*, if there is one.
+    """Install the fault points of every library inside the block. *service*, if there is one, answers requests.
 
-    *states* are told by the hooks of their names what is written to (`mirepoix.crashtest.databases.found`).
+    The hooks report the places that are written to the *states* of their names (`mirepoix.crashtest.databases.found`).
     """
     with ExitStack() as stack:
         files.install(stack, folders)

@@ -1,4 +1,4 @@
-"""Replace attributes of libraries, and put them back."""
+"""Replace attributes of libraries, and restore them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def replace(stack: ExitStack, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-    """Let ``owner.name`` be what *make* makes of it, until *stack* is closed."""
+    """Replace ``owner.name`` by the return value of *make*, until *stack* is closed."""
     is_own = name in vars(owner)
     original = getattr(owner, name)
     setattr(owner, name, make(original))

@@ -1,6 +1,6 @@
-"""PostgreSQL by psycopg 3 itself, also asynchronously: statements that write, COPY, and commits.
+"""PostgreSQL through psycopg 3, also asynchronously: statements that write, COPY, and commits.
 
-What Django and SQLAlchemy do with it are their own points, and this is a part of them.
+Django and SQLAlchemy have their own points, and their calls of psycopg are part of these.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mirepoix.crashtest.points import Delivery, Died, current, is_within
 
 
 def install(stack: ExitStack, tables: PsycopgTables) -> None:
-    """Until *stack* is closed. Tables that are written to are made known to *tables*."""
+    """Install the fault points until *stack* is closed. Tables that are written to are reported to *tables*."""
     stack.callback(tables.disconnect)
     watched = _Watched(tables)
     for name in ("execute", "executemany"):
@@ -31,7 +31,8 @@ def install(stack: ExitStack, tables: PsycopgTables) -> None:
         replace(stack, psycopg.AsyncCursor, name, watched.executing_async)
     replace(stack, psycopg.Cursor, "copy", watched.copying)
     replace(stack, psycopg.AsyncCursor, "copy", watched.copying_async)
-    # Where commit(), the end of transaction() and that of a connection's block meet, for both kinds of connections.
+    # commit(), the end of transaction() and the end of a connection's block all call this, for both kinds of
+    # connections.
     replace(stack, psycopg.Connection, "_exec_command", watched.commanding)
     replace(stack, psycopg.AsyncConnection, "_exec_command", watched.commanding)
 
@@ -40,7 +41,7 @@ class _Watched:
     def __init__(self, tables: PsycopgTables) -> None:
         self._tables = tables
         self._written: WeakSet[Any] = WeakSet()
-        """The connections in whose open transaction something was written."""
+        """The connections that wrote something in their open transaction."""
 
     def executing(self, original: Any) -> Any:
         def execute(cursor: Any, query: Any, *args: Any, **options: Any) -> Any:
@@ -85,7 +86,7 @@ class _Watched:
 
     @contextmanager
     def _query(self, cursor: Any, query: Any) -> Iterator[None]:
-        """Around what a cursor is told."""
+        """Surround a statement of a cursor."""
         delivery = _writer(cursor.connection)
         if delivery is None:
             yield
@@ -128,7 +129,7 @@ class _Watched:
 
 
 def _writer(connection: Any) -> Delivery | None:
-    """The delivery that *connection* works for; None within another point, and if a framework looks after it."""
+    """Return the delivery that *connection* writes for. None inside another point, and for a framework's connection."""
     delivery = current()
     if delivery is None or is_within() or _is_of_django(connection):
         return None
@@ -139,7 +140,7 @@ def _is_of_django(connection: Any) -> bool:
     if "django.db" not in sys.modules or not import_module("django.conf").settings.configured:
         return False
     opened = import_module("django.db").connections.all(initialized_only=True)
-    return any(one.connection is connection for one in opened)
+    return any(django_connection.connection is connection for django_connection in opened)
 
 
 def _roll_back(connection: Any) -> None:

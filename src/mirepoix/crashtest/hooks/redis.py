@@ -1,6 +1,6 @@
-"""Redis, by redis-py: each command that writes, or each pipeline, is a point. Also asynchronously.
+"""Redis through redis-py, also asynchronously. Each command that writes, and each pipeline, is a point.
 
-Commands that are not listed here are taken to read. A cluster's client is not hooked.
+Commands that are not listed here are assumed to read. A cluster's client is not hooked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FIRST_KEY = (
     "ZREMRANGEBYSCORE ZUNIONSTORE"
 )
 _FIRST = frozenset(_FIRST_KEY.split())
-"""What writes to the key that stands first."""
+"""Commands that write to their first key."""
 
 _EACH = frozenset({"DEL", "UNLINK"})
 _EVERY_OTHER = frozenset({"MSET", "MSETNX"})
@@ -38,7 +38,7 @@ _SAYS = frozenset({"PUBLISH", "SPUBLISH"})
 
 
 def install(stack: ExitStack, keys: RedisKeys) -> None:
-    """Until *stack* is closed. What is written to is made known to *keys*."""
+    """Install the fault points until *stack* is closed. Keys that are written to are reported to *keys*."""
     replace(stack, redis.Redis, "execute_command", partial(_executing, keys))
     replace(stack, Pipeline, "immediate_execute_command", partial(_executing, keys))
     replace(stack, Pipeline, "execute", partial(_executing_all, keys))
@@ -48,7 +48,7 @@ def install(stack: ExitStack, keys: RedisKeys) -> None:
 
 
 def written(command: tuple[Any, ...]) -> list[Any] | None:
-    """The keys that *command* writes to, none if it only tells somebody something; None if it reads."""
+    """Return the keys that *command* writes to: none if it publishes a message, None if it reads."""
     name, *given = str(command[0]).upper().split(" ") + list(command[1:])
     if name in _FIRST:
         return given[:1]
@@ -97,7 +97,7 @@ def _awaiting_all(keys: RedisKeys, original: Any) -> Any:
 
 @contextmanager
 def _point(keys: RedisKeys, client: Any, commands: list[tuple[Any, ...]]) -> Iterator[None]:
-    """Around *commands*: a point if one of them writes for a delivery."""
+    """Surround *commands*. They are a point if one of them writes for a delivery."""
     delivery = _writer(commands)
     if delivery is None:
         yield
@@ -109,7 +109,7 @@ def _point(keys: RedisKeys, client: Any, commands: list[tuple[Any, ...]]) -> Ite
 
 
 def _queued(pipeline: Any) -> list[tuple[Any, ...]]:
-    """The commands that a pipeline holds."""
+    """Return the commands that a pipeline holds."""
     return [tuple(entry[0]) for entry in pipeline.command_stack]
 
 
@@ -118,7 +118,7 @@ def _all_written(commands: Iterable[tuple[Any, ...]]) -> list[Any]:
 
 
 def _writer(commands: Iterable[tuple[Any, ...]]) -> Delivery | None:
-    """The delivery that these write for, if any of them does. Raises Died if its process is dead."""
+    """Return the delivery that these commands write for, if any of them writes. Raises Died if its process is dead."""
     delivery = current()
     if delivery is None or is_within():
         return None
@@ -130,7 +130,7 @@ def _writer(commands: Iterable[tuple[Any, ...]]) -> Delivery | None:
 
 
 def _label(commands: list[tuple[Any, ...]]) -> str:
-    """Commands and their keys, without values."""
+    """Return the commands and their keys, without values."""
     said = [f"{command[0]} {_name(written(command) or command[1:2])}".strip() for command in commands[:3]]
     return "Redis " + ", ".join(said) + (", ..." if len(commands) > len(said) else "")
 
@@ -140,7 +140,7 @@ def _name(keys: Iterable[Any]) -> str:
 
 
 def _note(note: Any, commands: list[tuple[Any, ...]]) -> None:
-    """What is in no key, so that nothing else tells of it."""
+    """Record the commands that write to no key. Nothing else shows them."""
     for command in commands:
         if str(command[0]).upper() in _SAYS:
             message = command[2]

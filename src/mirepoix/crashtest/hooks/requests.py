@@ -1,4 +1,4 @@
-"""Requests sent with requests: at ``Session.send``, above the adapters that stubs replace."""
+"""Requests that requests sends. The hook is ``Session.send``, above the adapters that stubs replace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mirepoix.crashtest.points import current
 
 
 def install(stack: ExitStack, service: Service | None) -> None:
-    """Until *stack* is closed."""
+    """Install the fault points until *stack* is closed."""
 
     def make(send: Any) -> Any:
         def wrapped(self: Any, prepared: Any, **options: Any) -> Any:

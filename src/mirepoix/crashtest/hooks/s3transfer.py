@@ -1,6 +1,6 @@
-"""Files that boto3 moves to and within S3 in threads (``upload_file``, ``upload_fileobj``, ``copy``): a point each.
+"""Files that boto3 moves to and within S3 in threads (``upload_file``, ``upload_fileobj``, ``copy``). Each is a point.
 
-The point ends when the file is there, so that a crash after it is tried as well.
+The point ends when the file is there, so a crash after it is tried too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mirepoix.crashtest.points import current, within
 
 
 def install(stack: ExitStack) -> None:
-    """Until *stack* is closed."""
+    """Install the fault points until *stack* is closed."""
     for name in ("upload", "copy"):
         replace(stack, TransferManager, name, partial(_moving, name))
     replace(stack, Task, "__call__", _part)
@@ -46,7 +46,7 @@ def _moving(name: str, original: Any) -> Any:
 
 
 def _part(original: Any) -> Any:
-    """What the threads do is part of the point that waits for them."""
+    """Make the threads' calls part of the point that waits for them."""
 
     def call(self: Any, *args: Any, **options: Any) -> Any:
         with within():

@@ -1,4 +1,4 @@
-"""Mail sent with smtplib itself: at ``SMTP.sendmail``, which ``send_message`` calls as well."""
+"""Mail that smtplib sends. The hook is ``SMTP.sendmail``, which ``send_message`` calls too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mirepoix.crashtest.points import current
 
 
 def install(stack: ExitStack) -> None:
-    """Until *stack* is closed."""
+    """Install the fault points until *stack* is closed."""
 
     def make(sendmail: Any) -> Any:
         def wrapped(self: Any, sender: str, to: Any, text: Any, *args: Any, **options: Any) -> Any:

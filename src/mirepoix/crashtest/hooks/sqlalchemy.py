@@ -1,4 +1,4 @@
-"""SQLAlchemy: statements and commits, at the dialect, for every driver it speaks through synchronously."""
+"""SQLAlchemy's statements and commits, hooked at the dialect, for every synchronous driver."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from mirepoix.crashtest.points import Died, current
 
 
 def install(stack: ExitStack) -> None:
-    """Until *stack* is closed."""
+    """Install the fault points until *stack* is closed."""
     replace(stack, DefaultDialect, "do_execute", _executing)
     replace(stack, DefaultDialect, "do_executemany", _executing)
     replace(stack, DefaultDialect, "do_commit", _committing)
     replace(stack, DefaultDialect, "do_rollback", _rolling_back)
-    # What is no Exception makes SQLAlchemy throw the connection away, and with it a database that is in memory.
+    # After a BaseException that is not an Exception, SQLAlchemy discards the connection. A database in memory would be
+    # lost.
     replace(stack, util, "is_exit_exception", lambda own: lambda error: not isinstance(error, Died) and own(error))
 
 

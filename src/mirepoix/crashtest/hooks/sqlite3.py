@@ -1,8 +1,8 @@
-"""SQLite by the standard library's own module: statements that write, and commits.
+"""SQLite through the module of the standard library: statements that write, and commits.
 
-Connections that a task opens by ``sqlite3.connect()`` are seen; one that was open before, or that is opened by a name
-which was imported before (``from sqlite3 import connect``), is not, and the latter is told as unmodelled. Those of
-Django and SQLAlchemy are their own affair.
+The hook sees connections that a task opens by ``sqlite3.connect()``. It does not see a connection that was open before.
+A connection that is opened by a name imported before (``from sqlite3 import connect``) is reported as unmodelled.
+Django and SQLAlchemy have their own hooks.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from mirepoix.crashtest.points import Delivery, Died, current, is_within, within
 
 _FRAMEWORKS = ("/django/db/", "/sqlalchemy/")
 _FACTORY, _URI = 4, 6
-"""Where connect() takes these, after the database, if not by name."""
+"""The positions of these arguments of connect(), if they are not given by name."""
 
 
 def install(stack: ExitStack, files: SqliteFiles) -> None:
-    """Until *stack* is closed. Files that are written to are made known to *files*."""
+    """Install the fault points until *stack* is closed. Files that are written to are reported to *files*."""
     stack.callback(files.forget)
     for module in (sqlite3, sqlite3.dbapi2):
         replace(stack, module, "connect", partial(_connecting, files))
@@ -55,7 +55,7 @@ def _connecting(files: SqliteFiles, original: Any) -> Any:
 
 
 class _Link:
-    """What is known of one connection."""
+    """The state of one connection."""
 
     def __init__(self, connection: Any, files: SqliteFiles, path: str) -> None:
         self._connection = weakref.proxy(connection)
@@ -65,7 +65,7 @@ class _Link:
 
     @contextmanager
     def commit(self) -> Iterator[None]:
-        """Around what commits."""
+        """Surround a commit."""
         delivery = _writer()
         if delivery is None:
             yield
@@ -80,7 +80,7 @@ class _Link:
 
     @contextmanager
     def statement(self, sql: str) -> Iterator[None]:
-        """Around one statement."""
+        """Surround a statement."""
         delivery = _writer()
         if delivery is None:
             yield
@@ -105,13 +105,13 @@ class _Link:
 
     @contextmanager
     def script(self, sql: str) -> Iterator[None]:
-        """Around many statements, which are one point: what was begun before is committed with them."""
+        """Surround a script, which is one point. It commits the transaction that was open before."""
         delivery = _writer()
         if delivery is None:
             yield
             return
-        for one in sql.split(";"):
-            if (table := statements.written_table(one)) is not None:
+        for part in sql.split(";"):
+            if (table := statements.written_table(part)) is not None:
                 self._tell(delivery, table)
         with delivery.point("sql", "executescript", is_durable=True):
             yield
@@ -148,7 +148,7 @@ _UNLINKED = nullcontext()
 
 @cache
 def _watched(base: type[sqlite3.Connection]) -> type[sqlite3.Connection]:
-    """A connection like *base* whose statements and commits are points."""
+    """Return a subclass of *base* with points at its statements and commits."""
 
     class Watched(base):  # type: ignore[valid-type, misc]
         crashtest: _Link | None = None

@@ -1,4 +1,4 @@
-"""Threads that a task begins: they belong to its delivery, so that what they do is noted."""
+"""Threads that a task starts. They belong to its delivery, so their actions are recorded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mirepoix.crashtest.points import beside, current
 
 
 def install(stack: ExitStack) -> None:
-    """Until *stack* is closed."""
+    """Install the hook until *stack* is closed."""
     replace(stack, threading.Thread, "start", _starting)
 
 

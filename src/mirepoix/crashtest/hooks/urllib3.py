@@ -1,4 +1,4 @@
-"""Requests sent with urllib3 itself; those that requests makes are told of there."""
+"""Requests that urllib3 sends itself. The hook of requests reports those that requests sends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mirepoix.crashtest.points import current
 
 
 def install(stack: ExitStack, service: Service | None) -> None:
-    """Until *stack* is closed. *service* does not answer here."""
+    """Install the fault points until *stack* is closed. *service* does not answer here."""
 
     def make(urlopen: Any) -> Any:
         def wrapped(self: Any, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> Any:
