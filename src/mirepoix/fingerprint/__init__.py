@@ -1,1 +1,1 @@
-"""Tell which failures have one cause, by the text of their tracebacks."""
+"""Recognise failures with the same cause from the text of their tracebacks."""

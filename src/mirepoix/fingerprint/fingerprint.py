@@ -1,12 +1,13 @@
-"""The fingerprint of a failure, and its title: the same for every failure of one cause, whichever process records it.
+"""The fingerprint and the title of a failure. They are the same for every failure of one cause, in every process.
 
-It is made of three things. The class of the *first* exception of the chain of causes (``raise … from``), so that a
-wrapper that a release adds changes nothing. The functions of one's own that the exceptions came through: no lines, no
-libraries. And the template of the message (`mirepoix.fingerprint.template`). An exception that only happened while
-another was handled stands for itself, except the same one again, and those by which Celery asks for a retry.
+A fingerprint has three inputs. The first is the class of the *first* exception in the chain of causes (``raise …
+from``), so a wrapper that a release adds changes nothing. The second is the user's functions that the exceptions passed
+through, without lines and libraries. The third is the template of the message (`mirepoix.fingerprint.template`). An
+exception that was raised while another was handled counts alone, unless it is the same one again or one by which Celery
+asks for a retry.
 
-It is not a judgement about causes: one bug that raises in two functions is two groups, and an outage is one for each
-function that meets it.
+A fingerprint is not a judgement about causes. A bug that raises in two functions gives two groups. An outage gives a
+group for each function that it affects.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from mirepoix.fingerprint.template import template
 from mirepoix.fingerprint.traceback_parser import Raised, read
 
 VERSION = 1
-"""Rises when the same failure gets another fingerprint: groups of before are then found no more."""
+"""Rises when the same failure gets another fingerprint. Groups of an earlier version are then no longer found."""
 
 LONGEST_TEXT = 1_000_000
 LONGEST_TITLE = 250
 
 _RETRIES = frozenset({"celery.exceptions.Retry", "celery.exceptions.MaxRetriesExceededError"})
 _NO_CAUSES = frozenset({"CancelledError", "StopIteration", "StopAsyncIteration", "GeneratorExit", "_RemoteTraceback"})
-"""What only carries the news of another exception: TimeoutError is raised *from* CancelledError."""
+"""These only report another exception: TimeoutError is raised *from* CancelledError."""
 _ANYWHERE = frozenset({"SoftTimeLimitExceeded", "TimeLimitExceeded", "MemoryError"})
-"""Where these strike is chance: only the task itself is told."""
+"""The function where these are raised is random, so only the task counts."""
 _WITHOUT_MESSAGE = frozenset({"RecursionError", "WorkerLostError"})
-"""What it was just doing, or how the death was seen, is chance too."""
+"""The message of these is random: it depends on the current function or on how the death was detected."""
 _OF_CODE = frozenset(
     {"AttributeError", "NameError", "UnboundLocalError", "ImportError", "ModuleNotFoundError", "TypeError"}
 )
@@ -43,7 +44,7 @@ _MEMBERS = re.compile(r" \(\d+ sub-exceptions?\)$")
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What failures of one cause have in common: twelve hexadecimal digits, and a line for people without values."""
+    """The common part of failures of one cause: twelve hexadecimal digits, and a title without values."""
 
     id: str
     title: str
@@ -52,13 +53,13 @@ class Fingerprint:
 def of(
     *, task: str, reason: str, error_type: str | None = None, traceback: str | None = None, roots: Sequence[str] = ()
 ) -> Fingerprint | None:
-    """The fingerprint of a failed attempt of *task*, as the ledger keeps it; None if nothing failed (a plain retry).
+    """Return the fingerprint of a failed attempt of *task*, or None if nothing failed (a plain retry).
 
     *reason* is the exception in one line, or words. *roots* are the folders that modules are imported from
-    (``sys.path``). The task's name counts only where no code is known that failed: in deaths, and without a traceback.
+    (``sys.path``). The task's name counts only if the failing code is unknown: for deaths, and without a traceback.
     """
     chain = read((traceback or "")[-LONGEST_TEXT:])
-    if not any(raised.frames or raised.members for raised in chain):  # no traceback, whatever it is
+    if not any(raised.frames or raised.members for raised in chain):  # the text is not a traceback
         chain = [Raised(None, "", ())]
     if chain[-1].error_type is None:
         chain[-1] = replace(chain[-1], error_type=_unqualified(error_type), message=_said(reason, error_type))
@@ -73,20 +74,20 @@ def of(
 
 
 def _without_retry(chain: list[Raised], reason: str, error_type: str | None) -> list[Raised]:
-    """*chain* without Celery's own exceptions about retries: with the one for which the retry was asked."""
+    """Replace Celery's own exceptions about retries in *chain* by the exception that the retry was asked for."""
     asked = chain[-1]
     if asked.error_type not in _RETRIES:
         return chain
     is_given = error_type is not None and error_type not in _RETRIES
     if len(chain) > 1 and (not is_given or _short(chain[-2]) == (error_type or "").rpartition(".")[2]):
         return _without_retry(chain[:-1], reason, error_type)
-    if is_given:  # retry(exc=...) of an exception that was not raised
+    if is_given:  # retry(exc=...) with an exception that was not raised
         return [*chain[:-1], replace(asked, error_type=error_type, message=_said(reason, error_type))]
     return chain
 
 
 def _root(chain: Sequence[Raised], roots: Sequence[str]) -> tuple[Raised, list[str]]:
-    """The exception that the last one of *chain* goes back to, and the functions on the way to it, outermost first."""
+    """Return the exception that the last one of *chain* goes back to, and the functions on the way, outermost first."""
     first = len(chain) - 1
     while first > 0 and _short(chain[first - 1]) not in _NO_CAUSES and _is_the_same(chain[first - 1], chain[first]):
         first -= 1
@@ -103,7 +104,7 @@ def _is_the_same(earlier: Raised, later: Raised) -> bool:
 
 
 def _what(raised: Raised, roots: Sequence[str]) -> list[Any]:
-    """The class and the message, and of a group what is in it: each kind once, in no order."""
+    """Describe the class and the message. For a group, describe each kind of member once, in no order."""
     members = []
     for chain in raised.members:
         root, where = _root(chain, roots)
@@ -132,11 +133,11 @@ def _short(raised: Raised) -> str:
 
 
 def _unqualified(error_type: str | None) -> str | None:
-    """As tracebacks write it."""
+    """Return the class's name in the form of tracebacks."""
     return error_type.removeprefix("builtins.").removeprefix("__main__.") if error_type else None
 
 
 def _said(reason: str, error_type: str | None) -> str:
-    """The message in *reason*, which may begin with the exception's class."""
+    """Return the message in *reason*, which may begin with the exception's class."""
     short = (error_type or "").rpartition(".")[2]
     return reason.removeprefix(f"{short}: ") if short else reason

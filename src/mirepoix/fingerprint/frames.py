@@ -1,4 +1,4 @@
-"""Tell one's own code from that of libraries, in the frames of a traceback as it was written down."""
+"""Distinguish the user's code from libraries in the frames of a written traceback."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Frame(NamedTuple):
-    """A function that was under way: where its code is, and its name. Lines are left out: they shift."""
+    """A function in a traceback: its file and its name. Lines are left out, because they shift."""
 
     file: str
     function: str
@@ -21,25 +21,25 @@ _PLUMBING = re.compile(
     r"|mirepoix/(?:celery|kombu|broker|connect|ledger|daemons|django))/(?:\w+/)*\w+\.py$"
 )
 _COMPREHENSIONS = frozenset({"<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>"})
-"""Frames of their own, or not, by the version of Python."""
+"""Whether these have their own frames depends on the version of Python."""
 
 
 def places(frames: Iterable[Frame], roots: Sequence[str] = (), *, is_recursion: bool = False) -> list[str]:
-    """The functions of one's own that these frames passed, outermost first, each once: ``shop.orders.price``.
+    """List the user's functions that these frames passed, outermost first, each once: ``shop.orders.price``.
 
-    Frames of libraries count only where there are no others, and those of Celery and of Mirepoix only where nothing
-    else is left. *roots* are the folders that modules are imported from: nothing above them belongs to a module's name.
-    Of a recursion too deep only what came more than once is told: where it ends is chance.
+    Frames of libraries count only if there are no others, and frames of Celery and Mirepoix only if nothing else is
+    left. *roots* are the folders that modules are imported from, and nothing above them is part of a module's name. Of
+    an endless recursion only functions that occur more than once are listed, because the place where it ends is random.
     """
     seen = Counter(frame for frame in frames if frame.function not in _COMPREHENSIONS)
-    chosen = _own(list(seen))  # each once, in the order in which they came
+    chosen = _own(list(seen))  # each once, in the order of the frames
     if is_recursion:
         chosen = [frame for frame in chosen if seen[frame] > 1] or chosen
     return list(dict.fromkeys(f"{module(frame.file, roots)}.{frame.function}" for frame in chosen))
 
 
 def module(file: str, roots: Sequence[str] = ()) -> str:
-    """The name of the module in *file*, with that of the folder around it if one could import from that.
+    """Return the name of the module in *file*, with the name of the folder around it if that can be a package.
 
     Deeper folders differ from host to host and from deploy to deploy.
     """
@@ -51,7 +51,7 @@ def module(file: str, roots: Sequence[str] = ()) -> str:
             break
     *folders, name = path.split("/")
     words = [name.removesuffix(".py")]
-    # Not of releases/20261125T0945, nor v12, nor my-app: no package that one imports by that name.
+    # A package's name excludes releases/20261125T0945, v12 and my-app: one cannot import them.
     if folders and folders[-1].isidentifier() and not any(letter.isdigit() for letter in folders[-1]):
         words.insert(0, folders[-1])
     if len(words) > 1 and words[-1] == "__init__":
@@ -60,7 +60,7 @@ def module(file: str, roots: Sequence[str] = ()) -> str:
 
 
 def _own(frames: list[Frame]) -> list[Frame]:
-    """The frames that say most about the cause."""
+    """Return the frames that say most about the cause."""
     spelled = [(frame, frame.file.replace("\\", "/")) for frame in frames]
     used = [(frame, path) for frame, path in spelled if not _PLUMBING.search(path)]
     own = [frame for frame, path in used if not is_library(path)]
@@ -68,5 +68,5 @@ def _own(frames: list[Frame]) -> list[Frame]:
 
 
 def is_library(path: str) -> bool:
-    """Whether the file at *path* is a library's, or the standard one's, and not one's own."""
+    """Whether the file at *path* belongs to a library or to the standard library."""
     return _LIBRARY.search(path) is not None

@@ -1,4 +1,4 @@
-"""Read a traceback's text: the exceptions that it tells of, in the order of their chain."""
+"""Parse a traceback's text into its exceptions, in the order of their chain."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _RULE = re.compile(r"^ *\+(?:-\+)?-{8,}(?: (?:\d+|\.\.\.) -+)?$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """One exception: its class as it was written, the first line of its message, and the functions it came through.
+    """An exception: its class as written, the first line of its message, and the functions it passed through.
 
-    ``error_type`` is None where the text ends before it. *members* are those of an exception group, each with the
-    chain that led to it. *is_caused* says that the exception before it in the chain is its cause (``raise … from``).
+    ``error_type`` is None if the text ends before it. *members* are the exceptions of a group, each with the chain that
+    led to it. *is_caused* says that the exception before it in the chain is its cause (``raise … from``).
     """
 
     error_type: str | None
@@ -33,7 +33,7 @@ class Raised:
 
 
 def read(text: str) -> list[Raised]:
-    """The exceptions of a traceback, the first one raised first. Cut off texts are read as far as they go."""
+    """Return the exceptions of a traceback, the first one raised first. A truncated text is read as far as it goes."""
     chain: list[Raised] = []
     before = 0
     is_caused = False
@@ -47,7 +47,7 @@ def read(text: str) -> list[Raised]:
 
 
 def _raised(text: str, is_caused: bool, members: tuple[tuple[Raised, ...], ...] = ()) -> Raised:
-    """Frames, then the exception in a line that is not indented. The rest is its message, whatever it looks like."""
+    """Parse frames, then the exception in a line that is not indented. All the rest is its message."""
     lines = text.splitlines()
     is_framed = any(map(_FRAME.match, lines))
     frames: list[Frame] = []
@@ -58,12 +58,12 @@ def _raised(text: str, is_caused: bool, members: tuple[tuple[Raised, ...], ...] 
         elif (frames or not is_framed) and (named := _RAISED.match(line)) and not line.startswith("Traceback "):
             return Raised(named[1], named[2] or "", tuple(frames), is_caused, members)
     if is_framed and _FRAME.match(lines[-1]) and not text.endswith("\n"):
-        frames.pop()  # the text was cut off within it
+        frames.pop()  # the text was truncated within it
     return Raised(None, "", tuple(frames), is_caused, members)
 
 
 def _group(text: str, is_caused: bool) -> Raised:
-    """A group is drawn as a tree; each of its exceptions, and each group inside of it, stands between two rules."""
+    """Parse a group, which is drawn as a tree. Two rules enclose each exception and each nested group."""
     own, *others = _RULE.split(text)
     members = []
     for other in others:

@@ -1,5 +1,6 @@
-"""Find in source code what makes a Celery task unsafe to retry; reads syntax only and imports nothing of the user's.
+"""Find code that makes a Celery task unsafe to retry. The lint only reads syntax and imports no user code.
 
-`inspect.inspect` judges one text, `rules.RULES` says what is looked for and why. Each function is judged by itself:
-what a helper does is not seen. A rule that is not certain keeps silent, so no finding is no proof.
+`inspect.inspect` checks the text of one module, and `rules.RULES` lists the rules with their reasons. Each function is
+checked by itself, so the effects of a helper are not seen. A rule that is not certain reports nothing, so a clean
+report is not a proof.
 """

@@ -1,4 +1,4 @@
-"""One place in the code, and the rule that it breaks."""
+"""A finding: a place in the code, and the rule that it breaks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """*line* and *column* count from 1; *end_line* is the last line of what was found, for a ``noqa`` there."""
+    """*line* and *column* count from 1. *end_line* is the last line of the code; a ``noqa`` there works too."""
 
     code: str
     message: str
@@ -18,7 +18,7 @@ class Finding:
 
 
 def at(node: ast.expr | ast.stmt | ast.excepthandler, code: str, message: str) -> Finding:
-    """A finding at *node*."""
-    is_handler = isinstance(node, ast.excepthandler)  # its body is not what was found
+    """Return a finding at *node*."""
+    is_handler = isinstance(node, ast.excepthandler)  # the finding does not cover its body
     end_line = node.lineno if is_handler else (node.end_lineno or node.lineno)
     return Finding(code, message, node.lineno, node.col_offset + 1, end_line)

@@ -1,4 +1,4 @@
-"""A report for people, for programs, for GitHub's annotations, and as SARIF 2.1.0."""
+"""Format a report as text, JSON, GitHub annotations or SARIF 2.1.0."""
 
 from __future__ import annotations
 
@@ -14,39 +14,43 @@ SARIF = {Level.ERROR: "error", Level.WARNING: "warning", Level.INFO: "note"}
 
 
 def as_text(report: Report) -> str:
-    """``path:line:column: CODE message``, one a line."""
-    lines = [f"{_place(one)}: {one.finding.code} {_level(one)}{one.finding.message}" for one in report.found]
+    """Format each finding as a line ``path:line:column: CODE message``."""
+    lines = [
+        f"{_place(located)}: {located.finding.code} {_level(located)}{located.finding.message}"
+        for located in report.found
+    ]
     return "".join(f"{_printable(line)}\n" for line in lines)
 
 
 def as_json(report: Report) -> str:
-    """One object; its findings have path, line, column, code, level and message."""
+    """Format the report as one object. Its findings have path, line, column, code, level and message."""
     found = [
         {
-            "path": str(one.path),
-            "line": one.finding.line,
-            "column": one.finding.column,
-            "code": one.finding.code,
-            "level": one.level,
-            "message": one.finding.message,
+            "path": str(located.path),
+            "line": located.finding.line,
+            "column": located.finding.column,
+            "code": located.finding.code,
+            "level": located.level,
+            "message": located.finding.message,
         }
-        for one in report.found
+        for located in report.found
     ]
     whole = {"files": report.files, "keeps_ledger": report.keeps_ledger, "findings": found}
     return json.dumps(whole, indent=2) + "\n"
 
 
 def as_github(report: Report) -> str:
-    """A workflow command for each finding."""
+    """Format each finding as a workflow command."""
     return "".join(
-        f"::{GITHUB[one.level]} file={_property(str(one.path))},line={one.finding.line},col={one.finding.column},"
-        f"title={one.finding.code}::{_data(one.finding.message)}\n"
-        for one in report.found
+        f"::{GITHUB[located.level]} file={_property(str(located.path))},"
+        f"line={located.finding.line},col={located.finding.column},"
+        f"title={located.finding.code}::{_data(located.finding.message)}\n"
+        for located in report.found
     )
 
 
 def as_sarif(report: Report) -> str:
-    """For code scanning."""
+    """Format the report as SARIF, for code scanning."""
     rules = [
         {
             "id": rule.code,
@@ -65,23 +69,23 @@ def as_sarif(report: Report) -> str:
 FORMATS = {"text": as_text, "json": as_json, "github": as_github, "sarif": as_sarif}
 
 
-def _result(one: Located) -> dict[str, Any]:
-    region = {"startLine": one.finding.line, "startColumn": one.finding.column}
-    place = {"artifactLocation": {"uri": Path(one.path).as_posix()}, "region": region}
+def _result(located: Located) -> dict[str, Any]:
+    region = {"startLine": located.finding.line, "startColumn": located.finding.column}
+    place = {"artifactLocation": {"uri": Path(located.path).as_posix()}, "region": region}
     return {
-        "ruleId": one.finding.code,
-        "level": SARIF[one.level],
-        "message": {"text": one.finding.message},
+        "ruleId": located.finding.code,
+        "level": SARIF[located.level],
+        "message": {"text": located.finding.message},
         "locations": [{"physicalLocation": place}],
     }
 
 
-def _place(one: Located) -> str:
-    return f"{one.path}:{one.finding.line}:{one.finding.column}"
+def _place(located: Located) -> str:
+    return f"{located.path}:{located.finding.line}:{located.finding.column}"
 
 
-def _level(one: Located) -> str:
-    return "" if one.level is Level.ERROR else f"[{one.level}] "
+def _level(located: Located) -> str:
+    return "" if located.level is Level.ERROR else f"[{located.level}] "
 
 
 def _printable(text: str) -> str:

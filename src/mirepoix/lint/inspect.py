@@ -1,4 +1,4 @@
-"""Judge one module's text."""
+"""Check the text of one module."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 NOQA = re.compile(r"#\s*noqa(?P<codes>:\s*(?P<list>[A-Z]+[0-9]+(?:[\s,]+[A-Z]+[0-9]+)*))?", re.IGNORECASE)
 OF_TASKS = (catching.swallowed_retry, catching.swallowed_limit, waiting.results, keys.random_keys, keys.posts)
 WORDS = re.compile(rb"delay|apply_async|send_task|task|\.si?\(|celery", re.IGNORECASE)
-"""A text without any of them sends nothing and is no task: it is not even parsed."""
+"""A text without any of these words sends nothing and is not a task, so it is not parsed."""
 NOT_PYTHON = "MP000"
-"""The code of what cannot be read; no rule, and not to be silenced by one."""
+"""The code of a file that cannot be read. It is not a rule, and ``noqa`` does not silence it."""
 
 
 def inspect(source: bytes | str) -> list[Finding]:
-    """What is found in a module, by line. What cannot be parsed is one finding, `NOT_PYTHON`; nothing is raised."""
+    """Return the findings of a module by line. If it cannot be parsed, that is one `NOT_PYTHON`."""
     if not WORDS.search(source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass")):
         return []
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes are another linter's
+            warnings.simplefilter("ignore")  # other linters report invalid escapes
             tree = ast.parse(source)
     except SyntaxError as error:
         line, column = error.lineno or 1, max(error.offset or 1, 1)
@@ -46,8 +46,8 @@ def inspect(source: bytes | str) -> list[Finding]:
     except RecursionError:
         return [Finding(NOT_PYTHON, "this nests too deeply to be read", 1, 1, 1)]
     silenced = _silenced(text)
-    kept = (one for one in found if not _is_silenced(one, silenced))
-    return sorted(kept, key=lambda one: (one.line, one.column, one.code))
+    kept = (finding for finding in found if not _is_silenced(finding, silenced))
+    return sorted(kept, key=lambda finding: (finding.line, finding.column, finding.code))
 
 
 def _findings(tree: ast.Module) -> Iterator[Finding]:
@@ -62,20 +62,20 @@ def _findings(tree: ast.Module) -> Iterator[Finding]:
 
 
 def _silenced(text: str) -> dict[int, set[str] | None]:
-    """By line: the codes that a ``noqa`` there names, or None for all."""
+    """Return by line the codes that a ``noqa`` names there, or None if it names none and silences all."""
     found: dict[int, set[str] | None] = {}
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         noqa = NOQA.search(line) if "#" in line else None
         if noqa is not None:
             listed = noqa["list"]
-            found[number] = {one.upper() for one in re.findall(r"[A-Za-z]+[0-9]+", listed)} if listed else None
+            found[number] = {code.upper() for code in re.findall(r"[A-Za-z]+[0-9]+", listed)} if listed else None
     return found
 
 
-def _is_silenced(one: Finding, silenced: dict[int, set[str] | None]) -> bool:
-    for line in (one.line, one.end_line):
+def _is_silenced(finding: Finding, silenced: dict[int, set[str] | None]) -> bool:
+    for line in (finding.line, finding.end_line):
         if line in silenced:
             codes = silenced[line]
-            if codes is None or one.code in codes:
+            if codes is None or finding.code in codes:
                 return True
     return False

@@ -1,4 +1,4 @@
-"""What a name in a module stands for: imports and their aliases, resolved by the module's own text."""
+"""Resolve a name in a module through the module's own imports and aliases."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 def spelled(node: ast.AST | None) -> str:
-    """``a.b.c`` for such an expression, otherwise an empty text."""
+    """Return ``a.b.c`` for such an expression, otherwise an empty string."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
@@ -18,7 +18,7 @@ def spelled(node: ast.AST | None) -> str:
 
 
 class Names:
-    """The imports of a module, wherever in it they stand, its functions, and the variables that hold a Celery app."""
+    """A module's imports at any depth, its functions, and the variables that hold a Celery app."""
 
     def __init__(self, tree: ast.Module) -> None:
         self._imported: dict[str, str] = {}
@@ -40,7 +40,7 @@ class Names:
                 self.apps.add(target)
 
     def of(self, node: ast.AST | None) -> str:
-        """The full dotted name that an expression stands for, by the imports; empty if it is no dotted name."""
+        """Return the full dotted name of an expression, resolved through imports, or an empty string."""
         name = spelled(node)
         first, dot, rest = name.partition(".")
         return f"{self._imported.get(first, first)}{dot}{rest}"

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How sure and how grave. An info does not change the exit code."""
+    """The certainty and severity of a rule. An info does not change the exit code."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -16,7 +16,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. *bad* and *good* are whole modules: tests lint them."""
+    """A rule. *bad* and *good* are whole modules, and tests lint them."""
 
     code: str
     name: str
@@ -129,7 +129,7 @@ RULES = {
 
 
 def explained(rule: Rule) -> str:
-    """A rule as Markdown, for the page and for ``--explain``."""
+    """Format a rule as Markdown, for the page and for ``--explain``."""
     return (
         f"## {rule.code}: {rule.name}\n\nLevel: {rule.level}. {rule.reason}\n\n"
         f"Bad:\n\n```python\n{rule.bad}```\n\nGood:\n\n```python\n{rule.good}```\n\n"

@@ -1,4 +1,4 @@
-"""Lint files: find them, judge each, leave out what the project silences."""
+"""Lint files: find them, check each, and leave out what the project silences."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ SENT_IN_TRANSACTION = "MP002"
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A finding and its file."""
+    """A finding with its file."""
 
     path: Path
     finding: Finding
 
     @property
     def level(self) -> Level:
-        """What cannot be read is an error."""
+        """The level of its rule. A file that cannot be read is an error."""
         rule = RULES.get(self.finding.code)
         return Level.ERROR if rule is None else rule.level
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found in how many files, and whether MP002 was off because the project keeps a ledger."""
+    """The findings, the number of files, and whether MP002 was off because the project uses Mirepoix."""
 
     found: tuple[Located, ...]
     files: int
@@ -44,17 +44,17 @@ class Report:
 
     @property
     def is_broken(self) -> bool:
-        """Whether a file could not be read: then nobody knows."""
-        return any(one.finding.code == NOT_PYTHON for one in self.found)
+        """Whether a file could not be read. Then the report is incomplete."""
+        return any(located.finding.code == NOT_PYTHON for located in self.found)
 
     @property
     def is_clean(self) -> bool:
-        """Whether there is nothing but infos."""
-        return all(one.level is Level.INFO for one in self.found)
+        """Whether there are no findings except infos."""
+        return all(located.level is Level.INFO for located in self.found)
 
 
 def lint(paths: Sequence[Path], settings: Settings) -> Report:
-    """Judge all Python files in *paths*. Raises ConfigurationError for a path that is not there."""
+    """Check all Python files in *paths*. Raises ConfigurationError if a path does not exist."""
     found: list[Located] = []
     files, keeps_ledger = 0, settings.ledger
     for path in _files(paths, settings):
@@ -66,9 +66,9 @@ def lint(paths: Sequence[Path], settings: Settings) -> Report:
             continue
         if keeps_ledger is None and INSTALLS.search(source):
             settings, keeps_ledger = replace(settings, ledger=True), True
-        found += [Located(path, one) for one in inspect(source)]
+        found += [Located(path, finding) for finding in inspect(source)]
     ignored = settings.ignore | ({SENT_IN_TRANSACTION} if keeps_ledger else frozenset())
-    return Report(tuple(one for one in found if one.finding.code not in ignored), files, bool(keeps_ledger))
+    return Report(tuple(located for located in found if located.finding.code not in ignored), files, bool(keeps_ledger))
 
 
 def _files(paths: Sequence[Path], settings: Settings) -> Iterator[Path]:
@@ -76,16 +76,16 @@ def _files(paths: Sequence[Path], settings: Settings) -> Iterator[Path]:
     for path in paths:
         if not path.exists():
             raise ConfigurationError(f"There is no {str(path)!r} to lint.")
-        for one in [path] if path.is_file() else _in_folder(path):
-            whole = one.resolve()
+        for file in [path] if path.is_file() else _in_folder(path):
+            whole = file.resolve()
             if whole not in seen and not _is_excluded(whole, settings):
                 seen.add(whole)
-                yield one
+                yield file
 
 
 def _in_folder(folder: Path) -> Iterator[Path]:
     for where, folders, names in os.walk(folder):
-        folders[:] = sorted(one for one in folders if one not in SKIPPED and not one.startswith("."))
+        folders[:] = sorted(name for name in folders if name not in SKIPPED and not name.startswith("."))
         for name in sorted(names):
             if name.endswith(".py") and (Path(where) / name).is_file():
                 yield Path(where) / name

@@ -1,4 +1,4 @@
-"""One function of a module: what runs when it is called, and what its variables were given."""
+"""A function of a module: the code that runs when it is called, and the values of its variables."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 LATER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
-"""What stands inside of these does not run where it stands."""
+"""Code inside these nodes does not run at its place in the function."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a variable was given: a value, an element of it (``for``), or its first item (``a, b =``)."""
+    """A value of a variable: the value itself, an element of it (``for``), or its first item (``a, b =``)."""
 
     value: ast.expr
     how: str = "value"
 
 
 class Scope:
-    """A function, or a module's own statements, without what only runs later."""
+    """A function, or a module's own statements, without nested code that runs later."""
 
     def __init__(self, node: Function | ast.Module, owner: ast.ClassDef | None = None) -> None:
         self.node = node
@@ -34,7 +34,7 @@ class Scope:
             self._note(inner)
 
     def _take(self, node: ast.AST, parent: ast.AST) -> None:
-        waiting = [(node, parent)]  # not by recursion: generated code nests deeply
+        waiting = [(node, parent)]  # not recursive, because generated code nests deeply
         while waiting:
             node, parent = waiting.pop()
             self.parents[node] = parent
@@ -43,32 +43,32 @@ class Scope:
                 waiting.extend((child, node) for child in reversed(list(ast.iter_child_nodes(node))))
 
     def calls(self) -> Iterator[ast.Call]:
-        """Every call that it makes itself, in order."""
+        """Return every call that it makes itself, in order."""
         return (node for node in self.nodes if isinstance(node, ast.Call))
 
     def above(self, node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
-        """Each node around *node* within the function, innermost first, with the child that leads to it."""
+        """Return each node around *node* in the function, innermost first, with the child that leads to it."""
         while node in self.parents:
             parent = self.parents[node]
             yield parent, node
             node = parent
 
     def given(self, name: str) -> list[Given] | None:
-        """All that a variable is given in the function; None if that cannot be told."""
+        """Return all values that a variable is given in the function, or None if they are not all known."""
         found = self._given.get(name)
         if not found or name in self.parameters():
             return None
-        known = [one for one in found if one is not None]
+        known = [value for value in found if value is not None]
         return known if len(known) == len(found) else None
 
     def parameters(self) -> list[str]:
-        """The names of the parameters."""
+        """Return the names of the parameters."""
         if isinstance(self.node, ast.Module):
             return []
         taken = self.node.args
         listed = [*taken.posonlyargs, *taken.args, *taken.kwonlyargs]
-        listed += [one for one in (taken.vararg, taken.kwarg) if one is not None]
-        return [one.arg for one in listed]
+        listed += [parameter for parameter in (taken.vararg, taken.kwarg) if parameter is not None]
+        return [parameter.arg for parameter in listed]
 
     def _note(self, node: ast.AST) -> None:
         match node:
@@ -106,7 +106,7 @@ class Scope:
 
 
 def scopes_of(tree: ast.Module) -> Iterator[Scope]:
-    """The module's own statements and every function, nested ones too."""
+    """Return the module's own statements and every function, including nested functions."""
     yield Scope(tree)
     waiting: list[tuple[ast.AST, ast.ClassDef | None]] = [(tree, None)]
     while waiting:

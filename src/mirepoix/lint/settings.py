@@ -1,4 +1,4 @@
-"""``[tool.mirepoix.lint]`` in pyproject.toml, and whether the project keeps a ledger."""
+"""Read ``[tool.mirepoix.lint]`` in pyproject.toml, and find out whether the project uses Mirepoix."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ DEPENDENCY = re.compile(r"\s*mirepoix(?![\w.-])", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a project says. *ledger* None: it is found out (`keeps_ledger`)."""
+    """The settings of a project. If *ledger* is None, `keeps_ledger` finds it out."""
 
     ignore: frozenset[str] = frozenset()
     exclude: tuple[str, ...] = ()
     ledger: bool | None = None
     folder: Path = Path()
-    """Of the pyproject.toml: what *exclude* counts from."""
+    """The folder of the pyproject.toml. Patterns in *exclude* are relative to it."""
 
 
 def read_settings(start: Path) -> Settings:
-    """From the nearest pyproject.toml in or above *start*. Raises ConfigurationError naming key and file."""
+    """Read the nearest pyproject.toml in or above *start*. Raises ConfigurationError with the key and the file."""
     start = start.resolve()
     for folder in (start, *start.parents):
         path = folder / "pyproject.toml"
@@ -38,8 +38,8 @@ def read_settings(start: Path) -> Settings:
 
 
 def check_codes(codes: Iterable[str], where: str) -> frozenset[str]:
-    """The codes, if each is a rule's. Raises ConfigurationError."""
-    found = frozenset(one.strip().upper() for one in codes)
+    """Return the codes if each is a rule's code. Raises ConfigurationError otherwise."""
+    found = frozenset(code.strip().upper() for code in codes)
     for code in sorted(found - RULES.keys()):
         raise ConfigurationError(f"{where}: there is no rule {code!r}. The rules are: {', '.join(RULES)}.")
     return found
@@ -55,7 +55,7 @@ def _read(path: Path) -> Settings:
         if key not in KEYS:
             raise ConfigurationError(f"{path}: [tool.mirepoix.lint] has no {key!r}, only {', '.join(KEYS)}.")
         if not isinstance(value, KEYS[key]) or (
-            isinstance(value, list) and not all(isinstance(one, str) for one in value)
+            isinstance(value, list) and not all(isinstance(item, str) for item in value)
         ):
             what = "true or false" if KEYS[key] is bool else "a list of texts"
             raise ConfigurationError(f"{path}: {key} in [tool.mirepoix.lint] must be {what}, not {value!r}.")
@@ -69,10 +69,12 @@ def _read(path: Path) -> Settings:
 
 
 def _depends(text: dict[str, Any]) -> bool:
-    """Whether mirepoix is among what the project itself needs; a group for development is not that."""
+    """Whether the project itself depends on mirepoix. Development groups do not count."""
     listed = _table(text, "project").get("dependencies", ())
-    needed = [one for one in listed if isinstance(one, str)] if isinstance(listed, list) else []
-    return any(DEPENDENCY.match(one) for one in (*needed, *_table(text, "tool", "poetry", "dependencies")))
+    needed = [requirement for requirement in listed if isinstance(requirement, str)] if isinstance(listed, list) else []
+    return any(
+        DEPENDENCY.match(requirement) for requirement in (*needed, *_table(text, "tool", "poetry", "dependencies"))
+    )
 
 
 def _table(text: dict[str, Any], *path: str) -> dict[str, Any]:

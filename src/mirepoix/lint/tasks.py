@@ -1,4 +1,4 @@
-"""Which functions are Celery tasks, and which calls send one."""
+"""Find the functions that are Celery tasks, and the calls that send a task."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class Task:
 
     scope: Scope
     names: frozenset[str]
-    """By which its body calls the task: its own name, and the first parameter if it is bound."""
+    """The names that stand for the task in its body: its own name, and the first parameter if it is bound."""
     options: dict[str, ast.expr]
 
 
 def task_of(scope: Scope, names: Names) -> Task | None:
-    """The task that a function is, or None. Only what is certainly Celery's."""
+    """Return the task that a function is, or None if it is not certainly a Celery task."""
     node = scope.node
     if isinstance(node, ast.Module) or any(names.has_module(other) for other in ("procrastinate", "huey")):
         return None
     if scope.owner is not None and node.name == "run" and _is_task_class(scope.owner, names):
         attributes = {
-            target.id: one.value
-            for one in scope.owner.body
-            if isinstance(one, ast.Assign)
-            for target in one.targets
+            target.id: statement.value
+            for statement in scope.owner.body
+            if isinstance(statement, ast.Assign)
+            for target in statement.targets
             if isinstance(target, ast.Name)
         }
         return Task(scope, frozenset(scope.parameters()[:1]), attributes)
@@ -43,7 +43,7 @@ def task_of(scope: Scope, names: Names) -> Task | None:
         if not _is_task_decorator(called, names):
             continue
         keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
-        options = {one.arg: one.value for one in keywords if one.arg is not None}
+        options = {keyword.arg: keyword.value for keyword in keywords if keyword.arg is not None}
         bind = options.get("bind")
         is_bound = isinstance(bind, ast.Constant) and bind.value is True
         own = [node.name, *(scope.parameters()[:1] if is_bound else [])]
@@ -83,7 +83,7 @@ def is_sending(call: ast.Call, scope: Scope, names: Names) -> bool:
 
 
 def _may_be_task(node: ast.expr, scope: Scope, names: Names, depth: int = 0) -> bool:
-    """A task or a signature: imported or defined here, or made by the canvas. A pool's ``apply_async`` is neither."""
+    """Whether a name is a task or signature: imported, defined here, or from the canvas. Excludes a pool's methods."""
     if isinstance(node, ast.Call):
         return names.of(node.func).rpartition(".")[2] in CANVAS or (
             isinstance(node.func, ast.Attribute) and node.func.attr in SIGNATURES | {"set", "clone"}
@@ -96,7 +96,9 @@ def _may_be_task(node: ast.expr, scope: Scope, names: Names, depth: int = 0) -> 
     if isinstance(node, ast.Name):
         given = scope.given(name)
         if given is not None:
-            return depth == 0 and all(one.how == "value" and _may_be_task(one.value, scope, names, 1) for one in given)
+            return depth == 0 and all(
+                value.how == "value" and _may_be_task(value.value, scope, names, 1) for value in given
+            )
         if name in scope.parameters():
             return False
     if names.is_imported(node):

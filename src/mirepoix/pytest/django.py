@@ -1,4 +1,4 @@
-"""Fixtures for the tests of a Django project; with pytest-django, a test that uses one has a database."""
+"""Fixtures for the tests of a Django project. With pytest-django, a test that uses them has database access."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from mirepoix.django import test
 
 @pytest.fixture
 def run_tasks(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """`mirepoix.django.test.run_tasks`: run what was sent, in this thread and through real serialisation."""
+    """Run the sent tasks in this thread and through real serialisation: `mirepoix.django.test.run_tasks`."""
     _allow_database(request)
     return test.run_tasks
 
 
 @pytest.fixture
 def running_tasks(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """`mirepoix.django.test.running_tasks`: the same at the end of a block, after its ``on_commit()`` functions."""
+    """Run the sent tasks when a block ends: `mirepoix.django.test.running_tasks`."""
     _allow_database(request)
     return test.running_tasks
 
 
 def _allow_database(request: pytest.FixtureRequest) -> None:
-    """What pytest-django's fixture ``db`` does, unless the test asks for a database of another kind itself."""
+    """Do what pytest-django's fixture ``db`` does, unless the test itself asks for another kind of database access."""
     if request.config.pluginmanager.hasplugin("django") and "transactional_db" not in request.fixturenames:
         request.getfixturevalue("db")

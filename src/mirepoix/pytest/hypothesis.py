@@ -1,4 +1,4 @@
-"""Arguments that Hypothesis makes up: several paths through a task are explored, and the simplest bad one is told."""
+"""Explore several paths through a task with arguments from Hypothesis, and report the simplest failure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from mirepoix.crashtest.trouble import NothingSeen
 
 EXAMPLES = 15
-"""How many arguments are tried. Each is an exploration of its own."""
+"""The number of argument sets. Each is explored separately."""
 
 
 def is_strategy(value: Any) -> bool:
-    """Whether *value* stands for values that Hypothesis makes up."""
+    """Whether *value* is a strategy of Hypothesis."""
     return isinstance(value, st.SearchStrategy)
 
 
@@ -25,10 +25,10 @@ def each(
     kwargs: dict[str, Any],
     examples: int,
 ) -> Any:
-    """Call *check* with arguments that *args* and *kwargs* allow; return what it returned for the last of them.
+    """Call *check* with arguments that *args* and *kwargs* allow, and return its result for the last of them.
 
-    What it raises is raised for the simplest arguments that lead to it. Arguments with which the task does nothing are
-    passed over. The same arguments are made up in each run of the tests.
+    If *check* raises, the error for the simplest arguments is raised. Arguments with which the task does nothing are
+    skipped. Each run of the tests uses the same arguments.
     """
     seen: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""The plugin that pytest finds by itself: the fixture ``crashpoints``, and ``pytest --crashpoints`` for a whole suite.
+"""The plugin that pytest finds: the fixture ``crashpoints``, and ``pytest --crashpoints`` for a whole suite.
 
 It imports nothing before it is used.
 """
@@ -17,7 +17,7 @@ REPORTS: pytest.StashKey[list[Any]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options."""
+    """Add the options."""
     group = parser.getgroup("crashpoints", "crash-point tests of Celery tasks (mirepoix)")
     group.addoption(
         "--crashpoints",
@@ -39,13 +39,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The marker."""
+    """Register the marker."""
     config.addinivalue_line("markers", "no_crashpoints: --crashpoints does not explore what this test runs")
     config.stash[REPORTS] = []
     if config.getoption("--crashpoints"):
-        from mirepoix.pytest.suite_mode import PushButton
+        from mirepoix.pytest.suite_mode import SuiteMode
 
-        config.pluginmanager.register(PushButton(config), "mirepoix-push-button")
+        config.pluginmanager.register(SuiteMode(config), "mirepoix-suite-mode")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -65,7 +65,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture
 def crashpoints(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Kill a task at every point where it could die, deliver it again, and fail if that makes a difference.
+    """Crash a task at every point where it could die, deliver it again, and fail if that makes a difference.
 
     ::
 
@@ -74,16 +74,15 @@ def crashpoints(request: pytest.FixtureRequest) -> Callable[..., Any]:
             crashpoints(charge, order.pk)
 
     After the task and its arguments it takes, by name: ``mode`` ("sampled", "pruned", "exhaustive"); ``at`` for one
-    crash ("3:before", "end") or two ("3:before,1:before"); ``overlap``, to let a second delivery run beside the first
-    as well; ``second``, to let the redelivery die as well; ``kill``, to kill a process for real; ``allow``, codes of
-    findings that are fine ("duplicate-enqueue:shop.*"); ``ignore``, columns that do not matter
-    ("shop_order.updated"); ``invariant``, a function that must hold at the end; ``files``, folders to watch;
-    ``state``, SQLAlchemy engines; ``http``, a function of method, URL and body that answers all requests;
-    ``budget_s``. Arguments of the task with such names are given as ``kwargs={...}``. An argument may be a strategy
-    of Hypothesis: then ``examples`` (15) of them are explored.
+    crash ("3:before", "end") or two ("3:before,1:before"); ``overlap``, to run a second delivery beside the first too;
+    ``second``, to crash the redelivery too; ``kill``, to kill a real process; ``allow``, codes of findings that are
+    fine ("duplicate-enqueue:shop.*"); ``ignore``, columns that do not matter ("shop_order.updated"); ``invariant``, a
+    function that must hold at the end; ``files``, folders to watch; ``state``, SQLAlchemy engines; ``http``, a function
+    of method, URL and body that answers all requests; ``budget_s``. Pass arguments of the task with such names as
+    ``kwargs={...}``. An argument may be a strategy of Hypothesis; then ``examples`` (15) of them are explored.
 
-    Returns the report, ``print(crashpoints(...))``. Raises NotSafe with the same; Unusable where there is nothing to
-    compare. Not promised: that a task is right. One call explores one path, with one crash or two.
+    Returns the report. Raises NotSafe with the report, or Unusable if the runs cannot be compared. It does not show
+    that a task is correct. One call explores one path, with one crash or two.
     """
 
     def check(task: Any, *args: Any, kwargs: dict[str, Any] | None = None, **given: Any) -> Any:
@@ -95,7 +94,7 @@ def crashpoints(request: pytest.FixtureRequest) -> Callable[..., Any]:
             options["django"] = False
         examples = options.pop("examples", None)
 
-        def one(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def explore_once(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             __tracebackhide__ = True
             report = explore(task, args, kwargs, **options)
             request.config.stash[REPORTS].append(report)
@@ -108,8 +107,8 @@ def crashpoints(request: pytest.FixtureRequest) -> Callable[..., Any]:
             from mirepoix.pytest.hypothesis import EXAMPLES, each, is_strategy
 
             if any(map(is_strategy, (*args, *named.values()))):
-                return each(one, args, named, examples or EXAMPLES)
-        return one(args, named)
+                return each(explore_once, args, named, examples or EXAMPLES)
+        return explore_once(args, named)
 
     return check
 
@@ -133,9 +132,9 @@ _OPTIONS = {
 
 
 def may_use_django(item: Any) -> bool:
-    """With pytest-django a test says that it needs the database, and of which kind."""
+    """Whether the test uses the database, and which kind. With pytest-django a test says so."""
     if not item.config.pluginmanager.hasplugin("django"):
         return True
     asked = {"db", "transactional_db", "django_db_reset_sequences", "django_db_serialized_rollback"}
-    is_case = getattr(getattr(item, "cls", None), "databases", None) is not None  # a TestCase of Django's
+    is_case = getattr(getattr(item, "cls", None), "databases", None) is not None  # a TestCase of Django
     return is_case or item.get_closest_marker("django_db") is not None or bool(asked & set(item.fixturenames))

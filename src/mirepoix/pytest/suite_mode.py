@@ -1,4 +1,4 @@
-"""``pytest --crashpoints``: each task that the tests of an ordinary suite run is explored, just before it is run."""
+"""``pytest --crashpoints``: explore each task that the tests of an ordinary suite run, just before the test runs it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from mirepoix.crashtest.trouble import Unusable
 from mirepoix.pytest.plugin import REPORTS, may_use_django
 
 
-class PushButton:
-    """One session. A task is explored once, with the first arguments that a test runs it with."""
+class SuiteMode:
+    """The state of a session. Each task is explored once, with the first arguments that a test passes."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._mode = config.getoption("--crashpoints")
@@ -26,24 +26,24 @@ class PushButton:
         self._used_s = 0.0
         self._reports: dict[str, Report] = {}
         self._left: dict[str, str] = {}
-        """Why a task was not explored, by its name."""
+        """The reason why a task was not explored, by its name."""
         self._is_exploring = False
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Any:
-        """Explore what *item* runs; fail it with what was found."""
+        """Explore the tasks that *item* runs, and fail the test on a finding."""
         if item.get_closest_marker("no_crashpoints") or "crashpoints" in getattr(item, "fixturenames", ()):
             return (yield)
         before = set(self._reports)
         with self._watching(item):
             result = yield
-        bad = [one for name, one in self._reports.items() if name not in before and not one.is_safe]
+        bad = [report for name, report in self._reports.items() if name not in before and not report.is_safe]
         if bad:
             pytest.fail("\n\n".join(map(str, bad)), pytrace=False)
         return result
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Tell what was explored, and always what was not."""
+        """Report what was explored, and always what was not."""
         write = terminalreporter.write_line
         terminalreporter.section("crash points")
         if not self._reports and not self._left:
@@ -51,7 +51,7 @@ class PushButton:
                 "No test ran a task: by calling it, by .apply(), by run_tasks(), or by .delay() with task_always_eager."
             )
         for name, report in sorted(self._reports.items()):
-            kinds = sorted({one.kind for one in report.findings if one.fails})
+            kinds = sorted({finding.kind for finding in report.findings if finding.fails})
             left = len(report.explored.not_explored)
             write(
                 f"{name}: {', '.join(kinds) or 'safe'}; {len(report.explored.points)} points"

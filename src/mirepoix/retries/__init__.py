@@ -1,1 +1,1 @@
-"""Retry policies: which errors are worth another try, when, and how often. Nothing is sent or written here."""
+"""Retry policies: which errors are retried, when, and how often. Nothing is sent or written here."""

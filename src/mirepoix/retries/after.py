@@ -1,4 +1,4 @@
-"""Read from an error when to try again: what the other side asked for."""
+"""Read from an error how long the other side asked to wait."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 LONGEST_S = 24 * 3600.0
-"""A longer wait than a day is a mistake of the other side, and is taken as a day."""
+"""The longest wait. A longer one is assumed to be a mistake of the other side, and is cut to a day."""
 
 
 def seconds_after(error: BaseException) -> float | None:
-    """How long the other side asked to wait; None if it did not say so, or not so that it can be understood.
+    """Return how long the other side asked to wait, or None if the error does not say so.
 
-    Read are the attribute ``retry_after`` of the error (seconds, a timedelta or a datetime) and the header
-    ``Retry-After`` (seconds or a date) of ``error.response.headers`` or ``error.headers``.
+    Reads the attribute ``retry_after`` of the error (seconds, a timedelta or a datetime) and the header ``Retry-After``
+    (seconds or a date) of ``error.response.headers`` or ``error.headers``.
     """
     response = getattr(error, "response", None)
     found = getattr(error, "retry_after", None)
@@ -27,7 +27,7 @@ def seconds_after(error: BaseException) -> float | None:
 
 
 def bounded(value: Any) -> float | None:
-    """*value* (seconds, a text, a timedelta or a datetime) as seconds from now, from 0 to a day; None if it is none."""
+    """Convert *value* (seconds, a text, a timedelta or a datetime) to seconds from now, from 0 to a day, or None."""
     seconds = _seconds(value)
     if seconds is None or math.isnan(seconds):
         return None

@@ -1,15 +1,15 @@
-"""Tell errors that may pass (transient) from those that another try cannot mend (permanent). No library is imported.
+"""Distinguish errors that may pass (transient) from those that a retry cannot fix (permanent). No library is imported.
 
-Without classes of its own a policy takes what says by itself that it passes:
+A policy without its own classes treats these errors as transient:
 
-* a connection that failed or was lost, a timeout, an unreachable network or host, a name that cannot be looked up now
-* the same as requests, urllib3, httpx and aiohttp call it
-* an HTTP answer of 408, 425, 429 or 5xx (501 and 505 are for good)
-* an ``OperationalError`` of a database driver, SQLAlchemy or Django; of SQLite and MySQL, whose class also means
-  mistakes in SQL, by its code
-* a transaction that is read only, as on a server that is no longer, or not yet, the primary one
+* a connection that failed or was lost, a timeout, an unreachable network or host, a failed name lookup
+* the equivalents in requests, urllib3, httpx and aiohttp
+* an HTTP answer of 408, 425, 429 or 5xx, except 501 and 505
+* an ``OperationalError`` of a database driver, SQLAlchemy or Django. In SQLite and MySQL that class also means mistakes
+  in SQL, so the code decides
+* a transaction that is read only, as on a server that is no longer, or not yet, the primary
 
-Anything else is permanent: a mistake in code does not pass.
+All other errors are permanent: a mistake in code does not pass.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _MYSQL_CODES = frozenset(
     | {1290, 1792, 1836}  # read only
 )
 _SQLITE_CODES = frozenset({5, 6})  # busy, locked
-_READ_ONLY = "25006"  # as PostgreSQL says it
+_READ_ONLY = "25006"  # PostgreSQL's code
 _STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _SERVER_FOR_GOOD = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED})
 
@@ -68,8 +68,8 @@ _SERVER_FOR_GOOD = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSIO
 def is_transient(error: BaseException, transient: Sequence[Kind] | None, permanent: Sequence[Kind]) -> bool:
     """Whether *error* may pass.
 
-    Of the classes named, the nearest in the error's ancestry decides; named on both sides, it is permanent. Without
-    *transient* (None) what no class of *permanent* decides is judged by what it says of itself.
+    Of the named classes, the nearest in the error's ancestry decides. A class that is named on both sides is permanent.
+    If *transient* is None and no class of *permanent* decides, the rules above decide.
     """
     for cls in type(error).__mro__:
         if _is_named(cls, permanent):
@@ -80,7 +80,7 @@ def is_transient(error: BaseException, transient: Sequence[Kind] | None, permane
 
 
 def passes_by_itself(error: BaseException) -> bool:
-    """Whether *error* is of a kind that passes, by the rules above."""
+    """Whether *error* is transient by the rules above."""
     names = {_name(cls) for cls in type(error).__mro__}
     status = status_of(error)
     if status is not None:
@@ -100,27 +100,27 @@ def passes_by_itself(error: BaseException) -> bool:
 
 
 def status_of(error: BaseException) -> int | None:
-    """The status of the HTTP answer that *error* carries, as requests, httpx, aiohttp and urllib attach it."""
+    """Return the status of the HTTP answer that *error* carries, as requests, httpx, aiohttp and urllib attach it."""
     response = getattr(error, "response", None)
     for holder, name in ((response, "status_code"), (response, "status"), (error, "status"), (error, "code")):
         status = getattr(holder, name, None)
-        # "status" and "code" are many things elsewhere: they are HTTP's where there are headers beside them.
+        # Other libraries use "status" and "code" for other things. Beside headers they are HTTP's.
         if isinstance(status, int) and 100 <= status < 600 and hasattr(holder, "headers"):  # noqa: PLR2004 (HTTP's)
             return status
     return None
 
 
 def _codes(error: BaseException) -> bool | None:
-    """By the code of a database that it, or what it wraps, has; None without one that says it."""
-    for one in _wrapped(error):
-        if _READ_ONLY in (getattr(one, "sqlstate", None), getattr(one, "pgcode", None)):
+    """Decide by the database's code of *error*, or of an error that it wraps. Return None if there is none."""
+    for wrapped in _wrapped(error):
+        if _READ_ONLY in (getattr(wrapped, "sqlstate", None), getattr(wrapped, "pgcode", None)):
             return True
-        code: Any = getattr(one, "sqlite_errorcode", None)
+        code: Any = getattr(wrapped, "sqlite_errorcode", None)
         if isinstance(code, int):
             return code & 0xFF in _SQLITE_CODES
-        names = {_name(cls) for cls in type(one).__mro__}
+        names = {_name(cls) for cls in type(wrapped).__mro__}
         if names & _MYSQL:
-            return bool(one.args) and one.args[0] in _MYSQL_CODES
+            return bool(wrapped.args) and wrapped.args[0] in _MYSQL_CODES
     return None
 
 
@@ -130,7 +130,7 @@ def _wrapped(error: BaseException) -> Iterator[BaseException]:
     while isinstance(found, BaseException) and id(found) not in seen:
         seen.add(id(found))
         yield found
-        # Only those that wrap a driver's error are looked into: another cause is another story.
+        # Only follow causes that wrap a driver's error. Any other cause is a different failure.
         if not {_name(cls) for cls in type(found).__mro__} & _WRAPPERS:
             return
         found = getattr(found, "orig", None) or found.__cause__

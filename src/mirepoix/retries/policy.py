@@ -1,4 +1,4 @@
-"""A retry policy: which errors of a task are worth another try, when it comes, and when it is enough."""
+"""A retry policy: which errors of a task are retried, when, and when to give up."""
 
 from __future__ import annotations
 
@@ -18,54 +18,53 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How a task that raises is tried again. Durations are in seconds.
+    """Says how a task that raises is retried. Durations are in seconds.
 
-    Given to ``mirepoix.install(app, url, retries=RetryPolicy(...))`` for every task, and to
-    ``@app.task(retries=RetryPolicy(...))`` for one; ``@app.task(retries=None)`` has none. The retry is Celery's
-    own: its event, its signal, its state, and it waits in the ledger. What ``autoretry_for`` takes, and what the
-    task decides by ``self.retry``, ``Ignore`` or ``Reject``, is left alone. The death of a worker and a deploy are
-    no retries.
+    Pass it to ``mirepoix.install(app, url, retries=RetryPolicy(...))`` for every task, or to
+    ``@app.task(retries=RetryPolicy(...))`` for one task. ``@app.task(retries=None)`` turns it off. The retry is
+    Celery's own, with its event, signal and state, and it waits in the ledger. The policy does not change what
+    ``autoretry_for``, ``self.retry``, ``Ignore`` and ``Reject`` do. The death of a worker and a deploy are not retries.
 
-    Not promised: that a retry runs at the very moment it is due (a worker has to be free), and that what the task did
-    before it raised is undone (that is what ``transactional=True`` is for).
+    A retry may run later than it is due, because a worker has to be free. What the task did before it raised is not
+    undone; ``transactional=True`` does that.
     """
 
     transient: Sequence[Kind] | None = None
-    """The exceptions, as classes or dotted names (``"httpx.TransportError"``), that another try may mend: these and
-    their subclasses, nothing else. None: what says by itself that it passes, see `mirepoix.retries.kinds`."""
+    """The exceptions that are retried, as classes or dotted names (``"httpx.TransportError"``), with their subclasses.
+    ``None``: the errors that `mirepoix.retries.kinds` lists."""
 
     permanent: Sequence[Kind] = ()
-    """Those that it cannot. Of all the classes named, the nearest in the ancestry of what was raised decides; named on
-    both sides, it is permanent."""
+    """The exceptions that are not retried. Of all named classes, the nearest in the ancestry of the exception decides.
+    A class that is named on both sides is permanent."""
 
     base_s: float = 1.0
-    """The first retry waits at most so long, and each later one at most twice as long as the one before."""
+    """The bound of the first retry's wait. The bound doubles with each retry."""
 
     max_delay_s: float = 300.0
-    """No retry waits longer of the policy's own accord. What the other side asks for, and the budget, may be longer."""
+    """The longest bound. The wait that the other side asks for, and the budget, may exceed it."""
 
     max_attempts: int | None = 10
-    """With the first one. Deaths of workers do not count."""
+    """The number of attempts, including the first. Deaths of workers do not count."""
 
     max_age_s: float | None = 24 * 3600.0
-    """A retry that would come later than this after the task was sent (or after it last failed for good, if it was run
-    again since) does not come. By the database's clock."""
+    """A retry that would come later than this after the task was sent does not come. If the task failed for good and
+    was run again since, the time counts from that failure. The database's clock decides."""
 
     jitter: bool = True
-    """Full jitter: each wait is drawn evenly between 0 and its bound, so that what failed together does not come back
+    """Full jitter: each wait is drawn evenly between 0 and its bound, so tasks that failed together do not return
     together. Off: each wait is its bound."""
 
     retry_after: Callable[[BaseException], Any] | None = seconds_after
-    """Reads from the error how long the other side asked to wait: seconds, or None. The default reads
-    ``retry_after`` of the exception, and the header ``Retry-After`` of its response. What it asks for is a lower
-    bound; more than a day is taken as a day. None: nothing is read."""
+    """Reads from the error how long the other side asked to wait: seconds, or None. The default reads ``retry_after``
+    of the exception and the header ``Retry-After`` of its response. The result is a lower bound and is cut to a day.
+    ``None``: nothing is read."""
 
     budget: str | None = None
-    """How many retries may come due in a time: ``"50/s"``, ``"600/m"``, ``"100/h"``. What is over it comes later and is
-    never dropped for it; if it would be older than ``max_age_s`` then, it has failed."""
+    """How many retries may come due in a time: ``"50/s"``, ``"600/m"``, ``"100/h"``. Retries over the budget come later
+    and are not dropped. If a retry would then be older than ``max_age_s``, the task fails."""
 
     destination: str | None = None
-    """Whose budget it is: all tasks with the same destination share it. None: the task's own."""
+    """Tasks with the same destination share a budget. ``None``: the task has its own."""
 
     def __post_init__(self) -> None:  # noqa: C901 (one condition for each field)
         for name in ("transient", "permanent"):
@@ -105,17 +104,17 @@ class RetryPolicy:
             )
 
     def takes(self, error: BaseException) -> bool:
-        """Whether *error* is worth another try."""
+        """Whether *error* is retried."""
         return is_transient(error, self.transient, self.permanent)
 
     def bound_s(self, retries: int) -> float:
-        """The longest that the retry after *retries* others waits."""
+        """Return the longest wait of the retry after *retries* others."""
         return float(min(self.max_delay_s, self.base_s * 2.0 ** min(retries, 64)))
 
     def delay_s(self, retries: int, error: BaseException, draw: Callable[[], float] = random.random) -> float:
-        """How long the retry after *retries* others waits; *draw* is a number from 0 to 1.
+        """Return the wait of the retry after *retries* others. *draw* returns a number from 0 to 1.
 
-        What the other side asks for comes on top of it, so that those who were asked the same do not meet again.
+        The wait is added to what the other side asks for, so tasks that got the same answer do not return together.
         """
         bound = self.bound_s(retries)
         own = bound * draw() if self.jitter else bound
@@ -125,12 +124,12 @@ class RetryPolicy:
         return asked + min(own, self.base_s) if self.jitter else max(asked, own)
 
     def is_spent(self, retries: int) -> bool:
-        """Whether a task that was tried again *retries* times has had all its attempts."""
+        """Whether a task with *retries* retries has had all its attempts."""
         return self.max_attempts is not None and retries + 1 >= self.max_attempts
 
 
 def policy_of(given: Any, what: str) -> RetryPolicy | None:
-    """*given* (a policy, a mapping of its arguments, or None) as a policy.
+    """Convert *given* (a policy, a mapping of its arguments, or None) to a policy.
 
     Raises ConfigurationError that names *what*.
     """
@@ -147,7 +146,7 @@ def policy_of(given: Any, what: str) -> RetryPolicy | None:
 
 
 def rate(budget: str) -> float:
-    """A budget as retries a second. Raises ConfigurationError."""
+    """Convert a budget to retries a second. Raises ConfigurationError."""
     found = _RATE.fullmatch(budget) if isinstance(budget, str) else None
     if found is None or float(found[1]) <= 0:
         raise ConfigurationError(
@@ -168,7 +167,7 @@ def _check_kinds(name: str, kinds: Any) -> None:
         is_class = isinstance(kind, type) and issubclass(kind, BaseException)
         if not is_class and not (isinstance(kind, str) and kind):
             raise ConfigurationError(
-                f"RetryPolicy({name}=...) has {kind!r}, which is no exception class and no dotted name of one."
+                f"RetryPolicy({name}=...) has {kind!r}, which is neither an exception class nor its dotted name."
             )
 
 

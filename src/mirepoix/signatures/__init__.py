@@ -1,1 +1,1 @@
-"""What tasks take: their signatures, which calls fit them, and what a change of one does to calls that wait."""
+"""Signatures of tasks, the calls that fit them, and the effect of a changed signature on waiting calls."""

@@ -1,4 +1,4 @@
-"""Each kind of change in plain words, and how to make it without casualties."""
+"""Describe each kind of change, and how to make it safely."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ _UPCAST = "or raise the task's version and write an upcaster"
 _TWO_STEPS = "do it in two releases, with the workers of the first all running before the second"
 
 
-def sentence(one: Difference, new: Signature) -> str:
-    """What was changed, for someone who reads a review."""
-    name = one.parameter
-    before, after = one.before, one.after
-    if one.what is What.ADDED and after is not None:
+def sentence(difference: Difference, new: Signature) -> str:
+    """Describe the change, for a reviewer."""
+    name = difference.parameter
+    before, after = difference.before, difference.after
+    if difference.what is What.ADDED and after is not None:
         return f"{name} was added{_how_added(after, new)}."
-    if one.what is What.REMOVED:
+    if difference.what is What.REMOVED:
         return f"{name} was removed."
-    if one.what is What.REORDERED:
+    if difference.what is What.REORDERED:
         return f"The order of {name} was changed."
     if before is None or after is None:
-        raise ValueError(f"a {one.what} has two sides")
+        raise ValueError(f"a {difference.what} has two sides")
     now = f"{VARIADIC.get(after.kind, '')}{after.name}"
-    if one.what is What.RENAMED:
+    if difference.what is What.RENAMED:
         return f"{VARIADIC.get(before.kind, '')}{before.name} was renamed {now}."
-    if one.what is What.KIND_CHANGED:
+    if difference.what is What.KIND_CHANGED:
         return f"{now} was {before.kind} and is {after.kind}."
-    if one.what is What.DEFAULT_ADDED:
+    if difference.what is What.DEFAULT_ADDED:
         return f"{now} has a default now: {after.default}."
-    if one.what is What.DEFAULT_REMOVED:
+    if difference.what is What.DEFAULT_REMOVED:
         return f"{now} has lost its default, which was {before.default}."
-    if one.what is What.DEFAULT_CHANGED:
+    if difference.what is What.DEFAULT_CHANGED:
         return f"The default of {now} was {before.default} and is {after.default}: payloads that leave it out get that."
     return f"{now} was annotated {before.annotation or 'with nothing'} and is annotated {_or_nothing(after)}."
 
@@ -52,7 +52,7 @@ def _how_added(after: Parameter, new: Signature) -> str:
 
 
 def remedy(what: What, parameter: str | None, old_to_new: Verdict, new_to_old: Verdict) -> str:
-    """What to do instead, or first; empty where both directions are safe."""
+    """Return the advice for a change, or an empty string if both directions are safe."""
     if old_to_new is Verdict.SAFE is new_to_old:
         return ""
     if Verdict.WRONG in (old_to_new, new_to_old):
@@ -69,22 +69,22 @@ _KEEP_PLACES = f"Keep every positional parameter at its place and under its name
 
 _OF_WRONG = {
     What.ADDED: f"Put {{}} behind all others, with a default, or make it keyword-only; {_UPCAST}.",
-    What.REMOVED: f"Keep {{}}, with a default, unused, until nothing that waits has it; {_UPCAST}.",
+    What.REMOVED: f"Keep {{}}, with a default, unused, until no waiting payload has it; {_UPCAST}.",
     What.RENAMED: (
         "If it only has another name now, keep the old one, or rename in two releases: first add the new name with a "
-        f"default behind all others and read either, then drop the old one when nothing that waits has it; {_UPCAST}."
+        f"default behind all others and read either, then drop the old one when no waiting payload has it; {_UPCAST}."
     ),
     What.REORDERED: f"Keep the order, {_UPCAST}. Keyword-only parameters have none.",
 }
 
 _OF_PARKED = {
     What.ADDED: f"Give {{}} a default, {_UPCAST}.",
-    What.REMOVED: f"Keep {{}}, with a default, unused, until nothing that waits has it; {_UPCAST}.",
+    What.REMOVED: f"Keep {{}}, with a default, unused, until no waiting payload has it; {_UPCAST}.",
     What.RENAMED: (
         "Rename in two releases: first add the new name beside the old one, both with defaults, and read either; drop "
-        f"the old one when nothing that waits has it; {_UPCAST}."
+        f"the old one when no waiting payload has it; {_UPCAST}."
     ),
-    What.KIND_CHANGED: f"Let it be given both by position and by keyword until nothing that waits needs it; {_UPCAST}.",
+    What.KIND_CHANGED: f"Let it be given both by position and by keyword until no waiting payload needs it; {_UPCAST}.",
     What.DEFAULT_REMOVED: f"Keep the default, {_UPCAST}.",
     What.VERSION_RAISED: "Write an upcaster for each version on the way: @task.upcast(from_version=…).",
     What.VERSION_LOWERED: "Never lower a version: raise it, and write an upcaster that undoes the last one.",
@@ -95,11 +95,11 @@ _OF_PARKED = {
 
 _OF_ROLLING = {
     What.ADDED: f"To pass {{}} at once, {_TWO_STEPS}: take it, then pass it. Otherwise old workers park such payloads, "
-    "and new ones take them up.",
+    "and new ones resume them.",
     What.DEFAULT_ADDED: f"To leave {{}} out at once, {_TWO_STEPS}: give the default, then leave it out. Otherwise old "
-    "workers park such payloads, and new ones take them up.",
-    What.TASK_ADDED: "None is needed: old workers park its payloads, and new ones take them up.",
-    What.TASK_RENAMED: "None is needed: old workers park payloads under the new name, and new ones take them up.",
-    What.VERSION_RAISED: "None is needed: old workers park payloads of the new version, and new ones take them up.",
+    "workers park such payloads, and new ones resume them.",
+    What.TASK_ADDED: "None is needed: old workers park its payloads, and new ones resume them.",
+    What.TASK_RENAMED: "None is needed: old workers park payloads under the new name, and new ones resume them.",
+    What.VERSION_RAISED: "None is needed: old workers park payloads of the new version, and new ones resume them.",
     What.VERSION_LOWERED: "Never lower a version: raise it, and write an upcaster that undoes the last one.",
 }

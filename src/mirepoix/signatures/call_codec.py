@@ -1,4 +1,4 @@
-"""What a waiting payload calls, without its values: its own task, and those that it will send when it is over."""
+"""Encode the calls of a waiting payload without their values: its own call, and the calls that it sends later."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from dataclasses import dataclass
 from mirepoix.signatures.shape import Shape
 
 LONGEST = 700
-"""A longer text is not kept: MySQL cannot index it. Who needs to know then reads the payload."""
+"""A longer text is not stored, because MySQL cannot index it. Readers then decode the payload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of *task* by the arguments of its *version*. ``shape`` is None where only the name can be told."""
+    """A call of *task* with the arguments of its *version*. ``shape`` is None if only the name is known."""
 
     task: str
     version: int = 1
     shape: Shape | None = None
 
     def __str__(self) -> str:
-        """``shop.pay(·, amount=·)``, with the version if it is not the first."""
+        """Return ``shop.pay(·, amount=·)``, with the version if it is not 1."""
         version = f" v{self.version}" if self.version != 1 else ""
         return f"{self.task}{'' if self.shape is None else self.shape}{version}"
 
 
 def to_text(own: Call, nested: Iterable[Call] = ()) -> str | None:
-    """As it stands in the ledger: a JSON array of calls, the payload's own first, the others once each and in order.
+    """Encode calls as the ledger stores them: a JSON array, the payload's own call first, the others once, in order.
 
-    None if it would be too long to keep.
+    Returns None if the text would be too long.
     """
     others = {_listed(call): None for call in nested}
     text = f"[{','.join([_listed(own), *sorted(others)])}]"
@@ -37,8 +37,8 @@ def to_text(own: Call, nested: Iterable[Call] = ()) -> str | None:
 
 
 def from_text(text: str) -> list[Call]:
-    """What `to_text` wrote."""
-    return [_call(*one) for one in json.loads(text)]
+    """Decode the text that `to_text` wrote."""
+    return [_call(*call) for call in json.loads(text)]
 
 
 def _listed(call: Call) -> str:

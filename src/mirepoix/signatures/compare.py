@@ -1,9 +1,9 @@
-"""What each change of a task does to the payloads that wait and to the workers that are still old.
+"""Compare two releases of a task: what a change does to waiting payloads and to old workers.
 
-During a deploy payloads go both ways: what the old code wrote is run by the new (it may have waited for days), and what
-the new code writes reaches workers that are still old. Both are judged by `calls`, over all calls that a side allows;
-here each obstacle is put down to the change that causes it. A payload of another version than the code's is never bound
-to it: it is turned into that version by upcasters, or parked. So a raised version turns "wrong" into "parks".
+During a deploy payloads go both ways. The new code runs payloads of the old code, which may have waited for days.
+Workers with the old code receive payloads of the new code. `compatibility` judges both directions, over all calls that
+a side allows. This module attributes each obstacle to the change that causes it. A payload of another version is never
+bound to the code: upcasters convert it, or it is parked. So a raised version turns "wrong" into "parks".
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ _OTHERWISE = (
     What.DEFAULT_ADDED,
     What.DEFAULT_REMOVED,
 )
-"""Which of several changes of one parameter an obstacle is put down to."""
+"""If several changes of one parameter could cause an obstacle, this order decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of a task, what it does to payloads in both directions, and what to do about it.
+    """A change of a task, its effect on payloads in both directions, and the advice.
 
-    ``old_to_new``: what the old code wrote, run by the new; ``new_to_old``: the other way round. ``…_why`` says in
-    words what becomes of such a payload, with the shortest call that shows it, and nothing where the verdict is "safe";
-    nor does ``remedy`` where there is nothing to remedy.
+    ``old_to_new``: the new code runs payloads of the old code. ``new_to_old``: the other direction. ``…_why`` describes
+    what happens to such a payload, with the shortest example. It is empty if the verdict is "safe". ``remedy`` is empty
+    if no remedy is needed.
     """
 
     task: str
@@ -62,30 +62,33 @@ class Change:
 
     @property
     def verdict(self) -> Verdict:
-        """The worse of both directions."""
+        """The worse verdict of both directions."""
         return worst(self.old_to_new, self.new_to_old)
 
     @property
     def heals(self) -> bool:
-        """Whether nothing runs wrongly, and what is parked is taken up when the last old worker has gone."""
+        """Whether nothing runs wrongly, and parked tasks are resumed when the last old worker has gone."""
         return self.old_to_new is Verdict.SAFE and self.new_to_old is not Verdict.WRONG
 
 
 def compare(old: Signature, new: Signature) -> list[Change]:
-    """Every change from *old* to *new*, two signatures of one task, in the order of the parameters.
+    """List every change from *old* to *new*, two signatures of one task, in the order of the parameters.
 
-    Over all changes, the worst verdict of a direction is that of the pair: "wrong" exactly if some call is bound and
-    gives a value to another parameter, otherwise "parks" exactly if some call cannot be bound.
+    Over all changes, the worst verdict of a direction is the verdict of the pair: "wrong" exactly if some call is bound
+    and gives a value to another parameter, otherwise "parks" exactly if some call cannot be bound.
     """
     version = list(_version_changes(old, new))
     changes = version + _parameter_changes(old, new) + list(_alias_changes(old, new))
-    return [replace(one, remedy=remedy(one.what, one.parameter, one.old_to_new, one.new_to_old)) for one in changes]
+    return [
+        replace(change, remedy=remedy(change.what, change.parameter, change.old_to_new, change.new_to_old))
+        for change in changes
+    ]
 
 
 def compare_all(old: Mapping[str, Signature], new: Mapping[str, Signature]) -> list[Change]:
-    """Every change from one release's tasks to another's, both by name; sorted by task."""
+    """List every change from one release's tasks to another's, both by name, sorted by task."""
     found: list[Change] = []
-    alias_of = {alias: one for one in new.values() for alias in one.aliases}
+    alias_of = {alias: signature for signature in new.values() for alias in signature.aliases}
     renamed = {alias_of[name].task for name in old if name not in new and name in alias_of}
     for name in sorted({*old, *new}):
         if name in old and name in new:
@@ -107,22 +110,24 @@ def _parameter_changes(old: Signature, new: Signature) -> list[Change]:
     forward = _blamed(found, obstacles(old, new), old, new)
     back = _blamed(found, obstacles(new, old), old, new)
     changes = []
-    for number, one in enumerate(found):
+    for number, difference in enumerate(found):
         old_to_new, old_why = _gated(old.version, new, *_told(forward.get(number, []), old.task))
         new_to_old, new_why = _gated(new.version, old, *_told(back.get(number, []), new.task))
-        text = sentence(one, new)
-        changes.append(Change(new.task, one.what, one.parameter, text, old_to_new, new_to_old, old_why, new_why))
+        text = sentence(difference, new)
+        changes.append(
+            Change(new.task, difference.what, difference.parameter, text, old_to_new, new_to_old, old_why, new_why)
+        )
     return changes
 
 
 def _blamed(
     found: list[Difference], because: list[Obstacle], old: Signature, new: Signature
 ) -> dict[int, list[Obstacle]]:
-    """The obstacles, each under the number of the difference that causes it."""
+    """Group the obstacles by the number of the difference that causes them."""
     blamed: dict[int, list[Obstacle]] = {}
     for obstacle in because:
         order = _PREFERENCE.get(obstacle.cause, _OTHERWISE)
-        candidates = [number for number, one in enumerate(found) if one.what not in _COSMETIC]
+        candidates = [number for number, difference in enumerate(found) if difference.what not in _COSMETIC]
         for names in _concerned(obstacle, old, new):
             touching = [number for number in candidates if found[number].touches & names]
             if touching:
@@ -134,7 +139,7 @@ def _blamed(
 
 
 def _concerned(obstacle: Obstacle, old: Signature, new: Signature) -> Iterator[set[str]]:
-    """The parameters an obstacle is about, and then those that may have moved these: the first that are not alike."""
+    """Yield the parameters of an obstacle, and then the first position where the signatures differ."""
     if obstacle.position is not None:
         yield {_key_at(old, obstacle.position), _key_at(new, obstacle.position)}
     else:
@@ -153,12 +158,12 @@ def _key_at(signature: Signature, position: int) -> str:
 def _told(because: list[Obstacle], task: str) -> tuple[Verdict, str]:
     if not because:
         return Verdict.SAFE, ""
-    one = max(because, key=lambda obstacle: obstacle.verdict.rank)
-    return one.verdict, f"{one.why}, as in {task.rpartition('.')[2]}{one.example}"
+    worst_obstacle = max(because, key=lambda obstacle: obstacle.verdict.rank)
+    return worst_obstacle.verdict, f"{worst_obstacle.why}, as in {task.rpartition('.')[2]}{worst_obstacle.example}"
 
 
 def _gated(written: int, reader: Signature, verdict: Verdict, why: str) -> tuple[Verdict, str]:
-    """The verdict where the version of a payload keeps it from being bound as it is."""
+    """Return the verdict if the version of a payload keeps it from being bound directly."""
     if written == reader.version or verdict is Verdict.SAFE:
         return verdict, why
     if reader.missing_upcasters(written):

@@ -1,8 +1,8 @@
-"""What becomes of the calls that one signature allows when they are bound to another: of all of them, exactly.
+"""Decide exactly what happens to all the calls that one signature allows when they are bound to another.
 
-With the number of positional arguments fixed, what a signature demands of keywords is independent from name to name:
-each is required, free or forbidden. So the set of its calls is a box, and whether one box lies in another, or meets
-it, is answered name by name instead of call by call. Beyond the longer list of parameters nothing new happens.
+If the number of positional arguments is fixed, the constraints on keywords are independent: each keyword is required,
+free or forbidden. So the set of calls is a box. Whether one box lies in another, or meets it, can be decided name by
+name instead of call by call. Counts beyond the longer list of parameters add nothing new.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from mirepoix.signatures.signature import Kind, Signature
 
 
 class Verdict(StrEnum):
-    """What becomes of the payloads that one side's callers may write when the other side runs them."""
+    """What happens to the payloads of one side when the other side runs them."""
 
     SAFE = "safe"
-    """Each is bound, and each value comes to the parameter it was meant for."""
+    """Every call is bound, and each value goes to the intended parameter."""
     PARKS = "parks"
-    """There are calls that cannot be bound: they are parked, and run nothing."""
+    """Some calls cannot be bound. They are parked and run nothing."""
     WRONG = "wrong"
-    """There are calls that are bound, and give a value to a parameter of another name: they run, wrongly."""
+    """Some calls are bound, but a value goes to a parameter of another name. They run wrongly."""
 
     @property
     def rank(self) -> int:
-        """The higher, the worse."""
+        """The rank of the verdict; higher is worse."""
         return list(Verdict).index(self)
 
 
 def worst(*verdicts: Verdict) -> Verdict:
-    """The worst of them; safe if there are none."""
-    return max(verdicts, key=lambda one: one.rank, default=Verdict.SAFE)
+    """Return the worst verdict, or safe if there are none."""
+    return max(verdicts, key=lambda verdict: verdict.rank, default=Verdict.SAFE)
 
 
 class Cause(StrEnum):
-    """Why a call comes to no good."""
+    """Why a call fails or runs wrongly."""
 
     MISSING = "missing"
     UNEXPECTED = "unexpected"
@@ -47,7 +47,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """One cause, with the shortest call that shows it. *why* says in words what becomes of that call.
+    """A cause with the shortest call that shows it. *why* describes what happens to that call.
 
     It concerns the parameter or keyword *name* (None: keywords that neither signature names) or the argument at
     *position*.
@@ -61,31 +61,31 @@ class Obstacle:
 
     @property
     def verdict(self) -> Verdict:
-        """What it does to the call."""
+        """The verdict on the call."""
         return Verdict.WRONG if self.cause is Cause.MISPLACED else Verdict.PARKS
 
 
 def judge(writer: Signature, reader: Signature) -> Verdict:
-    """What becomes of the calls that fit *writer* when they are given to *reader*."""
-    return worst(*(one.verdict for one in obstacles(writer, reader)))
+    """Judge what happens to the calls that fit *writer* when *reader* runs them."""
+    return worst(*(obstacle.verdict for obstacle in obstacles(writer, reader)))
 
 
 def obstacles(writer: Signature, reader: Signature) -> list[Obstacle]:
-    """Everything that stands between the calls that fit *writer* and *reader*, each cause once; empty if all is well.
+    """List everything that prevents calls that fit *writer* from running with *reader*, each cause once.
 
-    There is one of WRONG exactly if a call fits both and gives a value to another name, and one of PARKS exactly if a
-    call fits *writer* and not *reader*. In ``*args`` a value's name is its place there, in ``**kwargs`` its keyword:
-    how these two are called themselves means nothing to a caller.
+    An obstacle with WRONG exists exactly if a call fits both and gives a value to another name. An obstacle with PARKS
+    exists exactly if a call fits *writer* and not *reader*. In ``*args`` a value's name is its position, in
+    ``**kwargs`` its keyword. The names of these two parameters do not matter to a caller.
     """
     found: dict[tuple[Cause, str | None, int | None], Obstacle] = {}
     for count in range(max(len(writer.positional), len(reader.positional)) + 2):
-        for one in _obstacles_of(writer, reader, count):
-            found.setdefault((one.cause, one.name, one.position), one)
+        for obstacle in _obstacles_of(writer, reader, count):
+            found.setdefault((obstacle.cause, obstacle.name, obstacle.position), obstacle)
     return list(found.values())
 
 
 ANY_OTHER = "…"
-"""Stands for every keyword that is no parameter of either side."""
+"""Stands for every keyword that is a parameter of neither side."""
 
 
 class _Need(Enum):
@@ -95,10 +95,10 @@ class _Need(Enum):
 
 
 def _obstacles_of(writer: Signature, reader: Signature, count: int) -> Iterator[Obstacle]:
-    """Those of the calls with *count* positional arguments."""
+    """Yield the obstacles of calls with *count* positional arguments."""
     if not _is_possible(writer, count):
         return
-    names = [*dict.fromkeys(one.name for one in (*writer.parameters, *reader.parameters)), ANY_OTHER]
+    names = [*dict.fromkeys(parameter.name for parameter in (*writer.parameters, *reader.parameters)), ANY_OTHER]
     written = {name: _need(writer, name, count) for name in names}
     shortest = frozenset(name for name, need in written.items() if need is _Need.REQUIRED)
     if not _is_possible(reader, count):
@@ -121,13 +121,13 @@ def _obstacles_of(writer: Signature, reader: Signature, count: int) -> Iterator[
 
 
 def _impossible(reader: Signature, example: Shape) -> Iterator[Obstacle]:
-    """Why no call with so many positional arguments fits."""
+    """Yield the reasons why no call with so many positional arguments fits."""
     positional = reader.positional
     if example.positional > len(positional):
         yield _parked(reader, Cause.SURPLUS, example, position=len(positional))
-    for one in positional[example.positional :]:
-        if one.is_required and one.kind is Kind.POSITIONAL_ONLY:
-            yield _parked(reader, Cause.MISSING, example, name=one.name)
+    for parameter in positional[example.positional :]:
+        if parameter.is_required and parameter.kind is Kind.POSITIONAL_ONLY:
+            yield _parked(reader, Cause.MISSING, example, name=parameter.name)
 
 
 def _parked(
@@ -138,7 +138,7 @@ def _parked(
 
 
 def place(signature: Signature, position: int) -> str:
-    """Where the argument at that position comes to: a parameter's name, or ``*[0]`` in ``*args``."""
+    """Return the target of the argument at that position: a parameter's name, or ``*[0]`` in ``*args``."""
     positional, rest = signature.positional, signature.var_positional
     if position < len(positional):
         return positional[position].name
@@ -150,11 +150,11 @@ def _is_possible(signature: Signature, count: int) -> bool:
     positional = signature.positional
     if count > len(positional) and signature.var_positional is None:
         return False
-    return not any(one.is_required and one.kind is Kind.POSITIONAL_ONLY for one in positional[count:])
+    return not any(parameter.is_required and parameter.kind is Kind.POSITIONAL_ONLY for parameter in positional[count:])
 
 
 def _need(signature: Signature, name: str, count: int) -> _Need:
-    """What is demanded of that keyword when there are *count* positional arguments."""
+    """Return whether that keyword is required, free or forbidden if there are *count* positional arguments."""
     parameter = signature.named(name)
     if parameter is None or parameter.kind not in (Kind.EITHER, Kind.KEYWORD_ONLY):
         return _Need.FREE if signature.var_keyword else _Need.FORBIDDEN

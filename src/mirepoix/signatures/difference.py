@@ -1,4 +1,4 @@
-"""What differs between two signatures, parameter by parameter, before anyone asks what it does."""
+"""List the differences between two signatures, parameter by parameter, without judging their effect."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class What(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One parameter that is not what it was; *before* or *after* is None where there was none or is none.
+    """A parameter that changed. *before* is None for a new parameter, *after* for a removed parameter.
 
-    *others* are the names of further parameters that changed their places with it.
+    *others* are the names of further parameters that changed places with it.
     """
 
     what: What
@@ -48,34 +48,40 @@ class Difference:
 
     @property
     def touches(self) -> frozenset[str]:
-        """The names it is about, with ``*`` for ``*args`` and ``**`` for ``**kwargs``, whatever these are called."""
-        return frozenset(key(one) for one in (self.before, self.after) if one is not None) | set(self.others)
+        """The names that it concerns, with ``*`` for ``*args`` and ``**`` for ``**kwargs``, under any name."""
+        return frozenset(key(parameter) for parameter in (self.before, self.after) if parameter is not None) | set(
+            self.others
+        )
 
     @property
     def parameter(self) -> str:
-        """What to call it: ``amount``, ``amount -> total``, ``*args``, ``order, amount``."""
+        """The name to show: ``amount``, ``amount -> total``, ``*args``, ``order, amount``."""
         if self.others:
             return ", ".join(self.others)
-        names = [f"{VARIADIC.get(one.kind, '')}{one.name}" for one in (self.before, self.after) if one is not None]
+        names = [
+            f"{VARIADIC.get(parameter.kind, '')}{parameter.name}"
+            for parameter in (self.before, self.after)
+            if parameter is not None
+        ]
         return " -> ".join(dict.fromkeys(names))
 
 
 def key(parameter: Parameter) -> str:
-    """Its name, or ``*`` and ``**``."""
+    """Return the parameter's name, or ``*`` or ``**``."""
     return VARIADIC.get(parameter.kind, parameter.name)
 
 
 def differences(old: Signature, new: Signature) -> list[Difference]:
-    """Everything that makes the parameters of *new* others than those of *old*; empty if they are equal.
+    """List every difference between the parameters of *new* and *old*. Equal signatures give an empty list.
 
-    A parameter is taken for renamed, and not for another, if one stands at its place whose name is new, or, by keyword
-    alone, if it is the only one to go, one alone comes, and they are alike but for the name.
+    A parameter counts as renamed if a parameter with a new name is at its position. A keyword-only parameter counts as
+    renamed if it is the only one that goes, only one comes, and the two differ only in their names.
     """
     pairs = _pairs(old, new)
     after_of = {before.name: after for before, after in pairs}
     come = {after.name for _, after in pairs}
-    found = [Difference(What.REMOVED, one, None) for one in _regular(old) if one.name not in after_of]
-    found += [Difference(What.ADDED, None, one) for one in _regular(new) if one.name not in come]
+    found = [Difference(What.REMOVED, parameter, None) for parameter in _regular(old) if parameter.name not in after_of]
+    found += [Difference(What.ADDED, None, parameter) for parameter in _regular(new) if parameter.name not in come]
     for before, after in pairs:
         found += _between(before, after)
     found += _reordered(old, new, pairs)
@@ -88,21 +94,21 @@ def differences(old: Signature, new: Signature) -> list[Difference]:
 
 
 def _regular(signature: Signature) -> list[Parameter]:
-    return [one for one in signature.parameters if one.kind not in VARIADIC]
+    return [parameter for parameter in signature.parameters if parameter.kind not in VARIADIC]
 
 
 def _pairs(old: Signature, new: Signature) -> list[tuple[Parameter, Parameter]]:
-    """Which parameter of *new* is which of *old*."""
-    olds = {one.name: one for one in _regular(old)}
-    news = {one.name: one for one in _regular(new)}
-    pairs = [(one, news[one.name]) for one in olds.values() if one.name in news]
+    """Return the parameters of *old* with their counterparts in *new*."""
+    olds = {parameter.name: parameter for parameter in _regular(old)}
+    news = {parameter.name: parameter for parameter in _regular(new)}
+    pairs = [(parameter, news[parameter.name]) for parameter in olds.values() if parameter.name in news]
     pairs += [
         (before, after)
         for before, after in zip(old.positional, new.positional, strict=False)
         if before.name not in news and after.name not in olds
     ]
-    gone = [one for one in old.keyword_only if one.name not in news]
-    come = [one for one in new.keyword_only if one.name not in olds]
+    gone = [parameter for parameter in old.keyword_only if parameter.name not in news]
+    come = [parameter for parameter in new.keyword_only if parameter.name not in olds]
     if len(gone) == len(come) == 1 and _looks(gone[0]) == _looks(come[0]):
         pairs.append((gone[0], come[0]))
     return pairs
@@ -128,11 +134,11 @@ def _between(before: Parameter, after: Parameter) -> Iterator[Difference]:
 
 
 def _reordered(old: Signature, new: Signature, pairs: list[tuple[Parameter, Parameter]]) -> Iterator[Difference]:
-    """The positional parameters that passed one another, as one difference."""
+    """Yield the positional parameters that changed their order, as one difference."""
     both = [(before, after) for before, after in pairs if before in old.positional and after in new.positional]
     was = sorted(both, key=lambda pair: old.positional.index(pair[0]))
     now = sorted(both, key=lambda pair: new.positional.index(pair[1]))
-    moved = [one for one, other in zip(was, now, strict=True) if one is not other]
+    moved = [before for before, after in zip(was, now, strict=True) if before is not after]
     if moved:
         before, after = moved[0]
         yield Difference(What.REORDERED, before, after, tuple(pair[1].name for pair in moved))

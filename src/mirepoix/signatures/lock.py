@@ -1,6 +1,6 @@
-"""The lock file: every task's signature as text that reads well in a review, one parameter a line.
+"""The lock file: every task's signature as text for a reviewer, with one parameter a line.
 
-It is JSON, sorted by task, and the same characters for the same signatures::
+It is JSON, sorted by task. Equal signatures give equal text::
 
     {
       "format": 1,
@@ -27,33 +27,33 @@ from mirepoix.signatures.signature import NotASignature, Signature, as_document,
 FILE_NAME = "mirepoix.signatures.lock"
 
 FORMAT = 1
-"""Raised only when an older Mirepoix would read the file wrongly; keys that it does not know it passes over."""
+"""Raised only when an older Mirepoix would misread the file. Readers ignore unknown keys."""
 
 _AGAIN = "Restore it from version control, or write it anew: mirepoix signatures lock"
 _CONFLICTS = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 
 
 def write_lock(signatures: Iterable[Signature]) -> str:
-    """The text of the lock file of these signatures. Raises ConfigurationError for two of one task."""
+    """Return the text of the lock file. Raises ConfigurationError if a task has two signatures."""
     by_task: dict[str, Signature] = {}
-    for one in signatures:
-        if one.task in by_task:
-            raise ConfigurationError(f"There are two signatures of the task {one.task!r}. Give one another name.")
-        by_task[one.task] = one
+    for signature in signatures:
+        if signature.task in by_task:
+            raise ConfigurationError(f"There are two signatures of the task {signature.task!r}. Give one another name.")
+        by_task[signature.task] = signature
     tasks = [f"    {_json(task)}: {_task_text(by_task[task])}" for task in sorted(by_task)]
     body = "{\n" + ",\n".join(tasks) + "\n  }" if tasks else "{}"
     return f'{{\n  "format": {FORMAT},\n  "tasks": {body}\n}}\n'
 
 
 def read_lock(text: str) -> dict[str, Signature]:
-    """The signatures in the text of a lock file, by task.
+    """Read the signatures in the text of a lock file, by task.
 
-    Raises ConfigurationError, naming the line or the task and the remedy, for anything else; NewerLockFormat, which is
-    one, for the file of a Mirepoix to come.
+    Raises NewerLockFormat for the file of a newer Mirepoix. Raises ConfigurationError for any other error, with the
+    line or the task and the remedy.
     """
     document = _loaded(text)
     if not isinstance(document, dict) or not isinstance(document.get("format"), int):
-        raise ConfigurationError(f"The signature lock has no format: it is no lock file. {_AGAIN}")
+        raise ConfigurationError(f"The signature lock has no format, so it is not a lock file. {_AGAIN}")
     if document["format"] > FORMAT:
         raise NewerLockFormat(document["format"], FORMAT)
     tasks = document.get("tasks")
@@ -64,7 +64,7 @@ def read_lock(text: str) -> dict[str, Signature]:
 
 def _task_text(signature: Signature) -> str:
     document = as_document(signature)
-    parameters = [f"        {_json(one)}" for one in document.pop("parameters")]
+    parameters = [f"        {_json(parameter)}" for parameter in document.pop("parameters")]
     lines = [f'      "{key}": {_json(value)},\n' for key, value in document.items()]
     body = "[\n" + ",\n".join(parameters) + "\n      ]" if parameters else "[]"
     return "{\n" + "".join(lines) + f'      "parameters": {body}\n    }}'
@@ -88,11 +88,11 @@ def _loaded(text: str) -> Any:
             f"The signature lock cannot be read: {error.msg} at line {error.lineno}, column {error.colno}. {_AGAIN}"
         ) from error
     except RecursionError as error:
-        raise ConfigurationError(f"The signature lock is nested too deeply to be one. {_AGAIN}") from error
+        raise ConfigurationError(f"The signature lock is nested too deeply to be a lock file. {_AGAIN}") from error
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; JSON would let the second of two equal keys win in silence."""
+    """Build an object, and refuse a duplicate key. JSON alone would silently keep the second value."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

@@ -1,4 +1,4 @@
-"""Does a call fit a signature? Asked of its shape alone: how many arguments by position, and which by keyword."""
+"""Decide whether a call fits a signature from its shape: the number of positional arguments, and the keywords."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any
 from mirepoix.signatures.signature import Kind, Signature
 
 _NAMED_MOST = 5
-"""A reason names this many parameters; the rest are counted."""
+"""A reason names at most so many parameters and counts the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A call without its values: millions of payloads have few of these."""
+    """A call without its values. Millions of payloads have few distinct shapes."""
 
     positional: int = 0
     keywords: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, args: Sequence[Any], kwargs: Mapping[Any, Any]) -> Shape:
-        """That of a call with these arguments."""
+        """Return the shape of a call with these arguments."""
         return cls(len(args), frozenset(map(str, kwargs)))
 
     def __str__(self) -> str:
-        """``(·, ·, amount=·)``."""
+        """Return ``(·, ·, amount=·)``."""
         return f"({', '.join(['·'] * self.positional + [f'{name}=·' for name in sorted(self.keywords)])})"
 
 
 def fits(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """Why this call cannot be bound to *signature*, in words that name parameters and no values, or None if it can.
+    """Say why this call cannot be bound to *signature*, naming parameters and no values. Return None if it can.
 
-    It is what Python does when it calls the function, and so what ``inspect.Signature.bind`` does, except that on
-    Python 3.11 that refuses a keyword that has the name of a positional-only parameter and belongs to ``**kwargs``.
+    This is what Python does when it calls the function. ``inspect.Signature.bind`` does the same, with one exception:
+    on Python 3.11 it refuses a keyword for ``**kwargs`` that has the name of a positional-only parameter.
     """
     if not all(isinstance(name, str) for name in kwargs):
         return "a keyword is no text"
@@ -41,20 +41,20 @@ def fits(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -
 
 
 def fits_shape(signature: Signature, shape: Shape) -> str | None:
-    """The same for every call of that shape."""
+    """Say why no call of that shape can be bound to *signature*, or return None."""
     positional = signature.positional
-    filled = {one.name for one in positional[: shape.positional] if one.kind is Kind.EITHER}
-    by_keyword = {one.name for one in signature.parameters if one.kind in (Kind.EITHER, Kind.KEYWORD_ONLY)}
+    filled = {each.name for each in positional[: shape.positional] if each.kind is Kind.EITHER}
+    by_keyword = {each.name for each in signature.parameters if each.kind in (Kind.EITHER, Kind.KEYWORD_ONLY)}
     missing = [
-        one.name
-        for place, one in enumerate(positional)
-        if one.is_required
+        each.name
+        for place, each in enumerate(positional)
+        if each.is_required
         and place >= shape.positional
-        and (one.kind is Kind.POSITIONAL_ONLY or one.name not in shape.keywords)
+        and (each.kind is Kind.POSITIONAL_ONLY or each.name not in shape.keywords)
     ]
-    missing += [one.name for one in signature.keyword_only if one.is_required and one.name not in shape.keywords]
+    missing += [each.name for each in signature.keyword_only if each.is_required and each.name not in shape.keywords]
     unexpected = () if signature.var_keyword else sorted(shape.keywords - by_keyword)
-    only_by_position = {one.name for one in positional if one.kind is Kind.POSITIONAL_ONLY}
+    only_by_position = {each.name for each in positional if each.kind is Kind.POSITIONAL_ONLY}
     reasons = []
     if shape.positional > len(positional) and signature.var_positional is None:
         reasons.append(f"too many positional arguments ({shape.positional} given, {len(positional)} taken)")

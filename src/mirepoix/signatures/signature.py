@@ -1,4 +1,4 @@
-"""The signature of a task as it can be written down, compared and sent: its parameters, all of them text."""
+"""The signature of a task as text that can be stored, compared and sent."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class NotASignature(ValueError):
-    """What was given describes no signature; the message says why."""
+    """The input does not describe a signature. The message says why."""
 
 
 class Kind(StrEnum):
-    """How a parameter may be given; the words are Python's own (``inspect.Parameter.kind.description``)."""
+    """How a parameter may be passed, in Python's words (``inspect.Parameter.kind.description``)."""
 
     POSITIONAL_ONLY = "positional-only"
     EITHER = "positional or keyword"
@@ -34,7 +34,7 @@ _VARIADIC = (Kind.VAR_POSITIONAL, Kind.VAR_KEYWORD)
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter. ``default`` and ``annotation`` are text, to be compared and read, never evaluated."""
+    """A parameter. ``default`` and ``annotation`` are text for comparison and reading, and are never evaluated."""
 
     name: str
     kind: Kind = Kind.EITHER
@@ -44,7 +44,7 @@ class Parameter:
 
     @property
     def is_required(self) -> bool:
-        """Whether a call has to give it."""
+        """Whether a call must pass it."""
         return not self.has_default and self.kind not in _VARIADIC
 
     def __str__(self) -> str:
@@ -57,12 +57,12 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What one task takes, under which version.
+    """The parameters of a task at one version.
 
-    ``aliases`` are other names under which it takes payloads; ``upcasts`` are the versions whose arguments it can turn
-    into those of the next one. The ``self`` of a bound task is not among the parameters.
+    ``aliases`` are other names under which it takes payloads. ``upcasts`` are the versions with an upcaster to the next
+    version. The ``self`` of a bound task is not among the parameters.
 
-    Raises NotASignature for what Python would not accept as a function: two parameters of one name, say.
+    Raises NotASignature for parameters that Python would not accept, such as two of the same name.
     """
 
     task: str
@@ -72,7 +72,7 @@ class Signature:
     upcasts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        names = [one.name for one in self.parameters]
+        names = [parameter.name for parameter in self.parameters]
         for name in names:
             if names.count(name) > 1:
                 raise NotASignature(f"two parameters are named {name!r}")
@@ -81,21 +81,21 @@ class Signature:
                 raise NotASignature(f"{before.name!r} ({before.kind}) stands before {after.name!r} ({after.kind})")
             if before.kind is after.kind and before.kind in _VARIADIC:
                 raise NotASignature(f"{before.name!r} and {after.name!r} are both {before.kind}")
-        has_defaults = [one.has_default for one in self.positional]
+        has_defaults = [parameter.has_default for parameter in self.positional]
         if has_defaults != sorted(has_defaults):
             raise NotASignature("a positional parameter without a default stands after one with a default")
-        if any(one.has_default for one in self.parameters if one.kind in _VARIADIC):
+        if any(parameter.has_default for parameter in self.parameters if parameter.kind in _VARIADIC):
             raise NotASignature("a variadic parameter has a default")
 
     @property
     def positional(self) -> tuple[Parameter, ...]:
-        """What can be given by position, in order; what ``*args`` takes comes after these."""
-        return tuple(one for one in self.parameters if one.kind in _POSITIONAL)
+        """The parameters that can be passed by position, in order, without ``*args``."""
+        return tuple(parameter for parameter in self.parameters if parameter.kind in _POSITIONAL)
 
     @property
     def keyword_only(self) -> tuple[Parameter, ...]:
-        """What can be given by keyword alone."""
-        return tuple(one for one in self.parameters if one.kind is Kind.KEYWORD_ONLY)
+        """The parameters that can only be passed by keyword."""
+        return tuple(parameter for parameter in self.parameters if parameter.kind is Kind.KEYWORD_ONLY)
 
     @property
     def var_positional(self) -> Parameter | None:
@@ -108,33 +108,33 @@ class Signature:
         return self._only(Kind.VAR_KEYWORD)
 
     def missing_upcasters(self, version: int) -> list[int]:
-        """The versions on the way from a payload's *version* to this one that no upcaster leads on from.
+        """List the versions between a payload's *version* and this one that have no upcaster.
 
-        Empty if the payload can be taken. There is no way back: from a later version it is that version itself.
+        The list is empty if the payload can be taken. A later version cannot be converted back, so it is in the list.
         """
         if version > self.version:
             return [version]
-        return [one for one in range(version, self.version) if one not in self.upcasts]
+        return [step for step in range(version, self.version) if step not in self.upcasts]
 
     def named(self, name: str) -> Parameter | None:
-        """The parameter of that name, or None."""
-        return next((one for one in self.parameters if one.name == name), None)
+        """Return the parameter of that name, or None."""
+        return next((parameter for parameter in self.parameters if parameter.name == name), None)
 
     def __str__(self) -> str:
-        """As Python writes it: ``shop.charge(order: int, /, amount=0)``."""
+        """Return the signature in Python's syntax: ``shop.charge(order: int, /, amount=0)``."""
         shown: list[str] = []
-        for number, one in enumerate(self.parameters):
-            is_first_by_keyword = one.kind is Kind.KEYWORD_ONLY and one == self.keyword_only[0]
+        for number, parameter in enumerate(self.parameters):
+            is_first_by_keyword = parameter.kind is Kind.KEYWORD_ONLY and parameter == self.keyword_only[0]
             if is_first_by_keyword and self.var_positional is None:
                 shown.append("*")
-            shown.append(str(one))
+            shown.append(str(parameter))
             after = self.parameters[number + 1 : number + 2]
-            if one.kind is Kind.POSITIONAL_ONLY and not (after and after[0].kind is Kind.POSITIONAL_ONLY):
+            if parameter.kind is Kind.POSITIONAL_ONLY and not (after and after[0].kind is Kind.POSITIONAL_ONLY):
                 shown.append("/")
         return f"{self.task}({', '.join(shown)})"
 
     def _only(self, kind: Kind) -> Parameter | None:
-        return next((one for one in self.parameters if one.kind is kind), None)
+        return next((parameter for parameter in self.parameters if parameter.kind is kind), None)
 
 
 def signature_of(
@@ -145,60 +145,65 @@ def signature_of(
     aliases: Iterable[str] = (),
     upcasts: Iterable[int] = (),
 ) -> Signature:
-    """The signature of *task*, whose function Python describes as *found* (without the ``self`` of a bound task).
+    """Return the signature of *task* from Python's description *found* of its function, without a bound ``self``.
 
-    Keyword-only parameters are sorted: their order means nothing, and Python does not compare it either.
+    Keyword-only parameters are sorted, because their order has no meaning. Python ignores it too.
     """
-    parameters = [_parameter(one) for one in found.parameters.values()]
-    by_keyword = sorted((one for one in parameters if one.kind is Kind.KEYWORD_ONLY), key=lambda one: one.name)
-    before = [one for one in parameters if _ORDER[one.kind] < _ORDER[Kind.KEYWORD_ONLY]]
-    after = [one for one in parameters if one.kind is Kind.VAR_KEYWORD]
+    parameters = [_parameter(parameter) for parameter in found.parameters.values()]
+    by_keyword = sorted(
+        (parameter for parameter in parameters if parameter.kind is Kind.KEYWORD_ONLY),
+        key=lambda parameter: parameter.name,
+    )
+    before = [parameter for parameter in parameters if _ORDER[parameter.kind] < _ORDER[Kind.KEYWORD_ONLY]]
+    after = [parameter for parameter in parameters if parameter.kind is Kind.VAR_KEYWORD]
     return Signature(
         task, version, (*before, *by_keyword, *after), tuple(sorted(set(aliases))), tuple(sorted(set(upcasts)))
     )
 
 
 def to_json(signature: Signature) -> str:
-    """*signature* as canonical JSON: two that are equal are written with the same characters."""
+    """Encode *signature* as canonical JSON. Equal signatures give equal text."""
     document = {"task": signature.task, **as_document(signature)}
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def from_json(text: str) -> Signature:
-    """What `to_json` wrote. Raises NotASignature, saying what is wrong, for anything else."""
+    """Decode the text that `to_json` wrote. Raises NotASignature, with the reason, for anything else."""
     document = json.loads(text)
     if not isinstance(document, dict) or not isinstance(document.get("task"), str):
-        raise NotASignature("it is no object with a task's name")
+        raise NotASignature("it is not an object with a task's name")
     return from_document(document["task"], document)
 
 
 def as_document(signature: Signature) -> dict[str, Any]:
-    """*signature* as values that JSON holds, without the task's name. What is empty is left out."""
+    """Return *signature* as JSON values, without the task's name and without empty fields."""
     found: dict[str, Any] = {"version": signature.version}
     if signature.aliases:
         found["aliases"] = list(signature.aliases)
     if signature.upcasts:
         found["upcasts"] = list(signature.upcasts)
-    found["parameters"] = [_parameter_document(one) for one in signature.parameters]
+    found["parameters"] = [_parameter_document(parameter) for parameter in signature.parameters]
     return found
 
 
 def from_document(task: str, document: Any) -> Signature:
-    """What `as_document` made; unknown keys are passed over. Raises NotASignature, saying what is wrong."""
+    """Decode a document of `as_document`. Unknown keys are ignored. Raises NotASignature with the reason."""
     if not isinstance(document, Mapping):
         raise NotASignature("it is no object")
     version = document.get("version", 1)
     if not _is_version(version):
-        raise NotASignature(f"its version is {version!r}, which is no whole number above 0")
+        raise NotASignature(f"its version is {version!r}, which is not a whole number above 0")
     aliases, upcasts = document.get("aliases", []), document.get("upcasts", [])
-    if not isinstance(aliases, list) or not all(isinstance(one, str) for one in aliases):
-        raise NotASignature("its aliases are no list of names")
-    if not isinstance(upcasts, list) or not all(_is_version(one) for one in upcasts):
-        raise NotASignature("its upcasts are no list of versions")
+    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
+        raise NotASignature("its aliases are not a list of names")
+    if not isinstance(upcasts, list) or not all(_is_version(upcast) for upcast in upcasts):
+        raise NotASignature("its upcasts are not a list of versions")
     parameters = document.get("parameters")
     if not isinstance(parameters, list):
-        raise NotASignature("its parameters are no list")
-    return Signature(task, version, tuple(_parameter_from(one) for one in parameters), tuple(aliases), tuple(upcasts))
+        raise NotASignature("its parameters are not a list")
+    return Signature(
+        task, version, tuple(_parameter_from(parameter) for parameter in parameters), tuple(aliases), tuple(upcasts)
+    )
 
 
 def _is_version(value: Any) -> bool:
@@ -217,9 +222,9 @@ def _parameter(found: inspect.Parameter) -> Parameter:
 
 
 def _default_text(value: Any) -> str:
-    """The same text in every process: without addresses in memory, and with sets in order."""
+    """Return the same text in every process: without memory addresses, and with sorted sets."""
     if isinstance(value, (set, frozenset)) and value:
-        inner = "{" + ", ".join(sorted(_default_text(one) for one in value)) + "}"
+        inner = "{" + ", ".join(sorted(_default_text(item) for item in value)) + "}"
         return inner if isinstance(value, set) else f"frozenset({inner})"
     try:
         return _one_line(_ADDRESS.sub("", repr(value)))
@@ -237,18 +242,18 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _parameter_document(one: Parameter) -> dict[str, str]:
-    found = {"name": one.name, "kind": str(one.kind)}
-    if one.annotation:
-        found["annotation"] = one.annotation
-    if one.has_default:
-        found["default"] = one.default
+def _parameter_document(parameter: Parameter) -> dict[str, str]:
+    found = {"name": parameter.name, "kind": str(parameter.kind)}
+    if parameter.annotation:
+        found["annotation"] = parameter.annotation
+    if parameter.has_default:
+        found["default"] = parameter.default
     return found
 
 
 def _parameter_from(document: Any) -> Parameter:
     if not isinstance(document, Mapping):
-        raise NotASignature(f"the parameter {document!r} is no object")
+        raise NotASignature(f"the parameter {document!r} is not an object")
     name, kind = document.get("name"), document.get("kind")
     if not isinstance(name, str) or not name.isidentifier():
         raise NotASignature(f"a parameter's name is {name!r}")
@@ -257,5 +262,5 @@ def _parameter_from(document: Any) -> Parameter:
     texts = {key: document.get(key, "") for key in ("annotation", "default")}
     for key, value in texts.items():
         if not isinstance(value, str):
-            raise NotASignature(f"the {key} of parameter {name!r} is no text")
+            raise NotASignature(f"the {key} of parameter {name!r} is not text")
     return Parameter(name, Kind(kind), "default" in document, texts["default"], texts["annotation"])

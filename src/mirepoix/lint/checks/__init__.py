@@ -1,1 +1,1 @@
-"""The rules, as code: each check yields what it found in one function."""
+"""The code of the rules. Each check yields its findings in one function."""

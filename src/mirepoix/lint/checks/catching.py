@@ -1,4 +1,4 @@
-"""What a handler swallows: MP003 (a retry) and MP004 (the soft time limit)."""
+"""Handlers that swallow a retry (MP003) or the soft time limit (MP004)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Try = ast.Try | ast.TryStar
 
 
 def swallowed_retry(task: Task, names: Names) -> Iterator[Finding]:
-    """MP003."""
+    """Check MP003."""
     told: set[ast.AST] = set()
     for node in task.scope.nodes:
         what = _retries(node, task, names)
@@ -32,7 +32,7 @@ def swallowed_retry(task: Task, names: Names) -> Iterator[Finding]:
 
 
 def swallowed_limit(task: Task, names: Names) -> Iterator[Finding]:
-    """MP004."""
+    """Check MP004."""
     limit = task.options.get("soft_time_limit")
     if limit is None or (isinstance(limit, ast.Constant) and not limit.value):
         return
@@ -43,15 +43,15 @@ def swallowed_limit(task: Task, names: Names) -> Iterator[Finding]:
         if handler is None or not _is_broad(handler, names) or _passes_on(handler, task):
             continue
         outer = (parent for parent, _ in task.scope.above(node))
-        if any(isinstance(one, ast.ExceptHandler) for one in outer):
-            continue  # it tidies up after another failure
+        if any(isinstance(node, ast.ExceptHandler) for node in outer):
+            continue  # it cleans up after another failure
         message = f"{_said(handler)} swallows SoftTimeLimitExceeded, and this task has a soft_time_limit"
         yield at(handler, "MP004", message)
 
 
 def _retries(node: ast.AST, task: Task, names: Names) -> str:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "retry":
-        throws = not any(one.arg == "throw" for one in node.keywords)
+        throws = not any(keyword.arg == "throw" for keyword in node.keywords)
         return f"{spelled(node.func)}()" if throws and spelled(node.func.value) in task.names else ""
     if isinstance(node, ast.Raise) and node.exc is not None:
         raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
@@ -60,18 +60,20 @@ def _retries(node: ast.AST, task: Task, names: Names) -> str:
 
 
 def _first_that_takes(node: Try, name: str, names: Names) -> ast.ExceptHandler | None:
-    """The handler that gets it: a broad one, or one that names it."""
+    """Return the first handler that catches it: a broad handler, or one that names it."""
     for handler in node.handlers:
         caught = _caught(handler)
-        if not caught or any(names.of(one) in BROAD or names.of(one).rpartition(".")[2] == name for one in caught):
+        if not caught or any(
+            names.of(caught_type) in BROAD or names.of(caught_type).rpartition(".")[2] == name for caught_type in caught
+        ):
             return handler
     return None
 
 
 def _is_broad(handler: ast.ExceptHandler, names: Names) -> bool:
-    """Broad, and not saying by name that it means to take it."""
+    """Whether the handler is broad and does not name the exception."""
     caught = _caught(handler)
-    return not caught or all(names.of(one) in BROAD for one in caught)
+    return not caught or all(names.of(caught_type) in BROAD for caught_type in caught)
 
 
 def _caught(handler: ast.ExceptHandler) -> list[ast.expr]:
@@ -81,7 +83,7 @@ def _caught(handler: ast.ExceptHandler) -> list[ast.expr]:
 
 
 def _passes_on(handler: ast.ExceptHandler, task: Task) -> bool:
-    """Whether anything in it raises, or it looks at what it caught (isinstance): then it may well know."""
+    """Whether anything in the handler raises, or checks the exception with isinstance. Then it may be correct."""
     for statement in handler.body:
         for node in ast.walk(statement):
             if isinstance(node, ast.Raise):

@@ -1,4 +1,4 @@
-"""How a task is known to the other side: MP006 (a key that changes between attempts) and MP010 (no key at all)."""
+"""Idempotency keys: MP006 (a key that changes between attempts) and MP010 (no key at all)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ KEYWORDS = {"idempotency_key", "idempotence_key"}
 NAMED = {"mirepoix.step", "mirepoix.idempotency_key"}
 CLIENTS = {"requests", "httpx"}
 PROVIDERS = {"stripe", "square", "adyen", "mollie", "razorpay"}
-"""Whose functions take the key as an argument. A model's field of that name only stores one, which may be right."""
+"""Functions of these libraries take the key as an argument. A model's field of that name may only store a key."""
 MAKERS = {"requests.Session", "requests.session", "httpx.Client", "httpx.AsyncClient"}
 
 
 def random_keys(task: Task, names: Names) -> Iterator[Finding]:
-    """MP006."""
+    """Check MP006."""
     for key in _keys(task, names):
         made_by = _random(key, task, names)
         if made_by:
@@ -34,20 +34,20 @@ def random_keys(task: Task, names: Names) -> Iterator[Finding]:
 
 
 def posts(task: Task, names: Names) -> Iterator[Finding]:
-    """MP010."""
+    """Check MP010."""
     for call in task.scope.calls():
         if not (isinstance(call.func, ast.Attribute) and call.func.attr == "post"):
             continue
         if not _is_client(call.func.value, task, names):
             continue
-        given = {one.arg: one.value for one in call.keywords}
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
         headers = given.get("headers")
         if None in given or "auth" in given or not (headers is None or isinstance(headers, ast.Dict)):
-            continue  # what adds headers may add a key
+            continue  # code that adds headers may add a key
         if headers is not None and None in headers.keys:
             continue
         if "idempoten" not in ast.unparse(call).lower() and not any(
-            isinstance(one, ast.Constant) and str(one.value).lower() in HEADERS for one in ast.walk(call)
+            isinstance(node, ast.Constant) and str(node.value).lower() in HEADERS for node in ast.walk(call)
         ):
             yield at(call, "MP010", f"{spelled(call.func)}() has no idempotency key: a second attempt posts again")
 
@@ -64,15 +64,15 @@ def _keys(task: Task, names: Names) -> Iterator[ast.expr]:  # noqa: C901  # one 
                     yield value
             case ast.Call(func=func, args=args, keywords=keywords):
                 is_provider = names.of(func).partition(".")[0] in PROVIDERS
-                for one in keywords:
-                    if one.arg in KEYWORDS and is_provider:
-                        yield one.value
+                for keyword in keywords:
+                    if keyword.arg in KEYWORDS and is_provider:
+                        yield keyword.value
                 if args and names.of(func) in NAMED:
                     yield args[0]
 
 
 def _random(key: ast.expr, task: Task, names: Names, depth: int = 0) -> str:
-    """The call that makes a value another one in each attempt, or an empty text."""
+    """Return the call that makes the value differ in each attempt, or an empty string."""
     inside = list(ast.walk(key))
     for node in inside:
         if isinstance(node, ast.Call) and names.of(node.func) in RANDOM:
@@ -90,7 +90,7 @@ def _random(key: ast.expr, task: Task, names: Names, depth: int = 0) -> str:
 
 
 def _is_plain(value: ast.expr, names: Names) -> bool:
-    """The random value itself or its text; what another function makes of one may be stable."""
+    """Whether the value is the random value itself or its text. Another function's result may be stable."""
     while True:
         match value:
             case ast.Call(func=ast.Name(id="str" | "repr"), args=[inner]):
@@ -102,7 +102,7 @@ def _is_plain(value: ast.expr, names: Names) -> bool:
             case ast.Call(func=ast.Attribute(value=inner, attr="isoformat" | "timestamp" | "strftime")):
                 value = inner
             case ast.JoinedStr(values=values):
-                return all(isinstance(one, (ast.Constant, ast.FormattedValue)) for one in values)
+                return all(isinstance(part, (ast.Constant, ast.FormattedValue)) for part in values)
             case _:
                 return False
 
@@ -112,5 +112,6 @@ def _is_client(node: ast.expr, task: Task, names: Names) -> bool:
         return True
     given = task.scope.given(node.id) if isinstance(node, ast.Name) else None
     return given is not None and all(
-        one.how == "value" and isinstance(one.value, ast.Call) and names.of(one.value.func) in MAKERS for one in given
+        value.how == "value" and isinstance(value.value, ast.Call) and names.of(value.value.func) in MAKERS
+        for value in given
     )

@@ -1,4 +1,4 @@
-"""What is sent, and when: MP001 (a model's instance as argument) and MP002 (in an open transaction)."""
+"""The arguments and the moment of a send: MP001 (a model instance) and MP002 (in an open transaction)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NO_INSTANCES = {"values", "values_list", "dates", "datetimes", "aggregate", "raw
 SHORTCUTS = {"django.shortcuts.get_object_or_404", "django.shortcuts.aget_object_or_404"}
 MODELS = {"django.db.models.Model", "django.contrib.gis.db.models.Model"}
 READ_ONLY = re.compile(r"replica|read_?only|reader", re.IGNORECASE)
-"""Where nothing is written nothing is rolled back."""
+"""A read-only database rolls nothing back."""
 ADAPTERS = {"django.utils.decorators.method_decorator"}
 SESSION = re.compile(r"session|sessionmaker|engine|connection", re.IGNORECASE)
 
 
 def instances(scope: Scope, names: Names) -> Iterator[Finding]:
-    """MP001."""
+    """Check MP001."""
     for call in scope.calls():
         for argument in _arguments(call, scope, names):
             if _is_instance(argument, scope, names):
@@ -34,7 +34,7 @@ def instances(scope: Scope, names: Names) -> Iterator[Finding]:
 
 
 def in_transaction(scope: Scope, names: Names) -> Iterator[Finding]:
-    """MP002."""
+    """Check MP002."""
     decorated = _decorator(scope, names)
     for call in scope.calls():
         if not is_sending(call, scope, names):
@@ -48,8 +48,12 @@ def in_transaction(scope: Scope, names: Names) -> Iterator[Finding]:
 def _decorator(scope: Scope, names: Names) -> str:
     if isinstance(scope.node, ast.Module):
         return ""
-    for one in scope.node.decorator_list:
-        inner = one.args[0] if isinstance(one, ast.Call) and names.of(one.func) in ADAPTERS and one.args else one
+    for decorator in scope.node.decorator_list:
+        inner = (
+            decorator.args[0]
+            if isinstance(decorator, ast.Call) and names.of(decorator.func) in ADAPTERS and decorator.args
+            else decorator
+        )
         if names.of(inner.func if isinstance(inner, ast.Call) else inner) == "django.db.transaction.atomic":
             return "" if READ_ONLY.search(ast.unparse(inner)) else "@atomic"
     return ""
@@ -75,27 +79,27 @@ def _blocks(call: ast.Call, scope: Scope, names: Names) -> Iterator[str]:
 
 
 def _arguments(call: ast.Call, scope: Scope, names: Names) -> Iterator[ast.expr]:
-    """The values that a call puts into a task's message."""
+    """Return the values that a call puts into a task's message."""
     if not isinstance(call.func, ast.Attribute):
         return
     if call.func.attr in SIGNATURES - {"signature", "subtask"}:
         if not (names.is_imported(call.func.value) or spelled(call.func.value) in names.functions):
             return
-        yield from (*call.args, *(one.value for one in call.keywords))
+        yield from (*call.args, *(keyword.value for keyword in call.keywords))
     elif is_sending(call, scope, names):
         if call.func.attr == "delay":
-            yield from (*call.args, *(one.value for one in call.keywords))
+            yield from (*call.args, *(keyword.value for keyword in call.keywords))
             return
         offset = 1 if call.func.attr == "send_task" else 0
         given = [
             *call.args[offset : offset + 2],
-            *(one.value for one in call.keywords if one.arg in ("args", "kwargs")),
+            *(keyword.value for keyword in call.keywords if keyword.arg in ("args", "kwargs")),
         ]
-        for one in given:
-            if isinstance(one, (ast.List, ast.Tuple)):
-                yield from one.elts
-            elif isinstance(one, ast.Dict):
-                yield from one.values
+        for container in given:
+            if isinstance(container, (ast.List, ast.Tuple)):
+                yield from container.elts
+            elif isinstance(container, ast.Dict):
+                yield from container.values
 
 
 def _is_instance(node: ast.expr, scope: Scope, names: Names) -> bool:
@@ -104,18 +108,18 @@ def _is_instance(node: ast.expr, scope: Scope, names: Names) -> bool:
     if node.id == "self" and scope.owner is not None and scope.parameters()[:1] == ["self"]:
         return any(names.of(base) in MODELS for base in scope.owner.bases)
     given = scope.given(node.id)
-    return given is not None and all(_is_given_instance(one, names) for one in given)
+    return given is not None and all(_is_given_instance(value, names) for value in given)
 
 
-def _is_given_instance(one: Given, names: Names) -> bool:
-    if one.how == "value":
-        return _makes_instance(one.value, names)
-    methods = _methods(one.value)
+def _is_given_instance(given: Given, names: Names) -> bool:
+    if given.how == "value":
+        return _makes_instance(given.value, names)
+    methods = _methods(given.value)
     if not methods or NO_INSTANCES & set(methods) or not MANAGERS & set(methods):
         return False
-    if one.how == "first":
+    if given.how == "first":
         return methods[0] in FIRST_OF_TWO
-    return methods[0] in SOME and isinstance(one.value, ast.Call)
+    return methods[0] in SOME and isinstance(given.value, ast.Call)
 
 
 def _makes_instance(node: ast.expr, names: Names) -> bool:
@@ -126,12 +130,12 @@ def _makes_instance(node: ast.expr, names: Names) -> bool:
     if names.of(node.func) in SHORTCUTS:
         return not (node.args and NO_INSTANCES & set(_methods(node.args[0])))
     methods = _methods(node)
-    is_one = bool(methods) and methods[0] in ONE | {f"a{one}" for one in ONE}
+    is_one = bool(methods) and methods[0] in ONE | {f"a{name}" for name in ONE}
     return is_one and bool(MANAGERS & set(methods)) and not NO_INSTANCES & set(methods)
 
 
 def _methods(node: ast.expr) -> list[str]:
-    """The names in ``Model.objects.filter(…).first()``, the last one first."""
+    """Return the names in ``Model.objects.filter(…).first()``, the last name first."""
     found: list[str] = []
     while isinstance(node, (ast.Call, ast.Attribute)):
         if isinstance(node, ast.Attribute):

@@ -14,13 +14,13 @@ RESULTS = {"celery.result.AsyncResult", "celery.result.GroupResult", "celery.res
 
 
 def results(task: Task, names: Names) -> Iterator[Finding]:
-    """MP005."""
+    """Check MP005."""
     scope = task.scope
     for call in scope.calls():
         func = call.func
         if not isinstance(func, ast.Attribute) or func.attr not in WAITS:
             continue
-        if any(one.arg == "disable_sync_subtasks" for one in call.keywords) or _is_allowed(call, task, names):
+        if any(keyword.arg == "disable_sync_subtasks" for keyword in call.keywords) or _is_allowed(call, task, names):
             continue
         if _is_result(func.value, task, names):
             yield at(call, "MP005", f"{func.attr}() waits in a task for another: use a chain or a chord, or return")
@@ -29,7 +29,7 @@ def results(task: Task, names: Names) -> Iterator[Finding]:
 def _is_result(node: ast.expr, task: Task, names: Names) -> bool:
     if isinstance(node, ast.Name):
         given = task.scope.given(node.id)
-        return given is not None and all(one.how == "value" and _sends(one.value, task, names) for one in given)
+        return given is not None and all(value.how == "value" and _sends(value.value, task, names) for value in given)
     return _sends(node, task, names)
 
 
@@ -39,7 +39,7 @@ def _sends(node: ast.expr, task: Task, names: Names) -> bool:
     if names.of(node.func) in RESULTS or is_sending(node, task.scope, names):
         return True
     made = node.func  # group(…)()
-    return isinstance(made, ast.Call) and names.of(made.func) in {f"celery.{one}" for one in CANVAS}
+    return isinstance(made, ast.Call) and names.of(made.func) in {f"celery.{name}" for name in CANVAS}
 
 
 def _is_allowed(call: ast.Call, task: Task, names: Names) -> bool:
