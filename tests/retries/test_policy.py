@@ -168,7 +168,7 @@ def test_retry_after_is_read_from_the_exception_and_from_headers():
         ({"max_age_s": -1}, "max_age_s"),
         ({"max_attempts": None, "max_age_s": None}, "for ever"),
         ({"transient": ConnectionError}, "tuple"),
-        ({"transient": (3,)}, "no exception class"),
+        ({"transient": (3,)}, "neither an exception class"),
         ({"permanent": None}, "permanent"),
         ({"jitter": 1}, "jitter"),
         ({"retry_after": 3}, "function"),

@@ -83,7 +83,7 @@ def test_keys_from_the_future_are_passed_over():
         (LOCKED.replace('"version": 2,', '"version" 2,'), "line 5"),
         (LOCKED.replace('  "tasks"', '<<<<<<< HEAD\n  "tasks"'), "unresolved merge at line 3"),
         (LOCKED.replace("shop.tick", "shop.charge"), "'shop.charge' twice"),
-        (LOCKED.replace('"format": 1', '"format": 2'), "format 2, and this Mirepoix reads up to 1. Upgrade"),
+        (LOCKED.replace('"format": 1', '"format": 2'), "format 2, and this Mirepoix reads formats up to 1. Upgrade"),
         (LOCKED.replace('  "format": 1,\n', ""), "no format"),
         ("[]", "no format"),
         ('{"format": 1}', "lists no tasks"),

@@ -56,7 +56,7 @@ def charge(order, amount, /, currency="EUR", *, note, silent=False): ...
         ((1, 2, 3, 4), {"note": "x"}, "too many positional arguments (4 given, 3 taken)"),
         ((1, 2, 3), {"note": "x", "currency": 5}, "multiple values for currency"),
         ((1,), {"amount": 2, "note": 0}, "missing amount; positional-only, but given by keyword: amount"),
-        ((1, 2), {"note": 1, 5: 6}, "a keyword is no text"),
+        ((1, 2), {"note": 1, 5: 6}, "a keyword is not text"),
         ((1, 2), {"note": 1, **dict.fromkeys("abcdefg")}, "unexpected keyword a, b, c, d, e and 2 more"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Databases and callers' transactions, one library a file."""
+"""Databases and callers' transactions. Each library has its own file."""

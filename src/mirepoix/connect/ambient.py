@@ -1,13 +1,13 @@
-"""The caller's transaction: what ``with mirepoix.using(session):`` means, for as long as the block lasts.
+"""The caller's transaction, as ``with mirepoix.using(session):`` sets it.
 
-A task that is sent belongs to the innermost block that is still open::
+A task that is sent belongs to the innermost open block::
 
-    with mirepoix.using(session):            with             -> each task is a row at once       (`Direct`)
-    async with mirepoix.using(session):      async with       -> rows are written as the block ends (`Collected`)
+    with mirepoix.using(session):            with             -> each task becomes a row at once      (`Direct`)
+    async with mirepoix.using(session):      async with       -> rows are written when the block ends (`Collected`)
 
-The blocks are kept in a context variable: other threads, and coroutines that run beside this one, do not see them.
-Whatever was started inside a block and outlives it (a thread with a copied context, an asyncio task) is outside of
-it from the moment the block ends.
+A context variable holds the blocks, so other threads and concurrent coroutines do not see them. A thread with a copied
+context, or an asyncio task, may outlive the block in which it was started. It is outside the block from the moment that
+the block ends.
 """
 
 from __future__ import annotations
@@ -33,36 +33,36 @@ from mirepoix.records import Outgoing
 logger = logging.getLogger("mirepoix.delivery")
 
 WRITER_WAITS_MS = 500
-"""How long one who sends remote control waits for SQLite's other writers, which may be its own transaction."""
+"""How long a sender of remote control waits for SQLite's other writers. One of them may be its own transaction."""
 
 
 class OpenBlock(Protocol):
-    """The transaction that tasks sent right now belong to."""
+    """The transaction to which sent tasks currently belong."""
 
     @property
     def dialect(self) -> str:
         """``postgresql``, ``mysql`` or ``sqlite``."""
 
     def add(self, envelopes: Sequence[Outgoing], /) -> None:
-        """Make them part of the transaction: its COMMIT makes them real, its ROLLBACK leaves nothing of them."""
+        """Make the envelopes part of the transaction: its COMMIT makes them real, and its ROLLBACK drops them."""
 
     def after_commit(self, act: Callable[[], None], /) -> bool:
-        """Call *act* once it is committed, never if it is rolled back. False: nobody tells of that here."""
+        """Call *act* after the commit, and never after a rollback. Returns False if commits are not reported."""
 
 
 @runtime_checkable
 class Collected(OpenBlock, Protocol):
-    """An asynchronous transaction: `add` cannot await, so it keeps the envelopes and `write` writes them."""
+    """An asynchronous transaction. `add` cannot await, so it collects the envelopes, and `write` writes them."""
 
     async def write(self) -> None:
-        """Write what was added and not yet written. Called when the block ends without an exception."""
+        """Write the collected envelopes. Called when the block ends without an exception."""
 
     def abandon(self) -> None:
-        """The block ended with an exception: its transaction decides about what was added, where it can be asked."""
+        """Handle an exception that ended the block. If SQLAlchemy reports the commit, the transaction decides."""
 
 
 class Direct:
-    """A synchronous transaction: every envelope is a row at once."""
+    """A synchronous transaction. Each envelope becomes a row at once."""
 
     __slots__ = ("_after_commit", "dialect", "tx")
 
@@ -72,24 +72,23 @@ class Direct:
         self._after_commit = after_commit
 
     def add(self, envelopes: Sequence[Outgoing], /) -> None:
-        """Write *envelopes*."""
         outgoing.add(self.tx, envelopes)
 
     def after_commit(self, act: Callable[[], None], /) -> bool:
-        """Call *act* once it is committed, where SQLAlchemy's Session tells of that."""
+        """Call *act* after the commit, if SQLAlchemy's Session reports it."""
         return self._after_commit is not None and self._after_commit(act)
 
 
 class using:  # noqa: N801, it reads as the statement it makes
-    """Let every task that is sent inside the block be part of *transaction*: sent if it commits, and only then.
+    """Make every task that is sent inside the block part of *transaction*: it is sent only if the transaction commits.
 
-    ``with`` takes an SQLAlchemy ``Session``, ``scoped_session`` or ``Connection``, a psycopg, PyMySQL or
+    ``with`` takes an SQLAlchemy ``Session``, ``scoped_session`` or ``Connection``, or a psycopg, PyMySQL or
     ``sqlite3.Connection``. ``async with`` takes those, and SQLAlchemy's ``AsyncSession`` and ``AsyncConnection`` and
-    psycopg's ``AsyncConnection``, whose rows are written when the block ends (and before a savepoint begins or a
-    commit, where SQLAlchemy tells of it).
+    psycopg's ``AsyncConnection``. The rows of an asynchronous transaction are written when the block ends. With
+    SQLAlchemy they are also written before a savepoint begins and before a commit.
 
-    The block neither begins nor commits nor rolls back: the caller does. Blocks nest; the innermost counts.
-    Raises ConfigurationError for anything else, UnsupportedDatabase for a database that no ledger speaks.
+    The caller begins, commits and rolls back; the block does not. Blocks nest, and the innermost counts. Raises
+    ConfigurationError for anything else, and UnsupportedDatabase for a database that Mirepoix does not support.
     """
 
     __slots__ = ("_blocks", "_transaction")
@@ -125,14 +124,14 @@ class using:  # noqa: N801, it reads as the statement it makes
 
 
 def current() -> OpenBlock | None:
-    """The transaction that tasks sent right now belong to, or None."""
+    """Return the transaction to which sent tasks currently belong, or None."""
     block = _innermost()
     return block.open_block if block else None
 
 
 @contextmanager
 def as_current(tx: Tx) -> Iterator[None]:
-    """Let everything sent inside the block belong to *tx*."""
+    """Make everything that is sent inside the block part of *tx*."""
     block = _open(Direct(tx))
     try:
         yield
@@ -141,9 +140,9 @@ def as_current(tx: Tx) -> Iterator[None]:
 
 
 def independent_transaction(source: Source) -> AbstractContextManager[Tx]:
-    """A short transaction that is committed whatever becomes of the one that is joined just now.
+    """Open a short transaction that commits independently of the enclosing transaction.
 
-    On SQLite it is part of that one: a second writer would wait for its end, and so for itself.
+    On SQLite it is part of the enclosing transaction, because a second writer would wait for its own thread for ever.
     """
     block = current()
     if source.dialect == "sqlite" and isinstance(block, Direct):
@@ -153,10 +152,10 @@ def independent_transaction(source: Source) -> AbstractContextManager[Tx]:
 
 @contextmanager
 def outside(source: Source) -> Iterator[Tx]:
-    """A short transaction that others see at once, whatever the caller's own thread has open.
+    """Open a short transaction that others see at once, independently of the caller's open transaction.
 
-    On SQLite that cannot be once the caller has written to the file: then it is part of the caller's transaction, which
-    is logged.
+    If the caller has already written to an SQLite file, that is impossible. Then it is part of the caller's
+    transaction, and a log line says so.
     """
     block, framework = current(), source.enclosing_transaction()
     if framework is None and (block is None or source.dialect != "sqlite"):
@@ -169,7 +168,7 @@ def outside(source: Source) -> Iterator[Tx]:
 
 
 def _on_a_new_connection(source: Source, stack: ExitStack, caller: Tx | None) -> Tx:
-    """A transaction on a connection that is closed after it: a test's database must be left by everybody."""
+    """Open a transaction on a new connection, and close it: a test's database must have no connections left."""
     is_sqlite = source.dialect == "sqlite"
     try:
         connection = source.open()
@@ -193,7 +192,7 @@ def _on_a_new_connection(source: Source, stack: ExitStack, caller: Tx | None) ->
 
 
 def tx_of(transaction: Any) -> Tx:
-    """A `Tx` over what the caller holds. Raises as `using` does; for an asynchronous one it names ``async with``."""
+    """Return a `Tx` over the caller's object. Raises as `using` does, and suggests ``async with`` if it is needed."""
     if isinstance(transaction, sqlite3.Connection):
         return sqlite3_tx(transaction)
     kind = _kind_of_psycopg(transaction)
@@ -208,7 +207,7 @@ def tx_of(transaction: Any) -> Tx:
     name = f"{type(transaction).__module__}.{type(transaction).__qualname__}"
     if kind == "AsyncConnection" or _collected(transaction) is not None:
         raise ConfigurationError(
-            f"A {name} is asynchronous: write `async with mirepoix.using(...)`, not `with`. Inside of "
+            f"A {name} is asynchronous: write `async with mirepoix.using(...)`, not `with`. Inside "
             "`await session.run_sync(function)` use `with mirepoix.using(...)` on the session that the function gets."
         )
     raise ConfigurationError(
@@ -242,7 +241,8 @@ def _open(open_block: OpenBlock) -> _Block:
 
 
 def _close(block: _Block) -> OpenBlock:
-    # Not by a token: frameworks enter and leave generator dependencies in different contexts, where a token is refused.
+    # A token cannot be used: frameworks enter and leave generator dependencies in different contexts, and a token is
+    # refused there.
     block.is_open = False
     if _blocks.get() is block:
         _blocks.set(block.outer)
@@ -256,7 +256,7 @@ def _direct(transaction: Any) -> Direct:
 
 
 def _collected(transaction: Any) -> Collected | None:
-    # Only a library that is imported already can have made the object.
+    # Only a library that is already imported can have created the object.
     found: Collected | None = None
     if _kind_of_psycopg(transaction) == "AsyncConnection":
         found = _connector("psycopg_async").Collector(transaction, lambda: _database_of(transaction))

@@ -1,4 +1,4 @@
-"""A `Tx` over somebody else's transaction: the same statements, and a clear error where the ledger is not there."""
+"""A `Tx` over the caller's transaction: the same statements, and a clear error if the ledger's tables are missing."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from mirepoix.ledger.tx import Tx
 from mirepoix.sql.columns import Row
 
 _MISSING_SQLSTATES = frozenset({"42P01", "42703", "3F000"})
-"""undefined_table, undefined_column, invalid_schema_name."""
+"""undefined_table, undefined_column and invalid_schema_name."""
 
 _MISSING_WORDS = ("no such table: ", "no such column: ", " has no column named ")
-"""What SQLite says; it has one error class for everything."""
+"""SQLite has one error class for everything, so its words decide."""
 
 
 class CallerTx:
-    """Runs statements on *tx*; if the ledger's tables are not in that database, says which database that is.
+    """Runs statements on *tx*. If the ledger's tables are missing, the error names the database.
 
-    On PostgreSQL such an error ends the caller's transaction, as any error does there: it can only be rolled back.
+    On PostgreSQL such an error aborts the caller's transaction, as any error does. It can then only be rolled back.
     """
 
     __slots__ = ("_tx", "_where", "dialect")
@@ -34,31 +34,27 @@ class CallerTx:
         self.dialect = tx.dialect
 
     def run(self, statement: str, /, **params: Any) -> int:
-        """Run the statement of that name and return how many rows it changed."""
         with explained(self._where):
             return self._tx.run(statement, **params)
 
     def fetch(self, statement: str, /, **params: Any) -> list[Row]:
-        """Run the statement of that name and return its rows."""
         with explained(self._where):
             return self._tx.fetch(statement, **params)
 
     def query(self, sql: str, /, **params: Any) -> list[Row]:
-        """Run SQL that the ledger built; return its rows."""
         with explained(self._where):
             return self._tx.query(sql, **params)
 
     def script(self, sql: str, /) -> None:
-        """Run SQL as it stands."""
         with explained(self._where):
             self._tx.script(sql)
 
 
 def sqlite3_tx(connection: sqlite3.Connection) -> Tx:
-    """The transaction that is open, or will be opened, on the caller's sqlite3 connection.
+    """Return a `Tx` over the caller's sqlite3 connection, in its open transaction or the one that the driver begins.
 
-    The connection's row and text factories are left alone and not used. With ``isolation_level=None`` and no BEGIN
-    there is no transaction, and every task is committed as it is sent, like everything else on that connection.
+    It does not use or change the connection's row and text factories. With ``isolation_level=None`` and no BEGIN there
+    is no transaction, and every task is committed when it is sent, like everything else on that connection.
     """
 
     def cursor() -> sqlite3.Cursor:
@@ -75,22 +71,22 @@ def sqlite3_tx(connection: sqlite3.Connection) -> Tx:
 
 @contextmanager
 def explained(where: Callable[[], str]) -> Iterator[None]:
-    """Turn a driver's error about a missing table or column into SchemaError, naming the database and the remedy."""
+    """Turn a driver's error about a missing table or column into SchemaError, with the database and the remedy."""
     try:
         yield
-    except Exception as error:  # every driver has its own class for it, and none is imported here
+    except Exception as error:  # each driver has its own class, and no driver is imported here
         reason = missing_table(error)
         if reason is None:
             raise
         raise SchemaError(
-            f"The ledger's tables are not in {where()}, where this task was to be written, or are those of an older "
-            f"version ({reason}). If the ledger belongs there, run: mirepoix --app YOUR_APP migrate; if it is in "
-            "another database, send the task outside of this transaction."
+            f"The ledger's tables are missing or outdated in {where()}, the database of this transaction ({reason}). "
+            "If the ledger belongs there, run: mirepoix --app YOUR_APP migrate. If it is in another database, send the "
+            "task outside this transaction."
         ) from error
 
 
 def missing_table(error: BaseException | None) -> str | None:
-    """What a driver says is missing; None if *error*, or what it wraps, is about something else."""
+    """Return what the driver says is missing, or None if *error*, and the error it wraps, are about something else."""
     while error is not None:
         code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
         words = str(error).partition("\n")[0]

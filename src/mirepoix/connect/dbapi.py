@@ -1,4 +1,4 @@
-"""Run the ledger's statements on a DB-API cursor: ours, or one from the caller's own connection."""
+"""Run the ledger's statements on a DB-API cursor of Mirepoix or of the caller."""
 
 from __future__ import annotations
 
@@ -22,35 +22,36 @@ class DbapiTx:
         self.dialect = dialect
 
     def run(self, statement_name: str, /, **params: Any) -> int:
-        """Run a statement; return how many rows it changed."""
+        """Run a statement, and return the number of changed rows."""
         return self._perform(statement_name, params).rowcount
 
     def fetch(self, statement_name: str, /, **params: Any) -> list[Row]:
-        """Run a statement; return its rows."""
+        """Run a statement, and return its rows."""
         return self._perform(statement_name, params).rows
 
     def query(self, sql: str, /, **params: Any) -> list[Row]:
-        """Run SQL with ``:name`` placeholders that the ledger built; return its rows."""
+        """Run SQL with ``:name`` placeholders that the ledger built, and return its rows."""
         rows = self._execute(placeholders(spell(sql, self.dialect), self._paramstyle), params)[1]
         return row_class(columns(sql)).all(rows or ())
 
     def script(self, sql: str, /) -> None:
         """Run the statements of a script one by one, in this transaction.
 
-        On MySQL, where what is made is committed at once, a statement may find that its work is done already.
+        MySQL commits DDL at once. If a script was interrupted and runs again, a statement may find its work already
+        done.
         """
         cursor = self._cursor()
         try:
-            for one in spell(sql, self.dialect).split(";\n"):
-                if one.strip():
-                    self._make(cursor, one)
+            for statement in spell(sql, self.dialect).split(";\n"):
+                if statement.strip():
+                    self._make(cursor, statement)
         finally:
             cursor.close()
 
     def _make(self, cursor: Any, sql: str) -> None:
         try:
             cursor.execute(sql)
-        except Exception as error:  # every driver has its own class for it, and none is imported here
+        except Exception as error:  # each driver has its own class, and no driver is imported here
             if self.dialect != "mysql" or mysql_codes.of(error) not in mysql_codes.MADE_ALREADY:
                 raise
 

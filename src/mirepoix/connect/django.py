@@ -1,7 +1,7 @@
-"""A ledger in one of Django's databases: tasks join Django's own transaction, on Django's own connection.
+"""A ledger in one of Django's databases. Tasks join Django's own transaction, on Django's own connection.
 
-Workers and daemons use connections of their own, made from the same settings, for what Django's cannot do: wait
-for news, and hold the lock that says who is alive. Nothing here touches Django's settings before it is needed.
+Workers and daemons use their own connections, made from the same settings, to wait for notifications and to hold the
+liveness lock. Django's connections cannot do that. Nothing here reads Django's settings before they are needed.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from mirepoix.sql import DIALECTS
 T = TypeVar("T")
 
 _NOT_LIBPQ = frozenset({"prepare_threshold", "autocommit"})
-"""Plain values among Django's connection parameters that only the Python driver understands."""
+"""Django's connection parameters with plain values that only the Python driver understands."""
 
 _MYSQL_NAMES = {"db": "database", "passwd": "password"}
 _MYSQL_PARAMS = frozenset({"user", "password", "host", "port", "database", "unix_socket", "ssl", "connect_timeout"})
-"""What of Django's connection parameters, which are those of MySQLdb, our own connections are made with."""
+"""Django's connection parameters, which are those of MySQLdb, that our own connections use."""
 
 
 class DjangoSource:
@@ -57,12 +57,12 @@ class DjangoSource:
 
     @cached_property
     def alias(self) -> str:
-        """Which of Django's databases it is: the one that the migrations go to as well."""
+        """The alias of the database. The migrations use the same alias."""
         return self._alias or ledger_alias()
 
     @property
     def label(self) -> str:
-        """The database's name for people."""
+        """The database's name, for people."""
         return f"Django's database {self.alias!r}"
 
     def __getstate__(self) -> str | None:
@@ -73,21 +73,21 @@ class DjangoSource:
 
     @cached_property
     def dialect(self) -> str:
-        """``postgresql``, ``mysql`` or ``sqlite``. Raises ConfigurationError or UnsupportedDatabase."""
+        """The database's dialect. Raises ConfigurationError or UnsupportedDatabase."""
         return dialect_of(self._django())
 
     @cached_property
     def disconnects(self) -> tuple[type[Exception], ...]:
-        """Django's classes for it, and those of the driver that our own connections use.
+        """Django's classes, and those of the driver of our own connections.
 
-        PostgreSQL's read-only transaction is an InternalError to Django.
+        In Django a read-only transaction of PostgreSQL is an InternalError.
         """
         internal = (InternalError,) if self.dialect == "postgresql" else ()
         return (OperationalError, InterfaceError, *internal, *self._own_class().disconnects)
 
     @cached_property
     def errors(self) -> tuple[type[Exception], ...]:
-        """Django's class for all of them, and the driver's."""
+        """Django's base class of errors, and the driver's."""
         return (DatabaseError, InterfaceError, *self._own_class().errors)
 
     def _own_class(self) -> Any:
@@ -95,14 +95,14 @@ class DjangoSource:
         return getattr(optional(module, extra), source)
 
     def transaction(self) -> AbstractContextManager[Tx]:
-        """Django's ``atomic`` on this thread's connection: a savepoint inside of another, else begun and committed.
+        """Open Django's ``atomic`` on this thread's connection: a savepoint in an open block, otherwise a transaction.
 
-        Where Django's connection may not be used (`_is_out_of_reach`) it is a transaction on a connection of our own.
+        If Django's connection cannot be used (`_is_out_of_reach`), open a transaction on a connection of our own.
         """
         return self._own_source().transaction() if self._is_out_of_reach() else self._atomic()
 
     def statement(self) -> AbstractContextManager[Tx]:
-        """A statement by itself on this thread's connection, part of the open ``atomic`` block if there is one."""
+        """Run a statement on this thread's connection. It is part of the open ``atomic`` block, if there is one."""
         if self._is_out_of_reach():
             return self._own_source().statement()
         connection = self._django()
@@ -110,65 +110,63 @@ class DjangoSource:
         return nullcontext(self._tx(connection))
 
     def reading(self) -> AbstractContextManager[Tx]:
-        """A look on Django's connection, which sees what its open transaction has written."""
+        """Read on Django's connection, which sees the writes of its open transaction."""
         return self._own_source().reading() if self._is_out_of_reach() else self._atomic()
 
     def independent_transaction(self) -> AbstractContextManager[Tx]:
-        """A transaction on a connection of our own: what Django rolls back does not touch it.
+        """Open a transaction on a connection of our own. A rollback by Django does not affect it.
 
-        On SQLite it is part of the open ``atomic`` block, if there is one: a second writer would wait for its end.
+        On SQLite it is part of the open ``atomic`` block, if there is one, because a second writer would wait for its
+        end.
         """
         enclosing = self.enclosing_transaction() if self.dialect == "sqlite" else None
         return self._own_source().independent_transaction() if enclosing is None else nullcontext(enclosing)
 
     def begin(self) -> TaskTransaction:
-        """Django's ``atomic`` on this thread's connection, to be committed with a task's outcome."""
+        """Open Django's ``atomic`` on this thread's connection. It commits with the task's outcome."""
         connection = self._django()
         _drop_if_broken(connection)
         return AtomicTaskTransaction(self.alias, self._tx(connection))
 
     def enclosing_transaction(self) -> Tx | None:
-        """What this thread's ``atomic`` block (or ``autocommit`` that is switched off) makes tasks part of, or None."""
+        """Return this thread's ``atomic`` block, or its transaction with ``autocommit`` off, or None."""
         connection = self._django()
         if connection.in_atomic_block or not _is_autocommitting(connection):
             return self._tx(connection)
         return None
 
     def after_commit(self, act: Callable[[], None]) -> bool:
-        """By Django's ``on_commit``, which forgets what a rolled-back block or savepoint registered."""
+        """Register *act* with Django's ``on_commit``, which drops it if its block or savepoint rolls back."""
         if not self._django().in_atomic_block:
-            return False  # autocommit is switched off: Django is not told of the commit
+            return False  # autocommit is off, and Django does not see the commit
         transaction.on_commit(act, using=self.alias)
         return True
 
     def open(self, bound_s: float | None = None) -> OwnConnection:
-        """A new connection of our own."""
         return self._own_source().open(bound_s)
 
     def hold_liveness(
         self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
     ) -> LivenessLock:
-        """Take the lock that says that this process, or one forked from it, still runs."""
         return self._own_source().hold_liveness(worker_id, liveness_key, bound_s, before)
 
     def unheld(self, connection: OwnConnection, worker_id: str) -> list[Neighbour]:
-        """List the other live workers whose lock nobody holds."""
         return self._own_source().unheld(connection, worker_id)
 
     def work_at(self, url: str) -> None:
-        """Use *url* for our own connections from now on. Django's go where DATABASES says, also through a pooler."""
+        """Use *url* for our own connections. Django's connections still follow DATABASES, also through a pooler."""
         self.close()
         self._own = None
         self._worker_url = url
 
     def name_sessions(self, name: str) -> None:
-        """Of our own connections: Django's are named by OPTIONS in DATABASES."""
+        """Name our own connections. OPTIONS in DATABASES name Django's connections."""
         self._sessions = name
         if self._own is not None:
             self._own[1].name_sessions(name)
 
     def require_sessions(self) -> None:
-        """Of our own connections: Django's need no session of their own."""
+        """Check our own connections. Django's connections do not need their own session."""
         self._own_source().require_sessions()
 
     def leave(self) -> None:
@@ -177,19 +175,19 @@ class DjangoSource:
             close_idle_connections()
 
     def close(self) -> None:
-        """Close our own pooled connections. Django's stay as they are."""
+        """Close our own pooled connections. Django's connections stay open."""
         if self._own is not None:
             self._own[1].close()
 
     def _is_out_of_reach(self) -> bool:
-        """Whether Django's connection may not be used here.
+        """Whether Django's connection cannot be used here.
 
-        Under an event loop Django refuses it. Before its apps are loaded Django warns of each query: ``celery -A mysite
-        status`` and other commands never load them.
+        Under an event loop Django refuses it. Before its apps are loaded, Django warns of each query, and ``celery -A
+        mysite status`` and other commands never load them.
         """
         if _is_in_event_loop():
             return True
-        is_loaded = apps.ready or apps.loading  # while they are being loaded, they may have a transaction open
+        is_loaded = apps.ready or apps.loading  # while they are loaded, they may have a transaction open
         return not is_loaded and not self._django().in_atomic_block
 
     @contextmanager
@@ -200,7 +198,7 @@ class DjangoSource:
             yield self._tx(connection)
 
     def _tx(self, connection: Any) -> Tx:
-        # Django's SQLite cursor rewrites %(name)s and %% itself, so all databases are written to alike.
+        # Django's SQLite cursor rewrites %(name)s and %% itself, so all databases get the same placeholders.
         return CallerTx(DbapiTx(connection.cursor, self.dialect, "pyformat"), lambda: self._where(connection))
 
     def _where(self, connection: Any) -> str:
@@ -224,7 +222,7 @@ class DjangoSource:
         return connection
 
     def _own_source(self) -> Source:
-        # At each call from the settings as they are now: a test runner puts another database's name into them.
+        # Read the settings at each call, because a test runner replaces the name of the database.
         dialect = self.dialect
         target = self._worker_url or _own_target(self._django(), self.label)
         if self._own is None or self._own[0] != target:
@@ -241,18 +239,18 @@ class DjangoSource:
 
 
 def close_idle_connections() -> None:
-    """Close this thread's connections that are too old or broken; those with an open ``atomic`` block stay."""
+    """Close this thread's connections that are too old or broken, except those with an open ``atomic`` block."""
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
 
 
 async def leaving(coroutine: Coroutine[Any, Any, T]) -> T:
-    """*coroutine*; after it the connections that it used are closed, which are those of another thread."""
+    """Run *coroutine*, then close the connections that it used, which belong to another thread."""
     try:
         return await coroutine
     finally:
-        # A process that was forked has the executor and not its thread: who asks it for anything waits for ever.
+        # A forked process has the executor without its thread. A call to it would wait for ever.
         if any(thread.is_alive() for thread in SyncToAsync.single_thread_executor._threads):  # noqa: SLF001
             with contextlib.suppress(Exception):
                 await sync_to_async(close_idle_connections)()
@@ -269,20 +267,19 @@ class AtomicTaskTransaction:
         self._is_open = True
 
     def as_current(self) -> AbstractContextManager[None]:
-        """What is sent in an ``atomic`` block is part of it anyway."""
+        """Do nothing: a task that is sent in an ``atomic`` block is part of it."""
         return nullcontext()
 
     def prepare(self) -> None:
-        """Raise what Django raises for a block that an error has broken: leaving it would roll it back in silence."""
+        """Raise Django's error for a block that an error has broken. Leaving the block would silently roll it back."""
         self.handle.validate_no_broken_transaction()
 
     def commit(self) -> None:
-        """COMMIT; Django's ``on_commit`` functions run."""
-        self._is_open = False  # Django leaves the block whatever is raised here; leaving it twice would leave another
+        """COMMIT, and run Django's ``on_commit`` functions."""
+        self._is_open = False  # Django leaves the block even on an error; leaving twice would leave an outer block
         self._atomic.__exit__(None, None, None)
 
     def roll_back(self) -> None:
-        """ROLLBACK."""
         if not self._is_open:
             return
         self._is_open = False
@@ -298,18 +295,18 @@ _OWN = {
 
 
 def ledger_alias() -> str:
-    """The database alias that holds the ledger (``CELERY_MIREPOIX_DJANGO_ALIAS``, else ``default``)."""
+    """Return the alias of the ledger's database (``CELERY_MIREPOIX_DJANGO_ALIAS``, else ``default``)."""
     return str(getattr(settings, "CELERY_MIREPOIX_DJANGO_ALIAS", Settings().django_alias))
 
 
 def require_library(dialect: str) -> None:
-    """Raise MissingLibrary if that of our own connections cannot be imported: Django may use another for its own."""
+    """Raise MissingLibrary if the driver of our own connections is missing. Django may use another driver."""
     module, extra, _ = _OWN[dialect]
     optional(module, extra)
 
 
 def dialect_of(connection: Any) -> str:
-    """The ledger's name for the kind of a Django connection's database. Raises UnsupportedDatabase."""
+    """Return the ledger's name of the dialect of a Django connection. Raises UnsupportedDatabase."""
     vendor: str = connection.vendor
     if vendor not in DIALECTS:
         raise UnsupportedDatabase(f"Django's database {connection.alias!r} ({connection.settings_dict['ENGINE']})")
@@ -317,12 +314,13 @@ def dialect_of(connection: Any) -> str:
 
 
 _inherited: list[Any] = []
-"""Connections a child found after a fork: never used, never closed (closing would end the parent's session)."""
+"""Connections that a child inherited by a fork. They are never used, and never closed, because closing would end the
+parent's session."""
 
 
 def _leave_to_parent(connection: Any) -> None:
-    # Celery's own support for Django does so too, but is only there if DJANGO_SETTINGS_MODULE is set. Without it, two
-    # processes spoke on one connection, and half of a transaction was committed (measured).
+    # Celery's own support for Django does this too, but only if DJANGO_SETTINGS_MODULE is set. Without it, two
+    # processes used one connection, and half of a transaction was committed (measured).
     is_in_memory = connection.vendor == "sqlite" and connection.is_in_memory_db()
     if connection.connection is not None and not connection.in_atomic_block and not is_in_memory:
         _inherited.append(connection.connection)
@@ -330,7 +328,7 @@ def _leave_to_parent(connection: Any) -> None:
 
 
 def _is_in_event_loop() -> bool:
-    # Django's own rule for when its connections may not be used (django.utils.asyncio.async_unsafe).
+    # Django's own rule for when its connections cannot be used (django.utils.asyncio.async_unsafe).
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -345,7 +343,7 @@ def _is_autocommitting(connection: Any) -> bool:
 
 
 def _drop_if_broken(connection: Any) -> None:
-    # Django looks after broken connections between requests only; a script or a thread that sends tasks has none.
+    # Django checks for broken connections only between requests. A script or a thread that sends tasks has no requests.
     if (
         connection.errors_occurred
         and connection.connection is not None
@@ -357,7 +355,7 @@ def _drop_if_broken(connection: Any) -> None:
 
 
 def _own_target(connection: Any, label: str) -> Any:
-    """The file, libpq's connection string or PyMySQL's parameters of a Django connection."""
+    """Return the file, libpq's connection string or PyMySQL's parameters of a Django connection."""
     if connection.vendor == "sqlite":
         name = str(connection.settings_dict["NAME"])
         if name == ":memory:" or name.startswith("file:"):

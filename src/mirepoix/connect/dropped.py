@@ -1,4 +1,4 @@
-"""Connections whose owner nobody has any more: Celery and its users drop apps and connections without closing them."""
+"""Close the connections of an owner that is dropped without being closed, as Celery drops apps and connections."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Protocol
 
 
 class Closable(Protocol):
-    """A connection of ours."""
+    """A connection of Mirepoix."""
 
     def close(self) -> None:
-        """End it."""
+        """Close the connection."""
 
 
 def close_when_dropped(owner: object, connections: Sequence[Closable]) -> weakref.finalize:  # type: ignore[type-arg]
-    """Close what *connections* holds by then, when *owner* is collected or the interpreter ends.
+    """Close the content of *connections* when *owner* is collected or the interpreter ends.
 
-    A forked child leaves them open, as closing them would end its parent's sessions. *connections* must not lead to
-    *owner*.
+    A forked child leaves them open, because closing them would end its parent's sessions. *connections* must not refer
+    to *owner*.
     """
     return weakref.finalize(owner, _close, connections, os.getpid())
 

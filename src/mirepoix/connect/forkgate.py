@@ -1,9 +1,9 @@
-"""Keep forks out of SQLite: a child that is forked in the middle of another thread's statement can never write.
+"""Prevent forks during SQLite statements. A child that is forked during another thread's statement can never write.
 
-SQLite keeps account of a process's file locks in that process's memory. A child inherits the account, but neither the
-locks nor the thread that would give them back: to the child the file stays locked for ever (seen: a pool process that
-was replaced while the maintenance thread wrote; `tests/connect/test_fork.py`). So a fork waits for the statements under
-way, milliseconds, and new ones wait for the fork.
+SQLite records a process's file locks in that process's memory. A child inherits the record, but neither the locks nor
+the thread that would release them. For the child the file stays locked for ever. This happened to a pool process that
+was replaced while the maintenance thread wrote (`tests/connect/test_fork.py`). So a fork waits for the running
+statements, which take milliseconds, and new statements wait for the fork.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LONGEST_WAIT_S = 35.0
-"""A fork goes ahead after this: no statement takes so long, as SQLite gives up waiting for a lock sooner."""
+"""A fork goes ahead after this time. No statement takes so long, because SQLite gives up waiting for a lock sooner."""
 
 
 class ForkGate:
-    """Any number of threads may be inside; `close` waits until none but the calling one is."""
+    """Any number of threads may be inside. `close` waits until at most the calling thread is inside."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.RLock())
@@ -27,7 +27,7 @@ class ForkGate:
 
     @contextmanager
     def no_fork(self) -> Iterator[None]:
-        """While the block lasts, no other thread of this process forks."""
+        """Prevent other threads of this process from forking inside the block."""
         with self._changed:
             self._inside += 1
             self._mine.count = getattr(self._mine, "count", 0) + 1
@@ -40,16 +40,16 @@ class ForkGate:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Before a fork."""
+        """Close the gate before a fork."""
         self._changed.acquire()
         self._changed.wait_for(lambda: self._inside <= getattr(self._mine, "count", 0), LONGEST_WAIT_S)
 
     def open(self) -> None:
-        """After a fork, in the parent."""
+        """Open the gate after a fork, in the parent."""
         self._changed.release()
 
     def open_in_child(self) -> None:
-        """After a fork, in the child: only the thread that forked is here."""
+        """Open the gate after a fork, in the child, which has only the thread that forked."""
         self._inside = getattr(self._mine, "count", 0)
         self._changed.release()
 

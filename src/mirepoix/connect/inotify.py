@@ -1,4 +1,4 @@
-"""Be woken when a file is written to (Linux): what SQLite has instead of NOTIFY."""
+"""Detect writes to a file with inotify (Linux). SQLite has no NOTIFY."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ _IN_CLOEXEC = os.O_CLOEXEC
 
 
 class Watch:
-    """Readable when the file was written to since the last `drain`. It says that something happened, never what."""
+    """A descriptor that is readable if the file was written to since the last `drain`. It does not say what changed."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
     def drain(self) -> None:
-        """Forget what has been seen."""
+        """Discard the pending events."""
         with contextlib.suppress(BlockingIOError):
             while os.read(self.fd, 65536):
                 pass
 
     def close(self) -> None:
-        """Stop watching."""
         with contextlib.suppress(OSError):
             os.close(self.fd)
 
 
 def watch(path: Path) -> Watch | None:
-    """Watch a file; None where that cannot be done (another system, no such file, no watches left): poll then."""
+    """Watch a file. Returns None if that is impossible (another system, no such file, no watches left); then poll."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)

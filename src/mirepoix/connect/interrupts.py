@@ -1,12 +1,12 @@
-"""Hold back a worker's signals while the thread that would handle them is inside a short transaction of ours.
+"""Delay a worker's signal handlers while their thread is inside a short transaction of Mirepoix.
 
-Python runs the handler of a signal in the main thread, between any two of its instructions. Celery's handlers do much
-more than set a flag: that of a cold shutdown sleeps (the soft shutdown) and stores results. If it ran inside a
-transaction of the main thread, it would sleep with that transaction's locks, and then wait for them itself. On SQLite
-the lock is the whole file.
+Python runs signal handlers in the main thread, between any two of its instructions. Celery's handlers do more than set
+a flag: the handler of a cold shutdown sleeps (the soft shutdown) and stores results. If it ran inside a transaction of
+the main thread, it would sleep with that transaction's locks and then wait for them itself. On SQLite the lock covers
+the whole file.
 
-A handler that was wrapped by `held_back` runs when the transaction is over. Nothing is held back inside the transaction
-of a task: a task may be long, and a cold shutdown is there to cut it short.
+A handler that `held_back` wraps runs after the transaction. Handlers are not delayed inside the transaction of a task,
+because a task may be long and a cold shutdown has to interrupt it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 
 class _Here(threading.local):
-    """Where this thread is (this greenlet, if gevent has patched threads)."""
+    """The state of this thread (or of this greenlet, if gevent has patched threads)."""
 
     depth = 0
     waiting: tuple[int, ...] = ()
@@ -32,7 +32,7 @@ Handler = Callable[[int, Any], Any]
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """No handler that was wrapped by `held_back` runs in this block. Those that were due run at its end."""
+    """Delay the handlers that `held_back` wraps until the end of the block."""
     _here.depth += 1
     try:
         yield
@@ -45,7 +45,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 def held_back(handler: Handler) -> Handler:
-    """That handler, but not inside of `uninterrupted`. A signal that comes twice meanwhile is handled once."""
+    """Wrap *handler* so that it waits for `uninterrupted` blocks. A signal that comes twice is handled once."""
 
     def handle(number: int, frame: Any) -> None:
         if not _here.depth:

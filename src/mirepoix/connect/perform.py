@@ -1,4 +1,4 @@
-"""Run the steps of a statement, one after another: what stands for RETURNING where a database has none."""
+"""Run the steps of a statement, one after another, in a database without RETURNING."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from mirepoix.sql import Step
 from mirepoix.sql.columns import Row
 
 MOST_TRIES = 5
-"""How often an INSERT meets rows that others committed since its SELECT, before that is an error."""
+"""How often an INSERT may conflict with rows that others committed since its SELECT, before that is an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How many rows the last writing step changed, and the rows of the last reading one with their names."""
+    """The number of rows that the last writing step changed, and the rows of the last reading step, with names."""
 
     rowcount: int
     rows: list[Row]
 
 
 Execute = Callable[[str, dict[str, Any]], tuple[int, list[tuple[Any, ...]] | None]]
-"""Runs one statement: how many rows it changed, and its rows, or None for one that has none."""
+"""Runs one statement. Returns the number of changed rows, and the rows, or None if it returns no rows."""
 
 
 def perform(steps: Sequence[Step], execute: Execute, params: dict[str, Any]) -> Answer:
-    """Run *steps* in the transaction that is open, as `mirepoix.sql` describes them.
+    """Run *steps* in the open transaction, as `mirepoix.sql` describes them.
 
-    Raises ConfigurationError if a row that was locked is not what it was: the connection commits each statement.
+    Raises ConfigurationError if a locked row has changed, which means that the connection commits each statement.
     """
     if len(steps) == 1 and steps[0].each is None:
         count, rows = execute(steps[0].sql, params)
@@ -39,7 +39,7 @@ def perform(steps: Sequence[Step], execute: Execute, params: dict[str, Any]) -> 
     for tried in range(1, MOST_TRIES + 1):
         try:
             return _perform(steps, execute, params, is_again=tried > 1)
-        except Exception as error:  # every driver has its own class for it, and none is imported here
+        except Exception as error:  # each driver has its own class, and no driver is imported here
             is_beaten = steps[-1].is_insert and mysql_codes.of(error) == mysql_codes.DUPLICATE
             if not is_beaten or tried == MOST_TRIES:
                 raise
@@ -76,8 +76,8 @@ def _each(step: Step, sql: str, execute: Execute, params: dict[str, Any]) -> tup
     own = {name: params[name] for name in step.names if name in params}
     if step.each is None:
         return execute(sql, own)
-    one, every = step.each
+    single, every = step.each
     found: list[tuple[Any, ...]] = []
     for value in json.loads(params[every]):
-        found += execute(sql, {**own, one: value})[1] or []
+        found += execute(sql, {**own, single: value})[1] or []
     return 0, found

@@ -1,4 +1,4 @@
-"""A small pool of own connections for short transactions, safe over fork, threads and greenlets."""
+"""A small pool of own connections for short transactions, safe with forks, threads and greenlets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from mirepoix.connect.dropped import close_when_dropped
 from mirepoix.ledger.tx import Connection, Tx
 
 _inherited: list[Connection] = []
-"""Connections a child found after a fork: never used, never closed (closing would end the parent's session)."""
+"""Connections that a child inherited by a fork. They are never used, and never closed, because closing would end the
+parent's session."""
 
 
 def _transaction(connection: Any) -> AbstractContextManager[Tx]:
@@ -26,11 +27,11 @@ def _reading(connection: Any) -> AbstractContextManager[Tx]:
 
 
 class Pool:
-    """Lends connections; at most *size* are open, and a thread that finds none waits for one (None: there is no bound).
+    """A pool that lends connections. At most *size* are open; a thread that finds none waits (None: no limit).
 
-    A connection that failed is closed, not lent again; one that died while it was idle (*stale* is what its BEGIN then
-    raises) is replaced before anything was sent on it. One that does not *fit* whoever asks is left to others. After a
-    fork the child starts with an empty pool.
+    A connection that failed is closed and not lent again. A connection that died while it was idle is replaced before
+    anything is sent on it; its BEGIN then raises *stale*. A connection that does not *fit* the caller is left to
+    others. After a fork the child starts with an empty pool.
     """
 
     def __init__(
@@ -55,16 +56,16 @@ class Pool:
             self._slots = threading.BoundedSemaphore(self._size)
 
     def transaction(self) -> AbstractContextManager[Tx]:
-        """One transaction on a lent connection."""
+        """Open a transaction on a lent connection."""
         return self.beginning_with(_transaction)
 
     def reading(self) -> AbstractContextManager[Tx]:
-        """One look on a lent connection: it holds up nobody who writes."""
+        """Open a read-only transaction on a lent connection. It does not block writers."""
         return self.beginning_with(_reading)
 
     @contextmanager
     def beginning_with(self, begin: Callable[[Any], AbstractContextManager[Tx]]) -> Iterator[Tx]:
-        """What *begin* begins on a lent connection."""
+        """Enter *begin* on a lent connection."""
         with self.lent(begin) as (_, tx):
             yield tx
 
@@ -72,7 +73,7 @@ class Pool:
     def lent(
         self, begin: Callable[[Any], AbstractContextManager[Tx]] = _transaction
     ) -> Iterator[tuple[Connection, Tx]]:
-        """What *begin* begins on a lent connection, and the connection that it is on."""
+        """Enter *begin* on a lent connection, and also yield the connection."""
         if self._pid != os.getpid():
             _inherited.extend(self._idle)
             self._at_drop.detach()
@@ -107,7 +108,7 @@ class Pool:
         left: list[Connection] = []
         try:
             while True:
-                connection = self._idle.pop()  # asked this way, two threads cannot be promised the same one
+                connection = self._idle.pop()  # atomic, so two threads cannot get the same connection
                 if self._fits is None or self._fits(connection):
                     return connection, True
                 left.append(connection)
@@ -117,7 +118,7 @@ class Pool:
             self._idle.extend(left)
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close the idle connections."""
         if self._pid == os.getpid():
             while self._idle:
                 self._idle.pop().close()

@@ -1,4 +1,4 @@
-"""What the sources have in common whose connections are all their own: two pools, and no framework above them."""
+"""The common part of sources with only their own connections: two pools, and no framework."""
 
 from __future__ import annotations
 
@@ -16,46 +16,43 @@ class PooledSource:
     label: str
     _pool: Pool
     _begun: Pool
-    """One connection for each task that runs; whoever runs it needs one of the pool besides, and must not wait for its
-    own."""
+    """One connection for each running task. The thread that runs a task also needs a connection of the other pool, and
+    must not wait for its own."""
 
     def __repr__(self) -> str:
         return f"<ledger {self.label}>"
 
     def name_sessions(self, name: str) -> None:
-        """Nothing: a database that shows names of sessions says so itself."""
+        """Do nothing: this database does not show names of sessions."""
 
     def transaction(self) -> AbstractContextManager[Tx]:
-        """A short transaction on a pooled connection."""
         return self._pool.transaction()
 
     def statement(self) -> AbstractContextManager[Tx]:
-        """A transaction for one statement, on a pooled connection."""
+        """Open a transaction for one statement, on a pooled connection."""
         return self._pool.transaction()
 
     def reading(self) -> AbstractContextManager[Tx]:
-        """A look at what is committed, on a pooled connection."""
         return self._pool.reading()
 
     def independent_transaction(self) -> AbstractContextManager[Tx]:
-        """The same: a pooled connection is never the caller's."""
+        """Open a transaction on a pooled connection, which never belongs to the caller."""
         return self._pool.transaction()
 
     def enclosing_transaction(self) -> Tx | None:
-        """It has no framework whose transaction it could join."""
+        """Return None, because there is no framework with a transaction."""
         return None
 
     def after_commit(self, act: Callable[[], Any]) -> bool:
-        """Nor one that would tell of its commit."""
+        """Return False, because there is no framework that reports a commit."""
         return False
 
     def leave(self) -> None:
-        """Its connections are pooled: there is nothing to close."""
+        """Do nothing: the connections are pooled."""
 
     def require_sessions(self) -> None:
-        """Nothing is known that stands in front of it."""
+        """Do nothing: no pooler is known to be in front of this database."""
 
     def close(self) -> None:
-        """Close pooled connections."""
         self._pool.close()
         self._begun.close()

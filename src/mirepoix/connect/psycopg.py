@@ -1,4 +1,4 @@
-"""A ledger in PostgreSQL, through psycopg 3: NOTIFY to wake workers, session advisory locks for who is alive."""
+"""A ledger in PostgreSQL, through psycopg 3. NOTIFY wakes workers, and session advisory locks show which are alive."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from mirepoix.connect import ambient
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.interrupts import uninterrupted
-from mirepoix.connect.looks import NOTHING, Looks
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
+from mirepoix.connect.result_polling import NOTHING, ResultPolling
 from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection
 from mirepoix.connect.task_transaction import OwnTaskTransaction, TaskTransaction
 from mirepoix.errors import ConfigurationError, SessionsNotKept
@@ -32,52 +32,52 @@ from mirepoix.ledger.tx import Tx
 from mirepoix.records import Neighbour
 
 LOCK_NAMESPACE = 1_296_651_877
-"""The first half of every advisory lock of ours (the letters MIRE)."""
+"""The first half of each of our advisory locks (the letters MIRE)."""
 
 OLDEST = 130_000
 """PostgreSQL 13."""
 
 
 WITH_IDLE_SESSIONS = 140_000
-"""The first PostgreSQL that may end sessions which are idle."""
+"""The first PostgreSQL that can end idle sessions."""
 
 WITH_LIMITED_TRANSACTIONS = 170_000
-"""The first that may end transactions which take long."""
+"""The first PostgreSQL that can end long transactions."""
 
 IDLE_S = 10
-"""A transaction of ours whose process says nothing for this long is ended by the server: a process that was stopped
-amid it (SIGSTOP, a frozen container) would hold its locks, and nobody could take over what it held. It is not for the
-transactions of tasks, which wait for whatever the tasks wait for."""
+"""The server ends a transaction of ours if its process sends nothing for this long. A process that was stopped in it
+(SIGSTOP, a frozen container) would keep its locks, and no worker could take over its tasks. The limit does not apply to
+the transactions of tasks, which may wait."""
 
 LONGEST_NAME = 63
-"""Bytes of a session's name that PostgreSQL keeps."""
+"""PostgreSQL keeps so many bytes of a session's name."""
 
 KEEP_ALIVE_S = (5, 2, 3)
-"""After so many seconds of silence the other end of a connection is asked, again after so many, so many times."""
+"""TCP keepalive: seconds of silence before the first probe, seconds between probes, and the number of probes."""
 
 ANSWER_S = 1.0
-"""How much longer than a statement may take its answer is waited for."""
+"""How long the answer of a statement may take beyond the statement's own limit."""
 
 CONNECT_S = 10
-"""The longest that a connection with a bound takes to be made."""
+"""The longest that opening a connection with a bound may take."""
 
-LOOK_AGAIN_S = 0.02
-"""How often a liveness lock is tried that another session has."""
+LOCK_RETRY_S = 0.02
+"""How often to retry a liveness lock that another session holds."""
 
 SECOND_S = 2.0
-"""How long a second session is waited for, where the pooler may have none to give."""
+"""How long to wait for a second session, which the pooler may not have."""
 
 FRESH_S = 30.0
-"""Nothing on the way drops a connection, without a word to its ends, that was used within this long."""
+"""No network component silently drops a connection that was used within this time."""
 
 _SECRET = re.compile(r"([^&=]*(?:pass|secret|scram)[^&=]*)=[^&]*", re.IGNORECASE)
-"""Options of a URL that hold secrets: password, sslpassword, oauth_client_secret, scram_client_key."""
+"""Options of a URL with secrets: password, sslpassword, oauth_client_secret, scram_client_key."""
 
 _IDLE = psycopg.pq.TransactionStatus.IDLE
 
 
 class PostgresSource(PooledSource):
-    """The ledger in a PostgreSQL database, or a pooler in front of it. Workers need sessions: `require_sessions`."""
+    """The ledger in a PostgreSQL database, or behind a pooler. Workers need sessions; see `require_sessions`."""
 
     dialect = "postgresql"
     disconnects: tuple[type[Exception], ...] = (
@@ -95,7 +95,8 @@ class PostgresSource(PooledSource):
         self.conninfo = conninfo
         self.label = label or without_password(conninfo)
         self._has_sessions: bool | None = None
-        """Whether each connection is known to be one session of the server; None: each is asked."""
+        """Whether each connection is known to be one session of the server. If it is None, each connection is
+        checked."""
         self._pool = Pool(self.open, stale=self.disconnects)
         self._begun = Pool(self._open_for_a_task, size=None, stale=self.disconnects)
 
@@ -106,11 +107,11 @@ class PostgresSource(PooledSource):
         self.__init__(*state)  # type: ignore[misc]
 
     def statement(self) -> AbstractContextManager[Tx]:
-        """Without BEGIN and COMMIT, which take longer than the statement, where the connection is known to be there."""
+        """Run a statement without BEGIN and COMMIT, which take longer, if the connection is known to be open."""
         return self._pool.beginning_with(PostgresConnection.statement)
 
     def begin(self) -> TaskTransaction:
-        """A transaction for a task; user code gets the psycopg connection."""
+        """Begin a transaction for a task. User code gets the psycopg connection."""
         return OwnTaskTransaction(self._lend, lambda raw: raw.info.transaction_status != _IDLE, ambient.as_current)
 
     def _lend(self, stack: ExitStack) -> tuple[psycopg.Connection[Any], Tx]:
@@ -118,29 +119,27 @@ class PostgresSource(PooledSource):
         return cast(PostgresConnection, connection).raw, tx
 
     def open(self, bound_s: float | None = None) -> PostgresConnection:
-        """A new connection of our own."""
         return PostgresConnection(
             self.conninfo, self.label, idle_s=IDLE_S, bound_s=bound_s, has_session=self._has_sessions
         )
 
     def work_at(self, url: str) -> None:
-        """Use the database at *url* from now on: the same one, without the pooler."""
+        """Use the database at *url*, which is the same database without the pooler."""
         self.close()
         self.conninfo = f"postgresql://{url.partition('://')[2]}"
         self.label, self._has_sessions = without_password(self.conninfo), None
 
     def name_sessions(self, name: str) -> None:
-        """Call its sessions ``mirepoix NAME``, unless the URL says something else."""
+        """Name the sessions ``mirepoix NAME``, unless the URL names them."""
         if "application_name" not in conninfo_to_dict(self.conninfo):
             said = f"mirepoix {name}".encode()[:LONGEST_NAME].decode(errors="ignore")
             self.conninfo = make_conninfo(self.conninfo, application_name=said)
 
     def require_sessions(self) -> None:
-        """Raise ConfigurationError, naming the remedy, if a pooler gives each transaction another session.
+        """Raise ConfigurationError, with the remedy, if a pooler gives each transaction another session.
 
-        A connection to the server itself, or through a plain TCP proxy, tells so: the server and what the connection
-        was told when it was made name the same session. A pooler hides that; so two connections compare which session
-        they have, while one holds its own.
+        On a direct connection, or through a plain TCP proxy, the server and the connection's start-up message name the
+        same session. A pooler hides that. Then two connections compare their sessions while one holds its session.
         """
         with ExitStack() as stack:
             first = stack.enter_context(_connect(self.conninfo, LOCK_BOUND_S))
@@ -154,13 +153,13 @@ class PostgresSource(PooledSource):
             return True
         try:
             second = stack.enter_context(_connect(self.conninfo, SECOND_S))
-            # A pooler that uses first what was given back last has just been given the session of the first.
+            # A pooler that prefers the last returned session has now given the session of the first connection.
             with second.transaction():
                 return _session_of(second) == own or _session_of(first) != own
-        except psycopg.errors.ProtocolViolation:  # no transactions: the session is another for each statement
+        except psycopg.errors.ProtocolViolation:  # no transactions: each statement gets another session
             return True
         except _NoAnswerError:
-            return False  # every session is taken: each belongs to one connection
+            return False  # all sessions are taken, so each belongs to one connection
 
     def _open_for_a_task(self) -> PostgresConnection:
         return PostgresConnection(self.conninfo, self.label, has_session=self._has_sessions)
@@ -168,25 +167,25 @@ class PostgresSource(PooledSource):
     def hold_liveness(
         self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
     ) -> AdvisoryLock:
-        """Take a session lock on a connection that forked children inherit: it lasts until the last of them is gone."""
+        """Take a session lock on a connection that forked children inherit. It lasts until the last of them is gone."""
         session = before.session if isinstance(before, AdvisoryLock) else None
         return AdvisoryLock(self.conninfo, worker_id, liveness_key, bound_s, session)
 
     def unheld(self, connection: OwnConnection, worker_id: str) -> list[Neighbour]:
-        """Try the lock of every other live worker; the server frees what was taken with this transaction."""
+        """Try the lock of every other live worker. The server releases acquired locks with this transaction."""
         with connection.transaction() as tx:
             rows = tx.fetch("unheld_workers", worker_id=worker_id, namespace=LOCK_NAMESPACE)
         return [workers.neighbour(row) for row in rows]
 
 
 class PostgresConnection:
-    """One connection; its transactions are read committed, and may say nothing for *idle_s*, if that is given.
+    """A connection. Its transactions are read committed, and end if they send nothing for *idle_s*, if that is given.
 
-    With *bound_s*, nothing that is asked on it waits longer for an answer.
+    With *bound_s*, every answer is waited for at most so long.
 
-    Through a pooler the session may be another one in the next transaction, and belong to other programs between them:
-    there nothing is prepared, nothing listened to, and settings end with the transaction. *has_session* says that it is
-    not so; None: the connection is looked at.
+    Through a pooler each transaction may get another session, which other programs use in between. There nothing is
+    prepared, nothing listens, and settings end with the transaction. *has_session* says that there is no pooler. If it
+    is None, the connection is checked.
     """
 
     def __init__(
@@ -225,7 +224,7 @@ class PostgresConnection:
         self._connection.add_notify_handler(self._note)
         self._connection.add_notice_handler(self._hear)
         self._is_ended = False
-        self._looks = Looks()
+        self._result_polling = ResultPolling()
         self._news: set[str] = set()
         self._finished: set[str] = set()
         self._used_at = time.monotonic()
@@ -233,25 +232,23 @@ class PostgresConnection:
 
     @property
     def raw(self) -> psycopg.Connection[Any]:
-        """The driver's own connection."""
         return self._connection
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
-        """BEGIN … COMMIT."""
         with uninterrupted(), self.lasting() as tx:
             yield tx
 
     @contextmanager
     def lasting(self) -> Iterator[Tx]:
-        """The same for a task, which may take long: signals are handled meanwhile."""
+        """Open a transaction for a task, which may take long. Signals are handled meanwhile."""
         with self._connection.transaction() if self._begin is None else self._begun(self._begin):
             yield self._tx
         self._used_at = time.monotonic()
 
     @contextmanager
     def _begun(self, begin: SQL | Composed) -> Iterator[None]:
-        """A transaction with its own settings, in as many round trips as one without."""
+        """Open a transaction with its own settings, without extra round trips."""
         try:
             self._connection.execute(begin)
             yield
@@ -262,9 +259,9 @@ class PostgresConnection:
         self._connection.commit()
 
     def statement(self) -> AbstractContextManager[Tx]:
-        """For one statement; a transaction if only its BEGIN could tell whether the server is still there.
+        """Run one statement, in a transaction if only BEGIN could show whether the server is still there.
 
-        Of the settings none matters to a statement that writes tasks, but for the isolation level.
+        A statement that writes tasks does not depend on the settings, except the isolation level.
         """
         return self._alone() if self._is_read_committed and self._is_there() else self.transaction()
 
@@ -272,8 +269,8 @@ class PostgresConnection:
         if time.monotonic() - self._used_at >= FRESH_S:
             return False
         try:
-            self._connection.pgconn.consume_input()  # raises if the server has hung up
-            self._connection.pgconn.is_busy()  # hears its last words
+            self._connection.pgconn.consume_input()  # raises if the server has closed the connection
+            self._connection.pgconn.is_busy()  # reads the server's last message
         except psycopg.OperationalError:
             return False
         return not self._is_ended
@@ -282,7 +279,7 @@ class PostgresConnection:
         self._is_ended = self._is_ended or said.severity_nonlocalized == "FATAL"
 
     def statements(self) -> AbstractContextManager[Tx]:
-        """Without BEGIN: each statement is a transaction, in one round trip. Through a pooler one transaction."""
+        """Run statements without BEGIN: each is a transaction, in one round trip. A pooler makes them one."""
         return self._alone() if self._begin is None else self.transaction()
 
     @contextmanager
@@ -291,52 +288,51 @@ class PostgresConnection:
         self._used_at = time.monotonic()
 
     def reading(self) -> AbstractContextManager[Tx]:
-        """Readers hold up nobody here: a transaction like any other."""
+        """Open a transaction. In PostgreSQL readers do not block writers."""
         return self.transaction()
 
     def listen(self) -> None:
-        """Be told about new tasks and messages from now on. Through a pooler nobody tells: `news` looks."""
+        """Listen for new tasks and messages. A pooler passes on no notifications; there `news` looks."""
         if not self._has_session:
             return
         self._connection.execute("LISTEN mirepoix")
         self._connection.execute("LISTEN mirepoix_message")
 
     def listen_results(self) -> None:
-        """Be told the ids of finished tasks from now on. Through a pooler `finished` says when to look."""
+        """Listen for ids of finished tasks. A pooler passes on no notifications; there `finished` says when to look."""
         if not self._has_session:
             self.finished()
             return
         self._connection.execute("LISTEN mirepoix_result")
 
     def finished(self) -> frozenset[str]:
-        """What was notified since the last call. Raises psycopg.OperationalError if the server is gone."""
+        """Return the ids notified since the last call. Raises psycopg.OperationalError if the server is gone."""
         if not self._has_session:
-            return self._looks.due()
+            return self._result_polling.due()
         self._consume()
         finished = frozenset(self._finished)
         self._finished.clear()
         return finished
 
     def wakeup_fd(self) -> int | None:
-        """Readable when a notification arrives."""
+        """A descriptor that is readable when a notification arrives."""
         return self._connection.fileno() if self._has_session else None
 
     @property
     def is_told_early(self) -> bool:
-        """A notification comes after the commit."""
+        """False: a notification arrives after the commit."""
         return False
 
     def news(self) -> frozenset[str]:
-        """What was notified since the last call. Raises psycopg.OperationalError if the server is gone."""
+        """Return what was notified since the last call. Raises psycopg.OperationalError if the server is gone."""
         if not self._has_session:
-            return ANYTHING if self._looks.due() else NOTHING
+            return ANYTHING if self._result_polling.due() else NOTHING
         self._consume()
         news = frozenset(self._news)
         self._news.clear()
         return news
 
     def abort(self) -> None:
-        """End the session from another thread: what waits on it raises."""
         with (
             contextlib.suppress(psycopg.Error, OSError),
             socket.socket(fileno=os.dup(self._connection.fileno())) as peer,
@@ -344,7 +340,6 @@ class PostgresConnection:
             peer.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the connection."""
         with contextlib.suppress(psycopg.Error):
             self._connection.close()
 
@@ -355,7 +350,7 @@ class PostgresConnection:
             self._heard(notification.relname, notification.extra)
 
     def _note(self, notification: psycopg.Notify) -> None:
-        # Called for what arrives in the answer to another statement.
+        # Called for notifications that arrive with the answer to another statement.
         self._heard(notification.channel.encode(), notification.payload.encode())
 
     def _heard(self, channel: bytes, payload: bytes) -> None:
@@ -370,7 +365,7 @@ _TOPICS = {b"mirepoix": "tasks", b"mirepoix_message": "messages"}
 
 
 class AdvisoryLock:
-    """A session advisory lock on a connection of its own. *before* is the session that held it before."""
+    """A session advisory lock on its own connection. *before* is the session that held the lock before."""
 
     def __init__(
         self, conninfo: str, worker_id: str, liveness_key: int, bound_s: float, before: int | None = None
@@ -391,17 +386,17 @@ class AdvisoryLock:
                     raise psycopg.OperationalError(f"the liveness lock of {worker_id} is held by another session")
                 if before is not None:
                     self._tx.fetch("end_liveness", session=before, **lock)
-                time.sleep(LOOK_AGAIN_S)
+                time.sleep(LOCK_RETRY_S)
         except BaseException:
             self.close()
             raise
 
     def confirm(self) -> None:
-        """Note which start of the server the lock was taken under: a restarted one has forgotten it."""
+        """Record the server's start under which the lock was taken. A restarted server has lost the lock."""
         self._tx.run("note_server", worker_id=self._worker_id)
 
     def is_held(self) -> bool:
-        """False once the server ended the session."""
+        """Whether the session still exists."""
         try:
             self._connection.pgconn.consume_input()
         except psycopg.OperationalError:
@@ -409,22 +404,22 @@ class AdvisoryLock:
         return not self._connection.closed
 
     def fileno(self) -> int | None:
-        """Readable when the server ends the session, or says something."""
+        """Return a descriptor that is readable when the server ends the session or sends something."""
         return self._connection.fileno()
 
     @contextmanager
     def statements(self) -> Iterator[Tx]:
-        """Each is a transaction by itself."""
+        """Run statements that are transactions by themselves."""
         yield self._tx
 
     def close(self, *, is_over: bool = False) -> None:
-        """End the session, and the lock with it."""
+        """End the session, and with it the lock."""
         with contextlib.suppress(psycopg.Error):
             self._connection.close()
 
 
 def without_password(conninfo: str) -> str:
-    """A URL for people."""
+    """Return the URL without its password, for people."""
     parts = urlsplit(conninfo)
     query = _SECRET.sub(r"\1=***", parts.query)
     user, _, host = parts.netloc.rpartition("@")
@@ -434,25 +429,24 @@ def without_password(conninfo: str) -> str:
 
 
 def caller_tx(connection: psycopg.Connection[Any]) -> Tx:
-    """The transaction that is open, or will be opened, on the caller's psycopg connection."""
+    """Return a `Tx` over the caller's psycopg connection, in its open transaction or the one that the driver begins."""
     return DbapiTx(lambda: _Unprepared(connection, row_factory=tuple_row), "postgresql", "pyformat")
 
 
 class _Unprepared(psycopg.Cursor[Any]):
-    """On the caller's connection nothing of ours is prepared: behind it may be a pooler."""
+    """A cursor that prepares nothing, because a pooler may be behind the caller's connection."""
 
     def execute(self, query: Any, params: Any = None, **_: Any) -> Any:
-        """As psycopg does it."""
         return super().execute(query, params, prepare=False)
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that is given up when an answer stays out: a proxy may hold it open that reaches no server."""
+    """A connection that is given up if an answer does not arrive. A proxy may keep it open without a server."""
 
     bound_s: float | None = None
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        """As psycopg does it, but no longer than the bound. Raises psycopg.OperationalError."""
+        """Wait as psycopg does, but at most for the bound. Raises psycopg.OperationalError."""
         if self.bound_s is None:
             return super().wait(gen, *args, **kwargs)
         try:
@@ -463,11 +457,11 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 class _NoAnswerError(psycopg.OperationalError):
-    """The server, or what is in front of it, says nothing."""
+    """The server, or a proxy in front of it, does not answer."""
 
 
 def _bounded(gen: Any, bound_s: float) -> Generator[Any, Any, Any]:
-    """*gen*, which psycopg resumes now and then although nothing has come, ended after *bound_s*."""
+    """Run *gen*, which psycopg resumes regularly while nothing arrives, and end it after *bound_s*."""
     until = time.monotonic() + bound_s
     try:
         wants = next(gen)
@@ -489,7 +483,7 @@ def _connect(conninfo: str, bound_s: float | None = None) -> BoundedConnection:
         autocommit=True,
         application_name=conninfo_to_dict(conninfo).get("application_name", "mirepoix"),
         client_encoding="utf8",
-        # A session whose other end vanished without a word ends after this, whoever waits for whom.
+        # A session ends after this if its other end vanished without closing the connection, whichever side waits.
         keepalives_idle=KEEP_ALIVE_S[0],
         keepalives_interval=KEEP_ALIVE_S[1],
         keepalives_count=KEEP_ALIVE_S[2],
@@ -513,15 +507,15 @@ def _require(connection: psycopg.Connection[Any], label: str) -> None:
 
 
 def _session(connection: psycopg.Connection[Any], bound_s: float | None = None) -> dict[str, str | float]:
-    """What the ledger's statements depend on, whatever is the default of the server, the database or the role.
+    """Return the settings that the ledger's statements need, whatever the defaults of server, database and role are.
 
-    *bound_s* is for the server too: a statement that nobody waits for any more does not go on.
+    *bound_s* also limits statements on the server, so a statement does not continue after its client has given up.
     """
     session: dict[str, str | float] = {
-        "DateStyle": "ISO",  # psycopg reads moments in no other
+        "DateStyle": "ISO",  # psycopg reads no other format of moments
         "TimeZone": "UTC",
         "default_transaction_isolation": "read committed",
-        "statement_timeout": 0,  # a migration takes as long as it takes
+        "statement_timeout": 0,  # a migration may take long
         "lock_timeout": 0,
     }
     if bound_s is not None:
@@ -530,16 +524,16 @@ def _session(connection: psycopg.Connection[Any], bound_s: float | None = None) 
         session |= zip(names, KEEP_ALIVE_S, strict=True)
     version = connection.info.server_version
     if version >= WITH_IDLE_SESSIONS:
-        session["idle_session_timeout"] = 0  # a worker's session is idle when there is nothing to do
+        session["idle_session_timeout"] = 0  # a worker's session is idle if there are no tasks
     if version >= WITH_LIMITED_TRANSACTIONS:
         session["transaction_timeout"] = 0
     return session
 
 
 def _settings(verb: str, session: Mapping[str, str | float]) -> Composed:
-    """What sets all of them, in one round trip."""
-    one = SQL("SET {} = {}" if verb == "SET" else "SET LOCAL {} = {}")
-    return SQL("; ").join(one.format(Identifier(name), Literal(value)) for name, value in session.items())
+    """Return SQL that makes all settings in one round trip."""
+    setting = SQL("SET {} = {}" if verb == "SET" else "SET LOCAL {} = {}")
+    return SQL("; ").join(setting.format(Identifier(name), Literal(value)) for name, value in session.items())
 
 
 def _session_of(connection: psycopg.Connection[Any]) -> int:
@@ -548,5 +542,5 @@ def _session_of(connection: psycopg.Connection[Any]) -> int:
 
 
 def _is_direct(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the server says it is in the session that was named when the connection was made."""
+    """Whether the server names the session that the connection's start-up message named."""
     return _session_of(connection) == connection.info.backend_pid

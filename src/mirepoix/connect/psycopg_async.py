@@ -1,4 +1,4 @@
-"""Join a psycopg ``AsyncConnection``: envelopes are collected, and written with ``await`` when the block ends."""
+"""Join a psycopg ``AsyncConnection``. Envelopes are collected, and written with ``await`` when the block ends."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _IDLE = 0
 
 
 class Collector:
-    """Keeps envelopes until `write`. psycopg tells nobody of commits and savepoints, so two uses are refused.
+    """Collects envelopes until `write`. psycopg does not report commits and savepoints, so two uses are refused.
 
-    A ``transaction()`` block may not begin inside the ``using`` block (its rollback could not take tasks back), and
-    the transaction may not end inside of it (the tasks would miss it). Both raise ConfigurationError; a ``commit()``
-    that is followed by further statements in the same block cannot be seen.
+    A ``transaction()`` block may not begin inside the ``using`` block, because its rollback could not drop tasks. The
+    transaction may not end inside the block, because the tasks would miss it. Both raise ConfigurationError. A
+    ``commit()`` with further statements after it in the same block cannot be detected.
     """
 
     dialect = "postgresql"
@@ -39,42 +39,42 @@ class Collector:
         self._envelopes: list[Outgoing] = []
 
     def add(self, envelopes: Sequence[Outgoing], /) -> None:
-        """Keep *envelopes* for the end of the block."""
+        """Collect *envelopes* for the end of the block."""
         if _depth_of(self._connection) != self._depth:
             raise ConfigurationError(
-                "A transaction() block of this AsyncConnection began or ended inside of `async with mirepoix.using()`: "
+                "A transaction() block of this AsyncConnection began or ended inside `async with mirepoix.using()`: "
                 "write `async with connection.transaction(), mirepoix.using(connection):` instead."
             )
         self._was_in_transaction = self._is_in_transaction()
         self._envelopes.extend(envelopes)
 
     async def write(self) -> None:
-        """Write what was added, in the connection's transaction."""
+        """Write the collected envelopes in the connection's transaction."""
         envelopes, self._envelopes = self._envelopes, []
         if not envelopes:
             return
         if self._was_in_transaction and not self._is_in_transaction():
             raise ConfigurationError(
-                f"The transaction ended inside of `async with mirepoix.using(connection)`: {len(envelopes)} tasks that "
+                f"The transaction ended inside `async with mirepoix.using(connection)`: {len(envelopes)} tasks that "
                 "were sent in it are not written. Commit after the block."
             )
         for start in range(0, len(envelopes), ROWS_A_STATEMENT):
             await self._write(envelopes[start : start + ROWS_A_STATEMENT])
 
     def after_commit(self, act: Callable[[], None], /) -> bool:
-        """Register nothing: psycopg tells nobody of a commit."""
+        """Register nothing, because psycopg does not report commits."""
         return False
 
     def abandon(self) -> None:
-        """Drop what was added, and say so."""
+        """Drop the collected envelopes, and log that."""
         if self._envelopes:
             logger.warning(
                 "an exception left `async with mirepoix.using(connection)`: %d tasks are not sent", len(self._envelopes)
             )
 
     async def _write(self, chunk: list[Outgoing]) -> None:
-        # `outgoing.add` is the one place that knows the statements, and it cannot await: it runs up to the first
-        # statement that has no answer yet, and once more with the answer. One chunk takes a few statements at most.
+        # Only `outgoing.add` knows the statements, and it cannot await. It runs up to the first statement that has no
+        # answer yet, and again with the answer. A chunk takes a few statements at most.
         answers: list[_Answer] = []
         while True:
             try:
@@ -87,7 +87,7 @@ class Collector:
     async def _answer(self, name: str, params: dict[str, Any]) -> _Answer:
         with explained(self._where):
             async with self._connection.cursor(row_factory=_plain_rows) as cursor:
-                # Nothing is prepared: behind the connection may be a pooler.
+                # Nothing is prepared, because a pooler may be behind the connection.
                 (step,) = steps(name, self.dialect, "pyformat")
                 await cursor.execute(step.sql, params, prepare=False)
                 rows = await cursor.fetchall() if cursor.description is not None else ()
@@ -111,7 +111,7 @@ class _NeedsAnswerError(Exception):
 
 
 class _Replay:
-    """A `Tx` that gives the answers it has, in order, and asks for the next one by raising."""
+    """A `Tx` that returns the answers it has, in order, and asks for the next answer by raising."""
 
     dialect = "postgresql"
 
@@ -142,5 +142,5 @@ def _plain_rows(_cursor: Any) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
 
 
 def _depth_of(connection: Any) -> int:
-    # Private to psycopg (3.1 to 3.3 have it); without it the check is left out.
+    # This is private in psycopg (3.1 to 3.3 have it). Without it the check is left out.
     return getattr(connection, "_num_transactions", 0)

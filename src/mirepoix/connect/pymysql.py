@@ -1,4 +1,4 @@
-"""A ledger in MariaDB or MySQL, through PyMySQL: a short poll to see new tasks, GET_LOCK for who is alive."""
+"""A ledger in MariaDB or MySQL, through PyMySQL. Workers poll for tasks, and GET_LOCK shows which are alive."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from pymysql.constants import CLIENT, SERVER_STATUS
 from mirepoix.connect import ambient, mysql_codes
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.interrupts import uninterrupted
-from mirepoix.connect.looks import Looks
 from mirepoix.connect.pool import Pool
 from mirepoix.connect.pooled import PooledSource
+from mirepoix.connect.result_polling import ResultPolling
 from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection
 from mirepoix.connect.task_transaction import OwnTaskTransaction, TaskTransaction
 from mirepoix.errors import ConfigurationError
@@ -38,7 +38,7 @@ from mirepoix.sql.columns import Row
 T = TypeVar("T")
 
 OLDEST = {"MariaDB": (10, 6), "MySQL": (8, 0, 23)}
-"""The first ones with JSON_TABLE, SKIP LOCKED, defaults that are expressions, and invisible columns."""
+"""The first versions with JSON_TABLE, SKIP LOCKED, expressions as defaults, and invisible columns."""
 
 SESSION = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
@@ -50,30 +50,30 @@ SESSION = (
         "/*M!, max_statement_time = 0 *//*!80000, max_execution_time = 0 */"
     ),
 )
-"""What the ledger's statements depend on, whatever is the default of the server."""
+"""The settings that the ledger's statements need, whatever the server's defaults are."""
 
 IDLE_S = 10
-"""A transaction of ours whose process says nothing for this long is ended by MariaDB (MySQL has no such bound): a
-process that was stopped amid it would hold its locks, and nobody could take over what it held. It is not for the
-transactions of tasks, which wait for whatever the tasks wait for."""
+"""MariaDB ends a transaction of ours if its process sends nothing for this long (MySQL has no such limit). A process
+that was stopped in it would keep its locks, and no worker could take over its tasks. The limit does not apply to the
+transactions of tasks, which may wait."""
 
 LOCK_SESSION = "SET SESSION wait_timeout = 31536000"
-"""The session of a liveness lock says nothing for days: the longest that the server allows."""
+"""The session of a liveness lock sends nothing for days. This is the longest timeout that the server allows."""
 
-LOOK_AGAIN_S = 0.02
-"""How often a liveness lock is tried that another session has."""
+LOCK_RETRY_S = 0.02
+"""How often to retry a liveness lock that another session holds."""
 
 ANSWER_S = 1.0
-"""How much longer than a statement may take its answer is waited for."""
+"""How long the answer of a statement may take beyond the statement's own limit."""
 
 KEEP_ALIVE_S = (5, 2, 3)
-"""After so many seconds of silence the other end of a connection is asked, again after so many, so many times."""
+"""TCP keepalive: seconds of silence before the first probe, seconds between probes, and the number of probes."""
 
 CLOCKS = frozenset({"now", "time_left"})
-"""What is answered otherwise each time, and changes nothing: a transaction that is done again need not ask again."""
+"""These answer differently each time and change nothing. A repeated transaction need not ask them again."""
 
 MOST_REPEATS = 5
-"""How often a transaction is done again that the server ended for a deadlock."""
+"""How often a transaction is repeated that the server ended because of a deadlock."""
 
 _YES = frozenset({"1", "true", "yes", "on"})
 
@@ -90,10 +90,10 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), int),
     **dict.fromkeys(("ssl_disabled", "ssl_verify_cert", "ssl_verify_identity"), _is_yes),
 }
-"""What may stand behind the ``?`` of a URL: PyMySQL's own words for it."""
+"""The options that a URL may have after ``?``, in PyMySQL's words."""
 
 _IGNORED = frozenset({"charset", "collation", "use_unicode", "autocommit"})
-"""What URLs of SQLAlchemy may say and the ledger decides by itself."""
+"""URLs of SQLAlchemy may have these options. The ledger decides them itself."""
 
 
 class MysqlSource(PooledSource):
@@ -116,7 +116,7 @@ class MysqlSource(PooledSource):
         self.__init__(*state)  # type: ignore[misc]
 
     def begin(self) -> TaskTransaction:
-        """A transaction for a task; user code gets the PyMySQL connection."""
+        """Begin a transaction for a task. User code gets the PyMySQL connection."""
         return OwnTaskTransaction(self._lend, _is_in_transaction, ambient.as_current)
 
     def _lend(self, stack: ExitStack) -> tuple[pymysql.Connection[Any], Tx]:
@@ -125,14 +125,12 @@ class MysqlSource(PooledSource):
         return raw, DbapiTx(raw.cursor, "mysql", "pyformat")
 
     def open(self, bound_s: float | None = None) -> MysqlConnection:
-        """A new connection of our own."""
         return MysqlConnection(self.params, self.label, idle_s=IDLE_S, bound_s=bound_s)
 
     def _open_for_a_task(self) -> MysqlConnection:
         return MysqlConnection(self.params, self.label)
 
     def work_at(self, url: str) -> None:
-        """Use the database at *url* from now on."""
         self.close()
         self.params = params_of(f"//{url.partition('://')[2]}")
         self.label = label_of(self.params)
@@ -140,7 +138,7 @@ class MysqlSource(PooledSource):
     def hold_liveness(
         self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
     ) -> UserLock:
-        """Take a lock by name on a connection that forked children inherit: it lasts until the last of them is gone."""
+        """Take a named lock on a connection that forked children inherit. It lasts until the last of them is gone."""
         session = before.session if isinstance(before, UserLock) else None
         return UserLock(self.params, worker_id, liveness_key, bound_s, session)
 
@@ -151,9 +149,9 @@ class MysqlSource(PooledSource):
 
 
 class MysqlConnection:
-    """One connection; its transactions are read committed, and may say nothing for *idle_s*, if that is given.
+    """A connection. Its transactions are read committed, and end if they send nothing for *idle_s*, if that is given.
 
-    With *bound_s*, nothing that is asked on it waits longer for an answer.
+    With *bound_s*, every answer is waited for at most so long.
     """
 
     def __init__(
@@ -173,31 +171,30 @@ class MysqlConnection:
         self._first: list[Row] = []
         self._seen: tuple[Any, Any] = (None, None)
         self._next_messages = 0.0
-        self._looks = Looks()
+        self._result_polling = ResultPolling()
 
     @property
     def raw(self) -> pymysql.Connection[Any]:
-        """The driver's own connection."""
         return self._connection
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
-        """BEGIN … COMMIT; done again from its beginning if it met a deadlock, as long as it is answered the same."""
+        """Open a transaction. After a deadlock it is repeated from its start, as long as it gets the same answers."""
         with uninterrupted(), self._begun():
             yield RepeatedTx(self)
 
     def statements(self) -> AbstractContextManager[Tx]:
-        """A transaction as well: what stands for RETURNING is several statements."""
+        """Open a transaction, because several statements replace RETURNING."""
         return self.transaction()
 
     @contextmanager
     def lasting(self) -> Iterator[Tx]:
-        """BEGIN … COMMIT, of which nothing is repeated: somebody else writes in it too."""
+        """Open a transaction that is never repeated, because user code writes in it too."""
         with self._begun():
             yield self._tx
 
     def reading(self) -> AbstractContextManager[Tx]:
-        """Readers hold up nobody here: a transaction like any other."""
+        """Open a transaction. Readers do not block writers here."""
         return self.transaction()
 
     @contextmanager
@@ -212,39 +209,39 @@ class MysqlConnection:
             raise
 
     def begin_again(self) -> None:
-        """Undo what is left of a transaction and begin another."""
+        """Undo the rest of a transaction, and begin another."""
         self._connection.rollback()
         self._connection.begin()
 
     def takes_from(self, queues: str) -> None:
-        """Note which queues (a JSON array) `news` shall look at: those that tasks were last taken from."""
+        """Record the queues (a JSON array) from which tasks were last taken. `news` looks at these."""
         self._queues = queues
 
     def listen(self) -> None:
-        """Nobody tells: `news` looks."""
+        """Do nothing: there are no notifications, so `news` looks."""
 
     def listen_results(self) -> None:
-        """Nobody tells: `finished` says when to look."""
+        """Do nothing: there are no notifications, so `finished` says when to look."""
         self.finished()
 
     def finished(self) -> frozenset[str]:
-        """Now and then that something may have finished: the sooner, the shorter somebody has waited."""
-        return self._looks.due()
+        """Return `SOMETHING` when it is time to look for results, more rarely the longer a caller waits."""
+        return self._result_polling.due()
 
     def wakeup_fd(self) -> int | None:
-        """There is nothing to wait for: poll `news`."""
+        """None: there is nothing to wait for, so poll `news`."""
         return None
 
     @property
     def is_told_early(self) -> bool:
-        """Nobody tells."""
+        """False: there are no notifications."""
         return False
 
     def news(self) -> frozenset[str]:
-        """Whether something else is first in the queues that this connection took from, and messages came or went.
+        """Return whether the first task of this connection's queues has changed, and whether messages have.
 
-        Who took from none is told of every new task. Messages are looked for now and then, and with every new task: a
-        revocation that was sent before it is to be heard before it.
+        A connection that takes from no queue hears of every new task. Messages are looked for at intervals and with
+        every new task, because a revocation must arrive before a task that was sent after it.
         """
         news = set()
         now = time.monotonic()
@@ -264,23 +261,21 @@ class MysqlConnection:
         return frozenset(news)
 
     def abort(self) -> None:
-        """End the session from another thread: what waits on it raises."""
         peer = self._connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
         if peer is not None:
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(peer.fileno())) as other:
                 other.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the connection."""
         with contextlib.suppress(pymysql.Error, OSError):
             self._connection.close()
 
 
 class RepeatedTx:
-    """The `Tx` of a short transaction of ours, which the server may end for a deadlock: it is then done once more.
+    """The `Tx` of a short transaction of ours. If the server ends it because of a deadlock, it is repeated.
 
-    Nobody notices if every statement is answered as it was the first time, as what was done since follows from the
-    answers alone. If one is not, or if it meets a deadlock each time, the error rises.
+    The repetition is safe if every statement gets the same answer as before, because everything since then follows from
+    the answers. If an answer differs, or each repetition ends in a deadlock, the error is raised.
     """
 
     dialect = "mysql"
@@ -291,11 +286,9 @@ class RepeatedTx:
         self._done: list[tuple[Callable[[], Any], Any]] = []
 
     def run(self, statement: str, /, **params: Any) -> int:
-        """Run the statement of that name and return how many rows it changed."""
         return self._answered(lambda: self._tx.run(statement, **params))
 
     def fetch(self, statement: str, /, **params: Any) -> list[Row]:
-        """Run the statement of that name and return its rows."""
         if statement == "take":
             self._connection.takes_from(params["queues"])
         if statement in CLOCKS:
@@ -303,11 +296,10 @@ class RepeatedTx:
         return self._answered(lambda: self._tx.fetch(statement, **params))
 
     def query(self, sql: str, /, **params: Any) -> list[Row]:
-        """Run SQL that the ledger built; return its rows."""
         return self._answered(lambda: self._tx.query(sql, **params))
 
     def script(self, sql: str, /) -> None:
-        """Run SQL as it stands. Most of it commits by itself: it is not repeated."""
+        """Run SQL unchanged. Most of it commits by itself, so it is not repeated."""
         self._tx.script(sql)
 
     def _answered(self, ask: Callable[[], T]) -> T:
@@ -337,7 +329,7 @@ class RepeatedTx:
 
 
 class UserLock:
-    """A lock by name on a session of its own. *before* is the session that held it before."""
+    """A named lock on its own session. *before* is the session that held the lock before."""
 
     def __init__(
         self, params: Mapping[str, Any], worker_id: str, liveness_key: int, bound_s: float, before: int | None = None
@@ -360,17 +352,17 @@ class UserLock:
                     )
                 if before is not None and self._tx.fetch("holds_liveness", session=before, **lock):
                     self._tx.script(f"KILL CONNECTION {before:d}")  # the server does not know that its client is gone
-                time.sleep(LOOK_AGAIN_S)
+                time.sleep(LOCK_RETRY_S)
         except BaseException:
             self.close()
             raise
 
     def confirm(self) -> None:
-        """Note which start of the server the lock was taken under: a restarted one has forgotten it."""
+        """Record the server's start under which the lock was taken. A restarted server has lost the lock."""
         self._tx.run("note_server", worker_id=self._worker_id)
 
     def is_held(self) -> bool:
-        """False once the server ended the session: its side of the socket is closed, or says why it will be."""
+        """Whether the session still exists: the server has not closed its side of the socket, or announced that."""
         peer = self._connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
         if peer is None:
             return False
@@ -379,23 +371,23 @@ class UserLock:
         return not poll.poll(0)
 
     def fileno(self) -> int | None:
-        """Readable when the server ends the session."""
+        """Return a descriptor that is readable when the server ends the session."""
         peer = self._connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
         return None if peer is None else int(peer.fileno())
 
     @contextmanager
     def statements(self) -> Iterator[Tx]:
-        """Each is a transaction by itself."""
+        """Run statements that are transactions by themselves."""
         yield self._tx
 
     def close(self, *, is_over: bool = False) -> None:
-        """End the session, and the lock with it."""
+        """End the session, and with it the lock."""
         with contextlib.suppress(pymysql.Error, OSError):
             self._connection.close()
 
 
 def params_of(url: str) -> dict[str, Any]:
-    """PyMySQL's parameters for ``//user:password@host:port/database?option=value``. Raises ConfigurationError."""
+    """Parse ``//user:password@host:port/database?option=value`` for PyMySQL. Raises ConfigurationError."""
     parts = urlsplit(url)
     database = unquote(parts.path.strip("/"))
     if not database:
@@ -418,19 +410,19 @@ def params_of(url: str) -> dict[str, Any]:
 
 
 def label_of(params: Mapping[str, Any]) -> str:
-    """A URL for people."""
+    """Return the URL without its password, for people."""
     user = params.get("user")
     who = f"{user}{':***' if params.get('password') else ''}@" if user else ""
     return f"mysql://{who}{params.get('host', 'localhost')}:{params.get('port', 3306)}/{params.get('database', '')}"
 
 
 def caller_tx(connection: pymysql.Connection[Any]) -> Tx:
-    """The transaction that is open, or will be opened, on the caller's PyMySQL connection."""
+    """Return a `Tx` over the caller's PyMySQL connection, in its open transaction or the one that the driver begins."""
     return DbapiTx(lambda: pymysql.cursors.Cursor(connection), "mysql", "pyformat")
 
 
 class _Client(pymysql.Connection):  # type: ignore[misc]  # it brings no types
-    """PyMySQL's connection. It does not read the machine's certificates (20 ms) where it would verify nothing."""
+    """PyMySQL's connection, without reading the machine's certificates (20 ms) if nothing is verified."""
 
     def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
         return super()._create_ssl_ctx(sslp) if sslp else _unverified()
@@ -445,10 +437,10 @@ def _unverified() -> ssl.SSLContext:
 
 
 def _connect(params: Mapping[str, Any], bound_s: float | None = None) -> pymysql.Connection[Any]:
-    # CLIENT.FOUND_ROWS: what is counted are the rows that a guard let through, also those that stay as they were.
+    # CLIENT.FOUND_ROWS counts the rows that match the guard, including rows that do not change.
     given = {"connect_timeout": 10, **params}
     if bound_s is not None:
-        # A proxy may hold a connection open that reaches no server: the answer is not waited for much longer.
+        # A proxy may keep a connection open without reaching a server, so an answer is waited for only a little longer.
         given["connect_timeout"] = max(1, min(given["connect_timeout"] or 10, math.ceil(bound_s)))
         for name in ("read_timeout", "write_timeout"):
             given[name] = min(given.get(name) or math.inf, bound_s + ANSWER_S)
@@ -469,17 +461,17 @@ def _connect(params: Mapping[str, Any], bound_s: float | None = None) -> pymysql
 
 
 def _bounds(connection: pymysql.Connection[Any], bound_s: float | None) -> list[str]:
-    """The same bounds on the server's side. MySQL has one for a SELECT alone."""
+    """Set the same limits on the server. MySQL only limits SELECT statements."""
     if bound_s is None:
         return []
     is_mariadb = "MariaDB" in connection.get_server_info()
     most = f"max_statement_time = {bound_s:g}" if is_mariadb else f"max_execution_time = {int(bound_s * 1000)}"
-    wait_s = max(1, int(bound_s / (2 * MOST_REPEATS)))  # who is kept waiting tries again
+    wait_s = max(1, int(bound_s / (2 * MOST_REPEATS)))  # a statement that waits for a lock is tried again
     return [f"SET SESSION {most}, lock_wait_timeout = {wait_s}, innodb_lock_wait_timeout = {wait_s}"]
 
 
 def _keep_alive(connection: pymysql.Connection[Any]) -> None:
-    # A session whose other end vanished without a word ends after this, whoever waits for whom.
+    # A session ends after this if its other end vanished without closing the connection, whichever side waits.
     peer = connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
     if peer is not None and peer.family in (socket.AF_INET, socket.AF_INET6):
         idle_s, interval_s, count = KEEP_ALIVE_S
@@ -493,7 +485,7 @@ def _keep_alive(connection: pymysql.Connection[Any]) -> None:
 
 
 def _is_of_this_thread(connection: MysqlConnection) -> bool:
-    # With gevent a socket belongs to the hub of the thread that opened it, and coroutines run in a thread of their own.
+    # With gevent a socket belongs to the hub of the thread that opened it, and coroutines run in another thread.
     hub = getattr(connection.raw._sock, "hub", None)  # noqa: SLF001, PyMySQL shows its socket to nobody
     return hub is None or hub is sys.modules["gevent"].get_hub()
 
@@ -501,7 +493,7 @@ def _is_of_this_thread(connection: MysqlConnection) -> bool:
 def _require_version(connection: pymysql.Connection[Any], label: str) -> None:
     said = connection.get_server_info()
     kind = "MariaDB" if "MariaDB" in said else "MySQL"
-    # Old protocols want a version below 6: there MariaDB puts one before its own.
+    # Old protocols expect a version below 6, so MariaDB puts such a version before its own.
     found = re.match(r"(?:5\.5\.5-)?(\d+)\.(\d+)\.(\d+)", said)
     if found is not None and tuple(map(int, found.groups())) < OLDEST[kind]:
         needed = ".".join(map(str, OLDEST[kind]))

@@ -1,7 +1,7 @@
 """Join an SQLAlchemy transaction: a Session, scoped_session or Connection, and their asynchronous forms.
 
-The statements run through SQLAlchemy's own ``execute``, which knows the driver and its placeholders. An Engine is
-never built on a caller's DB-API connection: rows then survived a rollback or were lost with a commit (measured).
+The statements run through SQLAlchemy's own ``execute``, which knows the driver and its placeholders. An Engine is never
+built on a caller's DB-API connection: rows then survived a rollback or were lost with a commit (measured).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from mirepoix.sql import DIALECTS, spell, steps
 from mirepoix.sql.columns import Row, columns, row_class
 
 PASSING: tuple[type[Exception], ...] = (OperationalError, InterfaceError)
-"""What any driver's conflicts and lost connections are wrapped in."""
+"""SQLAlchemy wraps any driver's conflicts and lost connections in these."""
 
 
 class SqlalchemyTx:
-    """A `Tx` over the connection that *connect* finds. It never begins, commits or rolls back."""
+    """A `Tx` over the connection that *connect* returns. It never begins, commits or rolls back."""
 
     __slots__ = ("_connect", "dialect")
 
@@ -42,23 +42,20 @@ class SqlalchemyTx:
         self.dialect = dialect
 
     def run(self, statement: str, /, **params: Any) -> int:
-        """Run the statement of that name and return how many rows it changed."""
         return self._perform(statement, params).rowcount
 
     def fetch(self, statement: str, /, **params: Any) -> list[Row]:
-        """Run the statement of that name and return its rows."""
         return self._perform(statement, params).rows
 
     def query(self, sql: str, /, **params: Any) -> list[Row]:
-        """Run SQL that the ledger built; return its rows."""
         rows = self._connect().execute(text(spell(sql, self.dialect)), params)
         return row_class(columns(sql)).all(rows.tuples())
 
     def script(self, sql: str, /) -> None:
         """Run the statements of a script one by one."""
-        for one in spell(sql, self.dialect).split(";\n"):
-            if one.strip():
-                self._connect().exec_driver_sql(one)
+        for statement in spell(sql, self.dialect).split(";\n"):
+            if statement.strip():
+                self._connect().exec_driver_sql(statement)
 
     def _perform(self, statement: str, params: dict[str, Any]) -> Answer:
         return perform(steps(statement, self.dialect, "named"), self._execute, params)
@@ -69,15 +66,18 @@ class SqlalchemyTx:
 
 
 def caller_tx(caller: Session | scoped_session[Any] | Connection) -> Tx:
-    """The transaction that is open, or will be begun by SQLAlchemy, on *caller*. Raises UnsupportedDatabase."""
+    """Return a `Tx` over *caller*, in its open transaction or the one that SQLAlchemy begins.
+
+    Raises UnsupportedDatabase.
+    """
     if isinstance(caller, Connection):
         return _tx(lambda: caller, caller.engine)
-    # The Session's own connection for this transaction: no autoflush, and no ORM event of the caller's runs.
+    # Use the Session's own connection for this transaction. It triggers no autoflush and no ORM event of the caller.
     return _tx(caller.connection, _engine_of(caller))
 
 
 def begin(factory: Callable[[], Any]) -> SessionTaskTransaction | ConnectionTaskTransaction:
-    """A transaction for a task on what *factory* makes: an Engine, a sessionmaker, a scoped_session.
+    """Begin a transaction for a task on the object that *factory* makes: an Engine, a sessionmaker, a scoped_session.
 
     Raises ConfigurationError for anything else.
     """
@@ -97,7 +97,7 @@ def begin(factory: Callable[[], Any]) -> SessionTaskTransaction | ConnectionTask
 
 
 def _in_scope(scope: scoped_session[Any]) -> tuple[Session, Callable[[], None]]:
-    """A new Session, which is the scope's until it is ended: one that was there may be in the middle of something."""
+    """Return a new Session, and make it the scope's until it ends. The scope's earlier Session may be in use."""
     registry = scope.registry
     before = registry() if registry.has() else None
     session = scope.session_factory()
@@ -113,7 +113,7 @@ def _in_scope(scope: scoped_session[Any]) -> tuple[Session, Callable[[], None]]:
 
 
 class SessionTaskTransaction:
-    """A Session's transaction."""
+    """The transaction of a Session."""
 
     def __init__(self, session: Session, close: Callable[[], object]) -> None:
         self.handle = session
@@ -129,23 +129,20 @@ class SessionTaskTransaction:
             raise
 
     def as_current(self) -> AbstractContextManager[None]:
-        """Around user code."""
         return ambient.as_current(self.tx)
 
     def prepare(self) -> None:
-        """Flush, so that what the database refuses is refused before the outcome."""
+        """Flush, so that the database refuses values before the outcome is recorded."""
         if self.handle.get_transaction() is not self._transaction:
             raise ConfigurationError(ENDED_BY_ITSELF)
         self.handle.flush()
 
     def commit(self) -> None:
-        """COMMIT, and close the session."""
         self._is_ours = True
         self.handle.commit()
         self._end()
 
     def roll_back(self) -> None:
-        """ROLLBACK, and close the session."""
         with contextlib.suppress(Exception):
             self.handle.rollback()
         with contextlib.suppress(Exception):
@@ -161,7 +158,7 @@ class SessionTaskTransaction:
 
 
 class ConnectionTaskTransaction:
-    """A Connection's transaction."""
+    """The transaction of a Connection."""
 
     def __init__(self, connection: Connection) -> None:
         self.handle = connection
@@ -176,24 +173,21 @@ class ConnectionTaskTransaction:
             raise
 
     def as_current(self) -> AbstractContextManager[None]:
-        """Around user code."""
         return ambient.as_current(self.tx)
 
     def prepare(self) -> None:
-        """A Connection keeps nothing back; but user code must have left the transaction open."""
+        """Check that user code has left the transaction open."""
         if not self._transaction.is_active:
             raise ConfigurationError(ENDED_BY_ITSELF)
 
     def commit(self) -> None:
-        """COMMIT, and give the connection back."""
         self._is_ours = True
         self._transaction.commit()
         self.handle.close()
 
     def roll_back(self) -> None:
-        """ROLLBACK, and give the connection back."""
         with contextlib.suppress(Exception):
-            # By the driver: SQLAlchemy takes a transaction whose commit was refused above for ended.
+            # Roll back through the driver: SQLAlchemy assumes that a transaction with a refused commit has ended.
             self.handle.connection.rollback()
         with contextlib.suppress(Exception):
             self.handle.close()
@@ -207,17 +201,17 @@ def _require_transaction(connection: Connection) -> None:
     if connection._is_autocommit_isolation():  # noqa: SLF001, the only way to ask that needs no statement
         raise ConfigurationError(
             'The engine of mirepoix.install(session_factory=...) has isolation_level="AUTOCOMMIT": what a task writes '
-            "would be committed at once, whatever becomes of the task. Give it an engine without."
+            "would be committed at once, even if the task fails. Give it an engine without AUTOCOMMIT."
         )
 
 
 def caller_tx_or_none(caller: Any) -> Tx | None:
-    """As `caller_tx`; None if *caller* is none of these."""
+    """Return the same as `caller_tx`, or None if *caller* is another object."""
     return caller_tx(caller) if isinstance(caller, Session | scoped_session | Connection) else None
 
 
 def collector_or_none(caller: Any) -> Collector | None:
-    """A collector for an AsyncSession, async_scoped_session or AsyncConnection; None for anything else."""
+    """Return a collector for an AsyncSession, async_scoped_session or AsyncConnection, or None for anything else."""
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 
     if isinstance(caller, async_scoped_session):
@@ -232,11 +226,12 @@ def collector_or_none(caller: Any) -> Collector | None:
 
 
 class Collector:
-    """Keeps envelopes for an asynchronous transaction until they can be written in it.
+    """Collects envelopes for an asynchronous transaction until they can be written in it.
 
-    They always belong to the innermost transaction or savepoint that was open when they were added. They are written
-    when the block ends, and before that when the transaction or savepoint commits or another savepoint begins inside
-    of it; a rollback drops them. So a task has the fate of a row that the caller would have inserted instead of it.
+    Envelopes belong to the innermost transaction or savepoint that was open when they were added. They are written when
+    the block ends. They are written earlier if the transaction or savepoint commits, or if another savepoint begins in
+    it. A rollback drops them. So a task commits or rolls back like a row that the caller would have inserted in its
+    place.
     """
 
     def __init__(self, caller: Any, sync: Session | Connection) -> None:
@@ -246,25 +241,25 @@ class Collector:
         self._waiting = _waiting_of(sync)
 
     def add(self, envelopes: Sequence[Outgoing], /) -> None:
-        """Keep *envelopes* until they can be written."""
+        """Collect *envelopes* until they can be written."""
         self._waiting.extend(envelopes)
 
     def after_commit(self, act: Callable[[], None], /) -> bool:
-        """Call *act* once it is committed, if it is a session."""
+        """Call *act* after the commit, if the caller is a session."""
         found = after_commit_of(self._sync)
         return found is not None and found(act)
 
     async def write(self) -> None:
-        """Write what was added, in the transaction that is open."""
+        """Write the collected envelopes in the open transaction."""
         if self._waiting:
             await self._caller.run_sync(lambda sync: _write(caller_tx(sync), self._waiting))
 
     def abandon(self) -> None:
-        """Leave it to the transaction: its commit still writes what was added, its rollback drops it."""
+        """Leave the envelopes to the transaction: its commit still writes them, and its rollback drops them."""
 
 
 def after_commit_of(caller: Any) -> Callable[[Callable[[], None]], bool] | None:
-    """What registers a function to be called after a Session's commit; None for a Connection: it tells before."""
+    """Return a function that registers another for after a Session's commit. None for a Connection."""
     session = caller() if isinstance(caller, scoped_session) else caller
     if not isinstance(session, Session):
         return None
@@ -279,7 +274,7 @@ def after_commit_of(caller: Any) -> Callable[[Callable[[], None]], bool] | None:
 _Acts = list[tuple[SessionTransaction | None, Callable[[], None]]]
 
 _acts: WeakKeyDictionary[Session, _Acts] = WeakKeyDictionary()
-"""What is to be called after the commit of each session that was ever used so, with the savepoint it belongs to."""
+"""The functions to call after the commit of each such session, with the savepoint that each belongs to."""
 
 
 def _acts_of(session: Session) -> _Acts:
@@ -292,11 +287,11 @@ def _acts_of(session: Session) -> _Acts:
             if session.in_nested_transaction():  # a savepoint was released
                 return
             due, mine[:] = mine.copy(), []
-            for _, one in due:
-                one()
+            for _, act_after in due:
+                act_after()
 
         def drop(_session: Session, rolled_back: SessionTransaction) -> None:
-            mine[:] = [one for one in mine if not _is_within(one[0], rolled_back)]
+            mine[:] = [entry for entry in mine if not _is_within(entry[0], rolled_back)]
 
         def drop_at_end(_session: Session, ended: SessionTransaction) -> None:
             if ended.parent is None:
@@ -309,15 +304,15 @@ def _acts_of(session: Session) -> _Acts:
 
 
 def _is_within(savepoint: SessionTransaction | None, outer: SessionTransaction) -> bool:
-    """Whether it is *outer*, or was begun inside of it, released or not."""
+    """Whether *savepoint* is *outer*, or began inside it, released or not."""
     while savepoint is not None and savepoint is not outer:
         savepoint = savepoint.parent
     return savepoint is outer
 
 
 _waiting: WeakKeyDictionary[Session | Connection, list[Outgoing]] = WeakKeyDictionary()
-"""What was added and not written yet, of every session and connection that was ever used so. Listeners cannot be
-removed from a Connection, so each gets them once."""
+"""The envelopes that are not written yet, of every such session and connection. Listeners cannot be removed from a
+Connection, so each gets them once."""
 
 
 def _waiting_of(sync: Session | Connection) -> list[Outgoing]:
@@ -337,7 +332,8 @@ def _listen_to_session(session: Session, waiting: list[Outgoing]) -> None:
 
     def write_before_savepoint(session: Session, transaction: SessionTransaction) -> None:
         if transaction.nested and transaction.parent is not None and waiting:
-            # SAVEPOINT itself is emitted with the first statement inside of it; the parent's connection is before it.
+            # SAVEPOINT itself is emitted with the first statement inside it. Until then the parent's connection
+            # applies.
             connection = transaction.parent.connection(None)
             _write(_tx(lambda: connection, _engine_of(session)), waiting)
 
@@ -345,7 +341,7 @@ def _listen_to_session(session: Session, waiting: list[Outgoing]) -> None:
         waiting.clear()
 
     def drop_at_end(_session: Session, ended: SessionTransaction) -> None:
-        # Closed without a commit: that is a rollback too, and one without an event of its own.
+        # A close without a commit is also a rollback, but has no event of its own.
         if ended.parent is None:
             waiting.clear()
 
@@ -394,7 +390,7 @@ def _tx(connect: Callable[[], Connection], engine: Engine) -> Tx:
 
 
 _NAMES = {"mariadb": "mysql"}
-"""SQLAlchemy's names of dialects that the ledger calls otherwise."""
+"""Dialects that have another name in SQLAlchemy."""
 
 
 @cache

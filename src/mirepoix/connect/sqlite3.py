@@ -1,4 +1,4 @@
-"""A ledger in an SQLite file: write-ahead log, explicit BEGIN IMMEDIATE, ``flock`` for who is alive."""
+"""A ledger in an SQLite file, with a write-ahead log and BEGIN IMMEDIATE. ``flock`` shows which workers are alive."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OLDEST = (3, 35, 0)
 
 
 class SqliteSource(PooledSource):
-    """The ledger in one SQLite file (created, with its tables, by `mirepoix.install`)."""
+    """The ledger in an SQLite file. `mirepoix.install` creates the file with its tables."""
 
     dialect = "sqlite"
     disconnects: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
@@ -64,7 +64,7 @@ class SqliteSource(PooledSource):
         self.__init__(path)  # type: ignore[misc]
 
     def begin(self) -> TaskTransaction:
-        """A transaction for a task; user code gets the sqlite3 connection."""
+        """Begin a transaction for a task. User code gets the sqlite3 connection."""
         return OwnTaskTransaction(self._lend, lambda raw: raw.in_transaction, ambient.as_current)
 
     def _lend(self, stack: ExitStack) -> tuple[sqlite3.Connection, Tx]:
@@ -72,11 +72,11 @@ class SqliteSource(PooledSource):
         return cast(SqliteConnection, connection).raw, tx
 
     def open(self, bound_s: float | None = None) -> SqliteConnection:
-        """A new connection of our own. SQLite itself bounds how long a statement waits, also without *bound_s*."""
+        """Open a new connection. SQLite itself limits how long a statement waits, also without *bound_s*."""
         return SqliteConnection(self.path, BUSY_TIMEOUT_S if bound_s is None else min(bound_s, BUSY_TIMEOUT_S))
 
     def work_at(self, url: str) -> None:
-        """A file has one path."""
+        """Raise ConfigurationError, because a file has no other URL."""
         raise ConfigurationError(
             f"mirepoix_worker_url is for servers behind a pooler; the ledger is the file {self.label}."
         )
@@ -84,11 +84,11 @@ class SqliteSource(PooledSource):
     def hold_liveness(
         self, worker_id: str, liveness_key: int, bound_s: float = LOCK_BOUND_S, before: LivenessLock | None = None
     ) -> FileLock:
-        """Lock a file beside the database; forked children keep the lock with the open file."""
+        """Lock a file beside the database. Forked children keep the lock with the open file."""
         return FileLock(self._lock_file(liveness_key), partial(self.open, bound_s), bound_s)
 
     def unheld(self, connection: OwnConnection, worker_id: str) -> list[Neighbour]:
-        """Try the lock file of every other live worker. A file that is missing, or not ours to open, proves nothing."""
+        """Try the lock file of every other live worker. A missing file, or a file of another user, proves nothing."""
         with connection.reading() as tx:
             others = workers.neighbours(tx, worker_id)
         return [other for other in others if _is_free(self._lock_file(other.liveness_key))]
@@ -98,7 +98,7 @@ class SqliteSource(PooledSource):
 
 
 class SqliteConnection:
-    """One connection to the file. Threads may share it in turn, never at once."""
+    """A connection to the file. Threads may use it in turn, but not at once."""
 
     def __init__(self, path: str, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self._path = path
@@ -116,30 +116,29 @@ class SqliteConnection:
 
     @property
     def raw(self) -> sqlite3.Connection:
-        """The driver's own connection."""
         return self._connection
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
-        """BEGIN IMMEDIATE: the write lock is taken at once, so that no transaction fails half-way for want of it."""
+        """Open a transaction with BEGIN IMMEDIATE, which takes the write lock at once, so nothing fails half-way."""
         with uninterrupted(), gate.no_fork():
             yield from self._transaction("BEGIN IMMEDIATE")
 
     @contextmanager
     def lasting(self) -> Iterator[Tx]:
-        """The same for a task, which may take long: signals are handled meanwhile."""
+        """Open a transaction for a task, which may take long. Signals are handled meanwhile."""
         with gate.no_fork():
             yield from self._transaction("BEGIN IMMEDIATE")
 
     @contextmanager
     def statements(self) -> Iterator[Tx]:
-        """Without BEGIN: each statement is a transaction."""
+        """Run statements without BEGIN: each is a transaction."""
         with gate.no_fork():
             yield DbapiTx(self._connection.cursor, "sqlite", "named")
 
     @contextmanager
     def reading(self) -> Iterator[Tx]:
-        """BEGIN: a snapshot, beside which others may write."""
+        """Open a snapshot with BEGIN. Others may write meanwhile."""
         with uninterrupted(), gate.no_fork():
             yield from self._transaction("BEGIN")
 
@@ -155,32 +154,32 @@ class SqliteConnection:
             raise
 
     def abort(self) -> None:
-        """Nobody is cut off from a file, and SQLite itself bounds how long it waits."""
+        """Do nothing: a file has no session, and SQLite itself limits waits."""
 
     def listen(self) -> None:
-        """Watch the write-ahead log, to which every commit is appended, where the system can."""
+        """Watch the write-ahead log, to which every commit is appended, if the system supports it."""
         if self._watch is None:
             self._watch = inotify.watch(Path(f"{self._path}-wal"))
 
     def listen_results(self) -> None:
-        """The same file tells of them."""
+        """Watch the write-ahead log, which also shows results."""
         self.listen()
 
     def finished(self) -> frozenset[str]:
-        """SQLite says that something was committed, never what."""
+        """Return `SOMETHING` after a commit. SQLite does not say what was committed."""
         return SOMETHING if self.news() else NOTHING
 
     def wakeup_fd(self) -> int | None:
-        """Readable when somebody committed; None where that cannot be watched: poll `news`."""
+        """A descriptor that is readable after a commit. If it is None, poll `news`."""
         return None if self._watch is None else self._watch.fd
 
     @property
     def is_told_early(self) -> bool:
-        """A commit is written to the log, then synced, then seen."""
+        """True: a commit is written to the log, then synced, then visible."""
         return self._watch is not None
 
     def news(self) -> frozenset[str]:
-        """Whether another connection committed since the last call (a few microseconds)."""
+        """Return whether another connection committed since the last call (a few microseconds)."""
         if self._watch is not None:
             self._watch.drain()
         version = self._data_version()
@@ -188,7 +187,6 @@ class SqliteConnection:
         return ANYTHING if has_changed else NOTHING
 
     def close(self) -> None:
-        """Close the file."""
         if self._watch is not None:
             self._watch.close()
             self._watch = None
@@ -201,7 +199,7 @@ class SqliteConnection:
 
 
 class FileLock:
-    """An exclusive ``flock``: shared with forked children, freed when the last of them is gone.
+    """An exclusive ``flock``. Forked children share it, and it is freed when the last of them is gone.
 
     Raises sqlite3.OperationalError if another process holds it for *bound_s*.
     """
@@ -213,10 +211,10 @@ class FileLock:
         self._file = _locked_file(path, bound_s)
 
     def confirm(self) -> None:
-        """A file lock proves itself."""
+        """Do nothing: a file lock needs no confirmation."""
 
     def is_held(self) -> bool:
-        """False once the file was deleted or replaced: whoever looks for the lock does not see this one any more."""
+        """Whether the file is still in place. If it was deleted or replaced, others no longer see this lock."""
         try:
             found = self._path.stat()
         except OSError:
@@ -224,19 +222,19 @@ class FileLock:
         return os.path.samestat(found, os.fstat(self._file))
 
     def fileno(self) -> int | None:
-        """Nothing tells of a file that is deleted: ask `is_held` now and then."""
+        """Return None, because a deleted file is not reported. Ask `is_held` regularly."""
         return None
 
     @contextmanager
     def statements(self) -> Iterator[Tx]:
-        """Statements that each commit by themselves, on a connection to the ledger's file."""
+        """Run statements that each commit by themselves, on a connection to the ledger's file."""
         if self._connection is None:
             self._connection = self._open()
         with self._connection.statements() as tx:
             yield tx
 
     def close(self, *, is_over: bool = False) -> None:
-        """Unlock the file; remove it if the worker is over. Until then a file that is missing would prove nothing."""
+        """Unlock the file, and remove it if the worker has ended. Before that, a missing file would prove nothing."""
         if self._connection is not None:
             self._connection.close()
         if is_over and self.is_held():
@@ -255,7 +253,7 @@ def _locked_file(path: Path, bound_s: float) -> int:
             if os.path.samestat(path.stat(), os.fstat(file)):
                 return file
         except (BlockingIOError, FileNotFoundError):
-            pass  # somebody tries the lock for an instant; or the file was deleted before it was locked
+            pass  # another process tries the lock for an instant, or the file was deleted before it was locked
         os.close(file)
         if time.monotonic() > until:
             raise sqlite3.OperationalError(f"the liveness lock {path} is held by another process")
@@ -263,7 +261,7 @@ def _locked_file(path: Path, bound_s: float) -> int:
 
 
 def _lock_file_at(path: Path) -> int:
-    """The open lock file. It and its folder are for those who may write to the ledger, and for nobody else."""
+    """Open the lock file. Only users who may write to the ledger may use it and its folder."""
     mode = Path(str(path.parent).removesuffix("-workers")).stat().st_mode
     writers = sum(bit for bit in (0o200, 0o020, 0o002) if mode & bit)
     with contextlib.suppress(FileExistsError):
@@ -278,14 +276,14 @@ def _lock_file_at(path: Path) -> int:
 
 
 def _make_private(path: str) -> None:
-    """Make the ledger's file, if there is none: its arguments are for its owner. SQLite's own files have its mode."""
+    """Create the ledger's file with a private mode, because it has arguments. SQLite's other files get the same."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    # Two processes that turn a new file to WAL at once would wait for each other: SQLite tells one of them "locked" at
-    # once, whatever its timeout.
+    # If two processes turn a new file to WAL at once, each would wait for the other. SQLite reports "locked" to one of
+    # them at once, whatever its timeout is.
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A transaction that a task runs in from its beginning to its outcome, which is committed with it."""
+"""A transaction in which a task runs from its beginning to its outcome. It commits together with the outcome."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from mirepoix.ledger.tx import Tx
 
 
 class TaskTransaction(Protocol):
-    """A transaction that was begun: ended by `commit` or `roll_back`, one of them, once."""
+    """A transaction that has begun. Exactly one of `commit` and `roll_back` ends it, once."""
 
     @property
     def handle(self) -> Any:
-        """What user code writes with: a Session, a connection."""
+        """The Session or connection with which user code writes."""
 
     @property
     def tx(self) -> Tx:
-        """The ledger's own statements in the same transaction."""
+        """Runs the ledger's statements in the same transaction."""
 
     def as_current(self) -> AbstractContextManager[None]:
-        """Around user code: what it sends is part of the transaction."""
+        """Surround user code: everything that it sends is part of the transaction."""
 
     def prepare(self) -> None:
-        """Write what user code left to be written at the end, so that its errors come before the outcome."""
+        """Write what user code left for the end, so that its errors come before the outcome."""
 
     def commit(self) -> None:
-        """COMMIT. Raises what the database or the driver raises; then nothing of it is left, or nobody knows."""
+        """COMMIT. If it raises, the transaction was rolled back, or its fate is unknown."""
 
     def roll_back(self) -> None:
         """ROLLBACK, and give the connection up. Never raises."""
 
 
 class OwnTaskTransaction:
-    """One on a connection of our own; *handle* is the driver's connection."""
+    """A transaction on a connection of our own. *handle* is the driver's connection."""
 
     def __init__(
         self,
@@ -54,21 +54,18 @@ class OwnTaskTransaction:
             raise
 
     def as_current(self) -> AbstractContextManager[None]:
-        """Around user code."""
         context: AbstractContextManager[None] = self._as_current(self.tx)
         return context
 
     def prepare(self) -> None:
-        """Drivers keep nothing back; but user code must have left the transaction open."""
+        """Check that user code has left the transaction open."""
         if not self._is_open(self.handle):
             raise ConfigurationError(ENDED_BY_ITSELF)
 
     def commit(self) -> None:
-        """COMMIT."""
         self._stack.close()
 
     def roll_back(self) -> None:
-        """ROLLBACK."""
         with contextlib.suppress(Exception):
             self._stack.__exit__(RolledBackError, RolledBackError(), None)
 
@@ -78,7 +75,7 @@ class RolledBackError(Exception):
 
 
 ENDED_BY_ITSELF = (
-    "The code of a transactional task ended its transaction by itself. It is committed when the task returns, together "
-    "with the outcome, and rolled back when it raises: leave out commit() and rollback(), and use savepoints for parts "
-    "of it. What was committed stays; the task counts as failed."
+    "The code of a transactional task ended its transaction by itself. Mirepoix commits it with the outcome when the "
+    "task returns, and rolls it back when the task raises. Leave out commit() and rollback(), and use savepoints for "
+    "parts of it. What was committed stays; the task counts as failed."
 )

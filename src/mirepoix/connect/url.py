@@ -1,4 +1,4 @@
-"""From the URL that `mirepoix.install` was given to the database it means."""
+"""Find the database of the URL that `mirepoix.install` gets."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ _SQLITE = ("sqlite",)
 _MYSQL = ("mysql", "mariadb")
 _HOST = r"(?:\[[^\[\]@]*\]|[^:,@\[\]]*)(?::\d*)?"
 _LIBPQ = re.compile(rf"(?:[^@]*@)?{_HOST}(?:,{_HOST})*")
-"""libpq ends a password at the first @; there may be several hosts."""
+"""libpq ends a password at the first @, and there may be several hosts."""
 _PYMYSQL = re.compile(rf"(?:.*@)?{_HOST}")
 _POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+asyncpg")
 
 
 def source_for(url: str) -> Source:
-    """The database behind *url*.
+    """Return the database of *url*.
 
-    ``sqlite:///relative.db``, ``sqlite:////absolute/path.db``, ``postgresql://user:password@host:port/database`` or
-    ``mysql://user:password@host:port/database`` (``mariadb://`` is the same). Driver suffixes as SQLAlchemy writes them
-    are accepted. Raises UnsupportedDatabase or ConfigurationError.
+    The forms are ``sqlite:///relative.db``, ``sqlite:////absolute/path.db``,
+    ``postgresql://user:password@host:port/database`` and ``mysql://user:password@host:port/database`` (``mariadb://``
+    is the same). Driver suffixes as SQLAlchemy writes them are accepted. Raises UnsupportedDatabase or
+    ConfigurationError.
     """
     scheme, _, rest = url.partition("://")
     if scheme in _SQLITE or scheme.startswith("sqlite+"):
@@ -50,7 +51,7 @@ def source_for(url: str) -> Source:
 
 
 def _require_readable(url: str, where: re.Pattern[str], scheme: str) -> None:
-    """Refuse what a driver would read otherwise than it is meant, and then quote in an error, with half a password."""
+    """Refuse a URL that a driver would misread, and would then quote in an error with half a password."""
     try:
         parts = urlsplit(url)
         is_readable = bool(where.fullmatch(parts.netloc)) and "@" not in parts.path
@@ -64,18 +65,18 @@ def _require_readable(url: str, where: re.Pattern[str], scheme: str) -> None:
 
 
 def _told(url: str) -> str:
-    """Enough of something that is no URL of a ledger to be found. It may hold a password."""
+    """Return a part of the text that identifies it. It may contain a password."""
     scheme, separator, _ = url.partition("://")
     if not re.fullmatch(r"[\w+./~-]*", scheme):
-        return "What was given as the ledger's URL"
+        return "The text that was given as the ledger's URL"
     return f"{scheme}://" if separator else f"{scheme!r} (no URL)"
 
 
 def optional(module: str, extra: str) -> Any:
-    """The connector module of that name. Raises MissingLibrary, with the install line, if its library is missing."""
+    """Import a connector module. Raises MissingLibrary, with the install command, if its library is missing."""
     try:
         return import_module(f"mirepoix.connect.{module}")
     except ModuleNotFoundError as error:
         raise MissingLibrary(error.name or module, extra) from error
-    except ImportError as error:  # psycopg without libpq, say
+    except ImportError as error:  # for example psycopg without libpq
         raise MissingLibrary(module, extra, f"cannot be imported ({' '.join(str(error).split())})") from error

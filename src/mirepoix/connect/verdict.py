@@ -1,14 +1,14 @@
-"""Judge an error of a database: it passes by itself, or what was to be written is the reason, or neither.
+"""Judge an error of a database: it may pass, the written values are the reason, or neither.
 
-Three answers (`Verdict`), and what follows from each when an outcome cannot be written:
+There are three answers (`Verdict`), and each decides what happens if an outcome cannot be written:
 
-* ``PASSES``: the server is away, full, busy or read only. The same transaction is tried until it is taken.
+* ``PASSES``: the server is away, full, busy or read only. The same transaction is repeated until it succeeds.
 * ``CONTENT``: a value does not fit a column, a constraint refuses it, or it cannot be written at all. The same values
-  would be refused for ever: the attempt fails, alone.
-* ``ELSE``: the database says something else, as of a missing table or privilege. Somebody has to mend that; meanwhile
-  it is logged and tried again.
+  would always be refused, so only this attempt fails.
+* ``ELSE``: the database reports another error, such as a missing table or privilege. Somebody has to fix that.
+  Meanwhile the error is logged and the transaction is tried again.
 
-docs/reference/database-errors.md has the tables in words; `tests/connect/test_verdict.py` compares the two.
+docs/reference/database-errors.md has the tables in words, and `tests/connect/test_verdict.py` compares the two.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mirepoix.connect import mysql_codes
 
 
 class Verdict(Enum):
-    """What an error says of the next try."""
+    """What an error means for the next try."""
 
     PASSES = auto()
     CONTENT = auto()
@@ -52,7 +52,7 @@ SQLSTATES: dict[str, Verdict] = {
     "P0001": Verdict.CONTENT,
     "XX000": Verdict.PASSES,
 }
-"""By PostgreSQL's SQLSTATE, or else by its class, the first two letters. What is in neither is ``ELSE``."""
+"""Keys are PostgreSQL's SQLSTATEs, or their classes, the first two letters. Anything else is ``ELSE``."""
 
 SQLITE: dict[int, Verdict] = {
     **dict.fromkeys(
@@ -75,48 +75,51 @@ SQLITE: dict[int, Verdict] = {
         Verdict.CONTENT,
     ),
 }
-"""By SQLite's primary result code."""
+"""Keys are SQLite's primary result codes."""
 
 SQLITE_SAYS = ("malformed JSON", "JSON cannot hold BLOB values", "integer overflow")
-"""What its functions say of a value: the code is the same as of a missing table, ``SQLITE_ERROR``, and these are
+"""SQLite's functions report these about a value with the same code as a missing table, ``SQLITE_ERROR``. They are
 ``CONTENT``."""
 
 _TOO_MANY_CONNECTIONS = "53300"
 _OF_CONTENT = frozenset({"DataError", "IntegrityError"})
 _OF_DATABASES = frozenset({"DatabaseError", "InterfaceError"})
-"""PEP 249's words, by which a driver tells what it refused before any server saw it."""
+"""The class names of PEP 249. A driver uses them for errors before it reaches a server."""
 
 
 def verdict(error: BaseException, passing: tuple[type[Exception], ...] = ()) -> Verdict:
-    """Judge *error* by the code that it, or what it wraps, bears; without one by its class.
+    """Judge *error* by its code, or the code of the error that it wraps. Without a code its class decides.
 
-    *passing* are the driver's classes that mean a database that is away: what has no code has met no server.
+    *passing* are the driver's classes for a database that is away. An error without a code has not reached a server.
     """
     chain = [*_wrapped(error)]
-    for one in chain:
-        found = _by_code(one)
+    for linked in chain:
+        found = _by_code(linked)
         if found is not None:
             return found
-    if any(isinstance(one, (*passing, OSError, MemoryError)) for one in chain):
+    if any(isinstance(linked, (*passing, OSError, MemoryError)) for linked in chain):
         return Verdict.PASSES
-    names = {kind.__name__ for one in chain for kind in type(one).__mro__}
-    # What no driver raised came before it: from json, or from code that a value was too odd for.
+    names = {kind.__name__ for linked in chain for kind in type(linked).__mro__}
+    # Errors that no driver raised come from json, or from code that rejected a value.
     return Verdict.ELSE if names & _OF_DATABASES and not names & _OF_CONTENT else Verdict.CONTENT
 
 
 def said(error: BaseException) -> str:
-    """*error* in one line: below it databases show the row, with what a task was called with or returned."""
+    """Return the first line of *error*. In the next lines databases show the row, with a task's arguments or result."""
     words = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def wants_connections(error: BaseException) -> bool:
-    """Whether the server takes no more connections, of this user or of anybody."""
-    for one in _wrapped(error):
-        if mysql_codes.own(one) in mysql_codes.TOO_MANY or getattr(one, "sqlstate", None) == _TOO_MANY_CONNECTIONS:
+    """Whether the server accepts no more connections, from this user or from anyone."""
+    for wrapped in _wrapped(error):
+        if (
+            mysql_codes.own(wrapped) in mysql_codes.TOO_MANY
+            or getattr(wrapped, "sqlstate", None) == _TOO_MANY_CONNECTIONS
+        ):
             return True
-        # psycopg knows no code of what is said before there is a connection.
-        words = str(one)
+        # psycopg has no code for errors before there is a connection.
+        words = str(wrapped)
         if "too many connections" in words or "too many clients" in words or "connection slots are reserved" in words:
             return True
     return False

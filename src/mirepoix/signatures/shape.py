@@ -36,7 +36,7 @@ def fits(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     on Python 3.11 it refuses a keyword for ``**kwargs`` that has the name of a positional-only parameter.
     """
     if not all(isinstance(name, str) for name in kwargs):
-        return "a keyword is no text"
+        return "a keyword is not text"
     return fits_shape(signature, Shape.of(args, kwargs))
 
 
