@@ -1,2 +1,2 @@
--- Who is told of the end of the task: the latest who asked.
+-- Register who is notified of the end of the task. A later request replaces an earlier one.
 UPDATE mirepoix_key SET callback_to = :callback_to, callback = :callback WHERE id = :key

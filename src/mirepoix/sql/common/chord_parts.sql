@@ -1,4 +1,4 @@
--- In the order of the header; a member without a position comes last.
+-- In the order of the header. A member without a position comes last.
 SELECT task_id, status, result
   FROM mirepoix_chord_part
  WHERE group_id = :group_id

@@ -1,4 +1,4 @@
--- The right to tell for :lease_s: of two tellers one finds the count of tries as it was.
+-- Claim a notification for :lease_s. Of two processes that claim it, only the first finds the same count of tries.
 UPDATE mirepoix_alert_telling
    SET tries = tries + 1, due_at = {later :lease_s}
  WHERE alert_id = :alert_id AND occasion = :occasion AND channel = :channel AND tries = :tries

@@ -1,4 +1,4 @@
--- Written while no broker stood in front of the ledger: from now on the relay publishes them.
+-- These tasks were written while there was no broker. From now on the relay publishes them.
 UPDATE mirepoix_task
    SET sent_fence = -1
  WHERE id IN (SELECT id FROM mirepoix_task WHERE state = 'pending' AND due_at IS NULL AND sent_fence IS NULL LIMIT :batch)

@@ -1,2 +1,2 @@
--- Who has the key, after it was claimed.
+-- The holder of the key, after an attempt to claim it.
 SELECT task_id, task_name, call_hash, shape FROM mirepoix_key WHERE id = :key

@@ -1,4 +1,4 @@
--- What is kept of each kind of call, by state: what waits, what runs and may run again, what a person may run again.
+-- The number of payloads of each kind of call, by state: waiting, running, and kept for a person's decision.
 SELECT shape, state, count(*) AS tasks, min(created_at) AS oldest_at, min(id) AS example_id
   FROM mirepoix_task
  WHERE state = 'pending' AND shape IS NOT NULL

@@ -1,6 +1,6 @@
--- The fence makes a wrong guess harmless: what this worker still runs can no longer write its outcome.
--- One that has sent a heartbeat since it was judged lives.
--- How it died: it was to stop, or its host was started again since (:boot is that of :host, on which the observer runs).
+-- A wrong decision does no harm: because of the fence, a worker that still runs can no longer write outcomes. A worker
+-- that has sent a heartbeat since the decision stays alive. The reason says whether the worker was to stop, or its host
+-- has restarted since (:boot is the boot of :host, where the observer runs).
 UPDATE mirepoix_worker
    SET state = 'dead', reason = :reason, ended_at = {now},
        death = CASE WHEN stopping_at IS NOT NULL THEN 'stopping'

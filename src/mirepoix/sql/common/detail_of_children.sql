@@ -1,4 +1,4 @@
--- What one task sent, in the order in which it was sent.
+-- The tasks that a task sent, in the order of sending.
 SELECT id, name, queue, state, created_at
   FROM mirepoix_task
  WHERE parent_id = :task_id

@@ -1,2 +1,2 @@
--- How far the chord has come whose member a task is.
+-- The progress of the chord of which a task is a member.
 SELECT state, done, size FROM mirepoix_chord WHERE group_id = :group_id

@@ -1,4 +1,4 @@
--- What people decided about one task, the first decision first.
+-- The decisions of people about a task, the first one first.
 SELECT decided_at, verb, decided_by, reason
   FROM mirepoix_decision
  WHERE task_id = :task_id

@@ -1,2 +1,2 @@
--- The few facts by which another task is named.
+-- The columns by which another task is named.
 SELECT id, name, queue, state, created_at FROM mirepoix_task WHERE id = :task_id

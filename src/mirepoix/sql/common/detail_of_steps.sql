@@ -1,4 +1,4 @@
--- Every step of one task that is done, in the order in which they were.
+-- All finished steps of a task, in order.
 SELECT name, fence, created_at AS done_at, run_time_s, result
   FROM mirepoix_step
  WHERE task_id = :task_id

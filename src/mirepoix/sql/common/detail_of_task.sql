@@ -1,4 +1,4 @@
--- Everything about one task.
+-- All columns of a task.
 SELECT t.id, t.name, t.queue, t.priority, t.state, t.reason, t.generation, t.fence, t.retries, t.deaths, t.handovers,
        t.root_id, t.parent_id, t.group_id, t.created_at, t.eta, t.due_at, t.expires_at, t.leased_at, t.started_at,
        t.finished_at, t.run_time_s, t.peak_memory_kb, t.worker_id, w.name AS worker, w.state AS worker_state,

@@ -1,2 +1,2 @@
--- A queue was deleted or purged.
+-- The queue was deleted or purged.
 DELETE FROM mirepoix_message WHERE queue = :queue AND queue <> ''

@@ -1,4 +1,5 @@
--- Tasks that have come to an end which somebody is still to be told of. What is parked for other code, and not for long, waits.
+-- Finished tasks with a notification that is not sent yet. A task that is parked for other code is left out for a
+-- while.
 SELECT k.id, k.task_id, k.callback
   FROM mirepoix_key AS k
   JOIN mirepoix_task AS t ON t.id = k.task_id

@@ -1,4 +1,4 @@
--- The channels that are to be told of something now.
+-- The channels with a notification that is due now.
 SELECT DISTINCT t.channel
   FROM mirepoix_alert AS a
   JOIN mirepoix_alert_telling AS t ON t.alert_id = a.id AND t.occasion = a.occasion

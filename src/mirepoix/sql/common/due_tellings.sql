@@ -1,4 +1,4 @@
--- What a channel is to be told of now. What is over was missed, and is not told.
+-- The notifications of a channel that are due now. An alert that has ended meanwhile is not sent.
 SELECT a.id, a.kind, a.subject, a.title, a.name, a.task_id, a.queue, a.in_release, a.occasion, a.opened_at, t.tries
   FROM mirepoix_alert AS a
   JOIN mirepoix_alert_telling AS t ON t.alert_id = a.id AND t.occasion = a.occasion

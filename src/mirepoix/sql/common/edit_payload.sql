@@ -1,5 +1,5 @@
--- A person's words in place of the sender's, but only where everything is as they saw it: what a worker has, or had since,
--- and what somebody else has changed, is left alone. Why it was parked is told by its last attempt.
+-- Replace the sender's payload by a person's, but only if the row is as the person saw it. A task that a worker has, or
+-- had since, or that somebody else has edited, is not changed. The last attempt still says why the task was parked.
 UPDATE mirepoix_task
    SET name = :name, version = :version, shape = :shape, headers = :headers, body = :body,
        reason = CASE WHEN state = 'parked' THEN :reason ELSE reason END

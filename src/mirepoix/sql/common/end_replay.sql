@@ -1,2 +1,2 @@
--- How a replay ended. One whose process died says nothing.
+-- The end of a replay. If its process died, this is not written.
 UPDATE mirepoix_replay SET ended_at = {now}, outcome = :outcome WHERE id = :id

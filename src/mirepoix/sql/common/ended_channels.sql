@@ -1,4 +1,4 @@
--- The channels that were told of an alert, by itself, that is over since less than an hour.
+-- The channels that were notified separately of an alert that ended less than an hour ago.
 SELECT DISTINCT t.channel
   FROM mirepoix_alert AS a
   JOIN mirepoix_alert_telling AS t ON t.alert_id = a.id AND t.occasion = a.occasion

@@ -1,4 +1,4 @@
--- The alerts of which a channel was told, by themselves, and that are over since less than an hour.
+-- The alerts that a channel was notified of separately, and that ended less than an hour ago.
 SELECT a.id, a.kind, a.subject, a.title, a.name, a.task_id, a.queue, a.in_release, a.occasion, a.opened_at, t.tries, a.closed_at
   FROM mirepoix_alert AS a
   JOIN mirepoix_alert_telling AS t ON t.alert_id = a.id AND t.occasion = a.occasion

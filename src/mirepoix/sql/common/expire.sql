@@ -1,5 +1,5 @@
 -- transition: pending -> expired
--- It waited longer than its sender allowed.
+-- The task waited longer than its sender allowed.
 UPDATE mirepoix_task
    SET state = 'expired', reason = 'expired before a worker took it', finished_at = {now}
  WHERE state = 'pending' AND expires_at <= {now}

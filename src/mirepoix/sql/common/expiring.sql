@@ -1,2 +1,2 @@
--- The id of a waiting task whose expiry has passed, or null.
+-- The id of a waiting task with a passed expiry, or null.
 SELECT min(id) AS id FROM mirepoix_task WHERE state = 'pending' AND expires_at <= {now}

@@ -1,5 +1,5 @@
 -- transition: leased|running -> failed
--- Kept, with its traceback in mirepoix_attempt, until someone decides.
+-- The row is kept, with its traceback in mirepoix_attempt, until a person decides.
 UPDATE mirepoix_task
    SET state = 'failed', reason = :reason, finished_at = {now}, run_time_s = :run_time_s,
        peak_memory_kb = :peak_memory_kb, pid = :pid

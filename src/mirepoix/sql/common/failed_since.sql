@@ -1,4 +1,4 @@
--- How many tasks failed lately. Counted through the index on the time of finishing, and never more than :cap.
+-- The number of tasks that failed lately, at most :cap. It uses the index on the finishing time.
 SELECT count(*) AS tasks
   FROM (SELECT 1
           FROM mirepoix_task

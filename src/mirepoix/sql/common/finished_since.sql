@@ -1,4 +1,4 @@
--- How many tasks finished lately, by state. Counted through the index on the time of finishing, and never more than :cap.
+-- The number of tasks that finished lately, by state, at most :cap. It uses the index on the finishing time.
 SELECT state, count(*) AS tasks
   FROM (SELECT state
           FROM mirepoix_task

@@ -1,2 +1,2 @@
--- What Django has noted as applied: the tables are gone, and its next migrate shall make them.
+-- Delete Django's record of applied migrations. The tables are gone, and the next migrate has to create them.
 DELETE FROM django_migrations WHERE app = 'mirepoix'

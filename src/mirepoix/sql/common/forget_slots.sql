@@ -1,2 +1,2 @@
--- Slots that are over: nobody reserves in them any more.
+-- Delete past slots. Nobody reserves in them.
 DELETE FROM mirepoix_budget WHERE slot_ms < :before_ms

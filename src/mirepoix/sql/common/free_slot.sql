@@ -1,4 +1,4 @@
--- The first slot from that one on which is not full: that one, or the one behind a full one.
+-- The first slot from the given one on that is not full: the slot itself, or the slot after a full one.
 SELECT c.slot_ms
   FROM (SELECT :from_ms AS slot_ms
          UNION ALL

@@ -1,4 +1,5 @@
--- What workers held that are not alive, with what is known of their end: what ran first.
+-- The tasks of workers that are not alive, with the facts about the worker's end. The task that began first comes
+-- first.
 SELECT t.id, t.fence, t.worker_id, t.name, t.state, t.is_suspect, w.death, w.reason
   FROM mirepoix_task AS t
   JOIN mirepoix_worker AS w ON w.id = t.worker_id

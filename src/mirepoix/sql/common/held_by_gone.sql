@@ -1,4 +1,4 @@
--- Tasks whose worker is not alive, and that no reaper took back within :grace_s: nobody runs them.
+-- Tasks of workers that are not alive, which no reaper took back within :grace_s. Nobody runs them.
 SELECT t.worker_id, w.name AS worker, count(*) AS tasks, -({seconds_until min(t.leased_at)}) AS oldest_s
   FROM mirepoix_task AS t
   LEFT JOIN mirepoix_worker AS w ON w.id = t.worker_id

@@ -1,4 +1,4 @@
--- Who is to be told of which open alert, and was not.
+-- The notifications of open alerts that are not sent yet.
 SELECT a.id, t.channel
   FROM mirepoix_alert AS a
   JOIN mirepoix_alert_telling AS t ON t.alert_id = a.id AND t.occasion = a.occasion

@@ -1,4 +1,4 @@
--- Someone does not want to hear of it: for so long, for so many failures more, or while there are no more than so many an hour.
+-- A person ignores the group: for a time, for a number of failures, or while its rate is low enough.
 UPDATE mirepoix_failure_group
    SET state = 'ignored', resolved_in = NULL, ignored_until = CASE WHEN :for_s > 0 THEN {later :for_s} END,
        ignored_to = CASE WHEN :more > 0 THEN failures + :more END,

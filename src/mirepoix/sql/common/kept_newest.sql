@@ -1,4 +1,4 @@
--- The newest task of one of the states that are kept until someone decides.
+-- The newest task of a state that waits for a person's decision.
 SELECT id AS newest_id, name AS newest_name, reason AS newest_reason
   FROM mirepoix_task
  WHERE state IN ('failed', 'quarantined', 'parked') AND state = :state

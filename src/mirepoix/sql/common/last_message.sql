@@ -1,2 +1,2 @@
--- Where a new listener begins.
+-- The position where a new listener starts.
 SELECT coalesce(max(id), 0) AS last_id FROM mirepoix_message WHERE exchange = :exchange

@@ -1,4 +1,5 @@
--- The one that publishes: a relay of its own before those in workers, the oldest first. Two of them for a moment do no harm.
+-- The process that publishes: a dedicated relay before the workers' relays, and the oldest first. Two leaders for a
+-- moment do no harm.
 SELECT id AS worker_id, name, reason AS trouble
   FROM mirepoix_worker
  WHERE state = 'alive' AND relays > 0

@@ -1,4 +1,4 @@
--- What workers hold of each queue: taken and not seen to start, and running.
+-- The tasks that workers hold of each queue: leased and not seen to start, and running.
 SELECT queue, sum(CASE WHEN state = 'leased' THEN 1 ELSE 0 END) AS taken,
        sum(CASE WHEN state = 'running' THEN 1 ELSE 0 END) AS running,
        -({seconds_until min(CASE WHEN state = 'leased' THEN leased_at END)}) AS oldest_taken_s,

@@ -1,7 +1,7 @@
--- What is ready in each queue, for how long, and how many longer than :late_s. It is ready since it was sent, came due or
--- was given back by its last attempt, requeued, hastened or sent again, whichever was last. Read through the index
--- mirepoix_task_ready. An ETA behind the last lease was set by that attempt, which ended before it: only of the others the
--- attempt is looked up.
+-- The ready tasks of each queue, how long they have waited, and how many have waited longer than :late_s. A task is
+-- ready since it was sent, came due, was given back by its last attempt, was requeued, run by "run now" or sent again,
+-- whichever was last. It uses the index mirepoix_task_ready. If the ETA is later than the last lease, that attempt set
+-- the ETA. Only for the other tasks the attempt is looked up.
 SELECT queue, count(*) AS waiting, -({seconds_until min(ready_at)}) AS oldest_s,
        sum(CASE WHEN ready_at < {earlier :late_s} THEN 1 ELSE 0 END) AS late
   FROM (SELECT queue, CASE WHEN returned_at > sent_at THEN returned_at ELSE sent_at END AS ready_at

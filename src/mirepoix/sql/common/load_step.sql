@@ -1,4 +1,5 @@
--- What a step of this task returned, and to which attempt; nulls for a step that was not done. No row: the lease was lost.
+-- The return value of a step of this task, and the attempt that ran it. Nulls: the step has not run. No row: the lease
+-- was lost.
 SELECT s.result, s.fence
   FROM mirepoix_task AS t
   LEFT JOIN mirepoix_step AS s ON s.task_id = t.id AND s.name = :name

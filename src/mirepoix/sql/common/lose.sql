@@ -1,5 +1,5 @@
 -- transition: leased|running -> pending
--- Its process died under it (the parent saw it), or it was rejected back: it is taken up again, after :delay_s.
+-- The task's process died (its parent saw that), or the task was rejected. Another attempt may run it after :delay_s.
 UPDATE mirepoix_task
    SET state = 'pending', reason = :reason, due_at = CASE WHEN :delay_s > 0 THEN {later :delay_s} END,
        deaths = deaths + :is_blamed, handovers = handovers + 1 - :is_blamed,

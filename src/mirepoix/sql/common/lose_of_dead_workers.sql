@@ -1,5 +1,6 @@
 -- transition: leased|running -> pending
--- Its worker is dead, and nobody is blamed: it is taken up again. What a worker had when it died by itself is a suspect.
+-- The task's worker is dead, and the task is not blamed. Another attempt may run it. If the worker died by itself, its
+-- tasks are suspects.
 UPDATE mirepoix_task
    SET state = 'pending', reason = 'its worker died', handovers = handovers + 1,
        is_suspect = CASE WHEN worker_id IN (SELECT w.id FROM mirepoix_worker AS w WHERE w.death = 'hard')

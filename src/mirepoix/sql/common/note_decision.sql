@@ -1,3 +1,3 @@
--- Who decided what about a task, and why.
+-- A decision about a task: who decided what, and why.
 INSERT INTO mirepoix_decision (task_id, verb, decided_by, reason)
 VALUES (:task_id, :verb, :decided_by, :reason)

@@ -1,5 +1,5 @@
--- A worker has it, so it is told by remote control. What it remembers of that by the task's id is no longer meant when the
--- task is requeued or sent again: that begins another generation.
+-- A worker has the task, so remote control notifies the worker. The worker remembers the task's id. That no longer
+-- counts when the task is requeued or sent again, which begins another generation.
 UPDATE mirepoix_task
    SET revoked_generation = generation
  WHERE id = :task_id AND state IN ('pending', 'parked', 'leased', 'running')

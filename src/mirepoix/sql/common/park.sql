@@ -1,6 +1,6 @@
 -- transition: leased|running -> parked
--- No code here can take it: kept with the reason, never acknowledged away. What other code could take says what is missing
--- here (parked_for), and what it calls (shape).
+-- No code here can take the task. It is kept with the reason, and not acknowledged away. If other code could take it,
+-- parked_for says what this code lacks, and shape says what the task calls.
 UPDATE mirepoix_task
    SET state = 'parked', reason = :reason, parked_for = :parked_for, shape = coalesce(shape, :shape), finished_at = {now},
        is_suspect = 0

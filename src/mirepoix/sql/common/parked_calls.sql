@@ -1,5 +1,5 @@
--- What is parked, each kind of call once for every reason and queue, the most frequent first. A reason may tell of values:
--- its beginning is enough to tell it from others. Read through the index mirepoix_task_attention.
+-- The parked tasks, each kind of call once for every reason and queue, the most frequent first. A reason may contain
+-- values, so its beginning distinguishes it from others. It uses the index mirepoix_task_attention.
 SELECT name, version, shape, parked_for, substr(reason, 1, 300) AS short_reason, queue, count(*) AS tasks,
        -({seconds_until min(finished_at)}) AS oldest_s, -({seconds_until max(finished_at)}) AS newest_s, min(id) AS example_id
   FROM mirepoix_task

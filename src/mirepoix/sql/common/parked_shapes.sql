@@ -1,4 +1,5 @@
--- What is parked for other code, each kind once: from one to the next along the index, however many there are of each.
+-- The tasks that are parked for other code, each kind once. It jumps along the index from kind to kind, however many
+-- tasks each kind has.
 WITH RECURSIVE found (shape) AS (
     SELECT min(shape) FROM mirepoix_task WHERE state = 'parked' AND parked_for IS NOT NULL
     UNION ALL

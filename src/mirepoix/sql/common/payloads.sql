@@ -1,4 +1,4 @@
--- Payloads that do not say what they call: written by an older release, too long to say, or not JSON. A page of them.
+-- A page of payloads without a shape: written by an older release, too long, or not JSON.
 SELECT seq, id, name, state, {as_text headers} AS headers, body, body_encoding, content_type, created_at
   FROM mirepoix_task
  WHERE shape IS NULL AND seq > :after AND state IN ('pending', 'leased', 'running', 'failed', 'quarantined', 'parked')

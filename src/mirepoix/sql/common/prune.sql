@@ -1,5 +1,5 @@
--- Deletes finished tasks, oldest first; their attempts go with them. What needs attention is never pruned.
--- The guard stands outside too: a task that is requeued or sent again meanwhile must not be deleted as it was.
+-- Delete finished tasks, oldest first, with their attempts. Tasks that wait for a decision are never pruned. The outer
+-- guard protects a task that is requeued or sent again meanwhile.
 DELETE FROM mirepoix_task
  WHERE id IN (SELECT id
                 FROM mirepoix_task

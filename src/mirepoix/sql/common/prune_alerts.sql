@@ -1,2 +1,2 @@
--- What has been over for long; its tellings go with it.
+-- Delete alerts that ended long ago, with their notifications.
 DELETE FROM mirepoix_alert WHERE closed_at < {earlier :seconds}

@@ -1,2 +1,2 @@
--- Ended chords are remembered for a while, so that a member that comes back late is known to be late.
+-- Ended chords are kept for a while, so that a late member is recognised.
 DELETE FROM mirepoix_chord WHERE state <> 'waiting' AND ended_at < {earlier :older_than_s}

@@ -1,4 +1,4 @@
--- Deletes keys whose time is over, oldest first. Their tasks are gone.
+-- Delete expired keys, oldest first. Their tasks are gone.
 DELETE FROM mirepoix_key
  WHERE id IN (SELECT id FROM mirepoix_key WHERE expires_at < {now} ORDER BY expires_at LIMIT :batch)
    AND expires_at < {now}

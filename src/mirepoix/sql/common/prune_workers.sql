@@ -1,4 +1,4 @@
--- Deletes the rows of workers that ended long ago and whose name no task bears as its holder.
+-- Delete workers that ended long ago, if no task names them as its holder.
 DELETE FROM mirepoix_worker
  WHERE state <> 'alive' AND ended_at < {earlier :older_than_s}
    AND NOT EXISTS (SELECT 1 FROM mirepoix_task AS t

@@ -1,5 +1,6 @@
 -- transition: pending -> cancelled
--- celery purge: the rows stay, so that nothing vanishes without a word. Ready and scheduled ones are found by their indexes.
+-- celery purge: the rows stay, so that nothing vanishes silently. Ready and scheduled tasks are found through their
+-- indexes.
 UPDATE mirepoix_task
    SET state = 'cancelled', reason = 'purged', finished_at = {now}
  WHERE id IN (SELECT id FROM mirepoix_task WHERE queue = :queue AND state = 'pending' AND due_at IS NULL

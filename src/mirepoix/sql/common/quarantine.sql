@@ -1,5 +1,5 @@
 -- transition: leased|running -> quarantined
--- Its process died under it once too often (the parent saw it), or it was rejected back once too often.
+-- The task's process died once too often (its parent saw that), or the task was rejected once too often.
 UPDATE mirepoix_task
    SET state = 'quarantined', reason = :reason, finished_at = {now}, pid = :pid,
        deaths = deaths + :is_blamed, handovers = handovers + 1 - :is_blamed

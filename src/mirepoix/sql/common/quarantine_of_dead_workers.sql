@@ -1,5 +1,5 @@
 -- transition: leased|running -> quarantined
--- It was handed out too often and lost with its worker each time, though no death is known to be its own.
+-- The task was handed out too often and lost with its worker each time, although no death is known to be its fault.
 UPDATE mirepoix_task
    SET state = 'quarantined', finished_at = {now}, reason = :reason, handovers = handovers + 1
  WHERE state IN ('leased', 'running') AND handovers + 1 >= :max_handovers

@@ -1,2 +1,2 @@
--- What was seen when it was declared dead.
+-- The evidence when the worker was declared dead.
 SELECT reason FROM mirepoix_worker WHERE id = :worker_id AND state = 'dead'

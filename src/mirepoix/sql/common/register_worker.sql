@@ -1,4 +1,4 @@
--- A new incarnation. Its liveness lock is taken before this is committed, so that nobody finds it dead at birth.
+-- A new incarnation. It takes its liveness lock before this commits, so that nobody finds it dead at once.
 INSERT INTO mirepoix_worker (id, name, host, pid, pool, concurrency, queues, software, process, alive_until, relays)
 VALUES (:id, :name, :host, :pid, :pool, :concurrency, :queues, :software, :process, {later :ttl_s}, :relays)
 RETURNING liveness_key

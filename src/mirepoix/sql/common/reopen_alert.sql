@@ -1,4 +1,4 @@
--- It is back: told again, as a new occasion. What is open already is left alone.
+-- The condition is back: notify it again, as a new occasion. An open alert is left alone.
 UPDATE mirepoix_alert
    SET occasion = occasion + 1, opened_at = {now}, closed_at = NULL, title = :title, name = :name, task_id = :task_id,
        queue = :queue, in_release = :in_release

@@ -1,4 +1,4 @@
--- What a group keeps, the oldest failure first.
+-- The kept tasks of a group, the oldest failure first.
 SELECT id AS task_id, fence
   FROM mirepoix_task
  WHERE failure_group = :failure_group AND state IN ('failed', 'quarantined')

@@ -1,4 +1,5 @@
--- What a replay ran again, and what has become of it: fence and generation rise when a worker takes it, or someone sends it anew.
+-- The tasks that a replay ran again, and their outcome. Fence and generation rise when a worker takes a task or
+-- somebody sends it again.
 SELECT r.task_id, r.fence, r.generation, r.state, r.reason, r.finished_at, r.expires_at, r.retries, r.deaths, r.handovers,
        t.state AS state_now, t.fence - r.fence AS leases, t.generation - r.generation AS messages, t.retries AS retries_now,
        r.undone_at

@@ -1,5 +1,5 @@
--- The broker was told of these and nobody has taken them for so long that it must have lost them. Each time it waits twice
--- as long, up to 64 times. What it did not lose comes twice, and is refused the second time.
+-- These tasks were published, and no worker has taken them for so long that the broker must have lost them. The wait
+-- doubles each time, up to 64 times. If the broker did not lose a message, it arrives twice, and the second is refused.
 UPDATE mirepoix_task
    SET sent_fence = -1
  WHERE queue = :queue AND state = 'pending' AND due_at IS NULL AND sent_fence = fence

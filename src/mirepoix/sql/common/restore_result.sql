@@ -1,4 +1,4 @@
--- What was kept as the result of a task before it was replayed. An expiry that has passed since deletes it soon.
+-- The result that a task had before it was replayed. If its expiry has passed since, it is deleted soon.
 INSERT INTO mirepoix_result (task_id, status, result, content_type, traceback, meta, stored_at, expires_at)
 SELECT r.task_id, r.result_status, r.result, r.content_type, r.traceback, r.meta, r.stored_at, r.result_expires_at
   FROM mirepoix_replayed AS r

@@ -1,4 +1,4 @@
--- The workers that are believed to be alive, those that died lately, and what each of them holds.
+-- The workers that are believed to be alive, the workers that died lately, and what each of them holds.
 SELECT w.id, w.name, w.host, w.pid, w.pool, w.concurrency, {as_text w.queues} AS queues, w.state, w.reason,
        -({seconds_until w.started_at}) AS up_s, -({seconds_until w.heartbeat_at}) AS heartbeat_s,
        -({seconds_until w.ended_at}) AS ended_s, CASE WHEN w.alive_until < {now} THEN 1 ELSE 0 END AS is_overdue,

@@ -1,5 +1,6 @@
 -- transition: pending -> quarantined
--- It was replayed and no worker has taken it: it is again what it was. A message that the broker has is refused.
+-- The task was replayed, and no worker has taken it. It gets its earlier state again. A message that the broker has is
+-- refused.
 UPDATE mirepoix_task
    SET state = 'quarantined', reason = :reason, finished_at = :finished_at, expires_at = :expires_at, retries = :retries,
        deaths = :deaths, handovers = :handovers, due_at = NULL

@@ -1,4 +1,4 @@
--- By the names of tasks: what a group keeps, and what waits or runs after it.
+-- By task name: the kept tasks of a group, and those that wait or run after a failure.
 SELECT t.name, t.state, count(*) AS tasks
   FROM mirepoix_task AS t
  WHERE t.failure_group = :failure_group

@@ -1,2 +1,2 @@
--- The oldest failure that is not yet counted in its group, or null.
+-- The oldest failure that is not counted in its group yet, or null.
 SELECT min(id) AS id FROM mirepoix_failure

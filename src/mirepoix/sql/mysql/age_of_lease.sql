@@ -1,4 +1,5 @@
--- How old a task is whose lease holds, since it was sent or last failed for good; and the time in milliseconds since 1970.
+-- The age of a task with a valid lease, since it was sent or last failed for good; and the time in milliseconds since
+-- 1970.
 SELECT -({seconds_until coalesce((SELECT max(a.finished_at) FROM mirepoix_attempt AS a
                                    WHERE a.task_id = t.id AND a.outcome = 'failed'), t.created_at)}) AS age_s,
        CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1000 AS signed) AS now_ms

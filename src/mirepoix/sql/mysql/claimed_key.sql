@@ -1,2 +1,3 @@
--- Who has the key, after it was claimed: it locks, to see what others committed since the caller's transaction first read.
+-- The holder of the key, after an attempt to claim it. It locks, in order to see what others committed after the
+-- caller's transaction first read.
 SELECT task_id, task_name, call_hash, shape FROM mirepoix_key WHERE id = :key FOR UPDATE

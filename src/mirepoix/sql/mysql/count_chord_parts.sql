@@ -1,4 +1,4 @@
--- The answer is what the UPDATE makes of it.
+-- The UPDATE computes the answer.
 SELECT CASE WHEN done + :returned >= size THEN 1 ELSE 0 END AS is_complete
   FROM mirepoix_chord
  WHERE group_id = :group_id AND state = 'waiting'

@@ -1,8 +1,8 @@
--- Failures that were taken from mirepoix_failure, counted in the transaction that took them: of each group those of one release.
--- In the order of the groups' ids, so that two who count the same groups wait for each other and never in a ring. What was
--- resolved and fails after that is open again: a regression. But not if it fails where it was known to fail, in a release
--- before the one it is resolved in. What is ignored is open again when its time, its number or its rate is over.
--- Assigned from left to right: what is read must not have been written.
+-- Failures that this transaction took from mirepoix_failure: for each group, those of one release. They are counted in
+-- the order of the groups' ids, so that two transactions with the same groups wait for each other and do not deadlock.
+-- A resolved group with a later failure is open again: a regression. A failure in a release before the one that
+-- resolves the group is not a regression. An ignored group is open again when its time, its number or its rate is
+-- exceeded. MySQL assigns from left to right, so no assignment reads a column that an earlier one wrote.
 INSERT INTO mirepoix_failure_group (id, title, name, failures, hour_failures, first_release, last_release, last_task_id,
        first_seen_at, last_seen_at, hour_at)
 SELECT r.id, r.title, r.name, r.failures, r.failures, r.in_release, r.in_release, r.last_task_id, r.first_at, r.last_at, r.last_at

@@ -1,4 +1,4 @@
--- The messages of tasks that ended without running to an end, as far as they carry error callbacks.
+-- The messages of tasks that did not run to an end, if they have error callbacks.
 SELECT t.id, t.queue, t.body, t.headers
   FROM JSON_TABLE({json :ids}, '$[*]' COLUMNS (id {id} PATH '$')) AS w
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = w.id

@@ -1,4 +1,4 @@
--- Takes what waits for one queue.
+-- Take the messages of a queue.
 SELECT id, message FROM mirepoix_message WHERE queue = :queue AND queue <> '' FOR UPDATE
 ;
 DELETE m

@@ -1,4 +1,4 @@
--- A success is kept on the task alone: before its id begins a new generation it gets a row of its own.
+-- Only the task's row records a success. Before the id begins a new generation, the success gets its own row.
 INSERT INTO mirepoix_attempt (task_id, fence, generation, outcome, worker_id, pid, leased_at, started_at, finished_at,
                               run_time_s, peak_memory_kb)
 SELECT t.id, t.fence, t.generation, t.state, t.worker_id, t.pid, t.leased_at, t.started_at, t.finished_at, t.run_time_s,

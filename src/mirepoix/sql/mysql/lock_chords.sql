@@ -1,5 +1,5 @@
--- In one order, so that two transactions that finish members of the same chords do not wait for each other: that of the
--- array, which is sorted.
+-- Lock in one order, that of the sorted array, so that two transactions that finish members of the same chords do not
+-- deadlock.
 SELECT c.group_id
   FROM JSON_TABLE({json :group_ids}, '$[*]' COLUMNS (id {id} PATH '$')) AS w
   STRAIGHT_JOIN mirepoix_chord AS c ON c.group_id = w.id

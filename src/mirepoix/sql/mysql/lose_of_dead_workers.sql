@@ -1,6 +1,6 @@
 -- transition: leased|running -> pending
--- Its worker is dead, and nobody is blamed: it is taken up again. What a worker had when it died by itself is a suspect.
--- Who is at one of them now is not waited for.
+-- The task's worker is dead, and the task is not blamed. Another attempt may run it. If the worker died by itself, its
+-- tasks are suspects. Rows that another transaction has locked are skipped.
 SELECT id, fence, generation, worker_id, leased_at, started_at, name
   FROM mirepoix_task
  WHERE state IN ('leased', 'running')

@@ -1,4 +1,5 @@
--- What is first in each queue that a worker takes from. It is asked for a hundred times a second: one short look each.
+-- The first task in each queue that a worker takes from. Workers ask a hundred times a second, with one short lookup
+-- each.
 -- for each :queue in :queues
 SELECT seq
   FROM mirepoix_task FORCE INDEX (mirepoix_task_waiting)

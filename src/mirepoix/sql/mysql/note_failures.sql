@@ -1,4 +1,4 @@
--- Failures of each group, appended in the transaction that records them. No row of another is touched: nobody waits.
+-- Failures of each group, appended in the transaction that records them. They change no shared row, so nobody waits.
 INSERT INTO mirepoix_failure (failure_group, title, name, failures, in_release, task_id)
 SELECT r.id, r.title, r.name, r.failures, :release, r.last_task_id
   FROM JSON_TABLE({json :rows}, '$[*]' COLUMNS (

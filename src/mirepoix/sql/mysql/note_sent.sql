@@ -1,4 +1,4 @@
--- The broker has confirmed these. A row that is locked is being taken, and needs no such note.
+-- The broker has confirmed these. A locked row is being taken and does not need this mark.
 SELECT t.id
   FROM JSON_TABLE({json :rows}, '$[*]' COLUMNS (id {id} PATH '$.id', fence int PATH '$.fence')) AS r
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id

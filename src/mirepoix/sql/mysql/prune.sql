@@ -1,5 +1,5 @@
--- Deletes finished tasks, oldest first; their attempts go with them. What needs attention is never pruned.
--- Who is at one of them just now (it is sent again, or pruned by somebody else) is not waited for.
+-- Delete finished tasks, oldest first, with their attempts. Tasks that wait for a decision are never pruned. Rows that
+-- another transaction has locked (it sends the task again, or prunes it) are skipped.
 SELECT id
   FROM ((SELECT id, finished_at FROM mirepoix_task FORCE INDEX (mirepoix_task_finished)
           WHERE state = 'succeeded' AND finished_at < {earlier :older_than_s} ORDER BY finished_at LIMIT :batch)

@@ -1,2 +1,2 @@
--- Deletes results whose time is over, oldest first.
+-- Delete expired results, oldest first.
 DELETE FROM mirepoix_result WHERE expires_at < {now} ORDER BY expires_at LIMIT :batch

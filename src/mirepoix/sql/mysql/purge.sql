@@ -1,5 +1,6 @@
 -- transition: pending -> cancelled
--- celery purge: the rows stay, so that nothing vanishes without a word. Ready and scheduled ones are found by their index.
+-- celery purge: the rows stay, so that nothing vanishes silently. Ready and scheduled tasks are found through their
+-- indexes.
 SELECT id FROM mirepoix_task WHERE state = 'pending' AND due_at IS NULL AND queue = :queue
  UNION ALL
 SELECT id FROM mirepoix_task WHERE state = 'pending' AND due_at IS NOT NULL AND queue = :queue

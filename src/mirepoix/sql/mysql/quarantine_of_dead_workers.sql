@@ -1,6 +1,6 @@
 -- transition: leased|running -> quarantined
--- It was handed out too often and lost with its worker each time, though no death is known to be its own.
--- Who is at one of them now is not waited for.
+-- The task was handed out too often and lost with its worker each time, although no death is known to be its fault.
+-- Rows that another transaction has locked are skipped.
 SELECT id, fence, generation, worker_id, leased_at, started_at, name
   FROM mirepoix_task
  WHERE state IN ('leased', 'running') AND handovers + 1 >= :max_handovers

@@ -1,4 +1,4 @@
--- A queue that one of these tasks went through: somebody takes from it, surely if one of them was taken.
+-- A queue that one of these tasks went through. A worker takes from it, certainly if it took one of the tasks.
 SELECT t.queue
   FROM JSON_TABLE({json :ids}, '$[*]' COLUMNS (id {id} PATH '$')) AS w
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = w.id

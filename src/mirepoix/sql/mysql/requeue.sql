@@ -1,5 +1,5 @@
 -- transition: failed|quarantined|parked|cancelled|expired -> pending
--- Someone decided that it shall run again: with all its tries and chances, at once. An expiry that has passed is lifted.
+-- A person decided to run the task again at once, with all its retries. A passed expiry is removed.
 SELECT id
   FROM mirepoix_task
  WHERE id = :task_id AND state IN ('failed', 'quarantined', 'parked', 'cancelled', 'expired')

@@ -1,5 +1,5 @@
 -- transition: parked -> leased
--- The code here can take these, which other code could not. A worker that was declared dead takes nothing.
+-- This code can take tasks that other code could not. A worker that was declared dead takes nothing.
 SELECT t.id, t.fence + 1 AS fence, t.seq, t.is_suspect, t.deaths + t.handovers > 0 AS is_redelivered,
        {envelope message t}
   FROM JSON_TABLE({json :ids}, '$[*]' COLUMNS (id {id} PATH '$')) AS r

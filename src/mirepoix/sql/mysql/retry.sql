@@ -1,5 +1,5 @@
 -- transition: leased|running -> pending
--- The attempt asks for another: the message it sent under its own id replaces the one it ran from.
+-- The attempt asks for a retry: the message that it sent under its own id replaces the message that it ran from.
 SELECT id, fence, generation, worker_id, leased_at, started_at, name
   FROM mirepoix_task
  WHERE id = :task_id AND fence = :fence AND worker_id = :worker_id AND state IN ('leased', 'running')

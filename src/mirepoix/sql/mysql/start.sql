@@ -1,5 +1,5 @@
 -- transition: leased -> running
--- From here on a death of the process is this task's own.
+-- From here on a death of the process is blamed on this task.
 SELECT t.id
   FROM JSON_TABLE({json :rows}, '$[*]' COLUMNS (id {id} PATH '$.id', fence int PATH '$.fence')) AS r
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id

@@ -1,6 +1,6 @@
--- One row for each id; what comes later replaces what was there. A success is replaced only by an attempt's outcome.
--- A row that names an attempt is written only while that attempt holds its lease: a zombie reports no progress.
--- The status is set last: what is set before asks for the old one.
+-- One row for each id; a later result replaces an earlier one. Only an attempt's outcome replaces a success. A row that
+-- names an attempt is written only while that attempt holds its lease, so a zombie reports no progress. The status is
+-- set last, because the other assignments read the old status.
 INSERT INTO mirepoix_result (task_id, status, result, content_type, traceback, meta, expires_at)
 SELECT r.task_id, r.status, r.result, r.content_type, r.traceback, r.meta, {later r.expires_s}
   FROM JSON_TABLE({json :rows}, '$[*]' COLUMNS (

@@ -1,5 +1,5 @@
 -- transition: leased|running -> succeeded
--- The fence makes a late write from a lost attempt touch no row.
+-- Because of the fence, a late write from a lost attempt changes no row.
 SELECT t.id
   FROM JSON_TABLE({json :rows}, '$[*]' COLUMNS (id {id} PATH '$.id', fence int PATH '$.fence')) AS r
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id

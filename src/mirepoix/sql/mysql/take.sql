@@ -1,8 +1,8 @@
 -- transition: pending -> leased
--- The queues take turns; within one, the highest priority first, then the oldest. SKIP LOCKED keeps workers out of
--- each other's way. A worker that was declared dead takes nothing; one that may take a suspect
--- takes no second. Without LATERAL each queue is one statement, and what
--- was locked and not chosen is free again at the COMMIT.
+-- The queues take turns. Within a queue the highest priority comes first, then the oldest task. SKIP LOCKED keeps
+-- workers from waiting for each other. A worker that was declared dead takes nothing. A worker that may take a suspect
+-- takes only one. There is no LATERAL, so each queue is one statement. Rows that are locked and not chosen are free
+-- again at the COMMIT.
 -- for each :queue in :queues
 SELECT id
   FROM mirepoix_task FORCE INDEX (mirepoix_task_waiting)

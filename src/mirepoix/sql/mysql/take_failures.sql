@@ -1,4 +1,5 @@
--- Takes failures that are not yet counted, the oldest first. Two who count at once take different ones.
+-- Take failures that are not counted yet, the oldest first. Two transactions that count at once take different
+-- failures.
 SELECT id, failure_group, title, name, failures, in_release, task_id, failed_at
   FROM mirepoix_failure
  ORDER BY id

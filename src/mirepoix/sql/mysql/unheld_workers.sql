@@ -1,4 +1,5 @@
--- Workers whose liveness lock nobody holds. When the server started is a dear question: it is asked if there are any.
+-- Workers with a liveness lock that nobody holds. The start time of the server is expensive to read, so it is read only
+-- if there are any.
 SELECT id
   FROM mirepoix_worker
  WHERE state = 'alive' AND id <> :worker_id

@@ -1,2 +1,2 @@
--- Nothing to do: idle workers look.
+-- Do nothing: idle workers poll.
 SELECT 1 AS woken

@@ -1,2 +1,2 @@
--- Nothing to do: whoever waits for remote control or events looks.
+-- Do nothing: processes that wait for remote control or events poll.
 SELECT 1 AS woken

@@ -1,4 +1,4 @@
--- Ends the session that held this lock before, if the server does not know yet that its client is gone.
+-- End the session that held this lock before, if the server does not know yet that its client is gone.
 SELECT pg_terminate_backend(pid) AS is_ended
   FROM pg_locks
  WHERE locktype = 'advisory' AND granted AND pid = :session

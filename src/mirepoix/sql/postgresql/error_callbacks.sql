@@ -1,4 +1,4 @@
--- The messages of tasks that ended without running to an end, as far as they carry error callbacks.
+-- The messages of tasks that did not run to an end, if they have error callbacks.
 SELECT t.id, t.queue, t.body, t.headers
   FROM mirepoix_task AS t
  WHERE t.id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)) AS w(value))

@@ -1,5 +1,6 @@
 -- transition: leased|running -> pending
--- Unblamed: the worker is being stopped or cannot run it now. :rows names the attempts, or is null for all it holds.
+-- The task is not blamed: the worker stops, or cannot run the task now. :rows names the attempts, or is null for all
+-- that the worker holds.
 WITH returned AS (
 UPDATE mirepoix_task AS t
    SET state = 'pending', worker_id = NULL

@@ -1,2 +1,2 @@
--- A session lock that the server frees when the last process holding this connection is gone; and which session it is.
+-- Take a session lock, which the server frees when the last process with this connection is gone. Return the session.
 SELECT pg_try_advisory_lock(:namespace, :liveness_key) AS is_held, pg_backend_pid() AS session_id

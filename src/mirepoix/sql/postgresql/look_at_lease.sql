@@ -1,5 +1,5 @@
--- Whether an attempt still holds its lease: asked before its code runs in a transaction of its own. Nothing is locked.
--- Such a transaction may see the database as it was when it began: then it has to know whether its start was noted before.
+-- Whether an attempt still holds its lease, before its code runs in its own transaction. Nothing is locked. That
+-- transaction may see the database as it was when it began, so it has to know whether its start was recorded before.
 SELECT current_setting('transaction_isolation') IN ('repeatable read', 'serializable') AS is_snapshot,
        state = 'running' AS is_started
   FROM mirepoix_task

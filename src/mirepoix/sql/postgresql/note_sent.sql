@@ -1,4 +1,4 @@
--- The broker has confirmed these. A row that is locked is being taken, and needs no such note.
+-- The broker has confirmed these. A locked row is being taken and does not need this mark.
 WITH confirmed AS (
     SELECT t.id
       FROM json_to_recordset(CAST(:rows AS json)) AS r(id text, fence int)

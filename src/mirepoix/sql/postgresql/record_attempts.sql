@@ -1,4 +1,4 @@
--- One row for each attempt that ended in anything but success (a success is kept on the task).
+-- One row for each attempt without success. The task's row records a success.
 INSERT INTO mirepoix_attempt (task_id, fence, generation, outcome, worker_id, pid, leased_at, started_at, run_time_s,
                               peak_memory_kb, error_type, error, traceback, signal, exit_code, failure_group)
 SELECT r.task_id, r.fence, r.generation, r.outcome, r.worker_id, r.pid, r.leased_at, r.started_at, r.run_time_s,

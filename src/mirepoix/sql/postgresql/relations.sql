@@ -1,4 +1,4 @@
--- The tables and views that are there, of ours and the one of Django's migrations: those that a plain name means.
+-- The existing tables and views of the ledger, and the table of Django's migrations, as unqualified names resolve.
 SELECT relname AS name
   FROM pg_class
  WHERE relkind IN ('r', 'p', 'v') AND pg_table_is_visible(oid)

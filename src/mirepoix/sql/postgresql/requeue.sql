@@ -1,6 +1,6 @@
 -- transition: failed|quarantined|parked|cancelled|expired -> pending
--- Someone decided that it shall run again: with all its tries and chances, at once. An expiry that has passed is lifted.
--- jsonb refuses an escaped NUL or half a surrogate pair: where there may be one, the later of two equal keys counts.
+-- A person decided to run the task again at once, with all its retries. A passed expiry is removed. jsonb refuses an
+-- escaped NUL or half a surrogate pair. If there may be one, json is used, where the later of two equal keys counts.
 UPDATE mirepoix_task
    SET state = 'pending', reason = :reason, generation = generation + 1, deaths = 0, handovers = 0, is_suspect = 0, retries = 0,
        headers = CASE WHEN CAST(headers AS text) ~ '\\u(0000|[dD][89a-fA-F])'

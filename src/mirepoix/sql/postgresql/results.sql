@@ -1,6 +1,5 @@
--- What is known of each id: its stored result, and where its task is.
--- LATERAL with OFFSET 0 has each row found by its id: joined freely, the planner, who does not know how few ids are
--- asked for, reads both tables whole.
+-- The stored result of each id, and the state of its task. LATERAL with OFFSET 0 finds each row by its id. Without it
+-- the planner, which does not know how few ids there are, reads both tables completely.
 SELECT w.id AS task_id, r.status, r.result, r.content_type, r.traceback, r.meta, t.state AS task_state, t.reason AS task_reason,
        CASE WHEN t.state = 'parked' AND t.parked_for IS NOT NULL THEN -({seconds_until t.finished_at}) END AS parked_s
   FROM json_array_elements_text(CAST(:ids AS json)) AS w(id)

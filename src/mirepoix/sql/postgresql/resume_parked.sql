@@ -1,8 +1,7 @@
 -- transition: parked -> leased
--- The code here can take these, which other code could not. In the order of their ids, so that two workers that find the
--- same ones do not wait for each other.
--- LATERAL with OFFSET 0 has each row found and locked by its id alone: the planner, who does not know how few they are, would walk along
--- all that wait. A worker that was declared dead takes nothing.
+-- This code can take tasks that other code could not. It locks them in the order of their ids, so that two workers with
+-- the same tasks do not deadlock. LATERAL with OFFSET 0 finds and locks each row by its id. Without it the planner,
+-- which does not know how few there are, would scan all waiting tasks. A worker that was declared dead takes nothing.
 WITH chosen AS (
     SELECT t.id
       FROM json_array_elements_text(CAST(:ids AS json)) AS w(id)

@@ -1,5 +1,5 @@
 -- transition: leased|running -> pending
--- The attempt asks for another: the message it sent under its own id replaces the one it ran from.
+-- The attempt asks for a retry: the message that it sent under its own id replaces the message that it ran from.
 WITH retried AS (
 UPDATE mirepoix_task AS t
    SET state = 'pending', reason = :reason, is_suspect = 0, generation = t.generation + 1,

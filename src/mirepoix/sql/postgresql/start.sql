@@ -1,5 +1,5 @@
 -- transition: leased -> running
--- From here on a death of the process is this task's own.
+-- From here on a death of the process is blamed on this task.
 UPDATE mirepoix_task AS t
    SET state = 'running', started_at = statement_timestamp() - r.age_s * interval '1 second', pid = r.pid
   FROM json_to_recordset(CAST(:rows AS json)) AS r(id text, fence int, age_s float8, pid int)

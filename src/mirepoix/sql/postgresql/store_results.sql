@@ -1,6 +1,6 @@
--- One row for each id; what comes later replaces what was there. A success is replaced only by an attempt's outcome.
--- A row that names an attempt is written only while that attempt holds its lease: a zombie reports no progress.
--- Whoever waits is told the ids of the finished ones when this commits; in pages, as a notification holds 8,000 bytes.
+-- One row for each id; a later result replaces an earlier one. Only an attempt's outcome replaces a success. A row that
+-- names an attempt is written only while that attempt holds its lease, so a zombie reports no progress. When this
+-- commits, waiting clients are notified of the finished ids, in pages, because a notification holds 8,000 bytes.
 WITH stored AS (
     INSERT INTO mirepoix_result AS kept (task_id, status, result, content_type, traceback, meta, expires_at)
     SELECT r.task_id, r.status, r.result, r.content_type, r.traceback, r.meta,

@@ -1,5 +1,5 @@
--- The fence lets no lost attempt keep what it did. The lock makes a reaper wait that takes the task back right now:
--- without it the next attempt could look for this step before it is seen, and do it again.
+-- The fence keeps a lost attempt from storing its step. The lock makes a reaper wait that takes the task back at this
+-- moment. Without it the next attempt could look for this step before it is visible, and run it again.
 INSERT INTO mirepoix_step (task_id, name, result, fence, run_time_s)
 SELECT id, :name, :result, fence, CAST(:run_time_s AS double precision)
   FROM mirepoix_task

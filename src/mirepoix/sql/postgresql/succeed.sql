@@ -1,5 +1,5 @@
 -- transition: leased|running -> succeeded
--- The fence makes a late write from a lost attempt touch no row.
+-- Because of the fence, a late write from a lost attempt changes no row.
 UPDATE mirepoix_task AS t
    SET state = 'succeeded', finished_at = statement_timestamp(), run_time_s = r.run_time_s,
        started_at = coalesce(t.started_at, statement_timestamp() - coalesce(r.run_time_s, 0) * interval '1 second'),

@@ -1,6 +1,7 @@
 -- transition: pending -> leased
--- The queues take turns; within one, the highest priority first, then the oldest. SKIP LOCKED keeps workers out of
--- each other's way. A worker that was declared dead takes nothing; one that may take a suspect takes no second.
+-- The queues take turns. Within a queue the highest priority comes first, then the oldest task. SKIP LOCKED keeps
+-- workers from waiting for each other. A worker that was declared dead takes nothing. A worker that may take a suspect
+-- takes only one.
 WITH candidate AS (
     SELECT ready.id, ready.queue, ready.priority, ready.seq, ready.is_suspect
       FROM json_array_elements_text(CAST(:queues AS json)) AS wanted(queue)

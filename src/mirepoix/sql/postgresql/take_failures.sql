@@ -1,4 +1,5 @@
--- Takes failures that are not yet counted, the oldest first. Two who count at once take different ones.
+-- Take failures that are not counted yet, the oldest first. Two transactions that count at once take different
+-- failures.
 WITH chosen AS (
     SELECT id FROM mirepoix_failure ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
 )

@@ -1,4 +1,4 @@
--- Workers whose liveness lock nobody holds. The lock is taken for an instant and freed with this transaction.
+-- Workers with a liveness lock that nobody holds. The lock is taken for an instant and freed with this transaction.
 SELECT id, name, liveness_key, process, {as_text heartbeat_at} AS heartbeat,
        {seconds_until alive_until} - {seconds_until heartbeat_at} AS ttl_s
   FROM mirepoix_worker

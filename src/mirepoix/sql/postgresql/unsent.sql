@@ -1,5 +1,5 @@
--- What the broker has to be told of: at once, but for what its sender has promised to publish itself, which gets :grace_s.
--- A fence that has risen since it was sent says that it was taken meanwhile, and came back. Queues :held_up wait.
+-- The tasks to publish, at once. A task that its sender has promised to publish gets :grace_s first. If the fence has
+-- risen since a task was sent, the task was taken meanwhile and came back. Queues :held_up wait.
 SELECT id, fence, {envelope message}
   FROM mirepoix_task
  WHERE state = 'pending' AND due_at IS NULL AND sent_fence <> fence

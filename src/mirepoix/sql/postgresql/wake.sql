@@ -1,2 +1,2 @@
--- Wakes idle workers when this transaction commits; the server folds equal notifications into one.
+-- Wake idle workers when this transaction commits. The server merges equal notifications.
 SELECT pg_notify('mirepoix', '') AS woken

@@ -1,2 +1,2 @@
--- Wakes whoever waits for remote control or events.
+-- Wake the processes that wait for remote control or events.
 SELECT pg_notify('mirepoix_message', '') AS woken

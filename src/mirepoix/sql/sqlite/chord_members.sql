@@ -1,4 +1,4 @@
--- The messages of tasks that ended without running, as far as they may be members of a chord.
+-- The messages of tasks that ended without running, if they may be members of a chord.
 SELECT t.id, t.queue, t.body, t.headers
   FROM mirepoix_task AS t
  WHERE t.id IN (SELECT value FROM json_each(:ids))

@@ -1,7 +1,8 @@
--- Failures that were taken from mirepoix_failure, counted in the transaction that took them: of each group those of one release.
--- In the order of the groups' ids, so that two who count the same groups wait for each other and never in a ring. What was
--- resolved and fails after that is open again: a regression. But not if it fails where it was known to fail, in a release
--- before the one it is resolved in. What is ignored is open again when its time, its number or its rate is over.
+-- Failures that this transaction took from mirepoix_failure: for each group, those of one release. They are counted in
+-- the order of the groups' ids, so that two transactions with the same groups wait for each other and do not deadlock.
+-- A resolved group with a later failure is open again: a regression. A failure in a release before the one that
+-- resolves the group is not a regression. An ignored group is open again when its time, its number or its rate is
+-- exceeded.
 INSERT INTO mirepoix_failure_group AS g (id, title, name, failures, hour_failures, first_release, last_release, last_task_id,
        first_seen_at, last_seen_at, hour_at)
 SELECT json_extract(value, '$.id'), json_extract(value, '$.title'), json_extract(value, '$.name'),

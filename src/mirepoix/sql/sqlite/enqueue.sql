@@ -1,5 +1,5 @@
 -- transition: new -> pending
--- One JSON array carries one call or ten thousand. A task id that is already known is left alone (see rearm.sql).
+-- One JSON array carries one call or ten thousand. A known task id is left alone (see rearm.sql).
 INSERT INTO mirepoix_task ({envelope columns})
 SELECT {envelope values}
   FROM {envelope rows}

@@ -1,6 +1,6 @@
--- Whoever writes has the whole file: there are no rows to lock.
--- What the task is before it is replayed, and what is kept as its result: for whoever takes it back. If it failed again since it
--- was chosen its fence is higher, and it is left alone. The lock holds until it is requeued, in this transaction.
+-- A writer locks the whole file, so no row is locked. The task before it is replayed, and its stored result, so that
+-- the replay can be undone. If the task failed again after it was chosen, its fence is higher and it is left alone. The
+-- lock holds until this transaction requeues the task.
 INSERT INTO mirepoix_replayed (replay_id, task_id, fence, generation, state, reason, finished_at, expires_at, retries, deaths,
                                handovers, result_status, result, content_type, traceback, meta, stored_at, result_expires_at)
 SELECT :replay_id, t.id, t.fence, t.generation, t.state, t.reason, t.finished_at, t.expires_at, t.retries, t.deaths,

@@ -1,2 +1,2 @@
--- The write lock orders them already.
+-- The write lock already orders them.
 SELECT 1 AS ordered

@@ -1,4 +1,4 @@
--- Of one kind the oldest, but for those that were tried already.
+-- The oldest tasks of a kind, without those that were tried already.
 SELECT id
   FROM mirepoix_task
  WHERE state = 'parked' AND parked_for IS NOT NULL AND shape = :shape

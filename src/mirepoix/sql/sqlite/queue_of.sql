@@ -1,4 +1,4 @@
--- A queue that one of these tasks went through: somebody takes from it, surely if one of them was taken.
+-- A queue that one of these tasks went through. A worker takes from it, certainly if it took one of the tasks.
 SELECT queue
   FROM mirepoix_task
  WHERE id IN (SELECT value FROM json_each(:ids))

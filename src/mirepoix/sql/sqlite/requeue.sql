@@ -1,5 +1,5 @@
 -- transition: failed|quarantined|parked|cancelled|expired -> pending
--- Someone decided that it shall run again: with all its tries and chances, at once. An expiry that has passed is lifted.
+-- A person decided to run the task again at once, with all its retries. A passed expiry is removed.
 UPDATE mirepoix_task
    SET state = 'pending', reason = :reason, generation = generation + 1, deaths = 0, handovers = 0, is_suspect = 0, retries = 0,
        headers = json_set(headers, '$.retries', 0, '$.expires', NULL), due_at = NULL, requeued_at = {now}, expires_at = NULL,

@@ -1,4 +1,4 @@
--- What is known of each id: its stored result, and where its task is.
+-- The stored result of each id, and the state of its task.
 SELECT w.value AS task_id, r.status, r.result, r.content_type, r.traceback, r.meta, t.state AS task_state, t.reason AS task_reason,
        CASE WHEN t.state = 'parked' AND t.parked_for IS NOT NULL THEN -({seconds_until t.finished_at}) END AS parked_s
   FROM json_each(:ids) AS w

@@ -1,5 +1,5 @@
 -- transition: parked -> leased
--- The code here can take these, which other code could not. A worker that was declared dead takes nothing.
+-- This code can take tasks that other code could not. A worker that was declared dead takes nothing.
 UPDATE mirepoix_task
    SET state = 'leased', parked_for = NULL, fence = fence + 1, worker_id = :worker_id, pid = NULL,
        leased_at = strftime('%Y-%m-%d %H:%M:%f', 'now'),

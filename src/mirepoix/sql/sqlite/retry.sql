@@ -1,6 +1,6 @@
 -- transition: leased|running -> pending
--- The attempt asks for another: the message it sent under its own id replaces the one it ran from.
--- The + keeps the planner off the index on worker_id: each row is found by its id.
+-- The attempt asks for a retry: the message that it sent under its own id replaces the message that it ran from. The +
+-- keeps the planner from the index on worker_id: each row is found by its id.
 UPDATE mirepoix_task AS t
    SET state = 'pending', reason = :reason, is_suspect = 0, generation = t.generation + 1,
        revoked_generation = CASE WHEN t.revoked_generation = t.generation THEN t.generation + 1 END,

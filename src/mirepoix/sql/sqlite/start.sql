@@ -1,6 +1,6 @@
 -- transition: leased -> running
--- From here on a death of the process is this task's own.
--- The + keeps the planner off the index on worker_id: each row is found by its id.
+-- From here on a death of the process is blamed on this task. The + keeps the planner from the index on worker_id: each
+-- row is found by its id.
 UPDATE mirepoix_task AS t
    SET state = 'running', started_at = strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || r.age_s || ' seconds'), pid = r.pid
   FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.fence') AS fence,

@@ -1,4 +1,4 @@
--- The fence lets no lost attempt keep what it did. One writer at a time: no row needs a lock.
+-- The fence keeps a lost attempt from storing its step. SQLite has one writer at a time, so no row needs a lock.
 INSERT INTO mirepoix_step (task_id, name, result, fence, run_time_s)
 SELECT id, :name, :result, fence, :run_time_s
   FROM mirepoix_task

@@ -1,6 +1,6 @@
 -- transition: leased|running -> succeeded
--- The fence makes a late write from a lost attempt touch no row.
--- The + keeps the planner off the index on worker_id: each row is found by its id.
+-- Because of the fence, a late write from a lost attempt changes no row. The + keeps the planner from the index on
+-- worker_id: each row is found by its id.
 UPDATE mirepoix_task AS t
    SET state = 'succeeded', finished_at = strftime('%Y-%m-%d %H:%M:%f', 'now'), run_time_s = r.run_time_s,
        started_at = coalesce(t.started_at,

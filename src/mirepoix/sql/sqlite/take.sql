@@ -1,6 +1,7 @@
 -- transition: pending -> leased
--- The queues take turns; within one, the highest priority first, then the oldest. Each queue's part is one short walk
--- along its index. A worker that was declared dead takes nothing; one that may take a suspect takes no second.
+-- The queues take turns. Within a queue the highest priority comes first, then the oldest task. Each queue's part is a
+-- short scan of its index. A worker that was declared dead takes nothing. A worker that may take a suspect takes only
+-- one.
 WITH ranked AS (
     SELECT ready.seq, ready.priority, ready.is_suspect,
            row_number() OVER (PARTITION BY ready.is_suspect ORDER BY ready.priority DESC, ready.seq) AS place,

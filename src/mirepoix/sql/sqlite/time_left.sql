@@ -1,4 +1,4 @@
--- How many seconds are left of tasks that expire.
+-- The seconds that are left of tasks with an expiry.
 SELECT id, {seconds_until expires_at} AS left_s
   FROM mirepoix_task
  WHERE id IN (SELECT value FROM json_each(:ids)) AND expires_at IS NOT NULL

@@ -1,2 +1,2 @@
--- Nothing to do: idle workers watch the file itself.
+-- Do nothing: idle workers watch the file itself.
 SELECT 1 AS woken
