@@ -1,31 +1,36 @@
-"""The statements of the ledger: one a file, ``common/`` unless a database really differs.
+"""The SQL statements of the ledger, one in each file. A file outside ``common/`` means that its database differs.
 
-Placeholders are written ``:name``; `statement` renders them for a driver. Expressions that every database spells its
-own way are written in braces and replaced from a fixed table, never from data: ``{now}``, ``{later :seconds}``,
-``{earlier :seconds}``, ``{seconds_until expression}``, ``{as_text expression}`` and ``{by index}`` (which MySQL is made
-to use; the others choose it themselves). MySQL's own files also have ``{json :parameter}``, ``{text}`` and ``{id}`` (a
-text that JSON_TABLE reads, and the types of its columns), ``{moment expression}`` (a datetime of an ISO 8601 text),
-``{of table}`` (behind ``FOR UPDATE``, for MySQL, which cannot lock the rows of a JSON_TABLE and would try; MariaDB has
-no such word, and does not try) and ``{found}``, see below. ``{envelope …}`` is in `mirepoix.sql.envelope`.
+Placeholders are written ``:name``, and `statement` renders them for a driver. Some expressions differ between the
+databases. They are written in braces and replaced from a fixed table, never from data: ``{now}``, ``{later :seconds}``,
+``{earlier :seconds}``, ``{seconds_until expression}``, ``{as_text expression}`` and ``{by index}`` (an index hint for
+MySQL; the others choose the index themselves). Files in ``sql/mysql/`` also have:
 
-**Statements that answer with what they changed** end with ``RETURNING``, which MySQL and MariaDB do not have after an
-``UPDATE``. There a statement is a few steps in one transaction (`Step`), of which the last ``SELECT`` is the answer:
+* ``{json :parameter}``, ``{text}`` and ``{id}``: a text that JSON_TABLE reads, and the types of its columns
+* ``{moment expression}``: a datetime from an ISO 8601 text
+* ``{of table}`` after ``FOR UPDATE``. MySQL needs it, because it tries to lock the rows of a JSON_TABLE and cannot.
+  MariaDB neither has it nor needs it.
+* ``{found}``: see below
+
+`mirepoix.sql.envelope` describes ``{envelope …}``.
+
+**Statements that return changed rows** end with ``RETURNING``. MySQL and MariaDB have no ``RETURNING`` after an
+``UPDATE``. There a statement is a few steps in one transaction (`Step`), and the last ``SELECT`` is the answer:
 
 1. A ``SELECT … FOR UPDATE`` with the guard finds and locks the rows. If it finds none, the rest is left out.
-2. The ``UPDATE`` (or ``DELETE``), with the same guard, changes them. It must change as many as were found.
+2. The ``UPDATE`` (or ``DELETE``) with the same guard changes them. It must change as many rows as were found.
 
-Nobody has to write them for a plain ``UPDATE table SET … WHERE … RETURNING …`` or ``DELETE FROM …`` in ``common/``:
-`_without_returning` makes both steps of it, provided that what it returns is not changed by it, and that its first
-returned column is the table's key. With ``key = :parameter`` in its guard the ``SELECT`` waits for whoever has the row;
-without it is a sweep, which passes over locked rows (the next sweep finds them, and sweeps never wait for each other)
-and changes only those that it found: no row that came to fit the guard between the two steps is changed unseen.
+`_without_returning` makes these steps from a plain ``UPDATE table SET … WHERE … RETURNING …`` or ``DELETE FROM …`` in
+``common/``. The statement must not change the columns that it returns, and its first returned column must be the
+table's key. If the guard has ``key = :parameter``, the ``SELECT`` waits for a locked row. Otherwise it is a sweep. A
+sweep skips locked rows, so sweeps never wait for each other, and the next sweep finds these rows. It changes only the
+rows that it found, so a row that begins to match the guard between the two steps is not changed unseen.
 
-Anything else is a file in ``sql/mysql/`` with the steps divided by a line that holds a semicolon alone. Each
-``SELECT`` hands the first column of what it found, as a JSON array, to the steps after it, in ``:found``; ``{found}``
-is that as a table (``found.id``). A step under ``-- for each :one in :all`` is run for every element of that JSON
-array. An ``INSERT`` behind a ``SELECT`` of what is not there yet is run again, with the ``SELECT`` locking, if somebody
-else was faster: a duplicate key undoes that one statement and no more. ``-- at first taken to be every "id" of :rows``
-spares the ``SELECT`` where nothing of it is there as a rule: it is asked after the first duplicate key.
+Anything else is a file in ``sql/mysql/``, with the steps divided by a line that only has a semicolon. Each ``SELECT``
+passes the first column of its rows, as a JSON array, to the following steps in ``:found``; ``{found}`` is the same as a
+table (``found.id``). A step under ``-- for each :item in :items`` runs for every element of that JSON array. An
+``INSERT`` after a ``SELECT`` of missing rows is repeated, with a locking ``SELECT``, if another transaction inserted
+first: a duplicate key undoes only that one statement. ``-- at first taken to be every "id" of :rows`` skips the
+``SELECT`` if normally no row exists. It then runs only after the first duplicate key.
 """
 
 from __future__ import annotations
@@ -65,17 +70,17 @@ _SPELLING: dict[str, dict[str, str]] = {
         "seconds_until": r"(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), \1) * 0.000001)",
         "as_text": r"\1",
         "by": r"FORCE INDEX (\1)",
-        # In a database of another character set JSON_TABLE would lose letters, and joins would not use an index.
+        # In a database with another character set JSON_TABLE would lose letters, and joins would use no index.
         "text": f"longtext {_BINARY}",
         "id": f"varchar(255) {_BINARY}",
-        # To a caller's connection of another character set the parameter is a text of that: letters that it does not
-        # have would be lost, although they are written as \\u escapes.
+        # On a caller's connection with another character set the parameter has that character set. Letters that it
+        # lacks would be lost, although they are written as \\u escapes.
         "json": r"CONVERT(\1 USING utf8mb4)",
         "found": (
             f"JSON_TABLE(CONVERT(:found USING utf8mb4), '$[*]' COLUMNS (id varchar(255) {_BINARY} PATH '$')) AS found"
         ),
         "of": r"/*!80000 OF \1 */",
-        # MariaDB reads no offsets, and CONVERT_TZ ends with the year 2038.
+        # MariaDB cannot parse offsets, and CONVERT_TZ ends with the year 2038.
         "moment": (
             r"CASE WHEN \1 REGEXP '[+-][0-9][0-9]:[0-9][0-9]$'"
             r" THEN CAST(LEFT(\1, CHAR_LENGTH(\1) - 6) AS DATETIME(6)) - INTERVAL RIGHT(\1, 6) HOUR_MINUTE"
@@ -84,7 +89,7 @@ _SPELLING: dict[str, dict[str, str]] = {
     },
 }
 _KEYS = {"mirepoix_task": "mirepoix_task_id"}
-"""MySQL's index on the key of a table, if it is not the primary one."""
+"""MySQL's index on the key of a table, if that is not the primary key."""
 
 _PLACEHOLDER = re.compile(r"(?<![:\w]):([a-z_]+)")
 _ALIAS = re.compile(r"\bmirepoix_\w+ AS (\w+)")
@@ -100,10 +105,10 @@ _RETURNING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One of the statements that a file stands for, the *names* of its parameters, and the class of its *rows*.
+    """A statement of a file, the *names* of its parameters, and the class of its *rows*.
 
-    *each* is the one that takes every value of another in turn: ``(name, name of the list)``. *assumed* is where its
-    answer stands unless that proves wrong: ``(key of each row, name of the list of rows)``.
+    *each* names the parameter that takes every value of a list in turn: ``(name, name of the list)``. *assumed* says
+    where the answer is, unless that proves wrong: ``(key of each row, name of the list of rows)``.
     """
 
     sql: str
@@ -114,17 +119,17 @@ class Step:
 
     @property
     def is_insert(self) -> bool:
-        """Whether somebody else's row may stand in its way."""
+        """Whether another transaction's row may conflict with it."""
         return self.sql.lstrip().startswith("INSERT")
 
     @property
     def is_locking(self) -> bool:
-        """Whether it is a SELECT that locks what it finds."""
+        """Whether it is a SELECT that locks its rows."""
         return "FOR UPDATE" in self.sql
 
     @property
     def sharing(self) -> str:
-        """It as a SELECT that sees what is committed now, whatever the isolation, and keeps that as it is."""
+        """The step as a SELECT that sees what is committed now, at any isolation level, and locks it shared."""
         table = _ALIAS.search(self.sql)
         of = "" if table is None else f" OF {table[1]}"
         return f"{self.sql}\n/*M! LOCK IN SHARE MODE *//*!80000 FOR SHARE{of} */"
@@ -132,7 +137,7 @@ class Step:
 
 @cache
 def steps(name: str, dialect: str, paramstyle: str) -> tuple[Step, ...]:
-    """The statements of the file *name* for *dialect*, one but for MySQL, with placeholders as *paramstyle* has them.
+    """Return the statements of the file *name* for *dialect*: one, or several for MySQL.
 
     ``named`` keeps ``:name`` (sqlite3, SQLAlchemy's ``text``); ``pyformat`` writes ``%(name)s`` and doubles every
     other percent sign (psycopg, PyMySQL, Django). Raises FileNotFoundError for a statement that does not exist.
@@ -157,13 +162,13 @@ def steps(name: str, dialect: str, paramstyle: str) -> tuple[Step, ...]:
 
 
 def statement(name: str, dialect: str, paramstyle: str) -> str:
-    """The SQL of *name*, of which there is one statement. Raises as `steps`."""
+    """Return the SQL of *name*, which must be a single statement. Raises as `steps`."""
     (only,) = steps(name, dialect, paramstyle)
     return only.sql
 
 
 def placeholders(sql: str, paramstyle: str) -> str:
-    """*sql* with its ``:name`` placeholders written as *paramstyle* has them."""
+    """Write the ``:name`` placeholders of *sql* in *paramstyle*."""
     if paramstyle == "named":
         return sql
     if paramstyle == "pyformat":
@@ -182,10 +187,10 @@ def spell(sql: str, dialect: str) -> str:
 
 
 def migrations(dialect: str) -> list[tuple[str, str]]:
-    """Every migration of *dialect* as ``(name, script)``, in the order of their numbers.
+    """Return every migration of *dialect* as ``(name, script)``, in the order of their numbers.
 
-    ``NNNN_name`` comes before the code that needs it, and the release before must be able to work on it.
-    ``NNNN_name.post`` takes away what only older releases need: see `is_post`.
+    ``NNNN_name`` is applied before the code that needs it, and the previous release must be able to work with it.
+    ``NNNN_name.post`` removes what only older releases need; see `is_post`.
     """
     folder = files(__package__) / "migrations" / dialect
     found = [entry for entry in folder.iterdir() if entry.name.endswith(".sql")]
@@ -193,7 +198,7 @@ def migrations(dialect: str) -> list[tuple[str, str]]:
 
 
 def is_post(migration: str) -> bool:
-    """Whether it may be applied only when no process of an older release runs, and need never be."""
+    """Whether the migration may only be applied when no process of an older release runs. It is optional."""
     return migration.endswith(".post")
 
 
@@ -203,15 +208,15 @@ def _words(pattern: re.Pattern[str], part: str) -> tuple[str, str] | None:
 
 
 def _without_returning(sql: str) -> tuple[str, ...]:
-    """The two steps of a statement that ends with RETURNING; any other as it is."""
+    """Split a statement that ends with RETURNING into two steps. Return any other statement unchanged."""
     part = _RETURNING.fullmatch(sql.strip())
     if part is None:
         return (sql,)
     table, key = part["table"], part["key"]
     rows, wait = table, ""
     if re.search(rf"\b{key} = :", part["guard"]) is None:
-        # A small table would be read, and locked, as a whole, but for the word about the index. The other table's
-        # column is not called like any of ours: those stand without a table's name.
+        # Without the index hint MySQL would read, and lock, a small table completely. The column of the other table has
+        # a name of its own, because the ledger's columns stand without a table's name.
         answer = _SPELLING["mysql"]["found"].replace("(id ", "(found_key ")
         index = _KEYS.get(table, "PRIMARY")
         rows = f"{answer} STRAIGHT_JOIN {table} FORCE INDEX ({index}) ON {table}.{key} = found.found_key"

@@ -1,4 +1,4 @@
--- Which migrations have been applied.
+-- The applied migrations.
 CREATE TABLE IF NOT EXISTS mirepoix_migration (
     name        varchar(255) PRIMARY KEY,
     applied_at  datetime(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6))

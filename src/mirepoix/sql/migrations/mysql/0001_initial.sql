@@ -1,7 +1,7 @@
--- The ledger. Times are UTC, whatever the session's time zone; durations are seconds. Every column is explained in
--- docs/reference/schema.md. Nothing here can be rolled back: each statement may find its work done already.
+-- The ledger. Times are UTC in every time zone of a session. Durations are in seconds. docs/reference/schema.md explains
+-- every column. MySQL cannot roll DDL back, so each statement may find its work already done.
 
--- An index that begins with the state holds the waiting and the held rows side by side, away from the history.
+-- An index that begins with the state keeps waiting and held rows together, separate from the history.
 CREATE TABLE IF NOT EXISTS mirepoix_task (
     seq               bigint NOT NULL AUTO_INCREMENT PRIMARY KEY,
     id                varchar(255) NOT NULL,
@@ -87,7 +87,7 @@ CREATE TABLE IF NOT EXISTS mirepoix_worker (
     KEY mirepoix_worker_alive (state, alive_until)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- What Celery sends besides tasks: remote control, its replies, events. Never a task.
+-- Celery's messages other than tasks: remote control, its replies and events.
 CREATE TABLE IF NOT EXISTS mirepoix_message (
     id                bigint NOT NULL AUTO_INCREMENT PRIMARY KEY,
     queue             varchar(255) NOT NULL DEFAULT '',
@@ -108,7 +108,7 @@ CREATE TABLE IF NOT EXISTS mirepoix_binding (
     PRIMARY KEY (exchange, routing_key, pattern, queue)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- For people: every task with its arguments in clear.
+-- For people: every task with readable arguments.
 CREATE OR REPLACE VIEW mirepoix_task_readable AS
 SELECT id, name, queue, priority, state, reason,
        CASE WHEN content_type = 'application/json' AND body_encoding = 'utf-8' AND json_valid(body) THEN json_extract(body, '$[0]') END AS args,
@@ -118,7 +118,7 @@ SELECT id, name, queue, priority, state, reason,
        worker_id, pid, headers, properties
   FROM mirepoix_task;
 
--- For people: every attempt. A success, or the attempt under way, is kept on the task; all others have rows of their own.
+-- For people: every attempt. The task's row has the success or the running attempt. All other attempts have their own rows.
 CREATE OR REPLACE VIEW mirepoix_attempt_history AS
 SELECT task_id, fence, generation, outcome, worker_id, pid, leased_at, started_at, finished_at, run_time_s,
        peak_memory_kb, error_type, error, traceback, `signal`, exit_code

@@ -1,7 +1,7 @@
--- With a broker in front of the ledger: which tasks it was told of. Every column is explained in docs/reference/schema.md.
+-- With a broker: which tasks were published. docs/reference/schema.md explains every column.
 
--- is_unsent stands for the partial index of the other databases: what the relay has still to publish. Without a broker
--- sent_fence is null, and so is it. One statement, so that it is done as a whole or not at all.
+-- is_unsent replaces the partial index of the other databases: the tasks that the relay has to publish. Without a broker
+-- sent_fence is null, and so is is_unsent. It is one statement, so it takes effect completely or not at all.
 ALTER TABLE mirepoix_task
   ADD COLUMN sent_fence int,
   ADD COLUMN sent_at datetime(6),
@@ -14,7 +14,7 @@ ALTER TABLE mirepoix_worker
   ADD COLUMN relays smallint NOT NULL DEFAULT 0,
   ADD COLUMN heard_at datetime(6);
 
--- What the relay knows of each queue of the broker.
+-- The relay's knowledge of each queue of the broker.
 CREATE TABLE IF NOT EXISTS mirepoix_queue (
     name              varchar(255) NOT NULL PRIMARY KEY,
     broker_messages   bigint,

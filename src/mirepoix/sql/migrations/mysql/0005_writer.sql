@@ -1,4 +1,4 @@
--- Which Celery and kombu wrote a task's message. Null: written by a release that did not note it, or by another program.
--- Every column is explained in docs/reference/schema.md.
+-- The versions of Celery and kombu that wrote a task's message. Null: an older release or another program wrote it.
+-- docs/reference/schema.md explains every column.
 
 ALTER TABLE mirepoix_task ADD COLUMN written_by varchar(255);

@@ -1,7 +1,7 @@
--- Which version of a task a payload was written for, what it calls, and what the code lacked that parked it. Who edited it.
--- Every column is explained in docs/reference/schema.md.
+-- The version and the calls of a payload, the reason why it was parked, and its edits.
+-- docs/reference/schema.md explains every column.
 
--- parked_shape stands for the partial index of the other databases: what other code may be able to take.
+-- parked_shape replaces the partial index of the other databases: tasks that other code may be able to take.
 ALTER TABLE mirepoix_task
   ADD COLUMN version int NOT NULL DEFAULT 1,
   ADD COLUMN shape varchar(700),
@@ -10,7 +10,7 @@ ALTER TABLE mirepoix_task
       GENERATED ALWAYS AS (CASE WHEN state = 'parked' AND parked_for IS NOT NULL THEN shape END) VIRTUAL INVISIBLE,
   ADD KEY mirepoix_task_unfit (parked_shape);
 
--- What people changed in payloads.
+-- The edits of payloads by people.
 CREATE TABLE IF NOT EXISTS mirepoix_edit (
     id                bigint NOT NULL AUTO_INCREMENT PRIMARY KEY,
     task_id           varchar(255) NOT NULL,

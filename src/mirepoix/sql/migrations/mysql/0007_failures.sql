@@ -1,5 +1,5 @@
--- Failures of one cause, counted; who decided what about them; and replays, with all that is needed to take them back.
--- Every column is explained in docs/reference/schema.md.
+-- Failure groups with their counts and decisions, and replays with everything that is needed to undo them.
+-- docs/reference/schema.md explains every column.
 
 ALTER TABLE mirepoix_task ADD COLUMN failure_group varchar(255), ADD KEY mirepoix_task_failure (failure_group);
 ALTER TABLE mirepoix_attempt ADD COLUMN failure_group varchar(255);
@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS mirepoix_replay (
     KEY mirepoix_replay_group (failure_group)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- What a task was before it was replayed.
+-- A task's state before it was replayed.
 CREATE TABLE IF NOT EXISTS mirepoix_replayed (
     replay_id         varchar(255) NOT NULL,
     task_id           varchar(255) NOT NULL,

@@ -1,5 +1,5 @@
--- How many retries come due when, by the destination whose budget they share.
--- Every column is explained in docs/reference/schema.md.
+-- The number of retries that are due in each time slot, by the destination that shares a budget.
+-- docs/reference/schema.md explains every column.
 
 CREATE TABLE IF NOT EXISTS mirepoix_budget (
     destination       varchar(255) NOT NULL,

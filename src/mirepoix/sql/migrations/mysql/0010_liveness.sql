@@ -1,4 +1,4 @@
--- Which process a worker is, and when its maintenance last came round. Every column is explained in docs/reference/schema.md.
+-- The process of a worker, and when its maintenance last ran. docs/reference/schema.md explains every column.
 
 ALTER TABLE mirepoix_worker
   ADD COLUMN process text,

@@ -1,5 +1,5 @@
--- On what evidence a death is blamed on a task, and which generation of a task was revoked while a worker held it. Every column is
--- explained in docs/reference/schema.md.
+-- The evidence for blaming a death on a task, and the generation of a task that was revoked while a worker held it.
+-- docs/reference/schema.md explains every column.
 
 ALTER TABLE mirepoix_task
   ADD COLUMN revoked_generation int,

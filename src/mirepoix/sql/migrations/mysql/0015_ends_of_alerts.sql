@@ -1,3 +1,3 @@
--- When a channel was told that an alert is over. Every column is explained in docs/reference/schema.md.
+-- When a channel was notified of an alert's end. docs/reference/schema.md explains every column.
 
 ALTER TABLE mirepoix_alert_telling ADD COLUMN end_told_at datetime(6);

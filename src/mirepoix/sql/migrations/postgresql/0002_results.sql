@@ -1,4 +1,4 @@
--- Results, saved groups and chords. Every column is explained in docs/reference/schema.md.
+-- Results, saved groups and chords. docs/reference/schema.md explains every column.
 
 CREATE TABLE mirepoix_result (
     task_id           varchar(255) PRIMARY KEY,

@@ -1,17 +1,17 @@
--- With a broker in front of the ledger: which tasks it was told of. Every column is explained in docs/reference/schema.md.
+-- With a broker: which tasks were published. docs/reference/schema.md explains every column.
 
 ALTER TABLE mirepoix_task ADD COLUMN sent_fence integer;
 ALTER TABLE mirepoix_task ADD COLUMN sent_at timestamptz;
 ALTER TABLE mirepoix_task ADD COLUMN sendings integer NOT NULL DEFAULT 0;
 
--- What the relay has still to publish. Without a broker sent_fence is null, and this index stays empty.
+-- The tasks that the relay has to publish. Without a broker sent_fence is null, and this index stays empty.
 CREATE INDEX mirepoix_task_unsent ON mirepoix_task (seq)
  WHERE state = 'pending' AND due_at IS NULL AND sent_fence <> fence;
 
 ALTER TABLE mirepoix_worker ADD COLUMN relays smallint NOT NULL DEFAULT 0;
 ALTER TABLE mirepoix_worker ADD COLUMN heard_at timestamptz;
 
--- What the relay knows of each queue of the broker.
+-- The relay's knowledge of each queue of the broker.
 CREATE TABLE mirepoix_queue (
     name              varchar(255) PRIMARY KEY,
     broker_messages   bigint,

@@ -1,15 +1,15 @@
--- Which version of a task a payload was written for, what it calls, and what the code lacked that parked it. Who edited it.
--- Every column is explained in docs/reference/schema.md.
+-- The version and the calls of a payload, the reason why it was parked, and its edits.
+-- docs/reference/schema.md explains every column.
 
 ALTER TABLE mirepoix_task ADD COLUMN version integer NOT NULL DEFAULT 1;
 ALTER TABLE mirepoix_task ADD COLUMN shape text;
 ALTER TABLE mirepoix_task ADD COLUMN parked_for varchar(255);
 
--- What other code may be able to take.
+-- Tasks that other code may be able to take.
 CREATE INDEX mirepoix_task_unfit ON mirepoix_task (shape)
  WHERE state = 'parked' AND parked_for IS NOT NULL;
 
--- What people changed in payloads.
+-- The edits of payloads by people.
 CREATE TABLE mirepoix_edit (
     id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     task_id           varchar(255) NOT NULL REFERENCES mirepoix_task (id) ON DELETE CASCADE,

@@ -1,10 +1,10 @@
--- Failures of one cause, counted; who decided what about them; and replays, with all that is needed to take them back.
--- Every column is explained in docs/reference/schema.md.
+-- Failure groups with their counts and decisions, and replays with everything that is needed to undo them.
+-- docs/reference/schema.md explains every column.
 
 ALTER TABLE mirepoix_task ADD COLUMN failure_group varchar(255);
 ALTER TABLE mirepoix_attempt ADD COLUMN failure_group varchar(255);
 
--- What failed and was not given up: tasks that never failed are not in it.
+-- Tasks with a failure group. Tasks that never failed are not in this index.
 CREATE INDEX mirepoix_task_failure ON mirepoix_task (failure_group, state) WHERE failure_group IS NOT NULL;
 
 CREATE TABLE mirepoix_failure_group (
@@ -46,7 +46,7 @@ CREATE TABLE mirepoix_replay (
 );
 CREATE INDEX mirepoix_replay_group ON mirepoix_replay (failure_group);
 
--- What a task was before it was replayed.
+-- A task's state before it was replayed.
 CREATE TABLE mirepoix_replayed (
     replay_id         varchar(255) NOT NULL REFERENCES mirepoix_replay (id) ON DELETE CASCADE,
     task_id           varchar(255) NOT NULL REFERENCES mirepoix_task (id) ON DELETE CASCADE,

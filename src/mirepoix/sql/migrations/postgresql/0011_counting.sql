@@ -1,5 +1,5 @@
--- Failures that are recorded and not yet counted in their group: whoever fails appends, and waits for nobody.
--- Every column is explained in docs/reference/schema.md.
+-- Failures that are recorded and not counted in their group yet. A failing task appends a row and waits for nobody.
+-- docs/reference/schema.md explains every column.
 
 CREATE TABLE mirepoix_failure (
     id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

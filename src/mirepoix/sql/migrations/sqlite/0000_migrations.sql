@@ -1,4 +1,4 @@
--- Which migrations have been applied.
+-- The applied migrations.
 CREATE TABLE IF NOT EXISTS mirepoix_migration (
     name        text PRIMARY KEY,
     applied_at  text NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now'))

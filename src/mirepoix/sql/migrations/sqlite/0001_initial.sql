@@ -1,4 +1,4 @@
--- The ledger. Times are UTC text, YYYY-MM-DD HH:MM:SS.mmm; durations are seconds. Every column is explained in docs/reference/schema.md.
+-- The ledger. Times are UTC text, YYYY-MM-DD HH:MM:SS.mmm. Durations are in seconds. docs/reference/schema.md explains every column.
 
 CREATE TABLE mirepoix_task (
     seq               integer PRIMARY KEY AUTOINCREMENT,
@@ -39,7 +39,7 @@ CREATE TABLE mirepoix_task (
     routing_key       text NOT NULL DEFAULT ''
 );
 
--- Only waiting and held rows are in the hot indexes: their cost does not grow with history.
+-- Only waiting and held rows are in the hot indexes, so their cost does not grow with history.
 CREATE INDEX mirepoix_task_ready ON mirepoix_task (queue, priority DESC, seq) WHERE state = 'pending' AND due_at IS NULL;
 CREATE INDEX mirepoix_task_due ON mirepoix_task (due_at) WHERE state = 'pending' AND due_at IS NOT NULL;
 CREATE INDEX mirepoix_task_expiring ON mirepoix_task (expires_at) WHERE state = 'pending' AND expires_at IS NOT NULL;
@@ -88,7 +88,7 @@ CREATE TABLE mirepoix_worker (
 );
 CREATE INDEX mirepoix_worker_alive ON mirepoix_worker (alive_until) WHERE state = 'alive';
 
--- What Celery sends besides tasks: remote control, its replies, events. Not durable, and never a task.
+-- Celery's messages other than tasks: remote control, its replies and events. They are not durable.
 CREATE TABLE mirepoix_message (
     id                integer PRIMARY KEY AUTOINCREMENT,
     queue             text NOT NULL DEFAULT '',
@@ -108,7 +108,7 @@ CREATE TABLE mirepoix_binding (
     PRIMARY KEY (exchange, routing_key, pattern, queue)
 );
 
--- For people: every task with its arguments in clear.
+-- For people: every task with readable arguments.
 CREATE VIEW mirepoix_task_readable AS
 SELECT id, name, queue, priority, state, reason,
        CASE WHEN content_type = 'application/json' AND body_encoding = 'utf-8' AND json_valid(body) THEN json_extract(body, '$[0]') END AS args,
@@ -118,7 +118,7 @@ SELECT id, name, queue, priority, state, reason,
        worker_id, pid, headers, properties
   FROM mirepoix_task;
 
--- For people: every attempt. A success, or the attempt under way, is kept on the task; all others have rows of their own.
+-- For people: every attempt. The task's row has the success or the running attempt. All other attempts have their own rows.
 CREATE VIEW mirepoix_attempt_history AS
 SELECT task_id, fence, generation, outcome, worker_id, pid, leased_at, started_at, finished_at, run_time_s,
        peak_memory_kb, error_type, error, traceback, signal, exit_code

@@ -1,4 +1,4 @@
--- What a task's steps returned: a later attempt gets it instead of doing the work again. It goes with its task.
+-- The return values of a task's steps. A later attempt gets them instead of repeating the work. Deleted with the task.
 
 CREATE TABLE mirepoix_step (
     task_id           text NOT NULL REFERENCES mirepoix_task (id) ON DELETE CASCADE,

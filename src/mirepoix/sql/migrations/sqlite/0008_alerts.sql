@@ -1,5 +1,5 @@
--- What a person would want to hear, once: alerts, and the telling of each by each channel.
--- Every column is explained in docs/reference/schema.md.
+-- Alerts, and the notification of each alert through each channel.
+-- docs/reference/schema.md explains every column.
 
 CREATE TABLE mirepoix_alert (
     id                text PRIMARY KEY,

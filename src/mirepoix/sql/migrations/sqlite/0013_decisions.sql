@@ -1,5 +1,5 @@
--- When a task began to wait anew, and what people decided about it: who, when and why.
--- Every column is explained in docs/reference/schema.md.
+-- When a task began to wait again, and the decisions of people about it: who, when and why.
+-- docs/reference/schema.md explains every column.
 
 ALTER TABLE mirepoix_task ADD COLUMN requeued_at text;
 

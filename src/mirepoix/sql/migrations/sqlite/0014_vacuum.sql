@@ -1,2 +1,2 @@
--- PostgreSQL alone has dead rows to be cleaned up, and settings for that.
+-- Only PostgreSQL has dead rows, and settings for their clean-up.
 SELECT 1;

@@ -1,4 +1,4 @@
--- Keys of sends that happen once: the same key gives the same task. Every column is explained in docs/reference/schema.md.
+-- Keys of calls that are sent once: the same key gives the same task. docs/reference/schema.md explains every column.
 
 CREATE TABLE mirepoix_key (
     id                text NOT NULL PRIMARY KEY,
