@@ -27,12 +27,17 @@ class TemporalServer:
     def __init__(self) -> None:
         self._cli = temporal_cli()
         self.folder = Path(tempfile.mkdtemp(prefix="mirepoix-temporal-"))
-        self.port = _free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.port = 0
+        self._environment = {**os.environ, "HOME": str(self.folder)}
         self._log = self.folder / "log"
         self._log.touch()
         self._shown = Log("temporal", self._log)
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it is, once it was started."""
+        return f"127.0.0.1:{self.port}"
 
     @property
     def is_running(self) -> bool:
@@ -43,21 +48,29 @@ class TemporalServer:
         """Start the server, unless it runs, and return when it answers."""
         if self.is_running:
             return
-        command = [self._cli, "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(self.port)]
+        until(self._starts, "Temporal's server answers")
+
+    def _starts(self) -> bool:
+        """Start it, and again if it ended: somebody else may have taken its port, just now or for a moment."""
+        if self.is_running:
+            return self._is_serving()
+        if not (self.folder / "temporal.db").exists():
+            self.port = _free_port()
+        own = ("--headless", "--ip", "127.0.0.1", "--port", str(self.port), "--log-level", "error")
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "--db-filename", str(self.folder / "temporal.db"), "--log-level", "error"],
+                [self._cli, "server", "start-dev", *own, "--db-filename", str(self.folder / "temporal.db")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "HOME": str(self.folder)},
+                env=self._environment,
                 start_new_session=True,
             )
-        until(self._is_serving, "Temporal's server answers", deadline_s=DEADLINE_S)
+        return False
 
     def _is_serving(self) -> bool:
         health = [self._cli, "operator", "cluster", "health", "--address", self.address]
-        done = subprocess.run(health, capture_output=True, check=False, env={**os.environ, "HOME": str(self.folder)})
+        done = subprocess.run(health, capture_output=True, check=False, env=self._environment)
         return b"SERVING" in done.stdout
 
     def kill(self) -> None:

@@ -39,6 +39,17 @@ class RunMany:
         return list(await asyncio.gather(*(run_task("shop.add", (number, 1)) for number in numbers)))
 
 
+@workflow.defn(name="RunSteps")
+class RunSteps:
+    """Runs tasks of some seconds one after another; its result is their number."""
+
+    @workflow.run
+    async def run(self, seconds: list[float]) -> int:
+        for each in seconds:
+            await run_task("shop.spin", [each], heartbeat_timeout=timedelta(seconds=2))
+        return len(seconds)
+
+
 @workflow.defn(name="Collect")
 class Collect:
     """Collects what it is signalled, until it is told to end."""
@@ -68,7 +79,7 @@ class Collect:
         self.is_over = True
 
 
-WORKFLOWS = [RunOne, RunMany, Collect]
+WORKFLOWS = [RunOne, RunMany, RunSteps, Collect]
 
 
 async def main() -> None:
@@ -87,6 +98,8 @@ async def main() -> None:
         workflows=WORKFLOWS,
         plugins=[MirepoixPlugin(app)],
         max_concurrent_activities=slots,
+        # Who continues a workflow of a dead worker waits no longer for it: Temporal's default is 10 s.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
     )
     async with worker:
         print("polling", flush=True)

@@ -21,6 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from mirepoix.celery.handle import Handle
 from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.errors import MirepoixError
 from mirepoix.ledger import keys
 from mirepoix.ledger.keys import Due
 from mirepoix.states import State
@@ -37,6 +38,8 @@ LOOK_S = 1.0
 OTHERS_S = 3.0
 """How long an activity of another worker is left to that one, after its task has ended."""
 
+CANCEL_AGAIN_S = 3.0
+
 CANCELLED = frozenset({State.CANCELLED, State.EXPIRED})
 
 
@@ -44,7 +47,8 @@ CANCELLED = frozenset({State.CANCELLED, State.EXPIRED})
 class _Watched:
     handle: Handle
     info: activity.Info
-    is_cancelled: bool = False
+    cancelled_at: float | None = None
+    """When it was last cancelled, by the monotonic clock."""
 
 
 class Watch:
@@ -90,10 +94,13 @@ class Watch:
         try:
             while not ended.done():
                 await asyncio.wait((ended,), timeout=pause_s)
-                if not ended.done() and not watched.is_cancelled and not await self._is_wanted(callback, watched):
-                    return
+                try:
+                    if not ended.done() and not await self._is_wanted(callback, watched):
+                        return
+                except Exception as error:  # noqa: BLE001 (the ledger is away, say)
+                    logger.warning("the activity of task %s: %s", watched.handle.id, _first_line(error))
             ended.result()
-        except Exception:
+        except MirepoixError:
             # Without heartbeats Temporal tries the activity again, which joins the task.
             logger.exception("the activity of task %s is not watched any more", watched.handle.id)
         finally:
@@ -107,8 +114,7 @@ class Watch:
             await self._activity(callback).heartbeat()
         except AsyncActivityCancelledError as error:
             if error.details is None or error.details.cancel_requested:
-                watched.is_cancelled = True
-                await asyncio.to_thread(watched.handle.cancel, terminate=True)
+                await self._cancel(watched)
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 self._watched.pop(callback, None)
@@ -116,6 +122,13 @@ class Watch:
                 return False
             logger.warning("no heartbeat for task %s: %s", watched.handle.id, error)
         return True
+
+    async def _cancel(self, watched: _Watched) -> None:
+        """Cancel the task, and again every `CANCEL_AGAIN_S`: the order to end a process may reach no worker."""
+        now = time.monotonic()
+        if watched.cancelled_at is None or now - watched.cancelled_at > CANCEL_AGAIN_S:
+            await asyncio.to_thread(watched.handle.cancel, terminate=True)
+            watched.cancelled_at = now
 
     async def _abandon(self, callback: str, watched: _Watched) -> None:
         """The attempt is over for Temporal: it timed out, and is tried again, or its workflow has ended."""
@@ -141,7 +154,7 @@ class Watch:
             try:
                 await self._complete_due()
             except Exception as error:  # noqa: BLE001 (the ledger or Temporal is away)
-                logger.warning("activities are completed later: %s", str(error).strip().partition("\n")[0])
+                logger.warning("activities are completed later: %s", _first_line(error))
             assert self._woken is not None
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), LOOK_S)
@@ -191,7 +204,7 @@ class Watch:
 
     async def _is_to_be_cancelled(self, due: Due) -> bool:
         watched = self._watched.get(due.callback)
-        if watched is not None and watched.is_cancelled:
+        if watched is not None and watched.cancelled_at is not None:
             return True
         try:
             await self._activity(due.callback).heartbeat()
@@ -210,6 +223,10 @@ class Watch:
         if self._client is None:
             raise RuntimeError("The activity runs in a worker that has no MirepoixPlugin.")
         return self._client
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _pause_s(info: activity.Info) -> float:
