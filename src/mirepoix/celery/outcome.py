@@ -23,7 +23,7 @@ from mirepoix.celery.context import Attempt, running
 from mirepoix.connect.verdict import Verdict, said, verdict, wants_connections
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import OutcomeRefused
-from mirepoix.ledger import finish, reap, results
+from mirepoix.ledger import finish, reap, results, workers
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure, Completion, IncompatibilityKind, Lease
 from mirepoix.states import AttemptOutcome
@@ -127,7 +127,8 @@ def record_unseen_death(installation: Installation, lease: Lease, name: str) -> 
     settings = installation.settings
 
     def write(tx: Tx) -> bool:
-        lost = reap.lose(tx, lease, failure, settings, is_blamed=True, outcome=AttemptOutcome.KILLED)
+        is_blamed = not workers.is_stopping(tx, lease.worker_id)  # a stop kills the processes of a pool
+        lost = reap.lose(tx, lease, failure, settings, is_blamed=is_blamed, outcome=AttemptOutcome.KILLED)
         if lost is not None and lost.state == "quarantined":
             errbacks.send_errbacks(installation, tx, [lost.task_id], lost.state, failure.reason)
         return lost is not None

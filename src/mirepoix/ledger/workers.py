@@ -38,6 +38,12 @@ def heartbeat(tx: Tx, worker_id: str, ttl_s: float, idle_s: float = 0.0, *, is_s
     return bool(tx.run("heartbeat", **params))
 
 
+def is_stopping(tx: Tx, worker_id: str) -> bool:
+    """Whether the worker was asked to stop, as far as its heartbeats have said."""
+    rows = tx.fetch("is_stopping", worker_id=worker_id)
+    return bool(rows and rows[0].is_stopping)
+
+
 def take_from(tx: Tx, worker_id: str, queues: Sequence[str]) -> None:
     """Note which queues a living worker takes from now."""
     tx.run("note_queues", worker_id=worker_id, queues=json.dumps(list(queues)))
