@@ -1,8 +1,8 @@
-"""Celery's result backend on the ledger: what a task returned is committed with its outcome, and waiters are woken.
+"""Celery's result backend on the ledger. It commits a result with its task's outcome, and wakes those that wait.
 
-Results of an attempt are not written as Celery hands them over: they are kept with the attempt (`celery/context.py`)
-and committed together with its outcome and with whatever it sends, or refused with them. What user code reports while
-it runs (``update_state``) is written at once.
+When Celery passes the result of an attempt, nothing is written yet. The attempt holds it (`celery/context.py`), and it
+is committed, or refused, together with the outcome and all that the attempt sends. What user code reports while it
+runs (``update_state``) is written at once.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _ENDED_WITHOUT_RESULT: dict[str, tuple[str, Callable[[str], Exception]]] = {
     "expired": (states.REVOKED, TaskRevokedError),
     "quarantined": (states.FAILURE, WorkerLostError),
 }
-"""What Celery calls the end of a task that did not run to it."""
+"""Celery's state and exception for a task that ended without running to its end."""
 
 _STILL_TO_COME = frozenset({"pending", "leased", "running", "parked"})
 
@@ -60,13 +60,14 @@ def _parked(reason: str) -> Exception:
 
 
 class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
-    """Results, states and groups in the ledger's own tables, chords counted there."""
+    """A result backend that stores results, states and groups in the ledger's tables, and counts chords there."""
 
     supports_autoexpire = True
     supports_native_join = True
     supports_failure_expires = True
     reports_parked = True
-    """What is parked for other code needs no result: after a while it is a failure by its state."""
+    """Whether the backend reads from a task's state that it is parked. Then parking it stores no result. After
+    ``parked_failure_after_s`` the backend reports such a task as a failure."""
 
     def __init__(self, app: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(app, *args, **kwargs)
@@ -80,13 +81,13 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
 
     @property
     def installation(self) -> Installation:
-        """The installation whose ledger this is."""
+        """The installation of this ledger."""
         from mirepoix.celery.installation import installation_of
 
         return installation_of(self.app)
 
     def as_uri(self, include_password: bool = False) -> str:
-        """The ledger's database, for people."""
+        """The ledger's label, for logs and banners."""
         return str(self.installation.source.label)
 
     # ---- storing
@@ -99,7 +100,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         if attempt is not None and attempt.collects(state):
             attempt.results[record.task_id] = record
         else:
-            # A zombie's report of its own progress must not hide what became of the task.
+            # A lost attempt may still report its progress. That must not overwrite the task's result.
             guard = attempt.lease if attempt is not None and not attempt.is_over else None
             with self._independent_transaction(attempt) as tx:
                 results.store(tx, [record], only_while=guard)
@@ -108,45 +109,45 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
     def _independent_transaction(self, attempt: Attempt | None) -> AbstractContextManager[Tx]:
         if attempt is None or attempt.transaction is None:
             return ambient.independent_transaction(self.installation.source)
-        from mirepoix.celery.unit_of_work import independent_transaction  # runs tasks, which clients do without
+        from mirepoix.celery.unit_of_work import independent_transaction  # only processes that run tasks need it
 
         return independent_transaction(self.installation, attempt)
 
     def mark_as_done(self, task_id: str, result: Any, request: Any = None, *args: Any, **kwargs: Any) -> None:
-        """Keep the result; commit the attempt, if it has to be committed here. Raises Refused if it is a zombie's."""
+        """Hold the result, and commit the attempt if this process has to. Raises Refused if its lease was lost."""
         attempt = context.current()
         is_outcome = attempt is not None and attempt.lease.task_id == task_id and attempt.collects(states.SUCCESS)
         if attempt is not None and is_outcome and attempt.discard_success_if_asked_again():
             return
         super().mark_as_done(task_id, result, request, *args, **kwargs)
         if attempt is not None and attempt.lease.task_id == task_id and attempt.commits_here:
-            from mirepoix.celery import outcome  # runs tasks, which clients do without
+            from mirepoix.celery import outcome  # only processes that run tasks need it
 
             outcome.conclude(self.installation, attempt, Completion(attempt.lease))
 
     def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
-        """Send error callbacks with the outcome; a task of ours calls those that take what failed itself."""
+        """Send the error callbacks with the outcome. A task of ours calls those that Celery would call in place."""
         attempt = context.current()
         if attempt is not None and attempt.is_making_outcome:
-            in_place = [one for one in request.errbacks if errbacks.is_called_in_place(self.app, one)]
+            in_place = [errback for errback in request.errbacks if errbacks.is_called_in_place(self.app, errback)]
             if in_place:
                 errbacks.send_calls(self.app, request, in_place, exc, traceback)
-            sent = [one for one in request.errbacks if one not in in_place]
+            sent = [errback for errback in request.errbacks if errback not in in_place]
             if not sent:
                 return
             request = Context(vars(request), errbacks=sent)
         super()._call_task_errbacks(request, exc, traceback)
 
     def call_errbacks_here(self, request: Any, exc: Any, traceback: Any) -> None:
-        """As Celery does it."""
+        """Call the error callbacks as Celery does."""
         super()._call_task_errbacks(request, exc, traceback)
 
     def mark_as_failure(self, task_id: str, *args: Any, **kwargs: Any) -> None:
-        """Keep the error, and send the error callbacks, in place of what a success would have left."""
+        """Hold the error and send the error callbacks. Drop what a success would have committed."""
         attempt = context.current()
         is_own = attempt is not None and attempt.lease.task_id == task_id
         if attempt is not None and is_own and attempt.is_over:
-            return  # what it has come to stands
+            return  # its outcome is recorded already
         if attempt is not None and is_own and attempt.collects(states.FAILURE):
             if attempt.discard_success_if_asked_again():
                 return
@@ -164,7 +165,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         store_result: bool = True,
         state: str = states.REVOKED,
     ) -> None:
-        """As Celery does; but a revocation by remote control says nothing about a task that a worker holds."""
+        """Record a revocation as Celery does, except by remote control for a task that a worker holds."""
         if request is None and context.current() is None and self._is_held(task_id):
             return
         super().mark_as_revoked(task_id, reason, request, store_result, state)
@@ -215,7 +216,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         known = self._find([bytes_to_str(task_id)])[0]
         attempt = context.current()
         kept = None if attempt is None else attempt.results.get(known.task_id)
-        if kept is not None:  # an error callback that is called in place asks for the failure it was called for
+        if kept is not None:  # an error callback that is called in place reads the failure that it was called for
             known = replace(
                 known,
                 status=kept.status,
@@ -227,7 +228,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         return self._meta(known)
 
     def task_result_exists(self, task_id: str) -> bool:
-        """Whether the task is known: it waits, it runs, or its result is kept. Not if that was forgotten or ignored."""
+        """Whether the task waits, runs, or has a stored result. False if its result was forgotten or ignored."""
         known = self._find([task_id])[0]
         return known.task_state in _STILL_TO_COME or self._meta(known)["status"] != states.PENDING
 
@@ -272,7 +273,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         callback: Any = None,
         propagate: bool = True,
     ) -> Any:
-        """Wait for one result, woken when it is committed."""
+        """Wait for one result. A notification wakes this when the result is committed."""
         self._ensure_not_eager()
         for _, meta in self.get_many(
             [result.id], timeout=timeout, interval=interval, on_message=on_message, on_interval=on_interval
@@ -288,7 +289,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         no_ack: bool = True,
         on_interval: Any = None,
     ) -> dict[str, Any]:
-        """Wait for one task; return what is kept of it. Raises celery.exceptions.TimeoutError."""
+        """Wait for one task, and return its stored result. Raises celery.exceptions.TimeoutError."""
         self._ensure_not_eager()
         return next(meta for _, meta in self.get_many([task_id], timeout, interval, on_interval=on_interval))
 
@@ -305,16 +306,16 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """``(id, meta)`` of each task as it becomes ready. Raises celery.exceptions.TimeoutError.
 
-        PostgreSQL tells of each commit and SQLite's file is watched; *interval* (seconds) only bounds how long a lost
-        notification can go unnoticed. *on_message* is called with each of them, and with what a task has reported
-        meanwhile (``update_state``), as far as it still stands after *interval*.
+        PostgreSQL sends a notification for each commit, and SQLite's file is watched. *interval* (seconds) only bounds
+        the wait after a lost notification. *on_message* is called with each result. It is also called with what a task
+        reports meanwhile (``update_state``), unless that is replaced within *interval*.
         """
-        told: dict[str, Any] = {}
-        look = self._look if on_message is None else partial(self._look, told=told, tell=on_message)
-        asked = {str(one) for one in task_ids}
+        reported: dict[str, Any] = {}
+        look = self._look if on_message is None else partial(self._look, reported=reported, report=on_message)
+        asked = {str(task_id) for task_id in task_ids}
         for ready in self._ready_waiters().wait(asked, timeout, interval or 0.5, on_interval, max_iterations, look):
             if on_interval is not None and ready["status"] in states.PROPAGATE_STATES:
-                on_interval()  # it raises the error of a parent, which says more than what followed from it
+                on_interval()  # it raises the error of a parent, which is the cause of this one
             if on_message is not None:
                 on_message(ready)
             yield ready["task_id"], ready
@@ -325,9 +326,9 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         return self._waiters
 
     def _look(
-        self, task_ids: set[str], told: dict[str, Any] | None = None, tell: Callable[[Any], Any] | None = None
+        self, task_ids: set[str], reported: dict[str, Any] | None = None, report: Callable[[Any], Any] | None = None
     ) -> list[dict[str, Any]]:
-        """Those of the tasks that are ready. Of the others *tell* is called with what was not *told* before."""
+        """Return the tasks that are ready. Call *report* for the others if their meta is not in *reported* yet."""
         cached = [self._cache[id] for id in task_ids if id in self._cache]
         left = task_ids - {meta["task_id"] for meta in cached}
         fresh = [self._meta(known) for known in self._find(left)] if left else []
@@ -335,9 +336,10 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
             if meta["status"] == states.SUCCESS:
                 self._cache[meta["task_id"]] = meta
             is_on_its_way = meta["status"] not in states.READY_STATES and meta["status"] != states.PENDING
-            if tell is not None and told is not None and is_on_its_way and told.get(meta["task_id"]) != meta:
-                told[meta["task_id"]] = meta
-                tell(meta)
+            is_new = reported is not None and reported.get(meta["task_id"]) != meta
+            if report is not None and reported is not None and is_on_its_way and is_new:
+                reported[meta["task_id"]] = meta
+                report(meta)
         return [meta for meta in (*cached, *fresh) if meta["status"] in states.READY_STATES]
 
     # ---- groups
@@ -362,25 +364,25 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
     # ---- chords
 
     def set_chord_size(self, group_id: str, chord_size: int) -> None:
-        """Begin to count: written in the transaction of the chord's members."""
+        """Begin to count the members of a chord, in the transaction that writes them."""
         capture.send(self.installation, [Chord(group_id, chord_size)])
 
     def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
-        """Keep the shape of a header that is nested, so that the body gets its results in that shape."""
+        """Store the shape of a nested header, so that the body receives the results in that shape."""
         if isinstance(header_result_args[1], _regen):
             return
         header = self.app.GroupResult(*header_result_args)
-        if any(isinstance(one, GroupResult) for one in header.results):
+        if any(isinstance(result, GroupResult) for result in header.results):
             capture.send(self.installation, [self._saved(header.id, header)])
 
     def add_to_chord(self, chord_id: str, result: Any) -> None:
-        """One member more is waited for."""
+        """Count one more member."""
         with self.installation.source.transaction() as tx:
             ledger_chords.grow(tx, chord_id)
 
     def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:
-        """A member has ended. If it is the last one, the body goes out in the transaction that records this."""
-        if getattr(request, "subtask_type", None) == "group":  # a chain that failed before it came to its group
+        """Record that a member has ended. The transaction that records the last one sends the chord's body."""
+        if getattr(request, "subtask_type", None) == "group":  # a chain that failed before it reached its group
             group = {"subtask_type": "group", "kwargs": request.kwargs}
             chords.fail_inside(self.app, group, result, state)
             return
@@ -403,11 +405,11 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
             chords.return_parts(self.installation, tx, [part], endings)
 
     def stored_value(self, part: Part) -> Any:
-        """What a part of a chord returned, or the error it raised as it was stored."""
+        """What a part of a chord returned, or the stored form of the error that it raised."""
         return self._as_value(part.result, self.content_type + ("" if self.content_encoding == "utf-8" else _BASE64))
 
     def part_value(self, part: Part) -> Any:
-        """What a part of a chord returned, or the error it raised."""
+        """What a part of a chord returned, or the exception that it raised."""
         value = self.stored_value(part)
         if part.status not in states.EXCEPTION_STATES:
             return value

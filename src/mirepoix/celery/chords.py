@@ -1,8 +1,9 @@
-"""End a chord: send its body, or what tells of its failure, in the transaction that records the last part.
+"""End a chord in the transaction that records its last part: send its body, or a task that reports its failure.
 
-The body is sent from wherever that is: a pool process, or the worker's parent, which records most successes in
-batches. A failed chord calls the user's own error callbacks, so that is left to a task of ours, which is sent in the
-same transaction and runs like any other: under a lease, its effects committed with its outcome.
+The process that records the last part sends the body. This is a pool process, or the worker's parent, which records
+most successes in batches. A failed chord calls the user's error callbacks. A task of ours does that
+(`mirepoix.fail_chord`). It is sent in the same transaction and runs like any other task: under a lease, and its effects
+are committed with its outcome.
 """
 
 from __future__ import annotations
@@ -41,21 +42,21 @@ logger = logging.getLogger("mirepoix.chord")
 T = TypeVar("T")
 
 CALLED = "errbacks_called"
-"""Where the error of a chord keeps whom it has told: ``link_error`` links one to a chord and to those in it, to be told
-once."""
+"""The attribute of a chord's error that lists the error callbacks that were called. ``link_error`` links a callback to
+a chord and to the chords inside it, but each callback must be called only once."""
 
 FAIL_CHORD = "mirepoix.fail_chord"
 """The task that calls the error callbacks of a failed chord."""
 
-UNTOLD = "the error callbacks of chord %s cannot be called: %s"
+CANNOT_CALL = "the error callbacks of chord %s cannot be called: %s"
 
 LONG = 4_096
-"""Of an error, so much is told to the error callbacks of its chord; the member's own result keeps all of it."""
+"""How many characters of an error the error callbacks of its chord receive. The member's own result has all of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What ends a chord: what it sends, and the results that it leaves."""
+    """How a chord ends: the messages that it sends, and the results that it stores."""
 
     is_success: bool
     sent: list[Outgoing]
@@ -63,11 +64,11 @@ class Ending:
 
 
 Endings = dict[str, Ending]
-"""Those that were made before the transaction, by chord."""
+"""The endings that were made before the transaction, by chord."""
 
 
 class EndingAwaited(Exception):
-    """A chord is complete, and what ends it is to be made outside of the transaction."""
+    """A chord is complete, and its ending must be made outside of the transaction."""
 
     def __init__(self, returned: Returned, make: Callable[[], Ending]) -> None:
         super().__init__(returned.group_id)
@@ -78,8 +79,8 @@ class EndingAwaited(Exception):
 def ending_apart(installation: Installation, write: Callable[[Endings | None], T]) -> T:
     """Call *write*, which returns parts, so that no code of the user's runs in its transaction.
 
-    If senders read where they are called, *write* is given endings, fails with `EndingAwaited`, which rolls it back,
-    and is called again once the ending is made.
+    If user code takes part in sending, *write* raises `EndingAwaited` for a chord that is complete, which rolls its
+    transaction back. Then the ending is made, and *write* is called again with it.
     """
     if not is_read_by_senders(installation.app):
         return write(None)
@@ -98,24 +99,24 @@ def return_parts(
     endings: Endings | None = None,
     refused: Exception | None = None,
 ) -> None:
-    """Note that *parts* have returned; what is complete by that is ended in the same transaction.
+    """Record that *parts* have returned, and end each chord that is complete by that, in the same transaction.
 
-    With *endings*, raises EndingAwaited for a chord that is complete and not among them. *refused* is why the database
-    does not take the body of what they complete: that chord has failed.
+    With *endings*, raises EndingAwaited for a chord that is complete and not among them. *refused* is the error with
+    which the database refused the body of a chord: that chord has failed.
     """
     for returned in chords.return_parts(tx, parts):
         _end(installation, tx, returned, endings, refused)
 
 
 def return_failed(installation: Installation, tx: Tx, parts: Iterable[Part], error: Exception) -> None:
-    """The same for *parts* of an attempt that failed, whatever they were to return."""
+    """Record *parts* as failed with *error*: the attempt that had to return them failed."""
     backend = installation.app.backend
     text, _ = backend._as_text(backend.encode_result(error, states.FAILURE))  # noqa: SLF001
     return_parts(installation, tx, [replace(part, status=states.FAILURE, result=text) for part in parts])
 
 
 def return_ended(installation: Installation, tx: Tx, task_ids: Iterable[str], reason: str) -> None:
-    """The same for tasks that ended without running: cancelled, expired, discarded."""
+    """Record as revoked the parts of tasks that ended without running: cancelled, expired, discarded."""
     error = {"exc_type": "TaskRevokedError", "exc_message": [reason], "exc_module": TaskRevokedError.__module__}
     members = chords.members(tx, task_ids, states.REVOKED, dumps(error))
     return_parts(installation, tx, [part for part, _ in members])
@@ -130,10 +131,10 @@ def add_tasks(app: Any) -> None:
         error.__cause__ = app.backend.exception_to_python(cause)
         called = _errbacks(cause.get(CALLED) if isinstance(cause, dict) else None)
         options = callback.setdefault("options", {})
-        own = [one for one in _errbacks(options.get("link_error")) if one not in called]
+        own = [errback for errback in _errbacks(options.get("link_error")) if errback not in called]
         options["link_error"] = own
         setattr(error, CALLED, called + own)
-        # What the callbacks send, and the results of what will not run, are committed with this task's outcome.
+        # What the callbacks send is committed with this task's outcome, and so are the results of what will not run.
         with context.outcome_code():
             try:
                 raise error
@@ -144,26 +145,26 @@ def add_tasks(app: Any) -> None:
 
 
 def _errbacks(given: Any) -> list[Any]:
-    return [dict(one) for one in maybe_list(given) or ()]
+    return [dict(signature) for signature in maybe_list(given) or ()]
 
 
 def fail_inside(app: Any, signature: Mapping[str, Any], error: Any, state: str = states.FAILURE) -> None:
-    """Fail what Celery leaves waiting of a signature that will not run.
+    """Fail all tasks inside a signature that will not run, and the chords that they are members of.
 
-    That is all it consists of, and the chords that this is a member of.
+    Celery would leave them waiting for ever.
     """
     kind, kwargs, options = signature.get("subtask_type"), signature.get("kwargs") or {}, signature.get("options") or {}
     id, attempt = options.get("task_id"), context.current()
-    if id and kind != "group":  # a group is no member of a chord: each of its tasks is
+    if id and kind != "group":  # a group is no member of a chord, but each of its tasks is
         if attempt is None or id not in attempt.results:
             app.backend.store_result(id, error, state)
         if options.get("chord") and options.get("group_id"):
             member = Context({**options, "task": signature.get("task"), "id": id, "group": options["group_id"]})
             app.backend.on_chord_part_return(member, state, error)
     inside = {"chord": [kwargs.get("body")], "chain": kwargs.get("tasks"), "group": kwargs.get("tasks")}
-    for one in inside.get(kind or "") or ():
-        if one:
-            fail_inside(app, one, error, state)
+    for child in inside.get(kind or "") or ():
+        if child:
+            fail_inside(app, child, error, state)
 
 
 def _end(
@@ -176,12 +177,12 @@ def _end(
 
     if refused is not None and returned.failed_part is None:
         why = OutcomeRefused(f"its body cannot be written: {said(refused)}")
-        logger.error("chord %s fails, as %s", returned.group_id, why)
+        logger.error("chord %s fails: %s", returned.group_id, why)
         ending = _failure_here(
             installation, returned, queue(), f"Callback error: {_shown(why)}", _as_json(installation, why)
         )
     elif endings is None and returned.failed_part is not None:
-        cause, shown = _told(installation, returned.failed_part)
+        cause, shown = _stored_error(installation, returned.failed_part)
         message = f"Dependency {returned.failed_part.task_id} raised {shown}"
         ending = _failure_here(installation, returned, queue(), message, cause)
     elif endings is None:
@@ -205,7 +206,7 @@ def _ending(
         return _failure(installation, returned, queue(), f"Dependency {failed.task_id} raised {_shown(value)}", value)
     try:
         return Ending(is_success=True, sent=_body(installation, returned, shape))
-    except Exception as error:  # of the user's: a router, a signal's receiver, a value that cannot be sent
+    except Exception as error:  # user code raised (a router, a signal's receiver), or a value cannot be sent
         logger.exception("the body of chord %s cannot be sent", returned.group_id)
         return _failure(installation, returned, queue(), f"Callback error: {_shown(error)}", error)
 
@@ -223,12 +224,12 @@ def _body(installation: Installation, returned: Returned, shape: str | None) -> 
 
 
 def _of_first_version(body: Any, app: Any) -> Any:
-    """A chord's body that its writer has not marked with a version was written for the first."""
+    """Mark a chord's body that has no version with the first version: its writer had no other."""
     return payload.marked({"chord": body}, dict.fromkeys(app.tasks.versions, 1))["chord"]
 
 
 def _failure(installation: Installation, returned: Returned, queue: str | None, message: str, cause: Any) -> Ending:
-    """What tells of the failure. It cannot be refused: nobody would hear of the chord any more."""
+    """Make the ending of a chord that failed. It never raises: else nothing would ever end the chord."""
     app = installation.app
     request = _request_of(returned.origin)
     error = _as_json(installation, cause) if isinstance(cause, BaseException) else None
@@ -236,34 +237,37 @@ def _failure(installation: Installation, returned: Returned, queue: str | None, 
     try:
         with _captured() as sent, _acting_as(app, request):
             app.tasks[FAIL_CHORD].apply_async((request.chord, message, error), add_to_parent=False, **where)
-    except Exception:  # of the user's, as above; or a callback that fills a message by itself
-        logger.exception(UNTOLD, returned.group_id, message)
-        return _untold(installation, returned, message)
-    return Ending(is_success=False, sent=[_of_member(one, request) for one in sent])
+    except Exception:  # user code raised, as in `_ending`; or a callback alone is too long for a message
+        logger.exception(CANNOT_CALL, returned.group_id, message)
+        return _failed_result(installation, returned, message)
+    return Ending(is_success=False, sent=[_of_member(item, request) for item in sent])
 
 
 def _failure_here(
     installation: Installation, returned: Returned, queue: str | None, message: str, cause: Mapping[str, Any] | None
 ) -> Ending:
-    """The same inside of a transaction, where no code of the user's may run. *cause* is an error as JSON holds it."""
+    """Make the ending of a chord that failed, inside a transaction, and run no user code.
+
+    *cause* is the error in its JSON form.
+    """
     app = installation.app
     request = _request_of(returned.origin)
-    told: dict[str, Any] = {} if _is_sent_by_the_member() else own_headers(request)
+    headers: dict[str, Any] = {} if _is_sent_by_the_member() else own_headers(request)
     stamped = request.stamped_headers or []
-    told |= {"stamped_headers": stamped, "stamps": request.stamps or {}} if stamped else {}
+    headers |= {"stamped_headers": stamped, "stamps": request.stamps or {}} if stamped else {}
     where = queue if queue is not None and _is_known(app, queue) else app.conf.task_default_queue
     try:
-        sent = own_task(installation, FAIL_CHORD, (request.chord, message, cause), where, request, told)
+        sent = own_task(installation, FAIL_CHORD, (request.chord, message, cause), where, request, headers)
         priority = (request.delivery_info or {}).get("priority") if app.conf.task_inherit_parent_priority else None
         sent = replace(sent, priority=priority or 0, properties={**sent.properties, "priority": priority})
         _ = as_row(sent)
     except Exception:  # a callback that JSON cannot hold
-        logger.exception(UNTOLD, returned.group_id, message)
-        return _untold(installation, returned, message)
+        logger.exception(CANNOT_CALL, returned.group_id, message)
+        return _failed_result(installation, returned, message)
     return Ending(is_success=False, sent=[sent])
 
 
-def _untold(installation: Installation, returned: Returned, message: str) -> Ending:
+def _failed_result(installation: Installation, returned: Returned, message: str) -> Ending:
     backend = installation.app.backend
     body = (_request_of(returned.origin).chord.get("options") or {}).get("task_id")
     failure = backend.encode_result(ChordError(message), states.FAILURE)
@@ -275,9 +279,9 @@ def _is_known(app: Any, queue: str | None) -> bool:
 
 
 def _of_member(item: Outgoing, request: Context) -> Outgoing:
-    """*item* with the own headers of the member's message, if it is sent while the member does not run.
+    """Add the own headers of the member's message to *item*, if it is sent while the member does not run.
 
-    The member ran out of time, or never ran: its tenant, or its trace, is known from its message only.
+    The member ran out of time, or never ran. Only its message says which tenant or trace it belongs to.
     """
     if not isinstance(item, Envelope) or _is_sent_by_the_member():
         return item
@@ -285,18 +289,18 @@ def _of_member(item: Outgoing, request: Context) -> Outgoing:
 
 
 def _is_sent_by_the_member() -> bool:
-    """Whether a member runs here, so that its own context is in force."""
+    """Whether a member runs here, so that its own context is set."""
     attempt = context.current()
     return attempt is not None and attempt.is_traced
 
 
-def _told(installation: Installation, failed: Part) -> tuple[Mapping[str, Any] | None, str]:
-    """The error of a part as JSON holds it, and in words. No exception is made of it: its class is the user's."""
+def _stored_error(installation: Installation, failed: Part) -> tuple[Mapping[str, Any] | None, str]:
+    """The error of a part in its JSON form, and in words. No exception is made from it: its class is the user's."""
     backend = installation.app.backend
     try:
         error = backend.stored_value(failed)
         name, args = str(error["exc_type"]), error["exc_message"]
-    except Exception:  # noqa: BLE001 (of another serializer, or damaged)
+    except Exception:  # noqa: BLE001 (another serializer stored it, or it is damaged)
         raised = _raised(installation, failed)
         return (_as_json(installation, raised) if isinstance(raised, BaseException) else None), _shown(raised)
     shown = f"{name}({', '.join(map(repr, args if isinstance(args, list) else [args]))})"
@@ -314,15 +318,15 @@ def _as_json(installation: Installation, cause: BaseException) -> dict[str, Any]
 def _raised(installation: Installation, failed: Part) -> Any:
     try:
         return installation.app.backend.part_value(failed)
-    except Exception as error:  # noqa: BLE001, an error that cannot be read any more is one as well
+    except Exception as error:  # noqa: BLE001, an error that cannot be read is an error as well
         return error
 
 
 def _shown(value: Any) -> str:
-    """*value* in words that fit into a message, whatever it is."""
+    """*value* in words that fit into a message. Never raises."""
     try:
         words = repr(value)
-    except Exception:  # noqa: BLE001, the user's code
+    except Exception:  # noqa: BLE001, user code
         words = f"a {type(value).__qualname__} that cannot be shown"
     return words if len(words) <= LONG else f"{words[:LONG]} … ({len(words)} characters)"
 
@@ -330,7 +334,7 @@ def _shown(value: Any) -> str:
 def _shaped(result: Any, values: Mapping[str, Any]) -> Any:
     """The values of a nested group, nested as its results are."""
     if isinstance(result, GroupResult):
-        return [_shaped(one, values) for one in result.results]
+        return [_shaped(member, values) for member in result.results]
     return values.get(result.id)
 
 
@@ -348,7 +352,7 @@ def _captured() -> Iterator[list[Outgoing]]:
 
 @contextmanager
 def _acting_as(app: Any, request: Context) -> Iterator[None]:
-    """Let what is sent descend from the member that returned last: its root, its stamps, its priority."""
+    """Let what is sent inside the block descend from the member that returned last: its root, stamps and priority."""
     task = app.tasks.get(request.task)
     if task is None:
         yield

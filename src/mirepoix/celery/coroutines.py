@@ -1,7 +1,7 @@
-"""Run a task that is an ``async def``: its tracer, which is synchronous, drives the coroutine to its end.
+"""Run a task that is an ``async def``. Its tracer, which is synchronous, drives the coroutine to its end.
 
 Each thread of a pool that runs such tasks keeps one event loop for as long as it lives, so what is bound to a loop (an
-engine, a client) outlives a task. The loop runs while a task does, and stands still between tasks.
+engine, a client) outlives a task. The loop runs while a task runs, and stops between tasks.
 
 =================  ==========================================================================================
 prefork, solo      one loop, in the main thread of the process
@@ -10,8 +10,8 @@ gevent, eventlet   the greenlet waits for a native thread, which has a loop: asy
                    greenlets that has
 =================  ==========================================================================================
 
-A coroutine that is cut short (the soft time limit, a greenlet that is killed, a signal) is cancelled and runs on until
-it has cleaned up. Whoever calls the task as a function is given the coroutine, as from any ``async def``.
+A coroutine that is interrupted (by the soft time limit, a killed greenlet, a signal) is cancelled, and runs until it
+has cleaned up. Code that calls the task as a function gets the coroutine, as from any ``async def``.
 """
 
 from __future__ import annotations
@@ -42,16 +42,17 @@ from mirepoix.errors import ConfigurationError, CoroutineCancelled
 logger = get_logger("mirepoix.coroutine")
 
 _CALLERS = ("celery.map", "celery.starmap")
-"""Celery's own tasks that call other tasks as functions; chunks() are starmaps."""
+"""Celery's own tasks that call other tasks as functions. chunks() makes starmaps."""
 
 _is_called_by_celery: ContextVar[bool] = ContextVar("mirepoix_called_by_celery", default=False)
 
 _SETTLING_ROUNDS = 3
-"""How often the loop is turned once more for what is as good as done: an ``async for`` that was left is closed so."""
+"""How many more turns the loop makes for asyncio tasks that are about to end. This closes an ``async for`` that was
+left early."""
 
 
 def adapt(task: Any) -> None:
-    """Let tracers run *task* if it is an ``async def``. Does nothing the second time, nor to any other task.
+    """Let tracers run *task* if it is an ``async def``. Does nothing to other tasks, or when it is called again.
 
     Raises ConfigurationError for an asynchronous generator.
     """
@@ -61,18 +62,18 @@ def adapt(task: Any) -> None:
         task.run = _driving(task.run)
         task._mirepoix_coroutine = False  # noqa: SLF001
         return
-    name = "_orig_run" if "_orig_run" in vars(task) else "run"  # autoretry_for has put itself in front already
+    name = "_orig_run" if "_orig_run" in vars(task) else "run"  # autoretry_for has wrapped `run` already
     run = getattr(task, name)
     validated = validated_by_pydantic(run)
     function = validated.cell_contents if validated else run
     if inspect.isasyncgenfunction(function):
         raise ConfigurationError(
-            f"The task {task.name} is an asynchronous generator (async def with yield): a task returns one value. "
-            "Collect what it yields, or send a task for each."
+            f"The task {task.name} is an asynchronous generator (async def with yield), but a task returns one value. "
+            "Collect what it yields, or send a task for each value."
         )
     if not inspect.iscoroutinefunction(inspect.unwrap(function)):
         return
-    if validated:  # what it returns is validated as well, so the coroutine has to end inside
+    if validated:  # the wrapper also validates the returned value, so the coroutine has to end inside it
         validated.cell_contents = driver(task, function)
     else:
         setattr(task, name, driver(task, function))
@@ -80,7 +81,7 @@ def adapt(task: Any) -> None:
 
 
 def driver(task: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    """*function*, of *task*, which runs its coroutine to the end when a tracer calls it."""
+    """Wrap *function* of *task*, so that its coroutine runs to the end when a tracer calls it."""
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -107,7 +108,7 @@ def driven(run: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _driving(run: Callable[..., Any]) -> Callable[..., Any]:
-    """*run*, of a task of Celery's own, whose calls of tasks are run to their end."""
+    """Wrap *run* of one of Celery's own tasks, so that the coroutines of the tasks that it calls run to their end."""
 
     @functools.wraps(run)
     def calling(*args: Any, **kwargs: Any) -> Any:
@@ -126,7 +127,7 @@ def _run(
     kept: _Loop,
     on_start: Callable[[asyncio.Task[Any]], None] | None = None,
 ) -> Any:
-    """Run *coroutine* to its end, and warn of what it leaves behind."""
+    """Run *coroutine* to its end, and warn of asyncio tasks that it leaves pending."""
     loop = kept.loop
     limit = _Limit()
     try:
@@ -142,7 +143,7 @@ def _run(
             raise SoftTimeLimitExceeded from error
         raise CoroutineCancelled(f"{task.name} was cancelled by its own code") from error
     except BaseExceptionGroup as group:
-        # An asyncio.TaskGroup wraps all that is raised in it, and Celery has to see retry(), replace() and the limit.
+        # An asyncio.TaskGroup wraps every exception. Celery must see those of retry(), replace() and the time limit.
         meant, other = group.split((TaskPredicate, SoftTimeLimitExceeded))
         if meant is None or other is not None:
             raise
@@ -174,7 +175,7 @@ def _to_the_end(loop: asyncio.AbstractEventLoop, running: asyncio.Task[Any]) -> 
             running.cancel()
             _wait(loop, running)
         if not running.cancelled():
-            running.exception()  # asyncio logs what nobody asked for
+            running.exception()  # asyncio logs an exception that is never read
         raise
 
 
@@ -191,7 +192,7 @@ class _Limit:
 
 @contextmanager
 def _soft_limit(limit: _Limit, coroutine: Coroutine[Any, Any, Any]) -> Iterator[None]:
-    """While the coroutine waits, the soft time limit's signal cancels it; in its own code it raises, as in any task."""
+    """Handle the soft time limit's signal: cancel the coroutine while it waits, or raise in its own code."""
 
     def on_signal(number: int, frame: Any) -> None:
         limit.is_over = True
@@ -212,10 +213,10 @@ def _soft_limit(limit: _Limit, coroutine: Coroutine[Any, Any, Any]) -> Iterator[
 
 
 def _is_own_code(frame: Any, coroutine: Any) -> bool:
-    """Whether *frame* was called by *coroutine*, and not by way of asyncio.
+    """Whether *coroutine* called *frame*, and asyncio is not in between.
 
-    Raised in a callback, or in another asyncio task, an exception would be theirs; raised in asyncio itself, it might
-    keep the loop from ever waking the coroutine.
+    An exception in a callback or in another asyncio task would not reach the coroutine. In asyncio's own code it might
+    stop the loop from ever waking the coroutine.
     """
     own = getattr(coroutine, "cr_frame", None)
     while frame is not None and frame is not own:
@@ -226,7 +227,7 @@ def _is_own_code(frame: Any, coroutine: Any) -> bool:
 
 
 def _run_elsewhere(task: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run *coroutine* on another thread, as the same task, and wait. Cancelled if the waiting is cut short."""
+    """Run *coroutine* on another thread, as the same task, and wait for it. Cancel it if the wait is interrupted."""
     request = task.request
     begun: list[asyncio.Task[Any]] = []
     is_cancelled = threading.Event()
@@ -237,7 +238,7 @@ def _run_elsewhere(task: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
             running.cancel()
 
     def run() -> Any:
-        # Celery keeps what runs, and its request, for each thread.
+        # Celery keeps the current task and its request for each thread.
         push_current_task(task)
         task.request_stack.push(request)
         try:
@@ -255,7 +256,7 @@ def _run_elsewhere(task: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 class _Loop:
-    """The event loop of one thread of one process, which the thread keeps."""
+    """The event loop of one thread of one process."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -264,7 +265,7 @@ class _Loop:
         weakref.finalize(self, _close, self.loop, self.pid)
 
     def new_leftovers(self) -> int:
-        """Count the asyncio tasks that are pending and were not when this was last asked."""
+        """Count the asyncio tasks that are pending now and were not at the last call."""
         for _ in range(_SETTLING_ROUNDS):
             if not self._new():
                 return 0
@@ -278,14 +279,15 @@ class _Loop:
 
 
 class _Here(threading.local):
-    """What this thread keeps: its loop."""
+    """The loop of each thread."""
 
     kept: _Loop | None = None
 
 
 _here = _Here()
 _inherited: list[_Loop] = []
-"""Loops a child found after a fork: never used, never closed (that would deafen the parent's, by the shared epoll)."""
+"""Loops that a child process found after a fork. They are never used and never closed: parent and child share the
+epoll instance, so that the parent's loop would receive no more events."""
 
 
 def _loop_of_this_thread() -> _Loop:
@@ -312,7 +314,7 @@ def _is_under_loop() -> bool:
 
 
 def validated_by_pydantic(run: Any) -> Any:
-    """The cell in which Celery's wrapper for ``pydantic=True`` keeps the task's function, or None."""
+    """The closure cell in which Celery's wrapper for ``pydantic=True`` has the task's function, or None."""
     wrapper = getattr(run, "__func__", run)
     code = getattr(wrapper, "__code__", None)
     if code is None or wrapper.__globals__.get("__name__") != "celery.app.base" or "task_fun" not in code.co_freevars:

@@ -1,8 +1,8 @@
-"""Run what waits in the ledger in this thread: what a worker does, without one. For tests.
+"""Run the tasks that wait in the ledger in this thread, without a worker. For tests.
 
-Each task goes the whole way: it is leased, its message is read as a worker reads it, its arguments are those that came
-out of the serializer, its outcome is recorded behind the fence, and what it sends is found and run in turn. Left out
-are the pool, time limits, and the wait for what is due later.
+Each task goes the whole way. It is leased, its message is read as a worker reads it, its arguments come out of the
+serializer, and its outcome is recorded behind the fence. What it sends runs after it. There is no pool, there are no
+time limits, and nothing waits for tasks that are due later.
 """
 
 from __future__ import annotations
@@ -34,18 +34,19 @@ from mirepoix.records import AttemptFailure, Completion, IncompatibilityKind, Ta
 from mirepoix.states import AttemptOutcome
 
 WATCHERS: list[Callable[[Any, tuple[Any, ...], dict[str, Any]], None]] = []
-"""Called with each task and its arguments just before it is run: how ``pytest --crashpoints`` comes to explore it."""
+"""Functions that are called with each task and its arguments just before it runs. ``pytest --crashpoints`` adds one, to
+explore these tasks."""
 
 NAME = "run_tasks"
 """The worker's name in the ledger."""
 
 TTL_S = 3600.0
-"""It sends no heartbeat; a test that takes longer has other troubles."""
+"""How long its leases are valid. It sends no heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What was run: the task, and the exception that ended the attempt, or None."""
+    """A task that was run, and the exception that ended its attempt, or None."""
 
     id: str
     name: str
@@ -54,9 +55,9 @@ class Ran:
 
 @contextmanager
 def working(installation: Installation, source: Source) -> Iterator[Callable[[bool], Ran | None]]:
-    """A function that takes the next task, runs it and returns it; None: nothing waits any more.
+    """A function that takes the next task, runs it and returns it. It returns None when nothing waits any more.
 
-    It may be told to run now what is due later. All is done in *source*: the ledger, as the caller reaches it.
+    With the argument True it also runs what is due later. It uses *source*, the caller's way to the ledger.
     """
     own = installation.source
     worker = Worker(f"{NAME}-{uuid.uuid4().hex}", NAME, "localhost", os.getpid(), "inline", 1, ())
@@ -98,7 +99,7 @@ def _run(installation: Installation, taken: Taken) -> BaseException | None:
         return _park(installation, taken, AttemptFailure(reason), error, IncompatibilityKind.TASK)
     try:
         args, kwargs, embed = _message(app, raw).decode()
-    except Exception as error:  # noqa: BLE001 (whatever somebody sent)
+    except Exception as error:  # noqa: BLE001 (a sender may send anything)
         return _park(installation, taken, AttemptFailure(f"the body cannot be decoded: {error}"), error)
     properties = raw["properties"]
     request = {
@@ -123,7 +124,7 @@ def _run(installation: Installation, taken: Taken) -> BaseException | None:
 
 
 def _error_of(traced: Any) -> BaseException | None:
-    """What it raised; of a retry what caused it."""
+    """The exception that the task raised. For a retry, its cause."""
     error: Any = getattr(traced[1], "retval", None)
     if error is None and isinstance(traced[0], ExceptionInfo):
         error = traced[0].exception
@@ -144,7 +145,7 @@ def _message(app: Any, raw: dict[str, Any]) -> Message:
 
 
 def _record(installation: Installation, taken: Taken, traced: Any, request: dict[str, Any]) -> None:
-    """A success with nothing to send, which a worker's parent would record."""
+    """Record a success with nothing to send, as a worker's parent would."""
     report = traced[3]
     done = Completion(taken.lease, traced[2], pid=os.getpid())
     parts = [replace(part, origin=Context(request)) for part in report.parts]

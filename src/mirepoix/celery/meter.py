@@ -1,4 +1,4 @@
-"""A page that pool processes and their parent share: peak memory, and which attempt each began last."""
+"""A page of memory that pool processes share with their parent: peak memory, and the attempt that each began last."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ SLOTS = 4096 // _SLOT.size
 
 
 class Meter:
-    """One slot a process: ``(pid, highest resident memory in kB, attempt begun last)``. Made before the pool forks.
+    """One slot for each process: ``(pid, highest resident memory in kB, last attempt)``. Make it before the pool forks.
 
-    With more processes than slots, or a pool that does not fork, some figures are missing: they are None, never wrong.
+    With more processes than slots, or a pool that does not fork, some figures are None. No figure is wrong.
     """
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, SLOTS * _SLOT.size)
 
     def note(self, peak_kb: int) -> None:
-        """Called by the process itself."""
+        """Note the peak memory of the calling process."""
         pid = os.getpid()
         _PEAK.pack_into(self._page, (pid % SLOTS) * _SLOT.size, pid, peak_kb)
 
     def mark_begun(self, key: tuple[str, int]) -> bool:
-        """Mark that this process begins the attempt. False: another process has begun it, and died.
+        """Mark that this process begins the attempt. Return False if another process began it, and died.
 
         Celery's pool gives a job to a second process by itself if the first process died before its parent had read
         that it began the job.
@@ -42,7 +42,7 @@ class Meter:
         return True
 
     def read(self, pid: int | None) -> int | None:
-        """The last figure of *pid*, for its parent."""
+        """The last figure of the process *pid*, for its parent."""
         if pid is None:
             return None
         owner, peak_kb = _PEAK.unpack_from(self._page, (pid % SLOTS) * _SLOT.size)
@@ -50,7 +50,7 @@ class Meter:
 
 
 def resident_kb(pid: int) -> int | None:
-    """The highest resident memory of a running process, from ``/proc``; None if it is dead or there is none."""
+    """The highest resident memory in kB of a running process, from ``/proc``; None if that is not there."""
     try:
         with open(f"/proc/{pid}/status") as status:  # noqa: PTH123
             for line in status:
@@ -62,7 +62,7 @@ def resident_kb(pid: int) -> int | None:
 
 
 def is_dead(pid: int) -> bool:
-    """Whether a child of ours has ended, reaped or not."""
+    """Whether a child process has ended, reaped or not."""
     try:
         with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
             return stat.read().rpartition(")")[2].split()[0] in ("Z", "X")

@@ -1,4 +1,4 @@
-"""What a pool tells its parent: a success travels with the text that Celery sends anyway; an error is unwrapped."""
+"""What a pool process reports to its parent: a success travels with the text that Celery sends anyway."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mirepoix.records import Part, Result
 
 
 class Reported(str):  # noqa: SLOT000  (its attributes are what it is for)
-    """The shown return value, and with it what the parent is to record: results, and parts of chords.
+    """The return value as Celery shows it, with what the parent must record: results, and parts of chords.
 
-    *is_recorded* says that there is nothing to record: the outcome is in the ledger already, or was refused.
+    If *is_recorded*, the parent has nothing to record: the outcome is in the ledger already, or was refused.
     """
 
     is_recorded: bool
@@ -27,7 +27,7 @@ class Reported(str):  # noqa: SLOT000  (its attributes are what it is for)
     def __new__(
         cls, shown: Any, results: Iterable[Result] = (), parts: Iterable[Part] = (), *, is_recorded: bool = False
     ) -> Self:
-        """Carry *results* and *parts*; their origins stay where they are."""
+        """Carry *results*, and *parts* without their origins."""
         self = super().__new__(cls, shown)
         self.is_recorded = is_recorded
         self.results = tuple(results)
@@ -43,26 +43,26 @@ def _restored(shown: str, results: Iterable[Result], parts: Iterable[Part], is_r
 
 
 def raised_in(info: ExceptionInfo) -> Any:
-    """The exception that a pool reports, out of what it is wrapped in on its way between processes."""
+    """The exception that a pool reports, without the wrapper that carries it between processes."""
     error = info.exception
     return error.exc if isinstance(error, ExceptionWithTraceback) else error
 
 
 def readable(result: Any) -> Any:
-    """*result* of Celery's tracer as the parent can read it: an exception that it could not would end the worker."""
+    """Make *result* of Celery's tracer readable for the parent: an exception that cannot be unpickled would end it."""
     if result.info is None or not isinstance(result.retval, ExceptionInfo):
         return result
     try:
         pickle.loads(pickle.dumps(result.retval))  # noqa: S301 (our own)
-    except Exception:  # noqa: BLE001 (whatever the user's class does)
-        info = _as_told(raised_in(result.retval))
+    except Exception:  # noqa: BLE001 (the user's class may raise anything)
+        info = _as_picklable(raised_in(result.retval))
         info.traceback = str(result.retval.traceback)
         return result._replace(retval=info)
     return result
 
 
-def _as_told(error: Any) -> ExceptionInfo:
-    """Of the same meaning to Celery as *error*, with words in place of what cannot be pickled."""
+def _as_picklable(error: Any) -> ExceptionInfo:
+    """An exception that means the same to Celery as *error*, with text in place of what cannot be pickled."""
     words = ", ".join(str(arg) for arg in error.args) or repr(error)
     try:
         if isinstance(error, Reject):

@@ -1,7 +1,8 @@
-"""Tell whether a message may depend on the process, and the task, that sends it: on a tenant, a trace, a language.
+"""Find out whether user code takes part when the app sends a task.
 
-A receiver of a publish signal, a router that is a function, and a method of Celery that somebody has replaced can
-read what the task that runs has set. What follows from that task must then be sent while it runs.
+Such code is a receiver of a publish signal, a router that is a function, or a replaced method of Celery. It can read
+what the running task has set: a tenant, a trace, a language. Then the links and chords of that task must be sent while
+it runs.
 """
 
 from __future__ import annotations
@@ -23,29 +24,30 @@ _OF_AMQP = ("send_task_message", "create_task_message", "_create_task_sender", "
 _KNOWN = (str(Path(celery.__file__).parent), str(Path(__file__).parents[1]))
 
 Places = dict[str, list[Mapping[str, Any]]]
-"""By the name of a method, the namespaces that it may stand in."""
+"""The namespaces that may define a method, by the name of the method."""
 
 
 def is_read_by_senders(app: Any) -> bool:
-    """Whether code that is neither Celery's nor ours takes part when *app*, which has an installation, sends a task."""
+    """Whether user code takes part when *app* sends a task. Mirepoix must be installed on *app*."""
     return bool(app.mirepoix.senders.are_foreign())
 
 
 class Senders:
-    """All code that takes part when *app* sends a task. It is asked for each member of a chord.
+    """All code that takes part when *app* sends a task. It is checked for each member of a chord.
 
-    Receivers, routes, tasks and methods can all change at any time (instrumentation is often installed by a worker's
-    signal), so the answer is not kept. What is kept is where to look, until a task is registered or the app has another
-    AMQP: the live namespaces of the app, of the tasks and of their classes. Not noticed: a class that gets other bases.
+    Receivers, routes, tasks and methods can change at any time: instrumentation is often installed by a worker's
+    signal. So the answer is not cached. Only the places to check are: the live namespaces of the app, of its tasks and
+    of their classes. They are found again when a task is registered or the app gets another AMQP. A class that gets
+    other bases is not noticed.
     """
 
     def __init__(self, app: Any) -> None:
         self._app = app
         self._found: tuple[list[Any], Any, Places] = ([], None, {})
-        """The tasks, the AMQP, and the places that follow from both."""
+        """The tasks, the AMQP, and the places that were found for both."""
 
     def are_foreign(self) -> bool:
-        """Whether some of it is neither Celery's nor ours."""
+        """Whether some of this code is neither Celery's nor ours."""
         app = self._app
         return (
             any(signal.receivers for signal in _SIGNALS)
@@ -74,5 +76,5 @@ class Senders:
 
 
 def _is_known(found: Any) -> bool:
-    function = getattr(found, "fget", None) or getattr(found, "func", None) or found  # of a property
+    function = getattr(found, "fget", None) or getattr(found, "func", None) or found  # it may be a property
     return isinstance(function, types.FunctionType) and function.__code__.co_filename.startswith(_KNOWN)

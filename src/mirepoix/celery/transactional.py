@@ -1,6 +1,6 @@
-"""Transactional tasks as their authors meet them: the check when a task is declared, and `transaction`.
+"""The API of transactional tasks: the check when a task is declared, and `transaction`.
 
-How one runs is in `mirepoix.celery.unit_of_work`, which only processes that run tasks need.
+`mirepoix.celery.unit_of_work` runs such a task. Only processes that run tasks need it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ running_transaction: ContextVar[TaskTransaction | None] = ContextVar("mirepoix_r
 
 
 class CommitRefused(EncodeError):  # type: ignore[misc]
-    """The database refused the COMMIT of a transactional task for what it wrote: nothing of it is left.
+    """The database refused the COMMIT of a transactional task because of what the task wrote. All of it is rolled back.
 
-    It is an EncodeError of kombu's, since for that Celery records a failure although user code returned.
+    It is a subclass of kombu's EncodeError: for that error Celery records a failure although user code returned.
     """
 
 
 def transaction() -> Any:
-    """What the running transactional task writes with: its Session, or its connection.
+    """Return the Session or connection that the running transactional task must write with.
 
-    An SQLAlchemy Session or Connection with ``mirepoix.install(session_factory=...)``, Django's connection with a
-    ledger in Django's database, else the driver's own connection to the ledger. Never commit, roll back or close it.
-    Raises ConfigurationError outside of a transactional task.
+    It is an SQLAlchemy Session or Connection with ``mirepoix.install(session_factory=...)``, Django's connection with a
+    ledger in Django's database, and else the driver's own connection to the ledger. Never commit, roll back or close
+    it. Raises ConfigurationError outside of a transactional task.
     """
     transaction = running_transaction.get()
     if transaction is None:
@@ -40,7 +40,7 @@ def transaction() -> Any:
 
 
 def check(task: Any) -> None:
-    """Refuse what cannot work: ConfigurationError."""
+    """Raise ConfigurationError for a transactional task that is an ``async def``: it cannot work."""
     if getattr(task, "transactional", False) and vars(task).get("_mirepoix_coroutine"):
         raise ConfigurationError(
             f"The task {task.name} is transactional and an async def: a transaction of Django or SQLAlchemy belongs "

@@ -2,14 +2,14 @@
 
 ::
 
-    BEGIN    the lease is looked at; user code runs; what it sends joins
-    COMMIT   it returned, or raised Ignore (replace() does): with outcome, result, links, parts of chords
-    ROLLBACK it raised (retry() does), or its lease was lost
+    BEGIN    check the lease; run user code; what it sends joins the transaction
+    COMMIT   it returned, or raised Ignore (as replace() does): with outcome, result, links, parts of chords
+    ROLLBACK it raised (as retry() does), or its lease was lost
 
-A failure and a retry are recorded after the ROLLBACK, in a transaction of their own. A BEGIN or COMMIT that the
-database refuses for reasons of the moment (a serialisation failure, a lost connection) has left nothing, so the task
-runs again; a COMMIT that is refused for what the task wrote (a deferred constraint) is the task's failure. Whoever
-hears of an error while it commits asks the ledger first: the COMMIT may have arrived, or what failed came after it.
+A failure and a retry are recorded after the ROLLBACK, in a transaction of their own. The database may refuse a BEGIN or
+COMMIT for a temporary reason (a serialisation failure, a lost connection). Then nothing was written, and the task runs
+again. It may refuse a COMMIT because of what the task wrote (a deferred constraint). Then the task has failed. After an
+error in the COMMIT, the ledger is read first: the COMMIT may have arrived, or the error may have come after it.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ from mirepoix.celery.transactional import CommitRefused, running_transaction
 logger = logging.getLogger("mirepoix.attempt")
 
 AGAIN_AFTER_S = (0.05, 0.5)
-"""How long a task waits, at the least and at the most, whose COMMIT the database refused for reasons of the moment:
-tasks that were in each other's way should not meet again."""
+"""The shortest and the longest wait of a task after the database refused its COMMIT for a temporary reason. The wait is
+random, so that tasks that conflicted do not conflict again."""
 
 BEGIN_AFTER_S = (1.0, 2.0)
-"""The same for one whose transaction could not begin."""
+"""The shortest and the longest wait of a task after its transaction could not begin."""
 
 
 def run(task: Any, call: Callable[[], Any]) -> Any:
     """Run the code of a transactional task. In an attempt, its transaction stays open until the outcome is known."""
-    if running_transaction.get() is not None:  # called as a function by another one: part of that
+    if running_transaction.get() is not None:  # another transactional task calls it as a function, and commits it
         return call()
     attempt = context.current()
     if (
@@ -67,7 +67,10 @@ def run(task: Any, call: Callable[[], Any]) -> Any:
 
 
 def independent_transaction(installation: Installation, attempt: Attempt | None) -> AbstractContextManager[Tx]:
-    """A short transaction for what a running task reports; part of its own where that one could not commit after it."""
+    """A short transaction for what a running task reports.
+
+    If the task's own transaction is a snapshot, that one is used: it could not commit after another one wrote the row.
+    """
     if attempt is not None and isinstance(attempt.transaction, UnitOfWork) and attempt.transaction.is_snapshot:
         return nullcontext(attempt.transaction.tx)
     return ambient.independent_transaction(installation.source)
@@ -89,7 +92,7 @@ def _run_in(attempt: Attempt, installation: Installation, call: Callable[[], Any
 
 
 def _run_alone(task: Any, call: Callable[[], Any]) -> Any:
-    """Eagerly, or called as a function: there is no outcome to commit with."""
+    """Run it in a transaction without an outcome: it is eager, or called as a function."""
     transaction = task.app.mirepoix.begin()
     ignored = None
     try:
@@ -115,27 +118,27 @@ class UnitOfWork:
         self._installation = installation
         self._attempt = attempt
         self.is_snapshot = False
-        """Whether it sees the database as it was when it began, and cannot write to rows that changed since."""
+        """Whether it reads the database as it was at its start, and cannot write to rows that changed since."""
         try:
             self._begin()
         except ConfigurationError:
             raise
         except Exception as error:
-            if not self._is_of_the_moment(error):
+            if not self._is_temporary(error):
                 raise
             self._run_again("its transaction could not begin", error, BEGIN_AFTER_S)
             raise Refused from error
 
     @property
     def tx(self) -> Tx:
-        """The ledger's own statements in it."""
+        """The transaction, for the ledger's own statements."""
         return self._begun.tx
 
     def _begin(self) -> None:
         self._begun = self._installation.begin()
         try:
             if self._looks_from_before_its_start():
-                # Its worker would note the start meanwhile, and the outcome could then never be written.
+                # Its worker would note the start meanwhile, and then this transaction could never write the outcome.
                 self._begun.roll_back()
                 self._note_start()
                 self._begun = self._installation.begin()
@@ -160,7 +163,7 @@ class UnitOfWork:
 
     def _refuse(self) -> None:
         attempt, installation = self._attempt, self._installation
-        self._begun.roll_back()  # on SQLite it holds the file, and the look from elsewhere would wait for it
+        self._begun.roll_back()  # on SQLite it locks the file, and the next transaction would wait for it
         if installation.session_factory is not None:
             with installation.source.independent_transaction() as tx:
                 if self._look(tx):
@@ -179,14 +182,14 @@ class UnitOfWork:
 
     @contextmanager
     def as_current(self) -> Iterator[None]:
-        """Around user code."""
+        """Make it the current transaction inside the block, which runs user code."""
         with _joined(self._begun):
             yield
 
     def conclude(self, write: Callable[[Tx], bool]) -> bool:
-        """Write the outcome and COMMIT; False, and ROLLBACK, if it was refused.
+        """Write the outcome and COMMIT. If the outcome is refused, ROLLBACK and return False.
 
-        Raises CommitRefused if what the task wrote is why; Refused if it is to run again.
+        Raises CommitRefused if the database refuses what the task wrote, and Refused if the task runs again.
         """
         is_committing = False
         try:
@@ -195,7 +198,7 @@ class UnitOfWork:
                 self._begun.roll_back()
                 return False
             is_committing = True
-            with context.user_code():  # what it left to be done after the COMMIT is its own
+            with context.user_code():  # functions that the task registered for after the COMMIT are user code
                 self._begun.commit()
         except Exception as error:
             self._begun.roll_back()
@@ -206,9 +209,9 @@ class UnitOfWork:
                 return True
             self._attempt.forget_success()
             self._attempt.again = None
-            if not self._is_of_the_moment(error):
+            if not self._is_temporary(error):
                 raise CommitRefused(f"{type(error).__name__}: {str(error).strip()}") from error
-            self._run_again("its COMMIT was refused, nothing of it is left", error, AGAIN_AFTER_S)
+            self._run_again("its COMMIT was refused, and all it wrote is rolled back", error, AGAIN_AFTER_S)
             raise Refused from error
         except BaseException:
             self._begun.roll_back()
@@ -216,7 +219,6 @@ class UnitOfWork:
         return True
 
     def roll_back(self) -> None:
-        """Leave nothing of it."""
         self._begun.roll_back()
 
     @property
@@ -224,7 +226,7 @@ class UnitOfWork:
         return self._attempt.lease.task_id
 
     def _is_settled(self) -> bool:
-        """Whether the COMMIT arrived: its answer may have been lost, or what failed may have come after it."""
+        """Whether the COMMIT arrived: its answer may have been lost, or the error may have come after it."""
         lease = self._attempt.lease
         return outcome.persist(self._installation, self._attempt, "outcome", lambda tx: finish.is_settled(tx, lease))
 
@@ -250,13 +252,13 @@ class UnitOfWork:
         attempt.transaction = None
         attempt.is_over = True
 
-    def _is_of_the_moment(self, error: BaseException) -> bool:
-        """Whether the database may take the same transaction another time."""
+    def _is_temporary(self, error: BaseException) -> bool:
+        """Whether the database may accept the same transaction later."""
         return verdict(error, self._installation.passing_errors) is Verdict.PASSES
 
 
 class Committing:
-    """A result backend that is not ours, during a transactional task: it hears of the success after the COMMIT."""
+    """Wraps a result backend that is not ours during a transactional task: it receives the success after the COMMIT."""
 
     def __init__(self, backend: Any, attempt: Attempt, installation: Installation) -> None:
         self._backend = backend
@@ -267,7 +269,7 @@ class Committing:
         return getattr(self._backend, name)
 
     def mark_as_done(self, *args: Any, **kwargs: Any) -> Any:
-        """Commit, then let the backend store the result. Raises Refused if it is a zombie's."""
+        """Commit, then let the backend store the result. Raises Refused if the lease was lost."""
         if self._attempt.discard_success_if_asked_again():
             return None
         outcome.conclude(self._installation, self._attempt, Completion(self._attempt.lease))
