@@ -145,7 +145,7 @@ def test_a_queue_that_is_there_with_other_arguments_is_published_to_as_it_is(
     send(app, "to another")
     assert ids(got(shop, channel, "odd", 1)) == ["to the odd one"]
     assert ids(got(shop, channel, "celery", 1)) == ["to another"]
-    assert "the broker refuses the declaration of queue 'odd', published to as it is" in caplog.text
+    assert "the broker refuses the declaration of queue 'odd'; tasks are published to it undeclared" in caplog.text
     assert "PRECONDITION_FAILED" in caplog.text
 
 

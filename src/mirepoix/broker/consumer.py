@@ -1,11 +1,11 @@
-"""Turn the broker's messages into leases: taken by id in batches, acknowledged as soon as the leases are durable.
+"""Turn the broker's messages into leases. Acknowledge messages in batches, after their leases are committed.
 
-A message only notifies. The worker runs what the ledger holds, and only if it can lease it: a message that comes
-twice, late, or for a task that was cancelled is acknowledged and forgotten. So a message is never unacknowledged for
-long, however long its task: no visibility timeout and no ``consumer_timeout`` can repeat it.
+A message only notifies. The worker runs what the ledger contains, and only if it can lease it. A message that arrives
+twice, late, or for a cancelled task is acknowledged and forgotten. So no message stays unacknowledged for long, even if
+its task runs for hours: no visibility timeout and no ``consumer_timeout`` can repeat it.
 
-A worker whose places are all taken stops listening after `HOLD_S` and gives back what it cannot take, so that it waits
-for no one in particular.
+A worker without a free place stops consuming after `HOLD_S`. It gives back the messages that it cannot take, so that
+other workers get them.
 """
 
 from __future__ import annotations
@@ -51,30 +51,31 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mirepoix.delivery")
 
 HOLD_S = 1.0
-"""How long a message waits in a worker that has no place for its task."""
+"""How long a message waits in a worker that has no free place for its task."""
 
 AWAY_S = 0.25
-"""How often a ledger that is away is tried again."""
+"""How many seconds pass before a ledger that is away is tried again."""
 
 GATHER_S = 0.008
-"""How long messages are gathered, at the most, while so many quick tasks run that a transaction for each would hold
-them up; `GATHER_PART` of what is finished in `Batch.AHEAD_S` is enough, and never more than `GATHER_MOST`."""
+"""The longest time for which messages are gathered while tasks are so quick that a transaction for each would slow them
+down. A batch is enough if it has one message for each `GATHER_PART` tasks that end in `Batch.AHEAD_S`, or
+`GATHER_MOST` messages."""
 
 GATHER_PART = 4
 GATHER_MOST = 50
 
 NARROW_S = 5.0
-"""How long tasks must have been slow before the broker is asked to send fewer ahead."""
+"""How long tasks must be slow before the prefetch count is lowered."""
 
 BEAT_S = 0.25
-"""How often a worker looks after what no event would tell it of."""
+"""The seconds between two checks of what no event reports."""
 
 
 def worth_taking(lookahead: int, can_come: int) -> int:
-    """How many messages are taken without waiting for more, while *lookahead* tasks end in `Batch.AHEAD_S`.
+    """How many messages are enough to take now and not gather more, while *lookahead* tasks end in `Batch.AHEAD_S`.
 
-    *can_come* is how many the broker gives out before one is acknowledged, 0 if any number: more would be waited for in
-    vain.
+    *can_come* is how many messages the broker sends before one is acknowledged; 0: any number. More than that would
+    never come.
     """
     return min(lookahead // GATHER_PART, GATHER_MOST, can_come or GATHER_MOST)
 
@@ -82,23 +83,23 @@ def worth_taking(lookahead: int, can_come: int) -> int:
 class BrokerConsumer:
     """The receiving side of one worker's consumer.
 
-    In Celery's event loop it acts once a tick. Where there is none (gevent, eventlet) it acts as messages come and
-    tasks end; then what must not run twice at once is left to whoever runs it.
+    In Celery's event loop it acts once a tick. Without an event loop (gevent, eventlet) it acts when a message arrives
+    or a task ends. Then several greenlets may call it at once: the first one does the work of all (see `_turn`).
     """
 
     def __init__(self, consumer: Any, installation: Host, is_occupied: Callable[[], bool]) -> None:
         self._consumer = consumer
         self._installation = installation
         self._is_occupied = is_occupied
-        """Whether the thread that listens is running a task."""
+        """Whether the thread that receives messages is running a task."""
         self._run: Callable[[Any], Any] | None = None
         self.counts: Counter[str] = Counter()
         """How many messages were ``taken``, ``adopted``, ``refused``, ``foreign``, ``unreadable`` or a ``probe``."""
         self._waiting: deque[Notification] = deque()
         self._suspects: deque[Notification] = deque()
-        """Messages of suspects, of which a worker takes one at a time."""
+        """Messages of suspect tasks. A worker takes only one suspect at a time."""
         self._foreign: list[Any] = []
-        """Messages that Celery itself acknowledges, as far as it has not."""
+        """Messages that Celery itself will acknowledge."""
         self._leased: deque[Taken] = deque()
         self._with_worker: set[LeasedMessage] = set()
         self._batch = Batch(MOST_AHEAD)
@@ -107,12 +108,12 @@ class BrokerConsumer:
         self._flusher = Flusher(self._flush)
         self._gathering: Any = None
         self._is_paused = False
-        self._heard: dict[str, float] = {}
+        self._received_at: dict[str, float] = {}
         self._is_connected = False
         self._listening_since = time.monotonic()
         self._narrow_at = 0.0
         self._one_by_one = 0
-        """How many messages are taken alone, as one of them is not what the ledger can hold."""
+        """How many messages must be taken one by one, since the ledger cannot store one of them."""
         self._has_global_qos = False
         self._turning = threading.Lock()
         self._is_wanted = False
@@ -127,7 +128,7 @@ class BrokerConsumer:
     # ---- its life
 
     def start(self, run: Callable[[Any], Any]) -> None:
-        """A connection to the broker was made: begin to act. *run* is Celery's handler of messages."""
+        """Begin to act on a new connection to the broker. *run* is Celery's handler of messages."""
         self._run = run
         self._is_paused = False
         self._is_connected = True
@@ -144,7 +145,7 @@ class BrokerConsumer:
         self._timers.append(hub.call_repeatedly(BEAT_S, self._beat))
 
     def stop(self) -> None:
-        """The connection to the broker is lost or closed. What was not acknowledged comes again, to whomever."""
+        """Stop: the connection to the broker is lost or closed. The broker sends unacknowledged messages again."""
         self._is_connected = False
         hub = self._consumer.hub
         for timer in (*self._timers, self._gathering):
@@ -161,7 +162,7 @@ class BrokerConsumer:
         self._suspects.clear()
         self._foreign.clear()
         self._leased.clear()
-        # What has not begun is given back by the leases, and Celery has dropped it: it will never say that it is done.
+        # Celery has dropped what has not begun, and will never report it as done. Its leases are given back elsewhere.
         leases = self._leases
         running = set() if leases is None else {held.lease.key for held in leases.held.running()}
         self._with_worker = {message for message in self._with_worker if message.lease.key in running}
@@ -170,9 +171,9 @@ class BrokerConsumer:
     # ---- what comes in
 
     def receive(self, message: Any) -> None:
-        """Celery's consumer received this message."""
+        """Handle a message that Celery's consumer received."""
         queue = self._queue_of(message)
-        self._heard[queue] = time.monotonic()
+        self._received_at[queue] = time.monotonic()
         if is_probe(message):
             self.counts["probe"] += 1
             self._acknowledge([Notification(message, "")])
@@ -200,26 +201,26 @@ class BrokerConsumer:
             self._turn()
 
     def keep(self, message: Any, reason: str) -> None:
-        """Nobody can read this message: keep it in the ledger as a parked row, then acknowledge it.
+        """Store an unreadable message in the ledger as a parked row, then acknowledge it.
 
-        Celery would throw it away, or end the worker.
+        Celery would drop it, or end the worker.
         """
         row = unreadable(message, self._queue_of(message) or self._installation.app.conf.task_default_queue)
-        self._foreign = [one for one in self._foreign if one is not message]
+        self._foreign = [other for other in self._foreign if other is not message]
         self._waiting.append(Notification(message, row.id, row, reason))
         if self._consumer.hub is None:
             self._turn()
 
     def done(self, message: LeasedMessage) -> None:
-        """The worker is done with a task: there is a place for another."""
+        """Free the place of a task that the worker has ended."""
         self._with_worker.discard(message)
         if self._consumer.hub is None:
             self._turn()
 
     def silent_s(self) -> float:
-        """How long ago something came from the queue that has been silent for longest; 0 while it does not listen.
+        """How many seconds ago the quietest queue delivered something; 0 while this worker does not consume.
 
-        It begins to count when it is seen to listen again. Called from the relay's thread.
+        After a pause it counts from the first call that finds the worker consuming. The relay's thread calls it.
         """
         now, since = time.monotonic(), self._listening_since
         is_busy = self._waiting or self._suspects or self._is_occupied() or self._is_full()
@@ -227,19 +228,19 @@ class BrokerConsumer:
             self._listening_since = now
             return 0.0
         queues = list(self._installation.app.amqp.queues.consume_from)
-        return max((now - max(self._heard.get(queue, since), since) for queue in queues), default=0.0)
+        return max((now - max(self._received_at.get(queue, since), since) for queue in queues), default=0.0)
 
     def _is_full(self) -> bool:
-        """Whether Celery itself has as many messages unacknowledged as the broker gives out: no other comes, no probe.
+        """Whether Celery has so many unacknowledged messages that the broker sends no more, not even a probe.
 
-        What is leased is acknowledged, and takes no place there.
+        The messages of leased tasks are acknowledged, so they do not count.
         """
         limit = self._most_unacknowledged
         return bool(limit) and sum(not message.acknowledged for message in tuple(self._foreign)) >= limit
 
     @property
     def _most_unacknowledged(self) -> int:
-        """How many messages the broker gives out before it waits for acknowledgements; 0: any number."""
+        """How many messages the broker sends before it waits for acknowledgements; 0: any number."""
         qos = self._consumer.qos
         is_shared = qos is not None and self._has_global_qos
         return int(qos.value if is_shared else self._consumer.initial_prefetch_count)
@@ -262,7 +263,7 @@ class BrokerConsumer:
             self._consumer.call_soon(self._let_suspects_go)
 
     def _turn(self) -> None:
-        """One round: hand over, take, hand over. A second caller only makes the first go round once more."""
+        """Do a round: hand over, take, hand over. A concurrent second caller only makes the first do another round."""
         self._is_wanted = True
         while self._is_wanted and self._turning.acquire(blocking=False):
             try:
@@ -290,7 +291,7 @@ class BrokerConsumer:
             wanted, self._one_by_one = 1, self._one_by_one - 1
         notifications = [self._waiting.popleft() for _ in range(min(wanted, len(self._waiting)))]
         try:
-            answered = self._take(leases, notifications)
+            settled = self._take(leases, notifications)
         except self._ledger_errors as error:
             self._waiting.extendleft(reversed(notifications))
             if not self._isolate_unstorable(notifications, error):
@@ -299,13 +300,16 @@ class BrokerConsumer:
         except BaseException:
             self._waiting.extendleft(reversed(notifications))
             raise
-        self._acknowledge(answered)
+        self._acknowledge(settled)
         reached(Crashpoint.RECEIVE_AFTER_ACK)
         self._hand_over(leases)
         self._wake()
 
     def _isolate_unstorable(self, notifications: list[Notification], error: Exception) -> bool:
-        """Whether the ledger refused what one of these messages contains: that one is kept as it is, and no other."""
+        """If the ledger refused the content of a message, take the messages one by one, and park the one it refuses.
+
+        Return whether that was the error.
+        """
         foreign = [
             notification
             for notification in notifications
@@ -322,7 +326,7 @@ class BrokerConsumer:
         return True
 
     def _take(self, leases: Leases, notifications: list[Notification]) -> list[Notification]:
-        """Lease the tasks of these notifications; return the notifications that are settled. The others wait."""
+        """Lease the tasks of these notifications, and return the notifications that are settled. The others wait."""
         foreign = [notification.foreign for notification in notifications if notification.foreign is not None]
         kept = {
             notification.task_id: notification.unreadable
@@ -333,27 +337,25 @@ class BrokerConsumer:
             self._ledger(), [notification.task_id for notification in notifications], foreign, kept
         )
         self._leased.extend(received.taken)
-        taken = {one.lease.task_id for one in received.taken}
-        answered = []
+        taken = {task.lease.task_id for task in received.taken}
+        settled = []
         for notification in notifications:
             if notification.unreadable is not None:
                 self.counts["unreadable"] += 1
-                logger.error(
-                    "a message that nobody can read is parked as %s: %s", notification.task_id, notification.unreadable
-                )
+                logger.error("an unreadable message is parked as %s: %s", notification.task_id, notification.unreadable)
             elif notification.task_id in taken:
                 taken.discard(notification.task_id)
                 self.counts["adopted" if notification.task_id in received.adopted else "taken"] += 1
             elif received.known.get(notification.task_id):
-                # It is ready, and was refused: this worker was declared dead, and is about to begin anew. Or it is a
-                # suspect, and there is one here: it waits for that one's end.
+                # The task is ready, but this worker could not lease it. Either the worker was declared dead and is
+                # about to register again. Or the task is a suspect, and must wait for the suspect that runs here.
                 (self._waiting if leases.held.may_take_suspect else self._suspects).append(notification)
                 continue
             else:
                 self.counts["refused"] += 1
                 logger.debug("the message of task %s is dropped: it is not waiting", notification.task_id)
-            answered.append(notification)
-        return answered
+            settled.append(notification)
+        return settled
 
     def _hand_over(self, leases: Leases) -> None:
         accept = self._consumer.task_consumer.accept if self._consumer.task_consumer is not None else None
@@ -362,7 +364,7 @@ class BrokerConsumer:
             leases.held.note_given_to_worker(taken.lease.key)
             try:
                 message = LeasedMessage(taken, self._installation, accept, self.done)
-            except Exception as error:  # noqa: BLE001 (whatever stands in the row)
+            except Exception as error:  # noqa: BLE001 (the row may hold anything)
                 if self._installation.worker is not None:
                     self._installation.worker.pool_refused(taken.lease, taken.name, error)
                 continue
@@ -386,7 +388,7 @@ class BrokerConsumer:
 
     @property
     def _limit(self) -> int:
-        """How many tasks may be with the worker at once; 0: any number."""
+        """How many tasks the worker may have at once; 0: any number."""
         limit = int(self._consumer.initial_prefetch_count)
         if self._consumer.hub is not None:
             return limit
@@ -396,7 +398,7 @@ class BrokerConsumer:
 
     @property
     def _headroom(self) -> int:
-        """How many beyond that a pool of processes is kept supplied with while tasks are quick."""
+        """How many tasks beyond that limit are fetched to keep a pool of processes busy while tasks are quick."""
         return self._batch.headroom(self._limit) if self._consumer.hub is not None else 0
 
     def _free(self) -> int:
@@ -409,7 +411,7 @@ class BrokerConsumer:
         return not self._limit or len(self._with_worker) < self._limit + self._headroom
 
     def _should_take_now(self) -> bool:
-        """Whether to take now, or to gather more first: quick tasks take less time than a transaction for each."""
+        """Whether to take now and not gather more. Quick tasks take less time than a transaction for each would."""
         enough = worth_taking(self._batch.lookahead, self._most_unacknowledged)
         if len(self._waiting) >= enough or self._consumer.hub is None:
             return True
@@ -423,12 +425,12 @@ class BrokerConsumer:
         self._gathering = None  # the tick that follows takes what there is
 
     def _widen(self) -> None:
-        """Let the broker send ahead what is soon taken, so that it is taken many at a time."""
+        """Set the prefetch count so that messages arrive early and can be taken in batches."""
         qos = self._consumer.qos
         if not self._limit or qos is None or not self._has_global_qos:
             return
         wanted = min(2 * self._batch.lookahead, MOST_AHEAD)
-        # In steps, as each is a question to the broker; and down only after a while, as tasks come in bursts.
+        # The count doubles, since each change is a command to the broker. It falls late, since tasks come in bursts.
         steps = self._limit
         while steps < wanted:
             steps *= 2
@@ -439,7 +441,7 @@ class BrokerConsumer:
             qos.value = steps
 
     def _pause(self) -> None:
-        """Stop listening, and let others have what waits here."""
+        """Stop consuming, and give back the messages that wait here, so that other workers get them."""
         if self._consumer.task_consumer is None or not self._waiting:
             return
         self._is_paused = True
@@ -448,7 +450,7 @@ class BrokerConsumer:
             self._waiting.pop().message.requeue()
 
     def _let_suspects_go(self) -> None:
-        """Let other workers have them: the one that runs here may take hours."""
+        """Give suspects back, so that other workers get them. The suspect that runs here may take hours."""
         if self._consumer.task_consumer is not None:
             while self._suspects:
                 self._suspects.pop().message.requeue()
@@ -461,8 +463,9 @@ class BrokerConsumer:
         try:
             self._consumer.task_consumer.consume()
         except self._consumer.channel_errors as error:
-            # The queue was deleted while nobody listened. Celery ends a worker for that; connecting anew declares it.
-            raise ConnectionResetError(f"a queue cannot be listened to any more: {error}") from error
+            # The queue was deleted while the worker did not consume. Celery would end the worker for this error. A new
+            # connection declares the queue again.
+            raise ConnectionResetError(f"a queue can no longer be consumed: {error}") from error
 
     # ---- the ledger
 
@@ -501,7 +504,7 @@ class BrokerConsumer:
     # ---- details
 
     def _queue_of(self, message: Any) -> str:
-        """The queue it came from: by its consumer tag, or, where kombu's transports tell none, by its way."""
+        """The queue that it came from, by its consumer tag, or else by exchange and routing key."""
         info = message.delivery_info or {}
         tag, exchange, key = info.get("consumer_tag"), info.get("exchange"), str(info.get("routing_key") or "")
         consumer = self._consumer.task_consumer
@@ -510,19 +513,19 @@ class BrokerConsumer:
                 return str(queue)
         if not exchange:
             return key
-        listened_to = self._installation.app.amqp.queues.consume_from.values()
-        return next((str(q.name) for q in listened_to if q.exchange.name == exchange and routes(q, key)), key)
+        consumed = self._installation.app.amqp.queues.consume_from.values()
+        return next((str(q.name) for q in consumed if q.exchange.name == exchange and routes(q, key)), key)
 
     def _to_adopt(self, message: Any, queue: str) -> Any:
-        """The envelope of a task that was sent past the ledger, if it is to be adopted."""
+        """The envelope of a task that was sent without the ledger, or None if the worker must not adopt it."""
         if self._installation.settings.foreign_tasks != "adopt":
             return None
         known = self._installation.app.amqp.queues
         if queue in known and known[queue].exchange is not None and known[queue].exchange.type == "fanout":
-            return None  # everyone gets it, under one id
+            return None  # every worker gets it, under the same id
         return adopted(message, queue)
 
     def _wake(self) -> None:
-        # The pool's own part of the tick, which writes to its processes, may have come before ours.
+        # The pool writes to its processes in its own part of the tick, which may have run before ours.
         if self._wakeup is not None:
             self._wakeup.wake()

@@ -1,6 +1,6 @@
-"""The broker that an app had before its ledger: whether messages still wait there, which no worker of the app takes.
+"""Check whether messages still wait in the broker that an app had before its ledger. No worker of the app takes them.
 
-Nobody is kept waiting for a broker that does not answer, and none of these questions changes anything there.
+Each check has a time limit, and changes nothing in the broker.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ BOUND_S = 2.0
 """How long `seen` waits for all its answers."""
 
 DRAIN = "celery -A YOUR_APP mirepoix drain"
-"""What takes the messages out."""
+"""The command that moves the messages into the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class FormerBroker:
-    """How to reach it."""
+    """The URLs and options of the broker that the app had before its ledger."""
 
     urls: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -44,12 +44,12 @@ class FormerBroker:
 
     @property
     def label(self) -> str:
-        """Its URL without a password."""
+        """Its URLs without passwords."""
         return ";".join(map(without_password, self.urls))
 
     @contextmanager
     def connected(self, timeout_s: float) -> Iterator[Any]:
-        """A connection whose answers are waited for so long. Raises BrokerAway, also for what happens on it."""
+        """A connection that waits *timeout_s* for each answer. Raises BrokerAway, also for errors inside the block."""
         try:
             connection = Connection(
                 list(self.urls),
@@ -59,7 +59,7 @@ class FormerBroker:
                 transport_options={**self.options, **_timeouts(self.urls[0], timeout_s)},
             )
             transport = connection.transport
-        except (ImportError, KeyError) as error:  # its library is not installed, or there is none of that name
+        except (ImportError, KeyError) as error:  # its library is not installed, or there is no transport of that name
             raise BrokerAway(self.label, error) from error
         try:
             if len(self.urls) == 1:
@@ -75,45 +75,45 @@ class FormerBroker:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What the broker has in one queue."""
+    """How many messages the broker has in one queue."""
 
     queue: str
     messages: int
     unacknowledged: int = 0
-    """How many of this queue workers have received and not acknowledged; known of Redis only."""
+    """How many messages of this queue workers have received and not acknowledged. Only Redis reports it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What was found there."""
+    """The queues of a broker that still have messages."""
 
     broker: str
     queues: tuple[Waiting, ...]
 
     @property
     def sentences(self) -> list[str]:
-        """What there is to say of each queue, and what to do."""
+        """A sentence for each queue, with the command that moves its messages."""
         return [*filter(None, map(self._sentence, self.queues))]
 
     def _sentence(self, found: Waiting) -> str:
-        said = []
+        sentences = []
         if found.messages:
-            said.append(
+            sentences.append(
                 f"{_count(found.messages)} in the queue {found.queue!r} on {self.broker}, the broker that this app had "
                 f"before its ledger. No worker of this app takes them. Move them into the ledger with: {DRAIN}"
             )
         if found.unacknowledged:
             where = "" if found.messages else f" {found.queue!r} on {self.broker}"
-            said.append(
+            sentences.append(
                 f"{_count(found.unacknowledged, 'is', 'are')} with workers that took them from the queue{where} and "
-                "have not acknowledged them. If no such worker runs any more, nobody else gets them: "
+                "have not acknowledged them. If no such worker runs any more, move them into the ledger with: "
                 f"{DRAIN} --unacknowledged"
             )
-        return " ".join(said)
+        return " ".join(sentences)
 
 
 def of(installation: Host) -> FormerBroker | None:
-    """The broker that the app's settings still name; None if they name none, or the app keeps it in use."""
+    """The broker that the app's settings still name. None if they name none, or if the app still uses it."""
     if installation.delivery == "broker":
         return None
     conf = installation.app.conf
@@ -122,9 +122,12 @@ def of(installation: Host) -> FormerBroker | None:
 
 
 def at(installation: Host, url: Any) -> FormerBroker | None:
-    """The broker at *url* (kombu's: one, several with semicolons, or a list), with the app's options for its broker."""
+    """The broker at *url*, with the app's options for its broker.
+
+    As in kombu, *url* is one URL, several with semicolons between them, or a list.
+    """
     several = url.split(";") if isinstance(url, str) else list(url or ())
-    urls = tuple(str(one) for one in several if one and not str(one).startswith(LEDGER_URL))
+    urls = tuple(str(each) for each in several if each and not str(each).startswith(LEDGER_URL))
     if not urls:
         return None
     conf = installation.app.conf
@@ -132,7 +135,7 @@ def at(installation: Host, url: Any) -> FormerBroker | None:
 
 
 def queues_of(app: Any) -> tuple[str, ...]:
-    """The names of the queues that the app's settings and tasks name, but for those that everybody gets a copy of."""
+    """The names of the queues in the app's settings and tasks, without those of fanout exchanges."""
     known = app.amqp.queues
     names = dict.fromkeys(str(name) for name in known)
     for target in _static_routes(app.conf.task_routes):
@@ -144,7 +147,7 @@ def queues_of(app: Any) -> tuple[str, ...]:
 
 
 def waiting(former: FormerBroker, queues: Iterable[str], timeout_s: float = CONNECT_S) -> Backlog:
-    """What waits in *queues*. Raises BrokerAway. Of a broker that only estimates, nothing is told."""
+    """What waits in *queues*. Empty for a broker that only estimates. Raises BrokerAway."""
     found = []
     with former.connected(timeout_s) as connection:
         if connection.transport.driver_type in COUNTING:
@@ -158,8 +161,8 @@ def waiting(former: FormerBroker, queues: Iterable[str], timeout_s: float = CONN
 
 
 def size(connection: Any, queue: str) -> int:
-    """How many messages can be had from *queue*; 0 if there is no such queue."""
-    channel = connection.channel()  # the question for a queue that is not there closes its channel
+    """How many messages wait in *queue*; 0 if there is no such queue."""
+    channel = connection.channel()  # the broker closes the channel if the queue does not exist
     try:
         return int(channel.queue_declare(queue=queue, passive=True).message_count)
     except connection.channel_errors:
@@ -170,7 +173,7 @@ def size(connection: Any, queue: str) -> int:
 
 
 def seen(installation: Host, bound_s: float = BOUND_S) -> Backlog | None:
-    """What waits there, if the app's settings name a broker that answers in time, and it shall be looked at."""
+    """What waits in the former broker; None if nothing does, it does not answer in time or must not be checked."""
     found: list[Backlog] = []
     looking = look(installation, found.append)
     if looking is not None:
@@ -179,7 +182,7 @@ def seen(installation: Host, bound_s: float = BOUND_S) -> Backlog | None:
 
 
 def look(installation: Host, then: Callable[[Backlog], None]) -> threading.Thread | None:
-    """Look on a thread of its own, and call *then* with what was found; None if there is nothing to look at."""
+    """Check the former broker in a new thread, and call *then* with what waits there. None if there is none."""
     former = of(installation) if installation.settings.look_at_broker else None
     if former is None:
         return None
@@ -189,10 +192,10 @@ def look(installation: Host, then: Callable[[Backlog], None]) -> threading.Threa
             found = waiting(former, queues_of(installation.app))
             if found.queues:
                 then(found)
-        except Exception as error:  # noqa: BLE001 (a broker that is no longer there is no news, whatever it raises)
-            logger.debug("%s is not looked at: %r", former.label, error)
+        except Exception as error:  # noqa: BLE001 (the broker may no longer exist, and its library may raise anything)
+            logger.debug("%s cannot be checked: %r", former.label, error)
 
-    with suppress(Exception):  # imported here: another thread of a worker that forks must not be importing then
+    with suppress(Exception):  # imports the library here: while a worker forks, no other thread may be importing
         Connection(list(former.urls)).get_transport_cls()
     thread = threading.Thread(target=act, name="mirepoix-former-broker", daemon=True)
     thread.start()
@@ -200,7 +203,7 @@ def look(installation: Host, then: Callable[[Backlog], None]) -> threading.Threa
 
 
 def without_password(url: str) -> str:
-    """*url* for people: without a password, and without what stands behind ``?``, which may hold one."""
+    """*url* without its password, and without its query, which may contain a password too."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "", url
@@ -214,7 +217,7 @@ def _count(number: int, one: str = "waits", many: str = "wait") -> str:
 
 
 def _timeouts(url: str, timeout_s: float) -> dict[str, float]:
-    """How the transports of Redis and AMQP call it. Others would not know these words."""
+    """The options of a timeout, for the transports of Redis and AMQP. Other transports would refuse them."""
     scheme = url.partition("://")[0].partition("+")[0]
     if scheme in ("redis", "rediss", "sentinel"):
         return {"socket_connect_timeout": timeout_s, "socket_timeout": timeout_s}
@@ -224,7 +227,7 @@ def _timeouts(url: str, timeout_s: float) -> dict[str, float]:
 
 
 def _knock(connection: Any, timeout_s: float) -> None:
-    """Raise OSError if nobody listens: clients of Redis would try for seconds."""
+    """Raise OSError if no server listens: clients of Redis would try for seconds."""
     port = connection.port or connection.transport.default_port
     host = str(connection.hostname or "127.0.0.1")
     if connection.transport.driver_type in ("amqp", "redis") and port and "/" not in host:  # else a socket in a file
@@ -232,9 +235,9 @@ def _knock(connection: Any, timeout_s: float) -> None:
 
 
 def _static_routes(routes: Any) -> Iterator[Any]:
-    """The queues in ``task_routes`` that stand there as names, not as what a function says."""
-    for one in [routes] if isinstance(routes, Mapping) else routes if isinstance(routes, (list, tuple)) else []:
-        pairs = one.items() if isinstance(one, Mapping) else [one] if isinstance(one, (list, tuple)) else []
+    """The queues that ``task_routes`` names. Routers that are functions are left out."""
+    for route in [routes] if isinstance(routes, Mapping) else routes if isinstance(routes, (list, tuple)) else []:
+        pairs = route.items() if isinstance(route, Mapping) else [route] if isinstance(route, (list, tuple)) else []
         for pair in pairs:
             target = pair[1] if len(pair) > 1 else None
             queue = target.get("queue") if isinstance(target, Mapping) else target

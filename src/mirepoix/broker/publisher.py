@@ -1,4 +1,4 @@
-"""Publish tasks of the ledger to the broker, many at a time, and tell which of them it has confirmed."""
+"""Publish tasks of the ledger to the broker, many at a time, and return which of them it confirmed."""
 
 from __future__ import annotations
 
@@ -26,32 +26,33 @@ from mirepoix.records import PROBE_HEADER, SENT_HEADER, Envelope
 logger = logging.getLogger("mirepoix.relay")
 
 PUBLISHED_TOGETHER = 500
-"""The most tasks that are published, and noted as sent, together."""
+"""The largest number of tasks that are published, and noted as sent, together."""
 
 CONFIRM_S = 15.0
-"""A broker that has not confirmed within this long is taken for absent."""
+"""A broker that does not confirm within this time counts as away."""
 
 CONNECT_S = 4.0
 
 PROBE_EXPIRES_S = 60.0
 
 COUNTING = frozenset({"amqp", "redis", "memory", "filesystem", "sql", "pgmq"})
-"""The drivers of brokers that tell exactly how many messages wait. SQS, Azure and Pub/Sub estimate, minutes late."""
+"""The drivers of brokers that count waiting messages exactly. SQS, Azure and Pub/Sub only estimate, minutes late."""
 
 LONGEST_HEADERS = 60_000
-"""RabbitMQ's frames hold 128 KiB, and the headers of a message have to fit into one."""
+"""The largest size of headers, in characters. A frame of RabbitMQ holds 128 KiB, and all headers must fit into one."""
 
 NAME_KEPT = 255
 
 _inherited: list[Any] = []
-"""Connections that a child found after a fork: never used and never closed, as that would end the parent's."""
+"""Connections that a child process found after a fork. They are never used and never closed: that would end the
+parent's connection."""
 
 
 class Publisher:
-    """One connection to the broker, used by one thread. It is opened when needed and given up at the first error.
+    """One connection to the broker, for one thread. It is opened when it is needed, and closed at the first error.
 
-    RabbitMQ confirms each message, and gives back what reaches no queue; on other brokers the answer to the publishing
-    command is the confirmation. A confirmed message can still be lost there: what the ledger knows is that it was sent.
+    RabbitMQ confirms each message, and returns what reaches no queue. With other brokers the reply to the publish
+    command is the confirmation. A broker can still lose a confirmed message: the ledger records only that it was sent.
     """
 
     def __init__(self, app: Any) -> None:
@@ -69,7 +70,7 @@ class Publisher:
         return self._connection is not None
 
     def open(self) -> None:
-        """Connect, unless that is done. Raises BrokerAway."""
+        """Connect, unless it is connected already. Raises BrokerAway."""
         if self._pid != os.getpid():
             _inherited.append((self._connection, self._producer, self._confirms))
             self._connection, self._pid = None, os.getpid()
@@ -77,7 +78,7 @@ class Publisher:
             return
         with self._reaching():
             self._connection = connection = self._app.connection_for_write(connect_timeout=CONNECT_S)
-            # Each publish would wait for its own confirmation: here they are waited for together.
+            # kombu would wait for a confirmation after each publish. Here one wait covers all of them.
             connection.transport_options = {**(connection.transport_options or {}), "confirm_publish": False}
             connection.connect()
             channel = connection.default_channel
@@ -88,9 +89,9 @@ class Publisher:
             self._undeclarable.clear()
 
     def publish(self, envelopes: Sequence[Envelope]) -> list[str]:
-        """Publish *envelopes*; return the ids that the broker has confirmed. What reaches no queue is not among them.
+        """Publish *envelopes* and return the ids that the broker confirmed, without those that reached no queue.
 
-        Raises BrokerAway when the broker is lost: then any of them may have arrived.
+        Raises BrokerAway if the connection is lost: then any of them may have arrived.
         """
         self.open()
         reached(Crashpoint.PUBLISH_BEFORE_SEND)
@@ -110,11 +111,14 @@ class Publisher:
                     self._confirms.expect(envelope)
             confirmed = self._confirms.wait(self._connection)
             for queue in self._confirms.returned_queues():
-                self._declared.discard(queue)  # somebody has deleted it: declared again the next time
+                self._declared.discard(queue)  # it was deleted: the next publish declares it again
             return confirmed
 
     def probe(self, queue: str, count: int) -> bool:
-        """Send *count* messages that are no tasks through *queue*; whether all were confirmed. Raises BrokerAway."""
+        """Send *count* messages that are no tasks through *queue*, and return whether all were confirmed.
+
+        Raises BrokerAway.
+        """
         marks = [
             Envelope(
                 id=f"probe-{number}",
@@ -131,18 +135,18 @@ class Publisher:
 
     @property
     def can_count(self) -> bool:
-        """Whether this broker tells exactly how many messages wait. Raises BrokerAway."""
+        """Whether this broker counts waiting messages exactly. Raises BrokerAway."""
         self.open()
         return self._connection.transport.driver_type in COUNTING
 
     def count(self, queue: str) -> int | None:
-        """How many messages the broker has in *queue*, without those handed to workers; None if there is no such queue.
+        """How many messages wait in *queue*, without those that workers have; None if there is no such queue.
 
-        An estimate unless it `can_count`. Raises BrokerAway.
+        The number is an estimate unless the broker `can_count`. Raises BrokerAway.
         """
         self.open()
         with self._reaching():
-            channel = self._connection.channel()  # the question for a queue that is not there closes its channel
+            channel = self._connection.channel()  # the broker closes the channel if the queue does not exist
             try:
                 if (lists := RedisLists.of(channel)) is not None:
                     return lists.count(queue)
@@ -162,14 +166,14 @@ class Publisher:
             self._producer.publish(body, **options)
 
     def forget_declared(self) -> None:
-        """Declare every queue again when it is next published to: the broker may have lost them."""
+        """Declare each queue again before the next publish to it: the broker may have lost its queues."""
         self._declared.clear()
         if self._connection is not None:
             with suppress(Exception):
                 self._connection.declared_entities.clear()
 
     def close(self) -> None:
-        """Give the connection up. Never raises."""
+        """Close the connection. Never raises."""
         connection, self._connection = self._connection, None
         if connection is not None and self._pid == os.getpid():
             with suppress(Exception):
@@ -179,7 +183,7 @@ class Publisher:
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
-        """Turn whatever shows that the broker is away into BrokerAway, and give the connection up."""
+        """Turn each error that shows that the broker is away into BrokerAway, and close the connection."""
         try:
             yield
         except BrokerAway:
@@ -194,7 +198,7 @@ class Publisher:
 
     @property
     def _lost(self) -> tuple[type[BaseException], ...]:
-        """What shows that the broker is away."""
+        """The errors that show that the broker is away."""
         lost: tuple[type[BaseException], ...] = (OSError, EOFError, KombuError)
         if self._connection is not None:
             lost += tuple(self._connection.connection_errors) + tuple(self._connection.channel_errors)
@@ -209,19 +213,21 @@ class Publisher:
             return
         try:
             queue = self._app.amqp.queues[name]
-        except KeyError:  # task_create_missing_queues is off: it is there, or the message is given back
+        except KeyError:  # task_create_missing_queues is off: the queue exists, or the broker returns the message
             self._undeclarable.add(name)
             return
         channel = self._connection.channel()  # a refusal closes its channel
         try:
             queue.bind(channel).declare()
         except Exception as error:
-            # kombu's transports have errors of their own for a queue that nobody may make.
+            # kombu's transports have errors of their own for a queue that must not be created.
             if isinstance(error, self._connection.connection_errors) and not isinstance(
                 error, self._connection.channel_errors
             ):
                 raise
-            logger.warning("the broker refuses the declaration of queue %r, published to as it is: %s", name, error)
+            logger.warning(
+                "the broker refuses the declaration of queue %r; tasks are published to it undeclared: %s", name, error
+            )
             self._undeclarable.add(name)
         else:
             self._declared.add(name)
@@ -230,14 +236,14 @@ class Publisher:
                 channel.close()
 
     def _try_send(self, envelope: Envelope, **options: Any) -> bool:
-        """Send it, or a message that only names it; False, and a log line, if neither can be: the others must go out.
+        """Send it, or else a message that has only its id. If both fail, log that and return False.
 
-        What is run is what stands in the ledger, whatever its message says.
+        The other messages of the batch must go out. A worker runs what the ledger contains, not what a message says.
         """
         error = self._error_of(envelope, **options) if _fits(envelope) else ValueError("its headers are too long")
         if error is not None:
             logger.warning(
-                "task %s[%s] is published by its id alone, as the broker takes no such message: %s: %s",
+                "task %s[%s] is published by its id alone, since the broker refuses its message: %s: %s",
                 envelope.name,
                 envelope.id,
                 type(error).__name__,
@@ -249,12 +255,12 @@ class Publisher:
         return error is None
 
     def _error_of(self, envelope: Envelope, **options: Any) -> Exception | None:
-        """Send it; return why it cannot be a message, or None. Raises what shows that the broker is away."""
+        """Send it, and return why it cannot be a message, or None. Raises an error if the broker is away."""
         try:
             self._send(envelope, **options)
         except Exception as error:
-            # Whatever is wrong with it, or with its queue (kombu's transports have errors of their own). py-amqp calls
-            # it a lost connection if a text is too long, of which nothing has been sent.
+            # Something is wrong with the message or its queue (kombu's transports have errors of their own). For a text
+            # that is too long, py-amqp reports a lost connection, although it has sent nothing.
             is_lost = isinstance(error, self._lost) and not isinstance(error, EncodeError)
             if is_lost and type(error).__name__ != "FrameSyntaxError":
                 raise
@@ -264,11 +270,11 @@ class Publisher:
     def _send(self, envelope: Envelope, **options: Any) -> None:
         properties = dict(envelope.properties)
         priority = properties.pop("priority", None)
-        # What the sender asked the broker to drop after a while expires in the ledger: see capture.
+        # The ledger handles the expiration that the sender asked the broker for: see `mirepoix.celery.capture`.
         properties.pop("expiration", None)
         is_task = PROBE_HEADER not in envelope.headers
         headers = {**envelope.headers, SENT_HEADER: True} if is_task else envelope.headers
-        # As bytes: kombu would encode a text by the content encoding, which may be "binary" or what the body is not.
+        # The body is sent as bytes: kombu would encode a text by the content encoding, which may be "binary" or wrong.
         self._producer.publish(
             base64.b64decode(envelope.body) if envelope.body_encoding == "base64" else envelope.body.encode(),
             exchange=envelope.exchange,
@@ -286,12 +292,12 @@ class Publisher:
 
 
 def _fits(envelope: Envelope) -> bool:
-    """Whether its headers fit into a frame: RabbitMQ hangs up for one that is longer."""
+    """Whether its headers fit into a frame: RabbitMQ closes the connection if they do not."""
     return len(repr(envelope.headers)) + len(repr(envelope.properties)) <= LONGEST_HEADERS
 
 
 def _named(envelope: Envelope) -> Envelope:
-    """A message that names a task and holds nothing else."""
+    """A message that has the id and the name of a task, and nothing else."""
     headers = {"id": envelope.id, "task": envelope.name[:NAME_KEPT]}
     return replace(
         envelope,
@@ -305,7 +311,7 @@ def _named(envelope: Envelope) -> Envelope:
 
 
 def note_sent(begin: Callable[[], AbstractContextManager[Tx]], confirmed: Sequence[tuple[str, int]]) -> None:
-    """Note in a transaction of its own, which *begin* begins, that the broker has confirmed these ``(id, fence)``."""
+    """Record that the broker confirmed these ``(id, fence)``, in a transaction that *begin* begins."""
     with begin() as tx:
         sending.note_sent(tx, confirmed)
         reached(Crashpoint.NOTE_SENT_BEFORE_COMMIT)
@@ -313,7 +319,7 @@ def note_sent(begin: Callable[[], AbstractContextManager[Tx]], confirmed: Sequen
 
 
 class _Confirms:
-    """Publisher confirms of one channel of py-amqp, waited for together."""
+    """The publisher confirms of one channel of py-amqp. One wait covers many messages."""
 
     def __init__(self, channel: Any) -> None:
         self._number = 0
@@ -327,16 +333,19 @@ class _Confirms:
         channel.events["basic_return"].add(self._on_return)
 
     def expect(self, envelope: Envelope) -> None:
-        """The next message on the channel is this one."""
+        """Count *envelope* as the next message on the channel, and expect its confirmation."""
         self._number += 1
         self._open[self._number] = envelope
 
     def count_one(self) -> None:
-        """The next message on the channel is nobody's: its confirmation is not waited for."""
+        """Count a message on the channel, and expect no confirmation of it."""
         self._number += 1
 
     def wait(self, connection: Any) -> list[str]:
-        """Until all are confirmed or refused; the ids of those that reached a queue. Raises BrokerAway."""
+        """Wait until all are confirmed or refused, and return the ids of those that reached a queue.
+
+        Raises BrokerAway.
+        """
         until = time.monotonic() + CONFIRM_S
         while self._open:
             left = until - time.monotonic()
@@ -351,7 +360,7 @@ class _Confirms:
         return [id for id in confirmed if id not in returned]
 
     def returned_queues(self) -> set[str]:
-        """The queues of what was given back since the last call."""
+        """The queues of the messages that the broker returned since the last call."""
         queues, self._queues_returned = self._queues_returned, set()
         return queues
 
@@ -360,14 +369,14 @@ class _Confirms:
 
     def _on_nack(self, tag: int, multiple: bool) -> None:
         for envelope in self._settle(tag, multiple):
-            logger.warning("the broker refused task %s[%s], which goes out again", envelope.name, envelope.id)
+            logger.warning("the broker refused task %s[%s]; it will be published again", envelope.name, envelope.id)
 
     def _settle(self, tag: int, multiple: bool) -> Iterable[Envelope]:
-        tags = [one for one in self._open if one <= tag] if multiple else [tag] if tag in self._open else []
-        return [self._open.pop(one) for one in tags]
+        tags = [number for number in self._open if number <= tag] if multiple else [tag] if tag in self._open else []
+        return [self._open.pop(number) for number in tags]
 
     def _on_return(self, error: Any, exchange: str, routing_key: str, message: Any) -> None:
-        # RabbitMQ gives a message back before it confirms it.
+        # RabbitMQ returns a message before it confirms it.
         headers = (message.properties or {}).get("application_headers") or {}
         found = [e for e in self._open.values() if e.id == headers.get("id") or PROBE_HEADER in headers]
         for envelope in found:
