@@ -19,6 +19,7 @@ import mirepoix
 from driver import Ledger
 from mirepoix.connect.url import source_for
 from mirepoix.errors import ConfigurationError, InvalidOption, KeyTaken, PayloadNotSerializable, PayloadTooLarge
+from mirepoix.ledger import operate
 
 KINDS = [*callers.ON_SQLITE, *callers.ON_POSTGRESQL, *callers.ON_MARIADB]
 
@@ -151,6 +152,25 @@ class TestInATransactionOfItsOwn:
         assert len({(turn, handle.id) for turn, handle in got}) == 5
         assert sum(handle.is_new for _, handle in got) == 5
         assert set(submitted(ledger).values()) == set(ledger.states())
+
+    def test_a_key_whose_task_was_never_sent_is_made_good(self, app: Any, ledger: Ledger):
+        # Its sender died between the two, on a connection that commits each statement by itself.
+        first = mirepoix.submit_once(app.add, "order-7", (1,))
+        ledger.write("DELETE FROM mirepoix_task")
+        again = mirepoix.submit_once(app.add, "order-7", (1,))
+        assert (again.id, again.is_new) == (first.id, True)
+        assert ledger.states() == {first.id: "pending"}
+        assert not mirepoix.submit_once(app.add, "order-7", (1,)).is_new
+
+    def test_a_key_whose_task_was_pruned_sends_nothing(self, app: Any, ledger: Ledger):
+        for key, keys_kept_s in (("a while", 100.0), ("for ever", None)):
+            first = mirepoix.submit_once(app.add, key, (1,))
+            ledger.cancel(first.id)
+            ledger.passes(1_000)
+            assert ledger.do(operate.prune, 500.0, keys_kept_s=keys_kept_s) == 1
+            again = mirepoix.submit_once(app.add, key, (1,))
+            assert (again.id, again.is_new, again.state) == (first.id, False, None)
+        assert ledger.states() == {}
 
     def test_a_task_that_cannot_be_sent_leaves_its_key_free(self, ledger_url: str, ledger: Ledger):
         app = app_with(ledger_url, payload_limit_bytes=200)

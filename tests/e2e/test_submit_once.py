@@ -14,6 +14,7 @@ from workers import Shop, until
 import mirepoix
 from mirepoix.crashpoints import Crashpoint
 from mirepoix.errors import ResultGone
+from mirepoix.ledger import operate
 from pace import pace
 
 pytestmark = pytest.mark.slow
@@ -109,7 +110,8 @@ def test_a_result_that_is_not_kept_is_told_at_once(shop: Shop) -> None:
     handle.result.forget()
     with pytest.raises(ResultGone):
         submit(shop, "k", "add", 1, 2).wait(30)
-    shop.ledger.write("DELETE FROM mirepoix_task")
+    shop.ledger.passes(10)
+    assert shop.ledger.do(operate.prune, 5.0, keys_kept_s=None) == 1
     with pytest.raises(ResultGone):
         submit(shop, "k", "add", 1, 2).wait(30)
     assert handle.state is None

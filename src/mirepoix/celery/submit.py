@@ -21,10 +21,10 @@ from mirepoix.connect import ambient
 from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import ConfigurationError, InvalidOption, KeyTaken
-from mirepoix.ledger import keys
+from mirepoix.ledger import enqueue, keys
 from mirepoix.ledger.keys import Call, Claimed
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Outgoing
+from mirepoix.records import Envelope, Outgoing
 
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
@@ -131,7 +131,9 @@ class _Submission:
             return None
         with self._source.reading() as tx:
             claimed = keys.find(tx, self._key)
-            return None if claimed is None else (self._compared(tx, claimed), claimed.task_id == self._id)
+            if claimed is None or claimed.is_unsent:
+                return None
+            return self._compared(tx, claimed), claimed.task_id == self._id
 
     def _in_transaction(self) -> tuple[Claimed, bool]:
         with in_transaction(self._installation) as (tx, add):
@@ -140,16 +142,20 @@ class _Submission:
             claimed = self._claimed(tx)
             is_new = claimed.task_id == self._id
             if is_new:
-                self._sent(tx, add)
+                self._send(tx, add)
+            elif claimed.is_unsent:
+                # Not `add`: in an old snapshot the task may not be seen, and may have finished.
+                sent = [one for one in self._built(claimed.task_id) if isinstance(one, Envelope)]
+                is_new = bool(enqueue.adopt(tx, sent))
             if self._within is not None:
                 self._within(tx, claimed)
             reached(Crashpoint.SUBMIT_BEFORE_COMMIT)
         reached(Crashpoint.SUBMIT_AFTER_COMMIT)
         return claimed, is_new
 
-    def _sent(self, tx: Tx, add: Callable[[Sequence[Outgoing]], object]) -> None:
+    def _send(self, tx: Tx, add: Callable[[Sequence[Outgoing]], object]) -> None:
         try:
-            add(self._built())
+            add(self._built(self._id))
         except BaseException:
             # The caller may catch the error and commit: then the key must be free.
             with suppress(*self._source.errors):
@@ -169,10 +175,10 @@ class _Submission:
         hashes = f"its call has the hash {claimed.call_hash[:12]}, this one {given[:12]}"
         raise KeyTaken(self._key, self._call.name, claimed.task_id, f"{told} ({hashes})")
 
-    def _built(self) -> list[Outgoing]:
+    def _built(self, task_id: str) -> list[Outgoing]:
         """What Celery makes of the call."""
         with captured() as sent:
-            self._task.apply_async(tuple(self._args), dict(self._kwargs), **self._options, task_id=self._id)
+            self._task.apply_async(tuple(self._args), dict(self._kwargs), **self._options, task_id=task_id)
         return sent
 
 

@@ -17,6 +17,8 @@ from mirepoix.ledger.tx import Tx
 
 PRUNED_AT_ONCE = 5_000
 
+FOR_EVER_S = 100 * 365 * 24 * 3600
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -46,6 +48,9 @@ class Claimed:
     name: str
     call_hash: str
     shape: str
+    is_unsent: int
+    """1: there is no such task, and there was none. Whoever claimed the key died, on a connection that commits each
+    statement by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +100,10 @@ def differences(tx: Tx, claimed: Claimed, call: Call) -> list[str]:
     return told or _other_values(tx, claimed, call)
 
 
-def expire(tx: Tx, task_ids: Sequence[str], kept_s: float) -> None:
-    """Begin the time that the keys of these tasks outlive them. Their rows are being pruned."""
+def expire(tx: Tx, task_ids: Sequence[str], kept_s: float | None) -> None:
+    """Begin the time that the keys of these tasks outlive them; None: for ever. Their rows are being pruned."""
     if task_ids:
-        tx.run("expire_keys", task_ids=json.dumps(list(task_ids)), kept_s=kept_s)
+        tx.run("expire_keys", task_ids=json.dumps(list(task_ids)), kept_s=FOR_EVER_S if kept_s is None else kept_s)
 
 
 def prune(tx: Tx, batch: int = PRUNED_AT_ONCE) -> int:

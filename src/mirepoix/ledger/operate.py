@@ -73,8 +73,7 @@ def prune(tx: Tx, older_than_s: float, batch: int = 5_000, keys_kept_s: float | 
     The keys that they were submitted under may be used again *keys_kept_s* later; never, if that is None.
     """
     pruned = [row.id for row in tx.fetch("prune", older_than_s=older_than_s, batch=batch)]
-    if keys_kept_s is not None:
-        keys.expire(tx, pruned, keys_kept_s)
+    keys.expire(tx, pruned, keys_kept_s)
     if len(pruned) < batch:
         tx.fetch("prune_workers", older_than_s=older_than_s)
     return len(pruned)

@@ -1,1 +1,5 @@
-SELECT task_id, task_name, call_hash, shape FROM mirepoix_key WHERE id = :key
+-- Who has the key. Its task was not sent if there is none, and it was not pruned.
+SELECT k.task_id, k.task_name, k.call_hash, k.shape,
+       CASE WHEN k.expires_at IS NULL AND NOT EXISTS (SELECT 1 FROM mirepoix_task AS t WHERE t.id = k.task_id) THEN 1 ELSE 0 END
+  FROM mirepoix_key AS k
+ WHERE k.id = :key
