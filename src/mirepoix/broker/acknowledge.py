@@ -12,9 +12,10 @@ logger = logging.getLogger("mirepoix.delivery")
 
 
 def acknowledge(messages: Sequence[Any], others: Iterable[Any], errors: tuple[type[BaseException], ...]) -> None:
-    """Acknowledge *messages* of one channel; *others* are those of it that must not be acknowledged now.
+    """Acknowledge *messages* of one channel. *others* are its messages that must not be acknowledged now.
 
-    A lost connection is logged, not raised, as Celery does: the broker sends them again, and they are refused then.
+    A lost connection is logged and not raised, as in Celery. The broker sends the messages again, and then no lease is
+    found for them.
     """
     if not messages:
         return
@@ -30,7 +31,7 @@ def acknowledge(messages: Sequence[Any], others: Iterable[Any], errors: tuple[ty
 
 
 def _acknowledge_up_to(messages: Sequence[Any], others: Iterable[Any]) -> list[Any]:
-    """AMQP numbers its messages, and can be told "all up to this one". Returns what is left."""
+    """Acknowledge with one command of AMQP all messages up to a number. Return the messages that are left."""
     if len(messages) == 1 or not all(type(message.delivery_tag) is int for message in messages):
         return list(messages)
     first_other = min((other.delivery_tag for other in others if not other.acknowledged), default=None)
@@ -44,7 +45,7 @@ def _acknowledge_up_to(messages: Sequence[Any], others: Iterable[Any]) -> list[A
 
 
 def _acknowledge_in_a_pipeline(messages: Sequence[Any]) -> bool:
-    """Redis forgets them in one round trip, or need not be told. False if the broker is no Redis."""
+    """Acknowledge them in Redis in one round trip; notifications need none. Return False if the broker is no Redis."""
     qos: Any = getattr(messages[0].channel, "qos", None)
     remove = getattr(qos, "_remove_from_indices", None)
     if remove is None:

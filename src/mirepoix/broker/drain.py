@@ -1,7 +1,7 @@
-"""Move what waits in the broker that the app had into the ledger: written there first, then deleted in the broker.
+"""Move the messages of the app's former broker into the ledger: write them there first, then delete them in the broker.
 
-Who is authoritative: the ledger, from its COMMIT on. If the process dies before that, the message is still in the
-broker; if it dies between the COMMIT and the acknowledgement, the next run finds the id in the ledger and adds nothing.
+The ledger is authoritative from its COMMIT on. If the process dies before that, the message is still in the broker. If
+it dies between the COMMIT and the acknowledgement, the next run finds the id in the ledger and adds nothing.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ if TYPE_CHECKING:
     from mirepoix.connect.source import OwnConnection
 
 BATCH = 200
-"""Messages a transaction, at the most."""
+"""The largest number of messages in a transaction."""
 
 TIMEOUT_S = 10.0
 
 
 @dataclass(slots=True)
 class Drained:
-    """What became of the messages of one queue."""
+    """How many messages of one queue were moved, and how many were not."""
 
     queue: str
     moved: int = 0
     known: int = 0
-    """The ledger had these tasks already."""
+    """How many tasks the ledger had already."""
     left: Counter[str] = field(default_factory=Counter)
-    """How many stay in the broker, by the reason."""
+    """How many messages stay in the broker, by the reason."""
 
 
 class Taking(Protocol):
-    """How messages are taken from one queue, and deleted there."""
+    """Takes messages from one queue, and deletes them there."""
 
     def batch(self) -> list[Any]:
-        """The next messages, each once; none if there are no more."""
+        """The next messages, each once; empty if there are no more."""
 
     def done(self, messages: Sequence[Any]) -> None:
-        """Delete these in the broker."""
+        """Delete *messages* in the broker."""
 
     def leave(self, message: Any) -> None:
-        """Let a message stay in the broker."""
+        """Leave *message* in the broker."""
 
     def close(self) -> None:
-        """Give back what stays."""
+        """Give back the messages that stay in the broker."""
 
 
 def drain(
@@ -68,10 +68,11 @@ def drain(
     *,
     is_whole: bool = False,
 ) -> None:
-    """Move the messages of a queue, and count in *drained*, batch by batch. *connection* is to the broker.
+    """Move the messages of a queue in batches, and count them in *drained*. *connection* leads to the broker.
 
-    What is no task of Celery's protocol 2, and what the ledger cannot hold, stays in the broker. So does what workers
-    have taken from Redis and not acknowledged, unless *is_whole*: then their tasks run again.
+    A message stays in the broker if it is no task of Celery's protocol 2, or if the ledger cannot store it. Messages
+    that workers have taken from Redis and not acknowledged stay there too, unless *is_whole*: then their tasks run
+    again.
     """
     lists = RedisLists.of(connection.default_channel)
     taking: Taking
@@ -82,7 +83,7 @@ def drain(
     elif connection.transport.driver_type not in COUNTING or size(connection, drained.queue):
         taking = FromQueue(connection, drained.queue)
     else:
-        return  # to ask for a message of a queue that is not there closes the channel
+        return  # to fetch a message from a queue that does not exist would close the channel
     try:
         while messages := taking.batch():
             _move(messages, taking, ledger, installation, drained)
@@ -125,7 +126,7 @@ def _envelope(message: Any, queue: str, installation: Host) -> Envelope:
 
 
 def _write(ledger: OwnConnection, installation: Host, envelopes: list[Envelope]) -> tuple[set[str], dict[str, str]]:
-    """Write them into the ledger: the ids that it did not have, and why it cannot hold others."""
+    """Write them into the ledger. Return the ids that it did not have, and by id why it cannot store others."""
     if not envelopes:
         return set(), {}
     try:
@@ -144,14 +145,14 @@ def _write(ledger: OwnConnection, installation: Host, envelopes: list[Envelope])
     added = set()
     refused: dict[str, str] = {}
     for envelope in envelopes:
-        one_added, one_refused = _write(ledger, installation, [envelope])
-        added |= one_added
-        refused |= one_refused
+        newly_added, newly_refused = _write(ledger, installation, [envelope])
+        added |= newly_added
+        refused |= newly_refused
     return added, refused
 
 
 class FromRedis:
-    """From Redis' lists."""
+    """Takes messages from Redis' lists."""
 
     def __init__(self, lists: RedisLists, queue: str) -> None:
         self._lists = lists
@@ -160,7 +161,7 @@ class FromRedis:
         self._left: list[bytes] = []
 
     def batch(self) -> list[Any]:
-        """First what a process that died has left."""
+        """The next messages. Those that a dead process left in the second list come first."""
         found: list[Any] = []
         while not found:
             payloads = self._lists.held(self._queue, BATCH, but=len(self._left))
@@ -183,27 +184,27 @@ class FromRedis:
             return _Unreadable()
 
     def done(self, messages: Sequence[Any]) -> None:
-        """Delete them."""
+        """Delete *messages* from the second list."""
         self._lists.forget(self._queue, [self._payloads[id(message)] for message in messages])
 
     def leave(self, message: Any) -> None:
-        """It stays in the second list, among the oldest, until the end."""
+        """Leave *message* in the second list, with the oldest, until `close`."""
         self._left.append(self._payloads[id(message)])
 
     def close(self) -> None:
-        """Move back what stays."""
+        """Move the messages that stay back into their queue."""
         if self._left:
             self._lists.give_back(self._queue, self._left)
 
 
 class _Unreadable:
-    """What stands in a list and is no message."""
+    """An item of a list that is no message."""
 
     headers = None
 
 
 class FromQueue:
-    """From any other broker, which gives out again what was not acknowledged when the connection ends."""
+    """Takes messages from any other broker. It sends unacknowledged messages again after the connection ends."""
 
     def __init__(self, connection: Any, queue: str) -> None:
         self._connection = connection
@@ -211,7 +212,7 @@ class FromQueue:
         self._left: list[Any] = []
 
     def batch(self) -> list[Any]:
-        """One by one, as that is how they are got."""
+        """The next messages. kombu fetches them one by one."""
         found: list[Any] = []
         while len(found) < BATCH:
             message = self._queue.get(no_ack=False)
@@ -221,14 +222,14 @@ class FromQueue:
         return found
 
     def done(self, messages: Sequence[Any]) -> None:
-        """Acknowledge them."""
+        """Acknowledge *messages*."""
         acknowledge(messages, self._left, self._connection.connection_errors)
 
     def leave(self, message: Any) -> None:
-        """It stays unacknowledged, so that it is not given out again."""
+        """Leave *message* unacknowledged, so that this connection does not receive it again."""
         self._left.append(message)
 
     def close(self) -> None:
-        """Give back what stays."""
+        """Requeue the messages that stay."""
         for message in self._left:
             message.requeue()

@@ -1,4 +1,4 @@
-"""Messages of the broker as a worker receives them: a notification of a task, and the task itself once it is leased."""
+"""Messages that a worker receives from the broker: a notification of a task, and the task itself once it is leased."""
 
 from __future__ import annotations
 
@@ -25,81 +25,80 @@ _OF_THE_TRANSPORT = frozenset(
         *("expiration", "timestamp", "message_id", "type", "user_id", "app_id", "cluster_id"),
     }
 )
-"""Properties of a message that are said elsewhere, or that only its first sender could mean."""
+"""Properties of a message that the envelope has elsewhere, or that concern only the first sender."""
 
 
 UNREADABLE = "an unreadable message"
-"""As the name of a task: nobody can tell which."""
+"""The task name of a message without a readable name."""
 
 _UNREADABLE = uuid.UUID("5e6ad93c-3b3f-4d0e-8f61-6f2f5a6f5c11")
-"""The namespace of their ids."""
+"""The namespace of the ids of unreadable messages."""
 
 
 @dataclass(slots=True, eq=False)
 class Notification:
-    """A message that was received and not yet acknowledged. It holds no place in the prefetch of tasks."""
+    """A message that was received and not yet acknowledged. It takes no place in the prefetch of tasks."""
 
     message: Any
     task_id: str
     foreign: Envelope | None = None
-    """The task, if it was sent past the ledger and is to be adopted; or the row that keeps what nobody can read."""
+    """The task, if it was sent without the ledger and must be adopted; or the row that stores an unreadable message."""
     unreadable: str | None = None
-    """Why nobody can read the message, if so: it is kept as a parked row."""
+    """Why the message cannot be read; None if it can. An unreadable message becomes a parked row."""
     received_at: float = field(default_factory=time.monotonic)
 
 
 class LeasedMessage(Message):  # type: ignore[misc]
-    """A task that this worker holds the lease of. Acknowledging it only says that the worker is done with it."""
+    """A task that this worker leases, as Celery's worker expects it. To acknowledge it only frees its place."""
 
     def __init__(self, taken: Taken, installation: Host, accept: Any, done: Callable[[LeasedMessage], None]) -> None:
-        told = as_message(taken, installation.app, installation.catalog.current_name)
-        properties = told["properties"]
-        body = base64.b64decode(told["body"]) if properties.pop("body_encoding") == "base64" else told["body"]
+        message = as_message(taken, installation.app, installation.catalog.current_name)
+        properties = message["properties"]
+        body = base64.b64decode(message["body"]) if properties.pop("body_encoding") == "base64" else message["body"]
         self._state = "RECEIVED"
         super().__init__(
             body=body,
             delivery_tag=properties.pop("delivery_tag"),
-            content_type=told["content-type"],
-            content_encoding=told["content-encoding"],
+            content_type=message["content-type"],
+            content_encoding=message["content-encoding"],
             delivery_info=properties.pop("delivery_info"),
             properties=properties,
-            headers=told["headers"],
+            headers=message["headers"],
             accept=accept,
         )
         self.lease: Lease = taken.lease
         self._done = done
 
     def ack(self, multiple: bool = False) -> None:
-        """The attempt is over."""
+        """Free the place: the attempt is over."""
         if self._state not in ("ACK", "REJECTED"):
             self._state = "ACK"
             self._done(self)
 
     def reject(self, requeue: bool = False) -> None:
-        """The attempt is over; where the task goes was decided when its outcome was recorded."""
+        """Free the place: the attempt is over, and its recorded outcome decides where the task goes."""
         if self._state not in ("ACK", "REJECTED"):
             self._state = "REJECTED"
             self._done(self)
 
     def requeue(self) -> None:
-        """The same."""
         self.reject(requeue=True)
 
 
 def is_probe(message: Any) -> bool:
-    """Whether it only shows that somebody listens."""
+    """Whether *message* is a probe, which only shows that a worker consumes the queue."""
     return isinstance(message.headers, dict) and PROBE_HEADER in message.headers
 
 
 def is_of_ledger(message: Any) -> bool:
-    """Whether its task was in the ledger when it was published."""
+    """Whether the task of *message* was in the ledger when the message was published."""
     return isinstance(message.headers, dict) and bool(message.headers.get(SENT_HEADER))
 
 
 def unreadable(message: Any, queue: str) -> Envelope:
-    """The row of a message that nobody can read: all of it is in the body, in base64, and any ledger can hold that.
+    """The row that stores an unreadable message. Its body is the whole message in base64, which any ledger can store.
 
-    Its id follows from the message: one that the broker gives out again is the same row.
+    The id is computed from the message. If the broker sends the message again, it becomes the same row.
     """
     headers = message.headers
     body = (
@@ -139,10 +138,10 @@ def task_id_of(message: Any) -> str | None:
 
 
 def adopted(message: Any, queue: str) -> Envelope:
-    """The envelope of a task that was sent past the ledger.
+    """The envelope of a task that was sent without the ledger.
 
-    Raises ValueError or TypeError for what the ledger cannot hold. A priority or a number of retries that is none is
-    left to Celery, which reads it in the message itself.
+    Raises ValueError or TypeError for what the ledger cannot store. An invalid priority or number of retries is not
+    checked here: Celery reads it in the message itself.
     """
     headers = message.headers
     info = message.delivery_info or {}

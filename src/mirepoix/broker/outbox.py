@@ -1,4 +1,4 @@
-"""Publish what the ledger has for the broker, in batches: each is noted as sent once the broker has confirmed it."""
+"""Publish the tasks that wait for the broker, in batches. Note each batch as sent after the broker confirmed it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mirepoix.connect.source import OwnConnection
 from mirepoix.ledger import sending
 
 HELD_UP_S = 5.0
-"""How long a queue waits whose messages the broker gave back: those of others go out meanwhile."""
+"""How long a queue waits after the broker returned its messages. Other queues are published meanwhile."""
 
 
 class Outbox:
-    """What waits to be published, and the queues that take nothing at the moment."""
+    """The tasks that wait to be published, and the queues that accept no messages at the moment."""
 
     def __init__(self, publisher: Publisher, settings: Settings) -> None:
         self._publisher = publisher
@@ -24,13 +24,13 @@ class Outbox:
 
     @property
     def trouble(self) -> str | None:
-        """Which queues take nothing at the moment, in words; None if all do."""
+        """A message that names the queues that accept no messages at the moment; None if all accept them."""
         if not self._held_up:
             return None
         return f"the broker takes nothing for queue {', '.join(map(repr, sorted(self._held_up)))} (see the relay's log)"
 
     def publish(self, connection: OwnConnection, is_stopped: Callable[[], bool] = lambda: False) -> int:
-        """Publish until nothing is left that is due now; return how many were confirmed. Raises BrokerAway."""
+        """Publish all that is due now, and return how many were confirmed. Raises BrokerAway."""
         published = 0
         while not is_stopped():
             now = time.monotonic()
@@ -39,11 +39,11 @@ class Outbox:
                 waiting = sending.unsent(tx, self._settings.relay_grace_s, PUBLISHED_TOGETHER, self._held_up)
             if not waiting:
                 break
-            confirmed = set(self._publisher.publish([one.envelope for one in waiting]))
-            fences = [(one.envelope.id, one.fence) for one in waiting if one.envelope.id in confirmed]
+            confirmed = set(self._publisher.publish([unsent.envelope for unsent in waiting]))
+            fences = [(unsent.envelope.id, unsent.fence) for unsent in waiting if unsent.envelope.id in confirmed]
             note_sent(connection.transaction, fences)
             published += len(fences)
-            refused = {one.envelope.queue for one in waiting if one.envelope.id not in confirmed}
+            refused = {unsent.envelope.queue for unsent in waiting if unsent.envelope.id not in confirmed}
             self._held_up |= dict.fromkeys(refused, now + HELD_UP_S)
             if len(waiting) < PUBLISHED_TOGETHER and not refused:
                 break

@@ -1,4 +1,4 @@
-"""Publish again what the broker has lost: count its messages, ask `mirepoix.operations.broker_losses`, and mend."""
+"""Find messages that the broker has lost, and publish them again. `mirepoix.operations.broker_losses` decides."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from mirepoix.operations.broker_losses import Loss, LossJudge
 logger = logging.getLogger("mirepoix.relay")
 
 LOOK_S = 1.0
-"""How often queues are looked at; less often where that takes long: it gets a twentieth of the time."""
+"""The shortest interval between two counts of the queues. It is longer if counting takes long: counting may use only a
+twentieth of the time."""
 
 SETTLED_S = 1.0
-"""A message sent so recently may be on its way."""
+"""A message that was sent more recently than this may still be on its way."""
 
 PROBES_IN_A_ROW = 3
-"""So many probes must have gone through a queue, one interval apart, before the newest is noted as one that should have
-been heard: after a time without a relay the first may all be taken by others."""
+"""How many probes in a row, one interval apart, a queue must have passed before a worker must have received one. After
+a time without a relay, other workers may receive all of the first probes."""
 
 
 class Reconciler:
-    """The leader's. It keeps what it saw between looks."""
+    """Compares the broker's queues with the ledger. Only the leader has one. It remembers the counts between looks."""
 
     def __init__(self, installation: Host, publisher: Publisher) -> None:
         self._settings = installation.settings
@@ -39,7 +40,7 @@ class Reconciler:
         self._next_look = self._next_probe = 0.0
 
     def compare(self, connection: OwnConnection, *, was_away: bool) -> None:
-        """The broker *was_away*, or this relay has only begun to act: publish again whatever it has too little of."""
+        """Publish again what the broker has lost, when it *was_away* or when this relay begins to act."""
         self._judge.forget_empty()
         self._probes.clear()
         if not self._publisher.can_count:
@@ -55,7 +56,7 @@ class Reconciler:
                 self._resend(connection, queue, loss)
 
     def tend(self, connection: OwnConnection) -> None:
-        """Look at every queue, and send probes, when it is time to. Raises BrokerAway."""
+        """Check every queue and send probes, each when it is due. Raises BrokerAway."""
         now = time.monotonic()
         if now >= self._next_look:
             self._look(connection)
@@ -63,7 +64,7 @@ class Reconciler:
         interval_s = self._settings.probe_interval_s
         if interval_s and now >= self._next_probe:
             if now - self._next_probe > interval_s:
-                self._probes.clear()  # the ledger was away, say: this one is not in a row with the last
+                self._probes.clear()  # perhaps the ledger was away: this probe is not in a row with the last
             self._next_probe = now + interval_s
             self._probe(connection)
 
@@ -94,7 +95,9 @@ class Reconciler:
             with connection.transaction() as tx:
                 late = sending.resend_late(tx, queue.queue, deadline_s)
             if late:
-                logger.warning("%d task(s) of queue %r were not taken in time and go out again", late, queue.queue)
+                logger.warning(
+                    "%d task(s) of queue %r were not taken in time: publishing them again", late, queue.queue
+                )
 
     def _resend(self, connection: OwnConnection, queue: QueueInBroker, loss: Loss) -> None:
         self._publisher.forget_declared()
@@ -103,7 +106,7 @@ class Reconciler:
             reached(Crashpoint.RESEND_BEFORE_COMMIT)
         reached(Crashpoint.RESEND_AFTER_COMMIT)
         if again:
-            logger.warning("%d task(s) of queue %r go out again: %s", again, queue.queue, loss.why)
+            logger.warning("%d task(s) of queue %r are published again: %s", again, queue.queue, loss.why)
 
     def _load(self, connection: OwnConnection) -> list[QueueInBroker]:
         with connection.reading() as tx:
@@ -118,7 +121,7 @@ class Reconciler:
                 sending.note_queue(tx, queue, messages)
 
     def _probe(self, connection: OwnConnection) -> None:
-        """Two probes a listener through each queue: brokers hand them out in turns."""
+        """Send two probes for each listener through each queue: brokers send messages to listeners in turn."""
         with connection.reading() as tx:
             listeners = sending.listeners(tx)
         for queue in sorted({queue for listener in listeners for queue in listener.queues}):

@@ -1,8 +1,8 @@
-"""The lists in which kombu keeps a queue in Redis, read so that a crash loses nothing.
+"""Read the lists in which kombu stores a queue in Redis, so that a crash loses no message.
 
-kombu takes a message out of its list and writes it down as unacknowledged in a second command: who dies between the two
-has lost it. Here a message moves in one command from its list to another, ``mirepoix.drain.QUEUE``, and is deleted
-there when it stands in the ledger. What a process that died has left there is found by the next.
+kombu takes a message out of its list, and records it as unacknowledged in a second command. A process that dies between
+the two loses the message. Here one command moves a message from its list to another, ``mirepoix.drain.QUEUE``. It is
+deleted there after its task is in the ledger. The next run finds what a dead process left there.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
 MOST_READ = 10_000
-"""Of so many unacknowledged messages the queue is looked up; the rest is not counted."""
+"""How many unacknowledged messages are read. The rest is not counted."""
 
 
 class RedisLists:
-    """Those of one channel. Commands carry whole keys: kombu's own client puts its prefix before some of them only."""
+    """The lists of one channel. Commands use complete keys, since kombu's client adds its prefix only to some keys."""
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
@@ -29,13 +29,13 @@ class RedisLists:
 
     @classmethod
     def of(cls, channel: Any) -> RedisLists | None:
-        """Those of *channel*; None if it is none of kombu's for Redis."""
+        """The lists of *channel*; None if it is no channel of kombu's transport for Redis."""
         return cls(channel) if hasattr(channel, "_q_for_pri") and hasattr(channel, "unacked_key") else None
 
     def count(self, queue: str) -> int:
-        """How many messages wait, with those that a process that died has left in the second list.
+        """How many messages wait, with those that a dead process left in the second list.
 
-        (kombu looks for a queue under its name without the prefix, and finds none.)
+        kombu's own count uses the name without the prefix, and finds no queue.
         """
         with self._client.pipeline(transaction=False) as pipe:
             for key in (*self._keys(queue), self._held(queue)):
@@ -50,27 +50,27 @@ class RedisLists:
                 with self._client.pipeline(transaction=False) as pipe:
                     for _ in range(moving):
                         pipe.rpoplpush(key, self._held(queue))
-                    most -= sum(one is not None for one in pipe.execute())
+                    most -= sum(payload is not None for payload in pipe.execute())
             if most <= 0:
                 return
 
     def held(self, queue: str, most: int, but: int = 0) -> list[bytes]:
-        """Up to *most* messages of the second list, the oldest first, beyond the *but* oldest."""
+        """Up to *most* messages of the second list, the oldest first. The *but* oldest are skipped."""
         return list(reversed(self._client.lrange(self._held(queue), -(most + but), -(1 + but))))
 
     def message(self, payload: bytes) -> Any:
-        """The message that it is. Raises what kombu raises for what is none."""
+        """The message in *payload*. Raises what kombu raises if it is no message."""
         return self._channel.Message(loads(bytes_to_str(payload)), channel=self._channel)
 
     def forget(self, queue: str, payloads: Iterable[bytes]) -> None:
-        """Delete these from the second list."""
+        """Delete *payloads* from the second list."""
         with self._client.pipeline(transaction=False) as pipe:
             for payload in payloads:
                 pipe.lrem(self._held(queue), -1, payload)
             pipe.execute()
 
     def give_back(self, queue: str, payloads: Sequence[bytes]) -> None:
-        """Move these from the second list to where workers take them next, in their order."""
+        """Move *payloads* from the second list to the end of the queue where workers take them next, in their order."""
         for payload in reversed(payloads):
             with self._client.pipeline(transaction=True) as pipe:
                 pipe.lrem(self._held(queue), -1, payload)
@@ -78,14 +78,14 @@ class RedisLists:
                 pipe.execute()
 
     def unacknowledged(self) -> Counter[str]:
-        """How many messages workers have taken and not acknowledged, by their queues."""
+        """How many messages workers have taken and not acknowledged, by queue."""
         found: Counter[str] = Counter()
         for _, queues in self._unacknowledged():
             found.update(queues)
         return found
 
     def restore(self, queue: str) -> int:
-        """Move what workers have taken from *queue* and not acknowledged back into it; return how many messages."""
+        """Move the messages that workers took from *queue* and did not acknowledge back into it. Return how many."""
         tags = [tag for tag, queues in self._unacknowledged() if queue in queues]
         for tag in tags:
             self._channel.qos.restore_by_tag(tag)
@@ -97,7 +97,7 @@ class RedisLists:
             try:
                 _, exchange, routing_key = loads(bytes_to_str(written))
             except (TypeError, ValueError, RecursionError):
-                continue  # nothing that kombu has written, so nothing that a worker has taken
+                continue  # kombu did not write it, so no worker has taken it
             found.append((bytes_to_str(tag), list(self._channel._lookup(exchange, routing_key))))  # noqa: SLF001
             if len(found) >= MOST_READ:
                 break

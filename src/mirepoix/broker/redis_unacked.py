@@ -1,9 +1,9 @@
-"""Let Redis keep no second copy of a notification: the task itself is in the ledger.
+"""Store no second copy of a notification in Redis: the task itself is in the ledger.
 
-Redis has no acknowledgements: kombu writes each message that it hands out into a hash and a sorted set, and takes it
-out again when it is acknowledged, two transactions a message. That is for messages which exist nowhere else. A
-notification does: if it is lost here, reconciliation sends another, long before the visibility timeout
-would. Messages of tasks that were sent past the ledger are kept as ever.
+Redis has no acknowledgements. So kombu writes each message that it delivers into a hash and a sorted set, and deletes
+it there when it is acknowledged: two transactions a message. A message that exists nowhere else needs that. A
+notification does not: if it is lost, reconciliation sends another one, long before the visibility timeout would. For
+messages of tasks that were sent without the ledger, kombu still does so.
 """
 
 from __future__ import annotations
@@ -20,42 +20,41 @@ logger = logging.getLogger("mirepoix.delivery")
 
 
 def keep_no_copy(channel: Any) -> None:
-    """Change how *channel* accounts for what it hands out, if it is one of kombu's for Redis. Before it consumes."""
-    qos = getattr(channel, "qos", None)  # AMQP has none of kombu's
+    """Let *channel* store no copy of notifications, if it is kombu's for Redis. Call this before it consumes."""
+    qos = getattr(channel, "qos", None)  # a channel of AMQP has no such object
     cls = type(qos)
     if cls.__module__ == "kombu.transport.redis" and not isinstance(qos, NotificationQoS):
         qos.__class__ = type(cls.__name__, (NotificationQoS, cls), {})
 
 
 def is_notification(qos: Any, delivery_tag: Any) -> bool:
-    """Whether the broker knows nothing of a message that it handed out."""
+    """Whether a delivered message is a notification, so that the broker has no copy of it."""
     return isinstance(qos, NotificationQoS) and qos.is_notification(delivery_tag)
 
 
 class NotificationQoS(QoS):  # type: ignore[misc]
-    """Account for notifications in this process only, and for other messages as kombu's class for Redis does."""
+    """Counts notifications in this process only, and other messages as kombu's class for Redis does."""
 
     def is_notification(self, delivery_tag: Any) -> bool:
-        """Whether it is a notification."""
         message = self._delivered.get(delivery_tag)
         return message is not None and _is_notification(message)
 
     def append(self, message: Any, delivery_tag: Any) -> None:
-        """It is handed out."""
+        """Count a message that is delivered."""
         if _is_notification(message):
             QoS.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: Any) -> None:
-        """It is done with."""
+        """Acknowledge a message."""
         if self.is_notification(delivery_tag):
             QoS.ack(self, delivery_tag)
         else:
             super().ack(delivery_tag)
 
     def reject(self, delivery_tag: Any, requeue: bool = False) -> None:
-        """It is done with, or goes back to where it came from."""
+        """Drop a message, or put it back into its queue."""
         if not self.is_notification(delivery_tag):
             super().reject(delivery_tag, requeue)
             return
@@ -64,11 +63,11 @@ class NotificationQoS(QoS):  # type: ignore[misc]
         QoS.ack(self, delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> Any:
-        """The channel is closed: what is not acknowledged goes back, as far as the broker can be reached.
+        """Put unacknowledged messages back into their queues when the channel closes, if the broker can be reached.
 
-        Of a lost broker even the pool of connections may be gone by now, and kombu raises whatever that leads to. It
-        must not end the worker, which is about to connect again: tasks of the ledger are sent again, and what was sent
-        past it Redis itself keeps.
+        If the broker is lost, even the pool of connections may be gone, and kombu may raise any error. That error must
+        not end the worker, which is about to connect again. Tasks of the ledger are published again, and Redis has a
+        copy of the other messages.
         """
         notifications = {tag: message for tag, message in self._delivered.items() if _is_notification(message)}
         try:

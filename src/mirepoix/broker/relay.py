@@ -1,9 +1,9 @@
-"""The relay: publish what waits in the ledger and nobody else has told the broker of.
+"""The relay: publish the tasks in the ledger that no other process has published.
 
-That is what a sender committed and then died, what its framework could not announce, what came due, what came back
-from a worker that died, and what the broker has lost. Every worker has a relay, one of them acts (`Relay.is_leader`);
-where ``celery -A app mirepoix relay`` runs, that one does. Two that act at once for a moment do no harm: what is
-published twice is taken once.
+Such a task was committed by a sender that died, or by a framework that reports no commit. Or it became due, came back
+from a worker that died, or was lost by the broker. Every worker has a relay, and one of them is the leader, which acts
+(`Relay.is_leader`). If ``celery -A app mirepoix relay`` runs, that is the leader. Two leaders for a moment do no harm:
+a task that is published twice is taken once.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from mirepoix.ledger import sending
 logger = logging.getLogger("mirepoix.relay")
 
 ELECTION_S = 0.5
-"""How often each relay looks whether it is the one that acts."""
+"""How often each relay checks whether it is the leader."""
 
 CLAIM_S = 5.0
-"""How often the leader looks for tasks that were written by an app without a broker."""
+"""How often the leader looks for tasks that an app without a broker wrote."""
 
 LOOK_S = 0.25
-"""How often the leader looks although nothing woke it: for promises that were not kept."""
+"""How often the leader looks without a notification: for tasks that their senders promised to publish and did not."""
 
 LOOK_BUSY_S = 0.05
-"""At most so often it looks while it is woken by tasks that their senders publish themselves."""
+"""The shortest interval between two looks. Tasks that their senders publish wake the leader too."""
 
 AWAY_S = 0.5
 
 
 class Relay:
-    """A thread of a worker's parent process, or the whole of the relay command."""
+    """The relay. It runs in a thread of a worker's parent process, or it is all that the relay command runs."""
 
     def __init__(
         self, installation: Host, identity: Callable[[], str | None], on_round: Callable[[OwnConnection], None]
@@ -54,7 +54,7 @@ class Relay:
         self._reconciler = Reconciler(installation, self._publisher)
         self._breaker = Breaker(self._settings.broker_retry_s, "tasks wait in the ledger")
         self._outbox = Outbox(self._publisher, self._settings)
-        self._said: str | None = None
+        self._noted_trouble: str | None = None
         self._next_election = self._next_claim = 0.0
         self.is_leader = False
         self._loop = Loop(
@@ -72,7 +72,7 @@ class Relay:
         self._loop.start()
 
     def stop(self) -> None:
-        """Stop the thread, and wait until its round is done."""
+        """Stop the thread, and wait until its round is over."""
         self._loop.stop()
 
     def _work(self) -> float:
@@ -80,7 +80,7 @@ class Relay:
         return 0.0
 
     def _round(self) -> float:
-        """Do what is due; return how long to wait for news."""
+        """Do what is due, and return how long to wait for news."""
         connection = self._loop.connection()
         now = time.monotonic()
         if now >= self._next_election:
@@ -95,18 +95,18 @@ class Relay:
             pause_s = self._act(connection, now)
         except BrokerAway as error:
             self._breaker.failed(error)
-            self._say(connection, str(error))
+            self._note_trouble(connection, str(error))
             return self._settings.broker_retry_s
-        self._say(connection, self._outbox.trouble)
+        self._note_trouble(connection, self._outbox.trouble)
         return pause_s
 
-    def _say(self, connection: OwnConnection, trouble: str | None) -> None:
-        """Keep in this worker's row what keeps it from publishing: ``mirepoix health`` reads it."""
+    def _note_trouble(self, connection: OwnConnection, trouble: str | None) -> None:
+        """Store in this worker's row why it cannot publish, for ``mirepoix health``."""
         worker_id = self._identity()
-        if trouble != self._said and worker_id is not None:
+        if trouble != self._noted_trouble and worker_id is not None:
             with connection.transaction() as tx:
                 sending.note_trouble(tx, worker_id, trouble)
-            self._said = trouble
+            self._noted_trouble = trouble
 
     def _elect(self, connection: OwnConnection) -> None:
         with connection.reading() as tx:
@@ -136,7 +136,7 @@ class Relay:
     # ---- news
 
     def _wait(self, at_least_s: float) -> None:
-        """Wait that long; then, if nobody has told of news meanwhile, a little for some."""
+        """Wait *at_least_s*. Then, if no notification came meanwhile, wait a little for one."""
         self._loop.stopped.wait(at_least_s)
         connection = self._loop.connection()
         if not self.is_leader or connection.news():

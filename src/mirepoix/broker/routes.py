@@ -1,4 +1,4 @@
-"""Whether an exchange routes a key to a queue, as a broker does it."""
+"""Decide, as a broker does, whether an exchange routes a key to a queue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kombu.transport.virtual.exchange import TopicExchange
 
 
 def routes(queue: Any, routing_key: str) -> bool:
-    """Whether a message to the exchange of *queue* (kombu's) with that key reaches it."""
+    """Whether a message with *routing_key* to the exchange of *queue*, a queue of kombu's, reaches the queue."""
     if queue.exchange.type == "fanout":
         return True
     if queue.exchange.type == "topic":

@@ -1,7 +1,7 @@
-"""Publish what this process has committed, at once and by the side: whoever sends a task never waits for the broker.
+"""Publish in a thread what this process committed. The code that sends a task never waits for the broker.
 
-A thread of its own does it. What it cannot publish (the broker is away, the process dies) it forgets: the relay finds
-it in the ledger, where nothing says that the broker was told.
+If the thread cannot publish a task (the broker is away, the process dies), it forgets the task. The relay finds it in
+the ledger, where it is not noted as sent.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from mirepoix.records import PROMISED, Envelope, Outgoing
 logger = logging.getLogger("mirepoix.relay")
 
 MOST_WAITING = 20_000
-"""More than this is left to the relay: the memory of the process that sends is not the broker's store."""
+"""The largest number of tasks that wait in memory to be published. The relay publishes the others."""
 
 NOTE_AFTER_S = 0.2
-"""What was confirmed is noted in the ledger after this long, together: most of it has been taken by then."""
+"""How long confirmed tasks wait before they are noted as sent, together. Workers have taken most of them by then."""
 
 FLUSH_AT_EXIT_S = 2.0
-"""How long a process that ends waits for the broker to take what is left."""
+"""How long a process that ends waits for the broker to accept the remaining tasks."""
 
 
 class Sender:
-    """The sending side of one installation in one process; after a fork the child begins with an empty one."""
+    """Publishes the tasks of one installation in one process. After a fork the child begins with an empty queue."""
 
     def __init__(self, app: Any, source: Source, settings: Settings) -> None:
         self._app = app
@@ -54,14 +54,14 @@ class Sender:
         self._breaker = Breaker(self._settings.broker_retry_s, "tasks wait in the ledger until the relay reaches it")
 
     def notify(self, items: Sequence[Outgoing]) -> None:
-        """Publish those of *items* that this process has promised to. Call it after their commit; it never waits."""
+        """Publish the *items* that this process has promised to publish. Call it after their commit. It never waits."""
         promised = [item for item in items if isinstance(item, Envelope) and item.sent_fence == PROMISED]
         if promised and self._is_willing():
             self._waiting.extend(promised)
             self._wake()
 
     def event(self, body: Any, **options: Any) -> None:
-        """Publish one of Celery's events, if the broker is there."""
+        """Publish one of Celery's events, unless the broker is away."""
         if self._is_willing():
             self._events.append((body, options))
             self._wake()
@@ -129,9 +129,9 @@ class Sender:
             self._waiting.clear()
             self._events.clear()
         except Exception:
-            logger.exception("tasks could not be published by the process that sent them: the relay will")
+            logger.exception("the process that sent tasks could not publish them; the relay will")
             publisher.close()
-        # A task that its id was sent before has a higher fence by now: that one the relay publishes, and notes.
+        # A task whose id was sent before may have a higher fence by now. The relay publishes and notes that one.
         return [(id, 0) for id in confirmed]
 
     def _note(self, confirmed: list[tuple[str, int]]) -> None:
@@ -140,6 +140,6 @@ class Sender:
         try:
             note_sent(self._source.independent_transaction, confirmed)
         except self._source.disconnects as error:
-            logger.debug("what was published cannot be noted, so it goes out again: %s", error)
+            logger.debug("published tasks cannot be noted as sent, so the relay publishes them again: %s", error)
         except Exception:
-            logger.exception("what was published cannot be noted, so it goes out again")
+            logger.exception("published tasks cannot be noted as sent, so the relay publishes them again")

@@ -1,4 +1,4 @@
-"""Detect a stalled consumer: it is connected to the broker and receives nothing, for ever (celery issue 8030)."""
+"""Detect a stalled consumer: it is connected to the broker, but receives nothing any more (celery issue 8030)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mirepoix.operations.broker_losses import stalled_queues
 logger = logging.getLogger("mirepoix.worker")
 
 NOTE_S = 5.0
-"""How often a worker notes when it last received something; more often where probes are sent more often."""
+"""How often a worker notes when it last received something. It is more often if probes are sent more often."""
 
 
 class StalledCheck:
@@ -27,7 +27,7 @@ class StalledCheck:
         self._is_stalled = False
 
     def __call__(self, connection: OwnConnection) -> None:
-        """Note when this worker last received something, and judge it."""
+        """Note when this worker last received something, and decide whether its consumer is stalled."""
         installation, settings = self._installation, self._installation.settings
         worker = installation.worker
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Read what kombu cannot: where messages are JSON in a database (Redis), one that is broken would end the worker."""
+"""Read messages that kombu cannot read. From a broker that stores JSON (Redis), a broken one would end the worker."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from kombu.utils.json import loads
 logger = logging.getLogger("mirepoix.delivery")
 
 READ_FROM = "mirepoix_read_from"
-"""The attribute of one of kombu's channels for Redis that names the queue which it has just read."""
+"""The attribute of kombu's channel for Redis that has the name of the queue that was read last."""
 
 
 def tolerate(channel: Any) -> None:
-    """Let *channel*, if it is one of kombu's virtual ones, make a message of whatever it reads."""
+    """Let *channel* make a message of everything that it reads, if it is a virtual channel of kombu's."""
     if not isinstance(channel, virtual.Channel):
         return
     cls: type = channel.Message
@@ -33,20 +33,20 @@ def tolerate(channel: Any) -> None:
 
 
 class TolerantMessage(virtual.Message):  # type: ignore[misc]
-    """Before kombu's class. A message without headers, with all that was read as its body, stands for a broken one."""
+    """A mixin before kombu's class. A broken message becomes one without headers, with all its data as the body."""
 
     def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
         try:
             info = payload["properties"]["delivery_info"]
             _ = info["exchange"], info["routing_key"]
             super().__init__(payload, channel=channel, **options)
-        except Exception as error:  # noqa: BLE001 (whatever somebody sent)
+        except Exception as error:  # noqa: BLE001 (a sender may send anything)
             logger.warning("a message of the broker is broken: %s: %s", type(error).__name__, error)
             super().__init__(_stand_in(payload, getattr(channel, READ_FROM, "")), channel=channel, **options)
 
 
 def _read(channel: Any, read: Callable[..., Any], **options: Any) -> Any:
-    """Read from Redis as kombu does, which has taken an item out of its list when it finds that it is no JSON."""
+    """Read from Redis as kombu does. An item that is no JSON has left its list: deliver a stand-in for it."""
     client = channel.client
     parse, answers = client.parse_response, []
 
@@ -74,13 +74,13 @@ def _read(channel: Any, read: Callable[..., Any], **options: Any) -> Any:
 def _is_json(item: bytes | str) -> bool:
     try:
         loads(bytes_to_str(item))
-    except Exception:  # noqa: BLE001 (kombu calls what makes objects of it)
+    except Exception:  # noqa: BLE001 (kombu calls functions that make objects of it)
         return False
     return True
 
 
 def _stand_in(payload: Any, queue: str) -> dict[str, Any]:
-    """What a message would be whose body is *payload*. It can be given back to *queue*."""
+    """A message with *payload* as its body. It can be requeued to *queue*."""
     properties = payload.get("properties") if isinstance(payload, dict) else None
     tag = properties.get("delivery_tag") if isinstance(properties, dict) else None
     own: dict[str, Any] = {
