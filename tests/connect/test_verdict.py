@@ -14,7 +14,7 @@ import pytest
 from driver import Ledger
 from mirepoix.connect import mysql_codes
 from mirepoix.connect.url import source_for
-from mirepoix.connect.verdict import SQLITE, SQLSTATES, Verdict, said, verdict
+from mirepoix.connect.verdict import SQLITE, SQLSTATES, Verdict, first_line, verdict
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "database-errors.md").read_text()
 WORDS = {Verdict.PASSES: "passes", Verdict.CONTENT: "content", Verdict.ELSE: "else"}
@@ -82,7 +82,7 @@ def test_mariadb_says_that_json_cannot_be_read_by_several_codes(mariadb_url: str
 
 
 def test_an_error_is_told_without_the_row_that_was_refused():
-    assert said(psycopg.IntegrityError("violates x\nDETAIL: Failing row contains (secret).")) == (
+    assert first_line(psycopg.IntegrityError("violates x\nDETAIL: Failing row contains (secret).")) == (
         "IntegrityError: violates x"
     )
 

@@ -7,7 +7,7 @@ import time
 from corpus import safe, unsafe
 from corpus.apps import early, ledger, plain
 
-from mirepoix.crashtest.trouble import Unusable
+from mirepoix.crashtest.unusable import Unusable
 
 TASKS = {name: task for app in (plain, early, ledger) for name, task in app.tasks.items()}
 

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 import mirepoix
 from mirepoix.crashtest.check import explore
-from mirepoix.crashtest.trouble import Unusable
+from mirepoix.crashtest.unusable import Unusable
 
 copy_file = plain.task(shared=False, name="copies")(shutil.copyfile)
 """A task whose code is installed among the libraries."""

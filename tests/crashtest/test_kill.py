@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from mirepoix.crashtest import forked
 from mirepoix.crashtest.check import NotSafe, explore
 from mirepoix.crashtest.record import record
-from mirepoix.crashtest.trouble import Unusable
+from mirepoix.crashtest.unusable import Unusable
 from mirepoix.errors import ConfigurationError
 
 TASKS = {name: task for app in (plain, early, ledger) for name, task in app.tasks.items()}

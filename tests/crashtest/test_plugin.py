@@ -15,7 +15,7 @@ from django.db.models import F
 from hypothesis import strategies as st
 
 from mirepoix.crashtest.check import NotSafe
-from mirepoix.crashtest.trouble import Unusable
+from mirepoix.crashtest.unusable import Unusable
 from mirepoix.errors import ConfigurationError
 from mirepoix.pytest.plugin import _OPTIONS
 

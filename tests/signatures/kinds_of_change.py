@@ -13,7 +13,7 @@ from pathlib import Path
 from real_functions import call, function, shapes
 
 from mirepoix.signatures.compatibility import Verdict
-from mirepoix.signatures.difference import What
+from mirepoix.signatures.difference import ChangeKind
 from mirepoix.signatures.signature import Signature, signature_of
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "signatures.md"
@@ -24,45 +24,45 @@ SAFE, PARKS, WRONG = Verdict
 
 KINDS_OF_CHANGE = [
     # old, new, what is changed, old payloads on new code, new payloads on old code
-    ("a", "a, b", [What.ADDED], PARKS, PARKS),
-    ("a", "a, b=0", [What.ADDED], SAFE, PARKS),
-    ("a", "b, a", [What.ADDED], PARKS, PARKS),
-    ("a=0", "b=0, a=0", [What.ADDED], WRONG, WRONG),
-    ("a", "a, *, b", [What.ADDED], PARKS, PARKS),
-    ("a", "a, *, b=0", [What.ADDED], SAFE, PARKS),
-    ("a, b", "a", [What.REMOVED], PARKS, PARKS),
-    ("a, b=0", "a", [What.REMOVED], PARKS, SAFE),
-    ("a=0, b=0", "b=0", [What.REMOVED], WRONG, WRONG),
-    ("a, *, b=0", "a", [What.REMOVED], PARKS, SAFE),
-    ("a, b", "a, c", [What.RENAMED], WRONG, WRONG),
-    ("a, /", "b, /", [What.RENAMED], WRONG, WRONG),
-    ("*, a", "*, b", [What.RENAMED], PARKS, PARKS),
-    ("*, a=0", "*, b=0", [What.RENAMED], PARKS, PARKS),
-    ("*args", "*rest", [What.RENAMED], SAFE, SAFE),
-    ("**options", "**rest", [What.RENAMED], SAFE, SAFE),
-    ("a, b", "b, a", [What.REORDERED], WRONG, WRONG),
-    ("a, b, c", "a, c, b", [What.REORDERED], WRONG, WRONG),
+    ("a", "a, b", [ChangeKind.ADDED], PARKS, PARKS),
+    ("a", "a, b=0", [ChangeKind.ADDED], SAFE, PARKS),
+    ("a", "b, a", [ChangeKind.ADDED], PARKS, PARKS),
+    ("a=0", "b=0, a=0", [ChangeKind.ADDED], WRONG, WRONG),
+    ("a", "a, *, b", [ChangeKind.ADDED], PARKS, PARKS),
+    ("a", "a, *, b=0", [ChangeKind.ADDED], SAFE, PARKS),
+    ("a, b", "a", [ChangeKind.REMOVED], PARKS, PARKS),
+    ("a, b=0", "a", [ChangeKind.REMOVED], PARKS, SAFE),
+    ("a=0, b=0", "b=0", [ChangeKind.REMOVED], WRONG, WRONG),
+    ("a, *, b=0", "a", [ChangeKind.REMOVED], PARKS, SAFE),
+    ("a, b", "a, c", [ChangeKind.RENAMED], WRONG, WRONG),
+    ("a, /", "b, /", [ChangeKind.RENAMED], WRONG, WRONG),
+    ("*, a", "*, b", [ChangeKind.RENAMED], PARKS, PARKS),
+    ("*, a=0", "*, b=0", [ChangeKind.RENAMED], PARKS, PARKS),
+    ("*args", "*rest", [ChangeKind.RENAMED], SAFE, SAFE),
+    ("**options", "**rest", [ChangeKind.RENAMED], SAFE, SAFE),
+    ("a, b", "b, a", [ChangeKind.REORDERED], WRONG, WRONG),
+    ("a, b, c", "a, c, b", [ChangeKind.REORDERED], WRONG, WRONG),
     ("*, a, b", "*, b, a", [], SAFE, SAFE),
-    ("a", "a, /", [What.KIND_CHANGED], PARKS, SAFE),
-    ("a, /", "a", [What.KIND_CHANGED], SAFE, PARKS),
-    ("a", "*, a", [What.KIND_CHANGED], PARKS, SAFE),
-    ("*, a", "a", [What.KIND_CHANGED], SAFE, PARKS),
-    ("a, /", "*, a", [What.KIND_CHANGED], PARKS, PARKS),
-    ("a", "a=0", [What.DEFAULT_ADDED], SAFE, PARKS),
-    ("a=0", "a", [What.DEFAULT_REMOVED], PARKS, SAFE),
-    ("*, a=0", "*, a", [What.DEFAULT_REMOVED], PARKS, SAFE),
-    ("a=0", "a=1", [What.DEFAULT_CHANGED], SAFE, SAFE),
-    ("a: int", "a: str", [What.ANNOTATION_CHANGED], SAFE, SAFE),
-    ("a", "a: int", [What.ANNOTATION_CHANGED], SAFE, SAFE),
-    ("a", "a, *args", [What.ADDED], SAFE, PARKS),
-    ("a, *args", "a", [What.REMOVED], PARKS, SAFE),
-    ("a", "a, **options", [What.ADDED], SAFE, PARKS),
-    ("a, **options", "a", [What.REMOVED], PARKS, SAFE),
-    ("a, *args", "a, b=0, *args", [What.ADDED], WRONG, WRONG),
-    ("a, **options", "a, *, b=0, **options", [What.ADDED], SAFE, SAFE),
-    ("a, b=0", "a, **options", [What.REMOVED, What.ADDED], PARKS, PARKS),
-    ("a, b=0", "a, *args, **options", [What.REMOVED, What.ADDED, What.ADDED], WRONG, WRONG),
-    ("a, b, c=0", "a, b=0", [What.REMOVED, What.DEFAULT_ADDED], PARKS, PARKS),
+    ("a", "a, /", [ChangeKind.KIND_CHANGED], PARKS, SAFE),
+    ("a, /", "a", [ChangeKind.KIND_CHANGED], SAFE, PARKS),
+    ("a", "*, a", [ChangeKind.KIND_CHANGED], PARKS, SAFE),
+    ("*, a", "a", [ChangeKind.KIND_CHANGED], SAFE, PARKS),
+    ("a, /", "*, a", [ChangeKind.KIND_CHANGED], PARKS, PARKS),
+    ("a", "a=0", [ChangeKind.DEFAULT_ADDED], SAFE, PARKS),
+    ("a=0", "a", [ChangeKind.DEFAULT_REMOVED], PARKS, SAFE),
+    ("*, a=0", "*, a", [ChangeKind.DEFAULT_REMOVED], PARKS, SAFE),
+    ("a=0", "a=1", [ChangeKind.DEFAULT_CHANGED], SAFE, SAFE),
+    ("a: int", "a: str", [ChangeKind.ANNOTATION_CHANGED], SAFE, SAFE),
+    ("a", "a: int", [ChangeKind.ANNOTATION_CHANGED], SAFE, SAFE),
+    ("a", "a, *args", [ChangeKind.ADDED], SAFE, PARKS),
+    ("a, *args", "a", [ChangeKind.REMOVED], PARKS, SAFE),
+    ("a", "a, **options", [ChangeKind.ADDED], SAFE, PARKS),
+    ("a, **options", "a", [ChangeKind.REMOVED], PARKS, SAFE),
+    ("a, *args", "a, b=0, *args", [ChangeKind.ADDED], WRONG, WRONG),
+    ("a, **options", "a, *, b=0, **options", [ChangeKind.ADDED], SAFE, SAFE),
+    ("a, b=0", "a, **options", [ChangeKind.REMOVED, ChangeKind.ADDED], PARKS, PARKS),
+    ("a, b=0", "a, *args, **options", [ChangeKind.REMOVED, ChangeKind.ADDED, ChangeKind.ADDED], WRONG, WRONG),
+    ("a, b, c=0", "a, b=0", [ChangeKind.REMOVED, ChangeKind.DEFAULT_ADDED], PARKS, PARKS),
     ("a", "a", [], SAFE, SAFE),
     ("", "", [], SAFE, SAFE),
 ]
@@ -93,7 +93,7 @@ class Really:
 
 
 def really(writer: Signature, reader: Signature) -> Really:
-    """What becomes of every call, with up to four arguments by position and one keyword that nobody names."""
+    """ChangeKind becomes of every call, with up to four arguments by position and one keyword that nobody names."""
     names = sorted({one.name for one in (*writer.parameters, *reader.parameters)} | {"another"})
     write, read = function(writer), function(reader)
     right = refused = wrong = 0

@@ -80,7 +80,7 @@ def call(taker: Callable[..., dict[str, Any]], shape: Shape) -> dict[str, str] |
 
 
 def bind(taker: Callable[..., Any], shape: Shape) -> bool:
-    """What `inspect.Signature.bind` says."""
+    """ChangeKind `inspect.Signature.bind` says."""
     try:
         inspect.signature(taker).bind(*range(shape.positional), **dict.fromkeys(shape.keywords))
     except TypeError:

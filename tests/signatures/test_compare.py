@@ -12,7 +12,7 @@ from real_functions import signatures
 
 from mirepoix.signatures.compare import compare, compare_all
 from mirepoix.signatures.compatibility import Verdict, judge, worst
-from mirepoix.signatures.difference import What, differences
+from mirepoix.signatures.difference import ChangeKind, differences
 from mirepoix.signatures.signature import Signature
 
 SAFE, PARKS, WRONG = Verdict
@@ -32,7 +32,9 @@ def test_the_page_holds_this_table():
 
 
 def test_every_kind_of_change_of_a_parameter_is_in_the_table():
-    of_parameters = [what for what in What if what.value.split()[0] not in ("task", "alias", "upcaster", "version")]
+    of_parameters = [
+        what for what in ChangeKind if what.value.split()[0] not in ("task", "alias", "upcaster", "version")
+    ]
     assert {what for row in KINDS_OF_CHANGE for what in row[2]} == set(of_parameters)
 
 
@@ -62,7 +64,7 @@ def test_signatures_without_a_difference_are_equal_but_for_the_order_of_keywords
 @given(signatures(), signatures(), st.integers(1, 3), st.integers(1, 3), st.sets(st.integers(1, 3)))
 def test_a_payload_of_another_version_is_never_bound_as_it_is(old, new, was, now, upcasts):
     before, after = replace(old, version=was), replace(new, version=now, upcasts=tuple(sorted(upcasts)))
-    changes = [one for one in compare(before, after) if one.what is not What.UPCASTER_REMOVED]
+    changes = [one for one in compare(before, after) if one.what is not ChangeKind.UPCASTER_REMOVED]
     forward, back = worst(*(one.old_to_new for one in changes)), worst(*(one.new_to_old for one in changes))
     if was == now:
         assert (forward, back) == (judge(old, new), judge(new, old))
@@ -78,7 +80,7 @@ def changes_of(old: Signature, new: Signature):
 
 def test_a_raised_version_without_an_upcaster_parks():
     old, new = written("a, b"), written("b, a", version=2)
-    assert changes_of(old, new) == [(What.VERSION_RAISED, PARKS, PARKS), (What.REORDERED, PARKS, PARKS)]
+    assert changes_of(old, new) == [(ChangeKind.VERSION_RAISED, PARKS, PARKS), (ChangeKind.REORDERED, PARKS, PARKS)]
     (raised, _) = compare(old, new)
     assert raised.old_to_new_why == "no upcaster takes a payload of version 1 to the next"
     assert "@task.upcast" in raised.remedy
@@ -86,26 +88,26 @@ def test_a_raised_version_without_an_upcaster_parks():
 
 def test_a_raised_version_with_every_upcaster_is_safe_for_what_waits():
     old, new = written("a, b"), written("b, a", version=3, upcasts=(1, 2))
-    assert changes_of(old, new)[0] == (What.VERSION_RAISED, SAFE, PARKS)
-    assert changes_of(old, new)[-1] == (What.REORDERED, SAFE, PARKS)
-    assert all(one.heals for one in compare(old, new))
+    assert changes_of(old, new)[0] == (ChangeKind.VERSION_RAISED, SAFE, PARKS)
+    assert changes_of(old, new)[-1] == (ChangeKind.REORDERED, SAFE, PARKS)
+    assert all(one.is_safe_after_deploy for one in compare(old, new))
 
 
 def test_a_version_that_is_lowered_parks_what_waits():
     old, new = written("a", version=2, upcasts=(1,)), written("a", upcasts=(1,))
-    assert changes_of(old, new) == [(What.VERSION_LOWERED, PARKS, SAFE)]
+    assert changes_of(old, new) == [(ChangeKind.VERSION_LOWERED, PARKS, SAFE)]
 
 
 def test_a_removed_upcaster_parks_what_is_older_still():
     old, new = written("a", version=2, upcasts=(1,)), written("a", version=2)
-    assert changes_of(old, new) == [(What.UPCASTER_REMOVED, PARKS, SAFE)]
-    assert changes_of(new, old) == [(What.UPCASTER_ADDED, SAFE, SAFE)]
+    assert changes_of(old, new) == [(ChangeKind.UPCASTER_REMOVED, PARKS, SAFE)]
+    assert changes_of(new, old) == [(ChangeKind.UPCASTER_ADDED, SAFE, SAFE)]
 
 
 def test_a_removed_alias_parks_what_was_sent_under_it():
     old, new = written("a", aliases=("pay",)), written("a")
-    assert changes_of(old, new) == [(What.ALIAS_REMOVED, PARKS, SAFE)]
-    assert changes_of(new, old) == [(What.ALIAS_ADDED, SAFE, SAFE)]
+    assert changes_of(old, new) == [(ChangeKind.ALIAS_REMOVED, PARKS, SAFE)]
+    assert changes_of(new, old) == [(ChangeKind.ALIAS_ADDED, SAFE, SAFE)]
 
 
 def all_changes(old: list[Signature], new: list[Signature]):
@@ -115,18 +117,18 @@ def all_changes(old: list[Signature], new: list[Signature]):
 
 def test_a_task_that_is_removed_parks_and_a_new_one_waits_for_new_workers():
     charge, mail = written("a"), replace(written("to"), task="mail")
-    assert all_changes([charge], [charge, mail]) == [("mail", What.TASK_ADDED, SAFE, PARKS)]
-    assert all_changes([charge, mail], [charge]) == [("mail", What.TASK_REMOVED, PARKS, SAFE)]
+    assert all_changes([charge], [charge, mail]) == [("mail", ChangeKind.TASK_ADDED, SAFE, PARKS)]
+    assert all_changes([charge, mail], [charge]) == [("mail", ChangeKind.TASK_REMOVED, PARKS, SAFE)]
 
 
 def test_a_task_that_was_renamed_with_an_alias_takes_what_waits():
     old, new = written("a"), replace(written("a", aliases=("charge",)), task="pay")
-    assert all_changes([old], [new]) == [("pay", What.TASK_RENAMED, SAFE, PARKS)]
+    assert all_changes([old], [new]) == [("pay", ChangeKind.TASK_RENAMED, SAFE, PARKS)]
 
 
 def test_the_parameters_of_a_renamed_task_are_compared_too():
     old, new = written("a"), replace(written("a, b", aliases=("charge",)), task="pay")
-    assert [what for _, what, _, _ in all_changes([old], [new])] == [What.TASK_RENAMED, What.ADDED]
+    assert [what for _, what, _, _ in all_changes([old], [new])] == [ChangeKind.TASK_RENAMED, ChangeKind.ADDED]
 
 
 def test_a_task_that_seems_renamed_is_told_of_the_alias():

@@ -34,7 +34,7 @@ from mirepoix.broker.tolerant import tolerate
 from mirepoix.broker.versions import has_global_qos
 from mirepoix.config import MOST_AHEAD
 from mirepoix.connect.source import BOUND_S, OwnConnection
-from mirepoix.connect.verdict import Verdict, said, verdict
+from mirepoix.connect.verdict import Verdict, first_line, verdict
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.delivery.flusher import Flusher
 from mirepoix.delivery.host import Host
@@ -322,7 +322,7 @@ class BrokerConsumer:
             self._one_by_one = len(notifications)
             return True
         self._waiting.popleft()
-        self.keep(foreign[0].message, f"the ledger cannot hold its task: {said(error)}")
+        self.keep(foreign[0].message, f"the ledger cannot hold its task: {first_line(error)}")
         return True
 
     def _take(self, leases: Leases, notifications: list[Notification]) -> list[Notification]:

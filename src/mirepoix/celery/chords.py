@@ -26,7 +26,7 @@ from kombu.utils.json import dumps, loads
 from mirepoix.celery import context
 from mirepoix.celery.own_task import own_headers, own_task
 from mirepoix.celery.senders import is_read_by_senders
-from mirepoix.connect.verdict import said
+from mirepoix.connect.verdict import first_line
 from mirepoix.errors import OutcomeRefused
 from mirepoix.ledger import chords, outgoing, results
 from mirepoix.ledger.chords import Returned
@@ -176,7 +176,7 @@ def _end(
         return chords.queue_of(tx, [part.task_id for part in returned.parts] + [_request_of(returned.origin).id])
 
     if refused is not None and returned.failed_part is None:
-        why = OutcomeRefused(f"its body cannot be written: {said(refused)}")
+        why = OutcomeRefused(f"its body cannot be written: {first_line(refused)}")
         logger.error("chord %s fails: %s", returned.group_id, why)
         ending = _failure_here(
             installation, returned, queue(), f"Callback error: {_shown(why)}", _as_json(installation, why)

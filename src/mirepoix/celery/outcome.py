@@ -20,7 +20,7 @@ from celery import states
 
 from mirepoix.celery import chords, errbacks
 from mirepoix.celery.context import Attempt, running
-from mirepoix.connect.verdict import Verdict, said, verdict, wants_connections
+from mirepoix.connect.verdict import Verdict, first_line, verdict, wants_connections
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import OutcomeRefused
 from mirepoix.ledger import finish, reap, results, workers
@@ -257,14 +257,14 @@ def persist(installation: Installation, attempt: Attempt, what: str, write: Call
 def fail_unwritable(installation: Installation, attempt: Attempt, what: str, error: Exception) -> None:
     """Commit that the attempt failed, since the database will never accept what the attempt had to record."""
     name, task_id = attempt.name, attempt.lease.task_id
-    refusal = OutcomeRefused(f"its {what} cannot be written: {said(error)}")
+    refusal = OutcomeRefused(f"its {what} cannot be written: {first_line(error)}")
     logger.error("task %s[%s] fails: %s", name, task_id, refusal)
     parts = [*attempt.parts.values()]
     attempt.forget_success()
     attempt.again = None
     kind = f"{OutcomeRefused.__module__}.{OutcomeRefused.__qualname__}"
     failure = AttemptFailure(
-        str(refusal), kind, f"{''.join(format_tb(error.__traceback__))}{said(error)}", pid=os.getpid()
+        str(refusal), kind, f"{''.join(format_tb(error.__traceback__))}{first_line(error)}", pid=os.getpid()
     )
     with running(attempt):
         try:

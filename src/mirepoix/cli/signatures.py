@@ -121,7 +121,7 @@ def check(
         raise CliError(f"There is no lock file {str(path)!r}. Write it with: mirepoix signatures lock")
     changes = compare_all(locked, current)
     is_outdated = locked != current
-    is_harmful = any(not one.heals or (both_ways and one.verdict is not Verdict.SAFE) for one in changes)
+    is_harmful = any(not one.is_safe_after_deploy or (both_ways and one.verdict is not Verdict.SAFE) for one in changes)
     if is_json:
         context.print_json(_as_object(path, locked, changes, is_outdated=is_outdated))
     else:

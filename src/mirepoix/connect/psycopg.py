@@ -221,8 +221,8 @@ class PostgresConnection:
         except BaseException:
             self._connection.close()
             raise
-        self._connection.add_notify_handler(self._note)
-        self._connection.add_notice_handler(self._hear)
+        self._connection.add_notify_handler(self._on_notify)
+        self._connection.add_notice_handler(self._on_notice)
         self._is_ended = False
         self._result_polling = ResultPolling()
         self._news: set[str] = set()
@@ -275,8 +275,8 @@ class PostgresConnection:
             return False
         return not self._is_ended
 
-    def _hear(self, said: psycopg.errors.Diagnostic) -> None:
-        self._is_ended = self._is_ended or said.severity_nonlocalized == "FATAL"
+    def _on_notice(self, notice: psycopg.errors.Diagnostic) -> None:
+        self._is_ended = self._is_ended or notice.severity_nonlocalized == "FATAL"
 
     def statements(self) -> AbstractContextManager[Tx]:
         """Run statements without BEGIN: each is a transaction, in one round trip. A pooler makes them one."""
@@ -347,13 +347,13 @@ class PostgresConnection:
         # A closed socket is readable too: consume_input raises for it, and the worker reconnects.
         self._connection.pgconn.consume_input()
         while notification := self._connection.pgconn.notifies():
-            self._heard(notification.relname, notification.extra)
+            self._record_notification(notification.relname, notification.extra)
 
-    def _note(self, notification: psycopg.Notify) -> None:
+    def _on_notify(self, notification: psycopg.Notify) -> None:
         # Called for notifications that arrive with the answer to another statement.
-        self._heard(notification.channel.encode(), notification.payload.encode())
+        self._record_notification(notification.channel.encode(), notification.payload.encode())
 
-    def _heard(self, channel: bytes, payload: bytes) -> None:
+    def _record_notification(self, channel: bytes, payload: bytes) -> None:
         if channel == b"mirepoix_result":
             self._finished.update(payload.decode().split(","))
         else:

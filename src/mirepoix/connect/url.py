@@ -47,7 +47,7 @@ def source_for(url: str) -> Source:
         connector = optional("pymysql", "mysql")
         source = connector.MysqlSource(connector.params_of(f"//{rest}"))
         return source  # noqa: RET504  (typed by its name)
-    raise UnsupportedDatabase(_told(url))
+    raise UnsupportedDatabase(_redacted(url))
 
 
 def _require_readable(url: str, where: re.Pattern[str], scheme: str) -> None:
@@ -64,7 +64,7 @@ def _require_readable(url: str, where: re.Pattern[str], scheme: str) -> None:
         )
 
 
-def _told(url: str) -> str:
+def _redacted(url: str) -> str:
     """Return a part of the text that identifies it. It may contain a password."""
     scheme, separator, _ = url.partition("://")
     if not re.fullmatch(r"[\w+./~-]*", scheme):

@@ -104,7 +104,7 @@ def verdict(error: BaseException, passing: tuple[type[Exception], ...] = ()) -> 
     return Verdict.ELSE if names & _OF_DATABASES and not names & _OF_CONTENT else Verdict.CONTENT
 
 
-def said(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of *error*. In the next lines databases show the row, with a task's arguments or result."""
     words = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

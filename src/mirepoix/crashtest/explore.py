@@ -32,7 +32,7 @@ from mirepoix.crashtest.places import home_of
 from mirepoix.crashtest.plan import Place, Schedule, overlapping, planned, planned_again
 from mirepoix.crashtest.points import Delivery, Gate, Point, outside
 from mirepoix.crashtest.sql import is_deadlock
-from mirepoix.crashtest.trouble import Unusable
+from mirepoix.crashtest.unusable import Unusable
 from mirepoix.errors import ConfigurationError
 
 MOST_RETRIES = 8
@@ -52,7 +52,7 @@ class Observed:
     keys: tuple[tuple[str, str], ...]
     """The idempotency keys that were sent, with their requests."""
     raw: dict[str, Rows]
-    said: list[dict[str, object]]
+    sent: list[dict[str, object]]
     new_files: dict[str, bytes]
     """Files that did not exist before, by their real names."""
     is_invariant_broken: str | None = None
@@ -192,11 +192,11 @@ class Explorer:
         if not any(point.is_durable for point in points):
             raise Unusable.without_points(self.call)
         self._columns = volatile_columns(first.raw, second.raw, self._schema)
-        self._paths = volatile_paths(first.said, second.said)
+        self._paths = volatile_paths(first.sent, second.sent)
         self._names = volatile_names(first.files, second.files)
         first, second = self._again(first), self._again(second)
         if (first.rows, first.effects, first.files) != (second.rows, second.effects, second.files):
-            raise Unusable.not_deterministic(self.call, _unlike(first, second))
+            raise Unusable.not_deterministic(self.call, _differing(first, second))
         return first, tuple(points)
 
     def _try(self, schedule: Schedule, known: dict[object, Redelivered]) -> tuple[list[Tried], Redelivered | None]:
@@ -341,8 +341,8 @@ class Explorer:
 
     def _observe(self, ended: Ended) -> Observed:
         raw = self._read(self._schema)
-        said = [dict(effect) for effect in self.journal.effects]
-        keys = {(str(effect["subject"]), str(effect["key"])) for effect in said if effect.get("key") is not None}
+        sent = [dict(effect) for effect in self.journal.effects]
+        keys = {(str(effect["subject"]), str(effect["key"])) for effect in sent if effect.get("key") is not None}
         broken = None
         if self.invariant is not None:
             try:
@@ -352,14 +352,14 @@ class Explorer:
         files = {name: plain_content(content) for name, content in self.folders.read().items()}
         new = {name: content for name, content in files.items() if self.folders.is_new(name)}
         rows = rows_of(raw, self._before, self._schema, self._columns | self._ignored_columns(), new)
-        effects, files = effects_of(said, self._paths), named(files, self._names)
+        effects, files = effects_of(sent, self._paths), named(files, self._names)
         subfolders = self.folders.subfolders()
-        return Observed(ended, rows, effects, files, tuple(sorted(keys)), raw, said, new, broken, subfolders)
+        return Observed(ended, rows, effects, files, tuple(sorted(keys)), raw, sent, new, broken, subfolders)
 
     def _again(self, seen: Observed) -> Observed:
         """Return *seen* with everything masked that is now known to be volatile."""
         rows = rows_of(seen.raw, self._before, self._schema, self._columns | self._ignored_columns(), seen.new_files)
-        effects = effects_of(seen.said, self._paths)
+        effects = effects_of(seen.sent, self._paths)
         return replace(seen, rows=rows, effects=effects, files=named(seen.files, self._names))
 
     def _with_new_tables(self, clean: Observed) -> Observed:
@@ -394,7 +394,7 @@ def _require_success(call: Call, ended: Ended) -> None:
         raise Unusable.fails(call, ended)
 
 
-def _unlike(first: Observed, second: Observed) -> str:
+def _differing(first: Observed, second: Observed) -> str:
     rows = {row.table.partition(".")[2] for row in (first.rows - second.rows) + (second.rows - first.rows)}
     effects = {f"{e.kind} {e.subject}" for e in (first.effects - second.effects) + (second.effects - first.effects)}
     names = set(first.files) | set(second.files)

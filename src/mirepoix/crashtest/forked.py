@@ -34,7 +34,7 @@ from mirepoix.crashtest.deliver import Call, Ended, deliver
 from mirepoix.crashtest.http import Service
 from mirepoix.crashtest.journal import Journal
 from mirepoix.crashtest.points import Delivery
-from mirepoix.crashtest.trouble import Unusable
+from mirepoix.crashtest.unusable import Unusable
 from mirepoix.errors import ConfigurationError
 
 MOST_S = 120.0
@@ -58,7 +58,7 @@ def deliver_and_kill(
     """Run the task once in a child, until it ends or is killed. Record what it did in *delivery* here."""
     for database in databases:
         database.disconnect()
-    heard, tell = Pipe(duplex=False)
+    receiver, tell = Pipe(duplex=False)
     asked, answer = Pipe(duplex=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the warning about threads; see the module's docstring
@@ -68,29 +68,29 @@ def deliver_and_kill(
     tell.close()
     asked.close()
     try:
-        with heard, answer:
-            return _listen(call, delivery, service, heard, answer)
+        with receiver, answer:
+            return _listen(call, delivery, service, receiver, answer)
     finally:
         os.kill(pid, signal.SIGKILL)  # the pid stays ours until waitpid() below
         os.waitpid(pid, 0)
 
 
-def _listen(call: Call, delivery: Delivery, service: Service | None, heard: Connection, answer: Connection) -> Ended:
-    while heard.poll(MOST_S):
+def _listen(call: Call, delivery: Delivery, service: Service | None, receiver: Connection, answer: Connection) -> Ended:
+    while receiver.poll(MOST_S):
         try:
-            what, said = heard.recv()
+            what, content = receiver.recv()
         except EOFError:
             raise Unusable.child_lost(call) from None
         if what == "effect":
-            delivery.journal.add(said)
+            delivery.journal.add(content)
         elif what == "step":
-            delivery.journal.keep(*said)
+            delivery.journal.keep(*content)
         elif what == "ask":
-            answer.send(_ask(service, delivery.journal, said))
+            answer.send(_ask(service, delivery.journal, content))
         elif what == "broken":
-            raise Unusable.child_broke(call, said)
+            raise Unusable.child_broke(call, content)
         else:
-            ended, points, tables, unmodelled, delivery.is_committed = said
+            ended, points, tables, unmodelled, delivery.is_committed = content
             delivery.points += points
             delivery.tables |= tables
             delivery.unmodelled |= unmodelled
@@ -98,10 +98,10 @@ def _listen(call: Call, delivery: Delivery, service: Service | None, heard: Conn
     raise Unusable.child_hangs(call, MOST_S)
 
 
-def _ask(service: Service | None, journal: Journal, said: Any) -> tuple[bool, Any]:
+def _ask(service: Service | None, journal: Journal, request: Any) -> tuple[bool, Any]:
     """Return whether the service answered, and its answer or the exception that it raised."""
     try:
-        found = (True, journal.ask(service, *said))
+        found = (True, journal.ask(service, *request))
     except Exception as error:  # noqa: BLE001 (it is raised in the child, where the task waits for it)
         found = (False, error)
     try:
@@ -143,9 +143,9 @@ class _Wire(Journal):
         self._tell, self._asked = tell, asked
         self._lock = threading.Lock()  # threads of the task also record effects
 
-    def tell(self, what: str, said: Any) -> None:
+    def tell(self, what: str, content: Any) -> None:
         with self._lock:
-            self._tell.send((what, said))
+            self._tell.send((what, content))
 
     def add(self, effect: dict[str, Any]) -> None:
         try:
@@ -157,9 +157,9 @@ class _Wire(Journal):
         super().keep(name, value)
         self.tell("step", (name, value))
 
-    def ask(self, service: Service | None, known: tuple[str, str] | None, said: tuple[str, str, Any]) -> Any:
+    def ask(self, service: Service | None, known: tuple[str, str] | None, request: tuple[str, str, Any]) -> Any:
         with self._lock:
-            self._tell.send(("ask", (known, said)))
+            self._tell.send(("ask", (known, request)))
             is_answer, found = self._asked.recv()
         if not is_answer:
             raise found

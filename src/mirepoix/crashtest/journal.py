@@ -23,12 +23,12 @@ class Journal:
         """Store the return value of the step *name*."""
         self.steps[name] = value
 
-    def ask(self, service: Any, known: tuple[str, str] | None, said: tuple[str, str, Any]) -> Any:
-        """Ask *service* about the request *said*. A request with a *known* key gets the first answer again."""
+    def ask(self, service: Any, known: tuple[str, str] | None, request: tuple[str, str, Any]) -> Any:
+        """Ask *service* about *request*. A request with a *known* key gets the first answer again."""
         if known is None:
-            return service(*said)
+            return service(*request)
         if known not in self.answers:
-            self.answers[known] = service(*said)
+            self.answers[known] = service(*request)
         return self.answers[known]
 
     def clear(self) -> None:

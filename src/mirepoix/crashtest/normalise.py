@@ -206,8 +206,10 @@ def effects_of(effects: list[dict[str, Any]], masked: frozenset[tuple[tuple[str,
     known = set()
     for effect in real(effects):
         who = identity(effect)
-        said = sorted((path, "<masked>" if (who, path) in masked else plain(v)) for path, v in payload(effect).items())
-        compared = Effect(*who, tuple(said))
+        values = sorted(
+            (path, "<masked>" if (who, path) in masked else plain(v)) for path, v in payload(effect).items()
+        )
+        compared = Effect(*who, tuple(values))
         if effect.get("is_repeatable"):
             mark = (compared, str(effect["subject"]).partition("?")[0])
             if mark in known:

@@ -39,7 +39,7 @@ def text(explored: Explored, found: Sequence[Finding]) -> str:
 
 def _finding(explored: Explored, number: int, finding: Finding) -> list[str]:
     title = f"{number}. {finding.kind.upper().replace('-', ' ')}  {finding.words}"
-    lines = [f"{_wrapped(title, 2)}  [{finding.severity}]", *_story(explored, finding.schedule)]
+    lines = [f"{_wrapped(title, 2)}  [{finding.severity}]", *_crash_lines(explored, finding.schedule)]
     lines += [_wrapped(f"then: {consequence}", 5) for consequence in finding.consequences[:_MOST_CONSEQUENCES]]
     hidden = len(finding.consequences) - _MOST_CONSEQUENCES
     if hidden > 0:
@@ -57,7 +57,7 @@ def left_out(explored: Explored) -> str:
     return words + ", and the second ones that would follow them" * explored.is_second_untold
 
 
-def _story(explored: Explored, schedule: Schedule) -> list[str]:
+def _crash_lines(explored: Explored, schedule: Schedule) -> list[str]:
     first = _death(schedule, explored.points, "")
     if schedule.then is not None:
         return [*first, "     it is delivered again, and", *_death(schedule.then, explored.again(schedule), "again ")]

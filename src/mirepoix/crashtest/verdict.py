@@ -86,14 +86,14 @@ def findings(explored: Explored, allow: Sequence[str] = ()) -> tuple[Finding, ..
     causes: dict[str, _Cause] = {}
     narrow: dict[str, bool] = {}
     for tried in explored.tried:
-        found = _of(explored, tried)
+        found = _differences_of(explored, tried)
         primary = [difference for difference in found if difference.kind in _OUTSIDE] or found[:1]
         for difference in primary:
             cause = causes.setdefault(difference.code, _Cause(difference))
             cause.schedules.append(tried.schedule)
             cause.consequences.update(dict.fromkeys(other for other in found if other not in primary))
             narrow[difference.code] = narrow.get(difference.code, True) and _is_narrow(explored, tried)
-    told = []
+    unmerged = []
     for code, cause in causes.items():
         if any(code == pattern or fnmatchcase(code, pattern) for pattern in allow):
             continue
@@ -103,24 +103,24 @@ def findings(explored: Explored, allow: Sequence[str] = ()) -> tuple[Finding, ..
         kind, subject, words = difference.kind, difference.subject, difference.words
         finding = Finding(kind, subject, severity, words, cause.schedules[0], "", follows)
         advice = remedy(explored, kind, subject, is_narrow=narrow[code])
-        told.append(replace(finding, remedy=advice, others=len(set(cause.schedules)) - 1))
-    told = _folded(told, _lines(explored))
-    return tuple(sorted(told, key=lambda finding: ("error", "warning", "note").index(finding.severity)))
+        unmerged.append(replace(finding, remedy=advice, others=len(set(cause.schedules)) - 1))
+    merged = _folded(unmerged, _lines(explored))
+    return tuple(sorted(merged, key=lambda finding: ("error", "warning", "note").index(finding.severity)))
 
 
 def _lines(explored: Explored) -> dict[tuple[str, str], Source]:
     """Return the source line of each effect."""
     lines: dict[tuple[str, str], Source] = {}
     for seen in (explored.clean, *(tried.observed for tried in explored.tried)):
-        for effect in seen.said:
+        for effect in seen.sent:
             lines.setdefault(identity(effect), cast("Source", effect.get("source", Source("", 0))))
     return lines
 
 
-def _folded(told: Sequence[Finding], lines: dict[tuple[str, str], Source]) -> list[Finding]:
+def _folded(unmerged: Sequence[Finding], lines: dict[tuple[str, str], Source]) -> list[Finding]:
     """Merge the findings of one line that runs in a loop (a mail to each of many), and of files left in one folder."""
     groups: dict[object, list[Finding]] = {}
-    for finding in told:
+    for finding in unmerged:
         verb, _, what = finding.kind.partition("-")
         line = lines.get((what, finding.subject)) if verb == "duplicate" else None
         place: object = line if line and line.path else finding
@@ -145,7 +145,7 @@ def _as_one(group: list[Finding]) -> Finding:
     return replace(first, remedy=words, consequences=(*alike, *follows), others=others, pattern=pattern)
 
 
-def _of(explored: Explored, tried: Tried) -> list[Difference]:
+def _differences_of(explored: Explored, tried: Tried) -> list[Difference]:
     """Return the differences of one schedule, the cause first."""
     found = differences(explored.clean, tried.observed, is_ended=tried.is_redelivered)
     if not tried.is_redelivered and not explored.call.is_transactional:
@@ -165,12 +165,12 @@ def _of(explored: Explored, tried: Tried) -> list[Difference]:
         found.append(Difference("swallowed", explored.call.task.name, words))
     written = [point.label.rpartition(" ")[2] for point in explored.points if point.kind == "sql"]
 
-    told = [identity(effect) for effect in tried.observed.said]
+    sent = [identity(effect) for effect in tried.observed.sent]
 
     def place(difference: Difference) -> tuple[int, int]:
         table, effect = difference.subject.partition(".")[0], (difference.kind.partition("-")[2], difference.subject)
-        order: Sequence[object] = told if effect in told else written
-        thing: object = effect if effect in told else table
+        order: Sequence[object] = sent if effect in sent else written
+        thing: object = effect if effect in sent else table
         return RANKS.index(difference.kind), order.index(thing) if thing in order else len(order)
 
     return sorted(found, key=place)

@@ -62,12 +62,12 @@ def of(
     if not any(raised.frames or raised.members for raised in chain):  # the text is not a traceback
         chain = [Raised(None, "", ())]
     if chain[-1].error_type is None:
-        chain[-1] = replace(chain[-1], error_type=_unqualified(error_type), message=_said(reason, error_type))
+        chain[-1] = replace(chain[-1], error_type=_unqualified(error_type), message=_message_in(reason, error_type))
     chain = _without_retry(chain, reason, _unqualified(error_type))
     if chain[-1].error_type == "celery.exceptions.Retry":
         return None
     root, where = _root(chain, roots)
-    what = _what(root, roots)
+    what = _kind_of(root, roots)
     named = where or [task]
     digest = hashlib.sha256(json.dumps([VERSION, what, named]).encode("utf-8", "backslashreplace")).hexdigest()
     return Fingerprint(digest[:12], _title(root, named[-1])[:LONGEST_TITLE])
@@ -82,7 +82,7 @@ def _without_retry(chain: list[Raised], reason: str, error_type: str | None) -> 
     if len(chain) > 1 and (not is_given or _short(chain[-2]) == (error_type or "").rpartition(".")[2]):
         return _without_retry(chain[:-1], reason, error_type)
     if is_given:  # retry(exc=...) with an exception that was not raised
-        return [*chain[:-1], replace(asked, error_type=error_type, message=_said(reason, error_type))]
+        return [*chain[:-1], replace(asked, error_type=error_type, message=_message_in(reason, error_type))]
     return chain
 
 
@@ -103,12 +103,12 @@ def _is_the_same(earlier: Raised, later: Raised) -> bool:
     return later.is_caused or (earlier.error_type, earlier.message) == (later.error_type, later.message)
 
 
-def _what(raised: Raised, roots: Sequence[str]) -> list[Any]:
+def _kind_of(raised: Raised, roots: Sequence[str]) -> list[Any]:
     """Describe the class and the message. For a group, describe each kind of member once, in no order."""
     members = []
     for chain in raised.members:
         root, where = _root(chain, roots)
-        members.append(json.dumps([_what(root, roots), where]))
+        members.append(json.dumps([_kind_of(root, roots), where]))
     return [raised.error_type, _message(raised), sorted(set(members))]
 
 
@@ -137,7 +137,7 @@ def _unqualified(error_type: str | None) -> str | None:
     return error_type.removeprefix("builtins.").removeprefix("__main__.") if error_type else None
 
 
-def _said(reason: str, error_type: str | None) -> str:
+def _message_in(reason: str, error_type: str | None) -> str:
     """Return the message in *reason*, which may begin with the exception's class."""
     short = (error_type or "").rpartition(".")[2]
     return reason.removeprefix(f"{short}: ") if short else reason

@@ -18,7 +18,7 @@ from mirepoix.config import FLUSH_AFTER_S
 from mirepoix.connect import ambient
 from mirepoix.connect.dropped import close_when_dropped
 from mirepoix.connect.source import BOUND_S, OwnConnection
-from mirepoix.connect.verdict import said
+from mirepoix.connect.verdict import first_line
 from mirepoix.delivery.flusher import Flusher
 from mirepoix.delivery.registry import INSTALLATIONS
 from mirepoix.delivery.wakeup import WakeupPipe
@@ -112,7 +112,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         try:
             yield
         except self.installation.source.errors as error:
-            raise LedgerAway(said(error)) from error
+            raise LedgerAway(first_line(error)) from error
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
@@ -122,7 +122,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             with ambient.outside(source) as tx:
                 yield tx
         except source.disconnects as error:
-            raise LedgerAway(said(error)) from error
+            raise LedgerAway(first_line(error)) from error
 
     @contextmanager
     def callers_transaction(self) -> Iterator[Tx]:
@@ -135,7 +135,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             with source.transaction() as tx:
                 yield tx
         except source.disconnects as error:
-            raise LedgerAway(said(error)) from error
+            raise LedgerAway(first_line(error)) from error
 
     @contextmanager
     def reading(self) -> Iterator[Tx]:

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from mirepoix.crashtest.trouble import NothingSeen
+from mirepoix.crashtest.unusable import NothingSeen
 
 EXAMPLES = 15
 """The number of argument sets. Each is explored separately."""

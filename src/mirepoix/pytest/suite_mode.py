@@ -13,7 +13,7 @@ from celery.app.task import Task
 from mirepoix.celery.inline import WATCHERS
 from mirepoix.crashtest.check import Report, explore
 from mirepoix.crashtest.points import current
-from mirepoix.crashtest.trouble import Unusable
+from mirepoix.crashtest.unusable import Unusable
 from mirepoix.pytest.plugin import REPORTS, may_use_django
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mirepoix.signatures.compatibility import Verdict
-from mirepoix.signatures.difference import VARIADIC, Difference, What
+from mirepoix.signatures.difference import VARIADIC, ChangeKind, Difference
 from mirepoix.signatures.signature import Kind, Parameter, Signature
 
 _UPCAST = "or raise the task's version and write an upcaster"
@@ -14,24 +14,24 @@ def sentence(difference: Difference, new: Signature) -> str:
     """Describe the change, for a reviewer."""
     name = difference.parameter
     before, after = difference.before, difference.after
-    if difference.what is What.ADDED and after is not None:
+    if difference.what is ChangeKind.ADDED and after is not None:
         return f"{name} was added{_how_added(after, new)}."
-    if difference.what is What.REMOVED:
+    if difference.what is ChangeKind.REMOVED:
         return f"{name} was removed."
-    if difference.what is What.REORDERED:
+    if difference.what is ChangeKind.REORDERED:
         return f"The order of {name} was changed."
     if before is None or after is None:
         raise ValueError(f"a {difference.what} has two sides")
     now = f"{VARIADIC.get(after.kind, '')}{after.name}"
-    if difference.what is What.RENAMED:
+    if difference.what is ChangeKind.RENAMED:
         return f"{VARIADIC.get(before.kind, '')}{before.name} was renamed {now}."
-    if difference.what is What.KIND_CHANGED:
+    if difference.what is ChangeKind.KIND_CHANGED:
         return f"{now} was {before.kind} and is {after.kind}."
-    if difference.what is What.DEFAULT_ADDED:
+    if difference.what is ChangeKind.DEFAULT_ADDED:
         return f"{now} has a default now: {after.default}."
-    if difference.what is What.DEFAULT_REMOVED:
+    if difference.what is ChangeKind.DEFAULT_REMOVED:
         return f"{now} has lost its default, which was {before.default}."
-    if difference.what is What.DEFAULT_CHANGED:
+    if difference.what is ChangeKind.DEFAULT_CHANGED:
         return f"The default of {now} was {before.default} and is {after.default}: payloads that leave it out get that."
     return f"{now} was annotated {before.annotation or 'with nothing'} and is annotated {_or_nothing(after)}."
 
@@ -51,7 +51,7 @@ def _how_added(after: Parameter, new: Signature) -> str:
     return f"{how}, in front of {behind[0].name}" if behind else how
 
 
-def remedy(what: What, parameter: str | None, old_to_new: Verdict, new_to_old: Verdict) -> str:
+def remedy(what: ChangeKind, parameter: str | None, old_to_new: Verdict, new_to_old: Verdict) -> str:
     """Return the advice for a change, or an empty string if both directions are safe."""
     if old_to_new is Verdict.SAFE is new_to_old:
         return ""
@@ -68,38 +68,46 @@ def remedy(what: What, parameter: str | None, old_to_new: Verdict, new_to_old: V
 _KEEP_PLACES = f"Keep every positional parameter at its place and under its name, {_UPCAST}."
 
 _OF_WRONG = {
-    What.ADDED: f"Put {{}} behind all others, with a default, or make it keyword-only; {_UPCAST}.",
-    What.REMOVED: f"Keep {{}}, with a default, unused, until no waiting payload has it; {_UPCAST}.",
-    What.RENAMED: (
+    ChangeKind.ADDED: f"Put {{}} behind all others, with a default, or make it keyword-only; {_UPCAST}.",
+    ChangeKind.REMOVED: f"Keep {{}}, with a default, unused, until no waiting payload has it; {_UPCAST}.",
+    ChangeKind.RENAMED: (
         "If it only has another name now, keep the old one, or rename in two releases: first add the new name with a "
         f"default behind all others and read either, then drop the old one when no waiting payload has it; {_UPCAST}."
     ),
-    What.REORDERED: f"Keep the order, {_UPCAST}. Keyword-only parameters have none.",
+    ChangeKind.REORDERED: f"Keep the order, {_UPCAST}. Keyword-only parameters have none.",
 }
 
 _OF_PARKED = {
-    What.ADDED: f"Give {{}} a default, {_UPCAST}.",
-    What.REMOVED: f"Keep {{}}, with a default, unused, until no waiting payload has it; {_UPCAST}.",
-    What.RENAMED: (
+    ChangeKind.ADDED: f"Give {{}} a default, {_UPCAST}.",
+    ChangeKind.REMOVED: f"Keep {{}}, with a default, unused, until no waiting payload has it; {_UPCAST}.",
+    ChangeKind.RENAMED: (
         "Rename in two releases: first add the new name beside the old one, both with defaults, and read either; drop "
         f"the old one when no waiting payload has it; {_UPCAST}."
     ),
-    What.KIND_CHANGED: f"Let it be given both by position and by keyword until no waiting payload needs it; {_UPCAST}.",
-    What.DEFAULT_REMOVED: f"Keep the default, {_UPCAST}.",
-    What.VERSION_RAISED: "Write an upcaster for each version on the way: @task.upcast(from_version=…).",
-    What.VERSION_LOWERED: "Never lower a version: raise it, and write an upcaster that undoes the last one.",
-    What.UPCASTER_REMOVED: "Keep the upcaster until no payload of that version waits.",
-    What.ALIAS_REMOVED: "Keep the alias until no payload under that name waits.",
-    What.TASK_REMOVED: "Keep the task until no payload of it waits.",
+    ChangeKind.KIND_CHANGED: (
+        f"Let it be given both by position and by keyword until no waiting payload needs it; {_UPCAST}."
+    ),
+    ChangeKind.DEFAULT_REMOVED: f"Keep the default, {_UPCAST}.",
+    ChangeKind.VERSION_RAISED: "Write an upcaster for each version on the way: @task.upcast(from_version=…).",
+    ChangeKind.VERSION_LOWERED: "Never lower a version: raise it, and write an upcaster that undoes the last one.",
+    ChangeKind.UPCASTER_REMOVED: "Keep the upcaster until no payload of that version waits.",
+    ChangeKind.ALIAS_REMOVED: "Keep the alias until no payload under that name waits.",
+    ChangeKind.TASK_REMOVED: "Keep the task until no payload of it waits.",
 }
 
 _OF_ROLLING = {
-    What.ADDED: f"To pass {{}} at once, {_TWO_STEPS}: take it, then pass it. Otherwise old workers park such payloads, "
-    "and new ones resume them.",
-    What.DEFAULT_ADDED: f"To leave {{}} out at once, {_TWO_STEPS}: give the default, then leave it out. Otherwise old "
-    "workers park such payloads, and new ones resume them.",
-    What.TASK_ADDED: "None is needed: old workers park its payloads, and new ones resume them.",
-    What.TASK_RENAMED: "None is needed: old workers park payloads under the new name, and new ones resume them.",
-    What.VERSION_RAISED: "None is needed: old workers park payloads of the new version, and new ones resume them.",
-    What.VERSION_LOWERED: "Never lower a version: raise it, and write an upcaster that undoes the last one.",
+    ChangeKind.ADDED: (
+        f"To pass {{}} at once, {_TWO_STEPS}: take it, then pass it. Otherwise old workers park such payloads, and new "
+        "ones resume them."
+    ),
+    ChangeKind.DEFAULT_ADDED: (
+        f"To leave {{}} out at once, {_TWO_STEPS}: give the default, then leave it out. Otherwise old workers park such "
+        "payloads, and new ones resume them."
+    ),
+    ChangeKind.TASK_ADDED: "None is needed: old workers park its payloads, and new ones resume them.",
+    ChangeKind.TASK_RENAMED: "None is needed: old workers park payloads under the new name, and new ones resume them.",
+    ChangeKind.VERSION_RAISED: (
+        "None is needed: old workers park payloads of the new version, and new ones resume them."
+    ),
+    ChangeKind.VERSION_LOWERED: "Never lower a version: raise it, and write an upcaster that undoes the last one.",
 }

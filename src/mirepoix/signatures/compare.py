@@ -13,30 +13,30 @@ from dataclasses import dataclass, replace
 
 from mirepoix.signatures.advice import remedy, sentence
 from mirepoix.signatures.compatibility import Cause, Obstacle, Verdict, obstacles, worst
-from mirepoix.signatures.difference import Difference, What, differences
+from mirepoix.signatures.difference import ChangeKind, Difference, differences
 from mirepoix.signatures.signature import Signature
 
-_COSMETIC = (What.DEFAULT_CHANGED, What.ANNOTATION_CHANGED)
+_COSMETIC = (ChangeKind.DEFAULT_CHANGED, ChangeKind.ANNOTATION_CHANGED)
 
 _PREFERENCE = {
     Cause.MISSING: (
-        What.DEFAULT_REMOVED,
-        What.DEFAULT_ADDED,
-        What.ADDED,
-        What.REMOVED,
-        What.RENAMED,
-        What.KIND_CHANGED,
-        What.REORDERED,
+        ChangeKind.DEFAULT_REMOVED,
+        ChangeKind.DEFAULT_ADDED,
+        ChangeKind.ADDED,
+        ChangeKind.REMOVED,
+        ChangeKind.RENAMED,
+        ChangeKind.KIND_CHANGED,
+        ChangeKind.REORDERED,
     ),
 }
 _OTHERWISE = (
-    What.RENAMED,
-    What.REORDERED,
-    What.ADDED,
-    What.REMOVED,
-    What.KIND_CHANGED,
-    What.DEFAULT_ADDED,
-    What.DEFAULT_REMOVED,
+    ChangeKind.RENAMED,
+    ChangeKind.REORDERED,
+    ChangeKind.ADDED,
+    ChangeKind.REMOVED,
+    ChangeKind.KIND_CHANGED,
+    ChangeKind.DEFAULT_ADDED,
+    ChangeKind.DEFAULT_REMOVED,
 )
 """If several changes of one parameter could cause an obstacle, this order decides."""
 
@@ -51,7 +51,7 @@ class Change:
     """
 
     task: str
-    what: What
+    what: ChangeKind
     parameter: str | None
     sentence: str
     old_to_new: Verdict = Verdict.SAFE
@@ -66,7 +66,7 @@ class Change:
         return worst(self.old_to_new, self.new_to_old)
 
     @property
-    def heals(self) -> bool:
+    def is_safe_after_deploy(self) -> bool:
         """Whether nothing runs wrongly, and parked tasks are resumed when the last old worker has gone."""
         return self.old_to_new is Verdict.SAFE and self.new_to_old is not Verdict.WRONG
 
@@ -111,8 +111,8 @@ def _parameter_changes(old: Signature, new: Signature) -> list[Change]:
     back = _blamed(found, obstacles(new, old), old, new)
     changes = []
     for number, difference in enumerate(found):
-        old_to_new, old_why = _gated(old.version, new, *_told(forward.get(number, []), old.task))
-        new_to_old, new_why = _gated(new.version, old, *_told(back.get(number, []), new.task))
+        old_to_new, old_why = _gated(old.version, new, *_verdict_of(forward.get(number, []), old.task))
+        new_to_old, new_why = _gated(new.version, old, *_verdict_of(back.get(number, []), new.task))
         text = sentence(difference, new)
         changes.append(
             Change(new.task, difference.what, difference.parameter, text, old_to_new, new_to_old, old_why, new_why)
@@ -155,7 +155,7 @@ def _key_at(signature: Signature, position: int) -> str:
     return signature.positional[position].name if position < len(signature.positional) else "*"
 
 
-def _told(because: list[Obstacle], task: str) -> tuple[Verdict, str]:
+def _verdict_of(because: list[Obstacle], task: str) -> tuple[Verdict, str]:
     if not because:
         return Verdict.SAFE, ""
     worst_obstacle = max(because, key=lambda obstacle: obstacle.verdict.rank)
@@ -173,7 +173,7 @@ def _gated(written: int, reader: Signature, verdict: Verdict, why: str) -> tuple
 
 def _version_changes(old: Signature, new: Signature) -> Iterator[Change]:
     if old.version != new.version:
-        what = What.VERSION_RAISED if new.version > old.version else What.VERSION_LOWERED
+        what = ChangeKind.VERSION_RAISED if new.version > old.version else ChangeKind.VERSION_LOWERED
         text = f"The version was {old.version} and is {new.version}."
         old_to_new, old_why = _of_version(old.version, new)
         new_to_old, new_why = _of_version(new.version, old)
@@ -181,10 +181,13 @@ def _version_changes(old: Signature, new: Signature) -> Iterator[Change]:
     for version in sorted({*old.upcasts} - {*new.upcasts}):
         text = f"The upcaster from version {version} was removed."
         why = f"a payload of version {version} that still waits can no longer be turned into version {version + 1}"
-        yield Change(new.task, What.UPCASTER_REMOVED, None, text, Verdict.PARKS, old_to_new_why=why)
+        yield Change(new.task, ChangeKind.UPCASTER_REMOVED, None, text, Verdict.PARKS, old_to_new_why=why)
     for version in sorted({*new.upcasts} - {*old.upcasts}):
         yield Change(
-            new.task, What.UPCASTER_ADDED, None, f"An upcaster turns version {version} into version {version + 1}."
+            new.task,
+            ChangeKind.UPCASTER_ADDED,
+            None,
+            f"An upcaster turns version {version} into version {version + 1}.",
         )
 
 
@@ -202,21 +205,21 @@ def _alias_changes(old: Signature, new: Signature) -> Iterator[Change]:
     for alias in sorted({*old.aliases} - {*new.aliases, new.task}):
         why = f"a payload that was sent as {alias} finds no task"
         text = f"The alias {alias} was removed."
-        yield Change(new.task, What.ALIAS_REMOVED, None, text, Verdict.PARKS, old_to_new_why=why)
+        yield Change(new.task, ChangeKind.ALIAS_REMOVED, None, text, Verdict.PARKS, old_to_new_why=why)
     for alias in sorted({*new.aliases} - {*old.aliases, old.task}):
-        yield Change(new.task, What.ALIAS_ADDED, None, f"It takes payloads that were sent as {alias}, too.")
+        yield Change(new.task, ChangeKind.ALIAS_ADDED, None, f"It takes payloads that were sent as {alias}, too.")
 
 
 def _task_added(name: str) -> Change:
     why = "old workers have no such task"
-    change = Change(name, What.TASK_ADDED, None, "The task is new.", new_to_old=Verdict.PARKS, new_to_old_why=why)
+    change = Change(name, ChangeKind.TASK_ADDED, None, "The task is new.", new_to_old=Verdict.PARKS, new_to_old_why=why)
     return replace(change, remedy=remedy(change.what, None, change.old_to_new, change.new_to_old))
 
 
 def _task_removed(gone: Signature, new: Mapping[str, Signature], added: set[str]) -> Change:
     text = "The task was removed, or its name was changed."
     change = Change(
-        gone.task, What.TASK_REMOVED, None, text, Verdict.PARKS, old_to_new_why="the new code has no such task"
+        gone.task, ChangeKind.TASK_REMOVED, None, text, Verdict.PARKS, old_to_new_why="the new code has no such task"
     )
     alike = [name for name in sorted(added) if new[name].parameters == gone.parameters]
     advice = remedy(change.what, None, change.old_to_new, change.new_to_old)
@@ -229,7 +232,7 @@ def _renamed(gone: Signature, now: Signature) -> list[Change]:
     is_known = now.task in gone.aliases
     change = Change(
         now.task,
-        What.TASK_RENAMED,
+        ChangeKind.TASK_RENAMED,
         None,
         f"The task was named {gone.task}, which is an alias of it now.",
         new_to_old=Verdict.SAFE if is_known else Verdict.PARKS,

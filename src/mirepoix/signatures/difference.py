@@ -11,7 +11,7 @@ from mirepoix.signatures.signature import Kind, Parameter, Signature
 VARIADIC = {Kind.VAR_POSITIONAL: "*", Kind.VAR_KEYWORD: "**"}
 
 
-class What(StrEnum):
+class ChangeKind(StrEnum):
     """The kinds of change."""
 
     ADDED = "parameter added"
@@ -41,7 +41,7 @@ class Difference:
     *others* are the names of further parameters that changed places with it.
     """
 
-    what: What
+    what: ChangeKind
     before: Parameter | None
     after: Parameter | None
     others: tuple[str, ...] = ()
@@ -80,8 +80,12 @@ def differences(old: Signature, new: Signature) -> list[Difference]:
     pairs = _pairs(old, new)
     after_of = {before.name: after for before, after in pairs}
     come = {after.name for _, after in pairs}
-    found = [Difference(What.REMOVED, parameter, None) for parameter in _regular(old) if parameter.name not in after_of]
-    found += [Difference(What.ADDED, None, parameter) for parameter in _regular(new) if parameter.name not in come]
+    found = [
+        Difference(ChangeKind.REMOVED, parameter, None) for parameter in _regular(old) if parameter.name not in after_of
+    ]
+    found += [
+        Difference(ChangeKind.ADDED, None, parameter) for parameter in _regular(new) if parameter.name not in come
+    ]
     for before, after in pairs:
         found += _between(before, after)
     found += _reordered(old, new, pairs)
@@ -89,7 +93,7 @@ def differences(old: Signature, new: Signature) -> list[Difference]:
         if was is not None and now is not None:
             found += _between(was, now)
         elif was is not now:
-            found.append(Difference(What.ADDED if was is None else What.REMOVED, was, now))
+            found.append(Difference(ChangeKind.ADDED if was is None else ChangeKind.REMOVED, was, now))
     return found
 
 
@@ -109,28 +113,28 @@ def _pairs(old: Signature, new: Signature) -> list[tuple[Parameter, Parameter]]:
     ]
     gone = [parameter for parameter in old.keyword_only if parameter.name not in news]
     come = [parameter for parameter in new.keyword_only if parameter.name not in olds]
-    if len(gone) == len(come) == 1 and _looks(gone[0]) == _looks(come[0]):
+    if len(gone) == len(come) == 1 and _traits(gone[0]) == _traits(come[0]):
         pairs.append((gone[0], come[0]))
     return pairs
 
 
-def _looks(parameter: Parameter) -> tuple[bool, str, str]:
+def _traits(parameter: Parameter) -> tuple[bool, str, str]:
     return parameter.has_default, parameter.default, parameter.annotation
 
 
 def _between(before: Parameter, after: Parameter) -> Iterator[Difference]:
     if before.name != after.name:
-        yield Difference(What.RENAMED, before, after)
+        yield Difference(ChangeKind.RENAMED, before, after)
     if before.kind is not after.kind:
-        yield Difference(What.KIND_CHANGED, before, after)
+        yield Difference(ChangeKind.KIND_CHANGED, before, after)
     if before.has_default and not after.has_default:
-        yield Difference(What.DEFAULT_REMOVED, before, after)
+        yield Difference(ChangeKind.DEFAULT_REMOVED, before, after)
     elif after.has_default and not before.has_default:
-        yield Difference(What.DEFAULT_ADDED, before, after)
+        yield Difference(ChangeKind.DEFAULT_ADDED, before, after)
     elif before.default != after.default:
-        yield Difference(What.DEFAULT_CHANGED, before, after)
+        yield Difference(ChangeKind.DEFAULT_CHANGED, before, after)
     if before.annotation != after.annotation:
-        yield Difference(What.ANNOTATION_CHANGED, before, after)
+        yield Difference(ChangeKind.ANNOTATION_CHANGED, before, after)
 
 
 def _reordered(old: Signature, new: Signature, pairs: list[tuple[Parameter, Parameter]]) -> Iterator[Difference]:
@@ -141,4 +145,4 @@ def _reordered(old: Signature, new: Signature, pairs: list[tuple[Parameter, Para
     moved = [before for before, after in zip(was, now, strict=True) if before is not after]
     if moved:
         before, after = moved[0]
-        yield Difference(What.REORDERED, before, after, tuple(pair[1].name for pair in moved))
+        yield Difference(ChangeKind.REORDERED, before, after, tuple(pair[1].name for pair in moved))
