@@ -507,7 +507,7 @@ def _require(connection: psycopg.Connection[Any], label: str) -> None:
 
 
 def _session(connection: psycopg.Connection[Any], bound_s: float | None = None) -> dict[str, str | float]:
-    """Return the settings that the ledger's statements need, whatever the defaults of server, database and role are.
+    """Return the settings that the ledger's statements need, independently of defaults of server, database and role.
 
     *bound_s* also limits statements on the server, so a statement does not continue after its client has given up.
     """

@@ -50,7 +50,7 @@ SESSION = (
         "/*M!, max_statement_time = 0 *//*!80000, max_execution_time = 0 */"
     ),
 )
-"""The settings that the ledger's statements need, whatever the server's defaults are."""
+"""The settings that the ledger's statements need, independently of the server's defaults."""
 
 IDLE_S = 10
 """MariaDB ends a transaction of ours if its process sends nothing for this long (MySQL has no such limit). A process

@@ -283,7 +283,7 @@ def _make_private(path: str) -> None:
 
 def _use_wal(connection: sqlite3.Connection) -> None:
     # If two processes turn a new file to WAL at once, each would wait for the other. SQLite reports "locked" to one of
-    # them at once, whatever its timeout is.
+    # them at once with any timeout.
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:

@@ -347,7 +347,7 @@ class Explorer:
         if self.invariant is not None:
             try:
                 broken = None if self.invariant() is not False else "it returned False"
-            except Exception as error:  # noqa: BLE001 (whatever the user's function raises, it does not hold)
+            except Exception as error:  # noqa: BLE001 (any error of the user's function means that it does not hold)
                 broken = f"{type(error).__name__}: {error}"
         files = {name: plain_content(content) for name, content in self.folders.read().items()}
         new = {name: content for name, content in files.items() if self.folders.is_new(name)}

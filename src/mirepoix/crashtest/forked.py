@@ -119,7 +119,7 @@ def _child(call: Call, delivery: Delivery, tell: Connection, asked: Connection, 
         delivery.kill = lambda: _die(delivery, wire)
         ended = deliver(call, delivery, is_redelivered=is_redelivered)
         wire.tell("ended", _facts(delivery, (ended.how, None, ended.traceback)))
-    except BaseException:  # noqa: BLE001 (nothing may reach the parent's stack, of which this is a copy)
+    except BaseException:  # noqa: BLE001 (nothing may reach the copied stack of the parent)
         wire.tell("broken", traceback.format_exc())
     finally:
         os._exit(0)

@@ -101,8 +101,8 @@ _OF_ROLLING = {
         "ones resume them."
     ),
     ChangeKind.DEFAULT_ADDED: (
-        f"To leave {{}} out at once, {_TWO_STEPS}: give the default, then leave it out. Otherwise old workers park such "
-        "payloads, and new ones resume them."
+        f"To leave {{}} out at once, {_TWO_STEPS}: give the default, then leave it out. Otherwise old workers park "
+        "such payloads, and new ones resume them."
     ),
     ChangeKind.TASK_ADDED: "None is needed: old workers park its payloads, and new ones resume them.",
     ChangeKind.TASK_RENAMED: "None is needed: old workers park payloads under the new name, and new ones resume them.",

@@ -1,2 +1,2 @@
--- The progress of the chord of which a task is a member.
+-- The progress of a task's chord.
 SELECT state, done, size FROM mirepoix_chord WHERE group_id = :group_id
