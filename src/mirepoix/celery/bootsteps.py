@@ -1,4 +1,4 @@
-"""The worker's own steps: hold leases from before the pool forks until after it is gone."""
+"""The worker's bootstep: it registers the worker before the pool forks, and signs it off after the pool is gone."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ logger = get_logger("mirepoix.worker")
 
 
 class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Register this worker before anything forks; start its maintenance when the pool is up."""
+    """Register this worker before anything forks, and start its maintenance when the pool is up."""
 
     requires = ("celery.worker.components:Pool",)
 
     def create(self, worker: Any) -> None:
-        """Called before any step starts. Whoever only looks at the steps (``celery graph``) writes nothing."""
+        """Prepare the registration. Celery calls this before any step starts; ``celery graph`` must write nothing."""
         installation = worker.app.mirepoix
         start_pool = worker.pool.start
 
         def register_and_start_pool() -> None:
-            # Before the pool forks: children inherit the liveness lock. Once, however often the pool is started.
+            # Register before the pool forks, so that children inherit the liveness lock. Register only once, even if
+            # the pool is started again.
             worker.pool.start = start_pool
             try:
                 self._begin(worker, installation)
@@ -44,7 +45,8 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         worker.pool.start = register_and_start_pool
         signals.worker_shutdown.connect(self._end, sender=worker, weak=False)
         signals.worker_shutting_down.connect(self._begin_to_end, weak=False)
-        # A soft shutdown waits, in the signal's handler, before it sends that signal: hand back before it waits.
+        # A soft shutdown waits in the handler of the signal, before it sends worker_shutting_down. Give leases back
+        # before that wait.
         wait = worker.wait_for_soft_shutdown
 
         def hand_back_and_wait() -> None:
@@ -52,7 +54,7 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
             wait()
 
         worker.wait_for_soft_shutdown = hand_back_and_wait
-        # A cold shutdown sends no signal: there the end is when every step, and with them the pool, was terminated.
+        # A cold shutdown sends no worker_shutdown. It ends when every step is terminated, and the pool with them.
         stopped = worker.blueprint.on_stopped
 
         def on_stopped() -> None:
@@ -74,7 +76,7 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         )
 
     def start(self, worker: Any) -> None:
-        """The pool is up: begin to renew, to reap and to note."""
+        """Start the maintenance, the alerts and the relay, now that the pool is up."""
         for name in ("SIGINT", "SIGQUIT", "SIGTERM"):
             handler = signal.getsignal(platforms.signals.signum(name))
             if callable(handler):
@@ -89,20 +91,20 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         former.look(installation, warn_of_backlog)
 
     def info(self, worker: Any) -> dict[str, Any]:
-        """For ``celery inspect stats``: what came of the broker's messages."""
+        """What ``celery inspect stats`` shows: how many of the broker's messages were taken, adopted or refused."""
         broker_consumer = self._running.broker_consumer
         return {} if broker_consumer is None else {"mirepoix": dict(broker_consumer.counts)}
 
     def _begin_to_end(self, **_: Any) -> None:
-        # Called in the signal's handler. A pool in this process asks before it runs what was handed back; a process of
-        # a pool does not ask: what one was sent stays, and what one may still be sent until the consumer closes, which
-        # hands back what was not.
+        # The handler of the signal calls this. A pool in this process checks the lease before it runs a task, so any
+        # lease can go back. A pool process does not check it. So what was sent to a pool process stays, and also what
+        # may be sent before the consumer closes. When it closes, it gives back what was not sent.
         process = self._installation.worker
         if process is not None:
             process.leases.begin_to_stop(may_have_begun=given_to_pool(process))
 
     def _end(self, **_: Any) -> None:
-        # The last thing a worker does, after its pool is gone: what it still holds can go back safely.
+        # A worker does this last, after its pool is gone, so its remaining leases can go back safely.
         if self._installation.worker is not None:
             self._installation.worker.end()
 
@@ -115,7 +117,7 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 def warn_of_other_apps(app: Any) -> None:
-    """Say which tasks of this process the ledger will never know of."""
+    """Log which tasks of this process never reach the ledger."""
     for other in others(app):
         if other.own_tasks:
             logger.warning(
@@ -128,22 +130,23 @@ def warn_of_other_apps(app: Any) -> None:
 
 
 def warn_of_backlog(backlog: former.Backlog) -> None:
-    """Say what waits in the broker that the app had. Called on a thread of its own."""
+    """Log what waits in the broker that the app had. A separate thread calls this."""
     for sentence in backlog.sentences:
         logger.warning("%s", sentence)
 
 
 def _exit() -> None:
-    """Let the worker end as by SIGTERM, but with an exit code that tells a supervisor of a failure."""
+    """End the worker as SIGTERM does, but with an exit code that reports a failure to its supervisor."""
     state.should_stop = EX_FAILURE
 
 
 def watch_pool(process: WorkerProcess, worker: Any) -> None:
-    """Look at the processes that run tasks: how much memory they take, and whether one died unnoticed.
+    """Check the processes that run tasks: how much memory they use, and whether one died unnoticed.
 
-    A killed process cannot be asked any more, so its memory is sampled while it lives. Celery's pool sees a death by a
-    pipe that closes, and looks for the dead process once: when the kernel closes the pipe a moment before it lets the
-    process be waited for, that look finds nothing and the next comes seconds later. Then it is told to look again.
+    The memory of a killed process cannot be measured, so it is sampled while the process lives. Celery's pool notices
+    a death when a pipe closes, and then looks for the dead process once. The kernel may close the pipe a moment before
+    the process can be waited for. Then that look finds nothing, and the next one comes seconds later. In that case
+    this makes the pool look again.
     """
     pool = getattr(worker.pool, "_pool", None)
     if pool is None or not hasattr(pool, "maintain_pool"):
@@ -152,9 +155,9 @@ def watch_pool(process: WorkerProcess, worker: Any) -> None:
         peak = None if held.pid is None else resident_kb(held.pid)
         if peak is not None:
             process.peaks[held.lease.key] = peak
-    # Whatever it ran or did not: the pool goes on giving tasks to a process until it finds it dead.
+    # Check idle processes too: the pool sends tasks to a dead process until it notices the death.
     pids = [child.pid for child in tuple(pool._pool)]  # noqa: SLF001
-    if worker.hub is not None and any(is_dead(pid) for pid in pids if pid):  # one that is being started has none yet
+    if worker.hub is not None and any(is_dead(pid) for pid in pids if pid):  # a process that starts has no pid yet
         worker.hub.call_soon(pool.maintain_pool)
     if len(process.peaks) > PEAKS_KEPT:
         alive = {held.lease.key for held in process.leases.held.running()}

@@ -29,22 +29,22 @@ _TEXT_SHOWN = 64
 
 
 def bulk(task: Any, calls: Iterable[Any], **options: Any) -> list[str]:
-    """Send *task* once for each of *calls*, all in one transaction (the caller's, if there is one); return the ids.
+    """Send *task* once for each of *calls*, all in one transaction (the caller's, if there is one). Return the ids.
 
     A call is a sequence of positional arguments, a mapping of keyword arguments, or a signature of the task that has
-    both. *options* are those of ``apply_async`` and hold for every call. *calls* may be a generator: it is read and
-    written a thousand at a time.
+    both. *options* are those of ``apply_async``, and apply to every call. *calls* may be a generator: a thousand calls
+    at a time are read and written.
 
-    The first message is built by Celery and the others after its model, which is ten times as fast. Where each call may
-    need a message of its own (links, publish signals with receivers, routers that look at the arguments, serializers
-    other than JSON), Celery builds all of them. ``add_to_parent`` trails and ``task-sent`` events are not recorded.
+    Celery builds the first message, and the others are copies of it, which is ten times as fast. Celery builds all of
+    them if calls may need different messages: with links, publish signals with receivers, routers that read the
+    arguments, or serializers other than JSON. ``add_to_parent`` trails and ``task-sent`` events are not recorded.
 
     Raises TypeError if a call does not fit the task's signature, and what ``apply_async`` raises. Then nothing is sent.
     """
     from mirepoix.celery.installation import installation_of
 
     installation = installation_of(task.app)
-    envelopes = _envelopes(task, (_as_call(one) for one in calls), options, installation)
+    envelopes = _envelopes(task, (_as_call(given) for given in calls), options, installation)
     ids: list[str] = []
     with context.outside(), writing(installation) as add:
         while chunk := list(itertools.islice(envelopes, ROWS_A_STATEMENT)):
@@ -70,7 +70,7 @@ def _envelopes(
 def _built_by_celery(task: Any, call: Call, options: dict[str, Any]) -> Envelope:
     with captured() as sent:
         task.apply_async(tuple(call[0]), dict(call[1]), **{**options, "add_to_parent": False})
-    return next(one for one in sent if isinstance(one, Envelope))
+    return next(item for item in sent if isinstance(item, Envelope))
 
 
 def _may_be_copied(model: Envelope, app: Any) -> bool:
@@ -109,7 +109,7 @@ def _copier(model: Envelope, task: Any, settings: Settings) -> Callable[[Call], 
             headers={**model.headers, **shown, "id": id, "root_id": root_id},
             properties={**model.properties, "correlation_id": id},
         )
-        check_body(envelope, settings.payload_limit_bytes)  # all else is as in the model, which was checked
+        check_body(envelope, settings.payload_limit_bytes)  # the rest is a copy of the model, which was checked
         return envelope
 
     return copy
@@ -117,17 +117,17 @@ def _copier(model: Envelope, task: Any, settings: Settings) -> Callable[[Call], 
 
 def _shown(value: Any, task: Any) -> str:
     text = repr(value)
-    # Celery's own shortening costs more than the rest of the message; most arguments need none.
+    # Celery's shortening takes longer than the rest of the message, and most arguments need none.
     return text if len(text) <= _TEXT_SHOWN else str(saferepr(value, task.resultrepr_maxsize))
 
 
-def _as_call(one: Any) -> Call:
-    if hasattr(one, "args") and hasattr(one, "kwargs"):
-        return one.args, one.kwargs
-    if isinstance(one, Mapping):
-        return (), one
-    if isinstance(one, (str, bytes)) or not isinstance(one, Sequence):
+def _as_call(given: Any) -> Call:
+    if hasattr(given, "args") and hasattr(given, "kwargs"):
+        return given.args, given.kwargs
+    if isinstance(given, Mapping):
+        return (), given
+    if isinstance(given, (str, bytes)) or not isinstance(given, Sequence):
         raise TypeError(
-            f"a call is a sequence of arguments, a mapping of keyword arguments or a signature, not {one!r}"
+            f"a call is a sequence of arguments, a mapping of keyword arguments or a signature, not {given!r}"
         )
-    return one, {}
+    return given, {}

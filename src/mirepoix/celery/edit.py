@@ -1,7 +1,7 @@
-"""Change a payload as it stands in the ledger: its arguments, its task, its version. The rest is kept to the letter.
+"""Change the arguments, the task or the version of a payload in the ledger. The rest of its text stays unchanged.
 
-What an edit does not name is not read and written anew: it may hold kombu's marks of types, numbers longer than a
-float, or what the caller's own encoder made.
+An edit does not decode and encode the parts that it does not name. They may contain kombu's marks of types, numbers
+longer than a float, or the output of the caller's own encoder.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from mirepoix.signatures.call_codec import Call
 from mirepoix.signatures.shape import Shape
 
 REPR_LENGTH = 1024
-"""Celery's own length of the arguments in a message's headers (``amqp.argsrepr_maxsize``)."""
+"""Celery's limit for the arguments in a message's headers (``amqp.argsrepr_maxsize``)."""
 
 HIDDEN = "(edited)"
-"""In the place of a text that the caller chose to be shown instead of the arguments: those may be secret."""
+"""What replaces a text that the caller chose to show instead of the arguments, which may be secret."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PARTS = 3
@@ -34,7 +34,7 @@ _PARTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What shall be different; None, and keywords that are not named, stay. Values are of JSON's types."""
+    """A change of a payload. What is None stays, and so do keywords that are not named. Values have JSON's types."""
 
     name: str | None = None
     version: int | None = None
@@ -46,13 +46,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why a payload is not edited."""
+    """The reason why a payload is not edited."""
 
     why: str
 
 
 def edited(found: Payload, change: Change, *, limit_bytes: int, catalog: TaskCatalog | None = None) -> Edited | Refused:
-    """*found* with *change* made to it. Refused if that cannot be, makes no difference, or *code* could not take it."""
+    """Apply *change* to *found*. `Refused` if that is impossible or changes nothing, or *catalog* cannot take it."""
     parts = _parts_of(found)
     if isinstance(parts, Refused):
         return parts
@@ -73,7 +73,7 @@ def edited(found: Payload, change: Change, *, limit_bytes: int, catalog: TaskCat
         )
     try:
         loads(body)
-    except Exception as error:  # noqa: BLE001 (a mark of a type that does not fit its value)
+    except Exception as error:  # noqa: BLE001 (a mark of a type may not fit its value)
         return Refused(f"a worker could not decode it: {type(error).__name__}: {error}")
     incompatibility = (
         None if catalog is None else catalog.incompatibility(Call(name, version, Shape.of(after.args, after.kwargs)))
@@ -90,7 +90,7 @@ def edited(found: Payload, change: Change, *, limit_bytes: int, catalog: TaskCat
 
 
 def _parts_of(found: Payload) -> tuple[str, str, str] | Refused:
-    """The texts of the body's three parts."""
+    """The texts of the three parts of the body."""
     if found.content_type != "application/json" or found.body_encoding != "utf-8":
         return Refused(f"its body is not plain JSON ({found.content_type}, {found.body_encoding})")
     try:
@@ -104,7 +104,7 @@ def _parts_of(found: Payload) -> tuple[str, str, str] | Refused:
 
 
 def _changed(kwargs: str, change: Change) -> str | Refused:
-    """The text of the keywords with the change made."""
+    """The text of the keywords after the change."""
     if change.kwargs is None and not change.set and not change.unset:
         return kwargs
     texts = dict(_pieces(kwargs if change.kwargs is None else json.dumps(change.kwargs)))
@@ -117,7 +117,7 @@ def _changed(kwargs: str, change: Change) -> str | Refused:
 
 
 def _pieces(text: str) -> list[tuple[str, str]]:
-    """The values of a valid JSON array or object as they are written, with their keys (in an array: no text)."""
+    """The texts of the values of a valid JSON array or object, with their keys (empty in an array)."""
     decoder = json.JSONDecoder()
     found = []
     at = _after_space(text, 0)
@@ -143,12 +143,12 @@ def _after_space(text: str, at: int) -> int:
 
 
 def _letters(written: Written) -> str:
-    """To compare: 1, 1.0 and true are three values."""
+    """A text for comparisons, in which 1, 1.0 and true differ."""
     return json.dumps([written.name, written.version, written.args, written.kwargs], sort_keys=True)
 
 
 def _shown(headers: Mapping[str, Any], name: str, before: str, after: str) -> dict[str, str | None]:
-    """The header that repeats the arguments for logs, if they changed."""
+    """The new value of the header that shows the arguments in logs, if they changed."""
     known = headers.get(name)
     if before == after or not isinstance(known, str):
         return {}
@@ -156,9 +156,9 @@ def _shown(headers: Mapping[str, Any], name: str, before: str, after: str) -> di
 
 
 def _repr(text: str, name: str) -> str | None:
-    """The arguments as Celery's sender writes them; None if they cannot be decoded."""
+    """The arguments as Celery's sender shows them; None if they cannot be decoded."""
     try:
         value = loads(text)
-    except Exception:  # noqa: BLE001 (the same)
+    except Exception:  # noqa: BLE001 (a mark of a type may not fit its value)
         return None
     return str(saferepr(tuple(value) if name == "argsrepr" else value, REPR_LENGTH))

@@ -1,8 +1,8 @@
-"""Call error callbacks once the end of their task is committed.
+"""Call error callbacks after the end of their task is committed.
 
-They are the user's code, and Celery calls some in place. So a task of ours is sent, in the transaction that ends the
-task, and calls them where tasks run: those of tasks that failed, and all of those that ended while no code of theirs
-ran (quarantined, or expired).
+Error callbacks are user code, and Celery calls some of them in place. Instead, the transaction that ends the task sends
+a task of ours, which calls them in a pool. For a task that failed, it calls those that Celery would call in place. For
+a task that ended while none of its code ran (quarantined, expired), it calls all of them.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ LONGEST_MESSAGE = 4_096
 
 CALL_ERRBACKS = "mirepoix.call_errbacks"
 
-_NOT_TOLD = frozenset({"errbacks", "callbacks", "chain", "chord", "children", "_children", "_protected"})
-"""What of a request has no meaning once its task has ended."""
+_LEFT_OUT = frozenset({"errbacks", "callbacks", "chain", "chord", "children", "_children", "_protected"})
+"""The attributes of a request that have no meaning after its task has ended."""
 
 _ERRORS = {"quarantined": WorkerLostError, "expired": TaskRevokedError}
 
 
 def add_tasks(app: Any) -> None:
-    """Register the task that calls them."""
+    """Register the task that calls error callbacks."""
 
     @app.task(name=CALL_ERRBACKS, shared=False, ignore_result=True, typing=False)  # type: ignore[untyped-decorator]
     def call_errbacks(request: Any, state: str, reason: Any, traceback: str | None = None) -> None:
         backend = app.backend
         error = backend.exception_to_python(reason) if state == "failed" else _ERRORS[state](reason)
         call = getattr(backend, "call_errbacks_here", backend._call_task_errbacks)  # noqa: SLF001
-        with context.outcome_code():  # what they send is committed with this task's outcome
+        with context.outcome_code():  # what the callbacks send is committed with this task's outcome
             call(Context(request), error, traceback)
 
 
 def is_called_in_place(app: Any, errback: Any) -> bool:
-    """Whether Celery would call it in the process that failed, with ``request, exc, traceback``."""
+    """Whether Celery would call *errback* in the process that failed, with ``request, exc, traceback``."""
     signature = app.signature(errback)
     try:
         header = signature.type.__header__
@@ -69,22 +69,23 @@ def is_called_in_place(app: Any, errback: Any) -> bool:
 def send_calls(app: Any, request: Any, errbacks: Sequence[Any], error: BaseException, traceback: str | None) -> None:
     """Send the task that calls *errbacks*, with the outcome of the attempt that runs here.
 
-    Of *request* they get what JSON can hold. Request, error and traceback are each cut to a quarter of what a payload
-    may be: of the request the arguments are left out, of the error all but 4,096 letters of its message.
+    The callbacks receive those attributes of *request* that JSON can hold. The request, the error and the traceback may
+    each take a quarter of the payload limit. If one is longer, the request loses its arguments, the error keeps the
+    first 4,096 characters of its message, and the traceback keeps its end.
     """
     backend = app.backend
-    told = {key: value for key, value in vars(request).items() if key not in _NOT_TOLD and _is_json(value)}
+    passed = {key: value for key, value in vars(request).items() if key not in _LEFT_OUT and _is_json(value)}
     limit = backend.installation.settings.payload_limit_bytes // 4
-    if len(dumps(told)) > limit:
-        told = {key: value for key, value in told.items() if key not in ("args", "kwargs")}
-    told |= {"errbacks": [dict(app.signature(one)) for one in errbacks]}
+    if len(dumps(passed)) > limit:
+        passed = {key: value for key, value in passed.items() if key not in ("args", "kwargs")}
+    passed |= {"errbacks": [dict(app.signature(errback)) for errback in errbacks]}
     reason = backend.prepare_exception(error, serializer="json")
     if len(dumps(reason)) > limit:
         reason = {**reason, "exc_message": [str(error)[:LONGEST_MESSAGE]]}
     where = request.delivery_info or (current_task.request.delivery_info if current_task else None) or {}
     routed = {key: where[key] for key in ("exchange", "routing_key") if where.get(key) is not None}
     app.tasks[CALL_ERRBACKS].apply_async(
-        (told, "failed", reason, str(traceback or "")[-limit:] or None),
+        (passed, "failed", reason, str(traceback or "")[-limit:] or None),
         root_id=request.root_id or request.id,
         parent_id=request.id,
         **routed,
@@ -100,11 +101,11 @@ def _is_json(value: Any) -> bool:
 
 
 def send_errbacks(installation: Installation, tx: Tx, task_ids: Iterable[str], state: str, reason: str) -> None:
-    """Have the error callbacks of these tasks called, which ended in *state*, once *tx* is committed."""
+    """Send, in *tx*, the tasks that call the error callbacks of *task_ids*, which ended in *state*."""
     ids = list(task_ids)
     rows = tx.fetch("error_callbacks", ids=json.dumps(ids)) if ids else ()
     sent = [_call(installation, row, state, reason) for row in rows]
-    enqueue.add(tx, [one for one in sent if one is not None])
+    enqueue.add(tx, [envelope for envelope in sent if envelope is not None])
 
 
 def _call(installation: Installation, row: Row, state: str, reason: str) -> Envelope | None:

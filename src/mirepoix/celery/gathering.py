@@ -1,8 +1,8 @@
-"""Tasks with a strategy of their own, as those of celery-batches: they gather calls and run many of them at once.
+"""Tasks with a strategy of their own, such as those of celery-batches: they gather calls and run many of them at once.
 
-Such a strategy makes a request of each message, keeps it, hands a function of its own to the pool, and acknowledges the
-requests. There is no tracer that could record an outcome, so the acknowledgement is it: the call has succeeded. If the
-function fails or its process dies, the calls that were handed over with it have failed, or run again.
+Such a strategy makes a request from each message and holds it. Later it gives one function for many requests to the
+pool, and acknowledges the requests. No tracer runs that could record an outcome. So the acknowledgement is recorded as
+the success of the call. If the function fails, its calls fail. If its process dies, they run again.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def is_gathering(task: Any) -> bool:
 
 
 def check(task: Any) -> None:
-    """Let a task that gathers calls acknowledge them when they are done: for the ledger that is their success."""
+    """Let a task that gathers calls acknowledge them late: the acknowledgement is recorded as their success."""
     if is_gathering(task):
         task.acks_late = True
 
 
 class Gathered:
-    """The calls of a worker that its tasks have gathered and not yet handed to the pool, by task id."""
+    """The calls of a worker that its tasks have gathered and not yet given to the pool, by task id."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, LedgerRequest] = {}
@@ -50,22 +50,20 @@ class Gathered:
         return len(self._waiting)
 
     def add(self, request: LedgerRequest) -> None:
-        """A call has come."""
         self._waiting[str(request.id)] = request
 
     def drop(self, request: LedgerRequest) -> None:
-        """It is over."""
         self._waiting.pop(str(request.id), None)
 
     def taken_from(self, value: Any) -> list[LedgerRequest]:
-        """The calls that the arguments *value* of the pool's function name by their ids.
+        """Take the gathered calls that have their ids in *value*, the arguments of the pool's function.
 
-        What this worker must not run any more is taken out of the lists that it stands in.
+        A call that this worker must not run any more is removed from the lists in *value*.
         """
         if isinstance(value, list):
-            value[:] = [one for one in value if not self._is_lost(one)]
+            value[:] = [item for item in value if not self._is_lost(item)]
         if isinstance(value, (list, tuple)):
-            return [request for one in value for request in self.taken_from(one)]
+            return [request for item in value for request in self.taken_from(item)]
         request = self._waiting.pop(_id_of(value), None)
         return [] if request is None else [request]
 
@@ -81,7 +79,7 @@ def _id_of(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """What a pool's process says of a task's code that has raised."""
+    """What a pool process reports of a task's code that has raised."""
 
     reason: str
     error_type: str
@@ -89,12 +87,11 @@ class Broken:
     pid: int
 
     def failure(self) -> AttemptFailure:
-        """The same for the ledger."""
         return AttemptFailure(self.reason, self.error_type, self.traceback, pid=self.pid)
 
 
 class GatheringConsumer:
-    """A consumer as a strategy sees it, with a pool that tells what became of the calls that it is given."""
+    """The consumer that a strategy gets. Its pool records the outcomes of the calls."""
 
     def __init__(self, consumer: Any, gathered: Gathered) -> None:
         self._consumer = consumer
@@ -105,7 +102,7 @@ class GatheringConsumer:
 
 
 class GatheringPool:
-    """A worker's pool, as a strategy sees it."""
+    """The pool that a strategy gets."""
 
     def __init__(self, pool: Any, gathered: Gathered) -> None:
         self._pool = pool
@@ -124,7 +121,7 @@ class GatheringPool:
         error_callback: Callable[[Any], object] | None = None,
         **options: Any,
     ) -> Any:
-        """Run *target* in the pool; whether it begins, ends, raises or dies is that of the calls in its arguments."""
+        """Run *target* in the pool. Its begin, end, error or death is recorded for the calls in its arguments."""
         batch = _Batch(self._gathered.taken_from(args), accept_callback, callback, error_callback)
         return self._pool.apply_async(
             run_watched,
@@ -138,7 +135,7 @@ class GatheringPool:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """The calls that one function in the pool was given, and what its strategy wants to be told."""
+    """The calls of one function in the pool, and the callbacks of its strategy."""
 
     calls: list[LedgerRequest]
     accept_callback: Callable[[int, float], object] | None
@@ -168,27 +165,27 @@ class _Batch:
 
 
 def run_watched(target: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Run *target* in the pool's process; say so if the task's code raised, even if *target* keeps that to itself."""
+    """Run *target* in the pool process. Report an error of the task's code even if *target* catches it."""
     raised: list[BaseException] = []
     token = _watched.set(raised)
     try:
         result = target(*args, **kwargs)
-    except Exception as own:  # noqa: BLE001, pools without processes would end for it
-        raised.append(own)
+    except Exception as error:  # noqa: BLE001, it would end a pool without processes
+        raised.append(error)
         result = None
     finally:
         _watched.reset(token)
     if not raised:
         return result
-    error = raised[-1]
-    kind = f"{type(error).__module__}.{type(error).__qualname__}"
-    words = "".join(traceback.format_exception(error))
-    return Broken(f"{type(error).__name__}: {error}", kind, words, os.getpid())
+    last = raised[-1]
+    kind = f"{type(last).__module__}.{type(last).__qualname__}"
+    words = "".join(traceback.format_exception(last))
+    return Broken(f"{type(last).__name__}: {last}", kind, words, os.getpid())
 
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Around a task's code: note what it raises, for `run_watched`. What it calls itself is not watched."""
+    """Run a task's code inside the block, and note what it raises, for `run_watched`. Nested tasks are not watched."""
     raised = _watched.get()
     if raised is None:
         yield

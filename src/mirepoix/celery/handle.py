@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Handle:
     """One task, by the key that it was submitted under.
 
-    It holds no connection, and nothing of the transaction that it was made in.
+    A handle has no connection, and does not depend on the transaction in which it was made.
     """
 
     __slots__ = ("app", "id", "is_new", "key", "task_name")
@@ -32,13 +32,13 @@ class Handle:
     def __init__(self, app: Any, key: str, task_id: str, task_name: str, *, is_new: bool) -> None:
         self.app = app
         self.key = key
-        """What it was submitted under."""
+        """The key that it was submitted under."""
         self.id = task_id
         """Celery's task id."""
         self.task_name = task_name
-        """The task that is called."""
+        """The name of the task that is called."""
         self.is_new = is_new
-        """Whether this call sent the task; False if an earlier one had."""
+        """Whether this call sent the task; False if an earlier call sent it."""
 
     def __repr__(self) -> str:
         return f"<handle of {self.task_name}[{self.id}], key {self.key!r}>"
@@ -50,30 +50,31 @@ class Handle:
 
     @property
     def state(self) -> State | None:
-        """Where the task is, by the ledger; None if its row was pruned, or its transaction is still open."""
+        """The state of the task in the ledger. None if its row was pruned, or its transaction is still open."""
         known = self._known()
         return None if known.task_state is None else State(known.task_state)
 
     @property
     def progress(self) -> Any:
-        """What the task last reported by ``update_state(meta=...)`` while it runs; None: nothing, or it has ended."""
+        """What the running task last reported by ``update_state(meta=...)``; None if nothing, or if it has ended."""
         found = self.result
         state, info = found.state, found.info
         return None if state in READY_STATES or state in ("PENDING", "RETRY", CELERY_STARTED) else info
 
     def wait(self, timeout: float | None = None) -> Any:
-        """Wait until the task has ended; return what it returned, or raise what it raised.
+        """Wait until the task has ended. Return what it returned, or raise what it raised.
 
-        A quarantined task counts as failed, and so does one that has been parked for a while. A cancelled or expired
-        one raises Celery's TaskRevokedError. Raises Celery's TimeoutError after *timeout* seconds, ResultGone if the
-        task ended and its result is not kept. A wait within the transaction that sends the task never ends.
+        A quarantined task counts as failed. So does a task that has been parked for ``parked_failure_after_s``. A
+        cancelled or expired task raises Celery's TaskRevokedError. Raises Celery's TimeoutError after *timeout*
+        seconds, and ResultGone if the task ended and its result is not stored. Never wait within the transaction that
+        sends the task: that wait never ends.
         """
         self._require_row()
         self._installation.result_futures.wait(self.id, timeout)
         return self.outcome()
 
     def __await__(self) -> Generator[Any, None, Any]:
-        """As `wait`, without blocking the event loop; thousands of them take one thread and one connection."""
+        """Wait without blocking the event loop. Thousands of waits use one thread and one connection."""
         return self._awaited().__await__()
 
     async def _awaited(self) -> Any:
@@ -82,11 +83,11 @@ class Handle:
         return await asyncio.to_thread(self.outcome)
 
     def ended(self) -> Future[Ended]:
-        """A future that is done once the task has ended, for those who wait in a way of their own."""
+        """A future that is done after the task has ended, for other ways to wait."""
         return self._installation.result_futures.future(self.id)
 
     def outcome(self) -> Any:
-        """What a task that has ended returned, or raise what it raised. Raises ResultGone if that is not kept."""
+        """Return what the ended task returned, or raise what it raised. Raises ResultGone if that is not stored."""
         found = self.result
         if found.state in READY_STATES:
             return found.get(timeout=0.0, disable_sync_subtasks=False)
@@ -96,11 +97,11 @@ class Handle:
         raise ResultGone(self.id, state or "pruned")
 
     def cancel(self, *, terminate: bool = False, signal: str = "SIGTERM") -> None:
-        """Cancel the task: one that waits never starts.
+        """Cancel the task. A task that waits never starts.
 
-        One that a worker holds is revoked: it does not start any more, and is not retried. If it runs already, it runs
-        on, unless *terminate* is true: then its pool process is ended by *signal*, as by Celery's ``revoke``. A task
-        that has ended stays as it is.
+        A task that a worker has leased is revoked: it does not start, and is not retried. If it runs already, it
+        continues, unless *terminate* is true: then *signal* ends its pool process, as with Celery's ``revoke``. A task
+        that has ended does not change.
         """
         self.app.control.revoke(self.id, terminate=terminate, signal=signal)
 
@@ -115,7 +116,7 @@ class Handle:
             return results.find(tx, [self.id])[0]
 
     def _require_row(self) -> None:
-        """Nobody would tell of the end of a task that was pruned. One that was just sent may not be committed yet."""
+        """Raise ResultGone for a pruned task: its end would never be reported. A new task may not be committed yet."""
         if not self.is_new:
             known = self._known()
             if known.task_state is None and known.status is None:

@@ -1,4 +1,4 @@
-"""Call a function on another native thread and wait, without holding up the greenlets of this one."""
+"""Call a function on another native thread and wait for it, without blocking the greenlets of this thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from celery.utils.log import get_logger
 logger = get_logger("mirepoix.coroutine")
 
 MOST_THREADS = 1000
-"""Of gevent. More greenlets than that wait; threads are made as they are needed, and kept."""
+"""The largest number of gevent's threads. More greenlets than that wait. Threads are made when they are needed, and
+reused."""
 
 CLEANUP_S = 10.0
 """How long a greenlet that is killed waits for the function to end."""
@@ -28,8 +29,8 @@ def is_green() -> bool:
 def call(function: Callable[[], Any], cancel: Callable[[], None]) -> Any:
     """Return what *function* returns, or raise what it raises. It runs in a copy of this context.
 
-    If the waiting is cut short, *cancel* is called (from here, not from the thread) and the waiting goes on until
-    *function* has ended: for `CLEANUP_S` in a greenlet.
+    If the wait is interrupted, this calls *cancel* (here, not in the thread) and waits until *function* has ended. In a
+    greenlet it waits for at most `CLEANUP_S`.
     """
     inside = functools.partial(contextvars.copy_context().run, _outcome_of, function)
     if _is_gevent():
@@ -44,7 +45,7 @@ def call(function: Callable[[], Any], cancel: Callable[[], None]) -> Any:
 
 
 def _outcome_of(function: Callable[[], Any]) -> tuple[bool, Any]:
-    # Not raised on the thread: gevent prints what its threads raise.
+    # Do not raise on the thread: gevent prints every error of its threads.
     try:
         return True, function()
     except BaseException as error:  # noqa: BLE001
@@ -75,7 +76,7 @@ def _on_gevent(inside: Callable[[], Any], cancel: Callable[[], None]) -> Any:
     import gevent
 
     hub = gevent.get_hub()
-    # Called from such a thread, which has a hub of its own: its few threads end with it.
+    # A thread of gevent's pool may call this. It has its own hub, and the threads of that hub end with it.
     threads = _threads_of(hub) if hub.main_hub else hub.threadpool
     waiting = threads.spawn(inside)
     try:
@@ -83,7 +84,7 @@ def _on_gevent(inside: Callable[[], Any], cancel: Callable[[], None]) -> Any:
     except BaseException:  # the greenlet was killed, or a gevent.Timeout expired
         cancel()
         if not waiting.ready() and waiting.wait(CLEANUP_S) is None:
-            logger.error(  # noqa: TRY400, what cut it short is told by whoever did
+            logger.error(  # noqa: TRY400, what interrupted the wait is logged elsewhere
                 "a coroutine that was cancelled has not ended after %.0f s and is left alone", CLEANUP_S
             )
         raise
@@ -91,7 +92,7 @@ def _on_gevent(inside: Callable[[], Any], cancel: Callable[[], None]) -> Any:
 
 @functools.cache
 def _threads_of(hub: Any) -> Any:
-    # Not the hub's own threads: there are ten, and looking up a host's name takes one.
+    # Do not use the hub's own threads: there are only ten, and each look-up of a host's name uses one.
     from gevent.threadpool import ThreadPool
 
     return ThreadPool(MOST_THREADS, hub)

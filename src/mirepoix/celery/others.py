@@ -1,4 +1,4 @@
-"""Other Celery apps of this process, on which Mirepoix is not installed: what they send goes past the ledger."""
+"""Find other Celery apps in this process without Mirepoix. The tasks that they send never reach the ledger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celery import _state
 from celery.local import PromiseProxy, Proxy
 
 NAMED = 3
-"""A message names so many tasks, and counts the rest."""
+"""How many tasks a message names. It counts the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +20,22 @@ class OtherApp:
 
     name: str
     own_tasks: tuple[str, ...]
-    """What was declared on it."""
+    """The tasks that were declared on it."""
     shared_tasks: tuple[str, ...]
-    """What ``@shared_task`` declares, if this app is the one that sends it."""
+    """The tasks of ``@shared_task``, if this app is the one that sends them."""
 
 
 def others(app: Any) -> list[OtherApp]:
-    """Those that would send some of the tasks that were declared here, by their names.
+    """The other apps that would send tasks of this process, sorted by name.
 
     Celery sends a task of ``@shared_task`` by the thread's current app, which is the app that the thread made last.
-    Where there is none, it is the default app, in Django the first that was made. Imports no module: an app is not
-    seen before its module was imported, nor is a task.
+    Without a current app it uses the default app, in Django the first that was made. This imports no module. It finds
+    an app or a task only after its module was imported.
     """
     senders = {id(sender) for sender in (_state._tls.current_app, _state.default_app) if sender is not None}  # noqa: SLF001
     ours = _registered(app)
     found = []
-    for other in sorted(_state._get_active_apps(), key=lambda one: str(one.main)):  # noqa: SLF001
+    for other in sorted(_state._get_active_apps(), key=lambda active: str(active.main)):  # noqa: SLF001
         if other is app or getattr(other, "mirepoix", None) is not None:
             continue
         own, shared = set(), set()
@@ -55,23 +55,24 @@ def others(app: Any) -> list[OtherApp]:
 
 
 def named(tasks: Iterable[str]) -> str:
-    """Some of the names, and how many more there are."""
+    """The first names, and how many more there are."""
     names = list(tasks)
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
 
 def _registered(app: Any) -> dict[str, Any]:
-    """The app's tasks by their names, but for Celery's own and ours."""
-    # Its registry without its lazy tasks, if it must not be finalized by anybody but its author.
+    """The app's tasks by name, without Celery's and ours."""
+    # If only its author may finalize the app, use its registry without the lazy tasks.
     registry = app.tasks if app.finalized or app.autofinalize else app._tasks  # noqa: SLF001
     return {name: task for name, task in tuple(registry.items()) if not name.startswith(("celery.", "mirepoix."))}
 
 
 def _declared(task: Any) -> Any:
-    """What the task's module calls by its name; None if that is no task.
+    """The object in the task's module that has its name; None if that is no task.
 
-    Every app has every task, whichever app it was declared on. What its callers call is bound to that one.
+    Every app has a copy of every shared task. The object in the module is what callers use, so it shows on which app
+    the task was declared.
     """
     module = sys.modules.get(type(task).__module__)
     declared = None if module is None else vars(module).get(type(task).__name__)
@@ -79,5 +80,5 @@ def _declared(task: Any) -> Any:
 
 
 def _is_shared(declared: Any) -> bool:
-    """Whether it is what ``@shared_task`` makes: the task of whichever app is the current one."""
+    """Whether ``@shared_task`` made it: a proxy for the task of the current app."""
     return issubclass(type(declared), Proxy) and not issubclass(type(declared), PromiseProxy)

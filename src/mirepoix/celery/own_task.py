@@ -1,6 +1,7 @@
-"""Build the message of a task of ours without Celery's sender, inside of a transaction.
+"""Build the message of a task of ours inside a transaction, without Celery's sender.
 
-Signals and routers are the user's code, and the transaction holds locks: on SQLite the whole file.
+Celery's sender calls signals and routers, which are user code. The transaction holds locks meanwhile: on SQLite, the
+lock of the whole file.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def own_task(
-    installation: Installation, name: str, args: tuple[Any, ...], queue: str, follows: Context, told: Mapping[str, Any]
+    installation: Installation, name: str, args: tuple[Any, ...], queue: str, follows: Context, own: Mapping[str, Any]
 ) -> Envelope:
-    """The task of ours *name* with the headers *told*. It follows from the task of the request *follows*."""
+    """The envelope of our task *name* with the headers *own*. It follows from the task of the request *follows*."""
     call: Any = (args, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None})
     new = uuid()
     root = follows.root_id or follows.id
-    headers = {**told, "lang": "py", "task": name, "id": new, "root_id": root, "parent_id": follows.id}
+    headers = {**own, "lang": "py", "task": name, "id": new, "root_id": root, "parent_id": follows.id}
     return from_headers(
         headers,
         body=dumps(call),
@@ -45,7 +46,7 @@ def own_task(
 
 
 def own_headers(request: Context) -> dict[str, Any]:
-    """What a task's sender put into its message: a tenant, a trace."""
+    """The headers that the sender of a task added to its message: a tenant, a trace."""
     own: Mapping[str, Any] = request.headers or {}
-    # Celery decodes values for itself that no header can hold, such as bytes.
+    # Celery decodes some headers into values that no header can hold, such as bytes.
     return {key: own[key] for key in own if key not in (LEASE_HEADER, VERSION_HEADER) and can_be_header(own[key])}

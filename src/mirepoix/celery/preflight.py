@@ -1,7 +1,7 @@
-"""Check a release before it starts: bind every payload in the ledger to the new code, and report what would not fit.
+"""Check a release before it starts: bind every payload in the ledger to the new code, and report what does not fit.
 
-Payloads are judged by kind, so that a million of them take no longer than counting them; what they carry for later
-(links, the rest of a chain, the body of a chord) is judged with them.
+Payloads are checked by kind, so a million payloads take no longer than it takes to count them. What they carry for
+later (links, the rest of a chain, the body of a chord) is checked too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mirepoix.states import State
 
 @dataclass(slots=True)
 class Found:
-    """A kind of call that the code would park. ``is_carried``: by payloads of other tasks, which send it later."""
+    """A kind of call that the code would park. If ``is_carried``, payloads of other tasks will send it later."""
 
     call: Call
     lacking: IncompatibilityKind | None
@@ -34,16 +34,16 @@ class Found:
 
     @property
     def count(self) -> int:
-        """How many payloads."""
+        """How many payloads make this call."""
         return sum(self.counts.values())
 
     @property
     def is_new(self) -> bool:
-        """Whether there are any that are not parked already."""
+        """Whether some of these payloads are not parked yet."""
         return any(number for state, number in self.counts.items() if state is not State.PARKED)
 
     def add(self, state: State, count: int, oldest: datetime, example: str) -> None:
-        """Count them."""
+        """Count *count* payloads in *state*. *example* is the id of the oldest."""
         self.counts[state] += count
         if self.oldest is None or oldest < self.oldest:
             self.oldest, self.example = oldest, example
@@ -53,16 +53,16 @@ class Found:
 class Judged:
     """What the preflight check found.
 
-    ``unjudged`` are payloads that are no JSON of Celery's, by content type: of them only the task and its version were
-    looked at.
+    ``unjudged`` counts, by content type, the payloads that are no JSON of Celery's. Only their task and version were
+    checked.
     """
 
     payloads: int = 0
     kinds: int = 0
     would_park: int = 0
-    """How many this code would park, themselves or what they carry, and that are not parked already."""
+    """How many payloads are not parked yet, and this code would park them or what they carry."""
     resumed: int = 0
-    """How many are parked now and will be taken up by this code."""
+    """How many parked payloads this code would resume."""
     unjudged: Counter[str] = field(default_factory=Counter)
     found: list[Found] = field(default_factory=list)
 
@@ -73,19 +73,19 @@ class Judged:
 
 
 def judge(tx: Tx, catalog: TaskCatalog) -> Judged:
-    """Bind all that waits, runs, failed, is quarantined or parked to *code*. Nothing is run to find out."""
+    """Bind all payloads that wait, run, failed, or are quarantined or parked to *catalog*. No task is run."""
     preflight = _Preflight(catalog)
     for kind in payloads.kinds(tx):
         preflight.judged.kinds += 1
         preflight.add(from_text(kind.shape), kind.state, kind.count, kind.oldest, kind.example)
-    for one in payloads.unread(tx):
-        calls = calls_of_text(one.name, one.headers, one.body, one.content_type, one.body_encoding)
+    for row in payloads.unread(tx):
+        calls = calls_of_text(row.name, row.headers, row.body, row.content_type, row.body_encoding)
         if calls is None:
-            preflight.judged.unjudged[one.content_type] += 1  # but for its task and version
-            calls = [Call(one.name, version_in(one.headers))]
-        preflight.add(calls, one.state, 1, one.created_at, one.id)
+            preflight.judged.unjudged[row.content_type] += 1  # only its task and version are checked
+            calls = [Call(row.name, version_in(row.headers))]
+        preflight.add(calls, row.state, 1, row.created_at, row.id)
     found = preflight.found.values()
-    preflight.judged.found = sorted(found, key=lambda one: (not one.is_new, -one.count, str(one.call)))
+    preflight.judged.found = sorted(found, key=lambda kind: (not kind.is_new, -kind.count, str(kind.call)))
     return preflight.judged
 
 
@@ -99,7 +99,7 @@ class _Preflight:
         )
 
     def add(self, calls: list[Call], state: State, count: int, oldest: datetime, example: str) -> None:
-        """Judge *count* payloads that make these calls, the first of them themselves."""
+        """Check *count* payloads. They make the first of *calls*, and carry the others."""
         self.judged.payloads += count
         incompatibilities = self._incompatibilities(calls)
         is_parked = state is State.PARKED

@@ -1,4 +1,4 @@
-"""``celery purge`` with a broker: what is purged there is cancelled in the ledger, or it would come back."""
+"""``celery purge`` with a broker: it also cancels the tasks in the ledger, or the relay would publish them again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def purging(connection: Any, installation: Installation) -> Any:
-    """*connection*, whose channels purge a queue of the broker and of the ledger. Returns it."""
+    """Let the channels of *connection* purge a queue of the broker and of the ledger. Return *connection*."""
     if installation.delivery != "broker":
         return connection
     open_channel = connection.channel
@@ -22,7 +22,7 @@ def purging(connection: Any, installation: Installation) -> Any:
         purge = made.queue_purge
 
         def queue_purge(queue: str = "", *args: Any, **kwargs: Any) -> int:
-            """Cancel what waits in the queue; return how many tasks and messages of others that was."""
+            """Cancel what waits in the queue, and return how many tasks and other messages that were."""
             with installation.source.transaction() as tx:
                 cancelled = operate.purge(tx, queue)
                 chords.return_ended(installation, tx, cancelled, "purged")

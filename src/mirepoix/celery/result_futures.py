@@ -1,8 +1,9 @@
-"""Wait for the ends of many tasks in one thread, on one connection: futures that the ledger's commits resolve."""
+"""Wait for many tasks in one thread, on one connection. The ledger's commits resolve a future for each task."""
 
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import logging
 import os
 import select
@@ -28,17 +29,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mirepoix.results")
 
 ANY = "*"
-"""Says that results were written whose ids are not told."""
+"""Stands for results that were written and whose ids the notification does not name."""
 
 LOOK_ANYWAY_S = 0.5
-"""How long a notification that was lost can go unnoticed."""
+"""How long a lost notification delays a result."""
 
 LOOK_AGAIN_FIRST_S = 0.001
 LOOK_AGAIN_LAST_S = 0.1
-"""A commit that was announced but cannot be seen yet is looked for after 1, 2, 4 … 64 ms, then every 100 ms."""
+"""When a transaction notifies before its commit can be seen, the thread looks again after 1, 2, 4 … 64 ms, and then
+every 100 ms."""
 
 IDLE_S = 10.0
-"""How long the thread stays when nobody waits any more."""
+"""How long the thread stays alive when no future is waited for."""
 
 IDS_AT_ONCE = 1_000
 
@@ -47,14 +49,14 @@ _ENDS = frozenset({*FINAL, State.QUARANTINED})
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A task that has ended; None: its row was pruned."""
+    """A task that has ended, with its state. The state is None if its row was pruned."""
 
     task_id: str
     state: str | None
 
 
 class ResultFutures:
-    """Futures of the tasks that this process waits for. The thread begins with the first of them."""
+    """Futures of the tasks that this process waits for. The first future starts the thread."""
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
@@ -65,7 +67,7 @@ class ResultFutures:
         self._lock = threading.Lock()
         self._futures: dict[str, list[concurrent.futures.Future[Ended]]] = {}
         self._asked: set[str] = set()
-        """What was asked for since the last look."""
+        """The ids that were requested since the last look."""
         self._thread: threading.Thread | None = None
         self._wake_r, self._wake_w = os.pipe()
         for fd in (self._wake_r, self._wake_w):
@@ -73,7 +75,7 @@ class ResultFutures:
             weakref.finalize(self, os.close, fd).atexit = False  # the thread may be reading it
 
     def future(self, task_id: str) -> concurrent.futures.Future[Ended]:
-        """Done once the task has ended; cancelling it ends the wait and not the task."""
+        """A future that is done after the task has ended. To cancel it ends the wait, and not the task."""
         if self._pid != os.getpid():
             self._begin_anew()  # a fork has copied no thread
         future: concurrent.futures.Future[Ended] = concurrent.futures.Future()
@@ -117,7 +119,7 @@ class ResultFutures:
                     connection = source.open()
                     connection.listen_results()
                     with self._lock:
-                        self._asked.update(self._futures)  # what ended meanwhile was told to nobody
+                        self._asked.update(self._futures)  # no notification came for what ended meanwhile
                 self._look(connection, self._taken_asked())
                 self._listen(connection)
                 pause_s = 0.05
@@ -137,7 +139,7 @@ class ResultFutures:
     def _waiting(self) -> bool:
         with self._lock:
             for task_id, futures in list(self._futures.items()):
-                left = [one for one in futures if not one.done()]
+                left = [future for future in futures if not future.done()]
                 if left:
                     self._futures[task_id] = left
                 else:
@@ -145,7 +147,7 @@ class ResultFutures:
             return bool(self._futures)
 
     def _ends(self, idle_since: float) -> bool:
-        """Whether nobody has waited for so long that the thread ends; the next who waits starts another."""
+        """Whether the thread has been idle for so long that it ends. The next future starts another thread."""
         with self._lock:
             if self._futures or time.monotonic() - idle_since < IDLE_S:
                 return False
@@ -183,12 +185,12 @@ class ResultFutures:
     def _fail(self, error: Exception) -> None:
         with self._lock:
             futures, self._futures = self._futures, {}
-        for future in (one for some in futures.values() for one in some):
+        for future in itertools.chain.from_iterable(futures.values()):
             if future.set_running_or_notify_cancel():
                 future.set_exception(MirepoixError(f"Results cannot be waited for: {error}"))
 
     def _listen(self, connection: OwnConnection) -> None:
-        """Look at what finishes, until something else is asked for or `LOOK_ANYWAY_S` has passed."""
+        """Look for results, until another future is requested or `LOOK_ANYWAY_S` has passed."""
         poll = select.poll()
         poll.register(self._wake_r, select.POLLIN)
         fd = connection.wakeup_fd()
@@ -203,12 +205,12 @@ class ResultFutures:
                 wait_s = min(left_s, step_s)
             elif connection.is_told_early:
                 wait_s = min(left_s, again_s)
-            told = {one for one, _ in poll.poll(max(1.0, wait_s * 1000))}
-            again_s = LOOK_AGAIN_FIRST_S if fd in told else min(2 * again_s, LOOK_AGAIN_LAST_S)
+            readable = {ready for ready, _ in poll.poll(max(1.0, wait_s * 1000))}
+            again_s = LOOK_AGAIN_FIRST_S if fd in readable else min(2 * again_s, LOOK_AGAIN_LAST_S)
             finished = connection.finished()
             if finished:
                 self._look(connection, self._waited_for(finished))
-            if self._wake_r in told:
+            if self._wake_r in readable:
                 with suppress(BlockingIOError):
                     os.read(self._wake_r, 4096)
                 return

@@ -1,4 +1,4 @@
-"""Wait for tasks to finish: asleep until the database says that one of them has."""
+"""Wait for tasks to finish. A notification from the database wakes the wait."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
 
 ANY = "*"
-"""Says that results were written whose ids are not told."""
+"""Stands for results that were written and whose ids the notification does not name."""
 
 LOOK_AGAIN_FIRST_S = 0.001
 LOOK_AGAIN_LAST_S = 0.1
-"""A commit that was announced but cannot be seen yet is looked for after 1, 2, 4 … 64 ms, then every 100 ms."""
+"""When a transaction notifies before its commit can be seen, the wait looks again after 1, 2, 4 … 64 ms, and then every
+100 ms."""
 
 IDLE_KEPT = 8
-"""How many listening connections are kept for the next who wait."""
+"""How many listening connections stay open for later waits."""
 
 
 class Waiters:
-    """The listening connections of one process: one for each thread (or greenlet) that waits just now."""
+    """The listening connections of one process: one for each thread or greenlet that waits now."""
 
     def __init__(self, installation: Installation, look: Callable[[set[str]], list[dict[str, Any]]]) -> None:
         self.pid = os.getpid()
@@ -50,11 +51,11 @@ class Waiters:
         rounds: int | None = None,
         look: Callable[[set[str]], list[dict[str, Any]]] | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """What *look* finds of each task, as it finishes; at most *rounds* looks. Raises celery's TimeoutError.
+        """What *look* finds of each task, as it finishes. Looks at most *rounds* times. Raises celery's TimeoutError.
 
-        *on_interval* is called about every *interval_s*, however often something wakes this.
+        *on_interval* is called about every *interval_s*, even if notifications wake this more often.
 
-        A database that is away is waited for as well, as long as *timeout_s* allows.
+        If the database is away, this waits for it too, within *timeout_s*.
         """
         left = set(task_ids)
         asked_at = time.monotonic()
@@ -71,10 +72,10 @@ class Waiters:
                     rounds = None if rounds is None else rounds - 1
                     for_s = _remaining_s(deadline, interval_s, len(left), len(task_ids))
                     if listener is None:
-                        # Listening begins before the second look: nothing is missed between the two.
+                        # Listen before the second look, so that no result is missed between the two.
                         listener = listening.enter_context(self._listening())
                         continue
-                    # Not each time that something is committed: of a chord's body Celery asks here for every member.
+                    # Do not call it after each commit: for a chord's body, Celery checks every member here.
                     if on_interval is not None and time.monotonic() - asked_at >= interval_s:
                         on_interval()
                         asked_at = time.monotonic()
@@ -112,7 +113,7 @@ class Waiters:
 
 
 class Listener:
-    """One connection that is told of results, used by one who waits at a time."""
+    """One connection that receives notifications of results. One wait at a time uses it."""
 
     def __init__(self, connection: OwnConnection, poll_s: float) -> None:
         self._connection = connection
@@ -127,7 +128,7 @@ class Listener:
     def wait(self, task_ids: set[str], for_s: float) -> None:
         """Return when one of the tasks may have finished, or after *for_s*."""
         deadline = time.monotonic() + for_s
-        # What woke the last caller may have been one of two commits, of which the other could not be seen yet.
+        # Two commits may have notified before the last caller looked, and the second could not be seen yet.
         look_again_s = LOOK_AGAIN_FIRST_S if self._connection.is_told_early else None
         while True:
             finished = self._finished()
@@ -145,7 +146,7 @@ class Listener:
                 look_again_s = min(2 * look_again_s, LOOK_AGAIN_LAST_S)
 
     def forget(self) -> None:
-        """Drop what was told while nobody waited."""
+        """Drop the notifications that came while no wait used this."""
         self._finished()
 
     def _finished(self) -> frozenset[str]:

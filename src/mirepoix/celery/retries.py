@@ -1,9 +1,9 @@
-"""Try a task again as its policy says, by Celery's own retry, when its code has raised.
+"""Retry a task whose code has raised, as its policy says, with Celery's own retry.
 
-It stands around the whole of a task's code: inside of it ``autoretry_for``, ``self.retry`` and the ROLLBACK of a
-transactional task have been. What these have decided is left alone. The place in the budget is taken in a transaction
-of its own, before the retry is recorded: a process that dies between the two has wasted a place and nothing else, and
-its task runs again because it died, which is no retry.
+This wraps all of a task's code. ``autoretry_for``, ``self.retry`` and the ROLLBACK of a transactional task have run
+before it, and it never changes what they decided. A retry takes its place in the budget in a separate transaction,
+before the retry is recorded. A process that dies between the two wastes a place and nothing else. Its task runs again
+because the process died, and that is no retry.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ logger = logging.getLogger("mirepoix.attempt")
 
 @dataclass(slots=True)
 class _Trying:
-    """The outermost call of a task's code in this context, and the error with which Celery's retry has given up."""
+    """The outermost call of a task's code in this context, and the error with which Celery's retry gave up."""
 
     call: tuple[str, str]
     given_up: BaseException | None = None
@@ -41,15 +41,15 @@ _trying: ContextVar[_Trying | None] = ContextVar("mirepoix_trying", default=None
 
 
 def check(task: Any) -> None:
-    """Refuse what is no policy: ConfigurationError."""
+    """Raise ConfigurationError if the task's option ``retries`` is no policy."""
     if getattr(task, "retries", None) is not None:
         policy_of(task.retries, f"The option retries of the task {task.name}")
 
 
 def policy_for(task: Any) -> RetryPolicy | None:
-    """The task's own, or else the app's. A task whose option says None has none."""
-    own = getattr(task, "retries", _NOT_SAID)
-    if own is not _NOT_SAID:
+    """The policy of the task, or else of the app. A task with ``retries=None`` has no policy."""
+    own = getattr(task, "retries", _NOT_SET)
+    if own is not _NOT_SET:
         return policy_of(own, f"The option retries of the task {task.name}")
     default: RetryPolicy | None = task.app.mirepoix.settings.retries
     return default
@@ -57,11 +57,11 @@ def policy_for(task: Any) -> RetryPolicy | None:
 
 @contextmanager
 def trying(task: Any) -> Iterator[None]:
-    """Around a task's code: what it raises is raised on, or a retry instead of it."""
+    """Run a task's code inside the block. Pass its errors on, or raise a retry instead."""
     request = task.request_stack.top
     above = _trying.get()
     if request is None or request.called_directly or (above is not None and above.call == (task.name, request.id)):
-        yield  # called as a function, maybe by itself: that is part of what calls it
+        yield  # it was called as a function, perhaps by itself: the caller's policy applies
         return
     now = _Trying((task.name, request.id))
     token = _trying.set(now)
@@ -82,7 +82,7 @@ def trying(task: Any) -> Iterator[None]:
 
 @contextmanager
 def decided_by_celery() -> Iterator[None]:
-    """Around Celery's retry: the error with which it gives up is no more the policy's."""
+    """Run Celery's retry inside the block. The policy never retries an error with which Celery's retry gives up."""
     try:
         yield
     except TaskPredicate:
@@ -95,7 +95,7 @@ def decided_by_celery() -> Iterator[None]:
 
 
 def _try_again(task: Any, request: Any, policy: RetryPolicy, error: Exception) -> None:
-    """Raise Celery's Retry; or return, with the reason noted, if the error stands."""
+    """Raise Celery's Retry. If the task must not be retried, note the reason and return."""
     done = request.retries or 0
     attempt = context.current()
     if not policy.takes(error):
@@ -119,8 +119,8 @@ def _try_again(task: Any, request: Any, policy: RetryPolicy, error: Exception) -
 def _delay(policy: RetryPolicy, task: Any, done: int, error: Exception) -> float:
     try:
         return policy.delay_s(done, error)
-    except Exception:  # of the user's own reader: the task's error must not be lost for it
-        logger.exception("the retry_after of the policy of task %s raised; its own backoff is taken", task.name)
+    except Exception:  # the user's function may raise anything, and the task's own error must not be lost
+        logger.exception("the retry_after of the policy of task %s raised; its backoff is used instead", task.name)
         return policy.bound_s(done)
 
 
@@ -135,11 +135,11 @@ def _reserved(task: Any, attempt: Attempt, policy: RetryPolicy, wait_s: float) -
         reached(Crashpoint.RESERVE_BEFORE_COMMIT)
         return found
 
-    from mirepoix.celery import outcome  # runs tasks, which clients do without
+    from mirepoix.celery import outcome  # only processes that run tasks need it
 
     turn = outcome.persist(installation, attempt, "place in the budget", write)
     reached(Crashpoint.RESERVE_AFTER_COMMIT)
-    return turn or Turn(wait_s)  # without its lease it is a zombie: its retry will be refused
+    return turn or Turn(wait_s)  # the attempt has lost its lease: its retry will be refused
 
 
 def _note(attempt: Attempt | None, text: str) -> None:
@@ -149,15 +149,15 @@ def _note(attempt: Attempt | None, text: str) -> None:
 
 @contextmanager
 def _keeping_max_retries(task: Any) -> Iterator[None]:
-    """Celery keeps the max_retries of a retry on the task, for the autoretry_for of every later call."""
-    before = vars(task).get("override_max_retries", _NOT_SAID)
+    """Restore the task's max_retries after the block: Celery's retry would change it for later calls too."""
+    before = vars(task).get("override_max_retries", _NOT_SET)
     try:
         yield
     finally:
-        if before is _NOT_SAID:
+        if before is _NOT_SET:
             vars(task).pop("override_max_retries", None)
         else:
             task.override_max_retries = before
 
 
-_NOT_SAID: Any = object()
+_NOT_SET: Any = object()
