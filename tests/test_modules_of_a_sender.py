@@ -27,7 +27,7 @@ MAY_LOAD = {
     "cli": set(),
     "crashtest": set(),
     "daemons": set(),
-    "delivery": {"flusher", "prefetch", "registry", "wakeup"},
+    "delivery": {"flusher", "prefetch", "private", "registry", "wakeup"},
     "demo": set(),
     "django": set(),
     "fingerprint": set(),
@@ -35,7 +35,17 @@ MAY_LOAD = {
     "kombu": {"channel", "qos", "transport"},  # Celery resolves the transport of its events
     "celery": {
         *("app", "backend", "capture", "chords", "context", "control", "coroutines", "errbacks", "gathering"),
-        *("installation", "native", "own_task", "purge", "result_waiter", "retries", "senders", "signatures"),
+        *(
+            "installation",
+            "native",
+            "own_task",
+            "private",
+            "purge",
+            "result_waiter",
+            "retries",
+            "senders",
+            "signatures",
+        ),
         *("task", "task_catalog", "transactional", "upcast", "versions"),
     },
 }

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mirepoix.broker.redis_unacked import is_notification
+from mirepoix.delivery import private
 
 logger = logging.getLogger("mirepoix.delivery")
 
@@ -40,14 +41,14 @@ def _acknowledge_up_to(messages: Sequence[Any], others: Iterable[Any]) -> list[A
     if before:
         before[-1].ack(multiple=True)
         for message in before[:-1]:
-            message._state = "ACK"  # noqa: SLF001
+            private.mark_acknowledged(message)
     return ordered[len(before) :]
 
 
 def _acknowledge_in_a_pipeline(messages: Sequence[Any]) -> bool:
     """Acknowledge them in Redis in one round trip; notifications need none. Return False if the broker is no Redis."""
     qos: Any = getattr(messages[0].channel, "qos", None)
-    remove = getattr(qos, "_remove_from_indices", None)
+    remove = private.index_remover(qos)
     if remove is None:
         return False
     kept = [message for message in messages if not is_notification(qos, message.delivery_tag)]
@@ -57,6 +58,6 @@ def _acknowledge_in_a_pipeline(messages: Sequence[Any]) -> bool:
                 remove(message.delivery_tag, pipe)
             pipe.execute()
     for message in messages:
-        qos._quick_ack(message.delivery_tag)  # noqa: SLF001
-        message._state = "ACK"  # noqa: SLF001
+        private.forget_delivered(qos, message.delivery_tag)
+        private.mark_acknowledged(message)
     return True

@@ -36,6 +36,7 @@ from mirepoix.config import MOST_AHEAD
 from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.connect.verdict import Verdict, first_line, verdict
 from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.delivery import private
 from mirepoix.delivery.flusher import Flusher
 from mirepoix.delivery.host import Host
 from mirepoix.delivery.prefetch import Batch
@@ -370,7 +371,7 @@ class BrokerConsumer:
                 continue
             self._with_worker.add(message)
             if message.errors:
-                message._reraise_error(self._consumer.on_decode_error)  # noqa: SLF001
+                private.reraise_error(message, self._consumer.on_decode_error)
             else:
                 self._handle(message)
 
@@ -508,9 +509,9 @@ class BrokerConsumer:
         info = message.delivery_info or {}
         tag, exchange, key = info.get("consumer_tag"), info.get("exchange"), str(info.get("routing_key") or "")
         consumer = self._consumer.task_consumer
-        for queue, own in () if consumer is None else consumer._active_tags.items():  # noqa: SLF001
-            if own == tag:
-                return str(queue)
+        found = None if consumer is None else private.queue_of_tag(consumer, tag)
+        if found is not None:
+            return found
         if not exchange:
             return key
         consumed = self._installation.app.amqp.queues.consume_from.values()

@@ -14,6 +14,8 @@ from typing import Any
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
+from mirepoix.delivery import private
+
 MOST_READ = 10_000
 """How many unacknowledged messages are read. The rest is not counted."""
 
@@ -30,7 +32,7 @@ class RedisLists:
     @classmethod
     def of(cls, channel: Any) -> RedisLists | None:
         """The lists of *channel*; None if it is no channel of kombu's transport for Redis."""
-        return cls(channel) if hasattr(channel, "_q_for_pri") and hasattr(channel, "unacked_key") else None
+        return cls(channel) if private.is_redis_channel(channel) else None
 
     def count(self, queue: str) -> int:
         """How many messages wait, with those that a dead process left in the second list.
@@ -98,7 +100,7 @@ class RedisLists:
                 _, exchange, routing_key = loads(bytes_to_str(written))
             except (TypeError, ValueError, RecursionError):
                 continue  # kombu did not write it, so no worker has taken it
-            found.append((bytes_to_str(tag), list(self._channel._lookup(exchange, routing_key))))  # noqa: SLF001
+            found.append((bytes_to_str(tag), private.queues_routed_to(self._channel, exchange, routing_key)))
             if len(found) >= MOST_READ:
                 break
         return found
@@ -112,11 +114,11 @@ class RedisLists:
 
     def _keys(self, queue: str) -> list[str]:
         steps = self._channel.priority_steps
-        return [self._prefix + self._channel._q_for_pri(queue, step) for step in steps]  # noqa: SLF001
+        return [self._prefix + private.list_of(self._channel, queue, step) for step in steps]
 
     def _key_of(self, queue: str, payload: bytes) -> str:
         try:
-            priority = self._channel._get_message_priority(loads(bytes_to_str(payload)), reverse=False)  # noqa: SLF001
+            priority = private.priority_of(self._channel, loads(bytes_to_str(payload)))
         except Exception:  # noqa: BLE001 (it may be anything)
             priority = 0
-        return self._prefix + str(self._channel._q_for_pri(queue, priority))  # noqa: SLF001
+        return self._prefix + private.list_of(self._channel, queue, priority)

@@ -15,6 +15,7 @@ from typing import Any
 from kombu.transport.virtual import QoS
 
 from mirepoix.broker.message import is_of_ledger, is_probe
+from mirepoix.delivery import private
 
 logger = logging.getLogger("mirepoix.delivery")
 
@@ -22,9 +23,8 @@ logger = logging.getLogger("mirepoix.delivery")
 def keep_no_copy(channel: Any) -> None:
     """Let *channel* store no copy of notifications, if it is kombu's for Redis. Call this before it consumes."""
     qos = getattr(channel, "qos", None)  # a channel of AMQP has no such object
-    cls = type(qos)
-    if cls.__module__ == "kombu.transport.redis" and not isinstance(qos, NotificationQoS):
-        qos.__class__ = type(cls.__name__, (NotificationQoS, cls), {})
+    if private.is_redis_qos(qos) and not isinstance(qos, NotificationQoS):
+        private.subclass_qos(qos, lambda cls: type(cls.__name__, (NotificationQoS, cls), {}))
 
 
 def is_notification(qos: Any, delivery_tag: Any) -> bool:
@@ -85,11 +85,11 @@ class NotificationQoS(QoS):  # type: ignore[misc]
     def _give_back(self, messages: Sequence[Any], *, leftmost: bool) -> None:
         if not messages:
             return
-        restore = self.channel._do_restore_message  # noqa: SLF001
+        restore = private.restorer(self.channel)
         with self.pipe_or_acquire() as pipe:
             for message in messages:
                 info = message.delivery_info
-                restore(message._raw, info["exchange"], info["routing_key"], pipe, leftmost)  # noqa: SLF001
+                restore(private.payload_of(message), info["exchange"], info["routing_key"], pipe, leftmost)
             pipe.execute()
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from kombu.transport.virtual.exchange import TopicExchange
 
+from mirepoix.delivery import private
+
 
 def routes(queue: Any, routing_key: str) -> bool:
     """Whether a message with *routing_key* to the exchange of *queue*, a queue of kombu's, reaches the queue."""
     if queue.exchange.type == "fanout":
         return True
     if queue.exchange.type == "topic":
-        topic = TopicExchange(None)
-        return bool(topic._match(topic.key_to_pattern(queue.routing_key or ""), routing_key))  # noqa: SLF001
+        return private.topic_matches(TopicExchange(None), queue.routing_key or "", routing_key)
     return bool(queue.routing_key == routing_key)

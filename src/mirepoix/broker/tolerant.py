@@ -14,6 +14,8 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
+from mirepoix.delivery import private
+
 logger = logging.getLogger("mirepoix.delivery")
 
 READ_FROM = "mirepoix_read_from"
@@ -24,12 +26,12 @@ def tolerate(channel: Any) -> None:
     """Let *channel* make a message of everything that it reads, if it is a virtual channel of kombu's."""
     if not isinstance(channel, virtual.Channel):
         return
-    cls: type = channel.Message
-    if not issubclass(cls, TolerantMessage):
-        channel.Message = type(cls.__name__, (TolerantMessage, cls), {})
-    if hasattr(channel, "_brpop_read") and not hasattr(channel, READ_FROM):
+    if not issubclass(channel.Message, TolerantMessage):
+        private.subclass_message(channel, lambda cls: type(cls.__name__, (TolerantMessage, cls), {}))
+    read = private.blocking_reader(channel)
+    if read is not None and not hasattr(channel, READ_FROM):
         setattr(channel, READ_FROM, "")
-        channel._brpop_read = channel.handlers["BRPOP"] = partial(_read, channel, channel._brpop_read)  # noqa: SLF001
+        private.replace_blocking_reader(channel, partial(_read, channel, read))
 
 
 class TolerantMessage(virtual.Message):  # type: ignore[misc]
@@ -67,7 +69,7 @@ def _read(channel: Any, read: Callable[..., Any], **options: Any) -> Any:
     finally:
         del client.parse_response
     queue = getattr(channel, READ_FROM)
-    channel.connection._deliver(_stand_in(answers[-1][1], queue), queue)  # noqa: SLF001
+    private.deliver(channel.connection, _stand_in(answers[-1][1], queue), queue)
     return True
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from celery.app.backends import BACKEND_ALIASES
 from celery.utils.log import get_logger
 
-from mirepoix.celery import chords, errbacks
+from mirepoix.celery import chords, errbacks, private
 from mirepoix.celery.capture import PublishScope, capturing
 from mirepoix.celery.control import durable
 from mirepoix.celery.installation import Installation
@@ -145,7 +145,7 @@ def _go_before_environment(conf: Any, installation: Installation) -> None:
         return property(get)
 
     names = {name: property_of(name) for name in ("broker_read_url", "broker_write_url")}
-    object.__setattr__(conf, "__class__", type(cls.__name__, (cls,), {**names, "ledger": installation.token}))
+    private.subclass_configuration(conf, {**names, "ledger": installation.token})
 
 
 def _choose_backend(sender: Any, **_: Any) -> None:
@@ -157,16 +157,14 @@ def _choose_backend(sender: Any, **_: Any) -> None:
 def _capture(app: Any, installation: Installation) -> None:
     app.amqp_cls = capturing(_imported(app.amqp_cls))
     app.control_cls = durable(_imported(app.control_cls))
-    for made in ("amqp", "control"):
-        app.__dict__.pop(made, None)
-    app.producer_or_acquire = PublishScope(installation)
-    app.send_task = partial(_send_task, app)
+    private.forget_made(app, "amqp", "control")
+    private.replace_producer_or_acquire(app, PublishScope(installation))
+    private.replace_send_task(app, partial(_send_task, app))
     app.steps["worker"].add("mirepoix.celery.bootsteps:HoldLeases")
 
     # A task may be registered long after the app was finalized, with a base class of its author.
-    registry = app._tasks  # noqa: SLF001
-    registry.__class__ = adopting(type(registry))
-    for task in registry.values():
+    private.subclass_registry(app, adopting)
+    for task in private.unfinalized_tasks(app).values():
         adopt(task)
 
 

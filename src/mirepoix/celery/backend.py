@@ -21,13 +21,12 @@ from celery.app.task import Context
 from celery.backends.base import SyncBackendMixin
 from celery.exceptions import NotRegistered, TaskRevokedError
 from celery.result import GroupResult, result_from_tuple
-from celery.utils.functional import _regen
 from kombu.serialization import loads
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps as json_dumps
 from kombu.utils.json import loads as json_loads
 
-from mirepoix.celery import capture, chords, context, errbacks
+from mirepoix.celery import capture, chords, context, errbacks, private
 from mirepoix.celery.context import Attempt
 from mirepoix.celery.result_waiter import Waiters
 from mirepoix.celery.senders import is_read_by_senders
@@ -95,7 +94,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **_: Any
     ) -> Any:
-        record = self._record(bytes_to_str(task_id), result, state, traceback, request)
+        record = self.record(bytes_to_str(task_id), result, state, traceback, request)
         attempt = context.current()
         if attempt is not None and attempt.collects(state):
             attempt.results[record.task_id] = record
@@ -173,11 +172,12 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
     def _is_held(self, task_id: str) -> bool:
         return any(known.task_state in ("leased", "running") for known in self._find([task_id]))
 
-    def _record(self, task_id: str, result: Any, state: str, traceback: Any, request: Any) -> Result:
+    def record(self, task_id: str, result: Any, state: str, traceback: Any, request: Any) -> Result:
+        """What the ledger keeps of a result that was encoded."""
         meta = self._get_result_meta(result=result, state=state, traceback=traceback, request=request)
         for column in ("status", "result", "traceback"):
             meta.pop(column)
-        text, content_type = self._as_text(result)
+        text, content_type = self.as_text(result)
         return Result(
             task_id=task_id,
             status=state,
@@ -193,7 +193,8 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
             return self.prepare_expires(self._failure_expires) or None
         return self.expires or None
 
-    def _as_text(self, value: Any) -> tuple[str, str]:
+    def as_text(self, value: Any) -> tuple[str, str]:
+        """*value* as the result serializer writes it, and its content type: bytes are base64."""
         payload = self.encode(value)
         if isinstance(payload, bytes):
             return base64.b64encode(payload).decode("ascii"), self.content_type + _BASE64
@@ -278,7 +279,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         for _, meta in self.get_many(
             [result.id], timeout=timeout, interval=interval, on_message=on_message, on_interval=on_interval
         ):
-            result._maybe_set_cache(meta)  # noqa: SLF001
+            private.keep_result(result, meta)
         return result.maybe_throw(propagate=propagate, callback=callback)
 
     def wait_for(
@@ -369,7 +370,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
 
     def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
         """Store the shape of a nested header, so that the body receives the results in that shape."""
-        if isinstance(header_result_args[1], _regen):
+        if private.is_unread_group(header_result_args[1]):
             return
         header = self.app.GroupResult(*header_result_args)
         if any(isinstance(result, GroupResult) for result in header.results):
@@ -391,7 +392,7 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
         encoded = self.encode_result(result, state)
         if getattr(result, chords.CALLED, None) and isinstance(encoded, dict):
             encoded[chords.CALLED] = getattr(result, chords.CALLED)
-        text, _content_type = self._as_text(encoded)
+        text, _content_type = self.as_text(encoded)
         part = Part(request.group, request.id, request.group_index, state, text, request)
         attempt = context.current()
         if attempt is not None and attempt.collects(state):

@@ -8,10 +8,10 @@ from typing import Any
 from celery import bootsteps, platforms, signals
 from celery.platforms import EX_FAILURE
 from celery.utils.log import get_logger
-from celery.worker import state
 
 from mirepoix.broker import former
 from mirepoix.broker.stalled import StalledCheck
+from mirepoix.celery import private
 from mirepoix.celery.meter import is_dead, resident_kb
 from mirepoix.celery.others import named, others
 from mirepoix.celery.request import given_to_pool
@@ -30,39 +30,23 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
     def create(self, worker: Any) -> None:
         """Prepare the registration. Celery calls this before any step starts; ``celery graph`` must write nothing."""
         installation = worker.app.mirepoix
-        start_pool = worker.pool.start
 
-        def register_and_start_pool() -> None:
-            # Register before the pool forks, so that children inherit the liveness lock. Register only once, even if
-            # the pool is started again.
-            worker.pool.start = start_pool
+        def register() -> None:
             try:
                 self._begin(worker, installation)
             except MirepoixError as error:
                 raise SystemExit(f"mirepoix: {error}") from error
-            start_pool()
 
-        worker.pool.start = register_and_start_pool
+        # Register before the pool forks, so that children inherit the liveness lock. Register only once, even if the
+        # pool is started again.
+        private.before_pool_starts(worker, register)
         signals.worker_shutdown.connect(self._end, sender=worker, weak=False)
         signals.worker_shutting_down.connect(self._begin_to_end, weak=False)
         # A soft shutdown waits in the handler of the signal, before it sends worker_shutting_down. Give leases back
         # before that wait.
-        wait = worker.wait_for_soft_shutdown
-
-        def hand_back_and_wait() -> None:
-            self._begin_to_end()
-            wait()
-
-        worker.wait_for_soft_shutdown = hand_back_and_wait
+        private.before_soft_shutdown(worker, self._begin_to_end)
         # A cold shutdown sends no worker_shutdown. It ends when every step is terminated, and the pool with them.
-        stopped = worker.blueprint.on_stopped
-
-        def on_stopped() -> None:
-            if stopped:
-                stopped()
-            self._end()
-
-        worker.blueprint.on_stopped = on_stopped
+        private.after_steps_stopped(worker, self._end)
         self._installation = installation
 
     def _begin(self, worker: Any, installation: Any) -> None:
@@ -137,7 +121,7 @@ def warn_of_backlog(backlog: former.Backlog) -> None:
 
 def _exit() -> None:
     """End the worker as SIGTERM does, but with an exit code that reports a failure to its supervisor."""
-    state.should_stop = EX_FAILURE
+    private.end_worker(EX_FAILURE)
 
 
 def watch_pool(process: WorkerProcess, worker: Any) -> None:
@@ -148,17 +132,16 @@ def watch_pool(process: WorkerProcess, worker: Any) -> None:
     the process can be waited for. Then that look finds nothing, and the next one comes seconds later. In that case
     this makes the pool look again.
     """
-    pool = getattr(worker.pool, "_pool", None)
-    if pool is None or not hasattr(pool, "maintain_pool"):
+    processes = private.processes_of(worker.pool)
+    if processes is None or not hasattr(processes, "maintain_pool"):
         return
     for held in process.leases.held.running():
         peak = None if held.pid is None else resident_kb(held.pid)
         if peak is not None:
             process.peaks[held.lease.key] = peak
     # Check idle processes too: the pool sends tasks to a dead process until it notices the death.
-    pids = [child.pid for child in tuple(pool._pool)]  # noqa: SLF001
-    if worker.hub is not None and any(is_dead(pid) for pid in pids if pid):  # a process that starts has no pid yet
-        worker.hub.call_soon(pool.maintain_pool)
+    if worker.hub is not None and any(is_dead(pid) for pid in private.pids_of(processes)):
+        worker.hub.call_soon(processes.maintain_pool)
     if len(process.peaks) > PEAKS_KEPT:
         alive = {held.lease.key for held in process.leases.held.running()}
         for key in [key for key in process.peaks if key not in alive]:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery import states
-from celery._state import _task_stack
 from celery.app.task import Context
 from celery.canvas import maybe_signature
 from celery.exceptions import ChordError, TaskRevokedError
@@ -23,7 +22,7 @@ from celery.result import GroupResult, result_from_tuple
 from celery.utils.functional import maybe_list
 from kombu.utils.json import dumps, loads
 
-from mirepoix.celery import context
+from mirepoix.celery import context, private
 from mirepoix.celery.own_task import own_headers, own_task
 from mirepoix.celery.senders import is_read_by_senders
 from mirepoix.connect.verdict import first_line
@@ -111,7 +110,7 @@ def return_parts(
 def return_failed(installation: Installation, tx: Tx, parts: Iterable[Part], error: Exception) -> None:
     """Record *parts* as failed with *error*: the attempt that had to return them failed."""
     backend = installation.app.backend
-    text, _ = backend._as_text(backend.encode_result(error, states.FAILURE))  # noqa: SLF001
+    text, _ = backend.as_text(backend.encode_result(error, states.FAILURE))
     return_parts(installation, tx, [replace(part, status=states.FAILURE, result=text) for part in parts])
 
 
@@ -271,7 +270,7 @@ def _failed_result(installation: Installation, returned: Returned, message: str)
     backend = installation.app.backend
     body = (_request_of(returned.origin).chord.get("options") or {}).get("task_id")
     failure = backend.encode_result(ChordError(message), states.FAILURE)
-    return Ending(is_success=False, sent=[], results=[backend._record(body, failure, states.FAILURE, None, None)])  # noqa: SLF001
+    return Ending(is_success=False, sent=[], results=[backend.record(body, failure, states.FAILURE, None, None)])
 
 
 def _is_known(app: Any, queue: str | None) -> bool:
@@ -359,10 +358,5 @@ def _acting_as(app: Any, request: Context) -> Iterator[None]:
         return
     own = Context({**request.__dict__, "called_directly": False, "_children": None})
     own.delivery_info = own.delivery_info or {}
-    _task_stack.push(task)
-    task.request_stack.push(own)
-    try:
+    with private.running_as(task, own):
         yield
-    finally:
-        task.request_stack.pop()
-        _task_stack.pop()

@@ -11,11 +11,11 @@ from typing import Any
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.exceptions import InvalidTaskError, NotRegistered
 from celery.utils.log import get_logger
-from celery.worker import state
 from celery.worker.consumer import Consumer
 
 from mirepoix.broker.consumer import BrokerConsumer
 from mirepoix.broker.message import LeasedMessage, is_of_ledger
+from mirepoix.celery import private
 from mirepoix.celery.request import sent_to_pool
 from mirepoix.celery.task import adopt
 from mirepoix.celery.undeliverable import park_undeliverable
@@ -179,14 +179,14 @@ def _acknowledge_what_was_sent() -> None:
     Celery does so when the pool reports that the task has begun, but nothing reads that report any more. The broker
     would give the task to another worker while it runs here.
     """
-    for request in tuple(state.reserved_requests):
+    for request in private.reserved_requests():
         if getattr(request, "lease", True) is None and request.may_have_begun and not request.task.acks_late:
             request.acknowledge()
 
 
 def _is_in_a_task(pool: Any) -> bool:
     """Whether the worker's own thread runs a task. Then it receives nothing, but it is not stalled."""
-    return isinstance(pool, SoloPool) and len(state.active_requests) > 0
+    return isinstance(pool, SoloPool) and private.has_active_requests()
 
 
 def _keep_what_was_sent(pool: Any) -> None:
@@ -195,7 +195,7 @@ def _keep_what_was_sent(pool: Any) -> None:
     It would forget the tasks that no process has accepted yet, although they run. Their processes would then wait 30 s
     for the parent to read the result, and nothing would note that they have begun.
     """
-    jobs = getattr(getattr(pool, "_pool", None), "_cache", None)
+    jobs = private.jobs_of(private.processes_of(pool))
     for job in tuple(jobs.values()) if isinstance(jobs, dict) else ():
-        if getattr(job, "_write_to", None) is not None and not job._accepted:  # noqa: SLF001
-            job._accepted = True  # noqa: SLF001
+        if private.is_sent(job) and not private.is_accepted(job):
+            private.accept(job)

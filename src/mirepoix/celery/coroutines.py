@@ -30,12 +30,10 @@ from contextvars import ContextVar
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
-from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
-from celery._state import pop_current_task, push_current_task
 from celery.exceptions import TaskPredicate
 from celery.utils.log import get_logger
 
-from mirepoix.celery import native
+from mirepoix.celery import native, private
 from mirepoix.connect.url import optional
 from mirepoix.errors import ConfigurationError, CoroutineCancelled
 
@@ -43,6 +41,11 @@ logger = get_logger("mirepoix.coroutine")
 
 _CALLERS = ("celery.map", "celery.starmap")
 """Celery's own tasks that call other tasks as functions. chunks() makes starmaps."""
+
+IS_COROUTINE = "_mirepoix_coroutine"
+"""The attribute of a task that says whether it is an ``async def``, once `adapt` has looked."""
+
+_DRIVES = "_mirepoix_drives"
 
 _is_called_by_celery: ContextVar[bool] = ContextVar("mirepoix_called_by_celery", default=False)
 
@@ -56,15 +59,16 @@ def adapt(task: Any) -> None:
 
     Raises ConfigurationError for an asynchronous generator.
     """
-    if "_mirepoix_coroutine" in vars(task):
+    if IS_COROUTINE in vars(task):
         return
     if task.name in _CALLERS:
         task.run = _driving(task.run)
-        task._mirepoix_coroutine = False  # noqa: SLF001
+        vars(task)[IS_COROUTINE] = False
         return
-    name = "_orig_run" if "_orig_run" in vars(task) else "run"  # autoretry_for has wrapped `run` already
+    # autoretry_for has wrapped `run` already.
+    name = private.ORIGINAL_RUN if private.ORIGINAL_RUN in vars(task) else "run"
     run = getattr(task, name)
-    validated = validated_by_pydantic(run)
+    validated = private.validated_function(run)
     function = validated.cell_contents if validated else run
     if inspect.isasyncgenfunction(function):
         raise ConfigurationError(
@@ -77,7 +81,7 @@ def adapt(task: Any) -> None:
         validated.cell_contents = driver(task, function)
     else:
         setattr(task, name, driver(task, function))
-    task._mirepoix_coroutine = True  # noqa: SLF001
+    vars(task)[IS_COROUTINE] = True
 
 
 def driver(task: Any, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,13 +102,13 @@ def driver(task: Any, function: Callable[..., Any]) -> Callable[..., Any]:
             return _run_elsewhere(task, made)
         return _run(task, made, _loop_of_this_thread())
 
-    run._mirepoix_drives = function  # type: ignore[attr-defined]  # noqa: SLF001
+    vars(run)[_DRIVES] = function
     return run
 
 
 def driven(run: Callable[..., Any]) -> Callable[..., Any]:
     """The function for which `driver` made *run*; *run* itself if it did not."""
-    return getattr(run, "_mirepoix_drives", run)
+    return getattr(run, _DRIVES, run)
 
 
 def _driving(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -197,19 +201,20 @@ def _soft_limit(limit: _Limit, coroutine: Coroutine[Any, Any, Any]) -> Iterator[
     def on_signal(number: int, frame: Any) -> None:
         limit.is_over = True
         if _is_own_code(frame, coroutine):
-            soft_timeout_sighandler(number, frame)
+            private.raise_soft_limit(number, frame)
         elif limit.running is not None:
             limit.running.get_loop().call_soon_threadsafe(limit.running.cancel)
 
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or SIG_SOFT_TIMEOUT is None or signal.getsignal(SIG_SOFT_TIMEOUT) is not soft_timeout_sighandler:
+    number = private.SOFT_LIMIT_SIGNAL
+    if not is_main or number is None or signal.getsignal(number) is not private.raise_soft_limit:
         yield
         return
-    signal.signal(SIG_SOFT_TIMEOUT, on_signal)
+    signal.signal(number, on_signal)
     try:
         yield
     finally:
-        signal.signal(SIG_SOFT_TIMEOUT, soft_timeout_sighandler)
+        signal.signal(number, private.raise_soft_limit)
 
 
 def _is_own_code(frame: Any, coroutine: Any) -> bool:
@@ -239,13 +244,8 @@ def _run_elsewhere(task: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
     def run() -> Any:
         # Celery keeps the current task and its request for each thread.
-        push_current_task(task)
-        task.request_stack.push(request)
-        try:
+        with private.running_as(task, request):
             return _run(task, coroutine, _loop_of_this_thread(), on_start)
-        finally:
-            task.request_stack.pop()
-            pop_current_task()
 
     def cancel() -> None:
         is_cancelled.set()
@@ -311,12 +311,3 @@ def _is_under_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def validated_by_pydantic(run: Any) -> Any:
-    """The closure cell in which Celery's wrapper for ``pydantic=True`` has the task's function, or None."""
-    wrapper = getattr(run, "__func__", run)
-    code = getattr(wrapper, "__code__", None)
-    if code is None or wrapper.__globals__.get("__name__") != "celery.app.base" or "task_fun" not in code.co_freevars:
-        return None
-    return wrapper.__closure__[code.co_freevars.index("task_fun")]

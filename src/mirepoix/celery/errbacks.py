@@ -19,7 +19,7 @@ from celery.app.task import Context
 from celery.exceptions import NotRegistered, TaskRevokedError
 from kombu.utils.json import dumps, loads
 
-from mirepoix.celery import context
+from mirepoix.celery import context, private
 from mirepoix.celery.own_task import own_headers, own_task
 from mirepoix.celery.versions import takes_more_than
 from mirepoix.ledger import enqueue
@@ -49,7 +49,7 @@ def add_tasks(app: Any) -> None:
     def call_errbacks(request: Any, state: str, reason: Any, traceback: str | None = None) -> None:
         backend = app.backend
         error = backend.exception_to_python(reason) if state == "failed" else _ERRORS[state](reason)
-        call = getattr(backend, "call_errbacks_here", backend._call_task_errbacks)  # noqa: SLF001
+        call = getattr(backend, "call_errbacks_here", None) or private.errback_caller(backend)
         with context.outcome_code():  # what the callbacks send is committed with this task's outcome
             call(Context(request), error, traceback)
 

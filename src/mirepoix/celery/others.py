@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from celery import _state
 from celery.local import PromiseProxy, Proxy
+
+from mirepoix.celery import private
 
 NAMED = 3
 """How many tasks a message names. It counts the rest."""
@@ -32,10 +33,10 @@ def others(app: Any) -> list[OtherApp]:
     Without a current app it uses the default app, in Django the first that was made. This imports no module. It finds
     an app or a task only after its module was imported.
     """
-    senders = {id(sender) for sender in (_state._tls.current_app, _state.default_app) if sender is not None}  # noqa: SLF001
+    senders = {id(sender) for sender in (private.current_app_of_thread(), private.default_app()) if sender is not None}
     ours = _registered(app)
     found = []
-    for other in sorted(_state._get_active_apps(), key=lambda active: str(active.main)):  # noqa: SLF001
+    for other in sorted(private.active_apps(), key=lambda active: str(active.main)):
         if other is app or getattr(other, "mirepoix", None) is not None:
             continue
         own, shared = set(), set()
@@ -64,7 +65,7 @@ def named(tasks: Iterable[str]) -> str:
 def _registered(app: Any) -> dict[str, Any]:
     """The app's tasks by name, without Celery's and ours."""
     # If only its author may finalize the app, use its registry without the lazy tasks.
-    registry = app.tasks if app.finalized or app.autofinalize else app._tasks  # noqa: SLF001
+    registry = app.tasks if app.finalized or app.autofinalize else private.unfinalized_tasks(app)
     return {name: task for name, task in tuple(registry.items()) if not name.startswith(("celery.", "mirepoix."))}
 
 

@@ -16,11 +16,10 @@ from celery import states
 from celery.app.trace import task_has_custom
 from celery.exceptions import InvalidTaskError, Reject, TaskRevokedError
 from celery.utils.log import get_logger
-from celery.worker import state as worker_state
 from celery.worker.request import Request
 from celery.worker.state import task_ready
 
-from mirepoix.celery import context, outcome
+from mirepoix.celery import context, outcome, private
 from mirepoix.celery.context import Attempt
 from mirepoix.celery.gathering import is_gathering
 from mirepoix.celery.pool_result import Reported, raised_in
@@ -74,8 +73,8 @@ class LedgerRequest(Request):  # type: ignore[misc]
             task_ready(self)
             self.acknowledge()
             return True
-        if self.lease is not None and self.id in worker_state.revoked and not self._is_revoked():
-            worker_state.revoked.discard(self.id)
+        if self.lease is not None and self.id in private.revoked_ids() and not self._is_revoked():
+            private.revoked_ids().discard(self.id)
         return bool(super().revoked())
 
     def _is_revoked(self) -> bool:
@@ -170,7 +169,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
     def may_have_begun(self) -> bool:
         """Whether it was sent to a pool process, which may run it without having reported that."""
         job = self._apply_result() if self._apply_result is not None else None
-        return getattr(job, "_write_to", None) is not None
+        return private.is_sent(job)
 
     def info(self, safe: bool = False) -> dict[str, Any]:
         """What ``celery inspect active`` shows. A task that has begun is acknowledged, unless it has ``acks_late``."""
@@ -257,7 +256,7 @@ class LedgerRequest(Request):  # type: ignore[misc]
         task_ready(self)
         if self._already_revoked or self._already_cancelled:
             return
-        if worker_state.should_terminate is not None:
+        if private.is_terminating():
             # A cold shutdown kills the pool. That is no fault of the task: its lease goes back when the pool is gone.
             self._goes_back_later = True
             return
@@ -407,7 +406,7 @@ def given_to_pool(worker: WorkerProcess) -> frozenset[tuple[str, int]]:
     """The attempts that were sent to the pool's processes, or may still be sent before the pool is closed."""
     if not worker.is_forking:
         return frozenset()
-    reserved = tuple(worker_state.reserved_requests)
+    reserved = private.reserved_requests()
     return frozenset(request.lease.key for request in reserved if request.lease is not None and request.is_with_pool)
 
 
@@ -415,5 +414,5 @@ def sent_to_pool(worker: WorkerProcess) -> frozenset[tuple[str, int]]:
     """The attempts that were sent to the pool's processes. Each may have begun, and cannot be taken back."""
     if not worker.is_forking:
         return frozenset()
-    reserved = tuple(worker_state.reserved_requests)
+    reserved = private.reserved_requests()
     return frozenset(request.lease.key for request in reserved if request.lease is not None and request.may_have_begun)

@@ -17,7 +17,7 @@ from typing import Any
 
 from celery.exceptions import MaxRetriesExceededError, TaskPredicate
 
-from mirepoix.celery import context
+from mirepoix.celery import context, private
 from mirepoix.celery.context import Attempt
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import ConfigurationError
@@ -150,14 +150,14 @@ def _note(attempt: Attempt | None, text: str) -> None:
 @contextmanager
 def _keeping_max_retries(task: Any) -> Iterator[None]:
     """Restore the task's max_retries after the block: Celery's retry would change it for later calls too."""
-    before = vars(task).get("override_max_retries", _NOT_SET)
+    before = vars(task).get(private.KEPT_MAX_RETRIES, _NOT_SET)
     try:
         yield
     finally:
         if before is _NOT_SET:
-            vars(task).pop("override_max_retries", None)
+            vars(task).pop(private.KEPT_MAX_RETRIES, None)
         else:
-            task.override_max_retries = before
+            vars(task)[private.KEPT_MAX_RETRIES] = before
 
 
 _NOT_SET: Any = object()

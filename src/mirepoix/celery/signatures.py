@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mirepoix.celery import coroutines
+from mirepoix.celery import coroutines, private
 from mirepoix.signatures.signature import Signature, signature_of
 
 _KEPT = "_mirepoix_signature"
@@ -85,8 +85,8 @@ def aliases_of(task: Any) -> list[str]:
 
 def function_of(task: Any) -> TaskFunction:
     """The function that the task's author wrote: without what Celery, or Mirepoix, has put in front of it."""
-    run = coroutines.driven(vars(task).get("_orig_run") or task.run)  # autoretry_for keeps it there
-    validated = coroutines.validated_by_pydantic(run)
+    run = coroutines.driven(vars(task).get(private.ORIGINAL_RUN) or task.run)
+    validated = private.validated_function(run)
     if validated is None:
         return TaskFunction(run)
     return TaskFunction(coroutines.driven(validated.cell_contents), inspect.ismethod(run), is_validated=True)

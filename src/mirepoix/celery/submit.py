@@ -14,7 +14,7 @@ from celery.canvas import Signature
 from kombu.exceptions import EncodeError
 from kombu.utils.json import dumps
 
-from mirepoix.celery import context
+from mirepoix.celery import context, private
 from mirepoix.celery.capture import UnserializablePayload, captured, in_transaction
 from mirepoix.celery.handle import Handle
 from mirepoix.connect import ambient
@@ -195,8 +195,7 @@ def _called(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[
         return task.name, args, kwargs
     if task.subtask_type is not None:
         raise TypeError(f"submit_once() sends one task, and not a {task.subtask_type}: send a task that sends it.")
-    args, kwargs, _ = task._merge(args, kwargs)  # noqa: SLF001
-    return task.task, args, kwargs
+    return task.task, *private.merged_arguments(task, args, kwargs)
 
 
 def _call(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:

@@ -8,7 +8,7 @@ from typing import Any
 from celery.exceptions import Retry
 from celery.utils.imports import symbol_by_name
 
-from mirepoix.celery import context, coroutines, gathering, retries, transactional, upcast
+from mirepoix.celery import context, coroutines, gathering, private, retries, transactional, upcast
 from mirepoix.celery.backend import LedgerBackend
 from mirepoix.celery.signatures import aliases_of, version_of
 from mirepoix.errors import ConfigurationError
@@ -118,14 +118,17 @@ class LedgerTask:
 
 def adopt(task: Any) -> None:
     """Make *task* one of ours, whatever class its author gave it. Does nothing the second time."""
-    cls = type(task)
-    if not issubclass(cls, LedgerTask):
-        task.__class__ = type(cls.__name__, (LedgerTask, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__})
+    if not issubclass(type(task), LedgerTask):
+        private.subclass_task(task, _with_ours)
     coroutines.adapt(task)
     transactional.check(task)
     upcast.check(task)
     retries.check(task)
     gathering.check(task)
+
+
+def _with_ours(cls: type) -> type:
+    return type(cls.__name__, (LedgerTask, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__})
 
 
 def adopting(registry_class: type) -> type:

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from billiard.einfo import ExceptionInfo
 from celery import states
 from celery.app.task import Context
-from celery.app.trace import TraceInfo, trace_ok_t
 from celery.exceptions import Ignore, Reject, Retry
 
-from mirepoix.celery import context, outcome, upcast
+from mirepoix.celery import context, outcome, private, upcast
 from mirepoix.celery.context import Attempt
 from mirepoix.celery.pool_result import Reported, raised_in, readable
 from mirepoix.celery.signatures import version_of
@@ -104,7 +103,7 @@ def _run(installation: Installation, attempt: Attempt, task: Any, request: Any, 
             info = ExceptionInfo()
             _store_failure(task, request, error, info)
             outcome.fail(installation, attempt, _broken_handling(attempt, error))
-            return trace_ok_t(info, TraceInfo(states.FAILURE, error), 0.0, None)
+            return private.trace_result(info, states.FAILURE, error)
         finally:
             attempt.is_traced = False
             if attempt.transaction is not None:
@@ -262,4 +261,4 @@ def _ignored(why: str) -> Any:
     try:
         raise Ignore(why)
     except Ignore as error:
-        return trace_ok_t(ExceptionInfo(internal=True), TraceInfo(states.IGNORED, error), 0.0, None)
+        return private.trace_result(ExceptionInfo(internal=True), states.IGNORED, error)

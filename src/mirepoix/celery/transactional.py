@@ -10,6 +10,7 @@ from typing import Any
 
 from kombu.exceptions import EncodeError
 
+from mirepoix.celery.coroutines import IS_COROUTINE
 from mirepoix.connect.task_transaction import TaskTransaction
 from mirepoix.errors import ConfigurationError
 
@@ -41,7 +42,7 @@ def transaction() -> Any:
 
 def check(task: Any) -> None:
     """Raise ConfigurationError for a transactional task that is an ``async def``: it cannot work."""
-    if getattr(task, "transactional", False) and vars(task).get("_mirepoix_coroutine"):
+    if getattr(task, "transactional", False) and vars(task).get(IS_COROUTINE):
         raise ConfigurationError(
             f"The task {task.name} is transactional and an async def: a transaction of Django or SQLAlchemy belongs "
             "to one thread and cannot be awaited. Make it a plain def, or leave transactional out and use "

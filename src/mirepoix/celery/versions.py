@@ -15,6 +15,8 @@ from celery.exceptions import ChordError
 from celery.utils.functional import arity_greater, maybe_list
 from kombu.utils.uuid import uuid
 
+from mirepoix.celery import private
+
 logger = logging.getLogger("mirepoix.chord")
 
 
@@ -91,15 +93,14 @@ class FailingBackend(CelerysBackend):  # type: ignore[misc]
             self.mark_as_failure(frozen.id, cause)
 
 
-Backend: Any = CelerysBackend if hasattr(CelerysBackend, "_fail_chain") else FailingBackend
+Backend: Any = CelerysBackend if private.fails_chains(CelerysBackend) else FailingBackend
 """Celery's own base of result backends, as it is from 5.7 on."""
 
 
 def takes_more_than(backend: Any, errback: Any, count: int) -> bool:
     """Whether *errback* takes more than *count* arguments beside those it has. Before 5.7 those it has counted too."""
-    if hasattr(backend, "_errback_arity_greater"):
-        return bool(backend._errback_arity_greater(errback, count))  # noqa: SLF001
-    return bool(arity_greater(errback.type.__header__, count))
+    judge = private.errback_takes_more_than(backend)
+    return bool(judge(errback, count) if judge is not None else arity_greater(errback.type.__header__, count))
 
 
 @contextmanager
@@ -109,20 +110,21 @@ def keeping_running_jobs(pool: Any) -> Iterator[None]:
     Before 5.7 it forgot that they are busy, and the next task waited behind one that may take hours. 5.5 forgot what
     they run, too: nobody would ever hear what came of it.
     """
-    processes: Any = getattr(pool, "_pool", None)
-    if VERSION >= (5, 7) or not isinstance(getattr(processes, "_busy_workers", None), set):
+    processes = private.processes_of(pool)
+    if VERSION >= (5, 7) or not private.knows_busy(processes):
         yield
         return
-    running = {number: job for number, job in processes._cache.items() if job._accepted}  # noqa: SLF001
-    busy = set(processes._busy_workers)  # noqa: SLF001
+    jobs = private.jobs_of(processes)
+    running = {number: job for number, job in jobs.items() if private.is_accepted(job)}
+    busy = set(private.busy_descriptors(processes))
     yield
     if VERSION < (5, 6):
         for number, job in running.items():
-            processes._cache.setdefault(number, job)  # noqa: SLF001
+            jobs.setdefault(number, job)
     for number, job in running.items():
-        process = job._write_to or job._scheduled_for  # noqa: SLF001
-        if number in processes._cache and process is not None and process._is_alive():  # noqa: SLF001
-            processes._busy_workers.update({process.inqW_fd} & busy)  # noqa: SLF001
+        process = private.process_of(job)
+        if number in jobs and process is not None and private.is_alive(process):
+            private.busy_descriptors(processes).update({private.descriptor_of(process)} & busy)
 
 
 def _bodies(step: Any) -> list[Any]:

@@ -22,6 +22,7 @@ from django.db import DatabaseError, InterfaceError, InternalError, OperationalE
 from django.utils.connection import ConnectionDoesNotExist
 
 from mirepoix.config import Settings
+from mirepoix.connect import private
 from mirepoix.connect.caller import CallerTx
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.source import LOCK_BOUND_S, LivenessLock, OwnConnection, Source
@@ -251,7 +252,7 @@ async def leaving(coroutine: Coroutine[Any, Any, T]) -> T:
         return await coroutine
     finally:
         # A forked process has the executor without its thread. A call to it would wait for ever.
-        if any(thread.is_alive() for thread in SyncToAsync.single_thread_executor._threads):  # noqa: SLF001
+        if any(thread.is_alive() for thread in private.threads_of(SyncToAsync.single_thread_executor)):
             with contextlib.suppress(Exception):
                 await sync_to_async(close_idle_connections)()
 

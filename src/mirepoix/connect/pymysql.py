@@ -21,7 +21,7 @@ import pymysql
 import pymysql.cursors
 from pymysql.constants import CLIENT, SERVER_STATUS
 
-from mirepoix.connect import ambient, mysql_codes
+from mirepoix.connect import ambient, mysql_codes, private
 from mirepoix.connect.dbapi import DbapiTx
 from mirepoix.connect.interrupts import uninterrupted
 from mirepoix.connect.pool import Pool
@@ -261,7 +261,7 @@ class MysqlConnection:
         return frozenset(news)
 
     def abort(self) -> None:
-        peer = self._connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
+        peer = private.socket_of(self._connection)
         if peer is not None:
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(peer.fileno())) as other:
                 other.shutdown(socket.SHUT_RDWR)
@@ -363,7 +363,7 @@ class UserLock:
 
     def is_held(self) -> bool:
         """Whether the session still exists: the server has not closed its side of the socket, or announced that."""
-        peer = self._connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
+        peer = private.socket_of(self._connection)
         if peer is None:
             return False
         poll = select.poll()  # not select(): there may be more than 1,024 files
@@ -372,7 +372,7 @@ class UserLock:
 
     def fileno(self) -> int | None:
         """Return a descriptor that is readable when the server ends the session."""
-        peer = self._connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
+        peer = private.socket_of(self._connection)
         return None if peer is None else int(peer.fileno())
 
     @contextmanager
@@ -472,7 +472,7 @@ def _bounds(connection: pymysql.Connection[Any], bound_s: float | None) -> list[
 
 def _keep_alive(connection: pymysql.Connection[Any]) -> None:
     # A session ends after this if its other end vanished without closing the connection, whichever side waits.
-    peer = connection._sock  # noqa: SLF001, PyMySQL shows its socket to nobody
+    peer = private.socket_of(connection)
     if peer is not None and peer.family in (socket.AF_INET, socket.AF_INET6):
         idle_s, interval_s, count = KEEP_ALIVE_S
         options = (
@@ -486,7 +486,7 @@ def _keep_alive(connection: pymysql.Connection[Any]) -> None:
 
 def _is_of_this_thread(connection: MysqlConnection) -> bool:
     # With gevent a socket belongs to the hub of the thread that opened it, and coroutines run in another thread.
-    hub = getattr(connection.raw._sock, "hub", None)  # noqa: SLF001, PyMySQL shows its socket to nobody
+    hub = getattr(private.socket_of(connection.raw), "hub", None)
     return hub is None or hub is sys.modules["gevent"].get_hub()
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, TextClause, event, text
 from sqlalchemy.exc import InterfaceError, OperationalError, UnboundExecutionError
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
-from mirepoix.connect import ambient
+from mirepoix.connect import ambient, private
 from mirepoix.connect.caller import CallerTx
 from mirepoix.connect.perform import Answer, perform
 from mirepoix.connect.task_transaction import ENDED_BY_ITSELF
@@ -198,7 +198,7 @@ class ConnectionTaskTransaction:
 
 
 def _require_transaction(connection: Connection) -> None:
-    if connection._is_autocommit_isolation():  # noqa: SLF001, the only way to ask that needs no statement
+    if private.is_autocommit(connection):
         raise ConfigurationError(
             'The engine of mirepoix.install(session_factory=...) has isolation_level="AUTOCOMMIT": what a task writes '
             "would be committed at once, even if the task fails. Give it an engine without AUTOCOMMIT."

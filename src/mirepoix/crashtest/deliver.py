@@ -11,7 +11,7 @@ from celery.app.trace import build_tracer
 from celery.backends.base import DisabledBackend
 from kombu.utils.json import dumps, loads
 
-from mirepoix.celery import step
+from mirepoix.celery import private, step
 from mirepoix.crashtest.points import Delivery, Died, current, delivering
 
 
@@ -53,15 +53,15 @@ class Ended:
 def ready(task: Any) -> Iterator[None]:
     """Prepare the app for all deliveries: nothing runs eagerly, no result is stored, the tester stores the steps."""
     app = task.app
-    eager, own_backend = app.conf.task_always_eager, vars(task).get("_backend")
+    eager, backend = app.conf.task_always_eager, private.own_backend(task)
     app.conf.task_always_eager = False
-    task._backend = DisabledBackend(app)  # noqa: SLF001
+    private.replace_backend(task, DisabledBackend(app))
     token = step.recorder.set(_record_step)
     try:
         yield
     finally:
         step.recorder.reset(token)
-        task._backend = own_backend  # noqa: SLF001
+        private.replace_backend(task, backend)
         app.conf.task_always_eager = eager
 
 

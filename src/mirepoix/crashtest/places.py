@@ -53,7 +53,7 @@ def is_of_user(path: str, home: str) -> bool:
 
 def user_line(home: str) -> Source:
     """Return the innermost line of user code in the delivery. A library's thread has none."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 (its documented use)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename
         if (path, frame.f_code.co_name) == _BEGINS:
@@ -66,7 +66,7 @@ def user_line(home: str) -> Source:
 
 def comes_through(*parts: str) -> bool:
     """Whether any caller is in a file with one of *parts* in its path."""
-    frame: Any = sys._getframe(1)  # noqa: SLF001 (its documented use)
+    frame: Any = sys._getframe(1)
     while frame is not None:
         if any(part in frame.f_code.co_filename for part in parts):
             return True

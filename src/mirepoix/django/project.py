@@ -6,10 +6,11 @@ import os
 from importlib.util import find_spec
 from typing import Any
 
-from celery import Celery, _state
+from celery import Celery
 from celery.app.utils import find_app
 from django.conf import settings
 
+from mirepoix.celery import private
 from mirepoix.celery.installation import Installation, installation_of
 from mirepoix.config import Settings
 from mirepoix.connect.django import DjangoSource, ledger_alias
@@ -30,7 +31,7 @@ def celery_app() -> Any:
         if _has_celery_module(package):
             return _checked(f"{package}.celery")
     # The current app is one thread's, and Celery makes one up for whoever asks in another: look at those that exist.
-    made = [app for app in _state._get_active_apps() if app.main != "default" or app.fixups]  # noqa: SLF001
+    made = [app for app in private.active_apps() if app.main != "default" or app.fixups]
     if len(made) != 1:
         raise ConfigurationError(NO_APP)
     return made[0]

@@ -14,7 +14,7 @@ class LedgerQuerySet(models.QuerySet):  # type: ignore[misc]  # Django brings no
     """Reads as any other does. Whatever would write raises WrittenThroughOrm."""
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        raise WrittenThroughOrm(self.model._meta.verbose_name_plural)  # noqa: SLF001 (Django's name for it)
+        raise WrittenThroughOrm(self.model._meta.verbose_name_plural)
 
     create = bulk_create = bulk_update = update = delete = _refuse
     get_or_create = update_or_create = _refuse

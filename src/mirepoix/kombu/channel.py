@@ -12,6 +12,7 @@ from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
 from mirepoix.config import MOST_AHEAD
+from mirepoix.delivery import private
 from mirepoix.delivery.prefetch import Batch
 from mirepoix.errors import EnqueueError, NoWorker
 from mirepoix.kombu.qos import QoS
@@ -258,12 +259,12 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 (the row may hold anything)
             installation.worker.pool_refused(taken.lease, taken.name, error)
             tag = tag_of(taken)
-            if tag in self.qos._delivered:  # noqa: SLF001
+            if private.is_delivered(self.qos, tag):
                 self.qos.ack(tag)
             return 1
 
     def _hand_over(self, message: dict[str, Any], queue: str) -> int:
-        self.connection._deliver(message, queue)  # noqa: SLF001
+        private.deliver(self.connection, message, queue)
         return 1
 
     def _as_received(self, message: str) -> dict[str, Any]:

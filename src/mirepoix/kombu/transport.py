@@ -19,6 +19,7 @@ from mirepoix.connect import ambient
 from mirepoix.connect.dropped import close_when_dropped
 from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.connect.verdict import first_line
+from mirepoix.delivery import private
 from mirepoix.delivery.flusher import Flusher
 from mirepoix.delivery.registry import INSTALLATIONS
 from mirepoix.delivery.wakeup import WakeupPipe
@@ -336,10 +337,10 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         if self._has_messages:  # before tasks, so that a revocation arrives before its task
             self._has_messages = False
             for channel in list(self.channels):
-                if channel._consumers:  # noqa: SLF001
+                if private.has_consumers(channel):
                     delivered += channel.receive_messages()
         if leases is not None:
             for channel in list(self.channels):
-                if channel._consumers:  # noqa: SLF001
+                if private.has_consumers(channel):
                     delivered += channel.receive_tasks(leases)
         return delivered

@@ -47,7 +47,7 @@ class SqlalchemyDatabase:
         self._metadata.reflect(self._engine)
         with self._engine.connect() as connection:
             for table in self._metadata.sorted_tables:
-                self._kept[table.name] = [dict(row._mapping) for row in connection.execute(table.select())]  # noqa: SLF001
+                self._kept[table.name] = [dict(row._mapping) for row in connection.execute(table.select())]
 
     def restore(self) -> None:
         """Delete every row, and write the saved rows."""
@@ -98,5 +98,5 @@ class SqlalchemyDatabase:
                     continue
                 table = self._metadata.tables[name]
                 rows = connection.execute(table.select().order_by(*table.primary_key))
-                found[full] = keyed((dict(row._mapping) for row in rows), shape)  # noqa: SLF001
+                found[full] = keyed((dict(row._mapping) for row in rows), shape)
         return found

@@ -28,7 +28,7 @@ def install(stack: ExitStack, service: Service | None) -> None:
                 response = requests.Response()
                 response.status_code = 200
                 response.request, response.url = prepared, prepared.url
-                response._content = json.dumps(answer(service, delivery.journal, *what)).encode()  # noqa: SLF001
+                response._content = json.dumps(answer(service, delivery.journal, *what)).encode()
                 return response
 
         return wrapped
