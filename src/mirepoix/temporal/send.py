@@ -12,6 +12,7 @@ from temporalio.common import RetryPolicy, WorkflowIDConflictPolicy, WorkflowIDR
 from temporalio.converter import JSONPlainPayloadConverter
 
 from mirepoix.errors import ConfigurationError
+from mirepoix.temporal import private
 from mirepoix.temporal.deliver import SIGNAL, START
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _task(app: Any, name: str) -> Any:
 def _name(given: Any) -> str:
     if isinstance(given, str):
         return given
-    for definition in (workflows._Definition, workflows._SignalDefinition):  # noqa: SLF001
+    for definition in private.definition_classes(workflows):
         found = definition.from_run_fn(given) if hasattr(definition, "from_run_fn") else definition.from_fn(given)
         if found is not None and found.name:
             return str(found.name)
