@@ -20,8 +20,8 @@ _NOT_THE_USERS = ("celery.", "mirepoix.")
 class TaskFunction:
     """The function that a task's author wrote.
 
-    ``has_self``: its first parameter is the task itself, which no payload gives. ``is_validated``: Celery wraps it,
-    since the task has ``pydantic=True``.
+    If ``has_self``, its first parameter is the task itself, and payloads do not contain it. If ``is_validated``, Celery
+    wraps the function, since the task has ``pydantic=True``.
     """
 
     function: Callable[..., Any]
@@ -30,9 +30,9 @@ class TaskFunction:
 
 
 def signatures_of(app: Any) -> dict[str, Signature]:
-    """The signatures of the app's tasks by name, without those that Celery and Mirepoix bring.
+    """The signatures of the app's tasks by name, without the tasks of Celery and Mirepoix.
 
-    The modules of the tasks are imported as a worker imports them; whatever that raises is raised.
+    Imports the modules of the tasks as a worker does, and raises what they raise.
     """
     app.loader.import_default_modules()
     own = (task for name, task in app.tasks.items() if not name.startswith(_NOT_THE_USERS))
@@ -40,11 +40,12 @@ def signatures_of(app: Any) -> dict[str, Signature]:
 
 
 def signature_of_task(task: Any) -> Signature:
-    """What a payload of *task* is bound to.
+    """The signature that payloads of *task* are bound to.
 
-    That is the function as it will be called: a decorator's ``*args, **kwargs`` hides what it wraps, unless it says
-    otherwise by ``__signature__``. Only with ``pydantic=True`` does Celery look behind it. A positional-only parameter
-    is one, although Celery's own check at the caller takes it by keyword as well.
+    It is the signature of the function that will be called. A decorator with ``*args, **kwargs`` hides the signature of
+    the function that it wraps, unless it sets ``__signature__``. Celery reads the wrapped function only for
+    ``pydantic=True``. A positional-only parameter stays positional-only, although Celery's check in the caller also
+    accepts it by keyword.
 
     The version, aliases and upcasters are read from the task: ``version``, ``aliases`` and ``upcasters``.
     """
@@ -53,12 +54,12 @@ def signature_of_task(task: Any) -> Signature:
         inspected(function_of(task)),
         version=version_of(task),
         aliases=aliases_of(task),
-        upcasts=[one for one in getattr(task, "upcasters", None) or () if type(one) is int],
+        upcasts=[version for version in getattr(task, "upcasters", None) or () if type(version) is int],
     )
 
 
 def kept_signature_of(task: Any) -> Signature:
-    """The same, found out once: nothing of a task changes later but its upcasters (see `forget_signature`)."""
+    """The signature of *task*, computed once. Only its upcasters can change later (see `forget_signature`)."""
     kept: dict[str, Any] = vars(task)
     if _KEPT not in kept:
         kept[_KEPT] = signature_of_task(task)
@@ -67,24 +68,24 @@ def kept_signature_of(task: Any) -> Signature:
 
 
 def forget_signature(task: Any) -> None:
-    """It has another upcaster now."""
+    """Drop the cached signature: the task has a new upcaster."""
     vars(task).pop(_KEPT, None)
 
 
 def version_of(task: Any) -> int:
-    """The version that *task* was declared with. A base class of the user's may mean something else by that name."""
+    """The version that *task* was declared with; 1 if its attribute ``version`` is something else."""
     version = getattr(task, "version", 1)
     return version if type(version) is int and version > 0 else 1
 
 
 def aliases_of(task: Any) -> list[str]:
-    """The other names under which *task* takes payloads."""
+    """The other names of the payloads that *task* takes."""
     aliases = getattr(task, "aliases", ())
-    return [one for one in aliases if isinstance(one, str)] if isinstance(aliases, (list, tuple, set)) else []
+    return [name for name in aliases if isinstance(name, str)] if isinstance(aliases, (list, tuple, set)) else []
 
 
 def function_of(task: Any) -> TaskFunction:
-    """The function that the task's author wrote: without what Celery, or Mirepoix, has put in front of it."""
+    """The function that the task's author wrote, without the wrappers of Celery and Mirepoix."""
     run = coroutines.driven(vars(task).get(private.ORIGINAL_RUN) or task.run)
     validated = private.validated_function(run)
     if validated is None:
@@ -93,14 +94,14 @@ def function_of(task: Any) -> TaskFunction:
 
 
 def inspected(found: TaskFunction) -> inspect.Signature:
-    """What Python says of the function, without the task itself as a parameter."""
+    """Python's signature of the function, without the task itself as a parameter."""
     options: dict[str, Any] = {"follow_wrapped": found.is_validated}
     if sys.version_info >= (3, 14):
-        # Evaluates no annotation: what is imported for type checkers only is not there.
+        # Evaluate no annotation: names that are imported only for type checkers do not exist.
         options["annotation_format"] = importlib.import_module("annotationlib").Format.STRING
     try:
         signature = inspect.signature(found.function, **options)
-    except (TypeError, ValueError):  # written in C
+    except (TypeError, ValueError):  # the function is written in C
         return inspect.Signature(
             [
                 inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),

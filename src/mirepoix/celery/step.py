@@ -1,7 +1,7 @@
-"""Steps: work that a task does once, however often it is run; and keys by which others know a repetition.
+"""Steps: work that a task does once, even if it has several attempts. And idempotency keys for repeated calls.
 
-Between the work and its result's COMMIT the process may die: then the step runs again. No ledger can close that gap,
-since the effect is elsewhere; an idempotency key that the other side understands does.
+The process may die between the work and the COMMIT of its result. Then the step runs again. No ledger can close that
+gap, since the effect is in another system. An idempotency key that this system checks closes it.
 """
 
 from __future__ import annotations
@@ -35,29 +35,30 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 NAMESPACE = uuid.UUID("6643e96e-733c-4e33-afcf-3f2418c2936d")
-"""Of all idempotency keys. It never changes: the keys of tasks that wait would."""
+"""The namespace of all idempotency keys. It never changes, since the keys of waiting tasks would change with it."""
 
 NAME_LIMIT = 255
 
 recorder: ContextVar[Callable[[str, Callable[[], Any]], Any] | None] = ContextVar(
     "mirepoix_step_recorder", default=None
 )
-"""Who keeps steps in place of the ledger: the crash-point tester does."""
+"""The function that stores steps instead of the ledger. The crash-point tester sets it."""
 
 
 def step(name: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call ``fn(*args, **kwargs)`` once for this task, and keep what it returns: other attempts get that instead.
+    """Call ``fn(*args, **kwargs)`` once for this task, and store its result. Other attempts get that result instead.
 
-    *name* is the step's own within its task. A coroutine function is awaited: ``await mirepoix.step("x", fetch)``.
-    What *fn* returns must be what Celery's JSON can hold; the value comes back as JSON has it (a tuple is a list) from
-    the first call on. If *fn* raises, nothing is kept, and the step may be called again.
+    *name* is unique within the task. A coroutine function is awaited: ``await mirepoix.step("x", fetch)``. Celery's
+    JSON must be able to hold the result. Every call, also the first, returns the value that JSON gives back: a tuple
+    becomes a list. If *fn* raises, nothing is stored, and the step may be called again.
 
-    Not promised: that *fn* runs once if the process dies, or the lease is lost, between its end and the COMMIT of its
-    result. Hand `idempotency_key` of the same name to whom it calls. Outside of a worker's task, and in an eager one,
-    *fn* is called and nothing is kept; a thread that a task starts is outside, unless it runs in a copied context.
+    Not promised: *fn* may run twice if the process dies, or the lease is lost, between its end and the COMMIT of its
+    result. Pass `idempotency_key` of the same name to the system that *fn* calls. Outside of a worker's task, and in an
+    eager task, *fn* is called and nothing is stored. A thread that a task starts is outside, unless it runs in a copied
+    context.
 
     Raises ConfigurationError for a name that this attempt used already, LeaseLost if another attempt may be running,
-    StepNotStored if *fn* ran and what it returned cannot be kept.
+    and StepNotStored if *fn* ran and its result cannot be stored.
     """
     _check(name)
     keep = recorder.get()
@@ -75,10 +76,10 @@ def step(name: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) ->
 
 
 def idempotency_key(name: str) -> str:
-    """A UUID for *name* within the running task: the same in each of its attempts, another in every other task.
+    """A UUID for *name* in the running task. It is the same in each attempt, and differs in every other task.
 
-    Give it to whoever remembers what he did under which key (an ``Idempotency-Key`` header, a unique column). It may be
-    asked for in a `step` or outside of one, as often as is liked. Raises ConfigurationError outside of a task.
+    Pass it to a system that checks such keys (by an ``Idempotency-Key`` header, or a unique column). You may call this
+    in a `step` or outside of a step, and as often as you like. Raises ConfigurationError outside of a task.
     """
     _check(name)
     attempt = None if _is_eager() else context.current()
@@ -88,7 +89,7 @@ def idempotency_key(name: str) -> str:
             f"mirepoix.idempotency_key({name!r}) was called outside of a task: the key is made from the task's id. "
             "Call it in the task and pass it on, to a thread for example; in a test, run the task with .apply()."
         )
-    # Neither an id nor a name can hold a line break: no two pairs are spelled alike.
+    # Neither an id nor a name can contain a line break, so no two pairs give the same text.
     return str(uuid.uuid5(NAMESPACE, f"{task_id}\n{name}"))
 
 
@@ -104,7 +105,7 @@ class _Step:
         self._name = name
 
     def done(self, run: Callable[[], Any]) -> Any:
-        """What the step returned: now, or to an earlier attempt."""
+        """The result of the step, from this attempt or an earlier one."""
         with self._only_once():
             result = self._find()
             if result is None:
@@ -114,7 +115,7 @@ class _Step:
             return loads(result)
 
     async def awaited(self, run: Callable[[], Any]) -> Any:
-        """As `done`, for a coroutine; the database is waited for in a thread."""
+        """The result of the step, for a coroutine function. A thread waits for the database."""
         with self._only_once():
             result = await self._beside(self._find)
             if result is None:
@@ -125,7 +126,7 @@ class _Step:
 
     async def _beside(self, function: Callable[..., T], *args: Any) -> T:
         if self._source.dialect == "sqlite" and isinstance(ambient.current(), ambient.Direct):
-            return function(*args)  # on the caller's connection, which is of this thread
+            return function(*args)  # it uses the caller's connection, which belongs to this thread
         return await asyncio.to_thread(function, *args)
 
     @contextmanager
@@ -164,7 +165,7 @@ class _Step:
         return self._held(found).result
 
     def _in_ledger(self, act: Callable[[Tx], Found | None]) -> Found | None:
-        """Do *act* in a short transaction, waiting for a database that is away: what was done must not be forgotten."""
+        """Do *act* in a short transaction. Wait for a database that is away, so that no result is lost."""
         pause_s = 0.05
         while True:
             try:
@@ -172,7 +173,7 @@ class _Step:
                     return act(tx)
             except self._source.disconnects as error:
                 if self._source.dialect == "sqlite":
-                    raise  # it has waited; what it waits for may be a transaction of this very task
+                    raise  # it has waited already, perhaps for a transaction of this very task
                 logger.warning(
                     "the step %r of task %s[%s] waits for the ledger: %s",
                     self._name,
@@ -213,7 +214,7 @@ _SQLITE_WAITS = (
 
 
 def called_twice(name: str, task: str) -> ConfigurationError:
-    """The error of a name that one attempt uses again."""
+    """The error for a name that an attempt uses twice."""
     return ConfigurationError(
         f"The step {name!r} was called twice in one attempt of {task}: the second call would get what the first "
         f'returned. Give each its own name, in a loop for example f"{name}-{{order.id}}".'
@@ -229,7 +230,7 @@ def _check(name: Any) -> None:
 
 
 def _plain(name: str, value: T) -> T:
-    """Refuse an awaitable: whoever gets a stored result instead could not await it."""
+    """Refuse an awaitable: a later attempt gets the stored result instead, and could not await that."""
     if not inspect.isawaitable(value):
         return value
     if inspect.iscoroutine(value):

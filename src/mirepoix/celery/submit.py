@@ -1,4 +1,4 @@
-"""Submit a task once: the same key gives the same task, also after it finished and while two callers race."""
+"""Submit a task once: the same key gives the same task, also after the task has finished, and when two callers race."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ logger = logging.getLogger("mirepoix.enqueue")
 KEY_LIMIT = 255
 
 MOST_TRIES = 5
-"""How often a transaction of our own is tried that met a deadlock, or another caller of the same key."""
+"""How often our transaction is tried after a deadlock, or a conflict with another caller of the same key."""
 
 Within = Callable[[Tx, Claimed], None]
 
@@ -47,17 +47,17 @@ def submit_once(
     /,
     **options: Any,
 ) -> Handle:
-    """Send *task* under *key*, unless that was done before; return the handle of the one task that the key stands for.
+    """Send *task* under *key*, unless that was done before. Return the handle of the task that has the key.
 
     *task* is a task of an app that Mirepoix is installed on, or a signature of one task. *options* are those of
-    ``apply_async``; they count for the call that makes the task, and for no other. `Handle.is_new` tells which it was.
+    ``apply_async``. Only the call that sends the task uses them. `Handle.is_new` is True for that call.
 
-    The task is part of the caller's transaction, as with ``delay()``: a rollback leaves neither task nor key. If the
-    key was submitted by another transaction that is still open, this waits for its end (SQLite: for that of any
-    writer). A key is kept for as long as the task's row, and ``key_retention_s`` longer, whatever becomes of the task.
+    The task is part of the caller's transaction, as with ``delay()``: a rollback removes the task and the key. If
+    another transaction that is still open has submitted the key, this waits for its end (on SQLite, for the end of any
+    writer's). The key is stored as long as the task's row, and ``key_retention_s`` longer, even if the task failed.
 
-    Raises KeyTaken if the key stands for another task or other arguments, ConfigurationError for a key that is no
-    printable text of 1 to 255 characters and in an asynchronous transaction, and what ``apply_async`` raises.
+    Raises KeyTaken if the key belongs to another task or other arguments. Raises ConfigurationError for a key that is
+    no printable text of 1 to 255 characters, and in an asynchronous transaction. Raises what ``apply_async`` raises.
     """
     return submit_within(task, key, args, kwargs, options, None)
 
@@ -70,7 +70,7 @@ def submit_within(
     options: Mapping[str, Any],
     within: Within | None,
 ) -> Handle:
-    """As `submit_once`; *within* is called in the same transaction, with the task that has the key."""
+    """Do what `submit_once` does, and call *within* in the same transaction, with the task that has the key."""
     from mirepoix.celery.installation import installation_of
 
     kwargs = kwargs or {}
@@ -111,7 +111,7 @@ class _Submission:
         self._id = str(uuid.uuid4())
 
     def done(self) -> tuple[Claimed, bool]:
-        """Who has the key, and whether that is this call."""
+        """The task that has the key, and whether this call made it."""
         if ambient.current() is not None or self._source.enclosing_transaction() is not None:
             return self._in_transaction()
         for tried in range(1, MOST_TRIES + 1):
@@ -119,14 +119,14 @@ class _Submission:
                 found = self._found_before()
                 return found or self._in_transaction()
             except self._source.disconnects as error:
-                # A second try of a COMMIT whose answer was lost finds the key, with the id that it wrote.
+                # If the answer to a COMMIT was lost, the second try finds the key with the id that the first wrote.
                 if tried == MOST_TRIES or verdict(error, self._source.disconnects) is not Verdict.PASSES:
                     raise
                 time.sleep(0.02 * tried)
         raise AssertionError
 
     def _found_before(self) -> tuple[Claimed, bool] | None:
-        """What a read tells, which waits for nobody: the way of a repeated call."""
+        """Find the key of a repeated call by a read, which waits for no lock."""
         if self._within is not None:
             return None
         with self._source.reading() as tx:
@@ -157,13 +157,13 @@ class _Submission:
         try:
             add(self._built(self._id))
         except BaseException:
-            # The caller may catch the error and commit: then the key must be free.
+            # The caller may catch the error and commit. Then the key must be free.
             with suppress(*self._source.errors):
                 keys.release(tx, self._key, self._id)
             raise
 
     def _claimed(self, tx: Tx) -> Claimed:
-        # On SQLite a transaction that has read may find that it can no longer write: there the INSERT comes first.
+        # On SQLite a transaction that has read may be unable to write. So the INSERT comes first there.
         found = None if tx.dialect == "sqlite" else keys.find(tx, self._key)
         return self._compared(tx, found or keys.claim(tx, self._key, self._call, self._id))
 
@@ -171,12 +171,12 @@ class _Submission:
         given = self._call.hash_under(self._key)
         if claimed.call_hash == given:
             return claimed
-        told = "; ".join(keys.differences(tx, claimed, self._call))
+        differences = "; ".join(keys.differences(tx, claimed, self._call))
         hashes = f"its call has the hash {claimed.call_hash[:12]}, this one {given[:12]}"
-        raise KeyTaken(self._key, self._call.name, claimed.task_id, f"{told} ({hashes})")
+        raise KeyTaken(self._key, self._call.name, claimed.task_id, f"{differences} ({hashes})")
 
     def _built(self, task_id: str) -> list[Outgoing]:
-        """What Celery makes of the call."""
+        """The messages that Celery makes from the call."""
         with captured() as sent:
             self._task.apply_async(tuple(self._args), dict(self._kwargs), **self._options, task_id=task_id)
         return sent
@@ -190,7 +190,7 @@ IN_ASYNC = (
 
 
 def _called(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, Sequence[Any], Mapping[str, Any]]:
-    """The name of the task and all its arguments, those of a signature included."""
+    """The name of the task and all its arguments, with those of a signature."""
     if not isinstance(task, Signature):
         return task.name, args, kwargs
     if task.subtask_type is not None:

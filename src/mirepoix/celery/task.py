@@ -1,4 +1,4 @@
-"""Make a task's class ours: its tracer runs behind the lease, its request reports to the ledger."""
+"""Make each task one of ours: its tracer runs under the lease, and its request reports to the ledger."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mirepoix.errors import ConfigurationError
 
 
 class LedgerTask:
-    """Mixed into the class of every task of the app, in front of the user's own."""
+    """A mixin of every task's class in the app, before the class that the user chose."""
 
     @property
     def Request(self) -> Any:  # noqa: N802 (Celery's name for it)
-        """The class of the task's requests in a worker: ours, behind the one that its author chose."""
-        from mirepoix.celery.request import reporting  # brings all of the worker, which clients do without
+        """The class of the task's requests in a worker: the class that its author chose, with ours as its base."""
+        from mirepoix.celery.request import reporting  # imports the whole worker, which clients do not need
 
         return reporting(symbol_by_name(self.__dict__.get("_mirepoix_request") or super().Request))  # type: ignore[misc]
 
@@ -30,12 +30,12 @@ class LedgerTask:
 
     @property
     def backend(self) -> Any:
-        """Celery's; one that is not the ledger's hears of a transactional task's success after the COMMIT."""
+        """The task's result backend. If it is not ours, it receives a transactional task's success after the COMMIT."""
         backend = super().backend  # type: ignore[misc]
         attempt = context.current()
         if attempt is None or attempt.transaction is None or isinstance(backend, LedgerBackend):
             return backend
-        from mirepoix.celery.unit_of_work import Committing  # runs tasks, which clients do without
+        from mirepoix.celery.unit_of_work import Committing  # only processes that run tasks need it
 
         return Committing(backend, attempt, self.app.mirepoix)  # type: ignore[attr-defined]
 
@@ -49,19 +49,19 @@ class LedgerTask:
 
     @__trace__.setter
     def __trace__(self, tracer: Any) -> None:
-        # Whoever builds the tracer (the consumer, a pool process, trace_task) gets it wrapped: one seam for all pools.
+        # The consumer, a pool process and trace_task build a tracer and set it here, so each of them gets it wrapped.
         if tracer is not None:
-            from mirepoix.celery.tracing import guarded  # runs tasks, which clients do without
+            from mirepoix.celery.tracing import guarded  # only processes that run tasks need it
 
             tracer = guarded(self, tracer)
         self.__dict__["_mirepoix_trace"] = tracer
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the user's code: what it sends by itself does not wait for the attempt's outcome."""
+        """Run the user's code. What it sends does not wait for the attempt's outcome."""
         try:
             with gathering.watched(), retries.trying(self):
                 if getattr(self, "transactional", False):  # @app.task(transactional=True)
-                    from mirepoix.celery import unit_of_work  # runs tasks, which clients do without
+                    from mirepoix.celery import unit_of_work  # only processes that run tasks need it
 
                     return unit_of_work.run(self, lambda: super(LedgerTask, self).__call__(*args, **kwargs))  # type: ignore[misc]
                 with context.user_code():
@@ -70,16 +70,16 @@ class LedgerTask:
             context.has_run()
 
     def start_strategy(self, app: Any, consumer: Any, **kwargs: Any) -> Any:
-        """Celery's; one that gathers calls is told of by the pool that it sees."""
+        """Start Celery's strategy. A strategy that gathers calls gets a pool that records their outcomes."""
         if gathering.is_gathering(self):
             consumer = gathering.GatheringConsumer(consumer, app.mirepoix.worker.gathered)
         return super().start_strategy(app, consumer, **kwargs)  # type: ignore[misc]
 
     def apply_async(self, *args: Any, **kwargs: Any) -> Any:
-        """Celery's; what another release may have written is not held against this one's signature.
+        """Send as Celery does, but do not check the signature of what another release may have written.
 
-        What follows from a payload (a link, the rest of a chain, the body of a chord) has the arguments and the version
-        of its writer. An error here would fail the task in front of it; whoever receives it binds it, or parks it.
+        A link, the rest of a chain and the body of a chord have the arguments and the version of the release that wrote
+        them. An error here would fail the task before them. The worker that receives the message binds or parks it.
         """
         if not context.is_continuing():
             return super().apply_async(*args, **kwargs)  # type: ignore[misc]
@@ -88,10 +88,10 @@ class LedgerTask:
         return super(LedgerTask, unchecked).apply_async(*args, **kwargs)  # type: ignore[misc]
 
     def upcast(self, *, from_version: int) -> Any:
-        """Decorate the function that turns the arguments of that version into those of the next.
+        """Decorate the function that turns the arguments of *from_version* into those of the next version.
 
-        It takes what the task took then, and returns a mapping of keyword arguments, or a pair of positional and
-        keyword arguments. Raises ConfigurationError for a version that is not below the task's ``version``.
+        It has the signature that the task had then. It returns a mapping of keyword arguments, or a pair of positional
+        and keyword arguments. Raises ConfigurationError for a version that is not below the task's ``version``.
         """
         return upcast.register(self, from_version)
 
@@ -101,7 +101,7 @@ class LedgerTask:
         return upcast.upcasters_of(self)
 
     def retry(self, args: Any = None, kwargs: Any = None, exc: Any = None, *more: Any, **options: Any) -> Any:
-        """Celery's retry; what it sends is committed with the attempt's outcome."""
+        """Retry as Celery does. What this sends is committed with the attempt's outcome."""
         with context.outcome_code(), retries.decided_by_celery():
             try:
                 asked = super().retry(args, kwargs, exc, *more, **options)  # type: ignore[misc]
@@ -111,13 +111,13 @@ class LedgerTask:
             return _keep_cause(asked, exc)
 
     def replace(self, *args: Any, **kwargs: Any) -> Any:
-        """Celery's replace; what it sends is committed with the attempt's outcome."""
+        """Replace as Celery does. What this sends is committed with the attempt's outcome."""
         with context.outcome_code():
             return super().replace(*args, **kwargs)  # type: ignore[misc]
 
 
 def adopt(task: Any) -> None:
-    """Make *task* one of ours, whatever class its author gave it. Does nothing the second time."""
+    """Add `LedgerTask` to the class of *task*, and check its options. Does nothing if it is called again."""
     if not issubclass(type(task), LedgerTask):
         private.subclass_task(task, _with_ours)
     coroutines.adapt(task)
@@ -132,17 +132,17 @@ def _with_ours(cls: type) -> type:
 
 
 def adopting(registry_class: type) -> type:
-    """*registry_class* (of the app's tasks) with every task that is registered, now or later, made one of ours."""
+    """A subclass of *registry_class*, the registry of the app's tasks, that adopts every task when it is registered."""
 
     class AdoptingRegistry(registry_class):  # type: ignore[misc]
         def __setitem__(self, name: str, task: Any) -> None:
             adopt(task)
             super().__setitem__(name, task)
-            self._know(task)
+            self._index(task)
 
         @cached_property
         def versions(self) -> dict[str, int]:
-            """The versions of those tasks that have another than the first."""
+            """The versions of the tasks whose version is not 1, by name."""
             return {task.name: version_of(task) for task in self.values() if version_of(task) != 1}
 
         @cached_property
@@ -150,7 +150,7 @@ def adopting(registry_class: type) -> type:
             """The names of tasks by their aliases."""
             return {alias: task.name for task in self.values() for alias in aliases_of(task)}
 
-        def _know(self, task: Any) -> None:
+        def _index(self, task: Any) -> None:
             if version_of(task) != 1:
                 self.versions[task.name] = version_of(task)
             for alias in aliases_of(task):
@@ -162,7 +162,7 @@ def adopting(registry_class: type) -> type:
 
 
 def _keep_cause(asked: Any, exc: Any) -> Any:
-    """Keep on a Retry the exception that it was asked for. Celery does so only with what can be pickled."""
+    """Store the cause of a Retry on it. Celery does so only if the exception can be pickled."""
     if isinstance(asked, Retry) and isinstance(exc, BaseException):
-        asked.__dict__["_mirepoix_cause"] = exc  # which a pickled Retry leaves behind
+        asked.__dict__["_mirepoix_cause"] = exc  # a pickled Retry does not contain it
     return asked

@@ -1,4 +1,4 @@
-"""What the code that runs here can take: its tasks under all their names and versions, judged without running them."""
+"""Decide which calls the tasks of this app can take, under all names and versions. No task is run to find out."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from mirepoix.signatures.shape import fits_shape
 
 @dataclass(frozen=True, slots=True)
 class Incompatibility:
-    """Why the code cannot take a call, and what it lacks: None if no other code could take it either."""
+    """Why the code cannot take a call. ``kind`` is what the code lacks; None if no other code could take it either."""
 
     kind: IncompatibilityKind | None
     reason: str
 
     @property
     def error(self) -> Exception:
-        """As Celery would have raised it."""
+        """The exception that Celery would have raised."""
         return NotRegistered(self.reason) if self.kind is IncompatibilityKind.TASK else TypeError(self.reason)
 
 
@@ -38,15 +38,15 @@ class TaskCatalog:
         self._known = 0
 
     def current_name(self, name: str) -> str:
-        """The name of the task that takes what was sent as *name*: another one, if that is an alias."""
+        """The name of the task that takes payloads sent as *name*, which may be an alias."""
         tasks = self._app.tasks
         aliases: Mapping[str, str] = tasks.aliases
         return name if name in tasks else aliases.get(name, name)
 
     def can_take(self, shape: str) -> bool:
-        """Whether a payload that is kept with that shape (see `mirepoix.signatures.call_codec`) would be run here.
+        """Whether a payload of that shape (see `mirepoix.signatures.call_codec`) would run here.
 
-        What it carries for later does not count: that is judged when it is sent. What a map calls does.
+        What it carries for later is not checked here: that is checked when it is sent. What a map calls is checked.
         """
         if len(self._app.tasks) != self._known:
             self._known = len(self._app.tasks)
@@ -58,11 +58,11 @@ class TaskCatalog:
         return self._judged[shape]
 
     def incompatibility_inside(self, map_name: str, call: Call) -> Incompatibility | None:
-        """Why a celery.map cannot make that call, or None."""
+        """Why a celery.map cannot make *call*; None if it can."""
         return incompatibility_inside(map_name, self._app.tasks.get(call.task), call)
 
     def incompatibility(self, call: Call) -> Incompatibility | None:
-        """Why the code cannot take it, or None if it can."""
+        """Why the code cannot take *call*; None if it can."""
         task = self._app.tasks.get(self.current_name(call.task))
         if task is None:
             return Incompatibility(IncompatibilityKind.TASK, f"no task named {call.task!r} is registered")
@@ -70,13 +70,13 @@ class TaskCatalog:
 
 
 def incompatibility_inside(map_name: str, task: Any, call: Call) -> Incompatibility | None:
-    """Why *call*, of *task* (None: there is none of that name), is not right inside of a map as it stands.
+    """Why *call* of *task* cannot be made inside a map; None if it can. *task* is None if it is not registered.
 
-    Nothing turns the calls of a map into others.
+    No upcaster is applied to the calls of a map.
     """
     if task is None:
         return Incompatibility(
-            IncompatibilityKind.TASK, f"no task named {call.task!r} is registered, and {map_name} knows no aliases"
+            IncompatibilityKind.TASK, f"no task named {call.task!r} is registered, and {map_name} resolves no aliases"
         )
     if call.version != version_of(task):
         why = f"it calls {call.task} of version {call.version}, the code here has version {version_of(task)}"
@@ -85,13 +85,13 @@ def incompatibility_inside(map_name: str, task: Any, call: Call) -> Incompatibil
 
 
 def incompatibility_of(task: Any, call: Call) -> Incompatibility | None:
-    """Why *task*, which has that name, cannot take *call*."""
+    """Why *task* cannot take *call*; None if it can."""
     signature = kept_signature_of(task)
     current = signature.version
     if call.version > current:
         return Incompatibility(
             IncompatibilityKind.VERSION,
-            f"it is of version {call.version}, and the code here knows {task.name} up to version {current}",
+            f"it is of version {call.version}, and the code here supports {task.name} up to version {current}",
         )
     if call.version < current:
         if missing := signature.missing_upcasters(call.version):

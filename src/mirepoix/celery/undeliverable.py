@@ -1,4 +1,4 @@
-"""Refuse a task that cannot be handed to the pool: one row must not end a worker, nor be handed out for ever."""
+"""Refuse a task that cannot be given to the pool. One row must not end a worker, nor be taken again for ever."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ logger = get_logger("mirepoix.worker")
 
 
 PAUSE_S = 1.0
-"""How long a task waits that this process could not give to its pool for want of memory, threads or files."""
+"""How long a task waits after this process had too little memory, or too few threads or files, to start it."""
 
 OF_THE_PROCESS = (OSError, MemoryError, RuntimeError)
-"""What a pool raises when it can take no task at all."""
+"""The errors that a pool raises when it can take no task at all."""
 
 
 def park_undeliverable(
@@ -32,10 +32,10 @@ def park_undeliverable(
     lacking: IncompatibilityKind | None = None,
     shape: str | None = None,
 ) -> None:
-    """Park the task. *lacking* and *shape* are those of `mirepoix.celery.outcome.park`.
+    """Park the task. *lacking* and *shape* are as in `mirepoix.celery.outcome.park`.
 
-    If the ledger refuses even that, the task goes back and counts a handover, so that ``max_handovers`` ends it. Raises
-    only what says that the ledger is away.
+    If the ledger refuses that, the task goes back, and its handovers are counted, so that ``max_handovers`` ends it.
+    Raises only errors that show that the ledger is away.
     """
     try:
         outcome.park(installation, lease, name, AttemptFailure(reason), error, lacking, shape)
@@ -52,7 +52,7 @@ def park_undeliverable(
 
 
 def pool_refused(installation: Installation, lease: Lease, name: str, error: Exception) -> None:
-    """The pool did not take the task: whether that is the task's fault or the process', the worker goes on."""
+    """Park the task or give it back, since the pool did not take it. The worker continues in both cases."""
     reason = f"it cannot be given to the pool: {type(error).__name__}: {error}"
     worker = installation.worker
     if worker is None:

@@ -1,6 +1,6 @@
-"""Turn the arguments of an old version into those of the code's: what ``@task.upcast(from_version=1)`` registers.
+"""Upcasters turn the arguments of an old version into those of the code's. ``@task.upcast(from_version=1)`` adds one.
 
-Upcasters are kept with the function that the task's author wrote, so that every app that has the task has them.
+They are stored on the function that the task's author wrote, so every app that has the task has them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ATTRIBUTE = "__mirepoix_upcasters__"
 
 
 def check(task: Any) -> None:
-    """Raise ConfigurationError if what the task was declared with cannot be what it must be."""
+    """Raise ConfigurationError if the task was declared with an invalid version or invalid aliases."""
     version, aliases = getattr(task, "version", 1), getattr(task, "aliases", ())
     if isinstance(version, int) and (isinstance(version, bool) or version < 1):
         raise ConfigurationError(
@@ -34,10 +34,10 @@ def check(task: Any) -> None:
 
 
 def register(task: Any, from_version: int) -> Callable[[Upcaster], Upcaster]:
-    """The decorator of a function that takes the arguments of that version of *task*, and returns those of the next.
+    """The decorator of a function that takes the arguments of *from_version*, and returns those of the next version.
 
-    It returns a mapping of keyword arguments, or a pair of positional and keyword arguments. Raises ConfigurationError
-    for a version that cannot be turned into the task's own, and for a second upcaster of one version.
+    The function returns a mapping of keyword arguments, or a pair of positional and keyword arguments. Raises
+    ConfigurationError for a version that is not below the task's own, and for a second upcaster of the same version.
     """
     version = version_of(task)
     if type(from_version) is not int or not 1 <= from_version < version:
@@ -64,14 +64,14 @@ def upcasters_of(task: Any) -> Mapping[int, Upcaster]:
 
 
 def signature_of(task: Any, version: int) -> Signature:
-    """What the upcaster of that version takes: it is the signature that the task had then."""
+    """The signature of the upcaster of *version*, which is the signature that the task had then."""
     return _signature_of(task.name, inspect.signature(upcasters_of(task)[version]), version=version)
 
 
 def apply(task: Any, version: int, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments, of *version*, as those of the task's own version. There must be upcasters for all between.
+    """Turn the arguments of *version* into those of the task's own version. Each step must have an upcaster.
 
-    Raises UpcastFailed if one of them raises, or returns what are no arguments.
+    Raises UpcastFailed if an upcaster raises, or does not return arguments.
     """
     found = upcasters_of(task)
     for step in range(version, version_of(task)):
@@ -99,6 +99,6 @@ def _arguments(task: Any, version: int, returned: Any) -> tuple[Sequence[Any], M
 
 def _known(task: Any) -> dict[int, Upcaster]:
     function = function_of(task).function
-    function = getattr(function, "__func__", function)  # a method's attributes are its function's
+    function = getattr(function, "__func__", function)  # a method shares the attributes of its function
     known: dict[int, Upcaster] = function.__dict__.setdefault(_ATTRIBUTE, {})
     return known

@@ -1,4 +1,4 @@
-"""What Celery before 5.7 and its kombu lack of what the ledger builds on. Where they have it, it is left to them."""
+"""What the ledger needs and Celery before 5.7, or its kombu, lacks. From 5.7 on, Celery's own code does it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ logger = logging.getLogger("mirepoix.chord")
 
 
 class FailingBackend(CelerysBackend):  # type: ignore[misc]
-    """Before 5.7 a failure went along a chain, but neither into the chords that stand in it nor beyond a failed one.
+    """A result backend that fails all tasks that will not run after a failure, as Celery does from 5.7 on.
 
-    Whoever waited for what would have followed waited for ever. 5.5 did not fail a body that is a group, either.
+    Before 5.7, Celery failed the rest of a chain, but not the chords inside it, and not what follows a failed chord. A
+    wait for such a task never ended. Celery 5.5 did not fail a chord's body that is a group, either.
     """
 
     def mark_as_failure(
@@ -50,15 +51,15 @@ class FailingBackend(CelerysBackend):  # type: ignore[misc]
 
     def chord_error_from_stack(self, callback: Any, exc: Any = None) -> Any:
         """Fail the body of a chord, and what follows it in a chain."""
-        told = None
+        returned = None
         if isinstance(callback, group):
             self._fail_group(callback, exc)
         else:
             if not callback.id:
                 callback.options["task_id"] = uuid()
-            told = super().chord_error_from_stack(callback, exc)
+            returned = super().chord_error_from_stack(callback, exc)
         self._fail_chain(callback.options.get("chain"), exc)
-        return told
+        return returned
 
     def _fail_chain(
         self, chain: Any, exc: Any, traceback: Any = None, store_result: bool = True, state: str = states.FAILURE
@@ -81,12 +82,12 @@ class FailingBackend(CelerysBackend):  # type: ignore[misc]
         frozen = callback.freeze()
         own = dict(_errbacks_by_id(callback.tasks, self.app))
         for result in frozen.results:
-            # link_error() links one to the group and to its tasks, to be told once.
-            told = list(_once([*own.get(result.id, ()), *maybe_list(callback.options.get("link_error") or [])]))
-            request = Context({"id": result.id, "errbacks": told, "delivery_info": {}, "task": "unknown"})
+            # link_error() links a callback to the group and to its tasks, but it must be called only once.
+            called = list(_once([*own.get(result.id, ()), *maybe_list(callback.options.get("link_error") or [])]))
+            request = Context({"id": result.id, "errbacks": called, "delivery_info": {}, "task": "unknown"})
             try:
                 self._call_task_errbacks(request, cause, None)
-            except Exception:  # the user's; the others have to hear of it too
+            except Exception:  # user code may raise anything, and the other callbacks must be called too
                 logger.exception("an error callback of %s in the body of a chord failed", result.id)
             self.fail_from_current_stack(result.id, exc=cause)
         if frozen.id:
@@ -94,21 +95,21 @@ class FailingBackend(CelerysBackend):  # type: ignore[misc]
 
 
 Backend: Any = CelerysBackend if private.fails_chains(CelerysBackend) else FailingBackend
-"""Celery's own base of result backends, as it is from 5.7 on."""
+"""The base class of result backends, with what Celery's has from 5.7 on."""
 
 
 def takes_more_than(backend: Any, errback: Any, count: int) -> bool:
-    """Whether *errback* takes more than *count* arguments beside those it has. Before 5.7 those it has counted too."""
+    """Whether *errback* takes more than *count* arguments besides those that it has. Before 5.7 those counted too."""
     judge = private.errback_takes_more_than(backend)
     return bool(judge(errback, count) if judge is not None else arity_greater(errback.type.__header__, count))
 
 
 @contextmanager
 def keeping_running_jobs(pool: Any) -> Iterator[None]:
-    """Around Celery's closing of a connection: its pool of processes goes on with what runs in them.
+    """Let Celery close a connection inside the block, and keep the running jobs of its pool of processes.
 
-    Before 5.7 it forgot that they are busy, and the next task waited behind one that may take hours. 5.5 forgot what
-    they run, too: nobody would ever hear what came of it.
+    Before 5.7, Celery forgot which processes are busy, and the next task waited behind a task that may take hours.
+    Celery 5.5 also forgot the running jobs, so that their outcomes were never reported.
     """
     processes = private.processes_of(pool)
     if VERSION >= (5, 7) or not private.knows_busy(processes):
@@ -128,7 +129,7 @@ def keeping_running_jobs(pool: Any) -> Iterator[None]:
 
 
 def _bodies(step: Any) -> list[Any]:
-    """The body of a step that is a chord: the chord is over when that is."""
+    """The body of a step that is a chord, since the chord ends with its body. Empty for any other step."""
     if step.get("subtask_type") != "chord":
         return []
     body = (step.get("kwargs") or {}).get("body")
@@ -136,7 +137,7 @@ def _bodies(step: Any) -> list[Any]:
 
 
 def _errbacks_by_id(tasks: Iterable[Any], app: Any) -> Iterator[tuple[Any, list[Any]]]:
-    """The id of each task's result, and its error callbacks: a chord's result is that of its body."""
+    """The id of each task's result, and its error callbacks. The result of a chord is the result of its body."""
     for task in tasks:
         signature = maybe_signature(task, app=app)
         found: list[Any] = []
@@ -152,7 +153,7 @@ def _errbacks_by_id(tasks: Iterable[Any], app: Any) -> Iterator[tuple[Any, list[
 
 def _once(found: list[Any]) -> Iterator[Any]:
     seen: list[Any] = []
-    for one in found:
-        if one not in seen:
-            seen.append(one)
-            yield one
+    for errback in found:
+        if errback not in seen:
+            seen.append(errback)
+            yield errback

@@ -1,1 +1,1 @@
-"""What delivery with a broker and delivery without one have in common, below both."""
+"""What delivery with a broker and delivery without a broker share. Both import this, and it imports neither."""

@@ -1,4 +1,4 @@
-"""When to record the successes that wait: with the next batch that is taken, or soon where none is taken."""
+"""Decide when to record the successes that wait: with the next batch that is taken, or soon if no batch is taken."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Flusher:
-    """Calls *flush* from Celery's event loop. It is asked once a turn, by `flush_soon`."""
+    """Calls *flush* from Celery's event loop. Each turn of the loop calls `flush_soon`."""
 
     def __init__(self, flush: Callable[[], None]) -> None:
         self._flush = flush
@@ -21,9 +21,9 @@ class Flusher:
         self._flushed_at = 0.0
 
     def flush_soon(self, leases: Leases, loop: Any) -> None:
-        """Flush now if a batch waits, or a result that somebody may wait for; otherwise after `FLUSH_AFTER_S`.
+        """Flush now if a full batch waits, or a result that a caller may wait for. Otherwise after `FLUSH_AFTER_S`.
 
-        A result is not held up where nothing runs that could follow it soon.
+        A result never waits if no task runs that could soon add another success.
         """
         if not leases.completions:
             return
@@ -37,7 +37,7 @@ class Flusher:
                 self._timer = loop.call_later(FLUSH_AFTER_S, self._act)
 
     def cancel(self) -> None:
-        """Do not flush later."""
+        """Cancel the flush that is scheduled, if there is one."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
@@ -45,5 +45,5 @@ class Flusher:
     def _act(self) -> None:
         self._timer = None
         self._flush()
-        # From its end: a database that takes longer than the interval is not given one success after another.
+        # Count from the end of the flush: a slow database would otherwise get each success in its own transaction.
         self._flushed_at = time.monotonic()

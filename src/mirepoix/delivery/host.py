@@ -1,4 +1,4 @@
-"""What a delivery needs of the app's installation and of the worker process: neither delivery imports them."""
+"""What a delivery needs from the installation and the worker process. A delivery imports these protocols instead."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Catalog(Protocol):
-    """What the app's tasks are called."""
+    """The names of the app's tasks."""
 
     def current_name(self, name: str, /) -> str:
-        """The name of the task that takes what was sent as *name*."""
+        """The name of the task that takes payloads sent as *name*."""
 
 
 class WorkerHost(Protocol):
@@ -30,14 +30,14 @@ class WorkerHost(Protocol):
 
     @property
     def gathered(self) -> Sized:
-        """The calls that tasks with a strategy of their own have gathered."""
+        """The calls that are gathered to run together, by tasks that have a strategy of their own."""
 
     @property
     def broker_consumer(self) -> Any:
-        """What leases the tasks that a broker notifies of; None without a broker."""
+        """Leases the tasks that the broker sends notifications for; None without a broker."""
 
     def pool_refused(self, lease: Lease, name: str, error: Exception, /) -> None:
-        """The pool did not take the task. The worker goes on."""
+        """Park the task or give it back, since the pool did not take it."""
 
 
 class Host(Protocol):
@@ -61,15 +61,15 @@ class Host(Protocol):
 
     @property
     def worker(self) -> WorkerHost | None:
-        """The worker that this process is; None in any other process."""
+        """The worker of this process; None in any other process."""
 
     @property
     def delivery(self) -> str:
-        """Who delivers: ``ledger`` or ``broker``."""
+        """What delivers the tasks: ``ledger`` or ``broker``."""
 
     @property
     def former_url(self) -> Any:
-        """The app's own ``broker_read_url``, which the ledger took the place of."""
+        """The app's own ``broker_read_url``, before the ledger replaced it."""
 
     @property
     def former_options(self) -> dict[str, Any]:
@@ -80,4 +80,4 @@ class Host(Protocol):
         """The ``sent_fence`` of an envelope that is written now."""
 
     def return_ended(self, tx: Tx, task_ids: Sequence[str], reason: str, /) -> None:
-        """Return to their chords, within *tx*, the members that ended without running."""
+        """Count in their chords, within *tx*, the members that ended without running."""

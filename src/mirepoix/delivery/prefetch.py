@@ -1,4 +1,4 @@
-"""How much a worker leases ahead: a batch that follows how fast its tasks are."""
+"""How many tasks a worker leases ahead. The number follows the speed of its tasks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import time
 
 
 class Batch:
-    """How many tasks to lease beyond what can run now: as many as this worker finishes in `AHEAD_S`.
+    """Computes how many tasks to lease beyond what can run now: as many as this worker finishes in `AHEAD_S`.
 
-    Tasks that take longer than that are leased one by one as slots come free, so none waits behind another in a worker
-    that is busy while a second worker is idle; quick ones are leased by the hundred.
+    Tasks that take longer are leased one by one when a slot becomes free. So no task waits in a busy worker while
+    another worker is idle. Quick tasks are leased by the hundred.
     """
 
     AHEAD_S = 0.1
@@ -22,13 +22,13 @@ class Batch:
         self._finished = 0
 
     def headroom(self, prefetch_count: int) -> int:
-        """How many messages beyond the prefetch count a pool of quick tasks is kept supplied with."""
+        """How many messages beyond the prefetch count are fetched to keep a pool of quick tasks busy."""
         return min(self.lookahead, 2 * prefetch_count)
 
     def wanted(self, free: int, buffered: int, finished: int) -> int:
-        """How many to take now; 0: not yet.
+        """How many tasks to take now; 0: none yet.
 
-        *free* places, *buffered* leases that wait here, and how many tasks this worker has *finished* so far.
+        There are *free* places, and *buffered* leases that wait here. This worker has *finished* so many tasks so far.
         """
         self._measure(finished)
         if buffered > self.lookahead // 2:

@@ -1,4 +1,4 @@
-"""Where kombu finds the ledger: the URL that stands for it, its transport, and the installations of this process."""
+"""What kombu needs to find the ledger: its URL, its transport, and the installations of this process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from mirepoix.delivery.host import Host
 
 LEDGER_URL = "mirepoix://"
-"""What stands in the place of a broker's URL where the ledger delivers."""
+"""What replaces the broker's URL when the ledger delivers."""
 
 INSTALLATIONS: WeakValueDictionary[str, Host] = WeakValueDictionary()
-"""Every installation of this process, by the token that its app's transport options hold. Those are shown to people,
-sent to every program that inspects the worker, and compared: they can hold no object."""
+"""Every installation of this process, by the token in its app's transport options. These options are printed, sent to
+programs that inspect the worker, and compared, so they cannot contain the installation itself."""
 
 TRANSPORT_ALIASES.setdefault("mirepoix", "mirepoix.kombu.transport:Transport")

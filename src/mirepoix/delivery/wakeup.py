@@ -1,4 +1,4 @@
-"""A pipe that makes Celery's event loop turn once more."""
+"""A pipe that makes Celery's event loop run another turn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class WakeupPipe:
-    """Work that turns up during a turn of the loop is not seen until ``poll()`` returns: the pipe makes it return."""
+    """A pipe that makes the loop's ``poll()`` return, so that the loop sees work that came up during a turn."""
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop
@@ -18,12 +18,12 @@ class WakeupPipe:
         loop.add_reader(self._reading, self._drain, self._reading)
 
     def wake(self) -> None:
-        """Let the loop turn once more. A full pipe does that already."""
+        """Make the loop run another turn. A full pipe does that already."""
         with suppress(BlockingIOError):
             os.write(self._writing, b"x")
 
     def close(self) -> None:
-        """Leave the loop."""
+        """Remove the pipe from the loop, and close it."""
         with suppress(Exception):
             self._loop.remove_reader(self._reading)
         os.close(self._reading)
