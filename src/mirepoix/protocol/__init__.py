@@ -1,1 +1,1 @@
-"""Celery's message protocol as the ledger keeps it: what a message calls, its options, its envelope, its lease."""
+"""Celery's message protocol in the ledger's form: what a message calls, its options, its envelope and its lease."""

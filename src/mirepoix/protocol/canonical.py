@@ -1,7 +1,7 @@
-"""Make of a row that another Celery wrote the message that the running one would have made of the same call.
+"""Convert a row that another Celery wrote into the message that the running Celery would have made of the same call.
 
-A row is the call in a form of our own (docs/design/upgrades.md): its columns, its headers under the names they had
-in Celery 5.5, and its arguments as `mirepoix.ledger.arguments` reads them. It outlives the Celery that wrote it.
+A row is the call in our own form (docs/design/upgrades.md): its columns, its headers with their names in Celery 5.5,
+and its arguments as `mirepoix.ledger.arguments` reads them. It may be older than the running Celery.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ from mirepoix.records import Taken
 logger = logging.getLogger("mirepoix.delivery")
 
 WRITER = f"celery {celery.__version__} kombu {kombu.__version__}"
-"""Who writes the messages of this process, as the column ``written_by`` has it."""
+"""The Celery and kombu of this process, as the column ``written_by`` names them."""
 
 
 def as_of_now(taken: Taken, app: Any) -> Taken:
-    """*taken* as the running Celery would have written it; itself if that is what wrote it.
+    """*taken* as the running Celery would have written it; *taken* itself if the running Celery wrote it.
 
-    What the running Celery expects and the row lacks is filled in, what it does not know stays, and the arguments are
-    read by our reader and written by the running kombu. Bodies of other serialisers, compressed ones, and what cannot
-    be read stay untouched: the consumer parks what the running code cannot take.
+    This adds what the running Celery expects and the row lacks. Headers that it does not know stay. Our reader reads
+    the arguments, and the running kombu writes them. Bodies of other serialisers, compressed bodies and unreadable
+    bodies stay unchanged: the consumer parks what the running code cannot take.
     """
     if taken.written_by == WRITER:
         return taken
-    told = taken.headers
-    if not isinstance(told, dict) or not isinstance(taken.properties, dict) or not _is_plain(taken):
+    if not isinstance(taken.headers, dict) or not isinstance(taken.properties, dict) or not _is_plain(taken):
         return taken
     call = arguments.read(taken.body)
     if call is None:
@@ -42,8 +41,10 @@ def as_of_now(taken: Taken, app: Any) -> Taken:
     try:
         return _rewritten(taken, call, app)
     except Exception:
-        # Anything may stand in a header, and an application's own encoder may refuse. The worker must come to see it.
-        logger.exception("task %s[%s], by %s, is run as written", taken.name, taken.lease.task_id, taken.written_by)
+        # A header may hold anything, and an application's own encoder may refuse. The worker must see the message.
+        logger.exception(
+            "task %s[%s], which %s wrote, is run as it was written", taken.name, taken.lease.task_id, taken.written_by
+        )
         return taken
 
 
@@ -56,23 +57,23 @@ def _is_plain(taken: Taken) -> bool:
 
 
 def _rewritten(taken: Taken, call: Arguments, app: Any) -> Taken:
-    told, stamped = taken.headers, taken.headers.get("stamped_headers")
-    time_limit, soft_time_limit = _pair(told.get("timelimit"))
-    known = {key: told[key] for key in _SAME_NAMES if told.get(key) is not None}
+    headers, stamped = taken.headers, taken.headers.get("stamped_headers")
+    time_limit, soft_time_limit = _pair(headers.get("timelimit"))
+    known = {key: headers[key] for key in _SAME_NAMES if headers.get(key) is not None}
     model = app.amqp.as_task_v2(
         taken.lease.task_id,
         taken.name,
         args=call.args,
         kwargs=call.kwargs,
-        group_id=told.get("group"),
+        group_id=headers.get("group"),
         time_limit=time_limit,
         soft_time_limit=soft_time_limit,
         reply_to=taken.properties.get("reply_to"),
         ignore_result=_ignores_result(taken),
-        # Otherwise this process would be named.
-        origin=told.get("origin") or taken.written_by or "unknown",
+        # Without an origin, Celery would name this process.
+        origin=headers.get("origin") or taken.written_by or "unknown",
         stamped_headers=stamped,
-        **{name: told.get("stamps", {}).get(name) for name in stamped or ()},
+        **{name: headers.get("stamps", {}).get(name) for name in stamped or ()},
         **{key: call.embed.get(key) for key in ("callbacks", "errbacks", "chain", "chord")},
         **known,
     )
@@ -83,7 +84,7 @@ def _rewritten(taken: Taken, call: Arguments, app: Any) -> Taken:
         body=body,
         content_type=content_type,
         content_encoding=content_encoding,
-        headers={**model.headers, **told, "ignore_result": _ignores_result(taken)},
+        headers={**model.headers, **headers, "ignore_result": _ignores_result(taken)},
         properties={**model.properties, **taken.properties},
     )
 
@@ -92,16 +93,17 @@ _SAME_NAMES = (
     *("shadow", "eta", "expires", "group_index", "retries", "root_id", "parent_id"),
     *("argsrepr", "kwargsrepr", "replaced_task_nesting"),
 )
-"""Headers that Celery's function takes under their own names."""
+"""Headers that Celery's function takes as parameters of the same names."""
 
 
 def _ignores_result(taken: Taken) -> bool | None:
-    """Whether the caller wants no result; None: as the task has it.
+    """Whether the caller wants no result; None: the task decides.
 
-    In 5.5 that was written, and read, as False; from 5.6 on False is the caller's word against the task's.
+    Celery 5.5 wrote False if the caller did not choose. From 5.6 on, False means that the caller wants a result, even
+    if the task ignores it.
     """
-    said: bool | None = taken.headers.get("ignore_result")
-    return said or None if (taken.written_by or "").startswith("celery 5.5.") else said
+    ignores: bool | None = taken.headers.get("ignore_result")
+    return ignores or None if (taken.written_by or "").startswith("celery 5.5.") else ignores
 
 
 def _pair(timelimit: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A leased task as Celery's worker expects a message."""
+"""Make a message from a leased task, in the form that Celery's worker expects."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mirepoix.records import Taken
 
 
 def as_message(taken: Taken, app: Any, current_name: Callable[[str], str]) -> dict[str, Any]:
-    """A lease's message for the code that runs here, as kombu's virtual transports hold one.
+    """The message of a lease, in the form that kombu's virtual transports give a message.
 
-    The message is as the running Celery would have written it. If the task has another name by now, *current_name* says
-    so. The message has no eta, since that has come, and expires by the clock of this host, which Celery reads.
+    It is as the running Celery would have written it. *current_name* returns the present name of a task that was
+    renamed. The message has no eta, since the eta has passed. It expires by the clock of this host, which Celery reads.
     """
     name = current_name(taken.name)
     taken = as_of_now(taken, app)
-    # Whatever stands in the row, the worker must come to see it: it is the consumer that parks what cannot be read.
+    # The row may hold anything, and the worker must see it: the consumer parks what cannot be read.
     headers = taken.headers if isinstance(taken.headers, dict) else {}
     if name != taken.name and headers.get("task") == taken.name:
         headers = {**headers, "task": name}

@@ -1,4 +1,4 @@
-"""Build the envelope of a task from the headers of its message: the one place that reads them into columns."""
+"""Build the envelope of a task from the headers of its message. Only this module reads headers into columns."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mirepoix.records import Envelope
 def from_headers(headers: Mapping[str, Any], *, body: str, queue: str, **columns: Any) -> Envelope:
     """The envelope of a message of Celery's protocol 2.
 
-    *columns* are further fields of `Envelope`; they win over what the headers say. The values are taken as they are:
-    `mirepoix.protocol.options.check` refuses what the ledger cannot hold. Raises InvalidOption for a moment that is
-    none.
+    *columns* are further fields of `Envelope`, and override the headers. The values are not checked here:
+    `mirepoix.protocol.options.check` refuses what the ledger cannot store. Raises InvalidOption for an ``eta`` or
+    ``expires`` that is no moment.
     """
     name = headers["task"]
     found: dict[str, Any] = {
@@ -37,9 +37,9 @@ def from_headers(headers: Mapping[str, Any], *, body: str, queue: str, **columns
 
 
 def from_foreign_headers(headers: Mapping[str, Any], *, body: str, queue: str, **columns: Any) -> Envelope:
-    """The same for a message that another program sent: what no column can hold is left out of the columns.
+    """The envelope of a message that another program sent, without the values that no column can store.
 
-    Celery reads it in the message itself. Raises ValueError for a task's name that cannot be stored.
+    Celery reads these values in the message itself. Raises ValueError for a task's name that cannot be stored.
     """
     if not is_storable(headers["task"]):
         raise ValueError(f"the name of its task cannot be stored: {headers['task']!r}")
@@ -51,7 +51,7 @@ def from_foreign_headers(headers: Mapping[str, Any], *, body: str, queue: str, *
 
 
 def as_text(body: Any) -> tuple[str, str]:
-    """A serialised body as the column holds it, and its encoding: ``utf-8``, or ``base64`` where it is not text."""
+    """A serialised body in the column's form, and its encoding: ``utf-8``, or ``base64`` if the body is no text."""
     if isinstance(body, (bytes, memoryview)):
         try:
             body = bytes(body).decode("utf-8")
@@ -61,7 +61,7 @@ def as_text(body: Any) -> tuple[str, str]:
 
 
 def is_storable(value: Any) -> bool:
-    """Whether it is a text that is not empty, and that the columns for ids and names hold."""
+    """Whether *value* is a text, not empty, that the columns for ids and names can store."""
     return isinstance(value, str) and 0 < len(value) <= LONGEST and storable(value) == value
 
 

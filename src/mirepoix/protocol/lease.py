@@ -1,4 +1,4 @@
-"""The lease that a worker gives to its pool with a message: packed into one header, and read where the task runs."""
+"""Pack a lease into a header of the message that a worker gives to its pool, and read it where the task runs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from mirepoix.records import LEASE_HEADER, Lease, Taken
 
 @dataclass(frozen=True, slots=True)
 class LeaseMark:
-    """What the header holds: the lease, and the moments that the message itself no longer has to wait for."""
+    """The content of the header: the lease, and the moments that the message itself no longer has."""
 
     lease: Lease
     eta: Any = None
-    """The eta as the sender wrote it."""
+    """The eta in the sender's form."""
     expires: str | None = None
     """When the task expires, by the clock of the worker's host."""
 
 
 def with_lease(headers: Mapping[str, Any], taken: Taken) -> dict[str, Any]:
-    """*headers* with the lease of *taken* packed into them."""
+    """*headers* with the lease of *taken* in one more header."""
     mark = {
         "id": taken.lease.task_id,
         "fence": taken.lease.fence,
@@ -33,7 +33,7 @@ def with_lease(headers: Mapping[str, Any], taken: Taken) -> dict[str, Any]:
 
 
 def lease_in(headers: Any) -> LeaseMark | None:
-    """The lease in *headers*; None where there is none: the message did not come from the ledger."""
+    """The lease in *headers*; None if there is none, since the message did not come from the ledger."""
     mark = headers.get(LEASE_HEADER) if isinstance(headers, dict) else None
     if not isinstance(mark, dict):
         return None
@@ -41,5 +41,5 @@ def lease_in(headers: Any) -> LeaseMark | None:
 
 
 def without_lease(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """*headers* without a lease: only a worker may say that it holds one."""
+    """*headers* without a lease. Only a worker may add one, so senders' leases are removed."""
     return {key: value for key, value in headers.items() if key != LEASE_HEADER}

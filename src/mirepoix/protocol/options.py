@@ -1,4 +1,4 @@
-"""Refuse, where a task is sent, what the ledger, the broker or a worker could not take: nothing is written then."""
+"""Refuse, when a task is sent, what the ledger, the broker or a worker cannot take. Then nothing is written."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from mirepoix.records import Envelope
 REFUSED_CONTENT = ("application/x-python-serialize",)
 
 LONGEST = 255
-"""How many characters ids and names may have in the ledger, and how many bytes in RabbitMQ."""
+"""How many characters an id or a name may have in the ledger, and how many bytes in RabbitMQ."""
 
 PRIORITIES = {"ledger": (-(2**15), 2**15 - 1), "broker": (0, 255)}
-"""The lowest and the highest that the column takes, and that RabbitMQ takes."""
+"""The lowest and the highest priority that the column can store, and that RabbitMQ accepts."""
 
 MOST_RETRIES = 2**31 - 1
 
 LONGEST_LIMIT_S = 10**9
-"""Of time limits. The timers of pools take no more than what fits into their clocks."""
+"""The longest time limit. The timers of pools accept only times that fit into their clocks."""
 
 _YEARS = range(1000, 10_000)
-"""Of moments: MariaDB's columns hold no others, and no time zone leads out of them."""
+"""The years of valid moments. MariaDB's columns store no others, and no time zone moves a moment out of them."""
 
 
 def check(envelope: Envelope, limit_bytes: int, delivery: str, *, is_continuing: bool = False) -> None:
-    """Refuse, before anything is written, what the ledger could not hold or no worker should read.
+    """Refuse, before anything is written, what the ledger cannot store or no worker should read.
 
-    Raises an EnqueueError that names the option and what it must be. What *is_continuing* was written long ago: if the
-    ledger can hold it, it is written, and the worker that takes it parks it.
+    Raises an EnqueueError that names the option and its valid values. If *is_continuing*, another payload carried the
+    message, perhaps for long. Then it is written if the ledger can store it, and the worker that takes it parks it.
     """
     check_body(envelope, limit_bytes)
     for what, value in (("task id", envelope.id), ("task name", envelope.name), ("queue name", envelope.queue)):
@@ -62,7 +62,7 @@ def check(envelope: Envelope, limit_bytes: int, delivery: str, *, is_continuing:
 
 
 def check_call(name: Any, given: Mapping[str, Any]) -> None:
-    """Refuse options of a call that Celery would fail on with an error that does not name them."""
+    """Refuse options of a call for which Celery's own error would not name the option."""
     seconds, moments = (int, float), (str, datetime)
     wanted: tuple[tuple[str, tuple[type, ...], str], ...] = (
         ("countdown", seconds, "a number of seconds"),
@@ -77,20 +77,20 @@ def check_call(name: Any, given: Mapping[str, Any]) -> None:
 
 
 def check_carried(name: str, embed: Any, delivery: str) -> None:
-    """Refuse options of what a message of task *name* carries for later, which a worker will send in its place."""
+    """Refuse options of what a message of task *name* carries for later, and a worker will send."""
     if not isinstance(embed, Mapping):
         return
     for option, key in (("link", "callbacks"), ("link_error", "errbacks"), ("chain", "chain"), ("chord", "chord")):
         carried = embed.get(key)
-        for one in carried if isinstance(carried, (list, tuple)) else [carried]:
-            if one is not None and not (isinstance(one, Mapping) and isinstance(one.get("task"), str)):
-                raise InvalidOption(name, f"{option}={_shown(one)} is no signature of a task")
-        for one in _signatures(carried):
-            check_signature(name, one, delivery)
+        for given in carried if isinstance(carried, (list, tuple)) else [carried]:
+            if given is not None and not (isinstance(given, Mapping) and isinstance(given.get("task"), str)):
+                raise InvalidOption(name, f"{option}={_shown(given)} is no signature of a task")
+        for signature in _signatures(carried):
+            check_signature(name, signature, delivery)
 
 
 def check_signature(name: str, signature: Mapping[str, Any], delivery: str) -> None:
-    """Refuse options of a signature that *name* carries: the error would come up where nobody waits for it."""
+    """Refuse options of a signature that *name* carries. Later, no caller could receive the error."""
     options = signature.get("options")
     if not isinstance(options, Mapping):
         return
@@ -106,7 +106,7 @@ def check_signature(name: str, signature: Mapping[str, Any], delivery: str) -> N
 
 
 def check_name(what: str, value: Any) -> None:
-    """Refuse an id or a name that no column holds."""
+    """Refuse an id or a name that no column can store."""
     if not isinstance(value, str) or not value:
         raise InvalidTaskId(what, str(value), "it must be a text that is not empty")
     if len(value) > LONGEST:
@@ -116,7 +116,7 @@ def check_name(what: str, value: Any) -> None:
 
 
 def wrong_priority(value: Any, delivery: str) -> str | None:
-    """What is wrong with a priority, in words; None if nothing is."""
+    """What is wrong with a priority; None if it is valid."""
     lowest, highest = PRIORITIES[delivery]
     if value is None or (_is_whole(value) and lowest <= value <= highest):
         return None
@@ -124,7 +124,7 @@ def wrong_priority(value: Any, delivery: str) -> str | None:
 
 
 def wrong_limits(limits: Any) -> str | None:
-    """What is wrong with a pair of a time limit and a soft one, in words; None if nothing is."""
+    """What is wrong with a pair of a time limit and a soft one; None if it is valid."""
     if limits is None:
         return None
     if not isinstance(limits, (list, tuple)) or len(limits) != 2:  # noqa: PLR2004 (hard and soft)
@@ -136,9 +136,9 @@ def wrong_limits(limits: Any) -> str | None:
 
 
 def moment_in_utc(name: str, option: str, text: Any) -> str | None:
-    """An ISO moment in UTC. A naive one is in UTC already, as Celery's workers read it.
+    """The ISO moment *text* in UTC. A moment without a time zone is in UTC already, as Celery's workers read it.
 
-    Raises InvalidOption for what is no moment of the years that every database knows.
+    Raises InvalidOption for what is no moment, or a moment in a year that not every database can store.
     """
     if text is None or text == "":
         return None
@@ -153,10 +153,10 @@ def moment_in_utc(name: str, option: str, text: Any) -> str | None:
 
 
 def check_body(envelope: Envelope, limit_bytes: int) -> None:
-    """Refuse a body that the ledger could not hold or no worker should read."""
+    """Refuse a body that the ledger cannot store or no worker should read."""
     if envelope.content_type in REFUSED_CONTENT:
         raise PayloadNotSerializable(
-            envelope.name, "its serializer is pickle, which the ledger does not keep. Set task_serializer='json'."
+            envelope.name, "its serializer is pickle, which the ledger does not store. Set task_serializer='json'."
         )
     if len(envelope.body) > limit_bytes:
         raise PayloadTooLarge(envelope.name, len(envelope.body), limit_bytes)
@@ -180,7 +180,7 @@ def _check_other_names(envelope: Envelope) -> None:
 
 
 def _check_for_amqp(envelope: Envelope) -> None:
-    """Refuse what RabbitMQ's protocol has no place for."""
+    """Refuse what does not fit into a message of RabbitMQ's protocol."""
     for what, value in (
         ("task id", envelope.id),
         ("queue name", envelope.queue),
@@ -209,16 +209,16 @@ def _is_seconds(value: Any) -> bool:
 def _shown(value: Any) -> str:
     try:
         text = repr(value)
-    except Exception:  # noqa: BLE001 (of the user's, or an integer of more digits than Python writes)
+    except Exception:  # noqa: BLE001 (user code raised, or an integer has more digits than Python converts)
         text = f"a {type(value).__qualname__}"
     return text if len(text) <= 80 else f"{text[:80]}…"  # noqa: PLR2004
 
 
 def _signatures(value: Any) -> Iterator[Mapping[str, Any]]:
-    """The signatures in what is carried, at any depth."""
+    """The signatures in *value*, at any depth."""
     if isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _signatures(one)
+        for item in value:
+            yield from _signatures(item)
     elif isinstance(value, Mapping) and "task" in value:
         yield value
         options, kwargs = value.get("options"), value.get("kwargs")

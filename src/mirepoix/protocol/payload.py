@@ -1,7 +1,7 @@
-"""What a message of Celery's protocol 2 calls, and under which versions: its own task, and what it carries for later.
+"""Find out what a message of Celery's protocol 2 calls, and in which versions: its task, and what it carries for later.
 
-A payload of a task that has a version says so in a header; one without it is of version 1. So is a signature inside of
-another payload (a link, the rest of a chain, the body of a chord): it is marked by whoever writes that payload.
+A header has the version of a payload. A payload without this header has version 1. The same header marks a signature
+inside another payload (a link, the rest of a chain, the body of a chord). The sender of that payload adds it.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from mirepoix.signatures.call_codec import Call, to_text
 from mirepoix.signatures.shape import Shape
 
 MAPS = ("celery.map", "celery.starmap")
-"""Tasks of Celery's own that call another once for each item. (Its chunks are starmaps.)"""
+"""Celery's own tasks that call another task for each item. Celery's chunks are starmaps."""
 
 HIGHEST_VERSION = 2**31 - 1
-"""More than that no column holds."""
+"""The highest version that the column can store."""
 
 _CARRIED = ("callbacks", "chain", "chord")
 
 
 def version_in(headers: Mapping[str, Any]) -> int:
-    """The version of a payload, by its headers."""
+    """The version of a payload, from its headers."""
     version = headers.get(VERSION_HEADER)
     return version if type(version) is int and 0 < version <= HIGHEST_VERSION else 1
 
 
 def shape_of(name: str, headers: Mapping[str, Any], body: Any) -> str | None:
-    """What the message calls, as the ledger keeps it; None if its body is not what Celery makes."""
+    """What the message calls, in the form that the ledger stores. None if Celery did not make its body."""
     calls = calls_of(name, headers, body)
     return None if calls is None else to_text(calls[0], calls[1:])
 
 
 def calls_of(name: str, headers: Mapping[str, Any], body: Any) -> list[Call] | None:
-    """What the message calls: its own task first, then what it carries for later."""
+    """What the message calls: its own task, then what it carries for later. None if Celery did not make its body."""
     if not isinstance(body, (list, tuple)) or len(body) != 3:  # noqa: PLR2004 (arguments, keywords, what is carried)
         return None
     args, kwargs, embed = body
@@ -52,7 +52,7 @@ def calls_of(name: str, headers: Mapping[str, Any], body: Any) -> list[Call] | N
 def shape_of_text(
     name: str, headers: Mapping[str, Any], body: str, content_type: str, body_encoding: str = "utf-8"
 ) -> str | None:
-    """The same of a body as it stands in the ledger; None if it is not JSON."""
+    """What a message with a stored *body* calls, in the form that the ledger stores. None if the body is no JSON."""
     calls = calls_of_text(name, headers, body, content_type, body_encoding)
     return None if calls is None else to_text(calls[0], calls[1:])
 
@@ -60,17 +60,17 @@ def shape_of_text(
 def calls_of_text(
     name: str, headers: Mapping[str, Any], body: str, content_type: str, body_encoding: str = "utf-8"
 ) -> list[Call] | None:
-    """What a message calls whose body is as it stands in the ledger; None if that is not JSON of Celery's."""
+    """What a message with a stored *body* calls. None if the body is no JSON that Celery made."""
     if content_type != "application/json":
         return None
     try:
         return calls_of(name, headers, loads(base64.b64decode(body) if body_encoding == "base64" else body))
-    except Exception:  # noqa: BLE001 (whatever somebody sent: the worker says what is wrong with it)
+    except Exception:  # noqa: BLE001 (a sender may send anything, and the worker reports what is wrong with it)
         return None
 
 
 def marked(embed: Any, versions: Mapping[str, int]) -> Any:
-    """*embed* with every signature in it marked with the version of its task, unless it has a mark; it is copied."""
+    """A copy of *embed*, in which every signature without a version is marked with the version of its task."""
     if not versions or not isinstance(embed, Mapping):
         return embed
     return {
@@ -80,19 +80,19 @@ def marked(embed: Any, versions: Mapping[str, int]) -> Any:
 
 
 def marked_call(name: str, kwargs: Any, versions: Mapping[str, int]) -> Any:
-    """The same of the keyword arguments of a task of Celery's own, such as celery.map, that calls others."""
+    """A copy of *kwargs* of one of Celery's own tasks, such as celery.map, with the signatures in it marked."""
     return _marked({"task": name, "kwargs": kwargs}, versions)["kwargs"] if versions else kwargs
 
 
 def call_in_map(name: str, kwargs: Mapping[str, Any]) -> tuple[Call, list[Call]] | None:
-    """What a celery.map or celery.starmap calls: the task, and each kind of call once; None for any other task."""
+    """What a celery.map or celery.starmap calls: the task, and each kind of call once. None for any other task."""
     if name not in MAPS:
         return None
     inner, items = kwargs.get("task"), kwargs.get("it")
     if not isinstance(inner, Mapping) or not isinstance(items, (list, tuple)):
         return None
     if name == "celery.starmap" and not all(isinstance(item, (list, tuple)) for item in items):
-        return None  # Celery's own error is as good
+        return None  # Celery will raise an error of its own
     headers = (inner.get("options") or {}).get("headers") or {}
     called = Call(str(inner.get("task")), version_in(headers))
     lengths = {1 if name == "celery.map" else len(item) for item in items}
@@ -101,7 +101,7 @@ def call_in_map(name: str, kwargs: Mapping[str, Any]) -> tuple[Call, list[Call]]
 
 def _marked(value: Any, versions: Mapping[str, int]) -> Any:
     if isinstance(value, (list, tuple)):
-        return [_marked(one, versions) for one in value]
+        return [_marked(item, versions) for item in value]
     if not isinstance(value, Mapping) or "task" not in value:
         return value
     found = dict(value)
@@ -125,15 +125,15 @@ def _marked(value: Any, versions: Mapping[str, int]) -> Any:
 def _carried(embed: Mapping[str, Any]) -> Iterator[Call]:
     for key in _CARRIED:
         yield from _calls(embed.get(key))
-    # An error callback gets an id, or three values: which, its own signature decides when it is called.
+    # An error callback gets an id, or three values. Its own signature decides that when it is called.
     for call in _calls(embed.get("errbacks")):
         yield Call(call.task, call.version)
 
 
 def _calls(value: Any) -> Iterator[Call]:
     if isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _calls(one)
+        for item in value:
+            yield from _calls(item)
     if not isinstance(value, Mapping) or not isinstance(value.get("task"), str):
         return
     name, args, kwargs = value["task"], value.get("args") or (), value.get("kwargs") or {}
@@ -143,7 +143,7 @@ def _calls(value: Any) -> Iterator[Call]:
     yield from _carried({"callbacks": options.get("link"), "errbacks": options.get("link_error")})
     yield from _calls(options.get("chord"))
     if not name.startswith("celery."):
-        # The result of what came before is put in front of its own arguments.
+        # The result of the previous task comes before its own arguments.
         given = args if value.get("immutable") else (None, *args)
         yield Call(name, version_in(options.get("headers") or {}), Shape.of(given, kwargs))
         return
