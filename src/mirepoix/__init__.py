@@ -1,6 +1,6 @@
 """Mirepoix: reliable Celery. Every task is a row in a SQL ledger, and every row is accounted for.
 
-What is here is imported when it is first used: pytest finds our plugin in this package, and must not pay for Celery.
+Each name is imported at its first use. pytest imports this package to find our plugin, and must not import Celery.
 """
 
 from importlib import import_module

@@ -19,5 +19,5 @@ def test_a_worker_names_the_tasks_that_go_past_its_ledger_by_another_app(sqlite_
         with (shop.folder / "shop.py").open("a") as module:
             module.write(OTHER)
         worker = shop.worker(pool="solo").stop()
-        told = "1 task(s) of the Celery app 'reports' go to a broker of its own, and the ledger does not know of them"
-        assert f"{told}: shop.build." in worker.said
+        warning = "1 task(s) of the Celery app 'reports' go to a broker of its own and never reach the ledger"
+        assert f"{warning}: shop.build." in worker.said

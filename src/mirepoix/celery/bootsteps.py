@@ -105,7 +105,7 @@ def warn_of_other_apps(app: Any) -> None:
     for other in others(app):
         if other.own_tasks:
             logger.warning(
-                "%d task(s) of the Celery app %r go to a broker of its own, and the ledger does not know of them: %s. "
+                "%d task(s) of the Celery app %r go to a broker of its own and never reach the ledger: %s. "
                 "Declare them with @shared_task or on this app, or install Mirepoix on that one too.",
                 len(other.own_tasks),
                 other.name,

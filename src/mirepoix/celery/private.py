@@ -25,12 +25,12 @@ def active_apps() -> list[Any]:
 
 
 def current_app_of_thread() -> Any:
-    """The app that ``@shared_task`` sends by in this thread, or None. Celery's ``current_app`` would make an app."""
+    """The app by which ``@shared_task`` sends in this thread, or None. Celery's ``current_app`` would make an app."""
     return _state._tls.current_app
 
 
 def default_app() -> Any:
-    """The app that ``@shared_task`` sends by where the thread has none, or None. To ask in public would make an app."""
+    """The app by which ``@shared_task`` sends if the thread has none, or None. Celery's public way would make an app."""
     return _state.default_app
 
 
@@ -56,7 +56,7 @@ def subclass_configuration(conf: Any, members: Mapping[str, Any]) -> None:
 
 
 def forget_made(app: Any, *names: str) -> None:
-    """Drop what the app has made of its classes and keeps: its next use makes it of the classes that were set since."""
+    """Drop objects that the app has made and caches. Their next use makes them again, from the classes set since."""
     for name in names:
         app.__dict__.pop(name, None)
 
@@ -109,7 +109,7 @@ def after_steps_stopped(worker: Any, act: Callable[[], None]) -> None:
     worker.blueprint.on_stopped = stop_and_act
 
 
-# `celery.worker.state` is imported where it is used: it brings all of the worker, which clients do without.
+# `celery.worker.state` is imported where it is used: it imports the whole worker, which clients do not need.
 
 
 def reserved_requests() -> tuple[Any, ...]:
@@ -120,14 +120,14 @@ def reserved_requests() -> tuple[Any, ...]:
 
 
 def has_active_requests() -> bool:
-    """Whether a task runs in this worker, as far as this process knows."""
+    """Whether a task runs in this worker. Only requests of this process count."""
     from celery.worker import state
 
     return len(state.active_requests) > 0
 
 
 def revoked_ids() -> Any:
-    """The ids that the worker remembers as revoked: the ledger knows better what was requeued since."""
+    """The ids that the worker remembers as revoked. Only the ledger shows which of them were requeued since."""
     from celery.worker import state
 
     return state.revoked
@@ -141,7 +141,7 @@ def is_terminating() -> bool:
 
 
 def end_worker(exit_code: int) -> None:
-    """Let the worker end as by SIGTERM, with that exit code. Celery reads the module's variable in its loop."""
+    """End the worker as SIGTERM does, with *exit_code*. Celery reads the module's variable in its loop."""
     from celery.worker import state
 
     state.should_stop = exit_code
@@ -151,37 +151,37 @@ def end_worker(exit_code: int) -> None:
 
 
 def processes_of(pool: Any) -> Any:
-    """What runs the processes of a worker's *pool*; None if the pool has none, as before its start."""
+"""Billiard's pool, which runs the processes of a worker's *pool*; None if there is none, as before its start."""
     return getattr(pool, "_pool", None)
 
 
 def pids_of(processes: Any) -> list[int]:
-    """The ids of the processes that live, for the parent that watches them. A process that starts has none yet."""
+    """The ids of the pool's processes. A process that is starting has no id yet."""
     return [child.pid for child in tuple(processes._pool) if child.pid]
 
 
 def jobs_of(processes: Any) -> Any:
-    """What was given to the pool and has not ended, by number. It is a dict in a pool of processes."""
+    """The jobs that were given to the pool and have not ended, by number. In a pool of processes this is a dict."""
     return getattr(processes, "_cache", None)
 
 
 def is_sent(job: Any) -> bool:
-    """Whether a process was sent the job. It may run the job although it has not said so yet."""
+    """Whether the job was sent to a process, which may run it without having reported that."""
     return getattr(job, "_write_to", None) is not None
 
 
 def is_accepted(job: Any) -> bool:
-    """Whether the process has said that it runs the job."""
+    """Whether the process has reported that it runs the job."""
     return bool(job._accepted)
 
 
 def accept(job: Any) -> None:
-    """Let the pool wait for the job as for one that runs: a lost connection would make the pool forget it."""
+    """Mark the job as running, so that the pool waits for it. Else a lost connection would make the pool forget it."""
     job._accepted = True
 
 
 def process_of(job: Any) -> Any:
-    """The process that the job was sent to, or will be; None if that is not decided."""
+    """The process that the job was sent to, or will be sent to; None if that is not decided."""
     return job._write_to or job._scheduled_for
 
 
@@ -200,7 +200,7 @@ def busy_descriptors(processes: Any) -> set[int]:
 
 
 def descriptor_of(process: Any) -> int:
-    """The file descriptor that the pool knows the process by."""
+    """The file descriptor by which the pool identifies the process."""
     return int(process.inqW_fd)
 
 
@@ -213,7 +213,7 @@ SOFT_LIMIT_SIGNAL: int | None = SIG_SOFT_TIMEOUT
 """The signal of the soft time limit. While a coroutine runs we handle it: an exception in asyncio would be lost."""
 
 raise_soft_limit: Callable[[int, Any], None] = soft_timeout_sighandler
-"""Billiard's handler of that signal, which we put back."""
+"""Billiard's handler of that signal, which we restore."""
 
 
 # ---- tasks and signatures
@@ -221,7 +221,7 @@ raise_soft_limit: Callable[[int, Any], None] = soft_timeout_sighandler
 
 @contextmanager
 def running_as(task: Any, request: Any) -> Iterator[None]:
-    """Make *task* the thread's current task, with *request*: what is sent inside descends from it."""
+    """Make *task* the thread's current task, with *request*. What is sent inside the block descends from it."""
     _state._task_stack.push(task)
     task.request_stack.push(request)
     try:
@@ -232,7 +232,7 @@ def running_as(task: Any, request: Any) -> Iterator[None]:
 
 
 def subclass_task(task: Any, subclass: Callable[[type], type]) -> None:
-    """Patch the class of one task: its author chose the class, and ours stands in front of it."""
+    """Patch the class of one task: its author chose the class, and ours comes before it."""
     task.__class__ = subclass(type(task))
 
 
@@ -242,19 +242,19 @@ def own_backend(task: Any) -> Any:
 
 
 def replace_backend(task: Any, backend: Any) -> None:
-    """Set what `own_backend` reads. None means the app's."""
+    """Set the backend that `own_backend` reads. None means the app's."""
     task._backend = backend
 
 
 ORIGINAL_RUN = "_orig_run"
-"""The attribute of a task under which ``autoretry_for`` keeps the author's function."""
+"""The attribute of a task in which ``autoretry_for`` stores the author's function."""
 
 KEPT_MAX_RETRIES = "override_max_retries"
-"""The attribute of a task in which ``retry(max_retries=...)`` outlives its call."""
+"""The attribute of a task in which ``retry(max_retries=...)`` stays after the call."""
 
 
 def validated_function(run: Any) -> Any:
-    """The cell in which Celery's wrapper for ``pydantic=True`` keeps the task's function; None for any other *run*."""
+    """The closure cell with the task's function in Celery's wrapper for ``pydantic=True``; None for any other *run*."""
     wrapper = getattr(run, "__func__", run)
     code = getattr(wrapper, "__code__", None)
     if code is None or wrapper.__globals__.get("__name__") != "celery.app.base" or "task_fun" not in code.co_freevars:
@@ -263,7 +263,7 @@ def validated_function(run: Any) -> Any:
 
 
 def merged_arguments(signature: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The arguments that a call of *signature* with *args* and *kwargs* has. ``clone()`` would copy the rest too."""
+    """The arguments of a call of *signature* with *args* and *kwargs*. ``clone()`` would copy the rest too."""
     merged_args, merged_kwargs, _ = signature._merge(args, kwargs)
     return merged_args, merged_kwargs
 
@@ -274,8 +274,8 @@ def is_unread_group(value: Any) -> bool:
 
 
 def trace_result(info: Any, state: str, error: BaseException) -> Any:
-    """What Celery's tracer returns for a task that ended in *state* with *error*: its pools read it."""
-    from celery.app.trace import TraceInfo, trace_ok_t  # tracers are of processes that run tasks
+    """What Celery's tracer returns for a task that ended in *state* with *error*. Celery's pools read it."""
+    from celery.app.trace import TraceInfo, trace_ok_t  # only processes that run tasks need it
 
     return trace_ok_t(info, TraceInfo(state, error), 0.0, None)
 
@@ -284,18 +284,18 @@ def trace_result(info: Any, state: str, error: BaseException) -> Any:
 
 
 def keep_result(result: Any, meta: Mapping[str, Any]) -> None:
-    """Let *result* keep what was read of it, as it does when Celery's own backends wait."""
+    """Store in *result* what was read, as Celery's own backends do when they wait."""
     result._maybe_set_cache(meta)
 
 
 def errback_caller(backend: Any) -> Callable[[Any, Any, Any], None]:
-    """Celery's method that calls the error callbacks of a request: it chooses the arguments of each."""
+    """Celery's method that calls the error callbacks of a request. It chooses the arguments of each callback."""
     call: Callable[[Any, Any, Any], None] = backend._call_task_errbacks
     return call
 
 
 def errback_takes_more_than(backend: Any) -> Callable[[Any, int], bool] | None:
-    """Celery's judgement whether an error callback takes more arguments than that. None: it has none (before 5.7)."""
+    """Celery's function that decides whether an error callback takes more arguments; None before 5.7, which has none."""
     found: Callable[[Any, int], bool] | None = getattr(backend, "_errback_arity_greater", None)
     return found
 

@@ -144,8 +144,8 @@ class _Submission:
             if is_new:
                 self._send(tx, add)
             elif claimed.is_unsent:
-                # Not `add`: in an old snapshot the task may not be seen, and may have finished.
-                sent = [one for one in self._built(claimed.task_id) if isinstance(one, Envelope)]
+                # Not `add`: an old snapshot may not show the task, which may have finished already.
+                sent = [item for item in self._built(claimed.task_id) if isinstance(item, Envelope)]
                 is_new = bool(enqueue.adopt(tx, sent))
             if self._within is not None:
                 self._within(tx, claimed)

@@ -14,17 +14,17 @@ from typing import Any
 
 
 def mark_acknowledged(message: Any) -> None:
-    """Note that *message* was acknowledged together with others: its own ``ack()`` would be another command."""
+    """Mark *message* as acknowledged. One command acknowledged many, and its own ``ack()`` would send another."""
     message._state = "ACK"
 
 
 def reraise_error(message: Any, callback: Callable[[Any, Exception], None]) -> None:
-    """Have *callback* called with what went wrong when *message* was decoded, as kombu's consumer does."""
+    """Call *callback* with the error of decoding *message*, as kombu's consumer does."""
     message._reraise_error(callback)
 
 
 def queue_of_tag(consumer: Any, tag: Any) -> str | None:
-    """The queue that *consumer* (kombu's) listens to under that consumer tag. A message names only the tag."""
+    """The queue that kombu's *consumer* consumes with that consumer tag. A message contains only the tag."""
     for queue, own in consumer._active_tags.items():
         if own == tag:
             return str(queue)
@@ -32,30 +32,30 @@ def queue_of_tag(consumer: Any, tag: Any) -> str | None:
 
 
 def topic_matches(topic: Any, pattern: str, routing_key: str) -> bool:
-    """Whether a topic exchange routes the key to what is bound with *pattern*, as a broker would."""
+    """Whether a topic exchange routes the key to a queue bound with *pattern*, as a broker would."""
     return bool(topic._match(topic.key_to_pattern(pattern), routing_key))
 
 
-# ---- virtual transports: ours, and that for Redis
+# ---- virtual transports: ours, and kombu's for Redis
 
 
 def deliver(transport: Any, message: Any, queue: str) -> None:
-    """Hand a message to the consumers of *queue*: kombu has no public way in for what its loop has not read itself."""
+    """Deliver a message to the consumers of *queue*. kombu has no public method for a message that it has not read."""
     transport._deliver(message, queue)
 
 
 def has_consumers(channel: Any) -> bool:
-    """Whether somebody consumes on *channel*."""
+    """Whether *channel* has consumers."""
     return bool(channel._consumers)
 
 
 def is_delivered(qos: Any, delivery_tag: Any) -> bool:
-    """Whether the message was handed out and is not acknowledged."""
+    """Whether the message was delivered and is not acknowledged."""
     return delivery_tag in qos._delivered
 
 
 def forget_delivered(qos: Any, delivery_tag: Any) -> None:
-    """Free the place of a message in the prefetch, and ask the broker nothing: it was told with others."""
+    """Free the place of a message in the prefetch, and send no command: the broker has its acknowledgement already."""
     qos._quick_ack(delivery_tag)
 
 
@@ -68,50 +68,50 @@ def subclass_message(channel: Any, subclass: Callable[[type], type]) -> None:
 
 
 def is_redis_channel(channel: Any) -> bool:
-    """Whether *channel* is one of kombu's for Redis. Its class is not imported: that needs the library."""
+    """Whether *channel* is kombu's for Redis. Its class is not imported, since that needs the library."""
     return hasattr(channel, "_q_for_pri") and hasattr(channel, "unacked_key")
 
 
 def is_redis_qos(qos: Any) -> bool:
-    """Whether *qos* is what a channel for Redis accounts with."""
+    """Whether *qos* is the QoS of kombu's channel for Redis."""
     return type(qos).__module__ == "kombu.transport.redis"
 
 
 def subclass_qos(qos: Any, subclass: Callable[[type], type]) -> None:
-    """Patch the class of what a channel accounts with: Redis would keep a second copy of each notification."""
+    """Patch the class of a channel's QoS: it would store a second copy of each notification in Redis."""
     qos.__class__ = subclass(type(qos))
 
 
 def index_remover(qos: Any) -> Callable[[Any, Any], Any] | None:
-    """What takes a tag out of Redis' record of unacknowledged messages, in a pipeline; None: the broker is no Redis."""
+    """The function that deletes a tag from Redis' unacknowledged messages, in a pipeline; None for another broker."""
     found: Callable[[Any, Any], Any] | None = getattr(qos, "_remove_from_indices", None)
     return found
 
 
 def restorer(channel: Any) -> Callable[[Any, Any, Any, Any, bool], Any]:
-    """What puts a message back into its queue, in a pipeline: ``(payload, exchange, routing_key, pipe, leftmost)``."""
+    """The function that requeues a message in a pipeline: ``(payload, exchange, routing_key, pipe, leftmost)``."""
     found: Callable[[Any, Any, Any, Any, bool], Any] = channel._do_restore_message
     return found
 
 
 def payload_of(message: Any) -> Any:
-    """A virtual message as its broker holds it, which is what `restorer` takes."""
+    """A virtual message in its broker's form, which `restorer` takes."""
     return message._raw
 
 
 def blocking_reader(channel: Any) -> Callable[..., Any] | None:
-    """What reads the next message from Redis; None: *channel* is none for Redis."""
+    """The function that reads the next message from Redis; None if *channel* is not for Redis."""
     found: Callable[..., Any] | None = getattr(channel, "_brpop_read", None)
     return found
 
 
 def replace_blocking_reader(channel: Any, reader: Callable[..., Any]) -> None:
-    """Replace it: kombu has taken an item out of its list when it finds that it is no JSON."""
+    """Replace `blocking_reader`: kombu has removed an item from its list before it finds that the item is no JSON."""
     channel._brpop_read = channel.handlers["BRPOP"] = reader
 
 
 def queues_routed_to(channel: Any, exchange: str, routing_key: str) -> list[str]:
-    """The queues that kombu would put such a message into."""
+    """The queues into which kombu would put a message with that exchange and routing key."""
     return list(channel._lookup(exchange, routing_key))
 
 
@@ -121,5 +121,5 @@ def list_of(channel: Any, queue: str, priority: int) -> str:
 
 
 def priority_of(channel: Any, payload: Any) -> int:
-    """The priority of a message as Redis holds it. Raises what kombu raises for what is none."""
+    """The priority of a message in Redis' form. Raises what kombu raises if it is no message."""
     return int(channel._get_message_priority(payload, reverse=False))

@@ -108,7 +108,7 @@ def _of_app() -> Findings:
     installation = getattr(app, "mirepoix", None)
     if not isinstance(installation, Installation):
         yield checks.Warning(
-            f"Mirepoix is not installed on {app!r}: its tasks go to a broker, and the ledger does not know of them.",
+            f"Mirepoix is not installed on {app!r}: its tasks go to a broker and never reach the ledger.",
             hint="Write mirepoix.install(app) after it, in the module where it is made. (INSTALLED_APPS cannot do it: "
             "celery -A commands do not load Django's apps.)",
             id="mirepoix.W002",
@@ -203,8 +203,8 @@ def _of_other_apps(app: Any) -> Findings:
     for other in others(app):
         if other.own_tasks:
             yield checks.Warning(
-                f"{len(other.own_tasks):,} task(s) of the Celery app {other.name!r} go to a broker, and the ledger "
-                f"does not know of them: {named(other.own_tasks)}.",
+                f"{len(other.own_tasks):,} task(s) of the Celery app {other.name!r} go to a broker and never "
+                f"reach the ledger: {named(other.own_tasks)}.",
                 hint=f"Declare them with @shared_task or on the app {app.main!r}, or write mirepoix.install() after "
                 f"the app {other.name!r} too. If they are to go to that broker, add mirepoix.W011 to "
                 "SILENCED_SYSTEM_CHECKS.",
