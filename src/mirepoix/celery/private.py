@@ -30,7 +30,7 @@ def current_app_of_thread() -> Any:
 
 
 def default_app() -> Any:
-    """The app by which ``@shared_task`` sends if the thread has none, or None. Celery's public way would make an app."""
+    """The app by which ``@shared_task`` sends if the thread has none, or None. Celery's public API would make one."""
     return _state.default_app
 
 
@@ -151,7 +151,7 @@ def end_worker(exit_code: int) -> None:
 
 
 def processes_of(pool: Any) -> Any:
-"""Billiard's pool, which runs the processes of a worker's *pool*; None if there is none, as before its start."""
+    """Billiard's pool, which runs the processes of a worker's *pool*; None if there is none, as before its start."""
     return getattr(pool, "_pool", None)
 
 
@@ -295,7 +295,7 @@ def errback_caller(backend: Any) -> Callable[[Any, Any, Any], None]:
 
 
 def errback_takes_more_than(backend: Any) -> Callable[[Any, int], bool] | None:
-    """Celery's function that decides whether an error callback takes more arguments; None before 5.7, which has none."""
+    """Celery's function that decides whether an error callback takes more arguments; None before Celery 5.7."""
     found: Callable[[Any, int], bool] | None = getattr(backend, "_errback_arity_greater", None)
     return found
 
