@@ -39,6 +39,9 @@ LOOK_AGAIN_LAST_S = 0.1
 """When a transaction notifies before its commit can be seen, the thread looks again after 1, 2, 4 … 64 ms, and then
 every 100 ms."""
 
+LOOKING = 0.1
+"""The share of the time that may go into looking at all awaited tasks, where nobody tells which has finished."""
+
 IDLE_S = 10.0
 """How long the thread stays alive when no future is waited for."""
 
@@ -68,6 +71,10 @@ class ResultFutures:
         self._futures: dict[str, list[concurrent.futures.Future[Ended]]] = {}
         self._asked: set[str] = set()
         """The ids that were requested since the last look."""
+        self._has_news = False
+        """Whether a task may have finished since the last look at all of them."""
+        self._rests_until = 0.0
+        """The time from which all of them may be looked at again, by the monotonic clock."""
         self._thread: threading.Thread | None = None
         self._wake_r, self._wake_w = os.pipe()
         for fd in (self._wake_r, self._wake_w):
@@ -208,19 +215,35 @@ class ResultFutures:
             readable = {ready for ready, _ in poll.poll(max(1.0, wait_s * 1000))}
             again_s = LOOK_AGAIN_FIRST_S if fd in readable else min(2 * again_s, LOOK_AGAIN_LAST_S)
             finished = connection.finished()
-            if finished:
+            if ANY in finished:
+                self._has_news = True
+            elif finished:
                 self._look(connection, self._waited_for(finished))
+            self._look_at_all(connection)
             if self._wake_r in readable:
                 with suppress(BlockingIOError):
                     os.read(self._wake_r, 4096)
                 return
             if not self._futures:
                 again_s = LOOK_AGAIN_LAST_S
-        self._look(connection, self._waited_for(frozenset({ANY})))
+        self._has_news = True
+        self._look_at_all(connection)
+
+    def _look_at_all(self, connection: OwnConnection) -> None:
+        """Look at every task that is waited for, if one may have finished; at most `LOOKING` of the time."""
+        began_at = time.monotonic()
+        if not self._has_news or began_at < self._rests_until:
+            return
+        self._has_news = False
+        with self._lock:
+            waited_for = set(self._futures)
+        self._look(connection, waited_for)
+        took_s = time.monotonic() - began_at
+        self._rests_until = began_at + took_s / LOOKING
 
     def _waited_for(self, finished: frozenset[str]) -> set[str]:
         with self._lock:
-            return set(self._futures) if ANY in finished else {*finished} & self._futures.keys()
+            return {*finished} & self._futures.keys()
 
 
 def _close(connection: OwnConnection | None) -> None:
