@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from compatibility.environments import ENVIRONMENTS, FOLDER, ROOT, Environment, Lacking, is_ci
 
@@ -25,18 +24,21 @@ def main() -> int:
     """Return 1 if a test failed, or if CI lacks what is promised."""
     wanted = [one for one in ENVIRONMENTS if not sys.argv[1:] or any(word in one.name for word in sys.argv[1:])]
     with ThreadPoolExecutor(int(os.environ.get("PROCESSES", "2"))) as executor:
-        passed = [*executor.map(_run, wanted)]
-    return 0 if passed and all(passed) else 1
+        failures = [*executor.map(_run, wanted)]
+    for told in filter(None, failures):
+        _say(f"\n{told}")
+    return 1 if any(told is not None for told in failures) or not wanted else 0
 
 
-def _run(environment: Environment) -> bool:
+def _run(environment: Environment) -> str | None:
+    """Run the tests and print the line; return what to show of a failure, or None if there is none."""
     begin = time.monotonic()
     try:
         python = environment.made()
     except Lacking as lacking:
         is_failure = lacking.is_promised and is_ci()
         _say(f"{environment.label}: {'failed' if is_failure else 'skipped'}: {lacking}")
-        return not is_failure
+        return "" if is_failure else None
     made_s = time.monotonic() - begin
     versions = _output([str(python), "-c", VERSIONS]).strip()
     log = FOLDER / f"{environment.name}.log"
@@ -54,17 +56,13 @@ def _run(environment: Environment) -> bool:
     result = "passed" if done.returncode == 0 else "FAILED"
     took = f"{time.monotonic() - begin:.0f} s, {made_s:.0f} s of them to make it"
     _say(f"{versions}: {result}: {counted[-1] if counted else 'no test ended'} ({took})")
-    if done.returncode != 0:
-        _say("\n".join([*said.splitlines()[-LAST:], f"All of it is in {_shown(log)}."]))
-    return done.returncode == 0
+    if done.returncode == 0:
+        return None
+    return "\n".join([*said.splitlines()[-LAST:], f"All of it is in {log.relative_to(ROOT)}."])
 
 
 def _output(command: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(ROOT))
 
 
 def _say(text: str) -> None:

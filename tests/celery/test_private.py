@@ -88,6 +88,10 @@ TAKEN: dict[str, dict[str, str | EllipsisType]] = {
     "celery.app.control:Control": {
         "revoke": "task_id destination terminate signal **kwargs",
     },
+    "celery.app.task:Context": {
+        "_children": ...,
+        "_protected": ...,
+    },
     "celery.app.task:Task": {
         "Request": ...,
         "Strategy": ...,
@@ -98,6 +102,7 @@ TAKEN: dict[str, dict[str, str | EllipsisType]] = {
         "backend": ...,
         "replace": "sig",
         "request_stack": ...,
+        "run": ...,
         "retry": "args kwargs exc throw eta countdown max_retries **options",
         "start_strategy": "app consumer **kwargs",
     },
@@ -288,6 +293,14 @@ TAKEN: dict[str, dict[str, str | EllipsisType]] = {
         "sep": ...,
         "unacked_key": ...,
     },
+    "redis.client:Redis": {
+        "parse_response": "connection command_name **options",
+    },
+    "amqp.channel:Channel": {
+        "confirm_select": "nowait",
+        "events": ...,
+        "queue_purge": "queue nowait argsig",
+    },
     "kombu.transport.redis:QoS": {
         "_remove_from_indices": "delivery_tag pipe",
         "ack": "delivery_tag",
@@ -347,6 +360,9 @@ TAKEN: dict[str, dict[str, str | EllipsisType]] = {
         "_match": "pattern string",
         "key_to_pattern": "rkey",
     },
+    "psycopg:AsyncConnection": {
+        "_num_transactions": ...,
+    },
     "pymysql.connections:Connection": {
         "_create_ssl_ctx": "sslp",
         "_sock": ...,
@@ -396,6 +412,7 @@ HOOKS = {
 
 WORDS = {
     "celery.app.autoretry": ("_orig_run",),
+    "celery.app.base:Celery._task_from_fun": ("__header__",),
     "celery.app.task:Task.retry": ("override_max_retries",),
     "celery.app.trace": ("__trace__",),
     "celery.concurrency.asynpool": ("inqW_fd",),
@@ -440,7 +457,7 @@ MAGIC = {"__init__", "__call__", "__trace__"}
 
 LISTS = (mirepoix.celery.private, mirepoix.delivery.private, mirepoix.connect.private)
 
-OPTIONAL = {"pymysql", "sqlalchemy", "asgiref"}
+OPTIONAL = {"psycopg", "pymysql", "sqlalchemy", "asgiref"}
 
 
 def taken() -> dict[str, dict[str, str | EllipsisType]]:

@@ -59,7 +59,7 @@ def _read(channel: Any, read: Callable[..., Any], **options: Any) -> Any:
             setattr(channel, READ_FROM, bytes_to_str(answer[0]).rsplit(channel.sep, 1)[0])
         return answer
 
-    client.parse_response = remembering
+    private.replace_parser(client, remembering)
     try:
         return read(**options)
     except Exception as error:
@@ -67,7 +67,7 @@ def _read(channel: Any, read: Callable[..., Any], **options: Any) -> Any:
             raise
         logger.warning("a message of the broker is no JSON: %s: %s", type(error).__name__, error)
     finally:
-        del client.parse_response
+        private.restore_parser(client)
     queue = getattr(channel, READ_FROM)
     private.deliver(channel.connection, _stand_in(answers[-1][1], queue), queue)
     return True

@@ -20,6 +20,7 @@ from mirepoix.celery.request import sent_to_pool
 from mirepoix.celery.task import adopt
 from mirepoix.celery.undeliverable import park_undeliverable
 from mirepoix.celery.versions import keeping_running_jobs
+from mirepoix.delivery.private import connect_at_pace
 from mirepoix.protocol import payload
 from mirepoix.protocol.lease import lease_in
 from mirepoix.records import AttemptFailure, IncompatibilityKind
@@ -128,9 +129,7 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         """Connect as Celery does, but at short intervals: Celery waits up to 30 s between two tries."""
         settings = self.app.mirepoix.settings
         pause_s = settings.broker_retry_s if settings.has_broker else LEDGER_RETRY_S
-        conn.ensure_connection = partial(
-            conn.ensure_connection, interval_start=pause_s, interval_step=0, interval_max=pause_s
-        )
+        connect_at_pace(conn, pause_s)
         return super().ensure_connected(conn)
 
     def on_close(self) -> None:

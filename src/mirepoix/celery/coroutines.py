@@ -62,7 +62,7 @@ def adapt(task: Any) -> None:
     if IS_COROUTINE in vars(task):
         return
     if task.name in _CALLERS:
-        task.run = _driving(task.run)
+        private.replace_run(task, "run", _driving(task.run))
         vars(task)[IS_COROUTINE] = False
         return
     # autoretry_for has wrapped `run` already.
@@ -80,7 +80,7 @@ def adapt(task: Any) -> None:
     if validated:  # the wrapper also validates the returned value, so the coroutine has to end inside it
         validated.cell_contents = driver(task, function)
     else:
-        setattr(task, name, driver(task, function))
+        private.replace_run(task, name, driver(task, function))
     vars(task)[IS_COROUTINE] = True
 
 

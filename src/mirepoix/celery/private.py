@@ -231,6 +231,11 @@ def running_as(task: Any, request: Any) -> Iterator[None]:
         _state._task_stack.pop()
 
 
+def replace_run(task: Any, name: str, function: Callable[..., Any]) -> None:
+    """Replace ``task.run``, or what `ORIGINAL_RUN` names: Celery's tracer is synchronous and awaits nothing."""
+    setattr(task, name, function)
+
+
 def subclass_task(task: Any, subclass: Callable[[type], type]) -> None:
     """Patch the class of one task: its author chose the class, and ours comes before it."""
     task.__class__ = subclass(type(task))

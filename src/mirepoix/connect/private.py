@@ -13,6 +13,11 @@ def socket_of(connection: Any) -> Any:
     return connection._sock
 
 
+def depth_of(connection: Any) -> int:
+    """How many ``transaction()`` blocks are open on a connection of psycopg (3.1 to 3.3); 0 if it counts none."""
+    return int(getattr(connection, "_num_transactions", 0))
+
+
 def is_autocommit(connection: Any) -> bool:
     """Whether a connection of SQLAlchemy commits each statement. Any other way to ask is a statement."""
     return bool(connection._is_autocommit_isolation())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mirepoix.connect import private
 from mirepoix.connect.caller import explained
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import outgoing
@@ -34,13 +35,13 @@ class Collector:
     def __init__(self, connection: Any, where: Callable[[], str]) -> None:
         self._connection = connection
         self._where = where
-        self._depth = _depth_of(connection)
+        self._depth = private.depth_of(connection)
         self._was_in_transaction = False
         self._envelopes: list[Outgoing] = []
 
     def add(self, envelopes: Sequence[Outgoing], /) -> None:
         """Collect *envelopes* for the end of the block."""
-        if _depth_of(self._connection) != self._depth:
+        if private.depth_of(self._connection) != self._depth:
             raise ConfigurationError(
                 "A transaction() block of this AsyncConnection began or ended inside `async with mirepoix.using()`: "
                 "write `async with connection.transaction(), mirepoix.using(connection):` instead."
@@ -139,8 +140,3 @@ class _Replay:
 
 def _plain_rows(_cursor: Any) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     return tuple
-
-
-def _depth_of(connection: Any) -> int:
-    # This is private in psycopg (3.1 to 3.3 have it). Without it the check is left out.
-    return getattr(connection, "_num_transactions", 0)

@@ -8,6 +8,7 @@ classes override. `celery/private.py` is the list for Celery.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 # ---- any transport
@@ -34,6 +35,28 @@ def queue_of_tag(consumer: Any, tag: Any) -> str | None:
 def topic_matches(topic: Any, pattern: str, routing_key: str) -> bool:
     """Whether a topic exchange routes the key to a queue bound with *pattern*, as a broker would."""
     return bool(topic._match(topic.key_to_pattern(pattern), routing_key))
+
+
+def connect_at_pace(connection: Any, pause_s: float) -> None:
+    """Replace ``connection.ensure_connection``: Celery has no setting for less than its pauses of up to 30 s."""
+    connection.ensure_connection = partial(
+        connection.ensure_connection, interval_start=pause_s, interval_step=0, interval_max=pause_s
+    )
+
+
+def wrap_purge(connection: Any, purge: Callable[..., int]) -> None:
+    """Replace ``connection.channel``, and the ``queue_purge`` of what it opens: ``celery purge`` calls nothing else.
+
+    *purge* is called with kombu's own method and the arguments.
+    """
+    open_channel = connection.channel
+
+    def channel(*args: Any, **kwargs: Any) -> Any:
+        made = open_channel(*args, **kwargs)
+        made.queue_purge = partial(purge, made.queue_purge)
+        return made
+
+    connection.channel = channel
 
 
 # ---- virtual transports: ours, and kombu's for Redis
@@ -108,6 +131,16 @@ def blocking_reader(channel: Any) -> Callable[..., Any] | None:
 def replace_blocking_reader(channel: Any, reader: Callable[..., Any]) -> None:
     """Replace `blocking_reader`: kombu has removed an item from its list before it finds that the item is no JSON."""
     channel._brpop_read = channel.handlers["BRPOP"] = reader
+
+
+def replace_parser(client: Any, parser: Callable[..., Any]) -> None:
+    """Replace ``client.parse_response`` of Redis' library: only there is an answer seen before kombu reads it."""
+    client.parse_response = parser
+
+
+def restore_parser(client: Any) -> None:
+    """Undo `replace_parser`."""
+    del client.parse_response
 
 
 def queues_routed_to(channel: Any, exchange: str, routing_key: str) -> list[str]:
