@@ -35,7 +35,7 @@ LOOK_S = 0.25
 """How often the leader looks without a notification: for tasks that their senders promised to publish and did not."""
 
 LOOK_BUSY_S = 0.05
-"""The shortest interval between two looks. Tasks that their senders publish wake the leader too."""
+"""How long the leader waits after a look that found nothing. Tasks that their senders publish wake it too."""
 
 AWAY_S = 0.5
 
@@ -68,7 +68,6 @@ class Relay:
         )
 
     def start(self) -> None:
-        """Start the thread."""
         self._loop.start()
 
     def stop(self) -> None:

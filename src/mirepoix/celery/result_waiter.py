@@ -156,7 +156,6 @@ class Listener:
         return finished
 
     def close(self) -> None:
-        """Close the connection."""
         self._connection.close()
 
 

@@ -137,24 +137,24 @@ class UnitOfWork:
     def _begin(self) -> None:
         self._begun = self._installation.begin()
         try:
-            if self._looks_from_before_its_start():
+            if self._must_note_start_first():
                 # Its worker would note the start meanwhile, and then this transaction could never write the outcome.
                 self._begun.roll_back()
                 self._note_start()
                 self._begun = self._installation.begin()
-                self._looks_from_before_its_start()
+                self._must_note_start_first()
         except BaseException:
             self._begun.roll_back()
             raise
 
-    def _looks_from_before_its_start(self) -> bool:
-        found = self._look(self._begun.tx)
+    def _must_note_start_first(self) -> bool:
+        found = self._read_lease(self._begun.tx)
         if not found:
             self._refuse()
         self.is_snapshot = bool(found[0].is_snapshot)
         return self.is_snapshot and not found[0].is_started
 
-    def _look(self, tx: Tx) -> list[Row]:
+    def _read_lease(self, tx: Tx) -> list[Row]:
         lease = self._attempt.lease
         try:
             return tx.fetch("look_at_lease", task_id=lease.task_id, fence=lease.fence, worker_id=lease.worker_id)
@@ -166,7 +166,7 @@ class UnitOfWork:
         self._begun.roll_back()  # on SQLite it locks the file, and the next transaction would wait for it
         if installation.session_factory is not None:
             with installation.source.independent_transaction() as tx:
-                if self._look(tx):
+                if self._read_lease(tx):
                     raise ConfigurationError(_ANOTHER_DATABASE)
         logger.warning("task %s[%s] does not begin: its lease was lost", attempt.name, attempt.lease.task_id)
         raise Refused
