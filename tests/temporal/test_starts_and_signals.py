@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import flows
 import psycopg
 import pymysql
 import pytest
 from bridged import Bridged
+from flows import Collect
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
@@ -65,8 +65,8 @@ def test_commit_starts_and_signals_and_rollback_does_not(bridged: Bridged, app: 
     with closing(connection(bridged)) as own:
         for name, id in ids.items():
             with mirepoix.using(own):
-                start_workflow(app, flows.Collect.run, args=[Order(7, "soup")], id=id, task_queue=bridged.queue)
-                signal_workflow(app, id, flows.Collect.add, args=["salt"])
+                start_workflow(app, Collect.run, args=[Order(7, "soup")], id=id, task_queue=bridged.queue)
+                signal_workflow(app, id, Collect.add, args=["salt"])
                 signal_workflow(app, id, "end_after", args=[2])
             (own.commit if name == "committed" else own.rollback)()
     assert len(bridged.ledger.states()) == 3
