@@ -28,7 +28,7 @@ LAYERS = {
     **dict.fromkeys(("delivery", "operations"), 5),
     **dict.fromkeys(("alerts", "kombu", "broker"), 6),
     "celery": 7,
-    **dict.fromkeys(("crashtest", "temporal"), 8),
+    **dict.fromkeys(("crashtest", "prefect", "temporal"), 8),
     **dict.fromkeys(("cli", "django"), 9),
     "pytest": 10,
     "": 11,  # the package itself: what users import
@@ -62,10 +62,11 @@ HOMES = {
         "demo/",
         "django/",
         "pytest/",
+        "prefect/",
         "temporal/send.py",
     ),
     "billiard": ("celery/",),
-    "kombu": ("kombu/", "protocol/", "delivery/", "celery/", "broker/", "crashtest/deliver.py"),
+    "kombu": ("kombu/", "protocol/", "delivery/", "celery/", "broker/", "crashtest/deliver.py", "prefect/key.py"),
     "rich": ("cli/", "demo/"),
     "click": ("cli/", "demo/"),
     "gevent": ("celery/",),
@@ -81,6 +82,8 @@ HOMES = {
     "redis": ("crashtest/hooks/redis.py", "crashtest/databases/redis.py"),
     "urllib3": ("crashtest/hooks/urllib3.py",),
     "temporalio": ("temporal/",),
+    "prefect": ("prefect/",),
+    "pydantic": ("prefect/",),  # comes with Prefect
     "pytest": ("pytest/",),
     "hypothesis": ("pytest/hypothesis.py",),
 }
