@@ -40,7 +40,7 @@ LOOK_AGAIN_LAST_S = 0.1
 every 100 ms."""
 
 LOOKING = 0.1
-"""The share of the time that may go into looking at all awaited tasks, where nobody tells which has finished."""
+"""The largest share of the time for looking at all awaited tasks, if no notification names the finished ones."""
 
 IDLE_S = 10.0
 """How long the thread stays alive when no future is waited for."""

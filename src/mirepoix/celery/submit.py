@@ -53,8 +53,9 @@ def submit_once(
     ``apply_async``. Only the call that sends the task uses them. `Handle.is_new` is True for that call.
 
     The task is part of the caller's transaction, as with ``delay()``: a rollback removes the task and the key. If
-    another transaction that is still open has submitted the key, this waits for its end (on SQLite, for the end of any
-    writer's). The key is stored as long as the task's row, and ``key_retention_s`` longer, also if the task fails.
+    another transaction that is still open has submitted the key, this waits for its end. On SQLite it waits until no
+    transaction writes. The key is stored as long as the task's row, and ``key_retention_s`` longer, also if the task
+    fails.
 
     Raises KeyTaken if the key belongs to another task or other arguments. Raises ConfigurationError for a key that is
     no printable text of 1 to 255 characters, and in an asynchronous transaction. Raises what ``apply_async`` raises.
