@@ -62,7 +62,7 @@ def test_a_worker_tells_of_what_fails_in_it(sqlite_url: str, tmp_path: Path, hoo
 def test_a_watcher_apart_tells_of_a_dead_fleet(sqlite_url: str, tmp_path: Path, hook: Hook):
     with Shop(tmp_path / "shop", sqlite_url, has_client=False) as shop:
         watcher = shop.start("watch", *ALERTS, "--watch", alerts=[hook.url], alerts_interval_s=0.1, alerts_grace_s=0)
-        watcher.says("Watching sqlite")
+        watcher.says("Checking sqlite")
         shop.ledger.worker("w1")
         shop.ledger.die("w1")
         assert hook.was_told.wait(DEADLINE_S)

@@ -36,7 +36,7 @@ def test_telling_needs_an_app_and_somebody_to_tell(cli, cli_of, ledger_url: str)
     assert "This needs the app" in cli("alerts", "--send", code=2).stderr
     app = Celery("shop", set_as_current=False)
     mirepoix.install(app, ledger_url)
-    assert "The app names nobody to tell. Set mirepoix_alerts" in cli_of(app)("alerts", "--watch", code=2).stderr
+    assert "The app has no channel for alerts. Set mirepoix_alerts" in cli_of(app)("alerts", "--watch", code=2).stderr
     assert "Give one of" in cli("alerts", "--send", "--test", code=2).stderr
 
 

@@ -58,7 +58,7 @@ def test_it_changes_a_keyword_and_shows_the_call_before_and_after(cli, ledger):
         "was  shop.pay(1, a=2)",
         'now  shop.pay(1, a=2, currency="EUR")',
     ]
-    assert "was not checked" in lines[4]
+    assert "nothing checked whether" in lines[4]
     assert body(ledger) == [[1], {"a": 2, "currency": "EUR"}, {}]
 
 
@@ -224,9 +224,9 @@ def test_with_an_app_its_limit_counts(cli, ledger, app):
         (("a", *SET, "--reason", " "), "Say why"),
         (("a", "--set", "currency=EUR", *WHY), "--set 'currency=\"…\"'"),
         (("a", "--set", "currency", *WHY), "is not NAME=JSON"),
-        (("a", "--set", "a=NaN", *WHY), "is no JSON"),
+        (("a", "--set", "a=NaN", *WHY), "is not JSON"),
         (("a", "--args", "{}", *WHY), "it must be an array"),
-        (("a", "--kwargs", "[", *WHY), "it is no JSON"),
+        (("a", "--kwargs", "[", *WHY), "it is not JSON"),
         (("a", "--set", "a=1", "--unset", "a", *WHY), "not both"),
         (("a", "--rename", "a\tb", *WHY), "printable"),
         (("a", "--rename", "x" * 256, *WHY), "255"),

@@ -94,7 +94,7 @@ def test_what_was_decided_is_not_listed_unless_asked_for(cli, failed):
     cli("failures", "resolve", price[:6], "--note", "mended", "--by", "ann")
     cli("failures", "ignore", ship)
     said = cli("failures")
-    assert "No failure asks for anybody" in said.stderr
+    assert "No failure waits for a decision" in said.stderr
     assert "not shown: 1 ignored, 1 resolved (--all)" in said.stdout
     assert len(cli.json("failures", "--all")["failures"]) == 2
     found = only(cli, "--state", "resolved")
@@ -221,7 +221,7 @@ def test_nothing_follows_a_canary_that_fails(cli, failed, ledger):
 def test_a_canary_that_nobody_runs_is_not_waited_for_for_ever(cli, failed, ledger):
     failed("a", "b")
     said = cli("failures", "replay", only(cli)["id"], "--canary", "1", "--wait", "1s", code=1).stdout
-    assert "a canary did not end within 1s: 1 were not touched" in said
+    assert "a canary did not end within 1s: 1 were not replayed" in said
     assert sorted(ledger.states().values()) == ["failed", "pending"]
 
 
@@ -230,7 +230,7 @@ def test_the_pace_is_bounded(cli, failed):
     began = time.monotonic()
     cli("failures", "replay", only(cli)["id"], "--rate", "20/s")
     assert time.monotonic() - began > 10 / 20  # two at a time, the first at once
-    assert "is no rate" in cli("failures", "replay", "x", "--rate", "fast", code=2).stderr
+    assert "is not a rate" in cli("failures", "replay", "x", "--rate", "fast", code=2).stderr
 
 
 def test_ctrl_c_stops_a_replay_between_two_batches(cli, failed, ledger):

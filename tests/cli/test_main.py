@@ -54,7 +54,7 @@ def test_a_leased_task_is_revoked_through_the_app(folder, ledger):
     ledger.send("a")
     ledger.lease("w1")
     ended = run("mirepoix.cli", "--app", "shop", "cancel", "a", "--json", folder=folder)
-    assert json.loads(ended.stdout)["done"] == [{"id": "a", "did": "told its worker not to start it"}], ended.stderr
+    assert json.loads(ended.stdout)["done"] == [{"id": "a", "did": "asked its worker not to start it"}], ended.stderr
 
 
 def failing(*words, **env):
@@ -70,7 +70,7 @@ def failing(*words, **env):
         (["status"], "No ledger is named"),
         (["--app", "no_such_module", "status"], "there is no module 'no_such_module'"),
         (["--app", "json", "status"], "'json' was not found"),
-        (["--app", "json:dumps", "status"], "no Celery app"),
+        (["--app", "json:dumps", "status"], "not a Celery app"),
         (["--ledger", "oracle://x", "status"], "oracle://"),
         (["--ledger", "sqlite:////nowhere/x.db", "status"], "does not exist"),
         (["--ledger", "postgresql://a:s3cret@127.0.0.1:1/x", "status"], "cannot be reached"),

@@ -86,7 +86,7 @@ def test_each_call_is_told_with_its_reason_and_what_would_help(cli, park):
 def test_nothing_is_promised_of_what_no_other_code_can_take(cli, park):
     park("a", BILL, "the body cannot be decoded", None)
     told = cli("parked").stdout
-    assert "waits for a decision" in told
+    assert "waits for your decision" in told
     assert "Deploy" not in told
 
 
@@ -124,7 +124,12 @@ def test_an_app_tells_what_its_code_could_take(cli, park, app, ledger_url):
     }
     assert "up to version 1" in calls["shop.charge(order=·) v2"]["code_lacks"]
     told = cli("--app", app, "parked").stdout
-    for part in ("could: it will be taken up by its workers", "cannot take it either", "try them", "not by itself"):
+    for part in (
+        "can take it: its workers will resume the task",
+        "cannot take it either",
+        "try them",
+        "will not resume it",
+    ):
         assert part in told
 
 
@@ -186,4 +191,4 @@ def test_help_says_what_it_is_for():
     from mirepoix.cli.main import mirepoix
 
     told = CliRunner().invoke(mirepoix, ["parked", "--help"]).output
-    assert "Show what no running code can take" in told
+    assert "Show the tasks that no running code can take" in told

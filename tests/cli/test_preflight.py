@@ -250,7 +250,7 @@ def test_it_reads_well(old: Celery, check: Callable[..., Result]):
     said = check("@app.task(name='shop.pay')\ndef pay(order): ...\n", code=1).stdout
     assert "shop.pay(·, amount=·)" in said
     assert "unexpected keyword amount" in said
-    assert "carried by others" in said
+    assert "another task will send it" in said
     assert "this code would park 2 of them" in said
 
 

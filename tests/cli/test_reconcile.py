@@ -131,7 +131,7 @@ def test_a_broker_that_cannot_be_reached_is_told_and_exits_with_2(cli_of: Any, l
     app = app_with(ledger_url, "redis://127.0.0.1:1/0")
     said = cli_of(app)("reconcile", code=2).stderr
     assert "cannot be reached" in said
-    assert "Nothing is lost: tasks wait in the ledger." in said
+    assert "Nothing is lost: the tasks wait in the ledger." in said
     assert ledger.row("a")["sent_fence"] == 0
     app.close()
 

@@ -101,7 +101,7 @@ def test_a_prefix_means_what_begins_with_it_and_nothing_else(cli, ledger, prefix
 def test_an_unknown_id_is_one_line_with_a_remedy(cli):
     said = cli("show", "nope", code=2).stderr
     assert said == (
-        "mirepoix: The ledger has no task 'nope' (never sent to it, rolled back, or pruned). See: mirepoix tasks\n"
+        "mirepoix: The ledger has no task 'nope': it was never sent, rolled back, or pruned. See: mirepoix tasks\n"
     )
 
 

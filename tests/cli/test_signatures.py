@@ -91,12 +91,12 @@ def test_a_change_is_told_with_its_verdict_both_ways_and_the_remedy(shop):
         "    old payloads, new code  parks: missing amount, as in charge(order=·)",
         "    new payloads, old code  parks: unexpected keyword amount, as in",
         "                            charge(amount=·, order=·)",
-        "    remedy                  Give amount a default, or raise the task's version",
+        "    fix                     Give amount a default, or raise the task's version",
         "                            and write an upcaster.",
         "",
         "1 change in 1 task: 1 parks.",
         (
-            "mirepoix.signatures.lock is out of date. If the changes are meant as they are, "
+            "mirepoix.signatures.lock is out of date. If you want these changes, "
             "run mirepoix --app a_shop signatures lock."
         ),
     ]
@@ -174,7 +174,7 @@ def test_a_broken_lock_is_an_error_and_is_written_anew(shop):
     shop.locked(charge="order")
     shop.lock.write_text("<<<<<<< HEAD\n")
     assert "unresolved merge at line 1" in shop.run("check", code=2).stderr
-    assert "It is written anew." in shop.run("lock").stderr
+    assert "The file is replaced." in shop.run("lock").stderr
     shop.run("check")
 
 

@@ -102,7 +102,7 @@ def test_a_death_that_no_task_can_be_blamed_for_counts_a_handover(bounded: Ledge
     bounded.do(workers.stop, "w1")
     bounded.write("UPDATE mirepoix_task SET state = 'running', fence = 9, worker_id = 'w1'")
     assert {lost.state for lost in bounded.reap()} == {"quarantined"}
-    assert "not known to be its doing" in bounded.row("a")["reason"]
+    assert "without evidence that the task caused it" in bounded.row("a")["reason"]
 
 
 def test_on_the_same_boot_of_its_host_a_death_is_its_own(bounded: Ledger):

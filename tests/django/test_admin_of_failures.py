@@ -84,7 +84,7 @@ def test_filters_and_words_narrow_it_down(shop: Shop, admin_client: AdminClient)
 
 
 def test_without_failures_the_list_says_so(admin_client: AdminClient):
-    assert "No failure asks for anybody." in admin_client.page(LIST)
+    assert "No failure waits for a decision." in admin_client.page(LIST)
 
 
 def test_a_groups_page_has_its_traceback_and_leads_to_its_tasks(shop: Shop, admin_client: AdminClient):
@@ -149,11 +149,11 @@ def test_a_group_is_resolved_ignored_and_reopened_from_the_list(shop: Shop, admi
 def test_on_its_page_a_decision_has_a_note_and_conditions(shop: Shop, admin_client: AdminClient):
     group = fail(shop, "a", release="1")
     page = decide(admin_client, "ignore", group, note="a\nsale", until="20h")
-    assert "Ignored while there are no more than 20 an hour." in page
+    assert "Ignored while at most 20 fail in an hour." in page
     assert "a sale" in page
     assert 'value="Reopen"' in page
     assert 'value="Ignore"' not in page
-    assert "Mended by release 2." in decide(admin_client, "resolve", group, in_release="2")
+    assert "Fixed by release 2." in decide(admin_client, "resolve", group, in_release="2")
     fail(shop, "b", release="1")
     assert statuses(shop) == {group: "resolved"}
     fail(shop, "c", release="2")

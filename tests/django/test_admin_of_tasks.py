@@ -140,7 +140,7 @@ def test_without_use_tz_its_times_are_in_the_projects_zone(shop: Shop, admin_cli
 
 def test_arguments_that_are_no_json_are_said_to_be(shop: Shop, admin_client: AdminClient):
     shop.books.send("a", content_type="application/x-python-serialize", body="gASV", body_encoding="base64")
-    assert "Not JSON but application/x-python-serialize" in admin_client.page(f"{LIST}a/change/")
+    assert "The arguments are application/x-python-serialize and not JSON" in admin_client.page(f"{LIST}a/change/")
 
 
 def test_a_task_that_is_not_there_is_not_found(admin_client: AdminClient):

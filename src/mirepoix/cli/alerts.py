@@ -1,4 +1,4 @@
-"""``mirepoix alerts``: what is open; tell what is new; or watch until stopped."""
+"""``mirepoix alerts``: list the open alerts, send the new ones, or watch until stopped."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from mirepoix.operations.format import count, duration, one_line
 from mirepoix.records import Alert
 
 NO_CHANNEL = (
-    "The app names nobody to tell. Set mirepoix_alerts, e.g. mirepoix.install(app, url, "
+    "The app has no channel for alerts. Set mirepoix_alerts, e.g. mirepoix.install(app, url, "
     "alerts=['mailto:oncall@example.com?via=smtp://localhost:25'])."
 )
-NO_APP = "This needs the app, which knows whom to tell: celery -A YOUR_APP mirepoix alerts --{0}."
+NO_APP = "This needs the app, which names the channels: celery -A YOUR_APP mirepoix alerts --{0}."
 
 
 @click.command()
-@click.option("--send", "is_sending", is_flag=True, help="Look now, and tell what is new. For cron.")
-@click.option("--watch", "is_watching", is_flag=True, help="Look and tell until stopped, apart from the workers.")
-@click.option("--test", "is_test", is_flag=True, help="Tell every channel a test, and say what came of it.")
+@click.option("--send", "is_sending", is_flag=True, help="Check now, and send the new alerts. For cron.")
+@click.option("--watch", "is_watching", is_flag=True, help="Check and send until stopped, apart from the workers.")
+@click.option("--test", "is_test", is_flag=True, help="Send a test to every channel, and print the result.")
 @click.option("--loglevel", default="INFO", show_default=True, help="How much --watch logs.")
 @json_option
 @pass_context
 def alerts(
     context: CliContext, is_sending: bool, is_watching: bool, is_test: bool, loglevel: str, is_json: bool
 ) -> None:
-    """List the open alerts: what a person would want to hear.
+    """List the open alerts.
 
-    The workers look and tell by themselves, where the app's setting alerts says whom. A fleet that is dead tells
-    nobody: run --watch somewhere else, or --send from cron.
+    Workers check and send alerts by themselves, to the channels of the app's setting alerts. Dead workers send
+    nothing: run --watch on another host, or --send from cron.
     """
     if is_sending + is_watching + is_test > 1:
         raise click.UsageError("Give one of --send, --watch and --test.")
@@ -65,7 +65,7 @@ def alerts(
         context.list(_COLUMNS, map(_cells, opened))
     else:
         click.echo("No alert is open.", err=True)
-    if is_sending and any(one.trouble for one in opened):
+    if is_sending and any(open_alert.trouble for open_alert in opened):
         raise NotAllDone
 
 
@@ -91,7 +91,7 @@ def _watch(context: CliContext, loglevel: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: watcher.end_soon())
     labels = ", ".join(channel.label for channel in found)
-    context.say(f"Watching {context.source.label} every {settings.alerts_interval_s:g} s; telling {labels}.")
+    context.say(f"Checking {context.source.label} every {settings.alerts_interval_s:g} s; notifying {labels}.")
     watcher.run()
     watcher.stop()
 
@@ -112,17 +112,21 @@ def _test(context: CliContext) -> None:
 
 
 def pointer(opened: list[OpenAlert]) -> str:
-    """A line that points here."""
+    """Return a line that names the latest alert and this command."""
     return (
         f"{count(len(opened), 'open alert')}, the latest: {one_line(opened[0].alert.title)}; see: {command('alerts')}"
     )
 
 
-_COLUMNS = (Column("alert"), Column("open", is_right=True), Column("told"), Column("what", 24))
+_COLUMNS = (Column("alert"), Column("open", is_right=True), Column("notified"), Column("what", 24))
 
 
-def _cells(one: OpenAlert) -> list[Text | str]:
-    waits = f"held back until {one.held_until:%H:%M}Z" if one.held_until else "no"
-    told = Text("yes", style="green") if one.told_at else Text(one_line(one.trouble) or waits, style="yellow")
-    kind = Text(one.alert.kind.replace("_", " "), style="bold red")
-    return [kind, duration(one.open_s), told, one_line(one.alert.title)]
+def _cells(open_alert: OpenAlert) -> list[Text | str]:
+    waits = f"held back until {open_alert.held_until:%H:%M}Z" if open_alert.held_until else "no"
+    notified = (
+        Text("yes", style="green")
+        if open_alert.told_at
+        else Text(one_line(open_alert.trouble) or waits, style="yellow")
+    )
+    kind = Text(open_alert.alert.kind.replace("_", " "), style="bold red")
+    return [kind, duration(open_alert.open_s), notified, one_line(open_alert.alert.title)]

@@ -1,4 +1,4 @@
-"""Calls as people read them: as they would be written in code, and what code lacks that cannot take one."""
+"""Calls as people read them: as they would be written in code, and what code that cannot take a call lacks."""
 
 from __future__ import annotations
 
@@ -18,25 +18,29 @@ LACKING: dict[str | None, str] = {
     IncompatibilityKind.VERSION: "code of that version, or upcasters from it",
     IncompatibilityKind.ARGUMENTS: "a signature that takes these arguments, or an upcaster",
     IncompatibilityKind.UPCAST: "an upcaster that does not fail",
-    None: "nothing that other code has: it waits for a decision",
+    None: "nothing that other code could add: it waits for your decision",
 }
 """What the code that parked a task lacked, by the task's ``parked_for``."""
 
 
 def call(args: list[Any], kwargs: dict[str, Any]) -> str:
-    """Arguments as they would be written in a call, in JSON's spelling."""
+    """Return the arguments as they would be written in a call, in JSON's spelling."""
     words = [json.dumps(arg, ensure_ascii=False) for arg in args]
     words += [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in kwargs.items()]
     return one_line(f"({', '.join(words)})")
 
 
-def written(one: Written) -> str:
-    """A whole call, with the version if it is not the first."""
-    return one_line(one.name) + call(one.args, one.kwargs) + (f" v{one.version}" if one.version != 1 else "")
+def written(task_call: Written) -> str:
+    """Return a whole call, with the version if it is not the first."""
+    return (
+        one_line(task_call.name)
+        + call(task_call.args, task_call.kwargs)
+        + (f" v{task_call.version}" if task_call.version != 1 else "")
+    )
 
 
 def changed_table(before: Written, after: Written) -> Padding:
-    """What an edit changed: the call before it and after it."""
+    """Return the call before and after an edit."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")

@@ -1,4 +1,4 @@
-"""Lists for a screen of any width: ids are always whole, and what matters least gives way first."""
+"""Lists for a screen of any width. Ids are always complete; the least important columns are cut first."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from rich.text import Text
 
 GAP = 2
 WHOLE = 1_000
-"""The *least* of a column that is left out rather than cut."""
+"""The *least* of a column that is left out and never cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. *least* is the fewest cells that it may be cut to; None: it is never cut, and never left out."""
+    """One column. *least* is its smallest width in cells. A column whose *least* is None is never cut or left out."""
 
     heading: str
     least: int | None = None
     gives_way: int = 0
-    """The order in which columns are cut, and then left out: the lowest first."""
+    """The rank of the column: the lowest rank is cut first, and then left out first."""
     is_right: bool = False
     is_cut_in_front: bool = False
-    """Of a dotted name the end says more."""
+    """Cut the beginning and not the end: the end of a dotted name says more."""
 
 
 def rows(columns: Sequence[Column], cells: Iterable[Sequence[Text | str]], width: int) -> list[Text]:
-    """The heading and a line for each row. No line is wider than *width*, unless what is never cut is."""
+    """Return the heading and a line for each row. Only columns that are never cut can make it wider than *width*."""
     lines = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in cells]
     natural = [
         max([len(column.heading), *(line[number].cell_len for line in lines)]) for number, column in enumerate(columns)
@@ -42,7 +42,7 @@ def rows(columns: Sequence[Column], cells: Iterable[Sequence[Text | str]], width
 
 
 def _fitted(columns: Sequence[Column], natural: list[int], width: int, shown: list[int]) -> dict[int, int]:
-    """The width of each column that is shown. One that is empty is not."""
+    """Return the width of each column that is shown, by its number."""
     by_rank = sorted(
         (number for number, column in enumerate(columns) if column.least is not None),
         key=lambda number: columns[number].gives_way,

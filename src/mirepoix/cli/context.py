@@ -1,4 +1,4 @@
-"""What every command works at: the app that was named, its ledger, one connection to it, and where to print."""
+"""The context of a command: the app, its ledger, one connection to the ledger, and the console to print on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mirepoix.celery.task_catalog import TaskCatalog
 
 UNBOUNDED = 10_000
-"""Cells: wide enough for every line."""
+"""A width in cells that is enough for every line."""
 
 NO_LEDGER = (
     "No ledger is named. Use celery -A YOUR_APP mirepoix …, mirepoix --app YOUR_APP … (or MIREPOIX_APP=YOUR_APP), "
@@ -38,23 +38,21 @@ NO_LEDGER = (
 
 
 class Printable:
-    """What is printed, without control characters that are not of our own making: any row may hold some."""
+    """Print *inner* without the control characters that rows of the ledger may contain."""
 
     def __init__(self, inner: RenderableType) -> None:
         self._inner = inner
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The same, in which a terminal finds nothing to obey."""
         for text, style, control in console.render(self._inner, options):
             yield Segment(text if control else printable(text), style, control)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        """As wide as what is printed."""
         return Measurement.get(console, options, self._inner)
 
 
 class CliContext:
-    """Everything is opened when it is first needed, so that ``--help`` needs no app and no database."""
+    """Find the app and open the ledger when a command first needs them, so that ``--help`` needs neither."""
 
     def __init__(
         self,
@@ -72,20 +70,20 @@ class CliContext:
         self._is_ready = False
         self._timeout_s = timeout_s
         self.bound_s: float | None = timeout_s or BOUND_S
-        """How long an answer of the ledger is waited for; None: as long as it takes."""
-        # Names and errors are other people's text: never markup.
+        """How long to wait for an answer of the ledger. None means no limit."""
+        # Names and errors are text of the user's programs, so rich must not read them as markup.
         self.console = Console(markup=False, highlight=False, emoji=False, no_color=no_color or None)
 
     @cached_property
     def app(self) -> Any | None:
-        """The Celery app, or None if none was named."""
+        """The Celery app, or None if the user named none."""
         if self._app_name is not None:
             return found_app(self._app_name)
         return self._celery_app
 
     @cached_property
     def source(self) -> Source:
-        """The ledger's database: the URL's if one was given, otherwise the app's."""
+        """The ledger's database: that of ``--ledger`` if it was given, otherwise the app's."""
         if self._url is not None:
             return source_for(self._url)
         if self.app is None:
@@ -96,17 +94,20 @@ class CliContext:
         return source
 
     def at(self, url: str) -> CliContext:
-        """The same at another ledger."""
+        """Return a context for another ledger."""
         return CliContext(None, url, None, timeout_s=self._timeout_s)
 
     def wait(self, bound_s: float | None) -> float | None:
-        """Wait for each answer of the ledger as long as --timeout says, or else *bound_s*; return how long that is."""
+        """Limit the wait for each answer to ``--timeout``, or to *bound_s* without it; return the limit."""
         self.bound_s = self._timeout_s or bound_s
         return self.bound_s
 
     @cached_property
     def installation(self) -> Any:
-        """The app's; without an app one of our own, which knows every queue and no task. Not inside a transaction."""
+        """The app's installation. Without an app, a new one that knows every queue and no task.
+
+        Do not read it inside a transaction.
+        """
         from mirepoix.celery.app import install
         from mirepoix.celery.installation import installation_of
 
@@ -119,7 +120,7 @@ class CliContext:
 
     @cached_property
     def catalog(self) -> TaskCatalog | None:
-        """What the tasks of the app can take, their modules imported as a worker does; None without an app."""
+        """What the app's tasks can take; None without an app. Their modules are imported as a worker imports them."""
         if self.app is None:
             return None
         try:
@@ -131,7 +132,7 @@ class CliContext:
         return catalog
 
     def open(self) -> OwnConnection:
-        """The connection to the ledger, whatever its tables are like. Opened once."""
+        """Return the connection to the ledger; open it the first time. The tables are not checked."""
         if self._opened is None:
             # libpq alone would wait for minutes for a host that does not answer.
             os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
@@ -139,7 +140,7 @@ class CliContext:
         return self._opened
 
     def require_file(self) -> None:
-        """Refuse an SQLite file that is not there: opening it would create an empty ledger in silence."""
+        """Refuse an SQLite file that does not exist, because SQLite would create an empty one."""
         path = getattr(self.source, "path", None)
         if isinstance(path, str) and not Path(path).exists():
             raise CliError(
@@ -147,7 +148,7 @@ class CliContext:
             )
 
     def ready(self) -> OwnConnection:
-        """The connection to a ledger whose tables are those this code needs; otherwise an error with the remedy."""
+        """Return the connection. Raise an error with the fix if the tables are missing or of another version."""
         if not self._is_ready:
             self.require_file()
             self.require_schema()
@@ -159,76 +160,75 @@ class CliContext:
         require_current(self.open(), self.source.label, self._is_of_tables)
 
     def _is_of_tables(self, error: Exception) -> bool:
-        """Whether the database says that the tables are not there, or not to be read; not that it is away or busy."""
+        """Return whether *error* says that the tables are missing or unreadable, and not that the database is away."""
         return (
             isinstance(error, self.database_errors()) and verdict(error, self.source.disconnects) is not Verdict.PASSES
         )
 
     def reading(self) -> AbstractContextManager[Tx]:
-        """A transaction on the ready ledger that only reads: a slow search keeps no task from being written."""
+        """Begin a transaction that only reads, so that a slow search blocks no writer."""
         return self.ready().reading()
 
     def database_errors(self) -> tuple[type[Exception], ...]:
-        """What the ledger's driver raises: the root of its errors, which PEP 249 calls ``Error``."""
+        """Return the base class of the driver's errors, which PEP 249 calls ``Error``."""
         return self.source.errors
 
     def explained(self, error: Exception) -> CliError | None:
-        """*error* in words if it came from the ledger's database, or None."""
+        """Return *error* as a message if it came from the ledger's database, otherwise None."""
         if "source" not in self.__dict__ or not isinstance(error, self.database_errors()):
             return None
-        label, said = self.source.label, one_line(str(error))
+        label, message = self.source.label, one_line(str(error))
         if self._opened is None:
-            return CliError(f"The ledger in {label} cannot be reached ({said}). Is the database up, and the URL right?")
-        done = "What was reported as done is done; run it again for the rest."
+            return CliError(
+                f"The ledger in {label} cannot be reached ({message}). Is the database up, and the URL right?"
+            )
+        done = "Everything that was reported as done is done. Run the command again for the rest."
         if verdict(error, self.source.disconnects) is Verdict.PASSES and self.bound_s is not None:
             return CliError(
-                f"The ledger in {label} gave no answer ({said}): it is away or busy, or somebody holds a lock. {done} "
-                f"An answer is waited for {self.bound_s:g} s; --timeout 5m waits longer."
+                f"The ledger in {label} gave no answer in {self.bound_s:g} s ({message}). It is away or busy, or a "
+                f"transaction holds a lock. {done} --timeout 5m waits longer."
             )
-        return CliError(f"The ledger in {label} failed ({said}). {done}")
+        return CliError(f"The ledger in {label} failed ({message}). {done}")
 
     def print(self, *what: RenderableType) -> None:
-        """Print for people."""
-        for one in what:
-            self.console.print(Printable(one))
+        for renderable in what:
+            self.console.print(Printable(renderable))
 
     def say(self, text: str | Text, style: str = "") -> None:
-        """Print one line, never wrapped or cut: to read and to grep."""
+        """Print one line, never wrapped or cut, so that it can be grepped."""
         line = Text(text, style=style) if isinstance(text, str) else text
         self.console.print(Printable(line), soft_wrap=True)
 
     def say_all(self, lines: Iterable[Text], indent: int = 0) -> None:
-        """Print lines, never wrapped or cut; *indent* cells from the left."""
+        """Print lines, never wrapped or cut, *indent* cells from the left."""
         for line in lines:
             self.say(Text(" " * indent) + line if indent else line)
 
     @property
     def width(self) -> int:
-        """How wide lines may be. Nothing is cut for a file or a pipe, unless COLUMNS says so."""
+        """The width of the screen in cells. Nothing is cut in a file or a pipe, unless COLUMNS is set."""
         return self.console.width if self.console.is_terminal or "COLUMNS" in os.environ else UNBOUNDED
 
     def list(self, columns: Sequence[Column], cells: Iterable[Sequence[Text | str]]) -> None:
-        """Print a list as wide as the screen, ids whole."""
+        """Print a list as wide as the screen, with complete ids."""
         self.say_all(rows(columns, cells, self.width))
 
     def facts(self, facts: Iterable[tuple[str, str | Text]], indent: int = 0) -> None:
-        """Print ``name  value`` for each value that is not empty, neither wrapped nor cut."""
+        """Print ``name  value`` for each value that is not empty, never wrapped or cut."""
         shown = [(name, value) for name, value in facts if value]
         longest = max((len(name) for name, _ in shown), default=0)
         self.say_all((Text.assemble((f"{name:<{longest}}  ", "dim"), value) for name, value in shown), indent)
 
     def traceback(self, text: str, indent: int) -> None:
-        """Print a traceback with its lines whole: a terminal wraps them, and what is copied has no line too many."""
-        said = printable(text.rstrip())
-        lines = Syntax(said, "pytb", theme="ansi_dark", background_color="default").highlight(said).split("\n")
+        """Print a traceback. The terminal wraps its lines, so that a copy has no extra line breaks."""
+        code = printable(text.rstrip())
+        lines = Syntax(code, "pytb", theme="ansi_dark", background_color="default").highlight(code).split("\n")
         self.say_all((line for line in lines if line.plain or line is not lines[-1]), indent)
 
     def print_json(self, value: Any) -> None:
-        """Print for programs."""
         click.echo(as_json(value))
 
     def close(self) -> None:
-        """Close what was opened."""
         if self._opened is not None:
             self._opened.close()
         if "source" in self.__dict__:
@@ -236,7 +236,7 @@ class CliContext:
 
 
 def found_app(name: str) -> Any:
-    """The Celery app of that name, as ``celery -A`` finds it."""
+    """Find the Celery app of that name as ``celery -A`` does."""
     from celery import Celery
     from celery.app.utils import find_app
 
@@ -257,7 +257,7 @@ def found_app(name: str) -> Any:
         ) from error
     if not isinstance(app, Celery):
         raise CliError(
-            f"{name!r} is no Celery app but {type(app).__name__}. Name it as celery -A does, e.g. shop.celery:app."
+            f"{name!r} is not a Celery app but {type(app).__name__}. Name it as celery -A does, e.g. shop.celery:app."
         )
     return app
 

@@ -1,4 +1,4 @@
-"""``retry``, ``requeue``, ``cancel`` and ``discard``: a person's decisions about tasks, by id or by filters."""
+"""``retry``, ``requeue``, ``cancel`` and ``discard``: decide about tasks, by id or by filters."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from mirepoix.operations.format import count, one_line, state_word
 from mirepoix.states import State
 
 LISTED = 20
-"""Up to so many ids are listed one by one; `--json` lists every one."""
+"""The most ids that are listed. `--json` lists every id."""
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         json_option,
-        click.option("--by", help="Who decides; otherwise your user name and host."),
-        click.option("--reason", help="Why, to be kept in the ledger."),
+        click.option("--by", help="Who decides. The default is your user name and host."),
+        click.option("--reason", help="Why. It is stored in the ledger."),
         click.option("--yes", "-y", "is_sure", is_flag=True, help="Do not ask."),
-        click.option("--limit", type=click.IntRange(min=1), help="At most so many of what the filters describe."),
+        click.option("--limit", type=click.IntRange(min=1), help="At most so many of the tasks that match."),
         filter_options,
         click.argument("ids", nargs=-1),
     ):
@@ -45,11 +45,11 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 def retry(context: CliContext, /, **given: Any) -> None:
     """Run failed tasks again, or run waiting ones now.
 
-    retry: tasks that failed, by id or filters. requeue: those also that are quarantined, parked, cancelled or expired.
-    failures replay: all of one cause, a few first and at a pace, and it can be undone.
+    retry runs failed tasks, by id or filters. requeue also runs quarantined, parked, cancelled and expired tasks.
+    failures replay runs all failed tasks of one cause at a limited rate, a few first, and can be undone.
 
-    A task that waits for its next retry or its eta runs now. By filters, only failed tasks are meant unless
-    --state says otherwise.
+    A task that waits for its next retry or its eta runs now. Filters select only failed tasks, unless --state is
+    given.
     """
     _decide(context, RETRY, given)
 
@@ -58,13 +58,13 @@ def retry(context: CliContext, /, **given: Any) -> None:
 @_options
 @pass_context
 def requeue(context: CliContext, /, **given: Any) -> None:
-    """Run tasks again from any end but success.
+    """Run tasks again that ended in any way but success.
 
-    retry: tasks that failed, by id or filters. requeue: those also that are quarantined, parked, cancelled or expired.
-    failures replay: all of one cause, a few first and at a pace, and it can be undone.
+    retry runs failed tasks, by id or filters. requeue also runs quarantined, parked, cancelled and expired tasks.
+    failures replay runs all failed tasks of one cause at a limited rate, a few first, and can be undone.
 
-    Failed, quarantined, parked, cancelled or expired. They run at once and with all their retries. By filters,
-    only failed, quarantined and parked tasks are meant unless --state says otherwise.
+    The tasks run at once and with all their retries. Filters select only failed, quarantined and parked tasks, unless
+    --state is given.
     """
     _decide(context, REQUEUE, given)
 
@@ -74,11 +74,10 @@ def requeue(context: CliContext, /, **given: Any) -> None:
 @click.option("--terminate", is_flag=True, help="Kill the process of a task that is running (with an app).")
 @pass_context
 def cancel(context: CliContext, /, *, terminate: bool, **given: Any) -> None:
-    """End waiting tasks; revoke those a worker has.
+    """End waiting tasks; revoke tasks that a worker has.
 
-    Waiting and parked tasks never start. A revoked task is not run if it has not started. One that is running
-    runs to its end, unless --terminate kills it. By filters, only waiting tasks are meant unless --state says
-    otherwise.
+    Waiting and parked tasks never start. A revoked task does not run if it has not started. A running task runs to its
+    end, unless --terminate kills it. Filters select only waiting tasks, unless --state is given.
     """
     _decide(context, CANCEL, given, terminate=terminate)
 
@@ -102,17 +101,19 @@ def _decide(context: CliContext, decision: Decision, given: dict[str, Any], *, t
         if terminate is not None and report.held and context.app is not None:
             _revoke(context.app, report, terminate=terminate)
             with deciding(context.ready()) as tx:
-                operate.note(tx, [one for one in report.held if one in report.done], decision.verb, by, reason)
+                operate.note(
+                    tx, [task_id for task_id in report.held if task_id in report.done], decision.verb, by, reason
+                )
     finally:
-        # Also when the database went away half-way: what is committed is done, and is said.
+        # Also if the database went away half-way: what is committed is done, and has to be reported.
         if report.done or report.not_done or not ids:
-            _tell(context, decision, report, is_json=given["is_json"])
+            _print_outcome(context, decision, report, is_json=given["is_json"])
     if report.not_done or report.is_interrupted:
         raise NotAllDone
 
 
 def wanted(context: CliContext, decision: Decision, given: dict[str, Any], report: Report) -> list[str]:
-    """The ids to decide about; those that cannot be found are noted in *report*."""
+    """Return the ids to decide about, and note in *report* the ids that were not found."""
     if given["ids"] and is_filtered(given):
         raise click.UsageError("Give ids or filters, not both.")
     if given["ids"]:
@@ -152,19 +153,19 @@ def _revoke(app: Any, report: Report, *, terminate: bool) -> None:
     for task_id in report.held:
         state, _ = report.not_done.pop(task_id)
         if terminate:
-            report.done[task_id] = "told its worker to end it"
+            report.done[task_id] = "asked its worker to end it"
         elif state is State.LEASED:
-            report.done[task_id] = "told its worker not to start it"
+            report.done[task_id] = "asked its worker not to start it"
         else:
             report.not_done[task_id] = (state, "it is running and will run to its end: use --terminate to kill it")
 
 
-def _tell(context: CliContext, decision: Decision, report: Report, *, is_json: bool) -> None:
+def _print_outcome(context: CliContext, decision: Decision, report: Report, *, is_json: bool) -> None:
     if is_json:
         done = [{"id": task_id, "did": did} for task_id, did in report.done.items()]
         left = [{"id": task_id, "state": state, "why": why} for task_id, (state, why) in report.not_done.items()]
-        told = {"command": decision.verb, "done": done, "not_done": left, "is_interrupted": report.is_interrupted}
-        context.print_json(told)
+        answer = {"command": decision.verb, "done": done, "not_done": left, "is_interrupted": report.is_interrupted}
+        context.print_json(answer)
         return
     if not report.done and not report.not_done:
         context.say("No task matches: nothing was changed.")

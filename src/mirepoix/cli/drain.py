@@ -1,4 +1,4 @@
-"""``mirepoix drain``: move what waits in the broker that the app had into the ledger."""
+"""``mirepoix drain``: move the messages of the app's former broker into the ledger."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from mirepoix.errors import BrokerAway
 from mirepoix.operations.format import count, one_line
 
 KEPT = (
-    "{!r} keeps its broker in front of its ledger: its workers take what waits there. To take the messages of another "
-    "broker, name it: --from URL."
+    "{!r} has its broker in front of its ledger, and its workers take the messages there. To move the messages of "
+    "another broker, name it: --from URL."
 )
 NO_BROKER = "The app's settings name no broker (broker_url). Name it: --from redis://host:6379/0"
 
 
 @click.command()
-@click.option("--from", "url", metavar="URL", help="The broker; otherwise the app's broker_url.")
-@click.option("-Q", "--queue", "queues", multiple=True, help="Only this queue; otherwise those that the app names.")
+@click.option("--from", "url", metavar="URL", help="The broker. The default is the app's broker_url.")
+@click.option("-Q", "--queue", "queues", multiple=True, help="Only this queue. The default is all that the app names.")
 @click.option(
     "--unacknowledged",
     "is_unacknowledged_too",
     is_flag=True,
-    help="Redis: also what workers took and have not acknowledged. Only if no such worker runs: its tasks run again.",
+    help="Redis: also messages that workers took and have not acknowledged. Stop those workers first: the tasks run "
+    "again.",
 )
-@click.option("--dry-run", is_flag=True, help="Only count: move nothing.")
+@click.option("--dry-run", is_flag=True, help="Only count the messages; move none.")
 @json_option
 @pass_context
 def drain(
@@ -47,8 +48,8 @@ def drain(
 ) -> None:
     """Move the messages of the app's former broker into the ledger.
 
-    A message is written into the ledger, and deleted in the broker after the commit. Run it again whenever it was cut
-    short: nothing is lost, and a task that the ledger has is not added again.
+    It writes a message into the ledger and deletes it from the broker after the commit. If it was interrupted, run it
+    again: nothing is lost, and no task is added twice.
     """
     installation = _installation(context)
     broker = former.at(installation, url) if url else former.of(installation)
@@ -57,7 +58,7 @@ def drain(
     names = queues or former.queues_of(context.app)
     if dry_run:
         with _reaching():
-            _tell_backlog(context, former.waiting(broker, names, draining.TIMEOUT_S), is_json=is_json)
+            _print_backlog(context, former.waiting(broker, names, draining.TIMEOUT_S), is_json=is_json)
         return
     drained: list[Drained] = []
     left: former.Backlog | None = None
@@ -70,11 +71,11 @@ def drain(
                         connection, context.ready(), installation, drained[-1], is_whole=is_unacknowledged_too
                     )
             left = former.waiting(broker, names, draining.TIMEOUT_S)
-    finally:  # also when a server went away half-way: what is committed is moved, and is said
-        changed = [one for one in drained if one.moved or one.known or one.left]
+    finally:  # also if a server went away half-way: what is committed is moved, and has to be reported
+        changed = [queue for queue in drained if queue.moved or queue.known or queue.left]
         if changed or left is not None:
-            _tell(context, broker.label, changed, left, is_json=is_json)
-    if any(one.left for one in drained):
+            _print_outcome(context, broker.label, changed, left, is_json=is_json)
+    if any(queue.left for queue in drained):
         raise NotAllDone
 
 
@@ -83,7 +84,7 @@ def _reaching() -> Iterator[None]:
     try:
         yield
     except BrokerAway as error:
-        raise CliError(f"{error}. What was moved is in the ledger; run it again for the rest.") from error
+        raise CliError(f"{error}. The tasks moved so far are in the ledger. Run drain again for the rest.") from error
 
 
 def _installation(context: CliContext) -> Installation:
@@ -95,18 +96,18 @@ def _installation(context: CliContext) -> Installation:
     return installation
 
 
-def _tell(
+def _print_outcome(
     context: CliContext, label: str, drained: list[Drained], left: former.Backlog | None, *, is_json: bool
 ) -> None:
     if is_json:
         waiting = () if left is None else left.queues
         context.print_json({"broker": label, "ledger": context.source.label, "queues": drained, "waiting": waiting})
         return
-    for one in drained:
-        known = f" {count(one.known, 'task')} of it stood there already." if one.known else ""
-        said = f"Moved {count(one.moved, 'task')} of the queue {one_line(one.queue)!r} from {label} into the ledger in "
-        context.say(f"{said}{context.source.label}.{known}", "green")
-        for why, number in one.left.items():
+    for queue in drained:
+        known = f" The ledger had {count(queue.known, 'task')} of it already." if queue.known else ""
+        moved = f"Moved {count(queue.moved, 'task')} of the queue {one_line(queue.queue)!r} from {label}"
+        context.say(f"{moved} into the ledger in {context.source.label}.{known}", "green")
+        for why, number in queue.left.items():
             context.say(f"  {count(number, 'message')} left in the broker: {one_line(why)}", "yellow")
     if not drained:
         context.say(f"No message could be moved from {label}.")
@@ -114,12 +115,14 @@ def _tell(
         context.say(sentence, "yellow")
 
 
-def _tell_backlog(context: CliContext, backlog: former.Backlog, *, is_json: bool) -> None:
+def _print_backlog(context: CliContext, backlog: former.Backlog, *, is_json: bool) -> None:
     if is_json:
         context.print_json({"broker": backlog.broker, "queues": backlog.queues})
         return
-    for one in backlog.queues:
-        more = f", {one.unacknowledged:,} more with workers (unacknowledged)" if one.unacknowledged else ""
-        context.say(f"{count(one.messages, 'message')} in the queue {one_line(one.queue)!r} on {backlog.broker}{more}")
+    for queue in backlog.queues:
+        more = f", and {queue.unacknowledged:,} unacknowledged with workers" if queue.unacknowledged else ""
+        context.say(
+            f"{count(queue.messages, 'message')} in the queue {one_line(queue.queue)!r} on {backlog.broker}{more}"
+        )
     if not backlog.queues:
         context.say(f"Nothing waits on {backlog.broker}.")

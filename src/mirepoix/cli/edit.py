@@ -34,23 +34,23 @@ class Json(click.ParamType):  # type: ignore[type-arg]  # not generic in older c
         self._called = called
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read it; a usage error says what it must be."""
+
         try:
             found = _json(value)
         except ValueError as error:
-            self.fail(f"it is no JSON ({error}).", param, ctx)
+            self.fail(f"it is not JSON ({error}).", param, ctx)
         if not isinstance(found, self._kind):
             self.fail(f"it must be {self._called}.", param, ctx)
         return found
 
 
 class Assignment(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
-    """``NAME=JSON``."""
+    """A keyword and its value: ``NAME=JSON``."""
 
     name = "name=json"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
-        """Read it; a usage error shows how a text is written."""
+
         if isinstance(value, tuple):
             return value
         name, equals, text = value.partition("=")
@@ -59,28 +59,30 @@ class Assignment(click.ParamType):  # type: ignore[type-arg]  # not generic in o
         try:
             return name, _json(text)
         except ValueError:
-            self.fail(f"the value of {name!r} is no JSON. A text has quotes: --set '{name}=\"…\"'.", param, ctx)
+            self.fail(f"the value of {name!r} is not JSON. A text needs quotes: --set '{name}=\"…\"'.", param, ctx)
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.argument("ids", nargs=-1),
-            click.option("--set", "assigned", type=Assignment(), multiple=True, help="Give a keyword this value."),
-            click.option("--unset", metavar="NAME", multiple=True, help="Leave a keyword out."),
-            click.option("--args", type=Json(list, 'an array: [1, "a"]'), help="All positional arguments."),
-            click.option("--kwargs", type=Json(dict, 'an object: {"a": 1}'), help="All keyword arguments."),
+            click.option("--set", "assigned", type=Assignment(), multiple=True, help="Set a keyword argument."),
+            click.option("--unset", metavar="NAME", multiple=True, help="Remove a keyword argument."),
+            click.option("--args", type=Json(list, 'an array: [1, "a"]'), help="Replace all positional arguments."),
+            click.option("--kwargs", type=Json(dict, 'an object: {"a": 1}'), help="Replace all keyword arguments."),
             click.option("--rename", "new_name", metavar="TASK", help="The name of another task."),
             click.option(
-                "--payload-version", type=click.IntRange(min=1), help="The version that the arguments are of now."
+                "--payload-version",
+                type=click.IntRange(min=1),
+                help="The version of the task that the new arguments are for.",
             ),
-            click.option("--reason", required=True, help="Why, to be kept in the ledger."),
-            click.option("--by", help="Who, to be kept in the ledger.  [default: user@host]"),
-            click.option("--requeue", "is_requeued", is_flag=True, help="Run it, too, if it does not wait anyway."),
-            click.option("--force", "is_forced", is_flag=True, help="Even if the app's code could not take it."),
+            click.option("--reason", required=True, help="Why. It is stored in the ledger."),
+            click.option("--by", help="Who. It is stored in the ledger.  [default: user@host]"),
+            click.option("--requeue", "is_requeued", is_flag=True, help="Also run the task, if it is not waiting."),
+            click.option("--force", "is_forced", is_flag=True, help="Edit even if the app's code could not take it."),
             click.option("--dry-run", "is_dry", is_flag=True, help="Show what would change; change nothing."),
             filter_options,
-            click.option("--limit", type=click.IntRange(min=1), help="At most so many of what the filters describe."),
+            click.option("--limit", type=click.IntRange(min=1), help="At most so many of the tasks that match."),
             click.option("--yes", "-y", "is_sure", is_flag=True, help="Do not ask."),
             json_option,
         )
@@ -93,13 +95,13 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_options
 @pass_context
 def edit(context: CliContext, /, *, is_dry: bool, by: str | None, **given: Any) -> None:
-    """Change what tasks call; who and why is kept.
+    """Change what tasks call, and store who and why.
 
-    Tasks that wait, are parked, failed or quarantined; never one that a worker has. What an edit does not name
-    stays as it was sent. A parked task is taken up by itself once code can take it; --requeue runs it at once.
-    With an app named, a call that its code could not take is refused, unless --force is given.
+    It edits tasks that wait, are parked, failed or quarantined, and never a task that a worker has. Everything that
+    the edit does not name stays as it was sent. Workers resume a parked task once their code can take it; --requeue
+    runs it at once. With an app, a call that its code could not take is refused, unless --force is given.
 
-    By filters, only waiting and parked tasks are meant unless --state says otherwise.
+    Filters select only waiting and parked tasks, unless --state is given.
     """
     change = _change_from(given)
     by = decided_by(by)
@@ -113,9 +115,9 @@ def edit(context: CliContext, /, *, is_dry: bool, by: str | None, **given: Any) 
         else:
             editing.carry_out(context.ready(), ids, one_line(given["reason"]), report)
     finally:
-        # Also when the database went away half-way: what is committed is done, and is said.
+        # Also if the database went away half-way: what is committed is done, and has to be reported.
         if report.done or report.not_done or not ids:
-            _tell(context, editing, report, is_dry=is_dry, is_json=given["is_json"])
+            _print_outcome(context, editing, report, is_dry=is_dry, is_json=given["is_json"])
     if report.not_done or report.is_interrupted:
         raise NotAllDone
 
@@ -131,7 +133,7 @@ def _change_from(given: dict[str, Any]) -> Change:
         raise click.UsageError("Say why: --reason must not be empty.")
     name = given["new_name"]
     if name is not None and not (name.isprintable() and 0 < len(name) <= LONGEST_NAME):
-        raise click.UsageError(f"A task's name is printable, and of 1 to {LONGEST_NAME} letters.")
+        raise click.UsageError(f"A task's name must be printable and have 1 to {LONGEST_NAME} characters.")
     return change
 
 
@@ -147,15 +149,15 @@ def _editing(context: CliContext, change: Change, by: str, given: dict[str, Any]
     return Editing(rewrite, by, is_requeued=given["is_requeued"])
 
 
-def _tell(context: CliContext, editing: Editing, report: Report, *, is_dry: bool, is_json: bool) -> None:
+def _print_outcome(context: CliContext, editing: Editing, report: Report, *, is_dry: bool, is_json: bool) -> None:
     if is_json:
         done = [
             {"id": id, "did": did, "before": editing.made[id].before, "after": editing.made[id].after}
             for id, did in report.done.items()
         ]
         left = [{"id": id, "state": state, "why": why} for id, (state, why) in report.not_done.items()]
-        told = {"command": "edit", "is_dry_run": is_dry, "done": done, "not_done": left}
-        context.print_json({**told, "is_interrupted": report.is_interrupted})
+        answer = {"command": "edit", "is_dry_run": is_dry, "done": done, "not_done": left}
+        context.print_json({**answer, "is_interrupted": report.is_interrupted})
         return
     if not report.done and not report.not_done:
         context.say("No task matches: nothing was changed.")
@@ -172,7 +174,7 @@ def _tell(context: CliContext, editing: Editing, report: Report, *, is_dry: bool
             context.say(f"  {one_line(task_id)}")
         _more(context, ids)
     if report.done and context.app is None:
-        note = "No app was named (--app): whether code takes the calls was not checked."
+        note = "No app was named (--app), so nothing checked whether code can take the calls."
         context.say(note, "dim")
     if report.is_interrupted:
         click.echo("Interrupted: the rest was not touched.", err=True)
@@ -185,6 +187,6 @@ def _more(context: CliContext, ids: list[str]) -> None:
 
 def _json(text: str) -> Any:
     def refuse(word: str) -> Any:
-        raise ValueError(f"{word} is not of JSON")
+        raise ValueError(f"{word} is not JSON")
 
     return json.loads(text, parse_constant=refuse)

@@ -1,4 +1,4 @@
-"""What the command line says instead of a traceback."""
+"""The errors that the command line prints instead of a traceback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mirepoix.operations.format import one_line
 
 
 class CliError(click.ClickException):
-    """One line that names the thing and the remedy; exit code 2."""
+    """The command cannot start or go on. The message is one line that says what to do; the exit code is 2."""
 
     exit_code = 2
 
@@ -19,12 +19,11 @@ class CliError(click.ClickException):
         super().__init__(as_typed(message))
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print it to standard error."""
         click.echo(f"mirepoix: {one_line(self.format_message())}", file=file, err=file is None)
 
 
 class NotAllDone(click.exceptions.Exit):
-    """Something that was asked for was not done, and has been reported; exit code 1."""
+    """The command did not do all of its work, and has printed what it left out; the exit code is 1."""
 
     def __init__(self) -> None:
         super().__init__(1)

@@ -1,4 +1,4 @@
-"""``mirepoix failures``: the causes of failures, one a line; and what a person decides about one."""
+"""``mirepoix failures``: list the causes of failures, and decide about them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mirepoix.operations.format import count, duration, one_line, when
 WIDE, WIDEST = 120, 160
 ONLY_WIDE = ("waits", "since", "release")
 RELEASE = 20
-"""Letters of the releases in a list."""
+"""The most characters of the releases in a list."""
 
 STYLES = {
     GroupStatus.REGRESSED: "bold magenta",
@@ -42,19 +42,19 @@ STYLES = {
 @click.option(
     "--state",
     "statuses",
-    type=click.Choice([one.value for one in GroupStatus]),
+    type=click.Choice([status.value for status in GroupStatus]),
     multiple=True,
     help="Only these; repeat it for several.",
 )
-@click.option("--all", "is_all", is_flag=True, help="The ignored and resolved ones too.")
+@click.option("--all", "is_all", is_flag=True, help="Also list ignored and resolved groups.")
 @json_option
 @pass_context
 @click.pass_context
 def failures(ctx: click.Context, context: CliContext, statuses: tuple[str, ...], is_all: bool, is_json: bool) -> None:
     """List the causes of failures, the most urgent first.
 
-    Failures with one cause are one group: the same exception, through the same functions, with the same message
-    but for the values in it.
+    Failures with one cause are one group: the same exception, raised through the same functions, with the same message
+    except for the values in it.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -69,7 +69,7 @@ def failures(ctx: click.Context, context: CliContext, statuses: tuple[str, ...],
     if shown:
         _list(context, shown)
     else:
-        click.echo("No failure asks for anybody." if found else "Nothing has failed.", err=True)
+        click.echo("No failure waits for a decision." if found else "Nothing has failed.", err=True)
     hidden = {status: sum(1 for group in found if group.status is status) for status in GroupStatus}
     words = [f"{hidden[status]:,} {status}" for status in GroupStatus if status not in wanted and hidden[status]]
     if words:
@@ -81,9 +81,9 @@ def failures(ctx: click.Context, context: CliContext, statuses: tuple[str, ...],
 @json_option
 @pass_context
 def show(context: CliContext, group_id: str, is_json: bool) -> None:
-    """Tell everything about one group. The beginning of its id is enough.
+    """Show everything about one group. The beginning of its id is enough.
 
-    This prints the latest failure with its traceback.
+    The output includes the traceback of the latest failure.
     """
     count_now(context)
     with context.reading() as tx:
@@ -97,8 +97,8 @@ def show(context: CliContext, group_id: str, is_json: bool) -> None:
 def _deciding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         json_option,
-        click.option("--note", help="Why, to be kept in the ledger."),
-        click.option("--by", help="Who decides; otherwise your user name and host."),
+        click.option("--note", help="Why. It is stored in the ledger."),
+        click.option("--by", help="Who decides. The default is your user name and host."),
         click.argument("group_ids", metavar="ID...", nargs=-1, required=True),
     ):
         command = option(command)
@@ -107,30 +107,30 @@ def _deciding_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @failures.command()
 @_deciding_options
-@click.option("--in-release", metavar="RELEASE", help="The release that mends it: older workers may still fail.")
+@click.option("--in-release", metavar="RELEASE", help="The release with the fix: older workers may still fail.")
 @pass_context
 def resolve(context: CliContext, /, in_release: str | None, **given: Any) -> None:
-    """Say that the cause is mended.
+    """Mark the cause as fixed.
 
-    The next failure opens the group again and is called a regression; with --in-release not one in a release that
-    was seen failing before. Tasks that failed for good stay so: see replay.
+    The next failure reopens the group as a regression. With --in-release, a failure in a release that has failed
+    before does not. Tasks that failed for good stay failed: see replay.
     """
-    said = f"resolved in {in_release}" if in_release else "resolved"
-    _decide(context, given, said, failure_groups.resolve(in_release))
+    outcome = f"resolved in {in_release}" if in_release else "resolved"
+    _decide(context, given, outcome, failure_groups.resolve(in_release))
 
 
 @failures.command()
 @_deciding_options
-@click.option("--for", "for_", type=Duration(), help="For so long: 2h, 7d.")
-@click.option("--count", "more", type=click.IntRange(min=1), help="For so many failures more.")
-@click.option("--per-hour", type=click.IntRange(min=1), help="While there are no more than so many an hour.")
+@click.option("--for", "for_", type=Duration(), help="Ignore it for so long: 2h, 7d.")
+@click.option("--count", "more", type=click.IntRange(min=1), help="Ignore so many more failures.")
+@click.option("--per-hour", type=click.IntRange(min=1), help="Ignore it while at most so many fail in an hour.")
 @pass_context
 def ignore(
     context: CliContext, /, for_: timedelta | None, more: int | None, per_hour: int | None, **given: Any
 ) -> None:
-    """Do not list it, for good or until something ends that.
+    """Hide a group, for good or up to a limit.
 
-    It is counted all the same. Of several conditions the first to be met opens the group again.
+    Its failures are still counted. With several limits, the first that is reached reopens the group.
     """
     until = Ignoring(None if for_ is None else for_.total_seconds(), more, per_hour)
     words = [
@@ -138,25 +138,25 @@ def ignore(
         f"for {count(more, 'failure')} more" if more else "",
         f"up to {per_hour:,} an hour" if per_hour else "",
     ]
-    said = f"ignored {', '.join(filter(None, words)) or 'for good'}"
-    _decide(context, given, said, failure_groups.ignore(until))
+    outcome = f"ignored {', '.join(filter(None, words)) or 'for good'}"
+    _decide(context, given, outcome, failure_groups.ignore(until))
 
 
 @failures.command()
 @_deciding_options
 @pass_context
 def reopen(context: CliContext, /, **given: Any) -> None:
-    """Take back that it is resolved or ignored."""
+    """Undo resolve or ignore."""
     _decide(context, given, "open", failure_groups.REOPEN)
 
 
 def count_now(context: CliContext) -> None:
-    """Count the failures that no worker has counted yet. Where the ledger can only be read they are left out."""
+    """Count the failures that no worker has counted yet. A ledger that can only be read is left as it is."""
     counting.catch_up(context.ready(), excused=context.database_errors())
 
 
 def the_group(tx: Tx, typed: str) -> Group:
-    """The group whose id is, or begins with, what was typed; otherwise an error that names the candidates."""
+    """Return the group with that id or beginning of an id. Raise an error if there is none or several."""
     found = groups(tx, typed.lower())
     if len(found) == 1:
         return found[0]
@@ -166,17 +166,17 @@ def the_group(tx: Tx, typed: str) -> Group:
     raise CliError(f"Several groups begin with {one_line(typed)!r}: {candidates}. Give more of the id.")
 
 
-def _decide(context: CliContext, given: dict[str, Any], said: str, decision: GroupDecision) -> None:
+def _decide(context: CliContext, given: dict[str, Any], outcome: str, decision: GroupDecision) -> None:
     by, note = decided_by(given["by"]), one_line(given["note"]) or None
     count_now(context)
     with context.reading() as tx:
         found = {group.id: group for group in (the_group(tx, typed) for typed in given["group_ids"])}
     failure_groups.decide(context.ready(), decision, found, by, note)
     if given["is_json"]:
-        context.print_json({"did": said, "failures": list(found)})
+        context.print_json({"did": outcome, "failures": list(found)})
         return
     for group in found.values():
-        context.say(f"{said}: {group.id}  {one_line(group.title)}", "green")
+        context.say(f"{outcome}: {group.id}  {one_line(group.title)}", "green")
         if group.kept:
             context.say(
                 f"  {count(group.kept, 'task')} failed for good by it: {command('failures replay', group.id)}", "dim"
@@ -200,12 +200,12 @@ _SHORT = {"failed attempts": "attempts", "failed for good": "for good"}
 
 
 def _list(context: CliContext, shown: Sequence[Group]) -> None:
-    """The task's name stands first; the columns that matter least are for wide screens."""
+    """Print the groups. Narrow screens get fewer columns and shorter headings."""
     is_wide = context.width >= WIDE
-    columns = [one for one in _COLUMNS if is_wide or one.heading not in ONLY_WIDE]
+    columns = [column for column in _COLUMNS if is_wide or column.heading not in ONLY_WIDE]
     found = [[_cells(group)[column.heading] for column in columns] for group in shown]
     if context.width < WIDEST:
-        columns = [replace(one, heading=_SHORT.get(one.heading, one.heading)) for one in columns]
+        columns = [replace(column, heading=_SHORT.get(column.heading, column.heading)) for column in columns]
     context.list(columns, found)
 
 
@@ -226,12 +226,12 @@ def _cells(group: Group) -> dict[str, Text]:
 
 
 def shortened(title: str, width: int) -> str:
-    """A title in so many letters: of the message the end is left out, not the function that it came from."""
+    """Shorten *title* to *width* characters. It cuts the end of the message and keeps the function's name."""
     if len(title) <= width:
         return title
-    said, _, where = title.rpartition(" in ")
-    where = f" in {where}" if said and len(where) + 4 <= width // 2 else ""
-    return f"{(said if where else title)[: width - len(where) - 1]}…{where}"
+    message, _, where = title.rpartition(" in ")
+    where = f" in {where}" if message and len(where) + 4 <= width // 2 else ""
+    return f"{(message if where else title)[: width - len(where) - 1]}…{where}"
 
 
 def _print_detail(context: CliContext, detail: GroupDetail) -> None:
@@ -274,11 +274,13 @@ def _why(group: Group) -> str:
 
 def _print_tasks(context: CliContext, detail: GroupDetail) -> None:
     if not detail.tasks:
-        context.say("\nNo task failed for good by it, and none waits to be tried again.", "dim")
+        context.say("\nNo task failed for good by this cause, and none waits for a retry.", "dim")
         return
     context.say("")
     columns = (Column("tasks", is_right=True), Column("state"), Column("name"))
-    context.list(columns, ((f"{one.count:,}", state_text(one.state), one_line(one.name)) for one in detail.tasks))
+    context.list(
+        columns, ((f"{tasks.count:,}", state_text(tasks.state), one_line(tasks.name)) for tasks in detail.tasks)
+    )
 
 
 def _print_latest(context: CliContext, detail: GroupDetail) -> None:

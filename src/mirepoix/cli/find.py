@@ -1,4 +1,4 @@
-"""From what a person typed to a task's id: the whole id, or as much of it as tells it apart."""
+"""Find the ids of tasks from what a person typed: a whole id, or its beginning if no other id begins so."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CANDIDATES = 4
 
 
 def resolve(tx: Tx, typed: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """The ids meant, without repetition, and for what cannot be told: why."""
+    """Return the ids, each once, and for each word that matches no task or several tasks the reason."""
     whole = set()
     for start in range(0, len(typed), 500):
         whole |= set(states_of(tx, typed[start : start + 500]))
@@ -32,7 +32,7 @@ def resolve(tx: Tx, typed: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 def _why(word: str, candidates: list[str]) -> str:
     if not candidates:
         return (
-            f"The ledger has no task {one_line(word)!r} (never sent to it, rolled back, or pruned). See: mirepoix tasks"
+            f"The ledger has no task {one_line(word)!r}: it was never sent, rolled back, or pruned. See: mirepoix tasks"
         )
     shown = ", ".join(one_line(task_id) for task_id in candidates[:CANDIDATES])
     more = ", …" if candidates[CANDIDATES:] else ""

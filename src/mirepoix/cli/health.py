@@ -1,4 +1,4 @@
-"""``mirepoix health``: one line a check and an exit code, for probes and monitors."""
+"""``mirepoix health``: one line for each check, and an exit code for probes and monitors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CODES = {Answer.WELL: 0, Answer.NOT_WELL: 1, Answer.UNKNOWN: 3}
 MARKS = {True: ("ok  ", "green"), False: ("FAIL", "bold red"), None: ("?   ", "bold yellow")}
 
 TIMEOUT_S = 5.0
-"""How long all answers of the ledger together are waited for."""
+"""How long to wait for all answers of the ledger together."""
 
 
 @click.command()
@@ -37,22 +37,22 @@ TIMEOUT_S = 5.0
     "--max-age", type=Duration(), default="5m", show_default=True, help="How long a ready task may wait for a worker."
 )
 @click.option(
-    "--worker", metavar="NAME", help="Only whether the worker of that name lives on this host; asks no database."
+    "--worker", metavar="NAME", help="Only check whether the worker of that name lives on this host; no database."
 )
 @json_option
 @pass_context
 def health(context: CliContext, max_age: timedelta, worker: str | None, is_json: bool) -> None:
-    """Check ledger and workers; the exit code tells.
+    """Check the ledger and the workers.
 
-    0 well, 1 not well, 3 it cannot be told. Not well: no live worker, tasks in a queue that no live worker serves, a
-    queue whose oldest ready task has waited too long, tasks held by dead workers that nobody takes back, or a worker
-    that does not get on with its maintenance; with a broker also tasks that no relay publishes, and workers that are
-    connected and hear nothing. It cannot be told when the ledger gives no answer in 5 seconds (mirepoix --timeout), or
-    its tables are not of this version: workers may be well then, so restart none because of it.
+    The exit code is 0 for well, 1 for not well, 3 for unknown. Not well: no worker is alive; no live worker consumes a
+    queue that has tasks; a ready task has waited too long; dead workers hold tasks and nobody takes them back; or a
+    worker's maintenance is stuck. With a broker also: no relay publishes, or a worker is connected and receives
+    nothing. Unknown: the ledger gives no answer in 5 seconds (mirepoix --timeout), or its tables are of another
+    version. The workers may be well then, so do not restart them.
 
-    --worker NAME (celery@web-1) is for the liveness probe of one worker. It reads the file that the worker writes about
-    once a second on its host, whether the ledger is there or not. 1: its process is gone, or its threads do not come
-    round. 3: there is no such file, as no worker of that name runs here, or not as this user.
+    --worker NAME (celery@web-1) is for the liveness probe of one worker. It reads a file that the worker writes about
+    once a second on its host, also while the ledger is down. 1: the process is gone, or its threads do nothing. 3:
+    there is no such file, because no worker of that name runs here as this user.
     """
     found = [check_of_process(worker)] if worker is not None else _look(context, max_age.total_seconds())
     status = answer(found)
@@ -66,7 +66,7 @@ def health(context: CliContext, max_age: timedelta, worker: str | None, is_json:
 
 
 def _look(context: CliContext, max_age_s: float) -> list[Check]:
-    context.source  # noqa: B018 (read: what is wrongly named is told as by every command)
+    context.source  # noqa: B018 (read, so that a wrong app or URL is the same error as in every command)
     timeout_s = context.wait(TIMEOUT_S) or TIMEOUT_S
     found = _reach(context)
     if not all(check.is_ok for check in found):
@@ -91,7 +91,7 @@ def _look(context: CliContext, max_age_s: float) -> list[Check]:
 
 
 def _reach(context: CliContext) -> list[Check]:
-    """Whether the ledger answers, and with tables of this version."""
+    """Check whether the ledger answers, and whether its tables are of this version."""
     try:
         context.require_file()
         context.open()
@@ -111,7 +111,7 @@ def _reach(context: CliContext) -> list[Check]:
 
 
 def _probe_interval_s(context: CliContext) -> float:
-    """That of the app, if one was named."""
+    """Return the app's setting, or the default without an app."""
     installation = getattr(context.app, "mirepoix", None)
     return float((Settings() if installation is None else installation.settings).probe_interval_s)
 

@@ -1,4 +1,4 @@
-"""Commands as whoever reads a hint can type them: ``manage.py mirepoix …`` in Django, ``celery -A shop mirepoix …``."""
+"""Commands in hints, as the reader can type them: ``manage.py mirepoix …`` or ``celery -A shop mirepoix …``."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ _WRITTEN = re.compile(r"(?<!manage\.py )(?:celery -A YOUR_APP )?\bmirepoix (?=[a
 
 
 def command(*words: str) -> str:
-    """``mirepoix retry ID``, as it is to be typed where this runs."""
+    """Return the command ``mirepoix retry ID`` as the reader has to type it here."""
     return " ".join([prefix(), *words])
 
 
 def as_typed(text: str) -> str:
-    """A message of a layer that does not know how it was called, with its ``mirepoix …`` as it is to be typed."""
+    """Return *text* with each ``mirepoix …`` as the reader has to type it here."""
     return _WRITTEN.sub(lambda _: f"{prefix()} ", text) if prefix() != PLAIN else text
 
 
 def prefix() -> str:
-    """What stands before the command's name: as it was typed, without the ledger's URL, which may hold a password."""
+    """Return the words before the command's name, as they were typed.
+
+    The ledger's URL is left out, because it may hold a password.
+    """
     context = click.get_current_context(silent=True)
     group = context
     while group is not None and not (group.command.name == PLAIN and isinstance(group.command, click.Group)):
@@ -34,7 +37,7 @@ def prefix() -> str:
         app = _typed_app(sys.argv[1:])
         return f"celery -A {app} {PLAIN}" if app else f"celery {PLAIN}"
     name = group.info_name or PLAIN
-    if name.endswith(f" {PLAIN}"):  # of Django's command, wherever its manage.py is
+    if name.endswith(f" {PLAIN}"):  # Django's command, for any path of manage.py
         return f"manage.py {PLAIN}"
     app = group.params.get("app")
     typed = group.get_parameter_source("app") is click.core.ParameterSource.COMMANDLINE

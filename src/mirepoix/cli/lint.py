@@ -18,14 +18,15 @@ from mirepoix.operations.format import count
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--format", "output", type=click.Choice(list(FORMATS)), default="text", show_default=True)
 @click.option("--ignore", "ignored", metavar="CODES", help="Leave out these rules, with commas between them.")
-@click.option("--explain", metavar="CODE", help="Tell what a rule means and do nothing else; 'all' for every one.")
+@click.option("--explain", metavar="CODE", help="Explain a rule and do nothing else; 'all' explains every rule.")
 def lint(paths: tuple[Path, ...], output: str, ignored: str | None, explain: str | None) -> None:
     """Find what makes tasks unsafe to retry, in the code.
 
-    Reads the Python files in PATHS (or here), imports none of them, needs no app and no ledger. Each function is
-    judged by itself, and a rule that is not certain is silent: no finding is no proof.
+    It reads the Python files in PATHS, or in this folder. It imports none of them and needs no app and no ledger. It
+    judges each function by itself and reports only what is certain, so a clean report proves nothing.
 
-    The exit code is 0 if there is nothing but infos, 1 if there is, 2 if a file or the settings cannot be read.
+    The exit code is 0 if there are no findings or only infos, 1 if there are others, and 2 if a file or the settings
+    cannot be read.
     """
     if explain is not None:
         codes = list(RULES) if explain.lower() == "all" else sorted(check_codes([explain], "--explain"))

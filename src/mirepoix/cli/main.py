@@ -32,26 +32,23 @@ from mirepoix.errors import MirepoixError
 
 DEMO = "demo"
 DEMO_MODULE = "mirepoix.demo.command"
-"""The module of the command ``demo``. It is imported by its name when the command is asked for: nobody needs the demo
-in production."""
+"""The module of the command ``demo``. Only that command imports it, because nobody needs the demo in production."""
 
 
 class Group(click.Group):
-    """The commands in the order in which an engineer on call needs them. An error of the ledger becomes one line."""
+    """List the commands in the order in which an engineer on call needs them, and print an error as one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order in which they were added, and then the demo."""
         return [*self.commands, DEMO]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name; the demo is imported here."""
         if cmd_name == DEMO:
             demo: click.Command = import_module(DEMO_MODULE).demo
             return demo
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what a database or a wrong installation raises becomes a message."""
+        """Run a command. An error of the database or of the installation becomes a `CliError`."""
         try:
             return super().invoke(ctx)
         except MirepoixError as error:
@@ -73,18 +70,18 @@ class Group(click.Group):
 @click.option(
     "--timeout",
     type=Duration(),
-    help="How long to wait for each answer of the ledger: by default 1m; health 5s; migrate, prune and drop-tables as "
-    "long as it takes.",
+    help="How long to wait for each answer of the ledger. The default is 1m; for health 5s; for migrate, prune and "
+    "drop-tables no limit.",
 )
 @click.pass_context
 def mirepoix(ctx: click.Context, app: str | None, ledger: str | None, timeout: timedelta | None) -> None:
-    """See what became of every task, and decide about those that need it.
+    """See what became of every task, and decide about tasks that need you.
 
     Start with: status, then tasks, then show ID.
     """
     is_plugin = hasattr(ctx.obj, "app")  # celery -A … mirepoix: Celery has found the app
     typed = {name for name in ("app", "ledger") if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    # What was typed, for celery or for us, is never overruled by an environment variable.
+    # An environment variable never overrides an option that was typed, for celery or for mirepoix.
     app = app if "app" in typed or not is_plugin else None
     ledger = ledger if "ledger" in typed or not (is_plugin or "app" in typed) else None
     context = CliContext(

@@ -1,4 +1,4 @@
-"""``mirepoix migrate``, ``prune`` and ``drop-tables``: the tables, how long they remember, and their end."""
+"""``mirepoix migrate``, ``prune`` and ``drop-tables``: create the tables, delete old tasks, delete the tables."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PRUNE_BATCH = 5_000
 
 
 @click.command()
-@click.option("--post", is_flag=True, help="No process of an older release runs any more: remove what only it used.")
+@click.option("--post", is_flag=True, help="Remove what only older releases used. Run it when none of them runs.")
 @json_option
 @pass_context
 def migrate(context: CliContext, post: bool, is_json: bool) -> None:
     """Create the ledger's tables, or bring them to this version.
 
-    Safe to run at every deploy, before the new code, and from several hosts at once. The release before goes on
+    Run it at every deploy before the new code, from several hosts at once if you like. The previous release keeps
     working.
     """
     context.wait(None)
@@ -41,23 +41,23 @@ def migrate(context: CliContext, post: bool, is_json: bool) -> None:
     for name in applied:
         click.echo(f"applied {name}")
     for name in left:
-        click.echo(f"left    {name}: for {command('migrate')} --post, when no process of an older release runs")
+        click.echo(f"left    {name}: run {command('migrate')} --post when no process of an older release runs")
     click.echo(f"The ledger in {context.source.label} is " + ("up to date." if applied else "up to date already."))
 
 
 @click.command()
-@click.option("--older-than", type=Duration(), required=True, help="How long ago they finished: 7d, 12h.")
-@click.option("--dry-run", "is_dry", is_flag=True, help="Only count them, and tell how large the ledger is.")
+@click.option("--older-than", type=Duration(), required=True, help="How long ago the tasks finished: 7d, 12h.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Only count the tasks, and print the size of the ledger.")
 @json_option
 @pass_context
 def prune(context: CliContext, older_than: timedelta, is_dry: bool, is_json: bool) -> None:
     """Delete tasks that finished long ago.
 
-    That is succeeded, cancelled and expired ones. Failed, quarantined and parked tasks are never deleted: discard
-    them first. Batches of 5,000, each in a transaction of its own, until none is left; Ctrl-C loses nothing.
+    It deletes succeeded, cancelled and expired tasks. It never deletes failed, quarantined and parked tasks: discard
+    them first. It deletes batches of 5,000, each in its own transaction, so you can stop it with Ctrl-C.
     """
     if is_dry:
-        _tell_size(context, older_than, is_json=is_json)
+        _print_size(context, older_than, is_json=is_json)
         return
     pruned, is_interrupted = 0, False
     settings = Settings() if context.app is None else context.installation.settings
@@ -81,7 +81,7 @@ def prune(context: CliContext, older_than: timedelta, is_dry: bool, is_json: boo
         raise click.exceptions.Exit(1)
 
 
-def _tell_size(context: CliContext, older_than: timedelta, *, is_json: bool) -> None:
+def _print_size(context: CliContext, older_than: timedelta, *, is_json: bool) -> None:
     with context.reading() as tx:
         prunable = operate.prunable(tx, older_than.total_seconds())
         size = operate.size(tx)
@@ -92,20 +92,20 @@ def _tell_size(context: CliContext, older_than: timedelta, *, is_json: bool) -> 
         f"Would prune {count(prunable, 'task')} that finished more than {duration(older_than.total_seconds())} ago."
     )
     context.say(f"The ledger in {context.source.label} takes {memory(size.bytes // 1024)}.")
-    grown = f"{size.finished_in_a_day:,} of them since yesterday"
+    grown = f"{size.finished_in_a_day:,} of them within a day"
     context.say(f"It has {count(size.finished, 'task')} that ended and may be pruned, {grown}.")
 
 
 @click.command("drop-tables")
 @click.option("--yes", "-y", "is_sure", is_flag=True, help="Do not ask.")
-@click.option("--force", "is_forced", is_flag=True, help="Also if tasks are not finished, or workers are alive.")
+@click.option("--force", "is_forced", is_flag=True, help="Delete even if tasks are not finished or workers are alive.")
 @json_option
 @pass_context
 def drop_tables(context: CliContext, is_sure: bool, is_forced: bool, is_json: bool) -> None:
     """Delete the ledger: all its tables, with every task.
 
-    Refused (exit code 1) while tasks are not finished, are parked or quarantined, or while workers are alive. migrate
-    makes the tables again, empty.
+    It refuses (exit code 1) while tasks are not finished, are parked or quarantined, or while workers are alive.
+    migrate creates the tables again, empty.
     """
     context.require_file()
     context.wait(None)
@@ -118,21 +118,21 @@ def drop_tables(context: CliContext, is_sure: bool, is_forced: bool, is_json: bo
         seen = drop.drop(connection, is_forced=is_forced)
     is_dropped = is_forced or not seen.is_in_use
     if is_json:
-        told = {"ledger": context.source.label, "dropped": seen.relations if is_dropped else (), "tasks": seen.tasks}
-        context.print_json({**told, "workers": seen.workers})
+        answer = {"ledger": context.source.label, "dropped": seen.relations if is_dropped else (), "tasks": seen.tasks}
+        context.print_json({**answer, "workers": seen.workers})
     elif not seen.relations:
         context.say(f"There is no ledger in {context.source.label}.")
     elif is_dropped:
         context.say(f"Deleted {_described(seen)} in {context.source.label}.")
     else:
         context.say(f"Nothing was deleted: the ledger in {context.source.label} is in use, {seen}.", "yellow")
-        context.say("Stop the workers when status says that nothing waits. To delete it all the same, use --force.")
+        context.say("Stop the workers when status says that nothing waits. To delete it anyway, use --force.")
     if not is_dropped:
         raise NotAllDone
 
 
 def _confirm_drop(context: CliContext, seen: drop.Contents) -> None:
-    click.echo(f"This deletes {_described(seen)} in {context.source.label}, for ever.", err=True)
+    click.echo(f"This deletes {_described(seen)} in {context.source.label}. It cannot be undone.", err=True)
     try:
         click.confirm("Delete them?", abort=True, err=True)
     except click.Abort:

@@ -1,4 +1,4 @@
-"""The options that several commands share: which tasks, for people or for programs."""
+"""The options that several commands share: the filters that select tasks, and ``--json``."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+")
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
-    """``90s``, ``10m``, ``2h``, ``1h30m``, ``7d``."""
+    """A duration: ``90s``, ``10m``, ``2h``, ``1h30m`` or ``7d``."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Read it; a usage error names the forms."""
+
         if isinstance(value, timedelta):
             return value
         if not _DURATION.fullmatch(value):
-            self.fail(f"{value!r} is no duration. Write 90s, 10m, 2h, 1h30m or 7d.", param, ctx)
+            self.fail(f"{value!r} is not a duration. Write 90s, 10m, 2h, 1h30m or 7d.", param, ctx)
         parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw])", value)
         try:
             return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
@@ -42,7 +42,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in older
     name = "when"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | timedelta:
-        """Read it; a usage error names the forms."""
+
         if isinstance(value, (datetime, timedelta)):
             return value
         if _DURATION.fullmatch(value):
@@ -55,19 +55,19 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in older
 
 
 class States(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
-    """One state, or several with commas between them; ``scheduled`` is what is pending and has a time to come."""
+    """One state, or several with commas between them. ``scheduled`` means pending tasks that are due later."""
 
     name = "state"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[str]:
-        """Read it; a usage error names the states."""
+
         if isinstance(value, frozenset):
             return value
         try:
             return frozenset(_state(word.strip().lower()) for word in value.split(","))
         except ValueError:
             names = ", ".join((SCHEDULED, *State))
-            self.fail(f"{value!r} is no state. The states are: {names}.", param, ctx)
+            self.fail(f"{value!r} is not a state. The states are: {names}.", param, ctx)
 
 
 def _state(word: str) -> str:
@@ -75,12 +75,12 @@ def _state(word: str) -> str:
 
 
 class Argument(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
-    """``order_id=4711``, or a value alone; what is no JSON is a text."""
+    """``order_id=4711``, or a value alone. A value that is not JSON is a text."""
 
     name = "argument"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str | None, str]:
-        """The keyword, or None, and the value as JSON."""
+        """Return the keyword, or None, and the value as JSON."""
         if isinstance(value, tuple):
             return value
         found = re.fullmatch(r"([A-Za-z_]\w*)=(.*)", value, re.DOTALL)
@@ -92,12 +92,12 @@ class Argument(click.ParamType):  # type: ignore[type-arg]  # not generic in old
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--json``."""
+    """Add the option ``--json``."""
     return click.option("--json", "is_json", is_flag=True, help="Print JSON for programs.")(command)
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Which tasks: by state, name, queue, worker, time, cause, reason, tries, arguments; `filters_from` reads them."""
+    """Add the options that select tasks. `filters_from` reads them."""
     for option in reversed(
         (
             click.option(
@@ -105,22 +105,25 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--name", metavar="GLOB", help="Only this task name, e.g. 'shop.*'."),
             click.option("--queue", metavar="GLOB", help="Only this queue."),
-            click.option("--worker", metavar="GLOB", help="Only what this worker (name or id) has or had last."),
+            click.option("--worker", metavar="GLOB", help="Only tasks that this worker (name or id) has, or had last."),
             click.option(
                 "--since", type=Moment(), help="Sent, handed over or finished since: 10m, 2h, 7d, or ISO (UTC)."
             ),
             click.option("--until", type=Moment(), help="Sent, handed over or finished before."),
-            click.option("--failure-group", metavar="ID", help="Only what failed last by this cause: see failures."),
+            click.option(
+                "--failure-group", metavar="ID", help="Only tasks that failed last by this cause: see failures."
+            ),
             click.option("--because", metavar="GLOB", help="Only this reason, e.g. '*503*'."),
-            click.option("--min-tries", type=click.IntRange(min=0), help="Only what was tried so often or more."),
-            click.option("--max-tries", type=click.IntRange(min=0), help="Only what was tried so often or less."),
+            click.option("--min-tries", type=click.IntRange(min=0), help="Only tasks with at least so many attempts."),
+            click.option("--max-tries", type=click.IntRange(min=0), help="Only tasks with at most so many attempts."),
             click.option(
                 "--arg",
                 "arguments",
                 type=Argument(),
                 multiple=True,
                 metavar="NAME=JSON",
-                help="Only with this argument, however deep; without NAME= a value anywhere. Repeat it: all of them.",
+                help="Only with this argument, at any depth; without NAME=, with this value anywhere. If repeated, all "
+                "must match.",
             ),
         )
     ):
@@ -129,10 +132,10 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def filters_from(given: dict[str, Any], default_states: frozenset[State] = frozenset(State)) -> Filters:
-    """The filters that `filter_options` collected."""
+    """Return the filters that `filter_options` collected."""
     named = frozenset[str]().union(*given["states"]) or default_states
     return Filters(
-        frozenset(State.PENDING if one == SCHEDULED else State(one) for one in named),
+        frozenset(State.PENDING if word == SCHEDULED else State(word) for word in named),
         given["name"],
         given["queue"],
         given["worker"],
@@ -148,6 +151,6 @@ def filters_from(given: dict[str, Any], default_states: frozenset[State] = froze
 
 
 def is_filtered(given: dict[str, Any]) -> bool:
-    """Whether any filter was given."""
+    """Return whether any filter was given."""
     names = ("states", "name", "queue", "worker", "since", "until", "failure_group", "because", "arguments")
     return any(given[name] for name in names) or any(given[name] is not None for name in ("min_tries", "max_tries"))

@@ -1,4 +1,4 @@
-"""``mirepoix reconcile``: compare broker and ledger, mend the difference, prove that nothing is unaccounted for."""
+"""``mirepoix reconcile``: compare the broker with the ledger, publish what is missing, count the unaccounted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mirepoix.operations.broker_losses import Balance, balance, unaccounted
 from mirepoix.operations.format import count, one_line
 
 SETTLED_S = 2.0
-"""What was sent more recently may be on its way."""
+"""Messages sent more recently may not have arrived yet."""
 
 
 @click.command()
@@ -35,9 +35,9 @@ SETTLED_S = 2.0
 def reconcile(context: CliContext, dry_run: bool, is_json: bool) -> None:
     """Publish what the broker has lost; count the unaccounted.
 
-    A task is accounted for if it has ended or is kept for a decision, if a live worker holds it, if its time has not
-    come, if the broker has a message for it, or if a relay is about to publish one. The exit code is 0 if that is all
-    of them, otherwise 1; 2 if the broker cannot be reached.
+    A task is accounted for if it has ended or waits for your decision, if a live worker holds it, if it is due later,
+    if the broker has a message for it, or if a relay is about to publish one. The exit code is 0 if every task is
+    accounted for, 1 if not, and 2 if the broker cannot be reached.
 
     Without a broker it accounts for the ledger alone: sent = ended + waiting for you + waiting + with workers.
     """
@@ -50,11 +50,11 @@ def reconcile(context: CliContext, dry_run: bool, is_json: bool) -> None:
         before = _balances(context.ready(), installation, publisher)
         again = {} if dry_run else _mend(context.ready(), installation, publisher, before)
         after = [
-            replace(one, sent_again=again.get(one.queue, 0))
-            for one in _balances(context.ready(), installation, publisher)
+            replace(row, sent_again=again.get(row.queue, 0))
+            for row in _balances(context.ready(), installation, publisher)
         ]
     except BrokerAway as error:
-        raise CliError(f"{error}. Nothing is lost: tasks wait in the ledger.") from error
+        raise CliError(f"{error}. Nothing is lost: the tasks wait in the ledger.") from error
     finally:
         publisher.close()
     with context.reading() as tx:
@@ -70,10 +70,10 @@ def reconcile(context: CliContext, dry_run: bool, is_json: bool) -> None:
 
 
 def _has_broker(context: CliContext) -> bool:
-    """Whether the app that was named has one; without an app, whether the ledger knows of one."""
+    """Return whether the app has a broker; without an app, whether the ledger has records of one."""
     if context.app is None:
         with context.reading() as tx:
-            has_sent = any(one.sent or one.unsent for one in sending.load(tx, 0.0))
+            has_sent = any(row.sent or row.unsent for row in sending.load(tx, 0.0))
             return has_sent or sending.leader(tx) is not None
     return bool(installation_of(context.app).settings.has_broker)
 
@@ -82,8 +82,8 @@ def _account(context: CliContext, *, is_json: bool) -> None:
     with context.reading() as tx:
         found = account(tx)
     if is_json:
-        told = {**asdict(found), "held_by_dead_workers": found.stranded, "unaccounted": found.unaccounted}
-        context.print_json({"queues": [], **told})
+        answer = {**asdict(found), "held_by_dead_workers": found.stranded, "unaccounted": found.unaccounted}
+        context.print_json({"queues": [], **answer})
     else:
         kept = f"{found.ended:,} ended + {found.kept:,} waiting for you"
         context.say(f"{found.sent:,} sent = {kept} + {found.waiting:,} waiting + {found.held:,} with workers")
@@ -112,10 +112,10 @@ def _mend(
     connection: OwnConnection, installation: Installation, publisher: Publisher, balances: list[Balance]
 ) -> dict[str, int]:
     again = {}
-    for one in balances:
-        if one.missing:
+    for row in balances:
+        if row.missing:
             with deciding(connection) as tx:
-                again[one.queue] = sending.resend_all(tx, one.queue, SETTLED_S)
+                again[row.queue] = sending.resend_all(tx, row.queue, SETTLED_S)
     Outbox(publisher, installation.settings).publish(connection)
     return again
 
@@ -125,9 +125,9 @@ def _print(context: CliContext, balances: list[Balance], lost: int, *, is_relaye
     table.add_column("queue", no_wrap=True, min_width=8, max_width=32)
     for heading in ("ready", "sent", "to be sent", "in the broker", "missing", "sent again"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for one in balances:
-        numbers = (one.ready, one.sent, one.unsent, one.in_broker, one.missing, one.sent_again)
-        table.add_row(one_line(one.queue), *("?" if number is None else f"{number:,}" for number in numbers))
+    for row in balances:
+        numbers = (row.ready, row.sent, row.unsent, row.in_broker, row.missing, row.sent_again)
+        table.add_row(one_line(row.queue), *("?" if number is None else f"{number:,}" for number in numbers))
     if balances:
         context.print(table)
     else:

@@ -1,4 +1,4 @@
-"""``mirepoix relay``: publish what waits for the broker, in a process of its own."""
+"""``mirepoix relay``: publish to the broker in a process of its own."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ NO_BROKER = (
 @click.option("--loglevel", default="INFO", show_default=True, help="How much is logged.")
 @pass_context
 def relay(context: CliContext, loglevel: str) -> None:
-    """Publish what nobody has told the broker of, until stopped.
+    """Publish tasks that their senders did not publish.
 
-    Workers do so by themselves: one of them at a time. A relay of its own takes this from them, so that it goes on
-    where all workers are busy or stopped. Start as many as you like: the others stand by.
+    It runs until it is stopped. Workers do the same, one of them at a time. This command leads before them, and works
+    also when all workers are busy or stopped. Start as many as you like: the oldest publishes, and the others stand by.
     """
     installation = installation_with_broker(context, "relay")
     logging.basicConfig(level=loglevel.upper(), format="[%(asctime)s: %(levelname)s] %(message)s")
@@ -49,7 +49,7 @@ def relay(context: CliContext, loglevel: str) -> None:
 
 
 def installation_with_broker(context: CliContext, command: str) -> Installation:
-    """That of the app that was named. Raises CliError if there is none, or no broker."""
+    """Return the app's installation. Raise CliError without an app, or if it has no broker."""
     if context.app is None:
         raise CliError(NEEDS_APP.format(command, command))
     installation = installation_of(context.app)

@@ -1,4 +1,4 @@
-"""``mirepoix failures replay`` and ``undo``: run again what failed, a few first, at a pace; take it back."""
+"""``mirepoix failures replay``, ``progress`` and ``undo``: run the failed tasks of a group again, a few first."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Rate(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
-    """``50/s``, ``100/m``, ``1000/h``: tasks in a time."""
+    """A number of tasks in a second, minute or hour: ``50/s``, ``100/m``, ``1000/h``."""
 
     name = "rate"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it, as tasks a second; a usage error names the forms."""
+        """Return the tasks a second."""
         if isinstance(value, float):
             return value
         found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/([smh]))?", value)
         if found is None or not float(found[1]):
-            self.fail(f"{value!r} is no rate. Write 50/s, 100/m or 1000/h.", param, ctx)
+            self.fail(f"{value!r} is not a rate. Write 50/s, 100/m or 1000/h.", param, ctx)
         return float(found[1]) / _SECONDS[found[2] or "s"]
 
 
 @click.command()
 @click.argument("group_id", metavar="ID")
 @click.option(
-    "--canary", "canaries", type=click.IntRange(min=0), default=0, help="Run so many first, wait how they end."
+    "--canary", "canaries", type=click.IntRange(min=0), default=0, help="Run so many first, and wait until they end."
 )
 @click.option("--rate", type=Rate(), default="50/s", show_default=True, help="At most so many: 50/s, 100/m, 1000/h.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many tasks, the oldest failures first.")
 @click.option(
-    "--wait", type=Duration(), default="10m", show_default=True, help="How long the first ones may take to end."
+    "--wait", type=Duration(), default="10m", show_default=True, help="How long the canaries may take to end."
 )
-@click.option("--dry-run", "is_dry", is_flag=True, help="Only say what would be done.")
-@click.option("--by", help="Who decides; otherwise your user name and host.")
-@click.option("--reason", help="Why, to be kept in the ledger.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Only print what would be done.")
+@click.option("--by", help="Who decides. The default is your user name and host.")
+@click.option("--reason", help="Why. It is stored in the ledger.")
 @json_option
 @pass_context
 def replay(
@@ -70,20 +70,20 @@ def replay(
     reason: str | None,
     is_json: bool,
 ) -> None:
-    """Run again all that failed for good by one cause, the oldest first.
+    """Run the failed tasks of one group again, the oldest failures first.
 
-    retry: tasks that failed, by id or filters. requeue: those also that are quarantined, parked, cancelled or expired.
-    failures replay: all of one cause, a few first and at a pace, and it can be undone.
+    retry runs failed tasks, by id or filters. requeue also runs quarantined, parked, cancelled and expired tasks.
+    failures replay runs all failed tasks of one cause at a limited rate, a few first, and can be undone.
 
-    With --canary the rest is run only if all of the first ones succeed. Ctrl-C stops it: what is waiting then runs,
-    unless it is undone. A task that fails again meanwhile is not run twice.
+    With --canary the others run only if all canaries succeed. Ctrl-C stops the replay. Tasks that it has already
+    requeued still run, unless you undo it. A task that fails again in the meantime is not run twice.
     """
     count_now(context)
     with context.reading() as tx:
         group = the_group(tx, group_id)
         chosen = ledger_replay.choose(tx, group.id, limit)
     if is_dry or not chosen:
-        _tell_dry(context, group, chosen, canaries, rate, is_json=is_json)
+        _print_dry_run(context, group, chosen, canaries, rate, is_json=is_json)
         return
     begun = operation.begin(
         context.ready(),
@@ -99,7 +99,7 @@ def replay(
     with _stopped_by_ctrl_c(begun):
         operation.carry_out(context.ready(), begun, canaries, wait.total_seconds())
     operation.end(context.ready(), begun)
-    _tell(context, begun, is_json=is_json)
+    _print_outcome(context, begun, is_json=is_json)
     if begun.outcome != DONE:
         raise NotAllDone
 
@@ -113,21 +113,21 @@ def _say_aside(text: str) -> None:
 @json_option
 @pass_context
 def progress(context: CliContext, replay_id: str, is_json: bool) -> None:
-    """Tell how far a replay has come, and how its tasks ended.
+    """Show how far a replay is, and how its tasks ended.
 
-    While it runs and after it: how many wait, run, succeeded, failed again, and were taken back.
+    It counts the tasks that wait, run, succeeded, failed again and were taken back.
     """
     with context.reading() as tx:
         seen = ledger_replay.progress(tx, replay_id)
     if not seen:
-        raise CliError(f"There is no replay {one_line(replay_id)!r}, or nothing of it is left. See: failures show ID")
-    numbers = Counter(became(one) for one in seen)
+        raise CliError(f"There is no replay {one_line(replay_id)!r}, or its tasks were pruned. See: failures show ID")
+    numbers = Counter(became(task) for task in seen)
     if is_json:
         context.print_json({"replay": replay_id, "tasks": len(seen), "became": dict(numbers), "of_each": seen})
         return
     context.say(f"{count(len(seen), 'task')}: " + ", ".join(f"{n:,} {words}" for words, n in numbers.most_common()))
-    for one in [one for one in seen if became(one) in FAILED_AGAIN][:5]:
-        context.say(f"  {one_line(one.task_id)} {became(one)}")
+    for task in [task for task in seen if became(task) in FAILED_AGAIN][:5]:
+        context.say(f"  {one_line(task.task_id)} {became(task)}")
 
 
 @click.command()
@@ -135,34 +135,34 @@ def progress(context: CliContext, replay_id: str, is_json: bool) -> None:
 @json_option
 @pass_context
 def undo(context: CliContext, replay_id: str, is_json: bool) -> None:
-    """Take back what a replay ran again and was not handed to a worker.
+    """Take back the tasks that were not handed to a worker yet.
 
-    Each task is then what it was: failed or quarantined, with its reason, history and result.
+    Each task is again what it was before: failed or quarantined, with its reason, history and result.
     """
     with context.reading() as tx:
         if not ledger_replay.progress(tx, replay_id):
             raise CliError(
-                f"There is no replay {one_line(replay_id)!r}, or nothing of it is left. See: failures show ID"
+                f"There is no replay {one_line(replay_id)!r}, or its tasks were pruned. See: failures show ID"
             )
     taken_back: list[str] = []
     try:
         operation.take_back(context.ready(), replay_id, decided_by(None), taken_back)
     finally:
         with context.reading() as tx:
-            left = [one for one in ledger_replay.progress(tx, replay_id) if not one.is_undone]
+            left = [task for task in ledger_replay.progress(tx, replay_id) if not task.is_undone]
         if is_json:
             context.print_json(
-                {"replay": replay_id, "taken_back": taken_back, "started": [one.task_id for one in left]}
+                {"replay": replay_id, "taken_back": taken_back, "started": [task.task_id for task in left]}
             )
         else:
             context.say(f"taken back: {count(len(taken_back), 'task')}", "green")
             if left:
-                context.say(f"not taken back: {count(len(left), 'task')}: a worker has, or had, them", "yellow")
+                context.say(f"not taken back: {count(len(left), 'task')}: already handed to a worker", "yellow")
 
 
 @contextmanager
 def _stopped_by_ctrl_c(replay: Replay) -> Iterator[None]:
-    """Ctrl-C ends the replay between two transactions: interrupted within one, a connection is of no more use."""
+    """End the replay between two transactions on Ctrl-C. An interrupted transaction would break the connection."""
 
     def stop(_number: int, _frame: object) -> None:
         replay.stop()
@@ -174,11 +174,11 @@ def _stopped_by_ctrl_c(replay: Replay) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _tell_dry(
+def _print_dry_run(
     context: CliContext, group: Group, chosen: Sequence[Chosen], canaries: int, rate: float, *, is_json: bool
 ) -> None:
     if is_json:
-        context.print_json({"failure_group": group.id, "would_replay": [one.task_id for one in chosen]})
+        context.print_json({"failure_group": group.id, "would_replay": [task.task_id for task in chosen]})
     elif not chosen:
         context.say(f"No task failed for good by {group.id}: nothing to replay.")
     else:
@@ -187,9 +187,9 @@ def _tell_dry(
         context.say(f"Would replay {count(len(chosen), 'task')}{first}, in about {took}: {one_line(group.title)}")
 
 
-def _tell(context: CliContext, replay: Replay, *, is_json: bool) -> None:
+def _print_outcome(context: CliContext, replay: Replay, *, is_json: bool) -> None:
     if is_json:
-        told = {
+        answer = {
             "replay": replay.id,
             "failure_group": replay.group.id,
             "outcome": replay.outcome,
@@ -197,16 +197,17 @@ def _tell(context: CliContext, replay: Replay, *, is_json: bool) -> None:
             "not_replayed": len(replay.chosen) - len(replay.replayed),
             "not_well": replay.not_well,
         }
-        context.print_json(told)
+        context.print_json(answer)
         return
     context.say(f"replayed: {count(len(replay.replayed), 'task')}", "green")
     if replay.outcome != DONE:
         context.say(
-            f"stopped: {replay.outcome}: {len(replay.chosen) - len(replay.replayed):,} were not touched", "yellow"
+            f"stopped: {replay.outcome}: {len(replay.chosen) - len(replay.replayed):,} were not replayed", "yellow"
         )
     elif len(replay.replayed) < len(replay.chosen):
-        context.say(f"not replayed: {len(replay.chosen) - len(replay.replayed):,}: somebody was faster", "yellow")
-    for one in replay.not_well[:5]:
-        context.say(f"  {one_line(one.task_id)} {one.state}{' again, to be retried' if one.is_trying else ''}")
+        left = len(replay.chosen) - len(replay.replayed)
+        context.say(f"not replayed: {left:,}: changed by somebody else in the meantime", "yellow")
+    for task in replay.not_well[:5]:
+        context.say(f"  {one_line(task.task_id)} {task.state}{' again, to be retried' if task.is_trying else ''}")
     context.say(f"see how they end: {command('failures progress', replay.id)}", "dim")
-    context.say(f"take back what was not handed to a worker: {command('failures undo', replay.id)}", "dim")
+    context.say(f"take back tasks that no worker has yet: {command('failures undo', replay.id)}", "dim")

@@ -1,4 +1,4 @@
-"""``mirepoix show ID``: everything about one task."""
+"""``mirepoix show ID``: show everything about one task."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from mirepoix.operations.format import count, duration, memory, one_line, printa
 from mirepoix.states import State
 
 INDENT = 5
-"""Cells, below an attempt's number and what became of it."""
+"""The indentation, in cells, of the lines below an attempt."""
 
 
 @click.command()
 @click.argument("task_id", metavar="ID")
-@click.option("--results", "has_results", is_flag=True, help="Show what its steps returned, too.")
+@click.option("--results", "has_results", is_flag=True, help="Also show what its steps returned.")
 @json_option
 @pass_context
 def show(context: CliContext, task_id: str, has_results: bool, is_json: bool) -> None:
-    """Tell everything about one task. The beginning of its id is enough.
+    """Show everything about one task. The beginning of its id is enough.
 
-    This prints the task's arguments.
+    The output includes the task's arguments.
     """
     with context.reading() as tx:
         found, missing = resolve(tx, [task_id])
         detail = task_detail(tx, found[0], has_results=has_results) if found else None
     if detail is None:
-        raise CliError(next(iter(missing.values()), f"The task {task_id!r} was pruned just now."))
+        raise CliError(next(iter(missing.values()), f"The task {task_id!r} was pruned a moment ago."))
     if is_json:
         context.print_json(detail)
         return
@@ -96,7 +96,7 @@ def _fact_lines(detail: TaskDetail) -> Iterator[tuple[str, str]]:
         count(detail.fence, "attempt") if detail.fence else "",
         f"{detail.retries} by Celery's retry" if detail.retries else "",
         count(detail.deaths, "death") + " of its process" if detail.deaths else "",
-        f"handed out and lost {detail.handovers} times" if detail.handovers else "",
+        f"handed to a worker and lost {detail.handovers} times" if detail.handovers else "",
         f"message {detail.generation + 1} under this id" if detail.generation > detail.retries else "",
     )
     yield "tries", ", ".join(filter(None, counts))
@@ -110,7 +110,7 @@ def _fact_lines(detail: TaskDetail) -> Iterator[tuple[str, str]]:
 
 def _print_arguments(context: CliContext, detail: TaskDetail) -> None:
     if detail.arguments is None:
-        context.say(f"\narguments: not JSON but {one_line(detail.content_type)}; they cannot be shown", "dim")
+        context.say(f"\narguments: they are {one_line(detail.content_type)} and not JSON, and cannot be shown", "dim")
         return
     args, kwargs = detail.arguments
     for name, value in (("args", args), ("kwargs", kwargs)):
@@ -141,7 +141,7 @@ def _print_attempts(context: CliContext, detail: TaskDetail) -> None:
         elif attempt.traceback:
             context.traceback(attempt.traceback, INDENT)
     if hidden > 0:
-        unseen = f"{count(hidden, 'more attempt')} left no history (handed out and back, not seen to start)"
+        unseen = f"{count(hidden, 'more attempt')} left no history (given back before a start was recorded)"
         context.say(unseen, "dim")
 
 
@@ -191,10 +191,9 @@ def _print_decisions(context: CliContext, detail: TaskDetail) -> None:
     if not detail.decisions:
         return
     context.say("\nDecisions", "bold")
-    for one in detail.decisions:
-        context.say(
-            f"{when(one.decided_at)}  {one_line(one.verb)} by {one_line(one.decided_by)}: {one_line(one.reason)}"
-        )
+    for decision in detail.decisions:
+        who = one_line(decision.decided_by)
+        context.say(f"{when(decision.decided_at)}  {one_line(decision.verb)} by {who}: {one_line(decision.reason)}")
 
 
 def _signal_name(number: int) -> str:
@@ -215,7 +214,7 @@ def _print_relatives(context: CliContext, detail: TaskDetail) -> None:
     context.say("")
     context.list(_RELATIVE_COLUMNS, found)
     if len(detail.children) == MOST_CHILDREN:
-        context.say(f"… the first {MOST_CHILDREN} of what it sent", "dim")
+        context.say(f"… only the first {MOST_CHILDREN} tasks that it sent", "dim")
 
 
 _RELATIVE_COLUMNS = (Column("related"), Column("state"), Column("id"), Column("name", 12, is_cut_in_front=True))
@@ -227,7 +226,7 @@ def _named(task: Relative) -> tuple[Text, Text, Text]:
 
 
 def _hints(detail: TaskDetail) -> list[str]:
-    """What can be done about it, as commands."""
+    """Return the commands that can be run next on the task."""
     verbs = {
         State.FAILED: ("retry", "discard"),
         State.QUARANTINED: ("requeue", "discard"),

@@ -1,4 +1,4 @@
-"""``mirepoix signatures``: lock what tasks take, and tell what a change of it does to the payloads that wait."""
+"""``mirepoix signatures``: lock the arguments of tasks, and judge what a change does to waiting payloads."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ file_option = click.option(
 
 @click.group()
 def signatures() -> None:
-    """Keep changes of tasks from harming what waits.
+    """Check that changed tasks can run waiting payloads.
 
-    The lock file holds what each task takes. Commit it: a change of a task is a change of this file, which people
-    review, with the verdict of check beside it.
+    The lock file contains the arguments of each task. Commit it. Then a change of a task changes the file, and people
+    review it together with the verdict of check.
     """
 
 
@@ -58,9 +58,9 @@ def signatures() -> None:
 @file_option
 @pass_context
 def lock(context: CliContext, path: Path) -> None:
-    """Write down what the app's tasks take, and print what changed.
+    """Write the arguments of the app's tasks into the lock file.
 
-    The file is not touched if nothing did.
+    It prints what changed. It does not touch the file if nothing did.
     """
     current = _current(context)
     try:
@@ -68,7 +68,7 @@ def lock(context: CliContext, path: Path) -> None:
     except NewerLockFormat:
         raise
     except ConfigurationError as error:
-        click.echo(f"mirepoix: {one_line(str(error))} It is written anew.", err=True)
+        click.echo(f"mirepoix: {one_line(str(error))} The file is replaced.", err=True)
         locked = None
     if locked == current:
         context.say(f"{path} is up to date: {count(len(current), 'task')}.")
@@ -82,11 +82,11 @@ def lock(context: CliContext, path: Path) -> None:
 @signatures.command()
 @file_option
 @click.option(
-    "--allow-outdated", is_flag=True, help="Fail for no change that is safe, e.g. with the lock of the last release."
+    "--allow-outdated", is_flag=True, help="Accept safe changes, e.g. with the lock file of the last release."
 )
-@click.option("--both-ways", is_flag=True, help="Fail, too, if old workers park new payloads while a deploy rolls.")
-@click.option("--ledger", "url", metavar="URL", help="Bind the payloads in that ledger to the code, instead.")
-@click.option("--waiting", is_flag=True, help="The same with the app's own ledger.")
+@click.option("--both-ways", is_flag=True, help="Also fail if old workers park new payloads during a deploy.")
+@click.option("--ledger", "url", metavar="URL", help="Check the payloads in that ledger and not the lock file.")
+@click.option("--waiting", is_flag=True, help="Check the payloads in the app's own ledger and not the lock file.")
 @json_option
 @pass_context
 def check(
@@ -98,18 +98,18 @@ def check(
     waiting: bool,
     is_json: bool,
 ) -> None:
-    """Tell what the changes since the lock do to payloads.
+    """Judge what the changes since the lock do to payloads.
 
-    Each change is judged in both directions: what the old code wrote and the new code runs, and, while a deploy rolls,
-    what the new code writes and old workers take. Such a payload is safe; or it parks, running nothing, until code that
-    takes it arrives; or it runs wrongly, with a value in another parameter.
+    It judges each change in both directions: old payloads in new code, and, during a deploy, new payloads in old
+    workers. Such a payload is safe; or it parks and does not run until code that takes it arrives; or it runs wrongly,
+    with a value in another parameter.
 
-    The exit code is 0 if code and lock are the same, otherwise 1. With --allow-outdated it is 1 only if a payload runs
-    wrongly or new code parks an old one. It is 2 if it could not be told.
+    The exit code is 0 if code and lock file are the same, otherwise 1. With --allow-outdated it is 1 only if a payload
+    runs wrongly or new code parks an old payload. It is 2 if the check could not be made.
 
-    With --ledger or --waiting, the last check before a release, the code is not compared with the lock but with
-    every payload in the ledger that waits, is due later, runs, failed, is quarantined or parked, with all that it will
-    send in turn. It prints what the code would park; the exit code is 0 if that is nothing, or is parked already.
+    --ledger and --waiting are for the last check before a release. They compare the code with the payloads in the
+    ledger: every task that waits, is due later, runs, failed, is quarantined or parked, and all tasks that these will
+    send. They print what the code would park. The exit code is 0 if it would park nothing that is not parked already.
     """
     current = _current(context)
     if url is not None or waiting:
@@ -121,7 +121,7 @@ def check(
         raise CliError(f"There is no lock file {str(path)!r}. Write it with: mirepoix signatures lock")
     changes = compare_all(locked, current)
     is_outdated = locked != current
-    is_harmful = any(not one.is_safe_after_deploy or (both_ways and one.verdict is not Verdict.SAFE) for one in changes)
+    is_harmful = any(not change.is_safe_after_deploy or (both_ways and change.verdict is not Verdict.SAFE) for change in changes)
     if is_json:
         context.print_json(_as_object(path, locked, changes, is_outdated=is_outdated))
     else:
@@ -132,7 +132,7 @@ def check(
 
 
 def _preflight(context: CliContext, url: str | None, *, is_json: bool) -> bool:
-    """Judge what is in the ledger; whether the release may go out."""
+    """Judge the payloads in the ledger. Return whether the release may go out."""
     catalog = installation_of(context.app).catalog
     ledger = context.at(url) if url is not None else context
     try:
@@ -143,27 +143,27 @@ def _preflight(context: CliContext, url: str | None, *, is_json: bool) -> bool:
         if ledger is not context:
             ledger.close()
     if is_json:
-        context.print_json(_gate_object(label, judged))
+        context.print_json(_preflight_object(label, judged))
     else:
         _print_preflight(context, label, judged)
     return judged.is_open
 
 
-def _gate_object(label: str, judged: Judged) -> dict[str, object]:
+def _preflight_object(label: str, judged: Judged) -> dict[str, object]:
     found = [
         {
-            "task": one.call.task,
-            "version": one.call.version,
-            "call": str(one.call),
-            "lacking": one.lacking,
-            "reason": one.reason,
-            "is_carried": one.is_carried,
-            "count": one.count,
-            "states": dict(one.counts),
-            "oldest": one.oldest,
-            "example": one.example,
+            "task": finding.call.task,
+            "version": finding.call.version,
+            "call": str(finding.call),
+            "lacking": finding.lacking,
+            "reason": finding.reason,
+            "is_carried": finding.is_carried,
+            "count": finding.count,
+            "states": dict(finding.counts),
+            "oldest": finding.oldest,
+            "example": finding.example,
         }
-        for one in judged.found
+        for finding in judged.found
     ]
     return {
         "ledger": label,
@@ -178,33 +178,33 @@ def _gate_object(label: str, judged: Judged) -> dict[str, object]:
 
 
 def _print_preflight(context: CliContext, label: str, judged: Judged) -> None:
-    for one in judged.found:
-        carried = "  carried by others, which send it later" if one.is_carried else ""
-        context.print(Text.assemble((one_line(str(one.call)), "bold"), (carried, "dim")))
+    for finding in judged.found:
+        carried = "  another task will send it" if finding.is_carried else ""
+        context.print(Text.assemble((one_line(str(finding.call)), "bold"), (carried, "dim")))
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(style="dim", no_wrap=True)
         table.add_column()
-        table.add_row("would park", Text(one_line(one.reason), "bold yellow" if one.is_new else "yellow"))
-        states = ", ".join(f"{number:,} {state}" for state, number in one.counts.most_common())
+        table.add_row("would park", Text(one_line(finding.reason), "bold yellow" if finding.is_new else "yellow"))
+        states = ", ".join(f"{number:,} {state}" for state, number in finding.counts.most_common())
         table.add_row("payloads", states)
-        table.add_row("oldest", f"{when(one.oldest)}  {one_line(one.example)}")
+        table.add_row("oldest", f"{when(finding.oldest)}  {one_line(finding.example)}")
         context.print(Padding(table, _INDENTED))
         context.say("")
     for content_type, number in judged.unjudged.most_common():
         of_type = f"{count(number, 'payload')} of {one_line(content_type)}"
-        context.say(f"{of_type}: only the task and its version were looked at.", "yellow")
-    told = f"{count(judged.payloads, 'payload')} in {label}"
+        context.say(f"{of_type}: only the task and its version were checked.", "yellow")
+    total = f"{count(judged.payloads, 'payload')} in {label}"
     if judged.resumed:
         context.say(f"{count(judged.resumed, 'payload')} that other code parked will be resumed.", "green")
     if judged.is_open:
-        already = ", but for what is parked already" if judged.found else ""
-        context.say(f"{told}: this code takes all of them{already}.", "green")
+        already = " except those that are parked already" if judged.found else ""
+        context.say(f"{total}: this code can take all of them{already}.", "green")
     else:
-        context.say(f"{told}: this code would park {judged.would_park:,} of them.", "bold red")
+        context.say(f"{total}: this code would park {judged.would_park:,} of them.", "bold red")
 
 
 def _current(context: CliContext) -> dict[str, Signature]:
-    """The signatures of the code."""
+    """Return the signatures of the tasks in the code."""
     if context.app is None:
         raise CliError(NEEDS_APP)
     try:
@@ -218,7 +218,7 @@ def _current(context: CliContext) -> dict[str, Signature]:
 
 
 def _read(path: Path) -> dict[str, Signature] | None:
-    """The signatures in the lock file, or None if there is none."""
+    """Return the signatures in the lock file, or None if there is no such file."""
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
@@ -226,12 +226,12 @@ def _read(path: Path) -> dict[str, Signature] | None:
     except OSError as error:
         raise CliError(f"The lock file {str(path)!r} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path} is no text in UTF-8.") from error
+        raise ConfigurationError(f"{path} is not text in UTF-8.") from error
     return read_lock(text)
 
 
 def _write(path: Path, text: str) -> None:
-    """Write all of it or nothing."""
+    """Write the whole file or nothing."""
     beside = path.with_name(f"{path.name}.new")
     try:
         beside.write_text(text, "utf-8")
@@ -247,16 +247,16 @@ def _as_object(
         "file": str(path),
         "tasks": len(locked),
         "is_outdated": is_outdated,
-        "verdict": worst(*(one.verdict for one in changes)),
-        "old_to_new": worst(*(one.old_to_new for one in changes)),
-        "new_to_old": worst(*(one.new_to_old for one in changes)),
+        "verdict": worst(*(change.verdict for change in changes)),
+        "old_to_new": worst(*(change.old_to_new for change in changes)),
+        "new_to_old": worst(*(change.new_to_old for change in changes)),
         "changes": changes,
     }
 
 
 def _print(context: CliContext, changes: Sequence[Change]) -> None:
-    """The changes, task by task."""
-    for task, of_task in groupby(changes, key=lambda one: one.task):
+    """Print the changes, task by task."""
+    for task, of_task in groupby(changes, key=lambda change: change.task):
         context.say(one_line(task), "bold")
         for change in of_task:
             sentence = Text(one_line(change.sentence))
@@ -278,7 +278,7 @@ def _fate(change: Change) -> Table:
         text = Text(verdict.value, _STYLES[verdict])
         table.add_row(heading, Text.assemble(text, f": {one_line(why)}" if why else ""))
     if change.remedy:
-        table.add_row("remedy", Text(one_line(change.remedy)))
+        table.add_row("fix", Text(one_line(change.remedy)))
     return table
 
 
@@ -288,11 +288,9 @@ def _print_verdict(
     if not is_outdated:
         context.say(f"{count(len(locked), 'task')}, all as locked in {path}.", "green")
         return
-    counted = Counter(one.verdict for one in changes)
-    told = ", ".join(f"{counted[verdict]} {verdict}" for verdict in reversed(Verdict) if counted[verdict])
-    tasks = len({one.task for one in changes})
+    counted = Counter(change.verdict for change in changes)
+    verdicts = ", ".join(f"{counted[verdict]} {verdict}" for verdict in reversed(Verdict) if counted[verdict])
+    tasks = len({change.task for change in changes})
     if changes:
-        context.say(f"{count(len(changes), 'change')} in {count(tasks, 'task')}: {told}.", "bold")
-    context.say(
-        f"{path} is out of date. If the changes are meant as they are, run {command('signatures')} lock.", "yellow"
-    )
+        context.say(f"{count(len(changes), 'change')} in {count(tasks, 'task')}: {verdicts}.", "bold")
+    context.say(f"{path} is out of date. If you want these changes, run {command('signatures')} lock.", "yellow")

@@ -1,4 +1,4 @@
-"""``mirepoix status``: one screen that answers whether anything is lost, late or dead, or waits for you."""
+"""``mirepoix status``: one screen that shows whether anything is lost, late or dead, or waits for you."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mirepoix.operations.health import Overview, WorkerLine, by_life, by_urgency
 from mirepoix.states import State
 
 SHOWN = 6
-"""Queues, workers and findings beyond this many are counted, not listed, unless --all is given: one screen."""
+"""The most queues, workers and findings that are listed without --all. The others are counted."""
 
 _HEADLINES = {
     Severity.OK: (" ALL WELL ", "bold white on green", "nothing is lost, late or dead, and nothing waits for you"),
@@ -39,15 +39,19 @@ _MARKS = {Severity.CRITICAL: ("!! ", "bold red"), Severity.WARNING: ("!  ", "yel
 
 @click.command()
 @click.option(
-    "--late-after", type=Duration(), default="1m", show_default=True, help="A task that is ready longer is late."
+    "--late-after",
+    type=Duration(),
+    default="1m",
+    show_default=True,
+    help="A task is late if it has been ready for longer.",
 )
 @click.option("--all", "is_all", is_flag=True, help="List every queue and worker.")
 @json_option
 @pass_context
 def status(context: CliContext, late_after: timedelta, is_all: bool, is_json: bool) -> None:
-    """Show whether anything is lost, late or dead, or waits for you.
+    """Show what is lost, late or dead, or waits for you.
 
-    The exit code is 0 whatever it shows: see health for probes.
+    The exit code is 0 even if it shows problems. For probes, use health.
     """
     with context.reading() as tx:
         seen = overview(tx, late_after.total_seconds())
@@ -89,17 +93,17 @@ def status(context: CliContext, late_after: timedelta, is_all: bool, is_json: bo
 
 
 def _versions(workers: Sequence[WorkerSeen]) -> str:
-    """What the living workers run, each set of versions once, and what this command is."""
+    """Return the versions that the live workers run, each combination once, and the version of this command."""
     running = Counter(
         ", ".join(f"{name} {worker.software[name]}" for name in ("mirepoix", "celery") if name in worker.software)
         for worker in workers
     )
-    words = [f"{count(number, 'worker')}: {said}" for said, number in running.most_common() if said]
+    words = [f"{count(number, 'worker')}: {versions}" for versions, number in running.most_common() if versions]
     return "versions  " + " · ".join([*words, f"this command: mirepoix {version('mirepoix')}"])
 
 
 def _backlog(context: CliContext) -> Backlog | None:
-    """What waits in the broker that the app had, if an app was named whose settings still name that."""
+    """Return what waits in the app's former broker, if the app's settings still name it."""
     installation = getattr(context.app, "mirepoix", None)
     if installation is None:
         return None
@@ -109,7 +113,9 @@ def _backlog(context: CliContext) -> Backlog | None:
 
 def _left_behind(backlog: Backlog | None) -> list[Finding]:
     queues = () if backlog is None else backlog.queues
-    return [Finding("stuck", Severity.WARNING, one.messages + one.unacknowledged, queue=one.queue) for one in queues]
+    return [
+        Finding("stuck", Severity.WARNING, queue.messages + queue.unacknowledged, queue=queue.queue) for queue in queues
+    ]
 
 
 def _as_object(context: CliContext, seen: Overview, found: list[Finding], opened: list[OpenAlert]) -> dict[str, object]:
@@ -129,12 +135,12 @@ def _as_object(context: CliContext, seen: Overview, found: list[Finding], opened
 
 
 def _headline(found: list[Finding]) -> Text:
-    word, style, said = _HEADLINES[severity(found)]
-    totals = {words: sum(one.count for one in found if one.kind == kind) for kind, words in _KINDS.items()}
-    text = Text.assemble((word, style), " ", said)
+    word, style, summary = _HEADLINES[severity(found)]
+    totals = {words: sum(finding.count for finding in found if finding.kind == kind) for kind, words in _KINDS.items()}
+    text = Text.assemble((word, style), " ", summary)
     if found:
         words = [f"{words} {number:,}" for words, number in totals.items()]
-        if dead := sum(one.count for one in found if one.kind == "dead"):
+        if dead := sum(finding.count for finding in found if finding.kind == "dead"):
             words.append(f"deaths of workers {dead}")
         text.append(" · ".join(words), style="bold")
     return text
@@ -150,36 +156,38 @@ def _sentence(finding: Finding, late_s: float) -> str:
     wait = f"{tasks} wait{'s' if finding.count == 1 else ''}"
     match finding.kind:
         case "lost":
-            said = f"{tasks} held by {finding.worker or 'nobody'}, which is not alive (for {age}): start a worker"
+            sentence = f"{tasks} held by {finding.worker or 'nobody'}, which is not alive (for {age}): start a worker"
         case "late" if not finding.is_served:
-            said = f"{wait} (oldest {age}): nobody takes from queue {finding.queue!r}"
+            sentence = f"{wait} (oldest {age}): no consumer for queue {finding.queue!r}"
         case "late" if finding.state is State.LEASED:
-            said = f"{tasks} of queue {finding.queue!r} handed to a worker over {late} ago, not started (oldest {age})"
+            sentence = (
+                f"{tasks} of queue {finding.queue!r} handed to a worker over {late} ago, not started (oldest {age})"
+            )
         case "late":
-            said = f"{wait} over {late} in queue {finding.queue!r} (oldest {age})"
+            sentence = f"{wait} over {late} in queue {finding.queue!r} (oldest {age})"
         case "stuck" if finding.state is None:
-            said = (
-                f"{count(finding.count, 'message')} of queue {finding.queue!r} left in the broker of before; see below"
+            sentence = (
+                f"{count(finding.count, 'message')} of queue {finding.queue!r} left in the former broker; see below"
             )
         case "stuck" if finding.state is State.PARKED:
-            said = f"{wait} for you: parked (newest {age} ago); see: {command('parked')}"
+            sentence = f"{wait} for you: parked (newest {age} ago); see: {command('parked')}"
         case "stuck":
-            said = (
+            sentence = (
                 f"{wait} for you: {finding.state} (newest {age} ago); see: {command(f'tasks --state {finding.state}')}"
             )
         case "failed":
-            said = f"{tasks} failed for good in the last hour (newest {age} ago); see: {command('failures')}"
+            sentence = f"{tasks} failed for good in the last hour (newest {age} ago); see: {command('failures')}"
         case _ if finding.worker is None:
-            said = "no worker is alive: nothing runs until one is started"
+            sentence = "no worker is alive: nothing runs until one is started"
         case _:
-            said = f"worker {finding.worker} {_how_it_died(finding, age)}"
-    return said
+            sentence = f"worker {finding.worker} {_how_it_died(finding, age)}"
+    return sentence
 
 
 def _how_it_died(finding: Finding, age: str) -> str:
     again = ", and is alive again" if finding.is_served else ""
     if not age:
-        return f"is silent: its heartbeat stayed out{again}"
+        return f"is silent: its heartbeats stopped{again}"
     return f"died {age} ago{again}" if finding.count == 1 else f"died {finding.count} times, last {age} ago{again}"
 
 
@@ -208,7 +216,7 @@ def _last_hour(seen: Overview) -> Text:
     finished = sum(number for state, number in seen.last_hour.items() if state is not State.FAILED)
     for state, number in seen.last_hour.items():
         if number or state in (State.SUCCEEDED, State.FAILED):
-            # The failed are counted by themselves.
+            # Failed tasks have a limit of their own.
             is_capped = (number if state is State.FAILED else finished) >= COUNTED_MOST
             atleast = "+" if is_capped and number else ""
             words = "failed for good" if state is State.FAILED else state.value
@@ -226,14 +234,14 @@ _KEPT_COLUMNS = (
 )
 
 
-def _kept_cells(one: Kept) -> list[Text | str]:
+def _kept_cells(kept: Kept) -> list[Text | str]:
     return [
-        state_text(one.state),
-        f"{one.count:,}",
-        f"{duration(one.newest_s)} ago",
-        one_line(one.newest_id),
-        one_line(one.newest_name),
-        one_line(one.newest_reason),
+        state_text(kept.state),
+        f"{kept.count:,}",
+        f"{duration(kept.newest_s)} ago",
+        one_line(kept.newest_id),
+        one_line(kept.newest_name),
+        one_line(kept.newest_reason),
     ]
 
 

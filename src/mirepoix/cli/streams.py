@@ -1,4 +1,4 @@
-"""Print a long list for programs, item by item: what `CliContext.print_json` would print, without holding all of it."""
+"""Print a long list as JSON, item by item: the output of `CliContext.print_json`, without holding all of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mirepoix.operations.format import as_json
 
 
 def print_json_list(name: str, items: Iterable[Any], rest: Callable[[], dict[str, Any]]) -> None:
-    """``{name: [items], …}``, and behind it *rest*, which is asked when the last item was printed."""
+    """Print ``{name: [items], …}``. *rest* returns the fields after the list; it is called after the last item."""
     out = sys.stdout
     out.write(f"{{\n  {as_json(name)}: [")
     comma = ""

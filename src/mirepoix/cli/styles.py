@@ -1,4 +1,4 @@
-"""The few looks of the screen: one plain table, one colour a state."""
+"""The styles of the screen: one plain table, and one colour for each state."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ STYLES = {
 
 
 def state_text(state: State, *, has_due: bool = False) -> Text:
-    """A state in people's words and its colour."""
+    """Return the words for a state, in the state's colour."""
     return Text(state_word(state, has_due=has_due), style=STYLES[state])
 
 
 def plain_table(title: str | None = None) -> Table:
-    """Columns two spaces apart, dim headings, no lines: good to read and to grep."""
+    """Return a table with dim headings, two spaces between columns and no lines, so that it can be grepped."""
     return Table(
         title=title,
         title_justify="left",

@@ -1,4 +1,4 @@
-"""``mirepoix tasks``: the tasks that filters describe, newest first."""
+"""``mirepoix tasks``: list the tasks that match filters, newest first."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def tasks(
 ) -> None:
     """List tasks, newest first.
 
-    A task's age counts from when it was sent (while it waits), handed to a worker (while that has it) or finished.
-    More than a thousand are read in chunks while they are printed: a task that changes its state meanwhile may be
-    missing, or there twice.
+    A task's age counts from when it was sent (if it waits), handed to a worker (if a worker has it) or finished.
+    A list of more than a thousand tasks is read in chunks while it is printed. A task that changes its state in the
+    meantime may be missing or listed twice.
     """
     context.ready()
     found = listed(context.reading, filters_from(given), limit + 1, oldest_first=is_oldest, with_arguments=with_args)
@@ -108,7 +108,7 @@ _COLUMNS_OF_CALLS = (Column("id"), Column("state"), Column("age", is_right=True)
 
 
 def _cells_of_call(line: TaskLine) -> list[Text | str]:
-    """A task as the call it is. Its arguments are whole: a terminal wraps the line."""
+    """Return a task as a call. Its arguments are complete, and the terminal wraps the line."""
     given = call(*line.arguments) if line.arguments is not None else "(arguments that are not JSON)"
     return [
         one_line(line.id),
@@ -119,7 +119,7 @@ def _cells_of_call(line: TaskLine) -> list[Text | str]:
 
 
 def _what(line: TaskLine) -> Text:
-    """What a person wants to know next about a task in that state."""
+    """Return when the task is due or who has it, and its reason."""
     words = []
     if line.state is State.PENDING and line.due_at is not None:
         words.append(f"due {line.due_at:%m-%d %H:%M:%SZ}")

@@ -1,4 +1,4 @@
-"""``mirepoix demo``: run the shop, kill its workers, show it, and let the audit decide the exit code."""
+"""``mirepoix demo``: run a small shop, kill its workers, and audit the result."""
 
 from __future__ import annotations
 
@@ -30,19 +30,20 @@ INTERRUPTED = 130
 @click.option("--orders", default=500, show_default=True, type=click.IntRange(10), help="How many orders to place.")
 @click.option("--kills", default=12, show_default=True, type=click.IntRange(0), help="Pool processes to SIGKILL.")
 @click.option("--worker-kills", default=3, show_default=True, type=click.IntRange(0), help="Whole workers to SIGKILL.")
-@click.option("--stock", is_flag=True, help="Run the same on plain Celery beside it, to see what that loses.")
+@click.option("--stock", is_flag=True, help="Also run the shop on plain Celery, to see what that loses.")
 @click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep all files in this new folder.")
 @click.option(
-    "--audit", "kept", type=click.Path(exists=True, path_type=Path), metavar="DIR", help="Only audit a kept folder."
+    "--audit", "kept", type=click.Path(exists=True, path_type=Path), metavar="DIR", help="Only audit such a folder."
 )
-@click.option("--json", "is_json", is_flag=True, help="Print the audit as JSON, and nothing else.")
+@click.option("--json", "is_json", is_flag=True, help="Print only the audit, as JSON.")
 def demo(
     orders: int, kills: int, worker_kills: int, stock: bool, keep: Path | None, kept: Path | None, is_json: bool
 ) -> None:
-    """Kill the workers of a small shop and see that nothing is lost.
+    """Kill the workers of a small shop, and lose nothing.
 
-    Places orders on SQLite, each a row and two tasks in one transaction, with real worker processes. The exit code is
-    0 only if the audit at the end holds. Needs no broker, no server and no configuration; under a minute.
+    It places orders on SQLite: each is a row and two tasks in one transaction. Real worker processes run the tasks.
+    The exit code is 0 only if the audit at the end finds nothing wrong. It needs no broker, no server and no
+    configuration, and takes less than a minute.
     """
     if kept is not None:
         _close([audit(folder) for folder in _folders(kept, is_stock=(kept / "stock").is_dir())], None, is_json=is_json)

@@ -1,4 +1,4 @@
-"""The ledger in Django's admin: see what became of every task, and decide about those that need it."""
+"""The ledger in Django's admin: see what became of every task, and decide about tasks that need you."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ admin.site.register(FailureGroup, FailureGroupAdmin)
 admin.site.register(Alert, AlertAdmin)
 
 LISTED = 10
-"""Of what was not done, so many ids are named in a message."""
+"""The most ids that a message names."""
 
 
 def _action(verb: str) -> Any:
@@ -58,8 +58,8 @@ class TaskAdmin(LedgerAdmin):
     list_per_page = 50
     search_fields = ("id", "name")
     search_help_text = (
-        "The beginning of a task's id, or a part of its name"
-        f" (of tasks that succeeded, were cancelled or expired: among the newest {AMONG:,})."
+        "The beginning of a task's id, or a part of its name."
+        f" Of succeeded, cancelled and expired tasks, only the newest {AMONG:,} are searched."
     )
     sortable_by = ()
     ordering = ("-seq",)
@@ -67,15 +67,12 @@ class TaskAdmin(LedgerAdmin):
     change_list_template = "admin/mirepoix/task/change_list.html"
 
     def get_changelist(self, *_: Any, **__: Any) -> type[TaskList]:
-        """Ours."""
         return TaskList
 
     def changelist_view(self, request: Any, extra_context: Any = None) -> Any:
-        """Under the name of what it lists."""
         return super().changelist_view(request, {"title": "Tasks", **(extra_context or {})})
 
     def get_urls(self) -> list[Any]:
-        """One more, for decisions."""
         view = self.admin_site.admin_view(self.decide_view)
         return [path("decide/<str:verb>/", view, name="mirepoix_task_decide"), *super().get_urls()]
 
@@ -83,25 +80,23 @@ class TaskAdmin(LedgerAdmin):
 
     @admin.display(description="state")  # type: ignore[untyped-decorator]
     def state_shown(self, task: Task) -> str:
-        """In its colour."""
         return badge(task.state, has_due=task.due_at is not None)
 
     @admin.display(description="name")  # type: ignore[untyped-decorator]
     def name_shown(self, task: Task) -> str:
-        """With its id and its queue."""
         words = '{} <small class="mirepoix-id">{} · {}</small>'
         return format_html(words, task.name, task.id, task.queue)  # type: ignore[no-any-return]
 
     @admin.display(description="age")  # type: ignore[untyped-decorator]
     def age(self, task: Task) -> str:
-        """Since it was sent (while it waits), handed to a worker (while that has it) or finished."""
+        """Return the time since it was sent (if it waits), handed to a worker (if a worker has it) or finished."""
         state = State(task.state)
         moment = task.created_at if state is State.PENDING else task.leased_at if state in HELD else task.finished_at
         return ago(moment)
 
     @admin.display(description="reason")  # type: ignore[untyped-decorator]
     def reason_shown(self, task: Task) -> str:
-        """The beginning; a worker's name for what is with one, and the time for what waits for one."""
+        """Return the beginning of the reason. A held task shows its worker, a scheduled task its time."""
         if task.state == State.PENDING and task.due_at is not None:
             return f"due {written(task.due_at)}" + (f": {cut(task.reason)}" if task.reason else "")
         if task.state in HELD and task.worker_id:
@@ -111,7 +106,6 @@ class TaskAdmin(LedgerAdmin):
     # ---- one task
 
     def change_view(self, request: Any, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
-        """Everything about one task."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         object_id = unquote(object_id)
@@ -119,16 +113,16 @@ class TaskAdmin(LedgerAdmin):
             detail = task_detail(tx, object_id)
         task = Task.objects.filter(pk=object_id).first()
         if detail is None or task is None:
-            raise Http404(f"The ledger has no task {object_id!r}: it was pruned, rolled back, or never sent to it.")
-        # Times are those of the models, which have them in the zone of a project without USE_TZ as well.
-        begun = {one.fence: one.started_at or one.leased_at for one in task.attempts.defer("traceback")}
+            raise Http404(f"The ledger has no task {object_id!r}: it was never sent, rolled back, or pruned.")
+        # The times come from the models, which give them in the project's zone even without USE_TZ.
+        begun = {attempt.fence: attempt.started_at or attempt.leased_at for attempt in task.attempts.defer("traceback")}
         verbs = offered(detail.state, has_due=detail.due_at is not None)
         context = {
             **self.admin_site.each_context(request),
             "title": detail.name,
             "opts": self.opts,
             "media": self.media,
-            "told": detail,
+            "detail": detail,
             "task": task,
             "badge": badge(detail.state, has_due=detail.due_at is not None),
             "facts": [(name, written(value)) for name, value in _facts(detail, task) if value not in (None, "")],
@@ -152,16 +146,16 @@ class TaskAdmin(LedgerAdmin):
     # ---- decisions
 
     def decide_view(self, request: Any, verb: str) -> Any:
-        """What the page of one task, and the confirmation, post to."""
+        """Handle the buttons on a task's page and on the confirmation."""
         if request.method != "POST" or verb not in DECISIONS:
             raise Http404
         if not self._may(verb, request):
             raise PermissionDenied
         ids = request.POST.get("ids", "").split("\n")
-        return self.decide_about(request, verb, [one for one in map(str.strip, ids) if one])
+        return self.decide_about(request, verb, [task_id for task_id in map(str.strip, ids) if task_id])
 
     def decide_about(self, request: Any, verb: str, ids: list[str]) -> Any:
-        """Ask, if there are several and nobody has confirmed; else do it and say what was done."""
+        """Ask for a confirmation if there are several tasks. Otherwise decide, and report what was done."""
         back = request.POST.get("back", "")
         url = reverse("admin:mirepoix_task_changelist", current_app=self.admin_site.name)
         if len(ids) > 1 and not request.POST.get("is_sure"):
@@ -173,7 +167,7 @@ class TaskAdmin(LedgerAdmin):
         except ConfigurationError as error:
             self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
         else:
-            self._tell(request, verb, report)
+            self._report(request, verb, report)
         if back == "task" and len(ids) == 1:
             url = reverse("admin:mirepoix_task_change", args=[quote(ids[0])], current_app=self.admin_site.name)
         elif back.startswith(f"{url}?"):
@@ -202,16 +196,16 @@ class TaskAdmin(LedgerAdmin):
         }
         return TemplateResponse(request, "admin/mirepoix/task/confirm.html", context)
 
-    def _tell(self, request: Any, verb: str, report: Report) -> None:
-        """Exactly what was done, and what was not and why."""
+    def _report(self, request: Any, verb: str, report: Report) -> None:
+        """Show what was done, and what was not done and why."""
         for did, ids in grouped(report.done).items():
             self.message_user(request, f"{did}: {count(len(ids), 'task')}", messages.SUCCESS)
         for why, ids in grouped({task_id: why for task_id, (_, why) in report.not_done.items()}).items():
             listed = ", ".join(map(one_line, ids[:LISTED])) + (
                 f" and {len(ids) - LISTED:,} more" if ids[LISTED:] else ""
             )
-            said = f"not {DECISIONS[verb].done}: {count(len(ids), 'task')}: {why} ({listed})"
-            self.message_user(request, said, messages.WARNING)
+            message = f"not {DECISIONS[verb].done}: {count(len(ids), 'task')}: {why} ({listed})"
+            self.message_user(request, message, messages.WARNING)
 
     def _may(self, verb: str, request: Any) -> bool:
         return bool(request.user.has_perm(f"mirepoix.{verb}_task")) and self.has_view_permission(request)
@@ -225,7 +219,7 @@ class TaskAdmin(LedgerAdmin):
 
 @admin.register(Worker)
 class WorkerAdmin(LedgerAdmin):
-    """Worker processes, those that live first."""
+    """Worker processes, the live ones first."""
 
     list_display = ("state_shown", "name", "host", "pid", "pool", "concurrency", "heartbeat_at", "started_at", "reason")
     list_display_links = ("name",)
@@ -235,7 +229,6 @@ class WorkerAdmin(LedgerAdmin):
 
     @admin.display(description="state")  # type: ignore[untyped-decorator]
     def state_shown(self, worker: Worker) -> str:
-        """In its colour."""
         return badge(worker.state)
 
 
@@ -286,7 +279,7 @@ def _attempt(detail: TaskDetail, attempt: AttemptLine, at: datetime | None) -> d
         "error": error_words(attempt.error_type, attempt.error),
         "at": at,
         "details": " · ".join(filter(None, details)),
-        "is_last": attempt.fence == max(one.fence for one in detail.attempts),
+        "is_last": attempt.fence == max(other.fence for other in detail.attempts),
     }
 
 
@@ -295,7 +288,8 @@ def _relatives(detail: TaskDetail) -> list[tuple[str, Any, str]]:
     if detail.parent is not None and detail.root is not None and detail.parent.id == detail.root.id:
         above = above[:1]
     found = [(word, task) for word, task in above if task is not None] + [("it sent", task) for task in detail.children]
-    more = [("…", None, f"the first {MOST_CHILDREN} of what it sent")] if len(detail.children) == MOST_CHILDREN else []
+    is_cut = len(detail.children) == MOST_CHILDREN
+    more = [("…", None, f"only the first {MOST_CHILDREN} tasks that it sent")] if is_cut else []
     return [(word, task, badge(task.state) if task.state else "not in the ledger") for word, task in found] + more
 
 

@@ -1,4 +1,4 @@
-"""Alerts in the admin: what is open, and who was told of it."""
+"""Alerts in the admin: which are open, and which channels were notified."""
 
 from __future__ import annotations
 
@@ -24,38 +24,34 @@ OF_GROUPS = ("new_failure", "regression")
 
 
 class OpenFilter(SimpleListFilter):  # type: ignore[misc]  # Django brings no types
-    """Whether it is over."""
+    """Filter by whether the alert is open or over."""
 
     title = "state"
     parameter_name = "state"
 
     def lookups(self, *_: Any) -> list[tuple[str, str]]:
-        """Both."""
         return [("open", "open"), ("over", "over")]
 
     def queryset(self, _request: Any, queryset: Any) -> Any:
-        """What was chosen."""
         return queryset if self.value() is None else queryset.filter(closed_at__isnull=self.value() == "open")
 
 
 class KindFilter(SimpleListFilter):  # type: ignore[misc]
-    """What it is about."""
+    """Filter by the kind of alert."""
 
     title = "kind"
     parameter_name = "kind"
 
     def lookups(self, *_: Any) -> list[tuple[str, str]]:
-        """Those that there are."""
         kinds = Alert.objects.order_by("kind").values_list("kind", flat=True).distinct()
         return [(kind, _spaced(kind)) for kind in kinds]
 
     def queryset(self, _request: Any, queryset: Any) -> Any:
-        """What was chosen."""
         return queryset.filter(kind=self.value()) if self.value() else queryset
 
 
 class AlertAdmin(LedgerAdmin):
-    """Alerts: the open ones first, the newest first."""
+    """Alerts, the open ones first, then the newest."""
 
     list_display = ("state_shown", "title_shown", "notified", "opened")
     list_display_links = ("title_shown",)
@@ -67,45 +63,45 @@ class AlertAdmin(LedgerAdmin):
     ordering = (F("closed_at").desc(nulls_first=True), "-opened_at", "id")
 
     def changelist_view(self, request: Any, extra_context: Any = None) -> Any:
-        """Under the name of what it lists."""
         return super().changelist_view(request, {"title": "Alerts", **(extra_context or {})})
 
     def get_queryset(self, request: Any) -> Any:
-        """With who was told."""
         return super().get_queryset(request).prefetch_related("tellings")
 
     @admin.display(description="state")  # type: ignore[untyped-decorator]
     def state_shown(self, alert: Alert) -> str:
-        """In its colour."""
         return badge(_state(alert))
 
     @admin.display(description="what")  # type: ignore[untyped-decorator]
     def title_shown(self, alert: Alert) -> str:
-        """As it is told, with its kind and the release."""
+        """Return the title with the kind and the release."""
         words = " · ".join(filter(None, (_spaced(alert.kind), alert.in_release)))
         shown = '{} <small class="mirepoix-id">{}</small>'
         return format_html(shown, one_line(alert.title), words)  # type: ignore[no-any-return]
 
-    @admin.display(description="told")  # type: ignore[untyped-decorator]
+    @admin.display(description="notified")  # type: ignore[untyped-decorator]
     def notified(self, alert: Alert) -> str:
         """Show whether all channels were notified. Otherwise name those that were, and why the others were not."""
-        now = [one for one in alert.tellings.all() if one.occasion == alert.occasion]
-        notified = [one.channel for one in now if one.told_at is not None]
+        now = [notification for notification in alert.tellings.all() if notification.occasion == alert.occasion]
+        notified = [notification.channel for notification in now if notification.told_at is not None]
         if notified and len(notified) == len(now):
             return "yes" if len(notified) == 1 else f"yes, {len(notified)} channels"
         words = [", ".join(notified)] if notified else []
-        words += [f"not {one.channel}{': ' if one.trouble else ''}{cut(one.trouble)}" for one in now if not one.told_at]
+        words += [
+            f"not {notification.channel}{': ' if notification.trouble else ''}{cut(notification.trouble)}"
+            for notification in now
+            if not notification.told_at
+        ]
         return "; ".join(words) or "nobody"
 
     @admin.display(description="since")  # type: ignore[untyped-decorator]
     def opened(self, alert: Alert) -> str:
-        """When it opened, and how long it has been open; of what is over when that was."""
+        """Return when it opened, and either how long it has been open or when it was over."""
         until = f"over {written(alert.closed_at)}" if alert.closed_at else f"open for {ago(alert.opened_at)}"
         shown = '{} <small class="mirepoix-id">{}</small>'
         return format_html(shown, written(alert.opened_at), until)  # type: ignore[no-any-return]
 
     def change_view(self, request: Any, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
-        """Everything about one alert."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         alert = Alert.objects.filter(pk=unquote(object_id)).first()
@@ -130,7 +126,7 @@ class AlertAdmin(LedgerAdmin):
     def _facts(self, request: Any, alert: Alert) -> Iterable[tuple[str, str]]:
         yield "Since", f"{written(alert.opened_at)}, {ago(alert.opened_at)} ago"
         yield "Over", written(alert.closed_at) if alert.closed_at else ""
-        yield "Came back", f"{alert.occasion - 1}x" if alert.occasion > 1 else ""
+        yield "Came back", f"{alert.occasion - 1} times" if alert.occasion > 1 else ""
         if alert.kind in OF_GROUPS:
             has_page = FailureGroup.objects.filter(pk=alert.subject).exists()
             yield "Failure group", self._link(request, "failuregroup", alert.subject) if has_page else alert.subject

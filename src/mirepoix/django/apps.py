@@ -1,4 +1,4 @@
-"""The app's name and label, as Django wants to know them."""
+"""Django's configuration of the app."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ class MirepoixConfig(AppConfig):  # type: ignore[misc]  # Django brings no types
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks."""
         from mirepoix.django import checks
 
         checks.register()

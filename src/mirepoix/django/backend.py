@@ -1,11 +1,11 @@
-"""A backend of ``django.tasks`` (Django 6) and its backport ``django-tasks``: kept in the ledger, run by Celery.
+"""A backend of ``django.tasks`` (Django 6) and its backport ``django-tasks``: the ledger stores, Celery runs the tasks.
 
 ::
 
     TASKS = {"default": {"BACKEND": "mirepoix.django.backend.LedgerBackend"}}
 
-Each function with ``@task`` is a Celery task of the same name, so that everything that is told of Celery tasks, from
-the signature lock to the admin, is true of it too.
+Each function with ``@task`` is a Celery task of the same name. So everything that the documentation says about Celery
+tasks, from the signature lock to the admin, is true of it too.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ else:
     )
 
 _OURS = ("name", "bind", "ignore_result")
-"""Options of a Celery task that are the backend's to say."""
+"""Options of a Celery task that the backend sets itself."""
 
 _LOST = "billiard.exceptions.WorkerLostError"
 
@@ -65,23 +65,23 @@ _ENDS = {
     State.PARKED: "celery.exceptions.NotRegistered",
     State.FAILED: "celery.exceptions.TaskError",
 }
-"""What a task that did not succeed failed with, if no attempt of it raised anything."""
+"""The exception of a task that did not succeed, if none of its attempts raised one."""
 
 _functions: WeakSet[Callable[..., Any]] = WeakSet()
-"""Those that are Celery tasks already."""
+"""The functions that are Celery tasks already."""
 
 
 class LedgerBackend(BaseTaskBackend):  # type: ignore[misc]  # neither brings types
-    """Every capability of the interface: deferred tasks, coroutines, results from anywhere, priorities.
+    """A backend with every capability of the interface: deferred tasks, coroutines, results anywhere, priorities.
 
-    ``enqueue()`` writes into the ledger, as ``delay()`` does: inside of ``atomic()`` it is part of that transaction. A
-    task whose worker dies is run again, so a function may be run more than once unless it is transactional.
-    ``QUEUES`` are Celery's; the queue ``"default"`` is whichever Celery sends the task to when it is not told.
-    ``OPTIONS`` are options of a Celery task (``transactional``, ``time_limit``, ``version``, …) for each that is
-    declared with this backend. Raises ImproperlyConfigured for one that is not a task's to have.
+    ``enqueue()`` writes into the ledger as ``delay()`` does: inside ``atomic()`` it is part of that transaction. A
+    task whose worker dies is run again, so a function may run more than once unless it is transactional.
+    ``QUEUES`` are Celery's queues. The queue ``"default"`` is the queue that Celery chooses for the task.
+    ``OPTIONS`` are options of a Celery task (``transactional``, ``time_limit``, ``version``, …) for all tasks of this
+    backend. Raises ImproperlyConfigured for options that the backend sets itself.
 
-    Results are kept as long as others of the ledger (``result_expires``, ``prune``). With ``delivery="broker"`` the
-    broker knows ten priorities: those below 0 are one on RabbitMQ, those above 0 are one on Redis.
+    Results are stored as long as other results (``result_expires``, ``prune``). With ``delivery="broker"`` the
+    broker has ten priorities: RabbitMQ treats all below 0 as equal, and Redis all above 0.
     """
 
     supports_defer = True
@@ -94,12 +94,12 @@ class LedgerBackend(BaseTaskBackend):  # type: ignore[misc]  # neither brings ty
         refused = [name for name in _OURS if name in self.options]
         if refused:
             raise ImproperlyConfigured(
-                f"TASKS[{alias!r}]['OPTIONS'] may not have {', '.join(refused)}: the backend decides that. Options are "
-                "those of a Celery task, such as transactional, time_limit or version."
+                f"TASKS[{alias!r}]['OPTIONS'] may not have {', '.join(refused)}, because the backend sets it. Use "
+                "options of a Celery task, such as transactional, time_limit or version."
             )
 
     def validate_task(self, task: Any) -> None:
-        """Make it a Celery task, if it can be one. Raises the interface's errors."""
+        """Make *task* a Celery task. Raises the interface's errors if it cannot be a task."""
         super().validate_task(task)
         if task.func not in _functions:
             _functions.add(task.func)
@@ -126,10 +126,10 @@ class LedgerBackend(BaseTaskBackend):  # type: ignore[misc]  # neither brings ty
         return result
 
     def get_result(self, result_id: str) -> Any:
-        """What the ledger knows of the task. Raises TaskResultDoesNotExist for another id, and for one that was pruned.
+        """Return the task's result from the ledger. Raises TaskResultDoesNotExist if the id is unknown or pruned.
 
-        What failed, expired, was cancelled, killed its workers or cannot be run by the code here is FAILED; the last
-        two, and what failed, are READY again when somebody requeues them.
+        Failed, expired, cancelled, quarantined and parked tasks are FAILED. They are READY again when they are
+        requeued.
         """
         installation = _installation()
         with installation.source.reading() as tx:
@@ -140,7 +140,7 @@ class LedgerBackend(BaseTaskBackend):  # type: ignore[misc]  # neither brings ty
         return self._result(installation, task, detail)
 
     def _result(self, installation: Installation, task: Any, detail: TaskDetail) -> Any:
-        begun = [one for one in detail.attempts if one.started_at is not None]
+        begun = [attempt for attempt in detail.attempts if attempt.started_at is not None]
         status = _status(detail.state)
         args, kwargs = detail.arguments or ([], {})
         result = TaskResult(
@@ -155,14 +155,14 @@ class LedgerBackend(BaseTaskBackend):  # type: ignore[misc]  # neither brings ty
             kwargs=kwargs,
             backend=self.alias,
             errors=_errors(detail, status),
-            worker_ids=[one.worker or one.worker_id or "" for one in detail.attempts],
+            worker_ids=[attempt.worker or attempt.worker_id or "" for attempt in detail.attempts],
         )
         if status == TaskResultStatus.SUCCESSFUL:
             _set(result, _return_value=installation.app.AsyncResult(detail.id).result)
         return result
 
     def _as_sent(self, installation: Installation, task: Any, detail: TaskDetail) -> Any:
-        """*task* with the options of that call."""
+        """Return *task* with the options of that call."""
         changed: dict[str, Any] = {}
         if detail.queue in self.queues or (
             not self.queues and detail.queue != installation.app.conf.task_default_queue
@@ -173,7 +173,7 @@ class LedgerBackend(BaseTaskBackend):  # type: ignore[misc]  # neither brings ty
         return task.using(run_after=_local(detail.eta), backend=self.alias, **changed)
 
     def running(self, celery_task: Any, task: Any) -> Any:
-        """The result as the function that is being run sees it. ``self`` of Celery's task is *celery_task*."""
+        """Return the result for the function that is running. *celery_task* is ``self`` of Celery's task."""
         request, now = celery_task.request, timezone.now()
         try:
             result = self.get_result(request.id)
@@ -192,7 +192,7 @@ class LedgerBackend(BaseTaskBackend):  # type: ignore[misc]  # neither brings ty
 
 
 def _new(task: Any, id: str, args: Sequence[Any], kwargs: Mapping[str, Any], alias: str) -> Any:
-    """The result of a task that was sent just now."""
+    """Return the result of a task that was sent a moment ago."""
     return TaskResult(
         task=task,
         id=id,
@@ -211,7 +211,7 @@ def _new(task: Any, id: str, args: Sequence[Any], kwargs: Mapping[str, Any], ali
 
 def _set(result: Any, **values: Any) -> None:
     for name, value in values.items():
-        object.__setattr__(result, name, value)  # it is frozen to its readers
+        object.__setattr__(result, name, value)  # the class is frozen
 
 
 def _succeeded(result: Any, returned: Any) -> Any:
@@ -225,7 +225,7 @@ def _failed(result: Any) -> Any:
 
 
 def _as_celery_calls(task: Any, alias: str) -> Callable[..., Any]:
-    """*task*'s function as Celery calls it: the Celery task first, and only JSON returned."""
+    """Wrap the function of *task* for Celery: it gets the Celery task first, and returns only JSON."""
     function, takes_context = task.func, task.takes_context
 
     def begin(celery_task: Any) -> tuple[Any, list[Any]]:
@@ -235,29 +235,29 @@ def _as_celery_calls(task: Any, alias: str) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         result, first = begin(self)
-        _tell(task_started, result)
+        _send(task_started, result)
         try:
             returned = normalize_json(function(*first, *args, **kwargs))
-        except TaskPredicate:  # Celery's Retry, Ignore and Reject: no end, or one of another kind
+        except TaskPredicate:  # Celery's Retry, Ignore and Reject do not end the task with an error
             raise
         except Exception:
-            _tell(task_finished, _failed(result))
+            _send(task_finished, _failed(result))
             raise
-        _tell(task_finished, _succeeded(result, returned))
+        _send(task_finished, _succeeded(result, returned))
         return returned
 
     @functools.wraps(function)
     async def arun(self: Any, *args: Any, **kwargs: Any) -> Any:
         result, first = begin(self)
-        await _atell(task_started, result)
+        await _asend(task_started, result)
         try:
             returned = normalize_json(await function(*first, *args, **kwargs))
         except TaskPredicate:
             raise
         except Exception:
-            await _atell(task_finished, _failed(result))
+            await _asend(task_finished, _failed(result))
             raise
-        await _atell(task_finished, _succeeded(result, returned))
+        await _asend(task_finished, _succeeded(result, returned))
         return returned
 
     wrapper: Any = arun if inspect.iscoroutinefunction(function) else run
@@ -269,20 +269,20 @@ def _as_celery_calls(task: Any, alias: str) -> Callable[..., Any]:
     return wrapper  # type: ignore[no-any-return]
 
 
-def _tell(signal: Any, result: Any) -> None:
+def _send(signal: Any, result: Any) -> None:
     signal.send(LedgerBackend, task_result=result)
 
 
-async def _atell(signal: Any, result: Any) -> None:
-    """The same for a coroutine. Receivers may use Django's connections, which nobody else closes in their thread."""
+async def _asend(signal: Any, result: Any) -> None:
+    """Send a signal from a coroutine. Then close the connections that receivers opened in their thread."""
 
-    def tell() -> None:
+    def send() -> None:
         try:
-            _tell(signal, result)
+            _send(signal, result)
         finally:
             close_old_connections()
 
-    await sync_to_async(tell)()
+    await sync_to_async(send)()
 
 
 def _backends() -> Any:
@@ -294,14 +294,14 @@ def _installation() -> Installation:
     installation = project.installation()
     if not project.has_ledger_of(installation):
         raise ConfigurationError(
-            f"The tasks of TASKS are kept in Django's database, and the ledger is in {installation.source.label}. Call "
+            f"TASKS needs the ledger in Django's database, and it is in {installation.source.label}. Call "
             "mirepoix.install(app) without a URL."
         )
     return installation
 
 
 def _priority(installation: Installation, wanted: int) -> int:
-    """Celery's number for one of -100 to 100: the same in the ledger, or one that the broker understands."""
+    """Convert a priority from -100 to 100 for Celery: unchanged in the ledger, and 0 to 9 for a broker."""
     if installation.delivery != "broker":
         return wanted
     scaled = math.ceil(abs(wanted) * 9 / 100)
@@ -310,7 +310,7 @@ def _priority(installation: Installation, wanted: int) -> int:
 
 
 def _task_of(name: str) -> Any:
-    """The task with that name, or None if there is none of ``django.tasks``."""
+    """Return the task of ``django.tasks`` with that name, or None."""
     try:
         found = import_string(name)
     except ImportError:
@@ -327,7 +327,7 @@ def _status(state: State) -> Any:
 
 
 def _errors(detail: TaskDetail, status: Any) -> list[Any]:
-    raised = [_error(one) for one in detail.attempts if one.error_type or one.outcome == "lost"]
+    raised = [_error(attempt) for attempt in detail.attempts if attempt.error_type or attempt.outcome == "lost"]
     if status == TaskResultStatus.FAILED and not raised:
         raised.append(TaskError(exception_class_path=_ENDS[detail.state], traceback=detail.reason or ""))
     return raised
@@ -335,11 +335,11 @@ def _errors(detail: TaskDetail, status: Any) -> list[Any]:
 
 def _error(attempt: AttemptLine) -> Any:
     raised = attempt.error_type
-    # What the ledger records of a process that died was raised by nobody, and has no module there.
+    # The ledger records the death of a process as an error without a module.
     path = raised if raised and raised != "WorkerLostError" else _LOST
     return TaskError(exception_class_path=path, traceback=attempt.traceback or attempt.error or "")
 
 
 def _local(moment: datetime | None) -> datetime | None:
-    """As the project has its times: without a zone if it does without."""
+    """Return *moment* as the project represents times: naive without ``USE_TZ``."""
     return moment if moment is None or settings.USE_TZ else timezone.make_naive(moment)

@@ -1,4 +1,4 @@
-"""The admin's list of tasks, found by the ledger's own search: each state through its index, and nothing is counted."""
+"""The admin's list of tasks. The ledger's own search finds them through the indexes and counts nothing."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from mirepoix.django.models import Task
 from mirepoix.ledger.query.tasks import Filters, beginning_with, search
 
 MOST = 1_000
-"""So many tasks are found at most, the newest; whoever wants others says which."""
+"""The most tasks that are found: the newest. Filters find others."""
 
 AMONG = 200_000
-"""A part of a name is looked for among all tasks but what succeeded, was cancelled or expired: of that, so many."""
+"""A search for a part of a name reads so many succeeded, cancelled and expired tasks, and all others."""
 
 UNREAD = ("body", "headers", "properties", "shape")
-"""Columns that the list does not show, and that may be large."""
+"""Columns that the list does not show and that may be large."""
 
 
 class TaskList(ChangeList):  # type: ignore[misc]  # Django brings no types
-    """The newest `MOST` tasks that the filters describe. ``has_more``: there are others, which the list leaves out."""
+    """The newest `MOST` tasks that match the filters. ``has_more`` says that more tasks match."""
 
     def get_queryset(self, request: Any, exclude_parameters: Any = None) -> Any:
-        """The tasks that were found: what the actions get, too."""
+        """Return the tasks that were found. The actions get the same tasks."""
         self.filter_specs, self.has_filters, remaining, _, self.has_active_filters = self.get_filters(request)
         if remaining:
             raise IncorrectLookupParameters(f"no such filter: {', '.join(remaining)}")
@@ -38,7 +38,7 @@ class TaskList(ChangeList):  # type: ignore[misc]  # Django brings no types
         return self.root_queryset.filter(pk__in=self.ids)
 
     def get_results(self, request: Any) -> None:
-        """One page of them."""
+        """Set the tasks of one page."""
         paginator = self.model_admin.get_paginator(request, self.ids, self.list_per_page)
         try:
             ids = list(paginator.page(self.page_num).object_list)
@@ -55,10 +55,10 @@ class TaskList(ChangeList):  # type: ignore[misc]  # Django brings no types
         self.paginator = paginator
 
     def _found(self) -> list[str]:
-        """Ids, the newest first. What is searched for is the beginning of an id, or a part of a name."""
+        """Return the ids, the newest first. The query is the beginning of an id, or a part of a name."""
         chosen = {type(spec): spec for spec in self.filter_specs}
         query = self.query.strip()
-        name, queue, group = (chosen.get(one) for one in (NameFilter, QueueFilter, GroupFilter))
+        name, queue, group = (chosen.get(kind) for kind in (NameFilter, QueueFilter, GroupFilter))
         filters = Filters(
             states=chosen[StateFilter].states(),
             name=name.value() if name else None,
@@ -71,7 +71,7 @@ class TaskList(ChangeList):  # type: ignore[misc]  # Django brings no types
             if by_id:
                 return [task_id for task_id, _, _ in by_id]
             if query and filters.name is None:
-                # `*` and `?` are the only letters with a meaning, and they mean it here as well.
+                # `*` and `?` in the query are wildcards too.
                 filters = replace(filters, name=f"*{query}*", among=AMONG)
                 query = ""
             lines = search(tx, filters, MOST + 1)

@@ -1,4 +1,4 @@
-"""System checks: what ``manage.py check`` says of an installation; ``docs/reference/django-checks.md`` explains it."""
+"""The system checks of an installation for ``manage.py check``. ``docs/reference/django-checks.md`` explains them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from mirepoix.django import checks_of_tasks, project
 from mirepoix.errors import ConfigurationError, MissingLibrary, UnsupportedDatabase
 
 Findings = Iterator[Any]
-"""Django's messages."""
+"""An iterator of Django's check messages."""
 
 LATE = ("task_acks_late", "task_reject_on_worker_lost")
-"""Celery's settings for what a ledger does always."""
+"""Celery's settings for what Mirepoix always does."""
 
 _imports: ContextVar[bool] = ContextVar("mirepoix_checks_import", default=False)
-"""Whether the checks import the tasks of an app just now."""
+"""Whether the checks are importing an app's tasks."""
 
 OUTBOXES = ("django_celery_outbox", "celery_outbox", "django_outbox_pattern")
-"""Apps that catch what Celery sends as well."""
+"""Other apps that store what Celery sends."""
 
 
 def register() -> None:
-    """Let ``manage.py check`` run all of them, ``--tag mirepoix`` only them."""
+    """Register the checks for ``manage.py check``, under the tag ``mirepoix``."""
     checks.register(_listed(_of_database), "mirepoix")
     checks.register(_listed(_of_app), "mirepoix")
     checks.register(_listed(_of_production), "mirepoix", deploy=True)
@@ -70,26 +70,25 @@ def _of_database() -> Findings:
         require_library(dialect)
     except MissingLibrary as error:
         yield checks.Error(
-            f"Workers cannot start: they need connections of their own to the database {alias!r}. {error}",
+            f"Workers cannot start, because they need their own connections to the database {alias!r}. {error}",
             hint=f"Run: {error.remedy}",
             id="mirepoix.E004",
         )
     if not router.allow_migrate(alias, "mirepoix"):
         yield checks.Warning(
-            f"A database router keeps the ledger's tables out of the database {alias!r}: manage.py migrate "
-            "will not make them.",
+            f"A database router keeps the ledger's tables out of the database {alias!r}, so manage.py migrate "
+            "will not create them.",
             hint=f"Let allow_migrate({alias!r}, 'mirepoix') of your router in DATABASE_ROUTERS return True or None, or "
-            "make them with manage.py mirepoix migrate.",
+            "create the tables with manage.py mirepoix migrate.",
             id="mirepoix.W009",
         )
     if alias != "default":
         atomic = connections.settings["default"].get("ATOMIC_REQUESTS") if "default" in connections.settings else False
         yield checks.Warning(
-            f"The ledger is in the database {alias!r}: a task that is sent in atomic() of another database is not part "
-            "of that transaction" + (", nor is one of ATOMIC_REQUESTS in 'default'." if atomic else "."),
-            hint=f"Send inside of transaction.atomic(using={alias!r}), or after the commit with on_commit(); "
-            "or keep the ledger where your own rows are. If that is what you want, add mirepoix.W004 to "
-            "SILENCED_SYSTEM_CHECKS.",
+            f"The ledger is in the database {alias!r}. A task that is sent in atomic() of another database is not part "
+            "of that transaction." + (" This includes ATOMIC_REQUESTS of 'default'." if atomic else ""),
+            hint=f"Send in transaction.atomic(using={alias!r}), or after the commit with on_commit(), or put the "
+            "ledger where your own rows are. If this is intended, add mirepoix.W004 to SILENCED_SYSTEM_CHECKS.",
             id="mirepoix.W004",
         )
 
@@ -102,14 +101,14 @@ def _of_app() -> Findings:
         app = project.celery_app()
     except ConfigurationError as error:
         yield checks.Warning(
-            str(error), hint="See docs/how-to/django.md for the module, of seven lines.", id="mirepoix.W001"
+            str(error), hint="docs/how-to/django.md shows the module. It has seven lines.", id="mirepoix.W001"
         )
         return
     installation = getattr(app, "mirepoix", None)
     if not isinstance(installation, Installation):
         yield checks.Warning(
-            f"Mirepoix is not installed on {app!r}: its tasks go to a broker and never reach the ledger.",
-            hint="Write mirepoix.install(app) after it, in the module where it is made. (INSTALLED_APPS cannot do it: "
+            f"Mirepoix is not installed on {app!r}. Its tasks go to a broker and never reach the ledger.",
+            hint="Call mirepoix.install(app) in the module that creates the app. (INSTALLED_APPS cannot do it, because "
             "celery -A commands do not load Django's apps.)",
             id="mirepoix.W002",
         )
@@ -121,18 +120,18 @@ def _of_app() -> Findings:
         return
     if not project.has_ledger_of(installation):
         yield checks.Warning(
-            f"{app!r} keeps its tasks in {installation.source.label}, but the models, the admin and the migrations "
-            f"are of Django's database {ledger_alias()!r}.",
-            hint="Leave the URL out: mirepoix.install(app). Then CELERY_MIREPOIX_DJANGO_ALIAS says which it is.",
+            f"{app!r} stores its tasks in {installation.source.label}, but the models, the admin and the migrations "
+            f"use Django's database {ledger_alias()!r}.",
+            hint="Remove the URL: mirepoix.install(app). Then CELERY_MIREPOIX_DJANGO_ALIAS names the database.",
             id="mirepoix.W003",
         )
-    if not configured.has_broker:  # there what is sent past the ledger is acknowledged as Celery does
+    if not configured.has_broker:  # with a broker Celery acknowledges the messages that bypass the ledger
         yield from _of_acknowledging(app)
     yield from _of_confirming(app, configured)
     yield from _of_neighbours(app)
     if _imports.get() or app.loader.worker_initialized:
-        # Celery runs all checks, and drops what they find, whenever it imports the tasks of an app in Django. A worker
-        # has imported them, and says the rest itself. Without this the checks would call themselves without end.
+        # In Django, Celery runs all checks and drops their findings whenever it imports the tasks of an app. Without
+        # this line the checks would call themselves for ever. A worker has imported its tasks and reports the rest.
         return
     token = _imports.set(True)
     try:
@@ -143,8 +142,8 @@ def _of_app() -> Findings:
     for sentence in () if backlog is None else backlog.sentences:
         yield checks.Warning(
             sentence.replace("celery -A YOUR_APP", "manage.py"),
-            hint="docs/how-to/switch.md tells how to switch and what to do before. When nothing waits there any more, "
-            "delete CELERY_BROKER_URL. If others take what waits there, set CELERY_MIREPOIX_LOOK_AT_BROKER = False.",
+            hint="docs/how-to/switch.md explains how to switch. When no message waits there any more, delete "
+            "CELERY_BROKER_URL. If other programs take the messages, set CELERY_MIREPOIX_LOOK_AT_BROKER = False.",
             id="mirepoix.W013",
         )
 
@@ -153,9 +152,9 @@ def _of_acknowledging(app: Any) -> Findings:
     late = [name for name in LATE if app.conf.get(name)]
     if late:
         yield checks.Warning(
-            f"{' and '.join(f'CELERY_{name.upper()}' for name in late)} has no effect: a task that a dead worker had "
-            "is always run again, and one that kills its workers is quarantined.",
-            hint="Delete it from the settings. What limits deaths is CELERY_MIREPOIX_MAX_DEATHS.",
+            f"{' and '.join(f'CELERY_{name.upper()}' for name in late)} has no effect: the task of a dead worker is "
+            "always run again, and a task that kills its workers is quarantined.",
+            hint="Delete it from the settings. CELERY_MIREPOIX_MAX_DEATHS limits the deaths.",
             id="mirepoix.W005",
         )
 
@@ -166,9 +165,9 @@ def _of_confirming(app: Any, configured: Any) -> Findings:
     urls = str(app.conf.broker_write_url or app.conf.broker_url or "")
     if urls.startswith(("amqp", "pyamqp")) and not (app.conf.broker_transport_options or {}).get("confirm_publish"):
         yield checks.Warning(
-            "CELERY_MIREPOIX_CAPTURE is off, so Celery publishes to RabbitMQ without waiting for its confirm: what is "
-            "sent while it dies is lost.",
-            hint="Set CELERY_BROKER_TRANSPORT_OPTIONS = {'confirm_publish': True} until you switch capture on.",
+            "CELERY_MIREPOIX_CAPTURE is off, so Celery publishes to RabbitMQ without waiting for its confirm. A task "
+            "that is sent while RabbitMQ dies is lost.",
+            hint="Set CELERY_BROKER_TRANSPORT_OPTIONS = {'confirm_publish': True} until you turn capture on.",
             id="mirepoix.W006",
         )
 
@@ -177,16 +176,16 @@ def _of_neighbours(app: Any) -> Findings:
     backend = str(app.conf.result_backend or "")
     if backend.startswith(("django-db", "django-cache")):
         yield checks.Warning(
-            f"Results are kept by django-celery-results ({backend}): they are stored apart from the outcome of their "
-            "task, and one can be lost without the other.",
-            hint="Delete CELERY_RESULT_BACKEND: results are kept in the ledger then, committed with the outcome.",
+            f"django-celery-results ({backend}) stores results separately from the outcome of their task. Either can "
+            "be lost without the other.",
+            hint="Delete CELERY_RESULT_BACKEND. Then the ledger stores results, in one transaction with the outcome.",
             id="mirepoix.W007",
         )
     for name in OUTBOXES:
         if any(config.name.split(".")[0] == name for config in apps.get_app_configs()):
             yield checks.Warning(
-                f"{name} is installed beside Mirepoix: both keep what Celery sends, and a task could be sent twice.",
-                hint=f"Take {name} out of INSTALLED_APPS when its table is empty.",
+                f"{name} is installed beside Mirepoix. Both store what Celery sends, so a task could be sent twice.",
+                hint=f"Remove {name} from INSTALLED_APPS when its table is empty.",
                 id="mirepoix.W008",
             )
 
@@ -197,7 +196,7 @@ def _of_other_apps(app: Any) -> Findings:
     except Exception as error:  # noqa: BLE001 (the project's own code runs here)
         yield checks.Warning(
             f"The modules of the tasks of {app!r} cannot be imported: {type(error).__name__}: {error}",
-            hint="No worker can start with them. See it with a traceback: celery -A YOUR_APP report",
+            hint="No worker can start. This shows the traceback: celery -A YOUR_APP report",
             id="mirepoix.W010",
         )
     for other in others(app):
@@ -205,18 +204,17 @@ def _of_other_apps(app: Any) -> Findings:
             yield checks.Warning(
                 f"{len(other.own_tasks):,} task(s) of the Celery app {other.name!r} go to a broker and never "
                 f"reach the ledger: {named(other.own_tasks)}.",
-                hint=f"Declare them with @shared_task or on the app {app.main!r}, or write mirepoix.install() after "
-                f"the app {other.name!r} too. If they are to go to that broker, add mirepoix.W011 to "
-                "SILENCED_SYSTEM_CHECKS.",
+                hint=f"Declare them with @shared_task or on the app {app.main!r}, or call mirepoix.install() on the "
+                f"app {other.name!r} too. If this is intended, add mirepoix.W011 to SILENCED_SYSTEM_CHECKS.",
                 id="mirepoix.W011",
             )
         if other.shared_tasks:
             yield checks.Warning(
-                f"{len(other.shared_tasks):,} task(s) of @shared_task are sent by the Celery app {other.name!r}, on "
-                f"which Mirepoix is not installed: {named(other.shared_tasks)}. Celery sends them by the app that was "
-                "made last, and in other threads by the one that was made first.",
-                hint=f"Write set_current() and set_default() of the app {app.main!r} after mirepoix.install(), and "
-                f"make the app {other.name!r} with Celery(..., set_as_current=False).",
+                f"The Celery app {other.name!r}, on which Mirepoix is not installed, sends {len(other.shared_tasks):,} "
+                f"task(s) of @shared_task: {named(other.shared_tasks)}. Celery sends them by the app that was created "
+                "last, and in other threads by the app that was created first.",
+                hint=f"Call set_current() and set_default() of the app {app.main!r} after mirepoix.install(), and "
+                f"create the app {other.name!r} with Celery(..., set_as_current=False).",
                 id="mirepoix.W012",
             )
 
@@ -228,11 +226,11 @@ def _of_production() -> Findings:
     try:
         app = project.celery_app()
     except ConfigurationError:
-        app = None  # told already
+        app = None  # W001 reports it
     if app is not None and app.conf.task_always_eager:
         yield checks.Warning(
-            "CELERY_TASK_ALWAYS_EAGER is on: tasks run where they are sent, nothing is kept and nothing is retried.",
-            hint="Switch it off in production. In tests use mirepoix.django.test.run_tasks() instead.",
+            "CELERY_TASK_ALWAYS_EAGER is on. Tasks run in the process that sends them, and nothing is stored.",
+            hint="Turn it off in production. In tests use mirepoix.django.test.run_tasks().",
             id="mirepoix.W101",
         )
     if app is not None:
@@ -248,17 +246,17 @@ def _of_tasks(app: Any) -> Findings:
     if unlimited:
         more = f" and {len(unlimited) - 1:,} more" if len(unlimited) > 1 else ""
         yield checks.Info(
-            f"Nothing limits how long {unlimited[0]}{more} may run: one that hangs keeps its place in the pool.",
-            hint="Set CELERY_TASK_TIME_LIMIT for all, or time_limit= at the task. If they may run for ever, add "
+            f"Nothing limits how long {unlimited[0]}{more} may run. A task that hangs holds its place in the pool.",
+            hint="Set CELERY_TASK_TIME_LIMIT for all tasks, or time_limit= on the task. If this is intended, add "
             "mirepoix.I103 to SILENCED_SYSTEM_CHECKS.",
             id="mirepoix.I103",
         )
     for task in tasks:
         for call, fields, line, path in checks_of_tasks.not_unique(task):
             yield checks.Warning(
-                f"{task.name} calls {call} by {fields}, which no constraint keeps unique: two attempts at once, or two "
-                f"tasks, can both make the row ({path}:{line}).",
-                hint=f"Add a UniqueConstraint on {fields}, or look the row up by fields that have one.",
+                f"{task.name} calls {call} with {fields}, which no constraint keeps unique. Two attempts or two tasks "
+                f"at once can both create the row ({path}:{line}).",
+                hint=f"Add a UniqueConstraint on {fields}, or look the row up by fields that have a constraint.",
                 id="mirepoix.W104",
             )
 
@@ -267,30 +265,30 @@ def _of_connections(alias: str, connection: Any) -> Findings:
     found, is_served = connection.settings_dict, connection.vendor != "sqlite"
     if is_served and found["CONN_MAX_AGE"] != 0 and not found["CONN_HEALTH_CHECKS"]:
         yield checks.Warning(
-            f"DATABASES[{alias!r}] keeps connections (CONN_MAX_AGE) without CONN_HEALTH_CHECKS: after a restart of the "
-            "database the first request of each process fails, and what it would have sent is not sent.",
+            f"DATABASES[{alias!r}] keeps connections (CONN_MAX_AGE) without CONN_HEALTH_CHECKS. After a restart of the "
+            "database the first request of each process fails, and so do the tasks that it sends.",
             hint="Set CONN_HEALTH_CHECKS = True there.",
             id="mirepoix.W102",
         )
     if is_served and found["CONN_MAX_AGE"] == 0 and not found["OPTIONS"].get("pool"):
         yield checks.Info(
-            f"DATABASES[{alias!r}] has CONN_MAX_AGE = 0: each request, and each task that uses Django's connection, "
-            "opens one.",
+            f"DATABASES[{alias!r}] has CONN_MAX_AGE = 0. Each request, and each task that uses Django's connection, "
+            "opens a new connection.",
             hint="Set CONN_MAX_AGE = 60 and CONN_HEALTH_CHECKS = True there, or OPTIONS = {'pool': True}.",
             id="mirepoix.I102",
         )
     if not found["AUTOCOMMIT"]:
         yield checks.Warning(
-            f"DATABASES[{alias!r}] has AUTOCOMMIT = False: Django does not know when you commit, so on_commit() is "
-            "never called, and with a broker only the relay publishes.",
-            hint="Leave AUTOCOMMIT out, and use transaction.atomic().",
+            f"DATABASES[{alias!r}] has AUTOCOMMIT = False. Django does not see your commits, so it never calls "
+            "on_commit(), and with a broker only the relay publishes.",
+            hint="Remove AUTOCOMMIT, and use transaction.atomic().",
             id="mirepoix.W103",
         )
     elif not found["ATOMIC_REQUESTS"]:
         yield checks.Info(
-            f"DATABASES[{alias!r}] has no ATOMIC_REQUESTS: a task that a view sends outside of transaction.atomic() is "
-            "real at once, whatever becomes of the request.",
-            hint="Set ATOMIC_REQUESTS = True there, or send inside of transaction.atomic(). If your views do, add "
+            f"DATABASES[{alias!r}] has no ATOMIC_REQUESTS. A task that a view sends outside transaction.atomic() is "
+            "committed at once, even if the request fails later.",
+            hint="Set ATOMIC_REQUESTS = True there, or send inside transaction.atomic(). If your views do, add "
             "mirepoix.I101 to SILENCED_SYSTEM_CHECKS.",
             id="mirepoix.I101",
         )

@@ -1,4 +1,4 @@
-"""System checks of the project's tasks: what a linter of syntax cannot know, read from settings and models."""
+"""System checks of the project's tasks that need its settings and models, which a linter of syntax does not have."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ NO_FIELDS = {"defaults", "create_defaults"}
 
 
 def tasks_of(app: Any) -> list[Any]:
-    """The app's own tasks. Imports their modules, as a worker does; what those raise comes through."""
+    """Return the app's own tasks. It imports their modules as a worker does, and raises what they raise."""
     app.loader.import_default_modules()
     return [task for name, task in sorted(app.tasks.items()) if not name.startswith(("celery.", "mirepoix."))]
 
 
 def without_limit(app: Any, tasks: list[Any]) -> list[str]:
-    """The names of tasks that may run for ever: neither the settings nor the task limit their time."""
+    """Return the names of tasks that may run for ever, because neither the settings nor the task limit their time."""
     if app.conf.task_time_limit or app.conf.task_soft_time_limit:
         return []
     return [task.name for task in tasks if not (task.time_limit or task.soft_time_limit)]
 
 
 def not_unique(task: Any) -> Iterator[tuple[str, str, int, str]]:
-    """Where a task makes a row by fields that no constraint keeps unique: ``(call, fields, line, file)``.
+    """Find where a task creates a row by fields that no constraint keeps unique: ``(call, fields, line, file)``.
 
-    Only the task's own function is read, and only calls on a model's manager that it names by a global name. What is
-    not certain is left out: other lookups than plain ones, conditional constraints, models that Django does not manage.
+    It reads only the task's own function, and only calls on the manager of a model with a global name. It leaves out
+    what is not certain: lookups that are not plain, conditional constraints, models that Django does not manage.
     """
     function = inspect.unwrap(function_of(task).function)
     function = getattr(function, "__func__", function)
@@ -45,7 +45,7 @@ def not_unique(task: Any) -> Iterator[tuple[str, str, int, str]]:
         lines, first = inspect.getsourcelines(function)
         tree = ast.parse(textwrap.dedent("".join(lines)))
     except (OSError, TypeError, SyntaxError):
-        return  # made at run time, or moved
+        return  # created at run time, or moved
     local = {*function.__code__.co_varnames, *function.__code__.co_cellvars, *function.__code__.co_freevars}
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MAKERS):
@@ -58,7 +58,7 @@ def not_unique(task: Any) -> Iterator[tuple[str, str, int, str]]:
 
 
 def _model(manager: ast.expr, names: dict[str, Any], local: set[str]) -> type[Model] | None:
-    """The model of ``Order.objects`` or ``models.Order.objects``."""
+    """Return the model of ``Order.objects`` or ``models.Order.objects``."""
     if not (isinstance(manager, ast.Attribute) and manager.attr in MANAGERS):
         return None
     path: list[str] = []
@@ -78,22 +78,22 @@ def _model(manager: ast.expr, names: dict[str, Any], local: set[str]) -> type[Mo
 
 
 def _fields(call: ast.Call, model: type[Model]) -> frozenset[str] | None:
-    """The fields that the row is looked up by; None if they cannot be told."""
+    """Return the fields that the call looks the row up by, or None if they are not certain."""
     found: set[str] = set()
-    for one in call.keywords:
-        if one.arg is None:
+    for keyword in call.keywords:
+        if keyword.arg is None:
             return None
-        if one.arg in NO_FIELDS:
+        if keyword.arg in NO_FIELDS:
             continue
         try:
-            found.add(_field(model, one.arg))
+            found.add(_field(model, keyword.arg))
         except FieldDoesNotExist:
             return None  # a lookup like name__iexact
     return frozenset(found) if not call.args else None
 
 
 def _field(model: type[Model], name: str) -> str:
-    """A field's own name, of ``order_id`` that is ``order``."""
+    """Return a field's own name: for ``order_id`` it is ``order``."""
     for field in model._meta.concrete_fields:
         if name in (field.name, field.attname) or (name == "pk" and field.primary_key):
             return str(field.name)
@@ -111,9 +111,9 @@ def _is_certainly_not_unique(model: type[Model], fields: frozenset[str]) -> bool
         for constraint in owner._meta.constraints:
             if not isinstance(constraint, UniqueConstraint):
                 if not isinstance(constraint, CheckConstraint):
-                    return False  # an exclusion constraint may be as good
+                    return False  # an exclusion constraint may keep them unique
             elif not constraint.fields or fields.issuperset(constraint.fields):
-                return False  # of expressions, it may be the very one; with a condition too
+                return False  # a constraint with expressions or a condition may keep them unique
     return True
 
 

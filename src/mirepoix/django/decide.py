@@ -21,14 +21,14 @@ DECISIONS = {
     decision.verb: decision
     for decision in (RETRY, REQUEUE, replace(CANCEL, why_not={**CANCEL.why_not, **_NOT_FROM_HERE}), DISCARD)
 }
-"""By verb, which is also the name of the permission: ``mirepoix.retry_task``."""
+"""The decisions by their verbs. A verb is also the name of a permission: ``mirepoix.retry_task``."""
 
 
 def decide(decision: Decision, task_ids: Sequence[str], reason: str, by: str) -> Report:
-    """Decide about these tasks, 500 a transaction; what is in the report is committed.
+    """Decide about these tasks in transactions of 500. Everything in the report is committed.
 
     With ATOMIC_REQUESTS all of it is part of the request's transaction. Raises ConfigurationError if the project's app
-    does not write into this ledger: a chord could not be told of a member that ends.
+    does not write into this ledger, because a chord could not count a member that ends.
     """
     report = Report()
     installation = project.installation()

@@ -1,4 +1,4 @@
-"""Failure groups in the admin: what fails, since when, where from, and what somebody decided about it."""
+"""Failure groups in the admin: what fails, since when and why, and what people decided about it."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ DAY_S = 86_400.0
 IGNORED_UNTIL = {
     "1d": ("for a day", Ignoring(for_s=DAY_S)),
     "7d": ("for a week", Ignoring(for_s=7 * DAY_S)),
-    "20h": ("while there are no more than 20 an hour", Ignoring(per_hour=20)),
-    "100": ("for 100 failures more", Ignoring(more=100)),
+    "20h": ("while at most 20 fail in an hour", Ignoring(per_hour=20)),
+    "100": ("for 100 more failures", Ignoring(more=100)),
     "ever": ("for good", Ignoring()),
 }
-"""What the page of a group offers; ``mirepoix failures ignore`` takes any other number."""
+"""The limits that the page of a group offers. ``mirepoix failures ignore`` takes any numbers."""
 
 VERBS = ("resolve", "ignore", "reopen")
 
@@ -50,27 +50,24 @@ DECIDED = {
 }
 
 
-class StandingFilter(SimpleListFilter):  # type: ignore[misc]  # Django brings no types
-    """What asks for somebody, unless another state was chosen."""
+class StatusFilter(SimpleListFilter):  # type: ignore[misc]  # Django brings no types
+    """Filter by status. The default shows the groups that need a decision."""
 
     title = "state"
     parameter_name = "state"
 
     def lookups(self, *_: Any) -> list[tuple[str, str]]:
-        """Each by its name."""
-        return [("all", "all")] + [(one.value, one.value) for one in GroupStatus]
+        return [("all", "all")] + [(status.value, status.value) for status in GroupStatus]
 
     def choices(self, changelist: Any) -> Iterable[dict[str, Any]]:
-        """The first, which is chosen by default, has a name of its own."""
+        """Give the first choice, which is the default, a name of its own."""
         first, *others = super().choices(changelist)
         return [{**first, "display": "needs a decision"}, *others]
 
     def queryset(self, _request: Any, queryset: Any) -> Any:
-        """The list of groups has been filtered already."""
-        return queryset
+        return queryset  # GroupList has filtered it
 
     def statuses(self) -> frozenset[GroupStatus]:
-        """What was chosen."""
         if self.value() == "all":
             return frozenset(GroupStatus)
         return frozenset({GroupStatus(self.value())}) if self.value() in set(GroupStatus) else LISTED
@@ -79,31 +76,31 @@ class StandingFilter(SimpleListFilter):  # type: ignore[misc]  # Django brings n
 class _ColumnFilter(SimpleListFilter):  # type: ignore[misc]
     def lookups(self, *_: Any) -> list[tuple[str, str]]:
         found = FailureGroup.objects.order_by(self.parameter_name).values_list(self.parameter_name, flat=True)
-        return [(one, one) for one in found.distinct() if one]
+        return [(value, value) for value in found.distinct() if value]
 
     def queryset(self, _request: Any, queryset: Any) -> Any:
         return queryset
 
 
 class GroupNameFilter(_ColumnFilter):
-    """The task that failed last by it."""
+    """Filter by the task that failed last in the group."""
 
     title = "task"
     parameter_name = "name"
 
 
 class FirstReleaseFilter(_ColumnFilter):
-    """The release that brought it."""
+    """Filter by the release in which the group failed first."""
 
     title = "first release"
     parameter_name = "first_release"
 
 
 class GroupList(ChangeList):  # type: ignore[misc]
-    """The groups in the ledger's own order: first what asks for somebody and failed within the hour."""
+    """The groups in the ledger's order: first those that need a decision and failed within the hour."""
 
     def get_queryset(self, request: Any, exclude_parameters: Any = None) -> Any:
-        """The groups that were found: what the actions get, too."""
+        """Return the groups that were found. The actions get the same groups."""
         self.filter_specs, self.has_filters, remaining, _, self.has_active_filters = self.get_filters(request)
         if remaining:
             raise IncorrectLookupParameters(f"no such filter: {', '.join(remaining)}")
@@ -126,7 +123,7 @@ class GroupList(ChangeList):  # type: ignore[misc]
         return self.root_queryset.filter(pk__in=[group.id for group in self.groups])
 
     def get_results(self, request: Any) -> None:
-        """One page of them."""
+        """Set the groups of one page."""
         self.paginator = self.model_admin.get_paginator(request, self.groups, self.list_per_page)
         try:
             page = list(self.paginator.page(self.page_num).object_list)
@@ -161,14 +158,14 @@ class FailureGroupAdmin(LedgerAdmin):
     """Causes of failures, the most urgent first."""
 
     list_display = (
-        "standing_shown",
+        "status_shown",
         "title_shown",
         "failures_shown",
         "kept",
         "last_seen",
     )
     list_display_links = ("title_shown",)
-    list_filter = (StandingFilter, GroupNameFilter, FirstReleaseFilter)
+    list_filter = (StatusFilter, GroupNameFilter, FirstReleaseFilter)
     list_per_page = 50
     search_fields = ("id", "title", "name")
     search_help_text = "Words of the title, a part of the task's name or of the id."
@@ -182,15 +179,12 @@ class FailureGroupAdmin(LedgerAdmin):
     change_list_template = "admin/mirepoix/failuregroup/change_list.html"
 
     def get_changelist(self, *_: Any, **__: Any) -> type[GroupList]:
-        """Ours."""
         return GroupList
 
     def changelist_view(self, request: Any, extra_context: Any = None) -> Any:
-        """Under the name of what it lists."""
         return super().changelist_view(request, {"title": "Failure groups", **(extra_context or {})})
 
     def get_urls(self) -> list[Any]:
-        """One more, for decisions."""
         view = self.admin_site.admin_view(self.decide_view)
         return [
             path("<path:object_id>/decide/<str:verb>/", view, name="mirepoix_failuregroup_decide"),
@@ -200,25 +194,23 @@ class FailureGroupAdmin(LedgerAdmin):
     # ---- the list
 
     @admin.display(description="state")  # type: ignore[untyped-decorator]
-    def standing_shown(self, group: FailureGroup) -> str:
-        """In its colour."""
+    def status_shown(self, group: FailureGroup) -> str:
         return badge(group.counted.status)
 
     @admin.display(description="cause")  # type: ignore[untyped-decorator]
     def title_shown(self, group: FailureGroup) -> str:
-        """With the task and the id."""
         words = '{}: {} <small class="mirepoix-id">{}</small>'
         return format_html(words, group.name, one_line(group.title), group.id)  # type: ignore[no-any-return]
 
     @admin.display(description="failed attempts")  # type: ignore[untyped-decorator]
     def failures_shown(self, group: FailureGroup) -> str:
-        """Attempts, since it is known and within the hour."""
+        """Return the failed attempts, in total and within the hour."""
         words = '{} <small class="mirepoix-id">{} this hour</small>'
         return format_html(words, f"{group.failures:,}", f"{group.counted.last_hour:,}")  # type: ignore[no-any-return]
 
     @admin.display(description="failed for good")  # type: ignore[untyped-decorator]
     def kept(self, group: FailureGroup) -> str:
-        """Tasks that failed by it and need someone; and those that are, or will be, tried again."""
+        """Return how many tasks failed for good, and how many wait for another attempt or run it."""
         shown = f"{group.counted.kept:,}"
         if group.counted.kept and group.may_see_tasks:
             url = self._tasks_url(group=group.id, state="attention")
@@ -230,7 +222,7 @@ class FailureGroupAdmin(LedgerAdmin):
 
     @admin.display(description="last seen")  # type: ignore[untyped-decorator]
     def last_seen(self, group: FailureGroup) -> str:
-        """How long ago, and the first time with its release."""
+        """Return how long ago the last failure was, and how long ago and in which release the first."""
         first = f"first {ago(group.first_seen_at)} ago" + (f", {group.first_release}" if group.first_release else "")
         words = '{} ago <small class="mirepoix-id">{}</small>'
         return format_html(words, ago(group.last_seen_at), first)  # type: ignore[no-any-return]
@@ -241,15 +233,14 @@ class FailureGroupAdmin(LedgerAdmin):
     # ---- one group
 
     def change_view(self, request: Any, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
-        """Everything about one group."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         object_id = unquote(object_id)
         counting.catch_up(project.ledger())
         with project.ledger().reading() as tx:
-            found = [one for one in groups(tx, object_id) if one.id == object_id]
+            found = [candidate for candidate in groups(tx, object_id) if candidate.id == object_id]
             detail = group_detail(tx, found[0]) if found else None
-        # Times are those of the models, which have them in the zone of a project without USE_TZ as well.
+        # The times come from the models, which give them in the project's zone even without USE_TZ.
         group = FailureGroup.objects.filter(pk=object_id).first()
         if detail is None or group is None:
             raise Http404(f"The ledger has no failure group {object_id!r}.")
@@ -264,7 +255,7 @@ class FailureGroupAdmin(LedgerAdmin):
             "badge": badge(detail.group.status),
             "why": _why(detail.group, group),
             "facts": [(name, value) for name, value in _facts(detail.group, group) if value],
-            "tasks": [self._row(group, one) for one in detail.tasks],
+            "tasks": [self._row(group, tasks) for tasks in detail.tasks],
             "tasks_url": self._tasks_url(group=group.id),
             "kept": detail.group.kept,
             "latest": latest,
@@ -285,7 +276,7 @@ class FailureGroupAdmin(LedgerAdmin):
     # ---- decisions
 
     def decide_view(self, request: Any, object_id: str, verb: str) -> Any:
-        """What the page of one group posts to."""
+        """Handle the buttons on a group's page."""
         if request.method != "POST" or verb not in VERBS:
             raise Http404
         if not self._may(verb, request):
@@ -298,14 +289,14 @@ class FailureGroupAdmin(LedgerAdmin):
         return HttpResponseRedirect(url)
 
     def decide_about(self, request: Any, decision: GroupDecision, ids: list[str], note: str | None) -> None:
-        """Do it in one transaction, and say what was done."""
+        """Decide in one transaction, and report what was done."""
         done = failure_groups.decide(project.ledger(), decision, ids, request.user.get_username(), note)
         if done:
-            said = f"{decision.done}: {count(len(done), 'failure group')}"
-            self.message_user(request, said, messages.SUCCESS)
+            message = f"{decision.done}: {count(len(done), 'failure group')}"
+            self.message_user(request, message, messages.SUCCESS)
         if len(done) < len(ids):
             lost = count(len(ids) - len(done), "failure group")
-            self.message_user(request, f"not {decision.done}: {lost}, not in the ledger any more", messages.WARNING)
+            self.message_user(request, f"not {decision.done}: {lost} no longer in the ledger", messages.WARNING)
 
     def _may(self, verb: str, request: Any) -> bool:
         return bool(request.user.has_perm(f"mirepoix.{verb}_failuregroup")) and self.has_view_permission(request)
@@ -323,18 +314,18 @@ def _decision(verb: str, until: Ignoring | None, in_release: str | None = None) 
 
 
 def _why(counted: Group, group: FailureGroup) -> str:
-    """What stands beside the state."""
+    """Return the sentence that explains the status."""
     if counted.status is GroupStatus.REGRESSED:
         where = f" in release {group.regressed_in}" if group.regressed_in else ""
         return f"It failed again{where} after it was resolved."
     if counted.status is GroupStatus.RESOLVED:
-        return f"Mended by release {group.resolved_in}." if group.resolved_in else ""
+        return f"Fixed by release {group.resolved_in}." if group.resolved_in else ""
     if counted.status is not GroupStatus.IGNORED:
         return ""
     conditions = [
         f"until {written(group.ignored_until)}" if group.ignored_until else "",
         failure_groups.ignored_failures_left(counted),
-        f"while there are no more than {group.ignored_per_hour:,} an hour" if group.ignored_per_hour else "",
+        f"while at most {group.ignored_per_hour:,} fail in an hour" if group.ignored_per_hour else "",
     ]
     return f"Ignored {' or '.join(filter(None, conditions)) or 'for good'}."
 

@@ -1,4 +1,4 @@
-"""Columns of the ledger as Django's models read them, whatever the database and the project's time zone."""
+"""Fields that read the ledger's columns in the same way on each database and in each time zone."""
 
 from __future__ import annotations
 
@@ -16,17 +16,15 @@ from mirepoix.ledger.query.values import bound_moment, moment
 
 
 class Moment(models.DateTimeField):  # type: ignore[misc]  # Django brings no types
-    """A time of the ledger, which is UTC in every column; naive in the project's own zone without ``USE_TZ``.
+    """A time of the ledger. Every column is in UTC. Without ``USE_TZ`` the value is naive, in the project's zone.
 
-    Django would read it in the zone of the connection, and on PostgreSQL alone find it right.
+    Django's own field would read it in the connection's zone, which is right on PostgreSQL only.
     """
 
     def get_internal_type(self) -> str:
-        """No type that a backend converts by itself."""
         return "LedgerMoment"
 
     def from_db_value(self, value: Any, _expression: Any, connection: Any) -> datetime | None:
-        """As the project has its times."""
         if connection.vendor == "postgresql" and isinstance(value, datetime) and timezone.is_naive(value):
             return value  # without USE_TZ Django's connection is in the project's zone already
         found = moment(value)
@@ -35,7 +33,6 @@ class Moment(models.DateTimeField):  # type: ignore[misc]  # Django brings no ty
         return timezone.make_naive(found, timezone.get_default_timezone())  # type: ignore[no-any-return]
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
-        """As the column compares with it."""
         if not isinstance(value, datetime):
             return value
         aware = timezone.make_aware(value, timezone.get_default_timezone()) if timezone.is_naive(value) else value
@@ -43,10 +40,9 @@ class Moment(models.DateTimeField):  # type: ignore[misc]  # Django brings no ty
 
 
 class Json(models.TextField):  # type: ignore[misc]
-    """JSON, which is ``json`` in PostgreSQL and text elsewhere. Text that is no JSON is left as it is."""
+    """JSON, which is ``json`` in PostgreSQL and text elsewhere. Text that is not JSON is left as it is."""
 
     def from_db_value(self, value: Any, *_: Any) -> Any:
-        """What it stands for."""
         if not isinstance(value, str):
             return value
         try:
@@ -56,9 +52,9 @@ class Json(models.TextField):  # type: ignore[misc]
 
 
 class Key(models.TextField):  # type: ignore[misc]
-    """What tells rows apart that several columns name together: ``first:second``, read and compared as one text.
+    """A primary key of several columns, read and compared as one text: ``first:second``.
 
-    Django knows such keys from 5.2 on, and its admin does not know them yet.
+    Django has such keys from 5.2 on, but its admin does not support them.
     """
 
     def __init__(self, *parts: str, **options: Any) -> None:
@@ -66,12 +62,10 @@ class Key(models.TextField):  # type: ignore[misc]
         super().__init__(primary_key=True, **{key: value for key, value in options.items() if key != "primary_key"})
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
-        """With the columns it is made of."""
         name, path, args, kwargs = super().deconstruct()
         return name, path, [*args, *self.parts], kwargs
 
     def get_col(self, alias: str, output_field: Any = None) -> Any:
-        """All of its columns."""
         return _KeyCol(alias, self, output_field)
 
 

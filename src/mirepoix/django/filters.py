@@ -1,4 +1,4 @@
-"""The filters of the admin's list of tasks. Their choices cost no look through the table."""
+"""The filters of the admin's list of tasks. No choice scans the table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mirepoix.operations.format import state_word
 from mirepoix.states import ATTENTION, HELD, State
 
 RECENT = 200
-"""The names and queues of so many of the newest tasks are offered, with those that the code and the workers know."""
+"""The number of newest tasks whose names and queues are offered, beside those of the code and the workers."""
 
 PERIODS = {
     "10m": ("Last 10 minutes", timedelta(minutes=10)),
@@ -28,21 +28,18 @@ STATE_GROUPS = {"attention": ("waits for you", ATTENTION), "held": ("with a work
 
 
 class StateFilter(SimpleListFilter):  # type: ignore[misc]  # Django brings no types
-    """One state, or the states that wait for a person."""
+    """Filter by one state, or by the states that wait for a person."""
 
     title = "state"
     parameter_name = "state"
 
     def lookups(self, *_: Any) -> list[tuple[str, str]]:
-        """The groups first."""
         return [(key, words) for key, (words, _) in STATE_GROUPS.items()] + [(s.value, state_word(s)) for s in State]
 
     def queryset(self, _request: Any, queryset: Any) -> Any:
-        """The list of ids has been filtered already."""
-        return queryset
+        return queryset  # TaskList has filtered it
 
     def states(self) -> frozenset[State]:
-        """What was chosen."""
         value = self.value()
         if value in STATE_GROUPS:
             return STATE_GROUPS[value][1]
@@ -50,32 +47,29 @@ class StateFilter(SimpleListFilter):  # type: ignore[misc]  # Django brings no t
 
 
 class PeriodFilter(SimpleListFilter):  # type: ignore[misc]
-    """Sent, handed to a worker or finished since."""
+    """Filter by when the task was sent, handed to a worker or finished."""
 
     title = "time"
     parameter_name = "since"
 
     def lookups(self, *_: Any) -> list[tuple[str, str]]:
-        """Backwards from now, by the database's clock."""
         return [(key, words) for key, (words, _) in PERIODS.items()]
 
     def queryset(self, _request: Any, queryset: Any) -> Any:
-        """The list of ids has been filtered already."""
-        return queryset
+        return queryset  # TaskList has filtered it
 
     def since(self) -> timedelta | None:
-        """What was chosen."""
         return PERIODS[self.value()][1] if self.value() in PERIODS else None
 
 
 class _Known(SimpleListFilter):  # type: ignore[misc]
-    """A text that the code, the workers or the newest tasks know."""
+    """Filter by a text that the code, the workers or the newest tasks use."""
 
     which: ClassVar[str]
 
     def lookups(self, request: Any, _model_admin: Any) -> list[tuple[str, str]]:
         known = {*_known(request)[self.which], *([request.GET[self.which]] if request.GET.get(self.which) else [])}
-        return [(one, one) for one in sorted(known)]
+        return [(text, text) for text in sorted(known)]
 
     def has_output(self) -> bool:
         return bool(self.lookup_choices)
@@ -85,42 +79,40 @@ class _Known(SimpleListFilter):  # type: ignore[misc]
 
 
 class NameFilter(_Known):
-    """The task's name."""
+    """Filter by the task's name."""
 
     title = "name"
     parameter_name = which = "name"
 
 
 class QueueFilter(_Known):
-    """The Celery queue."""
+    """Filter by the Celery queue."""
 
     title = "queue"
     parameter_name = which = "queue"
 
 
 class GroupFilter(SimpleListFilter):  # type: ignore[misc]
-    """The cause of the latest failure; chosen on the page of a failure group."""
+    """Filter by the failure group of the latest failure. It is chosen on the page of the group."""
 
     title = "failure group"
     parameter_name = "group"
 
     def lookups(self, request: Any, _model_admin: Any) -> list[tuple[str, str]]:
-        """What was chosen."""
         id = request.GET.get(self.parameter_name, "")
         titles = FailureGroup.objects.filter(pk=id).values_list("title", flat=True) if id else []
         return [(id, next(iter(titles), id))] if id else []
 
     def has_output(self) -> bool:
-        """Only when one is chosen: there may be hundreds."""
+        """Show the filter only if a group is chosen, because there may be hundreds."""
         return bool(self.lookup_choices)
 
     def queryset(self, _request: Any, queryset: Any) -> Any:
-        """The list of ids has been filtered already."""
-        return queryset
+        return queryset  # TaskList has filtered it
 
 
 def _known(request: Any) -> dict[str, set[str]]:
-    """Names and queues, found once for each request."""
+    """Return the names and the queues. They are found once for each request."""
     known: dict[str, set[str]] | None = getattr(request, "_mirepoix_known", None)
     if known is None:
         with project.ledger().reading() as tx:
@@ -138,9 +130,9 @@ def _of_app() -> tuple[set[str], set[str]]:
     try:
         app = project.celery_app()
     except ConfigurationError:
-        return set(), set()  # the checks tell of it
+        return set(), set()  # the system checks report it
     return {name for name in app.tasks if not name.startswith(("celery.", "mirepoix."))}, set(app.amqp.queues)
 
 
 def _texts(value: Any) -> Iterable[str]:
-    return (one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
+    return (text for text in value if isinstance(text, str)) if isinstance(value, list) else ()

@@ -1,4 +1,4 @@
-"""What the pages of the ledger have in common: nobody writes through them, and how states and times are written."""
+"""The base of the ledger's admin pages: nobody writes through them, and they format states and times in one way."""
 
 from __future__ import annotations
 
@@ -14,48 +14,45 @@ from django.utils.html import format_html
 from mirepoix.operations.format import duration, one_line, state_word
 
 SECONDS = "Y-m-d H:i:s"
-"""How times are written: to the second, in the zone of the site."""
+"""The format of times: to the second, in the zone of the site."""
 
 
 class LedgerAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django brings no types
-    """Rows that only Mirepoix writes."""
+    """The admin of rows that only Mirepoix writes."""
 
     actions_selection_counter = True
     show_full_result_count = False
     show_facets = getattr(admin, "ShowFacets", None) and admin.ShowFacets.NEVER
-    """Django 5.0 and newer: they would count."""
+    """Facets exist from Django 5.0 on. They would count rows."""
 
     class Media:
-        """How states look."""
+        """The style sheet for states."""
 
         css: dict[str, tuple[str, ...]] = {"all": ("mirepoix/admin.css",)}  # noqa: RUF012 (Django's way)
 
     def has_add_permission(self, *_: Any) -> bool:
-        """Tasks are sent."""
         return False
 
     def has_change_permission(self, *_: Any) -> bool:
-        """Nobody writes a row."""
         return False
 
     def has_delete_permission(self, *_: Any) -> bool:
-        """Old tasks are pruned."""
         return False
 
 
 def badge(state: str, *, has_due: bool = False) -> str:
-    """A state, or an attempt's outcome, in people's words and its colour."""
+    """Return a state or an attempt's outcome in words, in its colour."""
     words = state_word(state, has_due=has_due)
     return format_html('<span class="mirepoix-state mirepoix-{}">{}</span>', state, words)  # type: ignore[no-any-return]
 
 
 def written(value: Any) -> str:
-    """A time in the zone of the site; of anything else its text."""
+    """Return a time in the zone of the site, or the text of any other value."""
     return date_format(timezone.template_localtime(value), SECONDS) if isinstance(value, datetime) else str(value)
 
 
 def ago(moment: Any) -> str:
-    """How long ago that was; nothing for None."""
+    """Return how long ago that was, or nothing for None."""
     if moment is None:
         return ""
     aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
@@ -63,13 +60,13 @@ def ago(moment: Any) -> str:
 
 
 def cut(text: str | None) -> str:
-    """The beginning, in one line."""
+    """Return the beginning of *text* in one line."""
     words = one_line(text)
     return words if len(words) <= 120 else f"{words[:119]}…"  # noqa: PLR2004 (what fits into a line or two)
 
 
 def error_words(error_type: str | None, error: str | None) -> str:
-    """An attempt's error with the class of its exception, once: most messages begin with its name."""
+    """Return an attempt's error with the class of its exception, unless the message begins with that already."""
     if not error or not error_type:
         return error or ""
     name = error_type.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""The ledger's tables as models that only read. Every column is explained in ``docs/reference/schema.md``."""
+"""The ledger's tables as models that only read. ``docs/reference/schema.md`` explains every column."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mirepoix.states import State
 
 
 def _reference(to: str, related_name: str, **options: Any) -> Any:
-    """What names a row that may have been pruned, or never was here."""
+    """Return a foreign key to a row that may have been pruned, or was never in the ledger."""
     return models.ForeignKey(to, models.DO_NOTHING, related_name=related_name, db_constraint=False, **options)
 
 
 class Task(LedgerModel):
-    """One task, under Celery's id."""
+    """One task. Its id is Celery's."""
 
     STATES: ClassVar = [(state.value, state.value) for state in State]
 
@@ -69,11 +69,11 @@ class Task(LedgerModel):
     failure_group = models.TextField(null=True)
 
     class Meta(LedgerModel.Meta):
-        """Deciding about tasks is a permission for each decision."""
+        """Each decision about tasks has its own permission."""
 
         db_table = "mirepoix_task"
         permissions: ClassVar = [
-            ("retry_task", "Can retry failed tasks and hasten waiting ones"),
+            ("retry_task", "Can retry failed tasks and run waiting ones now"),
             ("requeue_task", "Can requeue tasks"),
             ("cancel_task", "Can cancel tasks"),
             ("discard_task", "Can discard tasks"),
@@ -99,7 +99,7 @@ class Task(LedgerModel):
 
 
 class Attempt(LedgerModel):
-    """One execution of a task: the view ``mirepoix_attempt_history``, which has them all."""
+    """One execution of a task, from the view ``mirepoix_attempt_history``, which has all of them."""
 
     key = Key("task_id", "fence")
     task = _reference("Task", "attempts")
@@ -120,8 +120,6 @@ class Attempt(LedgerModel):
     exit_code = models.IntegerField(null=True)
 
     class Meta(LedgerModel.Meta):
-        """The view."""
-
         db_table = "mirepoix_attempt_history"
 
     def __str__(self) -> str:
@@ -150,8 +148,6 @@ class Worker(LedgerModel):
     maintained_at = Moment(null=True)
 
     class Meta(LedgerModel.Meta):
-        """The table."""
-
         db_table = "mirepoix_worker"
 
     def __str__(self) -> str:
@@ -159,7 +155,7 @@ class Worker(LedgerModel):
 
 
 class Result(LedgerModel):
-    """What a task returned or raised. Not every one has a task here, nor every task one."""
+    """What a task returned or raised. A result may have no task in the ledger, and a task may have no result."""
 
     task = models.OneToOneField(
         Task, models.DO_NOTHING, primary_key=True, related_name="kept_result", db_constraint=False
@@ -173,8 +169,6 @@ class Result(LedgerModel):
     expires_at = Moment(null=True)
 
     class Meta(LedgerModel.Meta):
-        """The table."""
-
         db_table = "mirepoix_result"
 
     def __str__(self) -> str:
@@ -182,7 +176,7 @@ class Result(LedgerModel):
 
 
 class Step(LedgerModel):
-    """A step of a task that is done."""
+    """A finished step of a task."""
 
     key = Key("task_id", "name")
     task = _reference("Task", "steps")
@@ -193,8 +187,6 @@ class Step(LedgerModel):
     run_time_s = models.FloatField(null=True)
 
     class Meta(LedgerModel.Meta):
-        """The table."""
-
         db_table = "mirepoix_step"
 
     def __str__(self) -> str:
@@ -202,7 +194,7 @@ class Step(LedgerModel):
 
 
 class Edit(LedgerModel):
-    """What a person changed in a payload."""
+    """A person's change of a payload."""
 
     id = models.BigAutoField(primary_key=True)
     task = _reference("Task", "edits")
@@ -213,8 +205,6 @@ class Edit(LedgerModel):
     after_edit = Json()
 
     class Meta(LedgerModel.Meta):
-        """The table."""
-
         db_table = "mirepoix_edit"
 
     def __str__(self) -> str:
@@ -222,7 +212,7 @@ class Edit(LedgerModel):
 
 
 class Decision(LedgerModel):
-    """What a person decided about a task."""
+    """A person's decision about a task."""
 
     id = models.BigAutoField(primary_key=True)
     task = _reference("Task", "decisions")
@@ -232,8 +222,6 @@ class Decision(LedgerModel):
     reason = models.TextField()
 
     class Meta(LedgerModel.Meta):
-        """The table."""
-
         db_table = "mirepoix_decision"
 
     def __str__(self) -> str:
@@ -241,7 +229,7 @@ class Decision(LedgerModel):
 
 
 class SubmissionKey(LedgerModel):
-    """What `mirepoix.submit_once` was called with, and the task that stands under it."""
+    """A key of `mirepoix.submit_once`, and the task that was sent under it."""
 
     id = models.CharField(max_length=255, primary_key=True)
     task = _reference("Task", "submission_keys")
@@ -254,8 +242,6 @@ class SubmissionKey(LedgerModel):
     callback = models.TextField(null=True)
 
     class Meta(LedgerModel.Meta):
-        """The table."""
-
         db_table = "mirepoix_key"
 
     def __str__(self) -> str:
@@ -291,11 +277,11 @@ class FailureGroup(LedgerModel):
     regressions = models.IntegerField()
 
     class Meta(LedgerModel.Meta):
-        """Deciding about them is a permission for each decision."""
+        """Each decision about failure groups has its own permission."""
 
         db_table = "mirepoix_failure_group"
         permissions: ClassVar = [
-            ("resolve_failuregroup", "Can say that failure groups are mended"),
+            ("resolve_failuregroup", "Can resolve failure groups"),
             ("ignore_failuregroup", "Can ignore failure groups"),
             ("reopen_failuregroup", "Can reopen failure groups"),
         ]
@@ -305,7 +291,7 @@ class FailureGroup(LedgerModel):
 
 
 class Replay(LedgerModel):
-    """Tasks of a failure group, run again together."""
+    """Tasks of a failure group that were run again together."""
 
     id = models.CharField(max_length=255, primary_key=True)
     failure_group = _reference("FailureGroup", "replays", db_column="failure_group")
@@ -319,8 +305,6 @@ class Replay(LedgerModel):
     outcome = models.TextField(null=True)
 
     class Meta(LedgerModel.Meta):
-        """The table."""
-
         db_table = "mirepoix_replay"
 
     def __str__(self) -> str:
@@ -328,7 +312,7 @@ class Replay(LedgerModel):
 
 
 class Alert(LedgerModel):
-    """What a person would want to hear."""
+    """A condition that a person should know about."""
 
     id = models.CharField(max_length=255, primary_key=True)
     kind = models.TextField()
@@ -343,8 +327,6 @@ class Alert(LedgerModel):
     closed_at = Moment(null=True)
 
     class Meta(LedgerModel.Meta):
-        """The table."""
-
         db_table = "mirepoix_alert"
 
     def __str__(self) -> str:
@@ -352,7 +334,7 @@ class Alert(LedgerModel):
 
 
 class AlertTelling(LedgerModel):
-    """That a channel was, or is to be, told of an alert: once for each occasion."""
+    """The notification of one channel about one occasion of an alert, sent or due."""
 
     key = Key("alert_id", "occasion", "channel")
     alert = _reference("Alert", "tellings")
@@ -366,8 +348,6 @@ class AlertTelling(LedgerModel):
     end_told_at = Moment(null=True)
 
     class Meta(LedgerModel.Meta):
-        """The table."""
-
         db_table = "mirepoix_alert_telling"
 
     def __str__(self) -> str:

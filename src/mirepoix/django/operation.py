@@ -1,4 +1,4 @@
-"""The migration operation that brings the ledger up to date, with the scripts and the code of ``mirepoix migrate``."""
+"""The migration operation that brings the ledger up to date by the scripts and the code of ``mirepoix migrate``."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from mirepoix.sql import is_post, migrations
 
 
 class MigrateLedger(Operation):  # type: ignore[misc]  # Django brings no types
-    """Apply every script that this release has and ``mirepoix_migration`` does not list, in Django's transaction.
+    """Apply the scripts of this release that ``mirepoix_migration`` does not list, in Django's transaction.
 
-    Each script that a release adds comes with a Django migration of the same name, whose operation is this one. The one
-    for a post script says ``post=True``, and comes a release later: Django applies all that it finds before the new
-    code is deployed. Who does not want to wait runs ``mirepoix migrate --post``.
-    Does nothing on any database but the ledger's (``CELERY_MIREPOIX_DJANGO_ALIAS``, else ``default``), nor where a
-    database router forbids it. Raises UnsupportedDatabase if that one is of a kind that no ledger speaks.
+    Each script that a release adds has a Django migration of the same name with this operation. The migration of a post
+    script says ``post=True`` and comes a release later, because Django applies every migration before the new code is
+    deployed. ``mirepoix migrate --post`` applies it earlier.
+    It does nothing on other databases than the ledger's (``CELERY_MIREPOIX_DJANGO_ALIAS``, or ``default``), and nothing
+    if a database router forbids it. Raises UnsupportedDatabase if the database cannot hold a ledger.
 
-    Backwards, ``manage.py migrate mirepoix zero`` deletes the ledger, unless it is in use. To go back to any other
-    migration changes nothing: the release before works on the tables of this one, and `migrate` knows what it has.
+    Backwards, ``manage.py migrate mirepoix zero`` deletes the ledger unless it is in use. To migrate back to any other
+    migration changes nothing, because the previous release works on the tables of this one.
     """
 
     reduces_to_sql = True
@@ -39,17 +39,16 @@ class MigrateLedger(Operation):  # type: ignore[misc]  # Django brings no types
         self.post = post
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Let the models be those of the code: they only read, so there is no history of theirs to keep.
+        """Add the models of the code. They only read, so they need no history.
 
-        Django finds no change in them then, and ``makemigrations`` never writes a migration into this package. The
-        first of these operations adds them all, so that the others, which would cost as much again, add none.
+        Then Django finds no change in them, and ``makemigrations`` never writes a migration into this package. The
+        first operation adds all of them, and the others add none, which would cost as much again.
         """
         for model in apps.get_app_config(app_label).get_models():
             if (app_label, model._meta.model_name) not in state.models:
                 state.add_model(ModelState.from_model(model))
 
     def database_forwards(self, app_label: str, schema_editor: Any, _from_state: Any, _to_state: Any) -> None:
-        """Apply what is missing."""
         connection = schema_editor.connection
         if connection.alias != ledger_alias() or not router.allow_migrate(connection.alias, app_label):
             return
@@ -76,17 +75,16 @@ class MigrateLedger(Operation):  # type: ignore[misc]  # Django brings no types
         if seen.is_in_use:
             raise CommandError(
                 f"The ledger in Django's database {connection.alias!r} is in use: {seen}. Nothing was deleted. Stop "
-                "the workers when manage.py mirepoix status says that nothing waits, then try again; or delete it all "
-                "the same: manage.py mirepoix drop-tables --force"
+                "the workers when manage.py mirepoix status says that nothing waits, then try again. To delete it "
+                "anyway: manage.py mirepoix drop-tables --force"
             )
 
     def describe(self) -> str:
-        """Say what happens, for people."""
         return "Bring the tables of the Mirepoix ledger up to date"
 
 
 class _DjangosTransaction:
-    """A ledger `Connection` whose transactions are all part of the one that Django runs the migration in."""
+    """A ledger `Connection` that works in the transaction of Django's migration."""
 
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
@@ -96,4 +94,4 @@ class _DjangosTransaction:
         yield self._tx
 
     def close(self) -> None:
-        """Leave it to Django."""
+        """Do nothing: Django closes the connection."""

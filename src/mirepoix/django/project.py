@@ -1,4 +1,4 @@
-"""The project's Celery app: the one that was named, that of the project's celery module, or the current one."""
+"""The project's Celery app: the app that a setting names, the app of the project's celery module, or the only app."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ NO_APP = (
 
 
 def celery_app() -> Any:
-    """The app. Raises ConfigurationError if there is none; what its own code raises comes through."""
+    """Return the app. Raises ConfigurationError if there is none, and what the app's module raises."""
     named = str(getattr(settings, "CELERY_MIREPOIX_DJANGO_APP", Settings().django_app))
     if named:
         return _checked(named)
     for package in _packages():
         if _has_celery_module(package):
             return _checked(f"{package}.celery")
-    # The current app is one thread's, and Celery makes one up for whoever asks in another: look at those that exist.
+    # The current app belongs to one thread, and Celery creates a default app in others. So use the apps that exist.
     made = [app for app in private.active_apps() if app.main != "default" or app.fixups]
     if len(made) != 1:
         raise ConfigurationError(NO_APP)
@@ -38,7 +38,7 @@ def celery_app() -> Any:
 
 
 def installation() -> Installation:
-    """What is installed on the project's app. Raises ConfigurationError."""
+    """Return what is installed on the project's app. Raises ConfigurationError."""
     app = celery_app()
     if getattr(app, "mirepoix", None) is None:
         raise ConfigurationError(
@@ -48,12 +48,12 @@ def installation() -> Installation:
 
 
 def ledger() -> DjangoSource:
-    """The ledger that the models read, on Django's own connections."""
+    """Return the ledger that the models read, on Django's own connections."""
     return DjangoSource(ledger_alias())
 
 
 def has_ledger_of(found: Installation) -> bool:
-    """Whether the app writes into the ledger that the models read."""
+    """Return whether the app writes into the ledger that the models read."""
     return isinstance(found.source, DjangoSource) and found.source.alias == ledger_alias()
 
 
@@ -66,14 +66,14 @@ def _checked(name: str) -> Any:
         ) from error
     if not isinstance(app, Celery):
         raise ConfigurationError(
-            f"{name!r} is no Celery app but {type(app).__name__}. Name one: "
+            f"{name!r} is not a Celery app but {type(app).__name__}. Name one: "
             "CELERY_MIREPOIX_DJANGO_APP = 'shop.celery:app'."
         )
     return app
 
 
 def _packages() -> list[str]:
-    """The packages that may be the project's: that of its settings, of its URLs, and what is above them."""
+    """Return the packages that may be the project's: those of its settings and its URLs, and their parents."""
     modules = [os.environ.get("DJANGO_SETTINGS_MODULE", ""), str(getattr(settings, "ROOT_URLCONF", "") or "")]
     found: dict[str, None] = {}
     for module in modules:

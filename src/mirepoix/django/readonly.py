@@ -1,4 +1,4 @@
-"""Models that only read: what stands in the ledger is written by Mirepoix, in statements that hold its promises."""
+"""Models that only read. Only Mirepoix writes the ledger, because its statements keep the promises."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mirepoix.errors import WrittenThroughOrm
 
 
 class LedgerQuerySet(models.QuerySet):  # type: ignore[misc]  # Django brings no types
-    """Reads as any other does. Whatever would write raises WrittenThroughOrm."""
+    """A query set that reads as usual. Every method that would write raises WrittenThroughOrm."""
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise WrittenThroughOrm(self.model._meta.verbose_name_plural)
@@ -24,21 +24,20 @@ class LedgerQuerySet(models.QuerySet):  # type: ignore[misc]  # Django brings no
 
 
 class LedgerManager(models.Manager.from_queryset(LedgerQuerySet)):  # type: ignore[misc]
-    """Reads from the ledger's database, whatever the routers say of others: no router of the project is needed."""
+    """A manager that reads from the ledger's database, so that the project needs no router for it."""
 
     def get_queryset(self) -> Any:
-        """All rows, in the database that ``CELERY_MIREPOIX_DJANGO_ALIAS`` names."""
         queryset = super().get_queryset()
         return queryset if self._db else queryset.using(ledger_alias())
 
 
 class LedgerModel(models.Model):  # type: ignore[misc]
-    """A row of the ledger, to read."""
+    """A row of the ledger. It can only be read."""
 
     objects = LedgerManager()
 
     class Meta:
-        """For each of them: Mirepoix makes the tables, and people may be allowed to view them."""
+        """Mirepoix creates the tables, and people may have the permission to view them."""
 
         abstract = True
         managed = False
@@ -46,13 +45,11 @@ class LedgerModel(models.Model):  # type: ignore[misc]
         default_permissions = ("view",)
 
     def save(self, *_: Any, **__: Any) -> NoReturn:
-        """Raise WrittenThroughOrm."""
         raise WrittenThroughOrm(f"{self._meta.verbose_name} {self.pk}")
 
     save_base = asave = save
 
     def delete(self, *_: Any, **__: Any) -> NoReturn:
-        """Raise WrittenThroughOrm."""
         raise WrittenThroughOrm(f"{self._meta.verbose_name} {self.pk}")
 
     adelete = delete

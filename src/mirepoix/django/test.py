@@ -1,4 +1,4 @@
-"""For the tests of a Django project: run what was sent, in this thread and through real serialisation.
+"""Run tasks in the tests of a Django project, in this thread and with real serialisation.
 
 ::
 
@@ -8,7 +8,7 @@
                 self.client.post("/orders/", {"item": 7})
             self.assertEqual(len(mail.outbox), 1)
 
-Works in ``TestCase``, whose transaction is never committed, as in ``TransactionTestCase``.
+It works in ``TransactionTestCase`` and in ``TestCase``, which never commits its transaction.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from mirepoix.ledger.tx import Tx
 from mirepoix.states import State
 
 MOST = 1_000
-"""More tasks than that are taken for one that sends itself for ever."""
+"""After so many tasks `run_tasks` assumes that a task sends itself for ever."""
 
 _GOOD = frozenset({State.SUCCEEDED, State.PENDING})
 
 
 def run_tasks(*, run_now: bool = False, raises: bool = True, most: int = MOST) -> list[Ran]:
-    """Run what waits, and what that sends, until nothing waits; return what was run, in that order.
+    """Run the waiting tasks, and the tasks that they send, until none waits. Return them in the order of their runs.
 
-    With *run_now* also what waits for an eta, a countdown or a retry; otherwise it goes on waiting. What a task raises
-    is raised here, with its own traceback, once it is recorded as it would be in a worker; without *raises* it is only
-    recorded. A retry is no failure. Functions that a task gives to ``on_commit()`` are called when it has ended, as
-    they would be outside of a ``TestCase``. Raises ConfigurationError if *most* is not enough.
+    Tasks that wait for an eta, a countdown or a retry run only with *run_now*. The error of a task is recorded as in a
+    worker, and then raised here with its own traceback; without *raises* it is only recorded. A retry is not an error.
+    Functions that a task gives to ``on_commit()`` are called when the task has ended, as outside of a ``TestCase``.
+    Raises ConfigurationError after *most* tasks.
     """
     installation = project.installation()
     if not project.has_ledger_of(installation):
@@ -53,22 +53,22 @@ def run_tasks(*, run_now: bool = False, raises: bool = True, most: int = MOST) -
     with closing(source), working(installation, source) as run_next:
         while True:
             with _on_commit(source):
-                one = run_next(run_now)
-            if one is None:
+                task = run_next(run_now)
+            if task is None:
                 return ran
-            ran.append(one)
-            if raises and one.error is not None and not _is_good(source, one):
-                raise one.error
+            ran.append(task)
+            if raises and task.error is not None and not _is_good(source, task):
+                raise task.error
             if len(ran) >= most:
                 raise ConfigurationError(
-                    f"{most} tasks were run and there is no end: {one.name} was the last. If there are that many, say "
+                    f"{most} tasks have run and more wait; the last was {task.name}. If that is intended, use "
                     "run_tasks(most=...)."
                 )
 
 
 @contextmanager
 def running_tasks(*, run_now: bool = False, raises: bool = True, most: int = MOST) -> Iterator[list[Ran]]:
-    """Call the ``on_commit()`` functions that the block registered, then `run_tasks`. The list is filled at its end."""
+    """Call the block's ``on_commit()`` functions and then `run_tasks`, when the block ends. That fills the list."""
     ran: list[Ran] = []
     with _on_commit(project.ledger()):
         yield ran
@@ -76,15 +76,15 @@ def running_tasks(*, run_now: bool = False, raises: bool = True, most: int = MOS
 
 
 class _OneConnection(DjangoSource):
-    """The ledger where nothing can be done apart: what a test has not committed, another connection cannot see."""
+    """The ledger on Django's connection only: another connection does not see what a test has not committed."""
 
     def independent_transaction(self) -> AbstractContextManager[Tx]:
-        """Part of what is open."""
+        """Begin a part of the open transaction: a test has no other."""
         return self.transaction()
 
 
 def _on_commit(source: DjangoSource) -> AbstractContextManager[Any]:
-    """In a test's transaction, which is never committed: what would be called after the commit is called at the end."""
+    """In a test's transaction, which is never committed, call ``on_commit()`` functions at the end of the block."""
     if not connections[source.alias].in_atomic_block:
         return nullcontext()
     capturing: AbstractContextManager[Any] = TestCase.captureOnCommitCallbacks(using=source.alias, execute=True)

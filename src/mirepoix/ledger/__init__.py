@@ -1,1 +1,1 @@
-"""What can be done with the ledger: functions over a transaction that is handed in."""
+"""All operations on the ledger: functions that take a transaction of the caller."""

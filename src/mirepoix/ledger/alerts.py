@@ -1,7 +1,7 @@
-"""Open and close alerts, and keep who was told of them: each channel once for each occasion.
+"""Open and close alerts, and record their notifications: one for each channel and occasion.
 
-A telling is claimed, then sent, then noted. A process that dies between the last two has it told again when its claim
-ends: at least once, and once more for each such death.
+A process claims a notification, sends it, and records that it was sent. If the process dies before it records that,
+another sends the notification again when the claim ends. So each notification is sent at least once.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from mirepoix.records import Alert
 from mirepoix.sql.columns import Row
 
 CLAIM_S = 60.0
-"""How long a teller has to send one message, before another may."""
+"""How long a process has to send one notification before another process may send it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenAlert:
-    """One that is open, with when somebody was last told, and what keeps a channel from being told."""
+    """An open alert, with the time of its last notification and the error of a channel that could not be notified."""
 
     alert: Alert
     open_s: float
     told_at: datetime | None
     trouble: str | None
     held_until: datetime | None = None
-    """Until when nobody is told, as a channel has heard enough for now: it is in the next summary."""
+    """Until when the alert is held back, because a channel has reached its limit. It is in the next summary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """A channel is to be told of an alert; so many *tries* were begun before."""
+    """A notification that a channel is due to get. *tries* counts the tries before."""
 
     alert: Alert
     channel: str
@@ -42,7 +42,7 @@ class Telling:
 
 
 def open_(tx: Tx, alert: Alert, channels: Sequence[str], delay_s: float = 0.0) -> bool:
-    """Open it unless it is open, and have *channels* told after *delay_s*. False: it was open already."""
+    """Open the alert, and plan to notify *channels* after *delay_s*. False if it was open already."""
     words = {
         "id": alert.id,
         "title": storable(alert.title),
@@ -60,17 +60,17 @@ def open_(tx: Tx, alert: Alert, channels: Sequence[str], delay_s: float = 0.0) -
 
 
 def close(tx: Tx, alert_id: str, steady_s: float = 0.0) -> bool:
-    """Say that it is over, unless it was opened within *steady_s*. What was not told of it will not be."""
+    """Close the alert, unless it was opened within *steady_s*. Its notifications that are still due are not sent."""
     return tx.run("close_alert", id=alert_id, steady_s=steady_s) == 1
 
 
 def prune(tx: Tx, older_than_s: float) -> int:
-    """Forget what has been over for so long."""
+    """Delete the alerts that have been over for longer; return how many."""
     return tx.run("prune_alerts", seconds=older_than_s)
 
 
 def all_open(tx: Tx, held: Mapping[str, datetime] | None = None) -> list[OpenAlert]:
-    """Every open alert, the latest first; with until when it is *held* back (see `held_back`)."""
+    """Return every open alert, the latest first. *held* says until when alerts are held back (see `held_back`)."""
     held = held or {}
     return [
         OpenAlert(_alert(row), seconds(row.open_s) or 0.0, moment(row.told_at), row.trouble, held.get(row.id))
@@ -79,7 +79,7 @@ def all_open(tx: Tx, held: Mapping[str, datetime] | None = None) -> list[OpenAle
 
 
 def held_back(tx: Tx, per_hour: int, summary_s: float) -> dict[str, datetime]:
-    """Until when the open alerts are held back that a channel is to be told of and that has heard enough for now."""
+    """Return until when open alerts are held back, because a channel that is due to get them has reached its limit."""
     found: dict[str, datetime] = {}
     until: dict[str, datetime | None] = {}
     for row in tx.fetch("held_tellings"):
@@ -94,12 +94,12 @@ def held_back(tx: Tx, per_hour: int, summary_s: float) -> dict[str, datetime]:
 
 
 def ended_channels(tx: Tx) -> set[str]:
-    """The channels that were told of something that is over now."""
+    """Return the channels that were notified of an alert that is over now."""
     return {row.channel for row in tx.fetch("ended_channels")}
 
 
 def ended(tx: Tx, channel: str) -> list[Telling]:
-    """What *channel* was told of, by itself, and is over since; the first to end first."""
+    """Return the alerts that are over and that *channel* got as single messages, the first to end first."""
     return [
         Telling(replace(_alert(row), closed_at=known_moment(row.closed_at)), channel, row.tries)
         for row in tx.fetch("ended_tellings", channel=channel)
@@ -107,43 +107,43 @@ def ended(tx: Tx, channel: str) -> list[Telling]:
 
 
 def claim_end(tx: Tx, telling: Telling, claim_s: float = CLAIM_S) -> bool:
-    """Take the right to tell that it is over."""
+    """Claim the right to notify the channel that the alert is over."""
     return tx.run("claim_end", **_key(telling), tries=telling.tries, lease_s=claim_s) == 1
 
 
 def note_end_told(tx: Tx, telling: Telling) -> None:
-    """It was told that it is over."""
+    """Record that the channel was notified that the alert is over."""
     tx.run("note_end_told", **_key(telling))
 
 
 def due_channels(tx: Tx) -> set[str]:
-    """The channels that are to be told of something now."""
+    """Return the channels that have a notification due."""
     return {row.channel for row in tx.fetch("due_channels")}
 
 
 def due(tx: Tx, channel: str) -> list[Telling]:
-    """What *channel* is to be told of now, the oldest first."""
+    """Return the notifications of *channel* that are due, the oldest first."""
     return [Telling(_alert(row), channel, row.tries) for row in tx.fetch("due_tellings", channel=channel)]
 
 
 def told_within_the_hour(tx: Tx, channel: str) -> tuple[int, float | None]:
-    """How many messages *channel* got one by one, and how long ago it got its latest summary, if it did."""
+    """Return how many single messages *channel* got, and how long ago it got its latest summary, or None."""
     (lately,) = tx.fetch("told_lately", channel=channel)
     return int(lately.messages), seconds(lately.summed_s)
 
 
 def claim(tx: Tx, telling: Telling, claim_s: float = CLAIM_S) -> bool:
-    """Take the right to tell it. False: somebody else has it, or it was told."""
+    """Claim the right to send the notification. False if another process has it, or if it was sent."""
     return tx.run("claim_telling", **_key(telling), tries=telling.tries, lease_s=claim_s) == 1
 
 
 def note_told(tx: Tx, telling: Telling, *, is_summed: bool = False) -> None:
-    """It was told, alone or in a summary."""
+    """Record that the notification was sent, alone or in a summary."""
     tx.run("note_told", **_key(telling), is_summed=int(is_summed))
 
 
 def note_untold(tx: Tx, telling: Telling, trouble: str, delay_s: float) -> None:
-    """The claimed telling failed: again after *delay_s*."""
+    """Record that the notification failed. It is due again after *delay_s*."""
     tx.run("note_untold", **_key(telling), tries=telling.tries + 1, trouble=storable(trouble), delay_s=delay_s)
 
 

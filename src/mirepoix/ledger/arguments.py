@@ -1,4 +1,4 @@
-"""Format 1 of a task's arguments: how they stand in a row, read without the help of any serialiser."""
+"""Read format 1 of a task's arguments from a row, without any serialiser."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from typing import Any
 from uuid import UUID
 
 CONTENT_TYPE = "application/json"
-"""What a body of format 1 says it is. Those of other serialisers are nobody's but theirs."""
+"""The content type of a body of format 1. Only its own serialiser can read a body of another type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What a task is called with, and what Celery sends after it."""
+    """The arguments of a task, and what Celery sends after it."""
 
     args: list[Any]
     kwargs: dict[str, Any]
     embed: dict[str, Any]
-    """``callbacks``, ``errbacks``, ``chain`` and ``chord``, and whatever else its writer put there."""
+    """``callbacks``, ``errbacks``, ``chain`` and ``chord``, and anything else that the writer put there."""
 
 
 def read(body: str) -> Arguments | None:
-    """The arguments of a JSON *body*, ``[args, kwargs, embed]``; None if it is none.
+    """Return the arguments of a JSON *body*, ``[args, kwargs, embed]``; None if it is not such a body.
 
-    Values that JSON does not have stand as ``{"__type__": marker, "__value__": text}``. The markers of `_READERS` are
-    read; one that is not there (an application's own type) stays as it is written, for whoever knows it.
+    A value that JSON does not have is written as ``{"__type__": marker, "__value__": text}``. The markers in `_READERS`
+    are read. Another marker (of an application's own type) stays as it is written.
     """
     try:
         found = json.loads(body, object_hook=_value)
     except (ValueError, TypeError, ArithmeticError, KeyError, AttributeError, RecursionError):
-        return None  # no JSON, or a marker before what it does not announce
+        return None  # not JSON, or a marker whose value does not fit it
     if not isinstance(found, list) or len(found) != 3:  # noqa: PLR2004
         return None
     args, kwargs, embed = found
@@ -56,7 +56,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "date": lambda text: date.fromisoformat(text[:10]),
     "time": time.fromisoformat,
     "decimal": Decimal,
-    # Up to kombu 5.3.0 there was a version beside it, which the number itself tells.
+    # Up to kombu 5.3.0 the UUID's version was written beside it. The number contains it.
     "uuid": lambda parts: UUID(hex=parts["hex"]),
     "bytes": lambda text: text.encode("utf-8"),
     "base64": lambda text: base64.b64decode(text.encode("ascii")),

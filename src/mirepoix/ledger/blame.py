@@ -1,9 +1,9 @@
-"""Judge which task a worker's death is blamed on, by what is known of that death: at most one, and only on evidence.
+"""Judge which task is blamed for a worker's death: at most one, and only on evidence.
 
-A worker that was to stop, that was silent (frozen, or cut off), or whose host was started again says nothing about its
-tasks. One that died by itself, *hard*, was killed by one of those that it held, or by nobody: all of them are suspects.
-A worker takes one suspect at a time. So if another worker dies of it, it was alone there, or the only suspect: that
-death is its own. The others are suspects from then on, and the culprit is found however many it takes down at first.
+Some deaths say nothing about the tasks: the worker was asked to stop, it was silent (frozen, or cut off), or its host
+was restarted. A worker that died by itself, *hard*, may have been killed by one of the tasks that it held, so all of
+them become suspects. A worker takes one suspect at a time. If another worker dies with a suspect, that suspect was
+alone there or the only suspect, and it is blamed. So the culprit is found even if it ran beside many other tasks.
 """
 
 from __future__ import annotations
@@ -18,62 +18,62 @@ from mirepoix.records import Lease
 from mirepoix.sql.columns import Row
 
 NAMED = 3
-"""So many of those that ran beside a task are named in its history."""
+"""The most tasks beside it that a task's history names."""
 
 _NOBODY = {
     "stopping": "after it was asked to stop, so nobody is blamed",
-    "silent": "as it was frozen or cut off, so nobody is blamed",
+    "silent": "because it was frozen or cut off, so nobody is blamed",
     "rebooted": "with its host, so nobody is blamed",
-    None: "nobody knows how, so nobody is blamed",
+    None: "and nobody knows how, so nobody is blamed",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a worker held that is not alive."""
+    """A task that a dead worker held."""
 
     lease: Lease
     name: str
     is_running: bool
     is_suspect: bool
     death: str | None
-    """How its worker died: ``hard``, ``stopping``, ``silent``, ``rebooted``; None: it stopped, or that is not known."""
+    """How its worker died: ``hard``, ``stopping``, ``silent``, ``rebooted``; None if it stopped or nobody knows."""
     reason: str | None
-    """By what its death was seen."""
+    """How its death was detected."""
 
 
 class Judgement(NamedTuple):
-    """Whether a worker's death is blamed on a task, with the evidence in words."""
+    """Whether a task is blamed for its worker's death, with the evidence in words."""
 
     is_blamed: bool
     words: str
 
 
 def held_by_dead_workers(tx: Tx) -> list[Held]:
-    """What is held by workers that are not alive, one worker's together."""
+    """Return the tasks that dead workers hold, sorted by worker."""
     return [_held(row) for row in tx.fetch("held_by_dead_workers")]
 
 
 def judge(held: Sequence[Held]) -> dict[str, Judgement]:
-    """Of each task, by its id, whether it is blamed."""
+    """Judge each task. Return the judgements by the tasks' ids."""
     return {
-        one.lease.task_id: _judged(one, beside)
-        for _, group in groupby(held, key=lambda one: one.lease.worker_id)
+        task.lease.task_id: _judged(task, beside)
+        for _, group in groupby(held, key=lambda task: task.lease.worker_id)
         for beside in [list(group)]
-        for one in beside
+        for task in beside
     }
 
 
-def _judged(one: Held, together: list[Held]) -> Judgement:
-    seen = f"{one.reason or 'it stopped'}, {{}}".format
-    others = [other for other in together if other is not one]
-    if one.death != "hard":
-        return Judgement(is_blamed=False, words=seen(_NOBODY.get(one.death, _NOBODY[None])) + _beside(others))
-    is_only_suspect = one.is_suspect and not any(other.is_suspect for other in others)
+def _judged(task: Held, together: list[Held]) -> Judgement:
+    seen = f"{task.reason or 'it stopped'}, {{}}".format
+    others = [other for other in together if other is not task]
+    if task.death != "hard":
+        return Judgement(is_blamed=False, words=seen(_NOBODY.get(task.death, _NOBODY[None])) + _beside(others))
+    is_only_suspect = task.is_suspect and not any(other.is_suspect for other in others)
     if others and not is_only_suspect:
         return Judgement(is_blamed=False, words=seen("and this task is one of the suspects") + _beside(others))
     how = "no other suspect was beside it" if others else "it was alone"
-    if not one.is_running:
+    if not task.is_running:
         return Judgement(is_blamed=False, words=seen(f"and {how}, but was not seen to start") + _beside(others))
     return Judgement(is_blamed=True, words=seen(f"and {how}") + _beside(others))
 

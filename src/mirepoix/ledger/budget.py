@@ -1,10 +1,10 @@
-"""Give each retry its time: within its policy, its age, and the budget of its destination.
+"""Find the time of each retry within its policy, its age limit and the budget of its destination.
 
-Time is cut into slots, by the database's clock, and each slot has as many places as the budget allows in it. A retry
-takes a place in the first slot with one left, from the time on that its policy gave it; the guard in the ``WHERE`` of
-that one statement is what keeps the budget. It is not one time for the next retry, that each would push on: a single
-long wait would hold up all the short ones behind it. What died after it had taken a place leaves it empty: the budget
-is never exceeded, and once in a while not used up.
+Time is divided into slots, by the database's clock. Each slot has as many places as the budget allows. A retry takes a
+place in the first slot with a free place, from the time that its policy gave. The guard in the ``WHERE`` of that
+statement keeps the budget. A single shared time for the next retry would not do: a retry that waits long would delay
+all others behind it. If a process dies after it has taken a place, the place stays empty. So the budget is never
+exceeded, but sometimes not used up.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from mirepoix.ledger.tx import Tx
 from mirepoix.records import Lease
 
 NARROWEST_S = 1.0
-"""No slot is narrower than this, unless fewer retries than one come in it."""
+"""The width of a slot, unless the budget allows less than one retry in it. Then the slot is wider."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """*rate_per_s* retries of a destination."""
+    """A budget of *rate_per_s* retries for a destination."""
 
     destination: str
     rate_per_s: float
 
     @property
     def most(self) -> int:
-        """How many places a slot has."""
+        """The number of places in a slot."""
         return max(1, math.floor(self.rate_per_s * NARROWEST_S))
 
     @property
     def width_ms(self) -> int:
-        """How long a slot is."""
+        """The width of a slot in milliseconds."""
         return math.ceil(self.most / self.rate_per_s * 1000)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """When a retry comes: in *wait_s*, of which the budget put *put_off_s*; never if the task *is_too_old* by then."""
+    """When a retry runs: in *wait_s*; *put_off_s* of that is the budget's. If *is_too_old*, it does not run."""
 
     wait_s: float
     put_off_s: float = 0.0
@@ -56,9 +56,9 @@ def reserve(
     budget: Budget | None,
     draw: Callable[[], float] = random.random,
 ) -> Turn | None:
-    """Find the time of a retry that is wanted in *delay_s*, and take its place there; None if the lease was lost.
+    """Find the time of a retry that is wanted in *delay_s*, and take a place there. None if the lease was lost.
 
-    Nothing is taken for a retry that would be too old.
+    A retry that would be too old takes no place.
     """
     found = tx.fetch("age_of_lease", task_id=lease.task_id, fence=lease.fence, worker_id=lease.worker_id)
     if not found:
@@ -82,7 +82,7 @@ def reserve(
             return Turn(turn.wait_s, turn.put_off_s, is_too_old=True)
         if _reserve(tx, budget, slot_ms):
             return turn
-        slot_ms += budget.width_ms  # somebody else took the last place of that one meanwhile
+        slot_ms += budget.width_ms  # another process took the last place of that slot in the meantime
 
 
 def _reserve(tx: Tx, budget: Budget, slot_ms: int) -> bool:
@@ -94,6 +94,6 @@ def _reserve(tx: Tx, budget: Budget, slot_ms: int) -> bool:
 
 
 def forget(tx: Tx) -> None:
-    """Drop the slots that have been over for an hour."""
+    """Delete the slots that have been over for an hour."""
     (now,) = tx.fetch("now")
     tx.run("forget_slots", before_ms=int((float(now.now_s) - 3600.0) * 1000))

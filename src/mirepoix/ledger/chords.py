@@ -1,4 +1,4 @@
-"""Count the parts of chords that return: whoever returns the last one ends the chord, in the same transaction."""
+"""Count the parts of chords. The transaction in which the last part returns also ends the chord."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUCCESS = "SUCCESS"
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A chord all of whose parts have returned, in the order of its header. *origin* is that of one of the last."""
+    """A chord with all its parts, in the order of its header. *origin* is the origin of one of the last parts."""
 
     group_id: str
     parts: tuple[Part, ...]
@@ -31,20 +31,20 @@ class Returned:
 
 
 def begin(tx: Tx, chord: Chord) -> None:
-    """Begin to count the parts of a chord. Its members are to be enqueued by the same transaction."""
+    """Begin to count the parts of a chord. The same transaction has to enqueue its members."""
     tx.run("open_chord", group_id=chord.group_id, size=chord.size)
 
 
 def grow(tx: Tx, group_id: str, by: int = 1) -> None:
-    """Wait for more parts."""
+    """Let the chord wait for more parts."""
     tx.run("grow_chord", group_id=group_id, by=by)
 
 
 def return_parts(tx: Tx, parts: Sequence[Part]) -> list[Returned]:
-    """Note that *parts* have returned; give back the chords that are complete by that and not yet ended.
+    """Record that *parts* have returned. Return the chords that are now complete and have not ended.
 
-    Each chord is given back to one transaction only: its row is locked until that ends. A part that has returned
-    before, or whose chord has ended or is not known, counts for nothing.
+    Each chord is returned to one transaction only, because its row is locked until the transaction ends. A part does
+    not count if it has returned before, or if its chord has ended or is unknown.
     """
     if not parts:
         return []
@@ -75,7 +75,7 @@ def return_parts(tx: Tx, parts: Sequence[Part]) -> list[Returned]:
 
 
 def end(tx: Tx, group_id: str, *, is_success: bool) -> bool:
-    """End a chord: its body (or what tells of its failure) goes out with *tx*. False if it had ended."""
+    """End a chord. The caller sends its body, or reports its failure, in *tx*. False if it had ended before."""
     if not tx.fetch("end_chord", group_id=group_id, state="fired" if is_success else "failed"):
         return False
     tx.run("drop_chord_parts", group_id=group_id)
@@ -83,11 +83,10 @@ def end(tx: Tx, group_id: str, *, is_success: bool) -> bool:
 
 
 def members(tx: Tx, task_ids: Iterable[str], status: str, error: str) -> list[tuple[Part, str]]:
-    """The parts that these tasks, which ended without running, would have returned: ``(part, queue)`` each.
+    """Return the parts that these tasks would have returned, if they had not ended before they ran: ``(part, queue)``.
 
-    *error* is the serialised exception. A task that stands in a chain returns the part of the chain's last task, or
-    those of the group that it ends in. Each part's origin is the task's message, as a mapping with the chord and the
-    headers.
+    *error* is the serialised exception. A task in a chain returns the part of the chain's last task, or the parts of
+    the group at its end. The origin of a part is the task's message, as a mapping with the chord and the headers.
     """
     found = []
     ids = list(task_ids)
@@ -105,7 +104,7 @@ def members(tx: Tx, task_ids: Iterable[str], status: str, error: str) -> list[tu
 
 
 def queue_of(tx: Tx, task_ids: Iterable[str]) -> str | None:
-    """A queue that one of these tasks went through; None if none of them is known."""
+    """Return a queue that one of these tasks went through; None if none of them is in the ledger."""
     rows = tx.fetch("queue_of", ids=json.dumps(list(task_ids)))
     return rows[0].queue if rows else None
 
@@ -134,7 +133,7 @@ def _ends_of_chain(embed: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _ends(signature: Any) -> Iterator[dict[str, Any]]:
-    """The options of the tasks that return a signature's parts."""
+    """Yield the options of the tasks that return a signature's parts."""
     if not isinstance(signature, dict):
         return
     kwargs = signature.get("kwargs") or {}
@@ -146,5 +145,5 @@ def _ends(signature: Any) -> Iterator[dict[str, Any]]:
     if inside is None:
         yield signature.get("options") or {}
         return
-    for one in inside:
-        yield from _ends(one)
+    for signature_inside in inside:
+        yield from _ends(signature_inside)

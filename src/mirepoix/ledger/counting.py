@@ -1,9 +1,9 @@
-"""Count failures in the groups of their causes: appended by whoever fails, counted by whoever comes by.
+"""Count failures in the groups of their causes. The failing task appends a row; another transaction counts it later.
 
-A group is one row, and an outage makes all workers fail by one cause. So the transaction of an outcome only appends to
-``mirepoix_failure``; counting takes those rows away and adds them to their groups, in one transaction: each is counted
-once, and one who dies amid it has counted nothing. Every worker counts, about once a second; so does whoever reads the
-groups, or decides about one.
+A group is one row, and in an outage all workers fail by one cause. So the transaction of an outcome only appends to
+``mirepoix_failure``. Counting deletes such rows and adds them to their groups in one transaction. So each failure is
+counted once, and a process that dies in between has counted nothing. Every worker counts about once a second. Everybody
+who reads the groups or decides about a group counts first.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from mirepoix.ledger.tx import Tx
 from mirepoix.sql.columns import Row
 
 AT_ONCE = 1_000
-"""How many rows one transaction takes: it holds the groups' rows for some milliseconds."""
+"""The most rows that one transaction counts, so that it locks the groups for milliseconds only."""
 
 
 class Ledger(Protocol):
-    """What `catch_up` needs: a connection, or a source of pooled ones."""
+    """What `catch_up` needs: a connection, or a source of pooled connections."""
 
     def reading(self) -> AbstractContextManager[Tx]:
-        """Begin a look that holds up nobody who writes."""
+        """Begin a transaction that reads and blocks no writer."""
 
     def transaction(self) -> AbstractContextManager[Tx]:
-        """Begin; commit on leaving, roll back on an exception."""
+        """Begin a transaction. It commits at the end of the block, or rolls back on an exception."""
 
 
 class Cause(Protocol):
@@ -39,15 +39,15 @@ class Cause(Protocol):
 
     @property
     def id(self) -> str:
-        """The group's."""
+        """The group's id."""
 
     @property
     def title(self) -> str:
-        """The group's."""
+        """The group's title."""
 
 
 def note(tx: Tx, failed: Iterable[tuple[str, str, Cause]], release: str | None) -> None:
-    """Append failures, each as the task's id, its name and the cause. Nobody is waited for."""
+    """Append failures: each is the task's id, its name and the cause. This waits for no lock."""
     groups: dict[str, dict[str, Any]] = {}
     for task_id, name, cause in failed:
         group = groups.setdefault(cause.id, {"id": cause.id, "title": storable(cause.title), "failures": 0})
@@ -57,25 +57,25 @@ def note(tx: Tx, failed: Iterable[tuple[str, str, Cause]], release: str | None) 
 
 
 def is_behind(tx: Tx) -> bool:
-    """Whether there are failures that no group has counted yet."""
+    """Return whether there are failures that no group has counted yet."""
     return tx.fetch("uncounted")[0].id is not None
 
 
 def count(tx: Tx, most: int = AT_ONCE) -> int:
-    """Count up to *most* rows of failures, but for those that somebody else is counting; return how many there were.
+    """Count up to *most* rows of failures, except rows that another transaction is counting; return how many.
 
-    What was recorded before a decision about its group is no news after it, whenever it is counted.
+    A failure that was recorded before a decision about its group never reopens the group, even if it is counted later.
     """
     rows = sorted(tx.fetch("take_failures", most=most), key=lambda row: row.id)
-    # Those of one group differ in their releases, and count one release after the other. The first statement locks
-    # every group, in the order of their ids.
+    # Rows of one group differ in their releases, and each statement counts one release of each group. The first
+    # statement locks every group, in the order of their ids.
     for turn in zip_longest(*_by_group(rows)):
-        tx.run("count_failures", rows=json.dumps([one for one in turn if one is not None]))
+        tx.run("count_failures", rows=json.dumps([added for added in turn if added is not None]))
     return len(rows)
 
 
 def count_all(ledger: Ledger, at_most: int | None = None) -> None:
-    """Count what is not counted yet, in short transactions: all of it, or in *at_most* so many of them."""
+    """Count the uncounted failures in short transactions: all of them, or as many as *at_most* transactions count."""
     for number in itertools.count(1):
         with ledger.transaction() as tx:
             is_more = count(tx, AT_ONCE) == AT_ONCE
@@ -86,7 +86,7 @@ def count_all(ledger: Ledger, at_most: int | None = None) -> None:
 
 
 def catch_up(ledger: Ledger, excused: tuple[type[Exception], ...] = ()) -> None:
-    """Look whether there is something to count, and count all of it. Where that raises what is *excused*, it stays."""
+    """Count the uncounted failures, if there are any. If counting raises an *excused* error, they stay uncounted."""
     with ledger.reading() as tx:
         has_more = is_behind(tx)
     if has_more:
@@ -95,7 +95,7 @@ def catch_up(ledger: Ledger, excused: tuple[type[Exception], ...] = ()) -> None:
 
 
 def _by_group(rows: Sequence[Row]) -> list[list[dict[str, Any]]]:
-    """For each group, by its id, what to add to it: one for each release, in the order of their first failures."""
+    """Return for each group, sorted by id, what to add for each release, in the order of their first failures."""
     groups: dict[str, dict[str | None, dict[str, Any]]] = {}
     for row in rows:
         id, release, at = row.failure_group, row.in_release, str(row.failed_at)

@@ -1,8 +1,8 @@
-"""Delete the ledger: its tables and views, with the record of every task.
+"""Delete the ledger: its tables and views, with every task.
 
 The tables are locked before the tasks are counted, so that nobody can send a task between the count and the end.
 MySQL commits each DROP at once, and ``mirepoix_migration`` is dropped first there. If the process dies after that,
-``migrate`` makes what is missing, and another `drop` deletes what is left.
+``migrate`` creates what is missing, and another `drop` deletes what is left.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TABLES = (
     *("mirepoix_task", "mirepoix_worker"),
 )
 _FUNCTIONS = ("mirepoix_argument(text, integer)",)
-"""Of PostgreSQL."""
+"""Functions that exist on PostgreSQL only."""
 
 _DJANGOS = "django_migrations"
 _UNLOCK = "UNLOCK TABLES"
@@ -32,17 +32,17 @@ _UNLOCK = "UNLOCK TABLES"
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a ledger holds."""
+    """The contents of a ledger."""
 
     relations: tuple[str, ...] = ()
-    """Its tables and views that are there."""
+    """The tables and views that exist."""
     tasks: dict[State, int] = field(default_factory=dict)
     workers: tuple[str, ...] = ()
-    """The names of those that are alive."""
+    """The names of the live workers."""
 
     @property
     def unfinished(self) -> int:
-        """How many tasks wait, run, or wait for somebody's decision, but for those that failed."""
+        """The number of tasks that wait, run, or wait for a decision, except failed tasks."""
         return sum(number for state, number in self.tasks.items() if state not in FINAL)
 
     def __str__(self) -> str:
@@ -56,12 +56,12 @@ class Contents:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether something would be lost that is not yet done, or a worker would lose its ledger."""
+        """Whether an unfinished task would be lost, or a live worker would lose its ledger."""
         return bool(self.unfinished or self.workers)
 
 
 def contents(tx: Tx) -> Contents:
-    """What is there. Reads every task."""
+    """Return the contents of the ledger. It reads every task."""
     there = _there(tx)
     own = tuple(name for name in (*VIEWS, *TABLES) if name in there)
     tasks = {State(row.state): int(row.tasks) for row in tx.fetch("tasks_by_state")} if "mirepoix_task" in there else {}
@@ -70,10 +70,10 @@ def contents(tx: Tx) -> Contents:
 
 
 def drop(connection: Connection, *, is_forced: bool = False) -> Contents:
-    """Delete the ledger, unless it is in use and this is not forced; return what it held a moment before.
+    """Delete the ledger, unless it is in use and *is_forced* is false; return its contents before that.
 
-    Nothing was deleted if that ``is_in_use`` and it was not forced. What Django has noted of our migrations in the same
-    database is deleted too: its next ``migrate`` makes the tables again.
+    Nothing was deleted if the contents ``is_in_use`` and *is_forced* is false. Django's record of these migrations in
+    the same database is deleted too, so that its next ``migrate`` creates the tables again.
     """
     with connection.transaction() as tx:
         seen = drop_in(tx, is_forced=is_forced, is_djangos_too=True)
@@ -82,7 +82,7 @@ def drop(connection: Connection, *, is_forced: bool = False) -> Contents:
 
 
 def drop_in(tx: Tx, *, is_forced: bool, is_djangos_too: bool) -> Contents:
-    """The same in somebody's transaction."""
+    """Delete the ledger in the caller's transaction: see `drop`."""
     there = _there(tx)
     try:
         _lock(tx, there)
@@ -101,14 +101,14 @@ def drop_in(tx: Tx, *, is_forced: bool, is_djangos_too: bool) -> Contents:
 
 
 def statements(dialect: str, there: frozenset[str] = frozenset((*VIEWS, *TABLES))) -> list[str]:
-    """The SQL that deletes those of *there* that are the ledger's."""
+    """Return the SQL that deletes the ledger's tables and views among *there*."""
     tables = [name for name in TABLES if name in there]
     views = [f"DROP VIEW {name}" for name in VIEWS if name in there]
     if dialect == "postgresql":  # the tables in one statement, as they refer to each other
         functions = [f"DROP FUNCTION IF EXISTS {function}" for function in _FUNCTIONS]
         return [*views, *functions, *([f"DROP TABLE {', '.join(tables)}"] if tables else [])]
     drops = [f"DROP TABLE {name}" for name in tables]
-    # On MySQL no view can go while tables are locked.
+    # MySQL cannot drop a view while tables are locked.
     return [*drops, _UNLOCK, *views] if dialect == "mysql" else [*views, *drops]
 
 
@@ -117,7 +117,7 @@ def _there(tx: Tx) -> frozenset[str]:
 
 
 def _lock(tx: Tx, there: frozenset[str]) -> None:
-    """Keep everybody else out of the tables until the transaction ends. An SQLite file has one writer anyway."""
+    """Lock the tables until the transaction ends. SQLite needs no lock, because it has one writer."""
     tables = [name for name in TABLES if name in there]
     if tx.dialect == "postgresql" and tables:
         tx.script("SET LOCAL lock_timeout = '10s'")

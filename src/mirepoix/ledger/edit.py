@@ -1,4 +1,4 @@
-"""Change the payload of a task that no worker has: guarded by what was seen of it, and noted with who and why."""
+"""Change the payload of a task that no worker has, if it has not changed since it was read; record who and why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EDITABLE = frozenset({State.PENDING, State.PARKED, State.FAILED, State.QUARANTIN
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What a task is run from, as it stands in the ledger."""
+    """The parts of a task's row that it is run from."""
 
     name: str
     version: int
@@ -27,7 +27,7 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A task and its payload at one moment: an edit is refused if it is not like that any more."""
+    """A task and its payload at one moment. An edit is refused if they have changed since."""
 
     task_id: str
     state: State
@@ -38,7 +38,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A call as people read it, and as the note of an edit keeps it. Arguments are in JSON's own types."""
+    """A call as people read it, and as the record of an edit stores it. Arguments are in JSON's own types."""
 
     name: str
     version: int
@@ -48,7 +48,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The new payload, what it calls (`mirepoix.signatures.call_codec`), and both calls in words."""
+    """The new payload, its shape (`mirepoix.signatures.call_codec`), and the calls before and after."""
 
     payload: Payload
     shape: str | None
@@ -57,7 +57,7 @@ class Edited:
 
 
 def look(tx: Tx, task_id: str) -> Seen | None:
-    """The task with that id and its payload, or None."""
+    """Return the task with that id and its payload, or None."""
     rows = tx.fetch("look_at_payload", task_id=task_id)
     if not rows:
         return None
@@ -74,10 +74,11 @@ def look(tx: Tx, task_id: str) -> Seen | None:
 
 
 def edit(tx: Tx, seen: Seen, edited: Edited, by: str, reason: str) -> bool:
-    """Replace the payload and note who did it, and why. They must differ.
+    """Replace the payload and record who did it and why. The payloads must differ.
 
-    False, and nothing is written, if the task is not as it was *seen* any more, or a worker has it. Only the payload
-    changes: what is parked for other code is taken up by itself if that can take it now; else a requeue runs it.
+    It returns False and writes nothing if the task has changed since it was *seen*, or if a worker has it. Only the
+    payload changes. Workers resume a task that is parked for other code if their code can take it now; other tasks need
+    a requeue.
     """
     changed = tx.fetch(
         "edit_payload",

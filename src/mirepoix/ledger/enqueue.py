@@ -1,4 +1,4 @@
-"""Write tasks into the ledger, in whatever transaction is handed in: its COMMIT makes them real."""
+"""Write tasks into the ledger in the caller's transaction. Its COMMIT makes them real."""
 
 from __future__ import annotations
 
@@ -27,12 +27,11 @@ _values = attrgetter(*_COLUMNS)
 
 
 def add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
-    """Enqueue *envelopes*; return the ids that are now waiting because of it.
+    """Enqueue *envelopes*; return the ids that are waiting now because of this call.
 
-    An id that the ledger knows and that is finished begins a new generation. One that is still waiting or running
-    is left as it is if it is sent with the same arguments: a task is one row, and sending it twice does not make it run
-    twice. That is logged, not raised. With other arguments it is another task: what follows from a task gets an id of
-    its own, which is logged; for anybody else's call TaskIdTaken is raised.
+    A finished task that is sent again begins a new generation. A task that still waits or runs is left as it is if it
+    is sent again with the same arguments: a task is one row, and runs once. That is logged. With other arguments it is
+    another task. If it follows from a task, it gets a new id, and that is logged. Otherwise TaskIdTaken is raised.
     """
     envelopes = timed(tx, envelopes)
     unique = _first_of_each_id(envelopes)
@@ -41,27 +40,27 @@ def add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
         accepted |= {row.id for row in tx.fetch("enqueue", rows=rows)}
     known = [envelope for envelope in unique if envelope.id not in accepted]
     accepted |= _rearm(tx, known)
-    rest = [one for one in known if one.id not in accepted] + _later_ones(envelopes)
+    rest = [envelope for envelope in known if envelope.id not in accepted] + _later_ones(envelopes)
     others = [envelope for envelope in rest if not _is_sent_again(tx, envelope)]
     return accepted | (add(tx, [_as_another(envelope) for envelope in others]) if others else set())
 
 
 def adopt(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
-    """Enqueue those of *envelopes* whose id the ledger does not know, and no others; return their ids."""
+    """Enqueue the *envelopes* with ids that the ledger does not have; return these ids."""
     unique = _first_of_each_id(timed(tx, envelopes))
     return {row.id for rows in batches(map(as_row, unique)) for row in tx.fetch("enqueue", rows=rows)}
 
 
 def timed(tx: Tx, envelopes: Sequence[Envelope]) -> Sequence[Envelope]:
-    """*envelopes* with the durations that their senders gave as moments of the ledger's clock."""
-    if all(one.eta_in_s is None and one.expires_in_s is None for one in envelopes):
+    """Return *envelopes* with their senders' durations converted to times of the ledger's clock."""
+    if all(envelope.eta_in_s is None and envelope.expires_in_s is None for envelope in envelopes):
         return envelopes
     now_s = float(tx.fetch("now")[0].now_s)
-    return [_timed(one, now_s - (monotonic() - one.asked_at)) for one in envelopes]
+    return [_timed(envelope, now_s - (monotonic() - envelope.asked_at)) for envelope in envelopes]
 
 
 def _timed(envelope: Envelope, asked_s: float) -> Envelope:
-    """*asked_s* is when it was asked for, by the ledger's clock."""
+    """Convert the durations of one envelope. *asked_s* is when it was sent, by the ledger's clock."""
     eta, expires = envelope.eta, envelope.expires
     if envelope.eta_in_s is not None:
         eta = datetime.fromtimestamp(asked_s + envelope.eta_in_s, UTC).isoformat()
@@ -71,7 +70,7 @@ def _timed(envelope: Envelope, asked_s: float) -> Envelope:
 
 
 def as_row(envelope: Envelope) -> dict[str, Any]:
-    """*envelope* as the statements read it from JSON."""
+    """Return *envelope* as the statements read it from JSON."""
     row = dict(zip(_COLUMNS, _values(envelope), strict=True))
     for name in _JSON:
         row[name] = _as_json(row[name])
@@ -79,7 +78,7 @@ def as_row(envelope: Envelope) -> dict[str, Any]:
 
 
 def can_be_header(value: Any) -> bool:
-    """Whether a header or a property may hold *value*."""
+    """Return whether a header or a property can hold *value*."""
     try:
         _as_json(value)
     except (TypeError, ValueError):
@@ -92,8 +91,8 @@ def _as_json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has for a value in a header that it does not know. Raises TypeError for what has no such form."""
-    if hasattr(value, "__json__"):  # Celery's signatures, and whatever kombu's own encoder asks
+    """Convert a value in a header to a type that JSON has. Raises TypeError if that is not possible."""
+    if hasattr(value, "__json__"):  # Celery's signatures, and other types that kombu's encoder supports
         return value.__json__()
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
@@ -105,15 +104,15 @@ def _plain(value: Any) -> Any:
 
 
 def _first_of_each_id(envelopes: Sequence[Envelope]) -> list[Envelope]:
-    """Of one id that is sent twice at once the first counts."""
+    """Return the first envelope of each id."""
     first = {envelope.id: envelope for envelope in reversed(envelopes)}
     return list(reversed(first.values()))
 
 
 def _later_ones(envelopes: Sequence[Envelope]) -> list[Envelope]:
-    """The second, third … of one id that is sent several times at once."""
+    """Return the second, third … envelope of each id that is sent several times at once."""
     seen: set[str] = set()
-    return [one for one in envelopes if one.id in seen or seen.add(one.id)]  # type: ignore[func-returns-value]
+    return [envelope for envelope in envelopes if envelope.id in seen or seen.add(envelope.id)]  # type: ignore[func-returns-value]
 
 
 def _rearm(tx: Tx, known: list[Envelope]) -> set[str]:
@@ -125,7 +124,7 @@ def _rearm(tx: Tx, known: list[Envelope]) -> set[str]:
 
 
 def _is_sent_again(tx: Tx, envelope: Envelope) -> bool:
-    """Whether it is the second sending of a task that waits or runs; that is logged. Raises TaskIdTaken."""
+    """Return whether a task that waits or runs is sent again, and log that. Raises TaskIdTaken."""
     found = tx.fetch("waiting_call", task_id=envelope.id)
     is_same = all(
         (row.name, row.parent_id if envelope.follows else envelope.parent_id) == (envelope.name, envelope.parent_id)
@@ -136,7 +135,7 @@ def _is_sent_again(tx: Tx, envelope: Envelope) -> bool:
         raise TaskIdTaken(envelope.name, envelope.id, found[0].name)
     if is_same:
         logger.warning(
-            "task %s[%s] is in the ledger and not finished: this second sending of it is ignored",
+            "task %s[%s] is in the ledger and not finished: it was sent again, and that is ignored",
             envelope.name,
             envelope.id,
         )
@@ -144,7 +143,7 @@ def _is_sent_again(tx: Tx, envelope: Envelope) -> bool:
 
 
 def _arguments(body: str) -> Any:
-    """Those of a message, without what it carries for later, which has other ids each time; or all of the text."""
+    """Return a message's arguments without its links, which have new ids each time; or the text if it is not JSON."""
     try:
         args, kwargs, _ = json.loads(body)
     except (ValueError, TypeError):
@@ -155,7 +154,7 @@ def _arguments(body: str) -> Any:
 def _as_another(envelope: Envelope) -> Envelope:
     new_id = str(uuid5(NAMESPACE_OID, f"{envelope.id} {envelope.parent_id} {envelope.body}"))  # the same each time
     logger.warning(
-        "task %s[%s] is in the ledger with other arguments and not finished: what follows from task %s runs as %s",
+        "task %s[%s] is in the ledger with other arguments and not finished: the task that %s sends runs as %s",
         envelope.name,
         envelope.id,
         envelope.parent_id,

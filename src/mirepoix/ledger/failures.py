@@ -1,10 +1,10 @@
-"""Note failures by their causes, in the transaction that records them; and what people decide about a cause.
+"""Record failures by their causes, in the transaction of the outcome; and record decisions about causes.
 
-A failure is an attempt that ended in an error: it failed for good, or asked for another try because of an exception, or
-was quarantined. A death after which the task runs again is none (its third is), nor is a retry without an exception, a
-rejection, what was parked or given back. What a lost attempt reports is refused before anything is noted.
+A failure is an attempt that failed for good, asked for a retry because of an exception, or was quarantined. These are
+not failures: a death after which the task runs again, a retry without an exception, a rejection, a parked attempt, and
+an attempt that was given back. The report of a lost attempt is refused before anything is recorded.
 
-Whoever decides counts first what is not counted yet (`mirepoix.ledger.counting`).
+Each decision first counts the failures that are not counted yet (`mirepoix.ledger.counting`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Causes = Mapping[str, Fingerprint]
 
 @dataclass(frozen=True, slots=True)
 class Ignoring:
-    """How long a group is ignored: any of these ends it, and without one nothing does."""
+    """How long a group is ignored. The first limit that is reached ends it. Without a limit nothing ends it."""
 
     for_s: float | None = None
     more: int | None = None
@@ -34,7 +34,7 @@ class Ignoring:
 
 
 def causes(rows: Sequence[Row], failure: AttemptFailure) -> dict[str, Fingerprint]:
-    """Why each of *rows* failed: as the statements of `finish` and `reap` return them."""
+    """Return why each of *rows* failed. The statements of `finish` and `reap` return such rows."""
     found: dict[str, Fingerprint] = {}
     for row in rows:
         cause = fingerprint.of(
@@ -50,7 +50,7 @@ def causes(rows: Sequence[Row], failure: AttemptFailure) -> dict[str, Fingerprin
 
 
 def note(tx: Tx, rows: Sequence[Row], causes: Causes, release: str | None) -> None:
-    """Note the cause on each task, and append what `counting` counts. Nobody else's row is touched."""
+    """Write the cause into each task's row, and append the rows that `counting` counts. It touches no shared row."""
     failed = [row for row in rows if row.id in causes]
     for row in failed:
         tx.run("note_failure_group", task_id=row.id, fence=row.fence, failure_group=causes[row.id].id)
@@ -58,16 +58,16 @@ def note(tx: Tx, rows: Sequence[Row], causes: Causes, release: str | None) -> No
 
 
 def resolve(tx: Tx, group_id: str, by: str, note: str | None = None, in_release: str | None = None) -> bool:
-    """Say that its cause is mended. The next failure opens it again, as a regression.
+    """Mark the cause as fixed. The next failure reopens the group as a regression.
 
-    With *in_release* failures in the releases that were seen to have it do not: their workers still run for a while.
+    With *in_release*, failures in releases that have failed before do not, because their workers may still run.
     """
     counting.count(tx)
     return bool(tx.fetch("resolve_failure_group", id=group_id, resolved_in=in_release, decided_by=by, note=note))
 
 
 def ignore(tx: Tx, group_id: str, by: str, until: Ignoring, note: str | None = None) -> bool:
-    """Do not list it, nor tell of it, until *until* is over. It is counted all the same."""
+    """Hide the group and send no alerts about it up to a limit of *until*. Its failures are still counted."""
     counting.count(tx)
     return bool(
         tx.fetch(
@@ -83,12 +83,12 @@ def ignore(tx: Tx, group_id: str, by: str, until: Ignoring, note: str | None = N
 
 
 def prune(tx: Tx, older_than_s: float) -> None:
-    """Forget groups, and replays, of longer ago that no task is left of. What fails by them later is a new group."""
+    """Delete older groups and replays without tasks. A later failure of the same cause begins a new group."""
     tx.run("prune_failure_groups", older_than_s=older_than_s)
     tx.run("prune_replays", older_than_s=older_than_s)
 
 
 def reopen(tx: Tx, group_id: str, by: str, note: str | None = None) -> bool:
-    """Take back that it is resolved or ignored."""
+    """Undo `resolve` or `ignore`."""
     counting.count(tx)
     return bool(tx.fetch("reopen_failure_group", id=group_id, decided_by=by, note=note))

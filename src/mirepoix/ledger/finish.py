@@ -1,7 +1,7 @@
 """Finish an attempt: succeed, retry, fail, park or revoke, only while it holds its lease.
 
-Every function answers whether the ledger took the outcome. False is a lost lease: the attempt is a zombie, nothing
-was written, and whatever it wanted to send must not be sent.
+Every function returns whether the ledger took the outcome. False means that the lease was lost: the attempt is a
+zombie, nothing was written, and the caller must not send anything for it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
 
 
 def succeed(tx: Tx, worker_id: str, completions: Sequence[Completion]) -> set[str]:
-    """Record that these attempts ran to their end; return the ids that were accepted."""
+    """Record that these attempts succeeded; return the ids that the ledger accepted."""
     rows = [
         {
             "id": c.lease.task_id,
@@ -41,7 +41,7 @@ def succeed(tx: Tx, worker_id: str, completions: Sequence[Completion]) -> set[st
 
 
 def succeed_with(tx: Tx, completion: Completion, continuations: Sequence[Outgoing]) -> bool:
-    """Record a success together with what it sends: all of it commits with *tx*, or none."""
+    """Record a success and what it sends, in *tx*: all of it commits, or nothing."""
     if not succeed(tx, completion.lease.worker_id, [completion]):
         return False
     outgoing.add(tx, continuations)
@@ -49,7 +49,7 @@ def succeed_with(tx: Tx, completion: Completion, continuations: Sequence[Outgoin
 
 
 def fail(tx: Tx, lease: Lease, failure: AttemptFailure, continuations: Sequence[Outgoing] = ()) -> bool:
-    """Record a failure that no retry follows, with its traceback; errbacks go out with it."""
+    """Record a failure without a retry, with its traceback. Errbacks are sent in the same transaction."""
     rows = tx.fetch(
         "fail",
         reason=storable(failure.full_reason),
@@ -70,7 +70,7 @@ def fail(tx: Tx, lease: Lease, failure: AttemptFailure, continuations: Sequence[
 def retry(
     tx: Tx, lease: Lease, envelope: Envelope, failure: AttemptFailure, continuations: Sequence[Outgoing] = ()
 ) -> bool:
-    """Replace the message by *envelope*, which the attempt sent under its own id, and wait until it is due."""
+    """Replace the message by *envelope*, which the attempt sent under its own id. It waits until it is due."""
     rows = tx.fetch(
         "retry",
         reason=storable(failure.full_reason),
@@ -89,9 +89,9 @@ def retry(
 def park(
     tx: Tx, lease: Lease, failure: AttemptFailure, lacking: IncompatibilityKind | None = None, shape: str | None = None
 ) -> bool:
-    """Keep a task that no code here can take, with the reason.
+    """Park a task that this code cannot take, with the reason.
 
-    If other code may be able to, say what is *lacking* here, and what it calls (*shape*, for a row that does not say).
+    If other code may take it, *lacking* says what this code lacks. *shape* is the call, for rows without a shape.
     """
     return _end(tx, "park", lease, AttemptOutcome.PARKED, failure, parked_for=lacking, shape=shape)
 
@@ -102,23 +102,23 @@ def revoke(tx: Tx, lease: Lease, failure: AttemptFailure) -> bool:
 
 
 def is_revoked(tx: Tx, lease: Lease) -> bool:
-    """Whether a revocation that its worker has heard of, by the task's id, is meant for this attempt.
+    """Return whether a revocation of the task's id, which its worker received, is meant for this attempt.
 
-    It is not if the task was requeued, or sent again, after the revocation. Also true of an attempt that was lost.
+    It is not if the task was requeued or sent again after the revocation. It returns True for a lost attempt.
     """
     rows = tx.fetch("is_revoked", task_id=lease.task_id, fence=lease.fence)
     return not rows or bool(rows[0].is_revoked)
 
 
 def expire(tx: Tx, lease: Lease, failure: AttemptFailure) -> bool:
-    """End a task whose expiry passed between its lease and its start."""
+    """End a task that expired between its lease and its start."""
     return _end(tx, "expire_held", lease, AttemptOutcome.EXPIRED, failure)
 
 
 def give_back(tx: Tx, worker_id: str, leases: Sequence[Lease] | None, reason: str) -> int:
-    """Hand leases back unblamed (all that the worker holds if None); return how many were still held.
+    """Give leases back without blame (all that the worker holds if None); return how many were still held.
 
-    Only attempts that were seen to start leave a row in the history: the others never were one.
+    Only attempts with a recorded start leave a row in the history.
     """
     rows = None if leases is None else json.dumps([{"id": lease.task_id, "fence": lease.fence} for lease in leases])
     returned = tx.fetch("give_back", worker_id=worker_id, rows=rows)
@@ -129,14 +129,14 @@ def give_back(tx: Tx, worker_id: str, leases: Sequence[Lease] | None, reason: st
 
 
 def is_settled(tx: Tx, lease: Lease) -> bool:
-    """Whether this very attempt's outcome was recorded already (and a second report of it is no news)."""
+    """Return whether the outcome of this attempt was recorded already, so that a second report can be ignored."""
     rows = tx.fetch("settled", task_id=lease.task_id, fence=lease.fence)
     if not rows:
         return False
     (row,) = rows
     if row.outcome is not None:
         return row.outcome not in UNSETTLED
-    # Without a row of its own it succeeded, or is under way, or was given back before it began (and has no worker).
+    # An attempt without a row has succeeded, or runs, or was given back before it began (and has no worker).
     return (row.fence, row.worker_id) == (lease.fence, lease.worker_id) and row.state not in ("leased", "running")
 
 
@@ -148,9 +148,9 @@ def record(
     causes: Causes = _NO_CAUSES,
     evidence: Mapping[str, str] = _NO_EVIDENCE,
 ) -> None:
-    """Write the history of attempts that just ended: *rows* as the statements of `finish` and `reap` return them.
+    """Write the history of attempts that just ended: the *rows* that the statements of `finish` and `reap` return.
 
-    *evidence* of some, by their ids, stands in place of what *failure* says.
+    *evidence*, by task ids, replaces the evidence of *failure*.
     """
     if not rows:
         return

@@ -1,7 +1,7 @@
-"""Keys of sends that happen once: the INSERT of a key decides which of several calls makes the task.
+"""Keys of sends that happen once: the INSERT of a key decides which of several calls creates the task.
 
-The key and its task are written in one transaction. Somebody else's key that is not committed yet is waited for by the
-database: after a COMMIT the key is theirs, after a ROLLBACK it is free.
+The key and its task are written in one transaction. If another transaction has claimed the key and not committed, the
+database waits for it: after its COMMIT the key is taken, after its ROLLBACK it is free.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ FOR_EVER_S = 100 * 365 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a key stands for: a task and its arguments, as plain JSON values."""
+    """The call that a key stands for: a task and its arguments, as plain JSON values."""
 
     name: str
     args: list[Any]
     kwargs: dict[str, Any]
 
     def hash_under(self, key: str) -> str:
-        """The same for the same call. It differs under another key, so that equal hashes tell nothing of two keys."""
+        """Return a hash of the call. The key is part of it, so that equal calls under two keys have other hashes."""
         text = json.dumps([key, self.name, self.args, self.kwargs], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def shape(self) -> str:
-        """The kinds of its arguments, without their values."""
+        """The types of the arguments, without their values."""
         kinds = {name: kind(value) for name, value in sorted(self.kwargs.items())}
         return json.dumps([[kind(value) for value in self.args], kinds])
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Who has a key: the task that was sent under it, and what that was called with."""
+    """The task that was sent under a key, with a hash and the shape of its call."""
 
     task_id: str
     name: str
@@ -55,7 +55,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A task that has ended, and who is to be told of it."""
+    """A task that has ended, and the callback that is due."""
 
     key: str
     task_id: str
@@ -63,15 +63,15 @@ class Due:
 
 
 def find(tx: Tx, key: str) -> Claimed | None:
-    """Who has the key, as far as *tx* can see."""
+    """Return the task that has the key, as far as *tx* can see."""
     rows = tx.fetch("find_key", key=key)
     return Claimed(*rows[0]) if rows else None
 
 
 def claim(tx: Tx, key: str, call: Call, task_id: str) -> Claimed:
-    """Take the key for *call* and its task, unless somebody has it; return who has it now.
+    """Claim the key for *call* and its task, unless it is taken; return the task that has it now.
 
-    Waits for a transaction that has claimed the key and is still open.
+    It waits for an open transaction that has claimed the key.
     """
     tx.run("claim_key", key=key, task_id=task_id, task_name=call.name, call_hash=call.hash_under(key), shape=call.shape)
     ((*found,),) = tx.fetch("claimed_key", key=key)
@@ -79,55 +79,55 @@ def claim(tx: Tx, key: str, call: Call, task_id: str) -> Claimed:
 
 
 def release(tx: Tx, key: str, task_id: str) -> None:
-    """Free a key that was claimed in this transaction: its task was not sent."""
+    """Free a key that this transaction has claimed, because its task was not sent."""
     tx.run("release_key", key=key, task_id=task_id)
 
 
 def differences(tx: Tx, claimed: Claimed, call: Call) -> list[str]:
-    """In which arguments *call* differs from what the key stands for, in words without any of their values."""
+    """Return in which arguments *call* differs from the key's call, in words without any value."""
     if claimed.name != call.name:
         return [f"the task was {claimed.name}"]
     was_args, was_kwargs = json.loads(claimed.shape)
     before = _places(was_args, was_kwargs)
-    now = _places([kind(one) for one in call.args], {name: kind(one) for name, one in call.kwargs.items()})
-    told = [f"{place} was not there" for place in now if place not in before]
-    told += [f"{place} is missing" for place in before if place not in now]
-    told += [
+    now = _places([kind(value) for value in call.args], {name: kind(value) for name, value in call.kwargs.items()})
+    found = [f"{place} was not there" for place in now if place not in before]
+    found += [f"{place} is missing" for place in before if place not in now]
+    found += [
         f"{place} was {before[place]}, is {now[place]}"
         for place in now
         if before.get(place, "") not in ("", now[place])
     ]
-    return told or _other_values(tx, claimed, call)
+    return found or _other_values(tx, claimed, call)
 
 
 def expire(tx: Tx, task_ids: Sequence[str], kept_s: float | None) -> None:
-    """Begin the time that the keys of these tasks outlive them; None: for ever. Their rows are being pruned."""
+    """Let the keys of these tasks expire in *kept_s*, or never if it is None. The tasks are being pruned."""
     if task_ids:
         tx.run("expire_keys", task_ids=json.dumps(list(task_ids)), kept_s=FOR_EVER_S if kept_s is None else kept_s)
 
 
 def prune(tx: Tx, batch: int = PRUNED_AT_ONCE) -> int:
-    """Delete keys whose time is over; return how many."""
+    """Delete expired keys; return how many."""
     return tx.run("prune_keys", batch=batch)
 
 
 def ask_callback(tx: Tx, key: str, callback_to: str, callback: str) -> None:
-    """Note who is to be told of the task's end, in the place of who asked before."""
+    """Record the callback for the task's end. It replaces an earlier callback."""
     tx.run("ask_callback", key=key, callback_to=callback_to, callback=callback)
 
 
 def drop_callback(tx: Tx, due: Due) -> bool:
-    """Note that they were told; False if somebody has asked again since, or was told by another."""
+    """Delete a callback that was made. False if it was replaced since, or if another process has made it."""
     return tx.run("drop_callback", key=due.key, callback=due.callback) == 1
 
 
 def due_callbacks(tx: Tx, callback_to: str, batch: int = 100) -> list[Due]:
-    """Whose tasks have ended that were not told yet, oldest first."""
+    """Return the callbacks of ended tasks that were not made yet, the oldest first."""
     return [Due(*row) for row in tx.fetch("due_callbacks", callback_to=callback_to, batch=batch)]
 
 
 def kind(value: Any) -> str:
-    """What JSON calls a value of that kind."""
+    """Return JSON's name for the type of *value*."""
     if value is None:
         return "null"
     if isinstance(value, dict) and value.keys() == {"__type__", "__value__"}:
@@ -137,7 +137,7 @@ def kind(value: Any) -> str:
 
 
 def _places(args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Arguments by the words for where they stand."""
+    """Return the arguments by the words for their places."""
     numbered = {f"argument {number}": value for number, value in enumerate(args, 1)}
     return numbered | {f"keyword {name!r}": value for name, value in kwargs.items()}
 

@@ -1,9 +1,8 @@
-"""Bring the ledger's tables to the version this code needs: one numbered set of scripts a database.
+"""Bring the ledger's tables to the version that this code needs, by numbered scripts for each database.
 
-``NNNN_name.sql`` is applied before the code of its release is deployed, while the release before still runs, which
-must be able to work on it. ``NNNN_name.post.sql`` takes away what only older releases used: it may be applied when
-their last process is gone, or never. No code needs it, and no script needs another's post script
-(docs/design/upgrades.md).
+``NNNN_name.sql`` is applied before its release is deployed. The previous release still runs then and must be able to
+work on the new tables. ``NNNN_name.post.sql`` removes what only older releases used. It is applied when their last
+process is gone, or never. No code and no other script needs it (docs/design/upgrades.md).
 """
 
 from __future__ import annotations
@@ -17,24 +16,24 @@ from mirepoix.sql import is_post, migrations
 
 
 def pending(tx: Tx) -> list[str]:
-    """The names of the migrations that this code needs and that have not been applied, in order."""
+    """Return the names of the migrations that this code needs and that are not applied, in order."""
     return [name for name in _not_applied(tx) if not is_post(name)]
 
 
 def pending_post(tx: Tx) -> list[str]:
-    """The names of those that remain until no process of an older release runs, in order."""
+    """Return the names of the post scripts that are not applied, in order."""
     return [name for name in _not_applied(tx) if is_post(name)]
 
 
 def migrate(connection: Connection, *, post: bool = False) -> list[str]:
-    """Apply what is missing, each script in a transaction of its own; return the names applied.
+    """Apply the missing scripts, each in its own transaction; return the names of those that were applied.
 
-    The post scripts are among them if *post* says that no process of an older release runs, and in a database without
-    a ledger, where there can be none.
+    Post scripts are applied only if *post* says that no process of an older release runs, and in a database without a
+    ledger, where no such process can exist.
 
-    Safe to run again after a crash and from several processes at once: the second waits, then finds nothing to do.
-    On MySQL, where a table that is made is committed at once, a script that was cut short is run again, and every
-    statement of it stands the presence of what it makes.
+    It can be run again after a crash, and by several processes at once: the second waits and then finds nothing to do.
+    MySQL commits each new table at once. There an interrupted script is run again, and each of its statements works
+    if its table exists already.
     """
     applied: list[str] = []
     with connection.transaction() as tx:
@@ -62,13 +61,13 @@ def migrate(connection: Connection, *, post: bool = False) -> list[str]:
 
 
 def _unlock(connection: Connection) -> None:
-    """Let others migrate, now that what was done is committed."""
+    """Release the lock after the commit, so that other processes can migrate."""
     with connection.transaction() as tx:
         tx.script(_UNLOCK[tx.dialect])
 
 
 def require_current(connection: Connection, where: str, is_missing: Callable[[Exception], bool]) -> None:
-    """Raise SchemaError, naming the remedy, unless every migration this code needs has been applied."""
+    """Raise SchemaError, which names the fix, unless every migration that this code needs is applied."""
     try:
         with connection.transaction() as tx:
             missing = pending(tx)
@@ -91,7 +90,7 @@ def _not_applied(tx: Tx) -> list[str]:
 
 
 # Two processes that migrate at once must not both create the tables. SQLite's BEGIN IMMEDIATE does that already.
-# MySQL's lock belongs to the session: it is given up by a word, or with the process that dies.
+# MySQL's lock belongs to the session: it ends with RELEASE_LOCK, or when the process dies.
 _MYSQL_NAME = "CONCAT('mirepoix.migrate.', LEFT(SHA2(DATABASE(), 256), 16))"
 _LOCK = {
     "postgresql": "SELECT pg_advisory_xact_lock(1296651877, 0)",

@@ -1,4 +1,4 @@
-"""What a person may decide about a task: cancel, requeue, run now, discard, purge, prune."""
+"""The decisions of people about tasks: cancel, requeue, run now, discard, purge, prune."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from mirepoix.ledger.tx import Tx
 
 
 def cancel(tx: Tx, task_ids: Iterable[str], reason: str = "cancelled by an operator") -> list[str]:
-    """End waiting or parked tasks: once committed, they never start. Returns the ids that were.
+    """End waiting or parked tasks, which then never start. Return the ids of the tasks that were ended.
 
-    A task that a worker holds is not touched: `revoke` it, through Celery's remote control.
+    It does not touch a task that a worker holds. Use `revoke` and Celery's remote control for that.
     """
     return _each(tx, "cancel", task_ids, reason=reason)
 
 
 def revoke(tx: Tx, task_ids: Iterable[str]) -> list[str]:
-    """Cancel what waits, and note of the rest that it is revoked, for the workers that are told of it by id.
+    """Cancel the waiting tasks, and mark the others as revoked, for the workers that get the revocation by id.
 
-    The note is of the task's generation: its retries are revoked too, and what is requeued or sent again is not.
-    Returns the ids that were cancelled.
+    The mark is for the task's generation. So its retries are revoked too, but not the task that is requeued or sent
+    again. Returns the ids that were cancelled.
     """
     ids = list(task_ids)
     cancelled = cancel(tx, ids, "revoked")
@@ -32,8 +32,8 @@ def revoke(tx: Tx, task_ids: Iterable[str]) -> list[str]:
 def requeue(tx: Tx, task_ids: Iterable[str], reason: str = "requeued by an operator") -> list[str]:
     """Run failed, quarantined, parked, cancelled or expired tasks again, at once and with all their retries.
 
-    What was kept of their failure as a result is dropped: to those who ask, they wait again. A chord that failed
-    because of one stays failed.
+    Their stored results are deleted, so that callers see waiting tasks. A chord that failed because of such a task
+    stays failed.
     """
     changed = _each(tx, "requeue", task_ids, reason=reason)
     for task_id in changed:
@@ -57,20 +57,20 @@ def discard(tx: Tx, task_ids: Iterable[str], reason: str = "discarded by an oper
 
 
 def note(tx: Tx, task_ids: Iterable[str], verb: str, by: str, reason: str) -> None:
-    """Keep who decided what about tasks, and why: it goes with the task."""
+    """Record who decided what about tasks, and why. The record is pruned with the task."""
     for task_id in task_ids:
         tx.run("note_decision", task_id=task_id, verb=verb, decided_by=by, reason=reason)
 
 
 def purge(tx: Tx, queue: str) -> list[str]:
-    """Cancel everything that waits in a queue; return the ids. The rows stay until they are pruned."""
+    """Cancel every waiting task of a queue; return the ids. The rows stay until they are pruned."""
     return [row.id for row in tx.fetch("purge", queue=queue)]
 
 
 def prune(tx: Tx, older_than_s: float, batch: int = 5_000, keys_kept_s: float | None = 0.0) -> int:
-    """Delete up to *batch* finished tasks older than that, with their attempts; return how many.
+    """Delete up to *batch* finished tasks that are older, with their attempts; return how many.
 
-    The keys that they were submitted under may be used again *keys_kept_s* later; never, if that is None.
+    Their keys of `submit_once` can be used again *keys_kept_s* later, or never if that is None.
     """
     pruned = [row.id for row in tx.fetch("prune", older_than_s=older_than_s, batch=batch)]
     keys.expire(tx, pruned, keys_kept_s)
@@ -81,7 +81,7 @@ def prune(tx: Tx, older_than_s: float, batch: int = 5_000, keys_kept_s: float | 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What the ledger takes on disk, how many finished tasks it keeps, and how many of them finished within a day."""
+    """The size of the ledger on disk, its finished tasks, and how many of them finished within a day."""
 
     bytes: int
     finished: int
@@ -89,12 +89,12 @@ class Size:
 
 
 def prunable(tx: Tx, older_than_s: float) -> int:
-    """How many tasks `prune` would delete."""
+    """Return how many tasks `prune` would delete."""
     return int(tx.fetch("count_prunable", older_than_s=older_than_s)[0].tasks)
 
 
 def size(tx: Tx) -> Size:
-    """How large the ledger is. Every finished task is counted: not for a look every few seconds."""
+    """Return the size of the ledger. It counts every finished task, so do not call it every few seconds."""
     (kept,) = tx.fetch("tasks_kept")
     return Size(int(tx.fetch("bytes")[0].bytes), int(kept.finished), int(kept.finished_in_a_day))
 

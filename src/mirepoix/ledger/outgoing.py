@@ -1,4 +1,4 @@
-"""Write what a transaction sends: tasks, the chords and groups they belong to, and the events that tell of them."""
+"""Write what a transaction sends: tasks, their chords and groups, and their events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mirepoix.records import Chord, Envelope, Event, Outgoing, SavedGroup
 
 
 def add(tx: Tx, items: Sequence[Outgoing]) -> None:
-    """Make all of *items* part of *tx*, the chords before their members."""
+    """Write all of *items* in *tx*, chords before their members."""
     for item in items:
         if isinstance(item, Chord):
             chords.begin(tx, item)

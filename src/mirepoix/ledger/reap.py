@@ -1,4 +1,4 @@
-"""Take back what dead processes held, and quarantine what keeps killing them."""
+"""Take back the tasks of dead processes, and quarantine tasks that keep killing processes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def lose(
     delay_s: float = 0.0,
     is_suspect: bool = False,
 ) -> LostTask | None:
-    """Take back one attempt whose process died (or that was rejected): to the queue, or to quarantine.
+    """Take back an attempt that was rejected or whose process died. The task waits again, or is quarantined.
 
-    *is_blamed* says that the death is the task's own: it counts against ``max_deaths``, otherwise against the higher
-    ``max_handovers``. With *is_suspect* it runs beside no other suspect from then on. None if the attempt had ended or
-    was lost already.
+    If *is_blamed*, the task caused the death, which counts against ``max_deaths``. Otherwise it counts against the
+    higher ``max_handovers``. With *is_suspect* the task runs beside no other suspect from then on. Returns None if the
+    attempt had ended or was lost before.
     """
     of = {"task_id": lease.task_id, "fence": lease.fence, "worker_id": lease.worker_id, "is_blamed": int(is_blamed)}
     bounds = {"max_deaths": settings.max_deaths, "max_handovers": settings.max_handovers}
@@ -48,10 +48,10 @@ def lose(
 
 
 def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[LostTask]:
-    """Take back everything that is held by a worker not alive: idempotent, and run by every worker.
+    """Take back all tasks that dead workers hold. Every worker runs this, and it is idempotent.
 
-    It looks at all such workers, not only at those just found dead: a batch that a dying worker was taking may
-    have been committed after its death was recorded. Whom a death is blamed on: `mirepoix.ledger.blame`.
+    It checks all dead workers, not only those just found dead, because a dying worker may have committed a batch after
+    its death was recorded. `mirepoix.ledger.blame` judges which task is blamed.
     """
     held = blame.held_by_dead_workers(tx)
     if not held:
@@ -59,13 +59,13 @@ def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[LostTask]:
     failure = AttemptFailure("its worker died")
     judged = blame.judge(held)
     lost = [
-        lose(tx, one.lease, _of_culprit(words), settings, is_blamed=True, outcome=AttemptOutcome.LOST, is_suspect=True)
-        for one in held
-        for is_blamed, words in [judged[one.lease.task_id]]
+        lose(tx, task.lease, _of_culprit(words), settings, is_blamed=True, outcome=AttemptOutcome.LOST, is_suspect=True)
+        for task in held
+        for is_blamed, words in [judged[task.lease.task_id]]
         if is_blamed
     ]
-    evidence = {task_id: one.words for task_id, one in judged.items()}
-    reason = f"handed out {settings.max_handovers} times and lost with its worker, which is not known to be its doing"
+    evidence = {task_id: task.words for task_id, task in judged.items()}
+    reason = f"lost with its worker {settings.max_handovers} times, without evidence that the task caused it"
     quarantined = tx.fetch("quarantine_of_dead_workers", max_handovers=settings.max_handovers, reason=reason)
     pending = tx.fetch("lose_of_dead_workers")
     causes = failures.causes(quarantined, replace(failure, error_type="WorkerLostError"))
@@ -74,7 +74,7 @@ def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[LostTask]:
         tx.fetch("wake")
     failures.note(tx, quarantined, causes, settings.release)
     return [
-        *(one for one in lost if one is not None),
+        *(task for task in lost if task is not None),
         *(_lost(row, "quarantined") for row in quarantined),
         *(_lost(row, "pending") for row in pending),
     ]
@@ -85,12 +85,12 @@ def _of_culprit(words: str) -> AttemptFailure:
 
 
 def is_expiring(tx: Tx) -> bool:
-    """Whether there is a waiting task whose expiry has passed."""
+    """Return whether a waiting task has expired."""
     return tx.fetch("expiring")[0].id is not None
 
 
 def expire(tx: Tx) -> list[str]:
-    """End the waiting tasks whose expiry has passed; return their ids."""
+    """End the waiting tasks that have expired; return their ids."""
     return [row.id for row in tx.fetch("expire")]
 
 

@@ -1,4 +1,4 @@
-"""Run again what a cause made fail: each task once a replay, and taken back as long as no worker has it."""
+"""Run the failed tasks of a cause again: each task once in a replay. Undo it as long as no worker has the task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A failed task to replay, and the attempt that failed last: if it fails again meanwhile, it is not meant."""
+    """A failed task to replay, and its last attempt. A task with a later attempt is not replayed."""
 
     task_id: str
     fence: int
@@ -24,7 +24,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A task that was run again, and where it is now. ``is_trying`` says that Celery retries it after a failure."""
+    """A task that was run again, and its state now. ``is_trying`` says that Celery retries it after a failure."""
 
     task_id: str
     state: State
@@ -34,19 +34,19 @@ class Replayed:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has shown how it ends: at its end, or when it asked for another try."""
+        """Whether its outcome is known: it has ended, or asked for a retry."""
         return self.is_trying or not (self.state is State.PENDING or self.state in HELD)
 
 
 def choose(tx: Tx, group_id: str, limit: int | None = None) -> list[Chosen]:
-    """What the group keeps failed or quarantined, the oldest first, at most *limit*."""
+    """Return the failed and quarantined tasks of the group, the oldest first, at most *limit*."""
     return [
         Chosen(row.task_id, row.fence) for row in tx.fetch("replayable", failure_group=group_id, most=limit or MOST)
     ]
 
 
 def begin(tx: Tx, group_id: str, by: str, reason: str, *, tasks: int, canaries: int, rate_per_s: float) -> str:
-    """Note that a replay begins; return its id, by which it can be undone."""
+    """Record that a replay begins; return its id, which `take_back` needs."""
     replay_id = secrets.token_hex(4)
     tx.run(
         "begin_replay",
@@ -62,11 +62,11 @@ def begin(tx: Tx, group_id: str, by: str, reason: str, *, tasks: int, canaries: 
 
 
 def run_again(tx: Tx, replay_id: str, chosen: Sequence[Chosen], reason: str, by: str) -> list[str]:
-    """Requeue those that nobody has touched since they were chosen; return their ids. The replay must have begun."""
+    """Requeue the tasks that have not changed since they were chosen; return their ids. The replay must have begun."""
     noted = [
-        one.task_id
-        for one in chosen
-        if tx.run("note_replayed", replay_id=replay_id, task_id=one.task_id, fence=one.fence)
+        task.task_id
+        for task in chosen
+        if tx.run("note_replayed", replay_id=replay_id, task_id=task.task_id, fence=task.fence)
     ]
     done = operate.requeue(tx, noted, reason)
     operate.note(tx, done, "replay", by, f"{reason} (replay {replay_id})")
@@ -74,19 +74,19 @@ def run_again(tx: Tx, replay_id: str, chosen: Sequence[Chosen], reason: str, by:
 
 
 def end(tx: Tx, replay_id: str, outcome: str) -> None:
-    """Note how it ended."""
+    """Record how the replay ended."""
     tx.run("end_replay", id=replay_id, outcome=outcome)
 
 
 def progress(tx: Tx, replay_id: str) -> list[Replayed]:
-    """What has become of each task of the replay that has not been pruned."""
+    """Return the state of each task of the replay that has not been pruned."""
     return [_seen(row) for row in tx.fetch("replayed", replay_id=replay_id)]
 
 
 def take_back(tx: Tx, replay_id: str, most: int) -> list[str]:
-    """Make up to *most* tasks that no worker has taken since they were replayed what they were; return their ids.
+    """Restore up to *most* replayed tasks that no worker has taken; return their ids.
 
-    What was kept as their results is kept again. Of their attempts nothing was ever deleted.
+    Their stored results are restored too. Their attempts were never deleted.
     """
     taken_back: list[str] = []
     for row in tx.fetch("replayed", replay_id=replay_id):

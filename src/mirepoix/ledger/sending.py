@@ -1,4 +1,4 @@
-"""What a broker in front of the ledger was told of, and what it has still to be told of."""
+"""Record which tasks were published to the broker, and which are still to be published."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mirepoix.sql.columns import Row
 
 @dataclass(frozen=True, slots=True)
 class QueueInBroker:
-    """The *ready* tasks of one queue: *sent* of them to the broker, *unsent* not yet; the rest was written without one.
+    """The *ready* tasks of one queue. *sent* were published, *unsent* not yet; the others were sent without a broker.
 
     Ages are in seconds.
     """
@@ -23,7 +23,7 @@ class QueueInBroker:
     queue: str
     sent: int
     settled: int
-    """How many of them were sent longer ago than was asked for."""
+    """How many of them were published longer ago than `load` was asked for."""
     oldest_sent_s: float | None
     unsent: int
     ready: int
@@ -31,7 +31,7 @@ class QueueInBroker:
 
 @dataclass(frozen=True, slots=True)
 class QueueSeen:
-    """What a relay last saw of a queue. ``None``: never."""
+    """What a relay last saw of a queue. None means that it never looked."""
 
     queue: str
     broker_messages: int | None
@@ -41,7 +41,7 @@ class QueueSeen:
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """The relay that publishes, and what keeps it from that."""
+    """The relay that publishes, and the error that prevents it."""
 
     worker_id: str
     name: str
@@ -61,45 +61,45 @@ class Listener:
 
 
 def unsent(tx: Tx, grace_s: float, batch: int, held_up: Iterable[str] = ()) -> list[Unsent]:
-    """Up to *batch* tasks that the broker is to be told of now, oldest first.
+    """Return up to *batch* tasks that are to be published now, the oldest first.
 
-    What its sender promised to publish is left to it for *grace_s*. Queues that are *held_up* are left out.
+    A task that its sender promised to publish is left out for *grace_s*. Queues in *held_up* are left out.
     """
     rows = tx.fetch("unsent", grace_s=grace_s, batch=batch, held_up=json.dumps(list(held_up)))
     return [_unsent(row) for row in rows]
 
 
 def note_sent(tx: Tx, confirmed: Sequence[tuple[str, int]]) -> int:
-    """Note that the broker has confirmed these: ``(task id, fence)`` each. Returns how many still wait to be taken.
+    """Record that the broker has confirmed these, each as ``(task id, fence)``. Returns how many still wait.
 
-    The fence must be the one that was published: a task that came back since then is to be published again.
+    The fence must be the published one: a task that came back since then has to be published again.
     """
     rows = [{"id": task_id, "fence": fence} for task_id, fence in confirmed]
     return tx.run("note_sent", rows=json.dumps(rows)) if rows else 0
 
 
 def claim_unmarked(tx: Tx, batch: int) -> int:
-    """Let the relay publish what was written while there was no broker; return how much that is, up to *batch*."""
+    """Let the relay publish up to *batch* tasks that were sent without a broker; return how many."""
     return tx.run("claim_unmarked", batch=batch)
 
 
 def resend_late(tx: Tx, queue: str, deadline_s: float) -> int:
-    """Publish again what nobody has taken for *deadline_s* (twice that the second time, and so on); return how many."""
+    """Publish tasks again that nobody took for *deadline_s* (then for twice that, and so on); return how many."""
     return tx.run("resend", queue=queue, deadline_s=deadline_s)
 
 
 def resend_all(tx: Tx, queue: str, older_than_s: float) -> int:
-    """Publish again whatever was sent longer ago than that and not taken; return how many."""
+    """Publish all tasks again that were published longer ago and not taken; return how many."""
     return tx.run("resend_all", queue=queue, older_than_s=older_than_s)
 
 
 def count_unsent(tx: Tx) -> int:
-    """How many ready tasks the broker is still to be told of."""
+    """Return how many ready tasks are still to be published."""
     return int(tx.fetch("count_unsent")[0].tasks)
 
 
 def load(tx: Tx, settled_s: float) -> list[QueueInBroker]:
-    """Every queue with ready tasks, and how many of them the broker was told of."""
+    """Return every queue with ready tasks, and how many of them were published."""
     return [
         QueueInBroker(
             queue=row.queue,
@@ -114,38 +114,38 @@ def load(tx: Tx, settled_s: float) -> list[QueueInBroker]:
 
 
 def waits(tx: Tx) -> dict[str, float]:
-    """How long what workers hold now had waited in the broker, at the most: seconds by queue."""
+    """Return the longest time in seconds that a held task had waited in the broker, by queue."""
     return {row.queue: float(row.waited_s) for row in tx.fetch("waits")}
 
 
 def leader(tx: Tx) -> Leader | None:
-    """The one that is to publish, or None."""
+    """Return the relay that has to publish, or None."""
     rows = tx.fetch("leader")
     return Leader(**rows[0].as_dict()) if rows else None
 
 
 def note_trouble(tx: Tx, worker_id: str, trouble: str | None) -> None:
-    """Note what keeps the leader from publishing, or that nothing does any more."""
+    """Record the error that prevents the leader from publishing, or None."""
     tx.run("note_trouble", worker_id=worker_id, trouble=storable(trouble))
 
 
 def note_queue(tx: Tx, queue: str, messages: int) -> None:
-    """Note how many messages the broker has in a queue, not counting those it has handed out."""
+    """Record how many messages of a queue the broker has and has not delivered."""
     tx.run("note_queue", name=queue, messages=messages)
 
 
 def note_probe(tx: Tx, queue: str) -> None:
-    """Note that the broker has confirmed probes for a queue."""
+    """Record that the broker has confirmed probes for a queue."""
     tx.run("note_probe", name=queue)
 
 
 def note_received(tx: Tx, worker_id: str, silent_s: float) -> None:
-    """Note how long ago a worker last received something from each of its queues."""
+    """Record how long ago a worker last received something from each of its queues."""
     tx.run("note_received", worker_id=worker_id, silent_s=round(silent_s, 3))
 
 
 def seen(tx: Tx) -> list[QueueSeen]:
-    """What relays last saw of each queue."""
+    """Return what relays last saw of each queue."""
     return [
         QueueSeen(row.queue, row.broker_messages, looked_s=_float(row.looked_s), probed_s=_float(row.probed_s))
         for row in tx.fetch("probes")
@@ -153,7 +153,7 @@ def seen(tx: Tx) -> list[QueueSeen]:
 
 
 def listeners(tx: Tx) -> list[Listener]:
-    """The live workers that take tasks from the broker."""
+    """Return the live workers that take tasks from the broker."""
     return [
         Listener(
             worker_id=row.worker_id,

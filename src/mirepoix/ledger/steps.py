@@ -1,4 +1,4 @@
-"""The steps of a task: what each returned, under the task's id, written only by an attempt that holds its lease."""
+"""The steps of a task and their results. Only an attempt that holds its lease writes them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from mirepoix.records import Lease
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the ledger has of a step: its result as JSON, or None for one that was not done."""
+    """The result of a step as JSON, or None if it was not done."""
 
     result: str | None
 
 
 def find(tx: Tx, lease: Lease, name: str) -> Found | None:
-    """What an earlier attempt, or this one, kept of the step; None if the lease was lost."""
+    """Return the step as this or an earlier attempt stored it; None if the lease was lost."""
     rows = tx.fetch("load_step", name=name, task_id=lease.task_id, fence=lease.fence, worker_id=lease.worker_id)
     return Found(rows[0].result) if rows else None
 
 
 def store(tx: Tx, lease: Lease, name: str, result: str, run_time_s: float) -> Found | None:
-    """Keep what the step returned, as JSON; return what is kept now, or None (and nothing is) if the lease was lost.
+    """Store the step's result, as JSON; return what is stored now. Store nothing and return None if the lease was lost.
 
-    What is there already stays: a COMMIT whose answer was lost is tried again, and finds its own work.
+    A result that is already stored stays: the caller tries again if the answer to its COMMIT was lost.
     """
     stored = tx.run(
         "store_step",

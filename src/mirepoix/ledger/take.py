@@ -1,4 +1,4 @@
-"""Take leases on waiting tasks, in batches: the only door into a worker."""
+"""Take leases on waiting tasks, in batches. A worker gets its tasks by no other way."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from mirepoix.records import Lease, Taken
 from mirepoix.sql.columns import Row
 
 AGREEING = timedelta(seconds=1)
-"""Two clocks that differ by less are taken for one."""
+"""Two clocks that differ by less count as equal."""
 
 
 def take(tx: Tx, worker_id: str, queues: Sequence[str], batch: int, *, may_be_suspect: bool = True) -> list[Taken]:
     """Lease up to *batch* tasks of *queues* for the worker, in the order in which they should run.
 
-    The queues take turns; within a queue the highest priority goes first, then the oldest. Every lease raises its
-    task's fence by one. An empty list also answers a worker that was declared dead.
+    The queues take turns. Within a queue the highest priority comes first, then the oldest task. Every lease raises its
+    task's fence by one. A worker that was declared dead gets an empty list.
 
-    At most one of them is a suspect (`mirepoix.ledger.blame`), and none unless it *may_be_suspect*: the worker has one.
+    At most one task is a suspect (`mirepoix.ledger.blame`). Without *may_be_suspect* none is, because the worker holds
+    one already.
     """
     if batch < 1 or not queues:
         return []
@@ -33,21 +34,21 @@ def take(tx: Tx, worker_id: str, queues: Sequence[str], batch: int, *, may_be_su
 
 
 def take_by_id(tx: Tx, worker_id: str, task_ids: Sequence[str], *, may_be_suspect: bool = True) -> list[Taken]:
-    """Lease those of *task_ids* that are ready, in that order: what a broker's notifications name.
+    """Lease the tasks of *task_ids* that are ready, in that order. The ids come from the broker's notifications.
 
-    What is not ready (taken, finished, not yet due, unknown) is left out: `readiness` tells why. So are suspects,
-    unless they *may_be*: then ask for them one at a time.
+    Tasks that are not ready (taken, finished, due later, unknown) are left out: see `readiness`. Suspects are left out
+    without *may_be_suspect*. With it, ask for one task at a time.
     """
     if not task_ids:
         return []
     ids = json.dumps(sorted({*task_ids}))
     rows = tx.fetch("take_by_id", worker_id=worker_id, ids=ids, suspects=int(may_be_suspect))
-    found = {one.lease.task_id: one for one in _timed(tx, [_taken(row, worker_id) for row in rows])}
+    found = {task.lease.task_id: task for task in _timed(tx, [_taken(row, worker_id) for row in rows])}
     return [found[task_id] for task_id in dict.fromkeys(task_ids) if task_id in found]
 
 
 def resume_parked(tx: Tx, worker_id: str, task_ids: Sequence[str]) -> list[Taken]:
-    """Lease those of *task_ids* that are parked for other code: that of this worker can take them."""
+    """Lease the tasks of *task_ids* that are parked for other code, because this worker's code can take them."""
     if not task_ids:
         return []
     rows = tx.fetch("resume_parked", worker_id=worker_id, ids=json.dumps(sorted({*task_ids})))
@@ -55,12 +56,12 @@ def resume_parked(tx: Tx, worker_id: str, task_ids: Sequence[str]) -> list[Taken
 
 
 def parked_shapes(tx: Tx) -> list[str]:
-    """What is parked for other code, each kind of call once; see `mirepoix.signatures.call_codec`."""
+    """Return the shapes of the tasks that are parked for other code (`mirepoix.signatures.call_codec`), each once."""
     return [row.shape for row in tx.fetch("parked_shapes")]
 
 
 def parked_of_shape(tx: Tx, shape: str, queues: Sequence[str], batch: int, but: Iterable[str] = ()) -> list[str]:
-    """The ids of the oldest that are parked for other code with that shape, except those in *but*."""
+    """Return the ids of the oldest tasks that are parked for other code with that shape, except those in *but*."""
     return [
         row.id
         for row in tx.fetch(
@@ -70,18 +71,18 @@ def parked_of_shape(tx: Tx, shape: str, queues: Sequence[str], batch: int, but: 
 
 
 def readiness(tx: Tx, task_ids: Iterable[str]) -> dict[str, bool]:
-    """Of these tasks, those that the ledger knows, each with whether it is ready to be taken."""
+    """Return for each task that the ledger has whether it is ready to be taken."""
     return {row.id: bool(row.is_ready) for row in tx.fetch("readiness", ids=json.dumps(list(task_ids)))}
 
 
 def next_due_s(tx: Tx) -> float | None:
-    """Seconds until the next waiting task comes due (0 or less: now), or None."""
+    """Return the seconds until the next waiting task is due (0 or less: now), or None."""
     (row,) = tx.fetch("next_due")
     return None if row.due_in_s is None else float(row.due_in_s)
 
 
 def release_due(tx: Tx) -> int:
-    """Let the tasks whose time has come join the ready ones; return how many."""
+    """Make the tasks ready that are due; return how many."""
     released = len(tx.fetch("release_due"))
     if released:
         tx.fetch("wake")
@@ -89,7 +90,7 @@ def release_due(tx: Tx) -> int:
 
 
 def start(tx: Tx, worker_id: str, attempts: Sequence[tuple[Lease, float, int | None]]) -> set[str]:
-    """Note that user code runs: ``(lease, seconds since it began, process id)`` each. Returns the ids noted."""
+    """Record that user code runs, each as ``(lease, seconds since it began, process id)``. Returns the recorded ids."""
     rows = [
         {"id": lease.task_id, "fence": lease.fence, "age_s": round(age_s, 3), "pid": pid}
         for lease, age_s, pid in attempts
@@ -98,27 +99,29 @@ def start(tx: Tx, worker_id: str, attempts: Sequence[tuple[Lease, float, int | N
 
 
 def _timed(tx: Tx, taken: list[Taken]) -> list[Taken]:
-    """*taken*, with the expiry of each by the clock of this host, which is not the ledger's.
+    """Return *taken* with each expiry by the clock of this host, which may differ from the ledger's.
 
-    Where the two clocks agree within a second, it stays the moment that the sender named.
+    If the two clocks agree within a second, the expiry stays as the sender wrote it.
     """
-    expiring = [one.lease.task_id for one in taken if isinstance(one.headers, dict) and one.headers.get("expires")]
+    expiring = [task.lease.task_id for task in taken if isinstance(task.headers, dict) and task.headers.get("expires")]
     if not expiring:
         return taken
     now = datetime.now(UTC)
     left = {row.id: float(row.left_s) for row in tx.fetch("time_left", ids=json.dumps(expiring))}
     return [
-        replace(one, expires=_by_this_clock(one.headers["expires"], now + timedelta(seconds=left[one.lease.task_id])))
-        if one.lease.task_id in left
-        else one
-        for one in taken
+        replace(
+            task, expires=_by_this_clock(task.headers["expires"], now + timedelta(seconds=left[task.lease.task_id]))
+        )
+        if task.lease.task_id in left
+        else task
+        for task in taken
     ]
 
 
 def _by_this_clock(named: Any, reckoned: datetime) -> str:
     try:
         moment = datetime.fromisoformat(named)
-    except (TypeError, ValueError):  # of another producer; the ledger has read it somehow
+    except (TypeError, ValueError):  # another producer's format, which the ledger could read
         return reckoned.isoformat()
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -126,7 +129,7 @@ def _by_this_clock(named: Any, reckoned: datetime) -> str:
 
 
 def _in_turns(rows: list[Row]) -> list[Row]:
-    # RETURNING has no order of its own: this is the one in which the statement chose.
+    # RETURNING has no order. This is the order in which the statement chose the rows.
     turns: Counter[str] = Counter()
     ranked = []
     for row in sorted(rows, key=lambda row: (-_number(row.priority), row.seq)):
@@ -157,7 +160,7 @@ def _taken(row: Row, worker_id: str) -> Taken:
 
 
 def _json(text: Any) -> Any:
-    """What stands there; None if it is no JSON. One broken row must not keep a batch from being taken."""
+    """Return the value, or None if it is not JSON. A broken row must not prevent the batch from being taken."""
     try:
         return json.loads(text)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""What the ledger needs of a database: a transaction that runs named statements, and a source of them."""
+"""What the ledger needs from a database: a transaction that runs named statements, and a source of transactions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mirepoix.sql.columns import Row
 
 
 class Tx(Protocol):
-    """One open transaction of somebody: the ledger's own or the caller's. It is never committed through here."""
+    """An open transaction, the ledger's own or the caller's. It has no commit: its owner commits it."""
 
     @property
     def dialect(self) -> str:
@@ -22,17 +22,17 @@ class Tx(Protocol):
         """Run the statement of that name and return its rows, to be read by the names of their columns."""
 
     def script(self, sql: str, /) -> None:
-        """Run SQL as it stands, without parameters (migrations and one-off reads)."""
+        """Run SQL without parameters and without changes (migrations and one-off reads)."""
 
     def query(self, sql: str, /, **params: Any) -> list[Row]:
-        """Run SQL that is built by the ledger itself (reads with optional filters), values bound as ``:name``."""
+        """Run SQL that the ledger has built (reads with optional filters), with values bound as ``:name``."""
 
 
 class Connection(Protocol):
-    """A connection of our own, used by one thread at a time."""
+    """A connection of Mirepoix's own, used by one thread at a time."""
 
     def transaction(self) -> AbstractContextManager[Tx]:
-        """Begin; commit on leaving, roll back on an exception."""
+        """Begin a transaction. It commits at the end of the block, or rolls back on an exception."""
 
     def close(self) -> None:
-        """Give the connection up. Never raises."""
+        """Close the connection. Never raises."""

@@ -1,4 +1,4 @@
-"""Who is alive: register a worker, renew its leases, declare the dead dead."""
+"""Register a worker, renew its leases, and declare a worker dead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mirepoix.sql.columns import Row
 
 
 def register(tx: Tx, worker: Worker, ttl_s: float) -> int:
-    """Write a new incarnation and return its liveness key. Take its liveness lock before committing."""
+    """Write a new incarnation and return its liveness key. Take its liveness lock before you commit."""
     rows = tx.fetch(
         "register_worker",
         id=worker.id,
@@ -30,9 +30,10 @@ def register(tx: Tx, worker: Worker, ttl_s: float) -> int:
 
 
 def heartbeat(tx: Tx, worker_id: str, ttl_s: float, idle_s: float = 0.0, *, is_stopping: bool = False) -> bool:
-    """Renew every lease of the worker. False: it was declared dead, and everything it runs is a zombie.
+    """Renew every lease of the worker. False: it was declared dead, and every task that it runs is a zombie.
 
-    *idle_s* is how long ago its maintenance last came round. If it *is_stopping*, no task is blamed for its death.
+    *idle_s* is how long ago its maintenance last completed a round. If it *is_stopping*, no task is blamed for its
+    death.
     """
     params = {"worker_id": worker_id, "ttl_s": ttl_s, "idle_s": round(idle_s, 3), "is_stopping": int(is_stopping)}
     return bool(tx.run("heartbeat", **params))
@@ -45,37 +46,37 @@ def is_stopping(tx: Tx, worker_id: str) -> bool:
 
 
 def take_from(tx: Tx, worker_id: str, queues: Sequence[str]) -> None:
-    """Note which queues a living worker takes from now."""
+    """Record the queues that a live worker consumes now."""
     tx.run("note_queues", worker_id=worker_id, queues=json.dumps(list(queues)))
 
 
 def neighbours(tx: Tx, worker_id: str) -> list[Neighbour]:
-    """The other workers that are believed to be alive."""
+    """Return the other workers that count as alive."""
     return [neighbour(row) for row in tx.fetch("alive_workers", worker_id=worker_id)]
 
 
 def neighbour(row: Row) -> Neighbour:
-    """What a statement found of another worker."""
+    """Build a `Neighbour` from a row."""
     return Neighbour(**{**row.as_dict(), "ttl_s": float(row.ttl_s)})
 
 
 def declare_dead(
     tx: Tx, worker: Neighbour, reason: str, death: str = "hard", *, host: str | None = None, boot: str | None = None
 ) -> bool:
-    """Record that a worker is dead. False if somebody else has, if it stopped, or if its heartbeat came meanwhile.
+    """Record that a worker is dead. False if it was recorded before, or if the worker stopped or sent a heartbeat.
 
-    *death* is ``hard`` or ``silent``, unless the worker was to stop. *host* and *boot* are those of the observer.
+    *death* is ``hard`` or ``silent``, unless the worker was asked to stop. *host* and *boot* are the observer's.
     """
     params = {"worker_id": worker.id, "heartbeat": worker.heartbeat, "reason": reason, "death": death}
     return bool(tx.fetch("declare_dead", host=host, boot=boot, **params))
 
 
 def end_of(tx: Tx, worker_id: str) -> str | None:
-    """The reason for which a worker was declared dead."""
+    """Return why a worker was declared dead."""
     rows = tx.fetch("reason_of_end", worker_id=worker_id)
     return rows[0].reason if rows else None
 
 
 def stop(tx: Tx, worker_id: str) -> bool:
-    """Record that the worker ended as it should."""
+    """Record that the worker has stopped."""
     return bool(tx.fetch("stop_worker", worker_id=worker_id))

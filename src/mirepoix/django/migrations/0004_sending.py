@@ -1,4 +1,4 @@
-"""Which tasks the broker was told of."""
+"""Which tasks were published to the broker."""
 
 from typing import Any, ClassVar
 

@@ -29,7 +29,7 @@ class Account:
 def account(tx: Tx) -> Account:
     """Count every task by its state: it reads the whole table. What was pruned is not there to be counted."""
     counts = {State(row.state): row.tasks for row in tx.fetch("tasks_by_state")}
-    lost = sum(one.count for one in stranded(tx))
+    lost = sum(group.count for group in stranded(tx))
 
     def among(states: frozenset[State]) -> int:
         return sum(number for state, number in counts.items() if state in states)

@@ -45,7 +45,7 @@ def parked(tx: Tx) -> Parked:
     for row in tx.fetch("parked_calls", most=MOST_KINDS) if count else ():
         groups.setdefault((_call(row), row.parked_for, row.short_reason), []).append(row)
     calls = [_merged(call, lacking, reason, rows) for (call, lacking, reason), rows in groups.items()]
-    calls.sort(key=lambda one: (-one.count, str(one.call)))
+    calls.sort(key=lambda parked_call: (-parked_call.count, str(parked_call.call)))
     return Parked(count, tuple(calls))
 
 

@@ -1,4 +1,4 @@
-"""``manage.py mirepoix …``: the command line of Mirepoix, with the project's app and its ledger."""
+"""``manage.py mirepoix …``: the command line of Mirepoix with the project's app and its ledger."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from mirepoix.django import project
 from mirepoix.errors import ConfigurationError
 
 _DJANGOS = ("--settings", "--pythonpath")
-"""Options that Django has read for itself before a command is chosen."""
+"""Options that Django reads itself before it chooses a command."""
 
 
 class Command(BaseCommand):  # type: ignore[misc]  # Django brings no types
-    """Passes everything on. Exits as ``mirepoix`` does: 0, 1 for what was not done, 2 for what could not be tried."""
+    """Pass every argument to ``mirepoix``, and exit with its exit code."""
 
-    help = "See what became of every task, and decide about those that need it."
+    help = "See what became of every task, and decide about tasks that need you."
     requires_system_checks: list[str] = []  # noqa: RUF012 (Django's way)
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """From the shell: the options are ours, ``--help`` as well."""
+        """Run from the shell. ``mirepoix`` handles all options, also ``--help``."""
         words = _without_djangos(argv[2:])
         try:
             given = _given(words)
@@ -36,12 +36,11 @@ class Command(BaseCommand):  # type: ignore[misc]  # Django brings no types
         mirepoix.main(words, f"{argv[0]} {argv[1]}", obj=given)
 
     def add_arguments(self, parser: Any) -> None:
-        """For ``call_command``."""
         parser.add_argument("arguments", nargs=REMAINDER)
 
     def handle(self, *_: Any, arguments: Sequence[str] = (), **__: Any) -> None:
-        """From ``call_command("mirepoix", "status")``. Raises CommandError if it exits with anything but 0."""
-        self.stdout.ending = ""  # what is printed has its own
+        """Run ``call_command("mirepoix", "status")``. Raises CommandError if the exit code is not 0."""
+        self.stdout.ending = ""  # the output has its own line ends
         with redirect_stdout(self.stdout):
             try:
                 mirepoix.main(list(arguments), "manage.py mirepoix", obj=_given(arguments))
@@ -53,7 +52,7 @@ class Command(BaseCommand):  # type: ignore[misc]  # Django brings no types
 
 
 def _given(words: Sequence[str]) -> SimpleNamespace | None:
-    """What ``celery -A`` would hand over; None if there is no app, and *words* ask for something that needs none."""
+    """Return what ``celery -A`` would pass, or None if there is no app and *words* need none."""
     try:
         return SimpleNamespace(app=project.celery_app())
     except ConfigurationError as error:
