@@ -62,7 +62,7 @@ def test_probes_are_heard_and_are_no_tasks(shop: Shop):
     is_probed(shop)
     hears_again(shop, worker)
     assert len(shop.ledger.states()) == 1
-    assert health(shop) == (0, "ok   listeners: every live worker hears its queues")
+    assert health(shop) == (0, "ok   listeners: every live worker receives messages")
 
 
 def test_a_stalled_worker_says_so_and_health_names_it(shop: Shop):
@@ -92,7 +92,7 @@ def until_probed_often(shop: Shop, others: int = 0) -> None:
 
 
 def is_well(shop: Shop, worker: Process) -> None:
-    assert health(shop)[1] == "ok   listeners: every live worker hears its queues"
+    assert health(shop)[1] == "ok   listeners: every live worker receives messages"
     assert worker.is_running, worker.said
     assert "received nothing" not in worker.said
 

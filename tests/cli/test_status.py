@@ -210,7 +210,7 @@ def test_a_worker_whose_maintenance_does_not_come_round_is_not_well(cli, ledger)
     assert "ok   reaper" in cli("health").stdout
     ledger.do(workers.heartbeat, "w1", 60.0, 31.5)
     assert "FAIL reaper" in cli("health", code=1).stdout
-    assert "the maintenance of w1@host has not come round for 31s" in cli("health", code=1).stdout
+    assert "the maintenance of w1@host has not completed a round for 31s" in cli("health", code=1).stdout
 
 
 def test_what_waits_for_a_decision_is_counted_with_its_newest(cli, ended):

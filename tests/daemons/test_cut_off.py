@@ -77,7 +77,7 @@ def test_a_table_that_is_locked_keeps_maintenance_waiting_and_no_heartbeat(
         try:
             locked()
             until(lambda: 0.5 < maintenance_age_s(ledger) < 3600, "a heartbeat tells that maintenance waits")
-            until(lambda: "has not come round for" in caplog.text, "the log tells it too")
+            until(lambda: "has not completed a round for" in caplog.text, "the log tells it too")
         finally:
             unlock()
         until(lambda: maintenance_age_s(ledger) < 0.5, "maintenance has come round")

@@ -79,7 +79,7 @@ def from_the_beginning() -> None:
 def test_a_heartbeat_that_stays_out_as_long_as_it_is_good_for_proves_a_death():
     deaths = Deaths()
     assert look(deaths, 15.0, [OTHER]) == []
-    assert look(deaths, 16.0, [OTHER]) == ["its heartbeat stayed out for 15.0 s"]
+    assert look(deaths, 16.0, [OTHER]) == ["it sent no heartbeat for 15.0 s"]
 
 
 @pytest.mark.parametrize("step_s", [60, -60, 3600])

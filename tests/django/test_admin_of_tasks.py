@@ -90,7 +90,7 @@ def test_nothing_is_counted_and_the_newest_are_shown(
     assert not any(re.search(r"count\s*\(", sql, re.IGNORECASE) for sql in of_ledger)
     assert "Only the newest 60 are listed" in page
     assert "Select all 60 tasks" not in page
-    assert "Select the newest 60 tasks, of more that match" in page
+    assert "Select the newest 60 of the tasks that match" in page
     assert len(admin_client.ids()) == 50
     assert admin_client.ids(p=2) == [f"t{number:03}" for number in range(19, 9, -1)]
 

@@ -82,10 +82,10 @@ def by_part_of_a_pair(id: int) -> None:
 @pytest.mark.parametrize(
     ("function", "says"),
     [
-        (by_mail, "User.get_or_create() by email,"),
-        (by_two, "User.update_or_create() by first_name, last_name,"),
-        (by_name_of_permission, "Permission.aget_or_create() by name,"),
-        (by_part_of_a_pair, "Permission.get_or_create() by content_type,"),
+        (by_mail, "User.get_or_create() with email,"),
+        (by_two, "User.update_or_create() with first_name, last_name,"),
+        (by_name_of_permission, "Permission.aget_or_create() with name,"),
+        (by_part_of_a_pair, "Permission.get_or_create() with content_type,"),
     ],
 )
 @pytest.mark.parametrize("options", [{}, {"bind": True}, {"transactional": True}])

@@ -189,7 +189,7 @@ class TestRunTasks:
 
     def test_a_task_without_an_end_is_told_of(self, shop: Shop):
         send(shop, "for_ever")
-        with pytest.raises(ConfigurationError, match="for_ever was the last"):
+        with pytest.raises(ConfigurationError, match="the last was for_ever"):
             run_tasks(most=5)
 
     def test_what_a_view_leaves_for_the_commit_runs_at_the_blocks_end(self, shop: Shop):

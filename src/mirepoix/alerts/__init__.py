@@ -1,1 +1,1 @@
-"""Alert people once about each condition: find it, open the alert, deliver it, close it."""
+"""Notify people once of each condition: find it, open an alert, deliver it, close it."""

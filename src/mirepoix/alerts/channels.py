@@ -1,4 +1,4 @@
-"""The channels that the setting ``alerts`` names, ready to be told. Nothing is dialled here."""
+"""The channels that the setting ``alerts`` names. Nothing connects to them here."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ alerts_logger = logging.getLogger("mirepoix.alerts")
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One way to tell people. ``tell`` raises if that failed: it is tried again."""
+    """One way to notify people. ``tell`` raises if it failed, and is then tried again."""
 
     label: str
     tell: Callable[[Alert], object]
     tells_ends: bool = False
-    """Whether it is told that an alert is over, too: with ``closed_at``."""
+    """Whether the channel is also notified when an alert is over: that alert has ``closed_at``."""
 
 
 def channels(settings: Settings) -> tuple[Channel, ...]:
-    """All of them. Raises ConfigurationError for one that cannot work here: a module or a library is missing."""
+    """Return all channels. Raises ConfigurationError if a channel's module or library is missing."""
     return tuple(
         Channel(address.label, _teller(address, settings), tells_ends=address.kind in ("webhook", "sentry"))
         for address in map(parse, settings.alerts)
@@ -53,7 +53,7 @@ def _teller(address: Address, settings: Settings) -> Callable[[Alert], object]:
     except ImportError as error:
         extra = "django" if address.kind == "mail_admins" else "sentry"
         raise ConfigurationError(
-            f"mirepoix_alerts names {address.kind!r}, and {error.name} is not installed: "
+            f"mirepoix_alerts names {address.kind!r}, but {error.name} is not installed: "
             f"pip install 'mirepoix[{extra}]'."
         ) from error
     tell: Callable[[Alert], object] = module.tell
@@ -69,13 +69,13 @@ def _function(path: str) -> Callable[[Alert], object]:
             f"mirepoix_alerts names {path!r}, which cannot be imported: {error}. {FORMS}"
         ) from error
     if not callable(found):
-        raise ConfigurationError(f"mirepoix_alerts names {path!r}, which is no function. {FORMS}")
+        raise ConfigurationError(f"mirepoix_alerts names {path!r}, which is not a function. {FORMS}")
     tell: Callable[[Alert], object] = found
     return tell
 
 
 def log(alert: Alert) -> None:
-    """An error of the logger ``mirepoix.alerts``, with ``alert`` and its fields (``alert_kind``, ...) as extra."""
+    """Log an error by ``mirepoix.alerts``, with ``alert`` and its fields (``alert_kind``, ...) as extra."""
     extra = {
         "alert": alert,
         "alert_kind": alert.kind,

@@ -1,4 +1,4 @@
-"""What there is to tell now: the alerts that ought to be open, of what the ledger's own queries say."""
+"""Find the alerts that should be open now, by queries on the ledger."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from mirepoix.operations.health import alive, overdue
 from mirepoix.records import Alert
 
 LETTERS = 200
-"""The longest id as it stands: MySQL's keys are bounded."""
+"""The length of the longest id that is not hashed. MySQL limits the length of keys."""
 
 
 def conditions(tx: Tx, settings: Settings) -> list[tuple[Alert, float]]:
-    """Each alert that is due, with how long it must last before anybody is told. Reads only."""
+    """Return each alert that should be open, with how long it must last before channels are notified. It only reads."""
     at_once(tx)
     grace_s = settings.alerts_grace_s
     quarantined = list(_kept(tx, "quarantined", "quarantine"))
-    # A task that killed its workers is one thing to tell, by its name: not by the group of its deaths as well.
-    told = {one.name for one in quarantined}
+    # A task that killed its workers gets one alert, by its name, and not another for the failure group of its deaths.
+    names = {alert.name for alert in quarantined}
     return [
-        *((one, 0.0) for one in _failures(tx, told)),
-        *((one, 0.0) for one in quarantined),
-        *((one, grace_s) for one in _kept(tx, "parked", "parked")),
-        *((one, 0.0) for one in _late(tx, settings)),
-        *((one, grace_s) for one in _no_workers(tx)),
+        *((alert, 0.0) for alert in _failures(tx, names)),
+        *((alert, 0.0) for alert in quarantined),
+        *((alert, grace_s) for alert in _kept(tx, "parked", "parked")),
+        *((alert, 0.0) for alert in _late(tx, settings)),
+        *((alert, grace_s) for alert in _no_workers(tx)),
     ]
 
 
@@ -73,11 +73,11 @@ def _late(tx: Tx, settings: Settings) -> Iterator[Alert]:
 
 
 def _no_workers(tx: Tx) -> Iterator[Alert]:
-    """None is alive, and some died lately or tasks wait. What is open stays so until a worker lives."""
+    """Yield an alert if no worker is alive and workers died lately or tasks wait. It is open until a worker lives."""
     seen = health.workers(tx)
     if alive(seen):
         return
-    is_open = any(one.alert.kind == "no_workers" for one in alerts.all_open(tx))
+    is_open = any(opened.alert.kind == "no_workers" for opened in alerts.all_open(tx))
     waiting = 0 if seen else sum(load.waiting for load in health.queues(tx, health.HOUR_S, ()))
     if seen or waiting or is_open:
         yield Alert("no_workers:", "no_workers", "", "No worker is alive: nothing runs until one is started")

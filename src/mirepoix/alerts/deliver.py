@@ -1,4 +1,4 @@
-"""Tell one channel what it is to hear: claimed, sent, noted; as a summary when it has heard enough for an hour."""
+"""Deliver the notifications of one channel: claim, send, record. Above the hourly limit, send a summary."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mirepoix.ledger.alerts import Telling
 from mirepoix.ledger.query import failures
 from mirepoix.records import Alert
 
-logger = logging.getLogger("mirepoix.telling")  # not below the one that tells: its handlers would get this too
+logger = logging.getLogger("mirepoix.telling")  # not below mirepoix.alerts, whose handlers may be a channel
 
 SUMMARY_S = 600.0
-"""A channel that has heard enough for an hour gets a summary of the rest, and the next one after so long."""
+"""A channel above its hourly limit gets a summary of the other alerts, and the next summary after so long."""
 
 LISTED = 50
-"""Alerts of a summary, each in a line."""
+"""The most alerts that a summary lists, each in a line."""
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 600.0
 _QUOTED_BY_ADMIN = frozenset(':/_#?;@&=+$,"[]<>%\n\\')
@@ -32,12 +32,12 @@ _FRAME = re.compile(r'^(  File ".*", line \d+, in .*)(?:\n(    \S.*))?', re.MULT
 
 
 def deliver_due(connection: OwnConnection, settings: Settings, channel: Channel) -> int:
-    """Tell *channel* all that is due; return how many alerts it was told of. Stops at the first that it refuses.
+    """Send *channel* all alerts that are due; return how many it got. It stops at the first that fails.
 
-    Any number may do so at once. A channel that fails is tried again after 5 s, twice as long each time, up to 10
-    minutes, as long as the alert is open.
+    Several processes may do this at once. A channel that fails is tried again after 5 s. The pause doubles each time,
+    up to 10 minutes, as long as the alert is open.
     """
-    told = 0
+    sent = 0
     if channel.tells_ends:
         _deliver_ends(connection, channel)
     while True:
@@ -46,35 +46,35 @@ def deliver_due(connection: OwnConnection, settings: Settings, channel: Channel)
             messages, summed_s = alerts.told_within_the_hour(tx, channel.label)
         is_enough = messages >= settings.alerts_per_hour and summed_s is not None and summed_s < SUMMARY_S
         if not due or is_enough:
-            return told
+            return sent
         batch = due[:1] if messages < settings.alerts_per_hour else due
         with connection.transaction() as tx:
-            claimed = [one for one in batch if alerts.claim(tx, one)]
+            claimed = [telling for telling in batch if alerts.claim(tx, telling)]
         reached(Crashpoint.TELL_AFTER_CLAIM)
         if not claimed:
-            return told
+            return sent
         is_summed = messages >= settings.alerts_per_hour
         if not _send(connection, settings, channel, claimed, is_summed=is_summed):
-            return told
-        told += len(claimed)
+            return sent
+        sent += len(claimed)
 
 
 def _deliver_ends(connection: OwnConnection, channel: Channel) -> None:
-    """Tell *channel* what is over of that of which it was told by itself. Stops at the first that it refuses."""
+    """Notify *channel* of the end of alerts that it got as single messages. It stops at the first that fails."""
     with connection.reading() as tx:
         ended = alerts.ended(tx, channel.label)
-    for one in ended:
+    for telling in ended:
         with connection.transaction() as tx:
-            is_claimed = alerts.claim_end(tx, one)
+            is_claimed = alerts.claim_end(tx, telling)
         if not is_claimed:
             continue
         try:
-            channel.tell(one.alert)
+            channel.tell(telling.alert)
         except Exception as error:  # noqa: BLE001 (a channel may be anybody's code)
-            logger.warning("%s could not be told that an alert is over: %s", channel.label, _type(error))
+            logger.warning("%s could not be notified that an alert is over: %s", channel.label, _type(error))
             return
         with connection.transaction() as tx:
-            alerts.note_end_told(tx, one)
+            alerts.note_end_told(tx, telling)
 
 
 def _send(
@@ -85,28 +85,30 @@ def _send(
     try:
         channel.tell(alert)
     except Exception as error:  # noqa: BLE001 (a channel may be anybody's code)
-        # Only the type: an error's message may have the address, which may be a secret.
+        # Only the type is logged: the message may contain the address, which may be a secret.
         delay_s = min(FIRST_RETRY_S * 2 ** min(claimed[0].tries, 10), LONGEST_RETRY_S)
-        logger.warning("%s could not be told of an alert, again in %.0f s: %s", channel.label, delay_s, _type(error))
+        logger.warning(
+            "%s could not be notified of an alert, trying again in %.0f s: %s", channel.label, delay_s, _type(error)
+        )
         with connection.transaction() as tx:
-            for one in claimed:
-                alerts.note_untold(tx, one, _type(error), delay_s)
+            for telling in claimed:
+                alerts.note_untold(tx, telling, _type(error), delay_s)
         return False
     reached(Crashpoint.TELL_AFTER_SEND)
     with connection.transaction() as tx:
-        for one in claimed:
-            alerts.note_told(tx, one, is_summed=is_summed)
+        for telling in claimed:
+            alerts.note_told(tx, telling, is_summed=is_summed)
     return True
 
 
 def _summary(connection: OwnConnection, claimed: list[Telling]) -> Alert:
     with connection.reading() as tx:
         counted = {group.id: group.failures for group in failures.groups(tx)}
-    return summary([one.alert for one in claimed], counted)
+    return summary([telling.alert for telling in claimed], counted)
 
 
 def summary(found: list[Alert], counted: Mapping[str, int]) -> Alert:
-    """Several as one, with an id of its own: what failed most stands first, by *counted* failures of each group."""
+    """Make one alert of several, with its own id. The groups with the most failures, by *counted*, come first."""
     id = f"summary:{found[0].id}/{found[0].occasion}"
     worst = sorted(found, key=lambda alert: -counted.get(alert.subject, 0))
     lines = [
@@ -120,7 +122,7 @@ def summary(found: list[Alert], counted: Mapping[str, int]) -> Alert:
 
 
 def _described(connection: OwnConnection, settings: Settings, alert: Alert) -> Alert:
-    """With its place in the admin, and the frames of the newest failure."""
+    """Return *alert* with its page in the admin and the frames of the latest failure."""
     is_of_group = alert.kind in ("new_failure", "regression")
     model, id = ("failuregroup", alert.subject) if is_of_group else ("task", alert.task_id)
     url = None
@@ -135,12 +137,12 @@ def _described(connection: OwnConnection, settings: Settings, alert: Alert) -> A
 
 
 def _in_admin(id: str) -> str:
-    """*id* as Django's admin has it in its addresses (``django.contrib.admin.utils.quote``), Django or not."""
+    """Quote *id* as Django's admin does in its URLs (``django.contrib.admin.utils.quote``), without Django."""
     return quote("".join(f"_{ord(letter):02X}" if letter in _QUOTED_BY_ADMIN else letter for letter in id), safe="")
 
 
 def frames(traceback: str) -> str | None:
-    """The places of a traceback, without the exceptions' messages, which hold values."""
+    """Return the lines of code of a traceback without the exceptions' messages, which contain values."""
     found = [line for match in _FRAME.finditer(traceback) for line in match.groups() if line]
     return "\n".join(found) or None
 

@@ -1,4 +1,4 @@
-"""Tell those whom Django's ADMINS names, by Django's mail, as its own errors are told."""
+"""Mail alerts to Django's ADMINS by Django's mail, as Django does with its own errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mirepoix.records import Alert
 
 
 def tell(alert: Alert) -> None:
-    """Mail it, with EMAIL_SUBJECT_PREFIX in front. Raises ValueError without ADMINS: nobody would hear it."""
+    """Mail the alert, with EMAIL_SUBJECT_PREFIX. Raises ValueError without ADMINS, because nobody would get it."""
     if not settings.ADMINS:
-        raise ValueError("ADMINS is empty in Django's settings: nobody is mailed.")
+        raise ValueError("ADMINS is empty in Django's settings, so nobody gets the mail.")
     mail_admins(words.subject(alert), words.plain(alert), html_message=words.html(alert))

@@ -1,4 +1,4 @@
-"""Tell by mail, without Django: plain text and HTML, by SMTP (STARTTLS where the server has it) or SMTPS."""
+"""Mail alerts without Django, as plain text and HTML, by SMTP (with STARTTLS if the server has it) or SMTPS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_S = 10.0
 
 
 def send(address: Address, alert: Alert) -> None:
-    """Send it. Raises what smtplib does."""
+    """Mail the alert. Raises smtplib's exceptions."""
     message = EmailMessage()
     message["Subject"] = f"[mirepoix] {words.subject(alert)}"
     message["From"] = address.sender or f"mirepoix@{socket.gethostname()}"

@@ -1,4 +1,4 @@
-"""Tell Sentry: one issue for each alert, by our own fingerprint. The app has called ``sentry_sdk.init``."""
+"""Send alerts to Sentry: one issue for each alert, by Mirepoix's fingerprint. The app calls ``sentry_sdk.init``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLUSH_S = 10.0
 
 
 def tell(alert: Alert) -> None:
-    """Send one event. Raises RuntimeError where Sentry was not initialised in this process: it would be dropped."""
+    """Send one event. Raises RuntimeError if Sentry is not initialised in this process and would drop the event."""
     client = sentry_sdk.get_client()
     if not client.is_active():
         raise RuntimeError("sentry_sdk.init() was not called in this process.")
@@ -40,10 +40,10 @@ def tell(alert: Alert) -> None:
 
 
 def grouped(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
-    """For ``sentry_sdk.init(before_send=grouped)``: exceptions of tasks join the issue of their failure group.
+    """Put the exceptions of tasks into the issue of their failure group: ``sentry_sdk.init(before_send=grouped)``.
 
-    Sentry's Celery integration reports each failure. With this it has the fingerprint of our group, as the alert has,
-    and the task's arguments are taken out of it. Every other event is left as it is.
+    Sentry's Celery integration reports each failure. This gives it the fingerprint of the failure group, as the alert
+    has, and removes the task's arguments. Every other event is left as it is.
     """
     job = event.get("extra", {}).get("celery-job")
     if job is None or "exc_info" not in hint:

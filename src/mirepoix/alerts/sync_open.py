@@ -1,4 +1,4 @@
-"""Make the open alerts those that ought to be: one transaction, safe for any number of watchers at once."""
+"""Open and close alerts as the conditions are now, in one transaction. Several watchers may do this at once."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from mirepoix.records import Alert
 def sync_open(
     connection: OwnConnection, settings: Settings, channels: Sequence[str], steady_s: float | None = None
 ) -> int:
-    """Look, open what is new, close what is over; return how many were opened.
+    """Open new alerts and close those that are over; return how many were opened.
 
-    *channels* are the labels of those that hear of what this opens. Two watchers open an alert once. What was opened
-    within *steady_s* (the interval of watching) is not closed: the other's look may be older than that.
+    *channels* are the labels of the channels that are notified of the new alerts. Two watchers open an alert once. An
+    alert that was opened within *steady_s* (half an interval) is not closed, because this watcher's look may be older.
     """
     steady_s = settings.alerts_interval_s / 2 if steady_s is None else steady_s
     counting.catch_up(connection)
     with connection.reading() as tx:
         due = conditions(tx, settings)
-        is_open = {one.alert.id for one in alerts.all_open(tx)}
+        is_open = {opened.alert.id for opened in alerts.all_open(tx)}
     ids = {alert.id for alert, _ in due}
     news = [(alert, delay_s) for alert, delay_s in due if alert.id not in is_open]
     over = is_open - ids
@@ -39,6 +39,6 @@ def sync_open(
     return opened
 
 
-def _by_id(one: tuple[Alert, float]) -> str:
-    """Two watchers that open the same wait for each other, and never in a ring."""
-    return one[0].id
+def _by_id(due: tuple[Alert, float]) -> str:
+    """Sort by id, so that two watchers that open the same alerts cannot deadlock."""
+    return due[0].id

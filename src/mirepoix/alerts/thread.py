@@ -1,4 +1,4 @@
-"""Watch, and tell: a thread of every worker, of which one acts; or the whole of ``mirepoix alerts --watch``."""
+"""Check the conditions and notify the channels: in a thread of one worker, or in ``mirepoix alerts --watch``."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ PRUNE_S = 3600.0
 
 
 class AlertThread:
-    """Runs until `stop`. Each channel is told by a thread of its own: one that is away keeps nobody waiting.
+    """Check and notify until `stop`. Each channel has its own thread, so that a slow channel delays no other.
 
-    *identity* is this worker's id; the oldest worker watches. None for a process that watches by itself.
+    Every worker has this thread, and only the oldest worker's acts. *identity* returns this worker's id. It is None for
+    a process that is not a worker.
     """
 
     def __init__(self, source: Source, settings: Settings, identity: Callable[[], str | None] | None = None) -> None:
@@ -40,7 +41,7 @@ class AlertThread:
         self._loop.start()
 
     def stop(self) -> None:
-        """End the thread. A channel that is being notified is given a moment."""
+        """Stop the thread. Wait up to a second for each channel that is being notified."""
         self._loop.stop()
         for thread in self._telling.values():
             thread.join(timeout=1.0)
@@ -87,6 +88,6 @@ class AlertThread:
             finally:
                 connection.close()
         except self._source.disconnects:
-            logger.warning("the ledger was lost while %s was told; it may be told again", channel.label)
+            logger.warning("the ledger was lost while %s was notified; it may be notified again", channel.label)
         except Exception:
-            logger.exception("telling %s failed; it is tried again", channel.label)
+            logger.exception("notifying %s failed; it is tried again", channel.label)

@@ -1,4 +1,4 @@
-"""Tell a webhook: a POST of JSON, signed if there is a secret. Anything but a 2xx answer is a failure."""
+"""Post alerts to a webhook as JSON, signed if there is a secret. Every answer but 2xx is a failure."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ TIMEOUT_S = 10.0
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect would turn the POST into a GET that tells nobody: it is a failure."""
+    """Treat a redirect as a failure, because it would turn the POST into a GET without the alert."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 def post(url: str, secret: str | None, alert: Alert) -> None:
-    """POST it. ``text`` is one line, as chat services show it; id and occasion tell a repetition, ``state`` its end."""
-    told = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(alert).items()}
+    """Post the alert.
+
+    ``text`` is one line for chat services. A repetition has the same id and occasion. ``state`` says whether the alert
+    is over.
+    """
+    fields = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(alert).items()}
     is_over = alert.closed_at is not None
     text = f"{'over: ' if is_over else ''}{alert.kind}: {alert.title}"
-    body = json.dumps({"text": text, "state": "closed" if is_over else "open", **told}).encode()
+    body = json.dumps({"text": text, "state": "closed" if is_over else "open", **fields}).encode()
     headers = {"Content-Type": "application/json", "User-Agent": "mirepoix"}
     if secret is not None:
         headers["Mirepoix-Signature"] = f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"

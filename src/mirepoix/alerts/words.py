@@ -1,4 +1,4 @@
-"""An alert as a mail says it: subject, plain text and HTML."""
+"""Write an alert as a mail: its subject, plain text and HTML."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _COMMANDS = {
 
 
 def subject(alert: Alert) -> str:
-    """One line."""
+    """Return the subject in one line."""
     return f"{alert.kind.replace('_', ' ')}: {' '.join(alert.title.split())}"[:SUBJECT_LETTERS]
 
 
 def facts(alert: Alert) -> list[tuple[str, str]]:
-    """What is known, each with its name."""
+    """Return the facts of the alert by their names."""
     since = None if alert.opened_at is None else alert.opened_at.strftime("%Y-%m-%d %H:%M:%SZ")
-    is_django = "mirepoix.django.apps" in sys.modules  # it is among the INSTALLED_APPS
+    is_django = "mirepoix.django.apps" in sys.modules  # INSTALLED_APPS names it
     command = f"{'manage.py ' if is_django else ''}mirepoix {_COMMANDS.get(alert.kind, 'alerts')}"
     found = [
         ("since", since),
@@ -42,14 +42,14 @@ def facts(alert: Alert) -> list[tuple[str, str]]:
 
 
 def plain(alert: Alert) -> str:
-    """As text."""
+    """Return the alert as plain text."""
     listed = [*alert.lines, ""] if alert.lines else []
     lines = [alert.title, "", *listed, *(f"{name}: {value}" for name, value in facts(alert))]
     return "\n".join([*lines, *(["", alert.traceback] if alert.traceback else []), ""])
 
 
 def html(alert: Alert) -> str:
-    """As HTML: everything in it is other people's text."""
+    """Return the alert as HTML. Every value is foreign text and is escaped."""
     rows = "".join(f"<tr><th align=left>{name}</th><td>{_linked(value)}</td></tr>" for name, value in facts(alert))
     where = f"<pre>{escape(alert.traceback)}</pre>" if alert.traceback else ""
     listed = "".join(f"<li>{escape(line)}</li>" for line in alert.lines)
@@ -58,5 +58,5 @@ def html(alert: Alert) -> str:
 
 
 def _linked(value: str) -> str:
-    said = escape(value)
-    return f'<a href="{said}">{said}</a>' if value.startswith(("http://", "https://")) else said
+    text = escape(value)
+    return f'<a href="{text}">{text}</a>' if value.startswith(("http://", "https://")) else text

@@ -1,1 +1,1 @@
-"""What runs beside the work: a worker's leases, its heartbeat and the maintenance of the ledger."""
+"""The threads beside a worker's tasks: its leases, its heartbeat and the maintenance of the ledger."""

@@ -1,4 +1,4 @@
-"""The successes that a worker's parent process records, many in one transaction."""
+"""The successes that a worker's parent process records in batches."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ REFUSED_PAUSE_S = 1.0
 
 
 class Completions:
-    """What waits to be recorded. Safe for several threads.
+    """The successes that wait to be recorded. Safe for several threads.
 
-    *return_parts* notes that parts of chords have returned, and sends the bodies of those that are complete; with the
-    database's error, it fails the chords instead. *fail_unwritable* commits that an attempt failed, since its success
-    cannot be written, with the database's error.
+    *return_parts* records that parts of chords have returned, and sends the bodies of complete chords. If it gets a
+    database error, it fails the chords. *fail_unwritable* commits that an attempt failed with a database error, because
+    its success cannot be written.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Completions:
         self._refused_until = 0.0
 
     def add(self, completion: Completion) -> None:
-        """Record it with the next batch."""
+        """Record a success with the next batch."""
         with self._lock:
             self._waiting.append(completion)
             if self._oldest_at is None:
@@ -54,13 +54,13 @@ class Completions:
 
     @property
     def oldest_s(self) -> float | None:
-        """How long the oldest has been waiting; None if none waits."""
+        """How long the oldest success has been waiting; None if none waits."""
         oldest_at = self._oldest_at
         return None if oldest_at is None else time.monotonic() - oldest_at
 
     @property
     def has_results(self) -> bool:
-        """Whether a result waits to be recorded, or the part of a chord."""
+        """Whether a result or a part of a chord waits to be recorded."""
         return any(completion.results or completion.parts for completion in self._waiting)
 
     @property
@@ -70,29 +70,29 @@ class Completions:
 
     @property
     def are_refused(self) -> bool:
-        """Whether the database refused lately to record what waits: then nothing is taken or recorded."""
+        """Whether the database has just refused a success. Then nothing is taken or recorded for a moment."""
         return time.monotonic() < self._refused_until
 
     def try_again(self) -> None:
-        """Try to record what the database refused without waiting any longer."""
+        """Try at once to record what the database refused."""
         self._refused_until = 0.0
 
     def pop(self) -> list[Completion]:
-        """Take out all that waits."""
+        """Remove and return all successes that wait."""
         with self._lock:
             completions, self._waiting = self._waiting, []
             self._oldest_at = None
             return completions
 
     def push_back(self, completions: list[Completion]) -> None:
-        """Let *completions* wait again, before all others: the database went away in between."""
+        """Let *completions* wait again, before all others, because they could not be recorded."""
         with self._lock:
             self._waiting[:0] = completions
             if self._waiting:
                 self._oldest_at = time.monotonic()
 
     def record(self, tx: Tx, worker_id: str, completions: list[Completion], refused: Exception | None = None) -> None:
-        """Record *completions* with their results and parts of chords, as far as their leases are valid."""
+        """Record the *completions* with valid leases, with their results and parts of chords."""
         reached(Crashpoint.COMPLETE_BEFORE_COMMIT)
         accepted = finish.succeed(tx, worker_id, completions)
         valid = [completion for completion in completions if completion.lease.task_id in accepted]
@@ -110,7 +110,7 @@ class Completions:
                     )
 
     def may_be_cause(self, completions: Sequence[Completion], error: BaseException) -> bool:
-        """Whether the database may have refused the whole transaction for one of *completions*."""
+        """Return whether the database may have refused the transaction because of one of *completions*."""
         return (
             bool(completions)
             and isinstance(error, Exception)
@@ -118,10 +118,10 @@ class Completions:
         )
 
     def record_one_by_one(self, connection: OwnConnection, worker_id: str) -> None:
-        """Record what waits, each in a transaction of its own, to find what the database refuses.
+        """Record each waiting success in its own transaction, to find those that the database refuses.
 
-        What is refused for its content fails, alone. What is refused for another reason (a privilege, a table) waits
-        until it can be recorded.
+        An attempt with refused content fails, and only that attempt. If the reason is another (a privilege, a table),
+        the success waits until it can be recorded.
         """
         waiting = self.pop()
         unrecorded: list[Completion] = []
@@ -142,7 +142,7 @@ class Completions:
         """
         error = self._error_of(connection, worker_id, completion)
         if error is not None and completion.parts and verdict(error) is Verdict.CONTENT:
-            # The body of a chord may be what cannot be written: then the member succeeded and the chord failed.
+            # Maybe only the body of the chord cannot be written. Then the member succeeded and the chord failed.
             error = self._error_of(connection, worker_id, completion, refused=error)
         if error is None:
             reached(Crashpoint.COMPLETE_ALONE_AFTER_COMMIT)
@@ -151,7 +151,7 @@ class Completions:
             self._fail_unwritable(completion, error)
             return True
         logger.error(
-            "the success of task %s cannot be recorded yet; until it can, this worker takes no others",
+            "the success of task %s cannot be recorded yet; until it is recorded, this worker takes no other tasks",
             completion.lease.task_id,
             exc_info=error,
         )
@@ -160,7 +160,7 @@ class Completions:
     def _error_of(
         self, connection: OwnConnection, worker_id: str, completion: Completion, refused: Exception | None = None
     ) -> Exception | None:
-        """Record *completion* by itself; return the error by which the database refuses it, or None."""
+        """Record *completion* alone; return the database's error if it refuses, or None."""
         try:
             with connection.transaction() as tx:
                 self.record(tx, worker_id, [completion], refused)

@@ -1,12 +1,12 @@
-"""Judge from what can be seen of another worker whether it is dead: from its lock, its process and its heartbeats.
+"""Judge whether another worker is dead, from its lock, its process and its heartbeats.
 
-A lock that nobody holds is no proof by itself: a server, or a proxy, ends sessions of living workers too, and these
-take the lock again. Nor is a heartbeat that is late by a clock, as clocks are set. So a worker is dead
+A free lock alone proves nothing: a server or a proxy may end the session of a live worker, which then takes the lock
+again. A heartbeat that is late by a wall clock proves nothing either, because clocks are set. So a worker is dead
 
-- if its lock is free and its process is gone, which whoever runs on the same host can see; or
-- if that cannot be seen from here, its lock stayed free for `CONFIRM_S` and no heartbeat came; or
-- if no heartbeat came for as long as its last one is good for, counted by the monotonic clock of whoever looks on, and
-  only while that one's own heartbeats got through.
+- if its lock is free and its process is gone, which a worker on the same host can see; or
+- if its process cannot be seen from this host, its lock stayed free for `CONFIRM_S`, and no heartbeat came; or
+- if no heartbeat came for a whole lease. The observer counts that by its own monotonic clock, and only while its own
+  heartbeats reach the ledger.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from mirepoix.daemons import process
 from mirepoix.records import Neighbour
 
 CONFIRM_S = 1.5
-"""How long the lock of a worker on another host must have been free: several times as long as it needs to take it again
-when its session was ended."""
+"""How long the lock of a worker on another host must have been free. A live worker takes its lock again several times
+faster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A worker that is dead, as it was seen, and by what that was seen."""
+    """A dead worker, as the observer last saw it, and how its death was detected."""
 
     worker: Neighbour
     reason: str
     kind: str = "hard"
-    """``silent`` if only its heartbeats stayed out: it may be frozen or cut off. See `mirepoix.ledger.blame`."""
+    """``silent`` if only its heartbeats stopped: it may be frozen or cut off. See `mirepoix.ledger.blame`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class _Since:
 
 
 class Deaths:
-    """What one worker has seen of the others. Times are of its monotonic clock."""
+    """One worker's observations of the others. Times are of its monotonic clock."""
 
     def __init__(self, is_gone: Callable[[str | None], bool | None] = process.is_gone) -> None:
         self._is_gone = is_gone
@@ -50,15 +50,15 @@ class Deaths:
 
     @property
     def has_suspects(self) -> bool:
-        """Whether a lock was free at the last look, and the next should come soon."""
+        """Whether a lock was free at the last look, so that the next look should be soon."""
         return bool(self._free)
 
     def forget_locks(self) -> None:
-        """Sessions end together: after one's own did, it is seen anew who holds a lock."""
+        """Forget which locks were free, because this worker's session ended and others may have ended with it."""
         self._free.clear()
 
     def of_free(self, free: Iterable[Neighbour], now: float) -> list[Death]:
-        """Those that are dead of the workers that have a lock which nobody holds at this moment."""
+        """Return the dead workers among *free*, the workers with a free lock."""
         before, self._free = self._free, {}
         dead = []
         for worker in free:
@@ -70,18 +70,18 @@ class Deaths:
             if seen is None or seen.heartbeat != worker.heartbeat:
                 seen = _Since(worker.heartbeat, now)
             self._free[worker.id] = seen
-            # A process that is there, and does not take its lock again, sends no heartbeats either.
+            # A process that exists and does not take its lock again sends no heartbeats either. `of_silent` finds it.
             if is_gone is None and now - seen.since >= CONFIRM_S:
                 dead.append(Death(worker, f"its liveness lock was free for {now - seen.since:.1f} s"))
         return dead
 
     def of_silent(self, others: Iterable[Neighbour], now: float, steady_since: float) -> list[Death]:
-        """Those of *others*, all that are believed to be alive, from which no heartbeat has come for too long.
+        """Return the workers among *others* that sent no heartbeat for too long. *others* are all that count as alive.
 
-        *steady_since* is the time since when heartbeats have been getting through.
+        *steady_since* is the time since when this worker's heartbeats have reached the ledger.
         """
         workers = list(others)
-        # Whoever did not look for a while cannot tell who was silent, and who only could not get through.
+        # After a pause this worker cannot know whether the others were silent, so it begins to count anew.
         looked_at, self._looked_at = self._looked_at, now
         before, self._heard = self._heard, {}
         dead = []
@@ -93,5 +93,5 @@ class Deaths:
             self._heard[worker.id] = seen
             silent_s = now - max(seen.since, steady_since)
             if silent_s >= worker.ttl_s:
-                dead.append(Death(worker, f"its heartbeat stayed out for {silent_s:.1f} s", "silent"))
+                dead.append(Death(worker, f"it sent no heartbeat for {silent_s:.1f} s", "silent"))
         return dead

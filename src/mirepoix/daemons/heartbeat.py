@@ -1,7 +1,7 @@
-"""Renew a worker's leases and hold its liveness lock: a thread of every worker process that waits for nothing else.
+"""Renew a worker's leases and hold its liveness lock. This is a thread of every worker process with no other work.
 
-It uses the session that holds the lock, and nobody else does. So neither a sweep that takes long nor one that is cut
-off from the database keeps a heartbeat back, and a session that was ended is replaced at once.
+Only this thread uses the session that holds the lock. So a slow or cut-off round of maintenance does not delay a
+heartbeat, and a session that was ended is replaced at once.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from mirepoix.daemons.probe import Probe
 logger = logging.getLogger("mirepoix.maintenance")
 
 LOOK_S = 1.0
-"""How often the lock is looked at where nothing tells that it was lost."""
+"""How often the lock is checked if nothing reports that it was lost."""
 
 AGAIN_FIRST_S = 0.02
 AGAIN_LAST_S = 1.0
-"""A session that cannot be replaced at once is tried again after so long: ever less often."""
+"""The pauses between attempts to replace a session: the first, and the longest."""
 
 
 class Maintenance(Protocol):
-    """The thread beside this one, which is watched."""
+    """The maintenance thread, which this thread watches."""
 
     round_began_at: float | None
-    """When the round began that is under way, or that has to be done again as it failed; None: all is done."""
+    """When the round began that runs, or that failed and has to be repeated; None if no work is left."""
     tried_at: float | None
-    """When it was last tried, if it is under way."""
+    """When the round that runs was started; None if none runs."""
 
     def abort(self) -> None:
-        """End the connection under the statement that is being waited for."""
+        """End the connection while a statement waits on it."""
 
 
 class Heartbeat:
-    """Runs until `stop`."""
+    """Send heartbeats until `stop`."""
 
     def __init__(self, leases: Leases, maintenance: Maintenance) -> None:
         self._leases = leases
@@ -53,7 +53,7 @@ class Heartbeat:
         self._next = 0.0
         self._again_s = AGAIN_FIRST_S
         self._is_away = False
-        self._told_of: float | None = None
+        self._reported: float | None = None
         self._lost_at: float | None = None
         leases.send_heartbeat = self._hurry
 
@@ -62,7 +62,7 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread and wait until what it is doing is done."""
+        """Stop the thread and wait until its round is done."""
         self._stopped.set()
         os.write(self._wakeup[1], b"x")
         if self._thread.is_alive():
@@ -73,7 +73,7 @@ class Heartbeat:
             self._probe.remove()
 
     def _hurry(self) -> None:
-        """Send a heartbeat now. Called in a signal's handler: a worker that is killed after that blames nobody."""
+        """Send a heartbeat now. A signal handler calls it, so that no task is blamed if the worker is killed then."""
         self._next = 0.0
         if not self._stopped.is_set():
             os.write(self._wakeup[1], b"x")
@@ -87,7 +87,7 @@ class Heartbeat:
             except self._leases.source.errors as error:
                 pause_s = self._lost_database(error)
             except Exception:
-                # A daemon's loop: whatever this was, the next round must come.
+                # A daemon's loop goes on after any error.
                 logger.exception("the heartbeat failed and goes on")
                 pause_s = AGAIN_LAST_S
             else:
@@ -98,8 +98,8 @@ class Heartbeat:
         leases = self._leases
         if leases.incarnation.has_lost_lock():
             leases.incarnation.retake_liveness()
-            logger.warning("what held this worker's liveness lock was lost; the lock is taken again")
-            self._next = 0.0  # whoever saw the lock free meanwhile sees that a heartbeat came
+            logger.warning("this worker's liveness lock was lost with its session, and has been taken again")
+            self._next = 0.0  # other workers that saw the free lock see that a heartbeat came
         now = time.monotonic()
         self._watch(now)
         if now < self._next and not leases.incarnation.has_other_queues:
@@ -115,38 +115,37 @@ class Heartbeat:
 
     @property
     def _away_s(self) -> float | None:
-        """How long no heartbeat has got through, if the last one did not."""
+        """How long no heartbeat has reached the ledger, if the last one failed."""
         return None if self._lost_at is None else round(time.monotonic() - self._lost_at, 3)
 
     def _idle_s(self, now: float) -> float:
-        """How long ago maintenance last came round."""
+        """Return how long ago maintenance last completed a round."""
         began_at = self._maintenance.round_began_at
         return 0.0 if began_at is None else max(0.0, now - began_at)
 
     def _watch(self, now: float) -> None:
-        """Say so of a round that takes too long."""
+        """Log a warning once for a round that takes too long."""
         began_at = self._maintenance.round_began_at
-        if began_at is None or began_at == self._told_of or now - began_at < self._leases.settings.lease_ttl_s / 2:
+        if began_at is None or began_at == self._reported or now - began_at < self._leases.settings.lease_ttl_s / 2:
             return
-        self._told_of = began_at
+        self._reported = began_at
         logger.warning(
-            "the maintenance of worker %s has not come round for %.1f s: it waits for the ledger. What is due, and "
-            "what dead workers held, is left to other workers meanwhile.",
+            "the maintenance of worker %s has not completed a round for %.1f s: it waits for the ledger. Meanwhile "
+            "other workers release due tasks and take back the tasks of dead workers.",
             self._leases.worker.name,
             now - began_at,
         )
 
     def _end_what_is_cut_off(self) -> None:
-        """A statement that was asked before the ledger was lost may wait on a connection that leads nowhere."""
+        """Abort a statement from before the ledger was lost, because its connection may be dead."""
         lost_at, self._lost_at = self._lost_at, None
         tried_at = self._maintenance.tried_at
         if lost_at is not None and tried_at is not None and tried_at < lost_at:
             self._maintenance.abort()
 
     def _lost_database(self, error: Exception) -> float:
-        self._leases.incarnation.steady_since = (
-            math.inf
-        )  # until a heartbeat gets through nobody's silence is held against them
+        # Until a heartbeat reaches the ledger again, the silence of other workers proves nothing.
+        self._leases.incarnation.steady_since = math.inf
         self._lost_at = self._lost_at or time.monotonic()
         if not self._is_away:
             logger.warning("a heartbeat cannot reach the ledger, trying again until it can: %s", str(error).strip())
@@ -155,7 +154,7 @@ class Heartbeat:
         return pause_s
 
     def _wait(self, pause_s: float) -> None:
-        """Wait that long; less if the lock may have been lost, or a heartbeat is due."""
+        """Wait so long, or less if the lock may have been lost or a heartbeat is due."""
         poll = select.poll()
         poll.register(self._wakeup[0], select.POLLIN)
         if not self._is_away:

@@ -1,4 +1,4 @@
-"""The leases that a worker process holds, and how far it has come with each. Safe for several threads."""
+"""The leases that a worker process holds, and the progress of each. Safe for several threads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Held:
     started_at: float | None = None
     pid: int | None = None
     is_noted: bool = False
-    """Whether the ledger knows that the attempt has started."""
+    """Whether the start of the attempt is recorded in the ledger."""
     abandoned_at: float | None = None
     is_suspect: bool = False
     is_given_to_worker: bool = False
@@ -39,7 +39,7 @@ class HeldLeases:
         self._lock = threading.RLock()
         self._held: dict[Key, Held] = {}
         self.finished = 0
-        """How many attempts have ended here."""
+        """The number of attempts that have ended in this process."""
 
     def __len__(self) -> int:
         return len(self._held)
@@ -51,11 +51,11 @@ class HeldLeases:
                 self._held[task.lease.key] = Held(task.lease, task.name, is_suspect=task.is_suspect)
 
     def get(self, key: Key) -> Held | None:
-        """What is known of an attempt that is still held."""
+        """Return the lease, or None if it is no longer held."""
         return self._held.get(key)
 
     def pop(self, key: Key, *, has_ended: bool = False) -> Held | None:
-        """Stop holding an attempt, and return what was known of it; None if it was not held."""
+        """Stop holding a lease and return it; None if it was not held."""
         with self._lock:
             held = self._held.pop(key, None)
             if held is not None and has_ended:
@@ -63,45 +63,45 @@ class HeldLeases:
             return held
 
     def forget(self, key: Key) -> None:
-        """Stop holding an attempt that has ended: its outcome is in the ledger already."""
+        """Stop holding an attempt that has ended and has its outcome in the ledger."""
         self.pop(key, has_ended=True)
 
     def clear(self) -> list[Held]:
-        """Stop holding all attempts; return those that run."""
+        """Stop holding all leases; return those of running attempts."""
         with self._lock:
             running = self.running()
             self._held.clear()
             return running
 
     def holds(self, key: Key) -> bool:
-        """Whether this process may run the attempt."""
+        """Return whether this process may run the attempt."""
         return key in self._held
 
     def may_begin(self, key: Key) -> bool:
-        """Whether the attempt may be given to the pool: it is held, and not about to be given back."""
+        """Return whether the attempt may be given to the pool: it is held, and not about to be given back."""
         held = self._held.get(key)
         return held is not None and held.abandoned_at is None
 
     def note_given_to_worker(self, key: Key) -> None:
-        """Note that the attempt's message is given to Celery's worker now."""
+        """Record that the attempt's message is given to Celery's worker now."""
         held = self._held.get(key)
         if held is not None:
             held.is_given_to_worker = True
 
     def note_begun(self, key: Key, pid: int | None) -> None:
-        """Note that user code of the attempt has begun, in the process *pid*."""
+        """Record that user code of the attempt has begun, in the process *pid*."""
         with self._lock:
             held = self._held.get(key)
             if held is not None:
                 held.started_at, held.pid, held.abandoned_at = time.monotonic(), pid, None
 
     def running(self) -> list[Held]:
-        """The attempts that run user code now."""
+        """Return the attempts that run user code now."""
         with self._lock:
             return [held for held in self._held.values() if held.started_at is not None]
 
     def not_noted(self, after_s: float) -> list[Held]:
-        """The attempts that have been running for *after_s*, and that the ledger does not know to have started."""
+        """Return the attempts that have run for *after_s* without a recorded start."""
         now = time.monotonic()
         return [
             held
@@ -111,7 +111,7 @@ class HeldLeases:
 
     @property
     def may_take_suspect(self) -> bool:
-        """Whether no suspect is held: what kills workers is found by running one suspect beside no other."""
+        """Whether no suspect is held. Each suspect runs beside no other, to find the task that kills workers."""
         with self._lock:
             return not any(held.is_suspect for held in self._held.values())
 
@@ -124,7 +124,7 @@ class HeldLeases:
     ) -> None:
         """Mark these leases, or all that have not started, to be given back: at once, or after `GRACE_S`.
 
-        The grace lets a child that is just accepting a task say so first. Those in *may_have_begun* are not marked.
+        In that time a child that is just accepting a task can report it. Leases in *may_have_begun* are not marked.
         """
         moment = time.monotonic() - (GRACE_S if now else 0.0)
         keys = None if leases is None else {lease.key for lease in leases}
@@ -134,7 +134,7 @@ class HeldLeases:
                     held.abandoned_at = moment
 
     def pop_abandoned(self) -> list[Lease]:
-        """Stop holding what is to be given back now: a pool that reaches such a task is refused by `holds`."""
+        """Stop holding the leases that are given back now. Then `holds` refuses such a task to the pool."""
         now = time.monotonic()
         with self._lock:
             due = [
@@ -147,14 +147,14 @@ class HeldLeases:
             return due
 
     def hold_abandoned(self, leases: Iterable[Lease]) -> None:
-        """Hold again what could not be given back, to be given back later."""
+        """Hold leases again that could not be given back. They are given back later."""
         now = time.monotonic()
         with self._lock:
             for lease in leases:
                 self._held[lease.key] = Held(lease, "", abandoned_at=now)
 
     def pop_given_to_worker(self, may_have_begun: frozenset[Key]) -> list[Lease]:
-        """Stop holding what Celery's worker was given, and what cannot have begun; return it."""
+        """Stop holding the leases that Celery's worker was given and that cannot have begun; return them."""
         with self._lock:
             keys = [
                 key

@@ -19,11 +19,11 @@ from mirepoix.ledger import workers
 from mirepoix.records import Worker
 
 SHORTEST_BOUND_S = 2.0
-"""A heartbeat may take so long, however short the lease is."""
+"""A heartbeat may take at least so long, even if the lease is short."""
 
 
 class Incarnation:
-    """The row of one worker process, and the lock that proves that the process lives."""
+    """The row of a worker process, and the lock that proves that the process lives."""
 
     def __init__(self, source: Source, settings: Settings, worker: Worker) -> None:
         self._source = source
@@ -33,10 +33,10 @@ class Incarnation:
         self._liveness_key = 0
         self._queues = worker.queues
         self.steady_since = time.monotonic()
-        """Since when heartbeats have been reaching the ledger, by the monotonic clock."""
+        """Since when heartbeats have reached the ledger, by the monotonic clock."""
 
     def register(self) -> None:
-        """Begin a new incarnation: it holds its lock before its row is committed. Call it before anything forks."""
+        """Begin a new incarnation. It holds its lock before its row is committed. Call this before any fork."""
         self.worker = replace(self.worker, id=f"{self.worker.name}#{uuid.uuid4().hex[:12]}")
         old = self.liveness
         connection = self._source.open(self.bound_s)
@@ -55,15 +55,15 @@ class Incarnation:
 
     @property
     def bound_s(self) -> float:
-        """How long a heartbeat may take: two fit into a lease after one that failed."""
+        """How long a heartbeat may take. After a failed heartbeat, two more fit into the lease."""
         return max(SHORTEST_BOUND_S, self._settings.lease_ttl_s / 3)
 
     def has_lost_lock(self) -> bool:
-        """Whether the liveness lock has to be taken again."""
+        """Return whether the liveness lock has to be taken again."""
         return self.liveness is not None and not self.liveness.is_held()
 
     def retake_liveness(self) -> None:
-        """Take the liveness lock again after its session ended. Children forked earlier do not share the new one."""
+        """Take the liveness lock again after its session ended. Earlier children do not share the new session."""
         old = self.liveness
         self.liveness = self._source.hold_liveness(self.worker.id, self._liveness_key, self.bound_s, old)
         self.liveness.confirm()
@@ -71,9 +71,9 @@ class Incarnation:
             old.close()
 
     def heartbeat(self, idle_s: float, *, is_stopping: bool) -> bool:
-        """Renew every lease. False: this incarnation was declared dead. *idle_s* is the age of its maintenance."""
+        """Renew every lease. False if this incarnation was declared dead. *idle_s* is the age of its maintenance."""
         if self.liveness is None:
-            raise RuntimeError("a worker that was not registered has no heartbeat")
+            raise RuntimeError("a worker without a registration cannot send a heartbeat")
         queues = self._queues
         with self.liveness.statements() as tx:
             is_alive = workers.heartbeat(
@@ -86,22 +86,22 @@ class Incarnation:
         return is_alive
 
     def take_from(self, queues: Iterable[str]) -> None:
-        """Note that remote control changed the queues. The next heartbeat writes them into the ledger."""
+        """Record that remote control changed the queues. The next heartbeat writes them into the ledger."""
         self._queues = tuple(queues)
 
     @property
     def has_other_queues(self) -> bool:
-        """Whether a heartbeat has to write other queues."""
+        """Whether the next heartbeat has to write new queues."""
         return self._queues != self.worker.queues
 
     def reason_of_end(self) -> str:
-        """Why the ledger ended this incarnation, in words."""
+        """Return why the ledger ended this incarnation."""
         if self.liveness is not None:
             with contextlib.suppress(*self._source.disconnects), self.liveness.statements() as tx:
                 return workers.end_of(tx, self.worker.id) or "its row is gone"
-        return "why cannot be read now"
+        return "the reason cannot be read now"
 
     def close(self, *, is_over: bool) -> None:
-        """Give the lock up. *is_over*: the row says that the worker ended."""
+        """Release the lock. *is_over* says that the worker's row has its end."""
         if self.liveness is not None:
             self.liveness.close(is_over=is_over)

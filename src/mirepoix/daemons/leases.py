@@ -1,9 +1,9 @@
-"""The leases of one worker process: take them, and tell the ledger what became of each.
+"""The leases of one worker process: take them, and record the outcome of each in the ledger.
 
-This is what a worker's parent process knows of every task that it took, until the ledger knows it too. It has four
+This is the parent process's record of every task that it took, until the ledger has it too. It has four
 parts: the identity of the worker (`mirepoix.daemons.incarnation`), the leases that are held (`mirepoix.daemons.held`),
 the successes that wait to be recorded (`mirepoix.daemons.completions`), and the attempts that were lost
-(`mirepoix.daemons.losses`). Here is what takes more than one of them in one transaction.
+(`mirepoix.daemons.losses`). This module has the transactions that need more than one of them.
 
 It is safe for several threads: the consumer's loop takes and completes, the maintenance thread flushes, gives back and
 reads, and the threads of a pool report.
@@ -35,13 +35,13 @@ from mirepoix.states import AttemptOutcome
 logger = logging.getLogger("mirepoix.leases")
 
 ASKED_TO_STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
-"""The signals that end a process because somebody wants it to end: its task is not to blame."""
+"""The signals by which people end a process. Its task is not blamed then."""
 
 START_NOTED_AFTER_S = 0.05
-"""An attempt that runs for longer than this becomes ``running`` in the ledger, for blame and for people."""
+"""An attempt that runs longer becomes ``running`` in the ledger. Blame needs that, and people see it."""
 
 RESUMED_AHEAD = 20
-"""So many parked tasks are resumed ahead, for each task that can run at once."""
+"""The most parked tasks that are resumed ahead, for each task that can run at once."""
 
 MOST_TRIES = 3
 """How often one worker resumes a task that is parked again each time."""
@@ -53,16 +53,16 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What came of the notifications of a broker."""
+    """The result of a batch of notifications from a broker."""
 
     taken: tuple[Taken, ...]
     adopted: frozenset[str]
     known: dict[str, bool]
-    """The tasks that were not taken, as far as the ledger knows them: whether each is ready to be taken."""
+    """For each task that was not taken and that the ledger has: whether it is ready to be taken."""
 
 
 class Leases:
-    """The leases of one worker process, and what it still has to tell the ledger about them."""
+    """The leases of one worker process, and the outcomes that it still has to record."""
 
     def __init__(
         self,
@@ -80,33 +80,33 @@ class Leases:
         self.return_ended = return_ended
         """Returns to their chords tasks that ended without running, by their ids, with the reason."""
         self.can_take = can_take
-        """Whether the code here can take what is parked for other code, by its shape."""
+        """Returns whether this code can take a parked task with this shape."""
         self.send_errbacks = send_errbacks
-        """Has the error callbacks of tasks called, by their ids, that ended in a state, with the reason."""
+        """Sends the error callbacks of tasks, by their ids, that ended in a state, with the reason."""
         self.incarnation = Incarnation(source, settings, worker)
         self.held = HeldLeases()
         self.completions = Completions(source, return_parts, fail_unwritable)
         self.losses = Losses(settings, self._note_begun, send_errbacks)
         self.resumed: deque[Taken] = deque()
-        """The parked tasks that were resumed, and that the consumer is still to give to the worker."""
+        """The resumed tasks that the consumer still has to give to the worker."""
         self.is_stopping = False
         self.send_heartbeat: Callable[[], None] = _no_heartbeat
-        """Sends a heartbeat at once: the ledger learns from it that this worker is to stop."""
+        """Sends a heartbeat at once, which records that this worker is stopping."""
         self._tried: Counter[str] = Counter()
         self._turn = 0
 
     @property
     def worker(self) -> Worker:
-        """The worker as its row stands in the ledger."""
+        """The worker as in its row in the ledger."""
         return self.incarnation.worker
 
     def reincarnate(self) -> None:
-        """Go on under a new identity, without any lease: the ledger declared this incarnation dead."""
+        """Go on under a new identity and without leases, because this incarnation was declared dead."""
         running = [held.name for held in self.held.clear()]
         self.completions.pop()
         logger.error(
-            "worker %s was declared dead while it lived (%s): %d running task(s) were given to others and their "
-            "outcomes here will be refused: %s",
+            "worker %s was declared dead while it lived (%s). Other workers got its %d running task(s), and the ledger "
+            "will refuse their outcomes from this worker: %s",
             self.worker.id,
             self.incarnation.reason_of_end(),
             len(running),
@@ -117,9 +117,9 @@ class Leases:
     # ---- taking
 
     def record_and_take(self, connection: OwnConnection, queues: Sequence[str], batch: int) -> list[Taken]:
-        """Record the completions that wait and take up to *batch* tasks, in one transaction.
+        """Record the waiting completions and take up to *batch* tasks, in one transaction.
 
-        A completion that the database will never take fails by itself. While it takes none, nothing is taken either.
+        A completion that the database will never accept fails alone. While it accepts none, no task is taken.
         """
         if batch < 1 or self.is_stopping:
             queues = []
@@ -130,7 +130,7 @@ class Leases:
             return []
         taken: list[Taken] = []
         try:
-            # Completions alone are one statement, which commits by itself: two round trips fewer.
+            # Completions alone are one statement. It commits by itself, which saves two round trips.
             is_one_statement = not queues and not any(done.results or done.parts for done in completions)
             with connection.statements() if is_one_statement else connection.transaction() as tx:
                 if completions:
@@ -162,15 +162,15 @@ class Leases:
         foreign: Sequence[Envelope] = (),
         unreadable: Mapping[str, str] = _NOTHING,
     ) -> Received:
-        """Record the completions that wait, and take those of *task_ids* that are ready, in one transaction.
+        """Record the waiting completions, and take the ready tasks of *task_ids*, in one transaction.
 
-        *foreign* are messages of tasks that were sent past the ledger: they are written into it first, unless it knows
-        their ids. Those that are *unreadable* are parked at once; the mapping says why, by id.
+        *foreign* are messages that bypassed the ledger. They are written into it first, unless it has their ids.
+        *unreadable* tasks are parked at once; the mapping gives the reasons by id.
 
         While the database refuses completions, nothing is taken, and LedgerAway is raised.
         """
         if self.completions.are_refused:
-            raise LedgerAway("the ledger does not take what is to be recorded")
+            raise LedgerAway("the ledger refuses the outcomes that have to be recorded")
         completions = self.completions.pop()
         taken: list[Taken] = []
         try:
@@ -200,7 +200,7 @@ class Leases:
         return Received(tuple(taken), frozenset(adopted), known)
 
     def _take_suspect(self, tx: Tx, task_ids: Iterable[str]) -> list[Taken]:
-        """Take the first of these that can be taken: they are suspects, as the others were taken before."""
+        """Take the first of these tasks that can be taken. They are suspects; the others were taken before."""
         for task_id in task_ids if self.held.may_take_suspect else ():
             taken = take.take_by_id(tx, self.worker.id, [task_id])
             if taken:
@@ -208,9 +208,9 @@ class Leases:
         return []
 
     def resume_parked(self, connection: OwnConnection) -> bool:
-        """Lease what is parked for other code, if the code here can take it; whether there may be more.
+        """Lease parked tasks that this code can take; return whether there may be more.
 
-        A task that this code parks again is resumed `MOST_TRIES` times at most.
+        A task that this code parks again is resumed at most `MOST_TRIES` times.
         """
         room = RESUMED_AHEAD * max(1, self.worker.concurrency) - len(self.resumed)
         if self.can_take is None or self.is_stopping or room <= 0:
@@ -236,15 +236,15 @@ class Leases:
         self.resumed.extend(taken)
         return len(wanted) >= room
 
-    # ---- what became of them
+    # ---- outcomes
 
     def complete(self, completion: Completion) -> None:
-        """Record with the next batch that the attempt succeeded and sends nothing, and its result."""
+        """Record a success that sends nothing, and its result, with the next batch."""
         if self.held.pop(completion.lease.key, has_ended=True) is not None:
             self.completions.add(completion)
 
     def flush(self, connection: OwnConnection, older_than_s: float = 0.0) -> None:
-        """Record the completions that wait, if the oldest has waited that long."""
+        """Record the waiting completions, if the oldest has waited so long."""
         oldest_s = self.completions.oldest_s
         if oldest_s is not None and oldest_s >= older_than_s:
             self.record_and_take(connection, (), 0)
@@ -259,17 +259,16 @@ class Leases:
             self.losses.add(Loss(held.lease, failure, outcome, is_blamed, delay_s, beginning))
 
     def lose_given_to_worker(self, failure: AttemptFailure, *, may_have_begun: frozenset[Key]) -> None:
-        """The worker failed: each task that it was about to give to its pool may be the cause.
+        """Give back the tasks that the failed worker was about to give to its pool: each may be the cause.
 
-        These tasks go back, and each counts a handover. What waits in the delivery, and what may have begun, is left as
-        it is.
+        Each of them counts a hand-over. Tasks that wait in the delivery, and tasks that may have begun, are left alone.
         """
         self.losses.add(
             *(Loss(lease, failure, AttemptOutcome.LOST) for lease in self.held.pop_given_to_worker(may_have_begun))
         )
 
     def note_started(self, connection: OwnConnection) -> None:
-        """Tell the ledger which attempts have been running for a while: from now on a death is theirs."""
+        """Record the start of attempts that have run for a while. From then on a death can be blamed on them."""
         fresh = self.held.not_noted(START_NOTED_AFTER_S)
         if not fresh:
             return
@@ -289,22 +288,22 @@ class Leases:
     # ---- giving back
 
     def begin_to_stop(self, *, may_have_begun: frozenset[Key] = frozenset()) -> None:
-        """Take nothing more, and hand back what has not begun and is not in *may_have_begun*.
+        """Take no more tasks, and give back those that have not begun and are not in *may_have_begun*.
 
-        Safe in a signal handler: it only sets flags, and the maintenance thread does the rest.
+        It is safe in a signal handler: it only sets flags, and the maintenance thread does the rest.
         """
         self.is_stopping = True
         self.send_heartbeat()
         self.held.abandon(now=True, may_have_begun=may_have_begun)
 
     def give_back_abandoned(self, connection: OwnConnection) -> None:
-        """Hand back, without blame, what was abandoned and has not started since."""
+        """Give back, without blame, the abandoned tasks that have not started since."""
         due = self.held.pop_abandoned()
         if not due:
             return
         try:
             with connection.transaction() as tx:
-                finish.give_back(tx, self.worker.id, due, "handed back before it started")
+                finish.give_back(tx, self.worker.id, due, "given back before it started")
                 reached(Crashpoint.GIVE_BACK_BEFORE_COMMIT)
         except BaseException:
             self.held.hold_abandoned(due)
@@ -312,7 +311,7 @@ class Leases:
         reached(Crashpoint.GIVE_BACK_AFTER_COMMIT)
 
     def close(self) -> None:
-        """End the incarnation: nothing of it runs any more. What it still holds goes back without blame."""
+        """End the incarnation when none of its tasks runs any more. Give its leases back without blame."""
         self.is_stopping = True
         is_over = False
         connection = self.source.open(BOUND_S)
@@ -320,7 +319,7 @@ class Leases:
             self.completions.try_again()
             self.flush(connection)
             for completion in self.completions.pop():
-                logger.error("task %s goes back: its success cannot be recorded", completion.lease.task_id)
+                logger.error("task %s is given back: its success cannot be recorded", completion.lease.task_id)
             self.losses.report(connection)
             with connection.transaction() as tx:
                 self._note_begun(tx, [held for held in self.held.running() if not held.is_noted])
@@ -335,4 +334,4 @@ class Leases:
 
 
 def _no_heartbeat() -> None:
-    """Before there is a thread that sends heartbeats."""
+    """Do nothing. There is no heartbeat thread yet."""

@@ -1,4 +1,4 @@
-"""A thread that does its round again and again, and outlives an absent ledger and its own failures."""
+"""A thread that repeats its work, and goes on after errors and while the ledger is away."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from mirepoix.connect.source import BOUND_S, OwnConnection, Source
 
 
 class Loop:
-    """Calls *work* until it is stopped, and waits between two rounds for as many seconds as *work* returned.
+    """Call *work* until the loop is stopped. *work* returns how many seconds to wait before the next round.
 
-    If *work* raises one of *away* (by default the source's ``disconnects``), the ledger is away: the loop says so once,
-    drops its connection and tries again every *away_s*. After any other exception it goes on in the same way: a round
-    may have failed for what it met, and the next one must come. *on_connect* is called with each new connection, and
-    *on_end* in the thread when the loop has ended.
+    If *work* raises an exception of *away* (by default the source's ``disconnects``), the ledger is away: the loop logs
+    that once, closes its connection and tries again every *away_s*. It does the same after any other exception, which
+    it logs each time. *on_connect* is called with each new connection, and *on_end* in the thread when the loop ends.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class Loop:
         self.disconnect()
 
     def connection(self) -> OwnConnection:
-        """The connection of this loop to the ledger, which is opened when it is first needed."""
+        """Return the loop's connection to the ledger; open it if there is none."""
         if self._connection is None:
             self._connection = self._source.open(BOUND_S)
             if self._on_connect is not None:
@@ -85,13 +84,13 @@ class Loop:
         return self._connection
 
     def abort(self) -> None:
-        """End the connection under the statement that the loop waits for. Called from another thread."""
+        """End the connection while the loop waits for a statement. Another thread calls this."""
         connection = self._connection
         if connection is not None:
             connection.abort()
 
     def disconnect(self) -> None:
-        """Close the connection; the next round opens another."""
+        """Close the connection. The next round opens another."""
         if self._connection is not None:
             with contextlib.suppress(Exception):
                 self._connection.close()

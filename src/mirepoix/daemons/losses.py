@@ -1,4 +1,4 @@
-"""The attempts that ended without an outcome, until the ledger knows of them: their process died, or rejected them."""
+"""The attempts without an outcome, because their process died or rejected them, until that is recorded."""
 
 from __future__ import annotations
 
@@ -21,11 +21,7 @@ logger = logging.getLogger("mirepoix.leases")
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One attempt that ended without an outcome.
-
-    ``beginning`` is how the attempt began, if the ledger does not
-    know of that either.
-    """
+    """One attempt that ended without an outcome. ``beginning`` is its start, if that is not recorded yet."""
 
     lease: Lease
     failure: AttemptFailure
@@ -36,10 +32,10 @@ class Loss:
 
 
 class Losses:
-    """What is still to be reported. Safe for several threads.
+    """The losses that are still to be recorded. Safe for several threads.
 
-    *note_begun* writes that attempts have begun. *send_errbacks* has the error callbacks called of tasks that ended in
-    a state, with the reason.
+    *note_begun* records that attempts have begun. *send_errbacks* sends the error callbacks of tasks that ended in a
+    state, with the reason.
     """
 
     def __init__(
@@ -55,12 +51,12 @@ class Losses:
         self._waiting: list[Loss] = []
 
     def add(self, *losses: Loss) -> None:
-        """Report these with the next `report`."""
+        """Record these losses with the next `report`."""
         with self._lock:
             self._waiting.extend(losses)
 
     def report(self, connection: OwnConnection) -> None:
-        """Return each lost task to its queue, or quarantine it. What cannot be reported now is reported next time."""
+        """Return each lost task to its queue, or quarantine it. A loss that cannot be recorded now is kept."""
         while True:
             with self._lock:
                 if not self._waiting:
@@ -83,7 +79,7 @@ class Losses:
                         self._send_errbacks(tx, [lost.task_id], lost.state, loss.failure.reason)
                     reached(Crashpoint.LOSE_BEFORE_COMMIT)
             except BaseException:
-                self.add(loss)  # behind the others: the database may refuse it for its content
+                self.add(loss)  # after the others, because the database may refuse its content
                 raise
             reached(Crashpoint.LOSE_AFTER_COMMIT)
             if lost is not None:

@@ -1,9 +1,9 @@
-"""Keep a worker alive in the ledger and look after the ledger: a thread of every worker process.
+"""The maintenance of the ledger: a thread of every worker process.
 
-It looks for workers that died and takes back what they held, releases tasks that have come due, ends those that
-expired, counts failures, prunes, and tells the ledger what the consumer's own loop could not (it may be busy, or be the
-very thread that runs a task). Every statement it runs is idempotent, so any number of them may run. None of them waits
-for ever: `mirepoix.connect.source.BOUND_S`.
+It detects dead workers and takes back their tasks, releases due tasks, ends expired tasks, counts failures and prunes.
+It also records what the consumer's loop could not record, because that loop may be busy or may run a task itself. Every
+statement is idempotent, so any number of workers may run it. No statement waits for ever:
+`mirepoix.connect.source.BOUND_S`.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ MESSAGES_KEPT_S = 60.0
 BINDINGS_KEPT_S = 24 * 3600.0
 RECONNECT_S = 0.25
 RESUME_PARKED_S = 1.0
-"""How often a worker looks whether something is parked that its own code can take."""
+"""How often a worker looks for parked tasks that its code can take."""
 COUNT_S = 1.0
-"""How often a worker looks whether there are failures to be counted."""
+"""How often a worker looks for failures to count."""
 COUNT_AT_MOST = 5
-"""Of a backlog of failures a round counts only so many batches: dead workers are not kept waiting."""
+"""The most batches of failures that a round counts, so that a backlog does not delay the detection of dead workers."""
 LONGEST_LOOK_S = 1.0
-"""How long a worker of many waits at most between two looks at the others, and at what is due: they look as well."""
+"""The longest pause between two looks for dead workers and due tasks. In a large fleet other workers look as well."""
 LOOKERS = 2
-"""So many workers look as often as the settings say; of more each looks the less often."""
+"""Up to so many workers look as often as the settings say. With more workers, each looks less often."""
 LOOK_AGAIN_S = 0.05
-"""How soon a lock that was free is looked at again."""
+"""How soon a free lock is checked again."""
 
 
 class Maintenance:
-    """Runs until `stop`; loses its database for as long as it must, and says so once."""
+    """Maintain the ledger until `stop`. If the ledger is away, log that once and go on when it is back."""
 
     def __init__(self, leases: Leases, on_tick: Callable[[], None] | None = None) -> None:
         self._leases = leases
@@ -61,20 +61,20 @@ class Maintenance:
         self._next_liveness = self._next_silence = self._next_prune = self._next_due = self._next_resume = 0.0
         self._next_count = 0.0
         self._others = 0
-        """How many other workers were alive at the last look."""
+        """The number of other live workers at the last look."""
         self._is_expiring = self._is_behind = False
-        """Whether there are tasks to expire, and failures to count, as of the last look."""
+        """Whether there were tasks to expire, and failures to count, at the last look."""
         self._failing: set[str] = set()
-        """What could not be done in the last round, by its name."""
+        """The names of the duties that failed in the last round."""
         self._deaths = Deaths()
         self.round_began_at: float | None = None
-        """When the round began that is under way, or that has to be done again as it failed."""
+        """When the round began that runs, or that failed and has to be repeated."""
         self.tried_at: float | None = None
-        """When it was last tried, if it is under way."""
+        """When the round that runs was started; None if none runs."""
         self._heartbeat = Heartbeat(leases, self)
 
     def start(self) -> None:
-        """Start the thread, and that of the heartbeat."""
+        """Start this thread and the heartbeat's thread."""
         self._heartbeat.start()
         self._loop.start()
 
@@ -84,7 +84,7 @@ class Maintenance:
         self._heartbeat.stop()
 
     def abort(self) -> None:
-        """End the connection under the statement that maintenance waits for."""
+        """End the connection while maintenance waits for a statement."""
         self._loop.abort()
 
     def _round(self) -> float:
@@ -100,18 +100,18 @@ class Maintenance:
         return self._pause()
 
     def _pause(self) -> float:
-        # While tasks run or completions wait, look often enough to note starts and to relieve a busy loop.
+        # While tasks run or completions wait, rounds are frequent enough to record starts and to help a busy loop.
         is_busy = len(self._leases.held) or self._leases.completions or self._deaths.has_suspects
         return min(self._settings.liveness_interval_s, 0.05 if is_busy else 1.0)
 
     @property
     def _interval_s(self) -> float:
-        """How often to look at the others: seldom, where many do."""
+        """How often this worker looks for dead workers and due tasks: less often in a large fleet."""
         shortest = self._settings.liveness_interval_s
         return min(max(shortest, LONGEST_LOOK_S), shortest * max(1.0, (self._others + 1) / LOOKERS))
 
     def _do_what_is_due(self, connection: OwnConnection) -> bool:
-        """Do what is due; False if some of it failed. That holds up nothing else, unless the database is away."""
+        """Do the duties that are due; return False if one failed. The others are done unless the database is away."""
         now = time.monotonic()
         leases = self._leases
         due: dict[str, Callable[[], None]] = {
@@ -145,7 +145,7 @@ class Maintenance:
             if verdict(error, self._leases.source.disconnects) is Verdict.PASSES:
                 raise
             if what not in self._failing:
-                logger.exception("maintenance cannot %s. It goes on with the rest, and tries again until it can", what)
+                logger.exception("maintenance cannot %s. It goes on with its other duties, and tries this again", what)
             self._failing.add(what)
             return False
         self._failing.discard(what)
@@ -169,7 +169,7 @@ class Maintenance:
             ]
             lost = reap.lose_of_dead_workers(tx, self._settings)
             if leases.send_errbacks is not None:
-                quarantined = [one.task_id for one in lost if one.state == "quarantined"]
+                quarantined = [task.task_id for task in lost if task.state == "quarantined"]
                 leases.send_errbacks(tx, quarantined, "quarantined", "its worker died")
             if found or lost:
                 reached(Crashpoint.REAP_BEFORE_COMMIT)
@@ -177,12 +177,12 @@ class Maintenance:
             reached(Crashpoint.REAP_AFTER_COMMIT)
         for death in found:
             logger.warning("worker %s (%s) is dead: %s", death.worker.name, death.worker.id, death.reason)
-        for one in lost:
-            logger.warning("task %s[%s] was lost with its worker and is %s", one.name, one.task_id, one.state)
+        for task in lost:
+            logger.warning("task %s[%s] was lost with its worker and is %s", task.name, task.task_id, task.state)
 
     def _release(self, connection: OwnConnection, now: float) -> None:
-        """And look, in the same transaction, whether there is more to do in others."""
-        self._is_expiring = True  # unless the look says otherwise
+        """Release due tasks. In the same transaction, look for expired tasks and uncounted failures."""
+        self._is_expiring = True  # until the transaction has looked
         with connection.transaction() as tx:
             released = take.release_due(tx)
             next_due_s = take.next_due_s(tx)

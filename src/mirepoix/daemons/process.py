@@ -1,4 +1,4 @@
-"""Name a process so that others on its host can tell whether it is gone: a number alone may be another's by now."""
+"""Name a process so that others on its host can see whether it is gone. A process id alone may have been reused."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 ENDED = frozenset("ZX")
-"""The states of a process that has ended, and that its parent has not asked about yet."""
+"""The states of a process that has ended and that its parent has not waited for yet."""
 
 
 def own() -> str | None:
-    """The name of this process; None where the system cannot tell (not Linux)."""
+    """Return the name of this process; None on systems other than Linux."""
     here, began_at = _here(), _began_at(os.getpid())
     return None if here is None or began_at is None else f"{here} {os.getpid()} {began_at}"
 
 
 def is_gone(process: str | None) -> bool | None:
-    """Whether that process has ended; None if nobody can tell from here: on another host, or in another container."""
+    """Return whether that process has ended; None if it runs on another host or in another container."""
     here = _here()
     if process is None or here is None or not process.startswith(f"{here} "):
         return None
@@ -40,7 +40,7 @@ def _here() -> str | None:
 
 
 def _began_at(pid: int) -> str | None:
-    """When a process began, in ticks since the host was booted; None if it has ended."""
+    """Return when a process began, in ticks since the host was booted; None if it has ended."""
     try:
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

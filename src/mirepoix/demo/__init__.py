@@ -1,1 +1,1 @@
-"""A small shop whose workers are killed while it works, with an audit at the end: ``mirepoix demo``."""
+"""``mirepoix demo``: run a small shop, kill its workers, and audit the result."""

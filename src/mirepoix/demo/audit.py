@@ -13,12 +13,12 @@ from mirepoix.demo.folder import Folder, Tail
 from mirepoix.demo.history import History, Run
 
 UNEXPLAINED = frozenset({"pending", "leased", "running"})
-"""States in which nothing may be once a run is over."""
+"""No task may be in one of these states when a run is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerTask:
-    """One task as the ledger tells it."""
+    """One task in the ledger."""
 
     name: str
     state: str
@@ -28,7 +28,7 @@ class LedgerTask:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One sentence that must be true."""
+    """A claim that must be true."""
 
     claim: str
     holds: bool
@@ -37,7 +37,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What became of everything. Times are in seconds, measured from the SIGKILL to the task's next begin."""
+    """The figures of a run. Times are in seconds, from the SIGKILL to the task's next begin."""
 
     side: str
     sent: int
@@ -75,12 +75,11 @@ class Audit:
         return all(check.holds for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
         return {"holds": self.holds, **asdict(self)}
 
 
 def audit(folder: Folder) -> Audit:
-    """Read the files of *folder* and judge them. Every figure is counted anew; nothing is taken from the live view."""
+    """Read the files of *folder* and judge them. No figure comes from the live view."""
     history = History(folder)
     history.read()
     placed = list(Tail(folder.sent).news())
@@ -96,7 +95,7 @@ def audit(folder: Folder) -> Audit:
     ghosts = declined & set(history.of_step("charge", "receipt"))
     cut_off = [run for runs in history.runs.values() for run in runs if history.killed_at(run) is not None]
     recoveries = list(history.recoveries())
-    delays = sorted(one.delay_s for one in recoveries)
+    delays = sorted(recovery.delay_s for recovery in recoveries)
     due = {fact["order"]: fact["due_at"] for fact in placed if fact["step"] == "reminder"}
     lateness = [run.began_at - due[run.order] for runs in history.of_step("reminder").values() for run in runs]
 
@@ -150,7 +149,7 @@ def _checks(found: dict[str, Any], ledger: list[LedgerTask] | None, declined: se
         checks += [
             _equal("every poison task is quarantined", found, "poison_quarantined", found["poison_sent"]),
             _equal("every failed task is kept", found, "failed_kept", found["failed_sent"]),
-            Check("the ledger has nothing left in the air", unexplained == 0, str(unexplained)),
+            Check("the ledger has no unfinished task", unexplained == 0, str(unexplained)),
             Check("the ledger has no row of a rolled-back order", ghosts == 0, str(ghosts)),
         ]
     return checks

@@ -1,4 +1,4 @@
-"""Whom to kill next: processes that are at work, so that every kill cuts something off."""
+"""Choose the next process to kill: one that runs a task, so that every kill cuts a task off."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mirepoix.demo.plan import Plan
 
 PAUSE_S = 0.3
 AFTER_WORKER_S = 1.5
-"""The least time between two kills: each recovery should be seen."""
+"""The least time after the kill of a worker, so that each recovery can be seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """What was done, and which runs it cut off."""
+    """A kill, and the runs that it cut off."""
 
     worker: Worker
     cut_off: tuple[Run, ...]
@@ -25,7 +25,7 @@ class Kill:
 
 
 class Chaos:
-    """Kills as the plan says, one step at a time."""
+    """Kill processes as the plan says, one at a time."""
 
     def __init__(self, plan: Plan, fleet: Fleet, history: History) -> None:
         self._plan = plan
@@ -35,7 +35,7 @@ class Chaos:
         self._not_before = 0.0
 
     def step(self, sent: int) -> Kill | None:
-        """Kill somebody if a kill is due and somebody is at work."""
+        """Kill a process if a kill is due and a process runs a task."""
         if self._done >= self._plan.kills_due(sent) or time.monotonic() < self._not_before:
             return None
         is_worker_kill = self._plan.is_worker_kill(self._done)
@@ -58,12 +58,12 @@ class Chaos:
         for run in self._victims():
             worker = self._fleet.of(run.worker_pid)
             if worker is not None:
-                cut_off = tuple(one for one in self._history.running() if one.worker_pid == worker.pid)
+                cut_off = tuple(other for other in self._history.running() if other.worker_pid == worker.pid)
                 return Kill(worker, cut_off, worker.pid, self._fleet.kill(worker))
         return None
 
     def _victims(self) -> list[Run]:
-        # Only first runs: an order that is hit three times would rightly be quarantined, and that is poison's part.
+        # Only first runs: a task that is killed three times would be quarantined, which only poison should be.
         return [
             run
             for run in self._history.running()

@@ -91,7 +91,7 @@ def _run(sides: list[Side], plan: Plan, *, is_json: bool) -> None:
                     time.sleep(0.1)
                     view.tick()
             except BaseException:
-                stopped.set()  # the sides end their workers; leaving the pool waits for that
+                stopped.set()  # the sides end their workers, and the end of the pool's block waits for that
                 raise
             finally:
                 view.stop()

@@ -1,4 +1,4 @@
-"""The worker processes of one side: start them, kill them, replace them, and leave none behind."""
+"""The worker processes of one side: start, kill and replace them, and leave none behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STOP_S = 8.0
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """One real ``celery worker``, leader of a session of its own: a signal to its group reaches nobody else."""
+    """One real ``celery worker``, leader of its own session, so that a signal to its group reaches no other process."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -26,12 +26,12 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """Of the parent, and so of the group."""
+        """The id of the parent process, which is also the id of the group."""
         return self.process.pid
 
 
 class Fleet:
-    """The workers that should be up. Nothing is signalled that was not started here and is still ours to wait for."""
+    """The workers that should be up. It signals only processes that it started and has not waited for."""
 
     def __init__(self, folder: Folder, processes: int) -> None:
         self._folder = folder
@@ -51,7 +51,7 @@ class Fleet:
         with (self._folder.path / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 [*command, "--pool=prefork", f"--concurrency={self._processes}", f"--hostname={name}@shop"],
-                stdin=subprocess.PIPE,  # never written to: its end tells the worker that the demo is gone
+                stdin=subprocess.PIPE,  # never written to: the worker reads its end when the demo is gone
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self._folder.path,
@@ -63,8 +63,8 @@ class Fleet:
         return started
 
     def of(self, pid: int) -> Worker | None:
-        """The worker of that process id, if it is up."""
-        return next((one for one in self.workers if one.pid == pid and one.process.poll() is None), None)
+        """Return the worker with that process id, if it is up."""
+        return next((worker for worker in self.workers if worker.pid == pid and worker.process.poll() is None), None)
 
     def kill_child(self, worker: Worker, pid: int) -> bool:
         """SIGKILL one pool process; False if it is no longer the worker's."""
@@ -89,11 +89,11 @@ class Fleet:
         return self.start()
 
     def dead(self) -> list[Worker]:
-        """Workers that ended although nobody here killed them."""
+        """Return the workers that ended and were not killed here."""
         return [worker for worker in self.workers if worker.process.poll() is not None]
 
     def stop(self, *, is_hurried: bool) -> None:
-        """End every worker: by SIGTERM, and by SIGKILL what has not ended in time."""
+        """End every worker by SIGTERM, and by SIGKILL if it has not ended in time."""
         if not is_hurried:
             for worker in self.workers:
                 if worker.process.poll() is None:
@@ -111,7 +111,7 @@ class Fleet:
 
 
 def _kill_group(worker: Worker) -> None:
-    # The leader has not been waited for, so its id, which is the group's, cannot be anybody else's by now.
+    # The leader has not been waited for, so no other process can have its id, which is the group's.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(worker.pid, signal.SIGKILL)
 

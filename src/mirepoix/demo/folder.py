@@ -1,4 +1,4 @@
-"""Where one side of the demo keeps its files, and how plain facts are appended to them and read again."""
+"""The files of one side of the demo: append facts to them, and read them again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 FOLDER_VARIABLE = "MIREPOIX_DEMO_FOLDER"
 STOCK_VARIABLE = "MIREPOIX_DEMO_STOCK"
-"""How a worker process is told which folder is its shop's, and whether it is the plain one."""
+"""The environment variables that give a worker process its folder, and say whether it runs plain Celery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Folder:
 
     @property
     def name(self) -> str:
-        """What the side is called on the screen."""
+        """The side's name on the screen."""
         return "plain Celery" if self.is_stock else "Mirepoix"
 
     @property
@@ -33,7 +33,7 @@ class Folder:
 
     @property
     def sent(self) -> Path:
-        """Every order the shop tried to place, and whether its transaction committed."""
+        """Every order that the shop tried to place, and whether its transaction committed."""
         return self.path / "sent.jsonl"
 
     @property
@@ -52,7 +52,7 @@ class Folder:
         return self.path / "broker"
 
     def create(self) -> None:
-        """Make the folders."""
+        """Create the folders."""
         self.path.mkdir(parents=True, exist_ok=True)
         if self.is_stock:
             for part in ("queue", "control", "tmp"):
@@ -60,7 +60,7 @@ class Folder:
 
 
 def append(path: Path, fact: dict[str, Any]) -> None:
-    """Append one line. A line is written by one call, so that lines of several processes never mix."""
+    """Append one line in one call, so that lines of several processes never mix."""
     line = json.dumps(fact).encode() + b"\n"
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
@@ -70,14 +70,14 @@ def append(path: Path, fact: dict[str, Any]) -> None:
 
 
 class Tail:
-    """Reads a file of facts as it grows."""
+    """Read a file of facts while it grows."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._at = 0
 
     def news(self) -> Iterator[dict[str, Any]]:
-        """The facts appended since the last call. A line that is still being written waits for the next."""
+        """Yield the facts appended since the last call. A line that is still being written waits for the next call."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._at)

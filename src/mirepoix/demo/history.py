@@ -1,4 +1,4 @@
-"""The history of every task as its effects on disk tell it, whatever any ledger says."""
+"""The history of every task, read from its effects on disk and not from a ledger."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """How people call it."""
+        """The run's name for people."""
         return f"{self.step} of order {self.order}"
 
 
@@ -43,7 +43,7 @@ class Recovery:
 
 
 class History:
-    """Built from the files of a folder, again and again while they grow or once when all is over."""
+    """The runs and kills in the files of a folder. It can be read repeatedly while the files grow."""
 
     def __init__(self, folder: Folder) -> None:
         self._effects = Tail(folder.effects)
@@ -55,7 +55,7 @@ class History:
         self.worker_kills = 0
 
     def read(self) -> list[Run]:
-        """Take in what is new; return the runs that began."""
+        """Read the new facts; return the runs that began."""
         for kill in self._kills.news():
             self._killed_at[kill["pid"]] = kill["at"]
             self.worker_kills += kill["is_worker"]
@@ -71,7 +71,7 @@ class History:
         return began
 
     def of_step(self, *steps: str) -> dict[str, list[Run]]:
-        """The runs of each order in these steps."""
+        """Return the runs of each order in these steps."""
         found: dict[str, list[Run]] = defaultdict(list)
         for runs in self.runs.values():
             for run in runs:
@@ -80,18 +80,18 @@ class History:
         return found
 
     def running(self) -> list[Run]:
-        """The runs that have begun and neither ended nor been killed."""
+        """Return the runs that have begun and neither ended nor been killed."""
         return [run for run in self._open.values() if self.until(run) == inf]
 
     def killed_at(self, run: Run) -> float | None:
-        """When a SIGKILL of the demo cut the run off, or None."""
+        """Return when a SIGKILL of the demo cut the run off, or None."""
         if run.ended_at is not None or run.step == "poison":
             return None
         moments = [self._killed_at.get(pid) for pid in (run.pid, run.worker_pid)]
         return min((at for at in moments if at is not None and at >= run.began_at), default=None)
 
     def until(self, run: Run) -> float:
-        """Until when user code of the run can have been at work."""
+        """Return until when user code of the run can have run."""
         if run.ended_at is not None:
             return run.ended_at
         if run.step == "poison":
@@ -100,7 +100,7 @@ class History:
         return inf if killed_at is None else killed_at
 
     def recoveries(self) -> Iterator[Recovery]:
-        """Every killed run that was followed by another run of the same task."""
+        """Yield every killed run with a later run of the same task."""
         for runs in self.runs.values():
             for killed, again in pairwise(runs):
                 recovery = self.recovery(killed, again)
@@ -108,14 +108,14 @@ class History:
                     yield recovery
 
     def recovery(self, killed: Run, again: Run) -> Recovery | None:
-        """What *again* makes up for, if a SIGKILL cut off *killed*."""
+        """Return the recovery of *killed* by *again*, if a SIGKILL cut *killed* off."""
         at = self.killed_at(killed)
         if at is None:
             return None
         return Recovery(killed, again, again.began_at - at, killed.worker_pid in self._killed_at)
 
     def overlaps(self) -> int:
-        """How often a run began while an earlier one of the same task was still at work."""
+        """Count how often a run began while an earlier run of the same task still ran."""
         return sum(
             self.until(first) > second.began_at for runs in self.runs.values() for first, second in pairwise(runs)
         )
@@ -124,5 +124,5 @@ class History:
         run = Run(fact["task"], fact["step"], fact["order"], fact["pid"], fact["parent"], fact["worker"], fact["at"])
         self._open[run.task_id, run.pid] = run
         self.runs[run.task_id].append(run)
-        self.runs[run.task_id].sort(key=lambda one: one.began_at)
+        self.runs[run.task_id].sort(key=lambda other: other.began_at)
         return run

@@ -18,7 +18,7 @@ SCHEMA = "CREATE TABLE IF NOT EXISTS orders (number text PRIMARY KEY, amount int
 
 
 class CardDeclinedError(Exception):
-    """The customer's order falls through after its tasks were sent: the transaction rolls back."""
+    """The card is declined after the order's tasks were sent, so that the transaction rolls back."""
 
 
 def place_all(app: Any, folder: Folder, plan: Plan, stopped: threading.Event) -> None:
@@ -36,7 +36,7 @@ def place_all(app: Any, folder: Folder, plan: Plan, stopped: threading.Event) ->
 
 
 def place(app: Any, folder: Folder, shop: sqlite3.Connection, number: int, *, is_declined: bool) -> None:
-    """Place one order. Plain Celery has nothing to join a transaction with: its tasks leave at once."""
+    """Place one order. Plain Celery cannot join the transaction, and sends the tasks at once."""
     order = str(number)
     is_committed = False
     try:
@@ -53,7 +53,7 @@ def place(app: Any, folder: Folder, shop: sqlite3.Connection, number: int, *, is
 
 
 def send_odd(app: Any, folder: Folder, step: str, order: str, reminder_after_s: float) -> None:
-    """Send one of the tasks that go wrong on purpose, or one that is not due yet."""
+    """Send a task that goes wrong on purpose, or a task that is due later."""
     fact = {"step": step, "order": order, "is_committed": True}
     if step == "reminder":
         fact["due_at"] = time.monotonic() + reminder_after_s

@@ -1,11 +1,11 @@
-"""What a demo run consists of: how many orders at which pace, and what is done to the workers meanwhile."""
+"""The plan of a demo run: how many orders at which rate, and which workers are killed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 STEPS = (("reminder", 0.08), ("flaky", 0.15), ("poison", 0.22), ("broken", 0.35), ("flaky", 0.5), ("poison", 0.62))
-"""The odd tasks, and after which part of the orders each is sent. Reminders go out as five."""
+"""The odd tasks, and after which part of the orders each is sent. Five reminders are sent at a time."""
 
 REMINDERS = 5
 
@@ -30,21 +30,21 @@ class Plan:
 
     @property
     def reminder_after_s(self) -> float:
-        """In how many seconds a reminder is due: most of the run, so that workers die while it waits."""
+        """In how many seconds a reminder is due. That is most of the run, so that workers die while it waits."""
         return max(4.0, 0.6 * self.sending_s)
 
     def odd_tasks_after(self, number: int) -> list[str]:
-        """The odd tasks that are sent after order *number*."""
+        """Return the odd tasks that are sent after order *number*."""
         due = [step for step, part in STEPS if max(1, int(part * self.orders)) == number]
-        return [one for step in due for one in ([step] * REMINDERS if step == "reminder" else [step])]
+        return [task for step in due for task in ([step] * REMINDERS if step == "reminder" else [step])]
 
     def kills_due(self, sent: int) -> int:
-        """How many kills are due when *sent* orders have been placed: spread evenly over the run."""
+        """Return how many kills are due when *sent* orders have been placed. They are spread evenly over the run."""
         kills = self.child_kills + self.worker_kills
         return min(kills, sent * (kills + 1) // max(1, self.orders))
 
     def is_worker_kill(self, nth: int) -> bool:
-        """Whether the *nth* kill (from 0) takes a whole worker."""
+        """Return whether the *nth* kill (from 0) takes a whole worker."""
         kills = self.child_kills + self.worker_kills
-        turns = {(2 * one + 1) * kills // (2 * self.worker_kills) for one in range(self.worker_kills)}
+        turns = {(2 * number + 1) * kills // (2 * self.worker_kills) for number in range(self.worker_kills)}
         return nth in turns

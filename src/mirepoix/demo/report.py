@@ -12,7 +12,7 @@ from mirepoix.demo.audit import Audit
 
 
 def print_audit(console: Console, audits: Sequence[Audit], elapsed_s: float | None) -> None:
-    """The figures of every side, then whether Mirepoix's checks hold."""
+    """Print the figures of every side, and then whether Mirepoix's checks hold."""
     took = "" if elapsed_s is None else f" after {elapsed_s:.0f} s"
     console.print(Text(f"Audit{took}, from the effects on disk and the ledger", style="bold"))
     console.print(_figures(audits))

@@ -30,7 +30,7 @@ PLAIN_EVERY_S = 2.0
 
 
 class Picture:
-    """The whole of it, redrawn some times a second in a terminal."""
+    """A picture of the run, redrawn several times a second on a terminal."""
 
     def __init__(self, console: Console, plan: Plan, sides: Sequence[Side]) -> None:
         self._console = console
@@ -39,15 +39,15 @@ class Picture:
         self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._draw)
 
     def start(self) -> None:
-        """Begin to draw."""
+        """Begin to draw the picture."""
         self._live.start()
 
     def stop(self) -> None:
-        """Take the picture away; the audit follows in its place."""
+        """Remove the picture. The audit follows in its place."""
         self._live.stop()
 
     def tick(self) -> None:
-        """Nothing: it draws itself."""
+        """Do nothing: the picture redraws itself."""
 
     def _draw(self) -> RenderableType:
         above: list[RenderableType] = [_heading(self._plan, self._sides), Text()]
@@ -59,28 +59,28 @@ class Picture:
 
 
 class Lines:
-    """For logs and pipes: each thing that happens, and every two seconds how it stands."""
+    """Lines for logs and pipes: each event, and the state every two seconds."""
 
     def __init__(self, console: Console, plan: Plan, sides: Sequence[Side]) -> None:
         self._console = console
         self._plan = plan
         self._sides = sides
-        self._told = [0 for _ in sides]
+        self._printed = [0 for _ in sides]
         self._next_s = PLAIN_EVERY_S
 
     def start(self) -> None:
-        """Say what begins."""
+        """Print the heading."""
         self._say(_heading(self._plan, self._sides).plain)
 
     def stop(self) -> None:
-        """Say what is left to say."""
+        """Print the last events."""
         self.tick()
 
     def tick(self) -> None:
-        """Say what is new."""
+        """Print the new events."""
         for index, side in enumerate(self._sides):
             lines = side.progress.lines
-            new, self._told[index] = lines[self._told[index] :], len(lines)
+            new, self._printed[index] = lines[self._printed[index] :], len(lines)
             for line in new:
                 self._say(_line(line, side, is_named=len(self._sides) > 1).plain)
         elapsed_s = max(side.progress.elapsed_s for side in self._sides)

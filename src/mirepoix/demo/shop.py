@@ -1,4 +1,4 @@
-"""The demo's shop: a Celery app as anybody writes it, made reliable by one line (or, for comparison, not)."""
+"""The demo's shop: an ordinary Celery app with one line for Mirepoix (or, for comparison, without it)."""
 
 # mypy: disable-error-code="untyped-decorator"
 
@@ -21,7 +21,7 @@ RECEIPT_S = 0.04
 
 
 def make_app(folder: Folder) -> Celery:
-    """The shop's app. The two sides differ in the line that says where tasks go, and in nothing else."""
+    """Create the shop's app. The two sides differ only in where the tasks go."""
     app = Celery("shop", set_as_current=False)
     if folder.is_stock:
         app.conf.broker_url = "filesystem://"
@@ -52,20 +52,20 @@ def _define_tasks(app: Any, folder: Folder) -> None:
 
     @app.task(bind=True, shared=False, name="shop.poison")
     def poison(self: Any, order: str) -> None:
-        """Kills the process that runs it, each time: a bad picture, a bug in a C library, too much memory."""
+        """Kill the process that runs it, each time, as a bug in a C library or too much memory does."""
         with _noted(folder, self.request, "poison", order):
             time.sleep(0.1)
             os.kill(os.getpid(), signal.SIGKILL)
 
     @app.task(bind=True, shared=False, name="shop.broken")
     def broken(self: Any, order: str) -> None:
-        """Raises, each time."""
+        """Raise an exception each time."""
         with _noted(folder, self.request, "broken", order):
             raise RuntimeError(f"no such product in order {order}")
 
     @app.task(bind=True, shared=False, name="shop.flaky", max_retries=3, default_retry_delay=0.5)
     def flaky(self: Any, order: str) -> None:
-        """Fails the first time and asks for a retry."""
+        """Fail the first time and ask for a retry."""
         try:
             with _noted(folder, self.request, "flaky", order):
                 if not self.request.retries:
@@ -75,14 +75,14 @@ def _define_tasks(app: Any, folder: Folder) -> None:
 
     @app.task(bind=True, shared=False, name="shop.reminder")
     def reminder(self: Any, order: str) -> None:
-        """Is due some time after it was sent."""
+        """Run some time after it was sent."""
         with _noted(folder, self.request, "reminder", order):
             pass
 
 
 @contextmanager
 def _noted(folder: Folder, request: Any, step: str, order: str) -> Iterator[None]:
-    """Note on disk that user code begins and how it ends. Times are of the machine's monotonic clock."""
+    """Record on disk that user code begins and how it ends. Times are of the machine's monotonic clock."""
     fact = {
         "task": request.id,
         "step": step,

@@ -1,4 +1,4 @@
-"""One side of the demo from start to end: orders are placed, workers killed and replaced, until all is quiet."""
+"""One side of the demo: place orders, kill and replace workers, until every task has ended."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mirepoix.demo.shop import make_app
 LOOK_S = 0.02
 COUNT_S = 0.25
 QUIET_S = 3.0
-"""Plain Celery has no record to ask: it counts as finished when nothing has happened for so long."""
+"""Plain Celery has no record of its tasks. It counts as finished when nothing has happened for so long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that happened, for people. *kind* is ``kill``, ``recovery``, ``decision`` or ``note``."""
+    """An event for people. *kind* is ``kill``, ``recovery``, ``decision`` or ``note``."""
 
     at_s: float
     kind: str
@@ -33,7 +33,7 @@ class Line:
 
 @dataclass(slots=True)
 class Progress:
-    """How things stand, written by the side's thread and read by the screen's."""
+    """The state of a run, written by the side's thread and read by the screen's."""
 
     sent: int = 0
     rolled_back: int = 0
@@ -49,7 +49,7 @@ class Progress:
 
 
 class Side:
-    """Runs in a thread of its own. What is true about it is in its folder; `progress` is for looking at it."""
+    """One side, which runs in its own thread. The audit reads its folder; `progress` is for the screen."""
 
     def __init__(self, folder: Folder, plan: Plan) -> None:
         self.folder = folder
@@ -64,7 +64,7 @@ class Side:
         self._receipts: set[str] = set()
 
     def run(self, stopped: threading.Event) -> None:
-        """Run it to the end, or until *stopped*; no process is left when this returns."""
+        """Run to the end, or until *stopped*. No process is left when this returns."""
         self._began_at = time.monotonic()
         self.folder.create()
         app = make_app(self.folder)
@@ -150,7 +150,7 @@ class Side:
         is_busy = states["in the broker"] or self._history.running()
         return not is_busy and now > self._last_due_at + 1.0 and now > self._last_news_at + QUIET_S
 
-    # ---- what is said about it
+    # ---- events
 
     def _tell_kill(self, kill: Kill) -> None:
         self.progress.cut_off += len(kill.cut_off)

@@ -1,1 +1,1 @@
-"""What operators do and see, in records and words: the command line and Django's admin print what is made here."""
+"""The decisions and reports of operators, as records and words. The command line and Django's admin print them."""

@@ -14,12 +14,12 @@ from mirepoix.operations.decisions import Decision
 from mirepoix.states import HELD, State
 
 BATCH = 500
-"""Tasks in one transaction, so that no worker waits long for it."""
+"""The most tasks in one transaction, so that no worker waits long for it."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What became of the ids so far. A batch is in it only once it is committed."""
+    """The result for each id so far. A batch is added after its commit."""
 
     done: dict[str, str] = field(default_factory=dict)
     not_done: dict[str, tuple[State | None, str]] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Report:
 
 @contextmanager
 def deciding(connection: Connection) -> Iterator[Tx]:
-    """Open a transaction of an operator; it commits on leaving."""
+    """Open a transaction of an operator. It commits at the end of the block."""
     with connection.transaction() as tx:
         yield tx
         reached(Crashpoint.OPERATE_BEFORE_COMMIT)
@@ -48,8 +48,8 @@ def carry_out(
 ) -> None:
     """Carry out *decision* batch by batch and fill *report*. Ctrl-C stops it after a committed batch.
 
-    The ledger keeps *by* and *reason* with each task that was changed, if *by* is given. *return_ended* tells chords
-    about tasks that were ended. Both happen in the transaction that changes the tasks.
+    If *by* is given, it and *reason* are recorded with each task that was changed. *return_ended* returns tasks that
+    were ended to their chords. Both happen in the transaction that changes the tasks.
     """
     try:
         for start in range(0, len(task_ids), BATCH):
@@ -61,7 +61,7 @@ def carry_out(
                     operate.note(tx, done, decision.verb, by, reason)
                 if return_ended is not None:
                     return_ended(tx, done, reason)
-                # Read again what refused: it may have moved on since it was seen.
+                # Read the refused tasks again: they may have changed since.
                 refused = states_of(tx, [task_id for task_id in batch if task_id not in done])
             report.done |= done
             for task_id in batch:
@@ -83,7 +83,7 @@ def _note_refusal(report: Report, decision: Decision, task_id: str, now: tuple[S
 
 
 def grouped(by_id: Mapping[str, str]) -> dict[str, list[str]]:
-    """The ids by what became of them."""
+    """Group the ids by their results."""
     groups: dict[str, list[str]] = {}
     for task_id, word in by_id.items():
         groups.setdefault(word, []).append(task_id)

@@ -1,16 +1,15 @@
-"""Judge what a broker has lost, and which workers it sends nothing to, by comparing what it has with the ledger.
+"""Judge what a broker has lost, and which workers it sends nothing to, by comparing its messages with the ledger.
 
-Who is authoritative: the ledger. Whatever waits there is due to be taken; the broker's messages only say so. Three
-signs tell that messages are missing, the fastest first:
+The ledger is authoritative: a task that waits there has to be taken, and the broker's message only says so. Three
+signs show that messages are missing, the fastest first:
 
-* the broker was away: what it has now is compared with what it should have, queue by queue;
-* a queue is empty or gone, and tasks whose messages were sent before that was seen are still waiting `EMPTY_S` later
-  (a worker that cannot take a task gives its message back sooner);
-* a task waits longer than a deadline that follows how long others of its queue have waited lately.
+* the broker was away, and now has fewer messages in a queue than it should have;
+* a queue is empty or gone, and tasks with older messages still wait `EMPTY_S` later (a worker that cannot take a task
+  gives its message back sooner);
+* a task waits longer than a deadline, which depends on how long others of its queue have waited lately.
 
-A wrong guess costs a message that comes twice, which is refused. Of a broker that cannot tell how many messages wait
-(SQS and the like, which estimate) only the deadline is left. Nothing here reads the broker or the ledger: the caller
-counts, and mends.
+A wrong guess costs a second message, which is refused. If a broker can only estimate its messages (SQS, for example),
+only the deadline works. Nothing here reads the broker or the ledger: the caller counts, and publishes again.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ from mirepoix.config import MOST_AHEAD, Settings
 from mirepoix.ledger.sending import Listener, QueueInBroker, QueueSeen
 
 EMPTY_S = 2.5
-"""How long an empty queue is watched. Workers hold messages that they cannot take for `broker_consumer.HOLD_S`, 1 s."""
+"""How long a queue must be empty. Workers hold messages that they cannot take for `broker_consumer.HOLD_S`, 1 s."""
 
 WAITS = 3.0
-"""A task may wait this many times as long as the slowest of its queue lately."""
+"""A task may wait so many times as long as the slowest task of its queue lately."""
 
 LONGEST_WITHOUT_SIGN_S = 600.0
-"""What the broker seems to have, by the number of its messages, is published again after this long at the earliest:
-messages of others may make up the number."""
+"""If the broker has enough messages, a task is published again after this time at the earliest. Messages of other
+programs may make up the number."""
 
 FADES = 0.98
-"""How fast a longest wait is forgotten, at each look."""
+"""The factor by which each look reduces the longest wait."""
 
 PROBES_MISSED = 2.5
-"""So many probe intervals must lie between the last message that a worker received and the newest probe. One probe that
-another worker took proves nothing."""
+"""The least number of probe intervals between a stalled worker's last message and the newest probe. A single probe
+proves nothing, because another worker may have taken it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """One queue. *missing*: messages that the broker should have, and has not, and that no worker has in hand.
+    """One queue. *missing* counts messages that the broker should have and that neither it nor a worker has.
 
-    Where the broker cannot tell how many it has, *in_broker* is None and none are missing.
+    If the broker cannot count its messages, *in_broker* is None and *missing* is 0.
     """
 
     queue: str
@@ -58,14 +57,14 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """The messages of one queue that were sent more than *older_than_s* ago are to be sent again."""
+    """The messages of one queue that were published more than *older_than_s* ago have to be published again."""
 
     older_than_s: float
     why: str
 
 
 class LossJudge:
-    """Judges one broker. It remembers what it saw at earlier looks."""
+    """The judge of one broker. It remembers earlier looks."""
 
     def __init__(self, settings: Settings, prefetch: int) -> None:
         self._settings = settings
@@ -78,7 +77,7 @@ class LossJudge:
         self._empty_since = {queue: since for queue, since in self._empty_since.items() if queue in but}
 
     def note_waits(self, longest_s: Mapping[str, float]) -> None:
-        """Take note of how long the slowest task of each queue has waited lately."""
+        """Record how long the slowest task of each queue has waited lately."""
         self._waits = {
             queue: max(longest_s.get(queue, 0.0), FADES * self._waits.get(queue, 0.0))
             for queue in {*longest_s, *self._waits}
@@ -87,10 +86,10 @@ class LossJudge:
     def after_outage(
         self, queue: QueueInBroker, messages: int | None, listeners: Iterable[Listener], *, was_away: bool
     ) -> Loss | None:
-        """The loss of a broker that *was_away*, or that nobody has looked at before. *messages*: None for no queue.
+        """Return the loss of a broker that *was_away*, or at the first look. *messages* is None if there is no queue.
 
-        What workers have in hand does not count as missing: little, if they have just connected, or as much as they
-        take at a time.
+        Messages that workers may have received do not count as missing. Workers that have just connected have few;
+        others have as many as they take at a time.
         """
         held = in_hand(queue.queue, listeners, self._settings, self._prefetch if was_away else None)
         if messages is None or shortfall(queue, messages, held):
@@ -98,7 +97,7 @@ class LossJudge:
         return None
 
     def at_look(self, queue: str, messages: int | None, now: float) -> Loss | None:
-        """The loss that an empty or missing queue shows at time *now*. *messages*: None if there is no such queue."""
+        """Return the loss that an empty or missing queue shows at *now*. *messages* is None if there is no queue."""
         if messages is None:
             return Loss(0.0, "the broker has no such queue")
         if messages:
@@ -111,7 +110,7 @@ class LossJudge:
         return Loss(now - since, "the broker's queue is empty")
 
     def deadline_s(self, queue: QueueInBroker, messages: int | None) -> float:
-        """How long a sent task of the queue may wait. *messages*: None if the broker cannot tell how many it has."""
+        """Return how long a published task may wait. *messages* is None if the broker cannot count its messages."""
         has_all = messages is None or messages >= queue.sent
         return max(
             self._settings.resend_after_s,
@@ -121,9 +120,9 @@ class LossJudge:
 
 
 def in_hand(queue: str, listeners: Iterable[Listener], settings: Settings, prefetch: int | None = None) -> int:
-    """How many messages of a queue workers may have received and not acknowledged, at the most.
+    """Return the most messages of a queue that workers may have received and not acknowledged.
 
-    *prefetch* messages for each place, for workers that have just connected.
+    With *prefetch*, for workers that have just connected, it is so many messages for each task that can run at once.
     """
     return sum(
         max(MOST_AHEAD, listener.concurrency) if prefetch is None else prefetch * listener.concurrency
@@ -133,12 +132,12 @@ def in_hand(queue: str, listeners: Iterable[Listener], settings: Settings, prefe
 
 
 def shortfall(queue: QueueInBroker, messages: int, held: int) -> int:
-    """How many of the messages that were sent are neither in the broker nor with a worker."""
+    """Return how many published messages are neither in the broker nor with a worker."""
     return max(0, queue.sent - messages - held)
 
 
 def balance(queue: QueueInBroker, messages: int | None, listeners: Iterable[Listener], settings: Settings) -> Balance:
-    """Compare one queue of the ledger with the broker's. *messages*: None if the broker cannot tell."""
+    """Compare a queue of the ledger with the broker's. *messages* is None if the broker cannot count them."""
     held = in_hand(queue.queue, listeners, settings)
     missing = 0 if messages is None else min(queue.settled, shortfall(queue, messages, held))
     unsent = queue.ready - queue.sent
@@ -146,28 +145,30 @@ def balance(queue: QueueInBroker, messages: int | None, listeners: Iterable[List
 
 
 def unaccounted(balances: Iterable[Balance], stranded: int, *, is_relayed: bool) -> int:
-    """How many tasks nobody looks after: lost messages, unsent messages without a relay, and tasks of dead workers."""
-    return stranded + sum(one.missing + (0 if is_relayed else one.unsent) for one in balances)
+    """Count the tasks that nobody looks after: lost messages, unsent messages without a relay, and stranded tasks."""
+    return stranded + sum(row.missing + (0 if is_relayed else row.unsent) for row in balances)
 
 
 def stalled_queues(
     silent_s: float, queues: Iterable[str], seen: Iterable[QueueSeen], probe_interval_s: float
 ) -> list[str]:
-    """The queues of a worker that probes went through after it last received a message, *silent_s* ago."""
+    """Return the worker's queues with probes that were newer than its last message, *silent_s* ago."""
     if not probe_interval_s:
         return []
     wanted = set(queues)
     return sorted(
-        one.queue
-        for one in seen
-        if one.queue in wanted
-        and one.probed_s is not None
-        and silent_s - one.probed_s >= PROBES_MISSED * probe_interval_s
+        queue.queue
+        for queue in seen
+        if queue.queue in wanted
+        and queue.probed_s is not None
+        and silent_s - queue.probed_s >= PROBES_MISSED * probe_interval_s
     )
 
 
 def stalled_listeners(
     listeners: Iterable[Listener], seen: Collection[QueueSeen], probe_interval_s: float
 ) -> list[Listener]:
-    """The workers that are connected to the broker and receive nothing."""
-    return [one for one in listeners if stalled_queues(one.silent_s, one.queues, seen, probe_interval_s)]
+    """Return the workers that are connected to the broker and receive nothing."""
+    return [
+        listener for listener in listeners if stalled_queues(listener.silent_s, listener.queues, seen, probe_interval_s)
+    ]

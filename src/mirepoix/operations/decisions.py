@@ -1,4 +1,4 @@
-"""What a person can decide about a task: the verbs, which tasks each changes, and why it refuses the others."""
+"""The decisions about tasks: their verbs, the tasks that each changes, and why it refuses the others."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mirepoix.operations.format import one_line
 from mirepoix.states import ATTENTION, State
 
 Seen = dict[str, tuple[State, bool]]
-"""Tasks by id: the state of each, and whether it is to run at a given time."""
+"""Tasks by id: the state of each, and whether it has a due time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One verb. *act* changes what it may (by the state seen just before) and returns ``{id: what was done}``."""
+    """One verb. *act* gets the tasks with their states, changes those that it may, and returns ``{id: its words}``."""
 
     verb: str
     done: str
@@ -27,10 +27,10 @@ class Decision:
     act: Callable[[Tx, Seen, str], dict[str, str]]
     why_not: Mapping[State, str]
     is_end: bool = False
-    """Whether it ends tasks that did not run to their end. A chord that waits for such a task must be told."""
+    """Whether it ends tasks before they ran. A chord that waits for such a task has to count it."""
 
     def forecast(self, state: State, *, has_due: bool) -> str:
-        """What it would do to a task in that state."""
+        """Return in words what it would do to a task in that state."""
         if self.verb == "retry" and state is State.PENDING and has_due:
             return "will run now instead of later"
         why_not = self.why_not.get(state)
@@ -75,7 +75,7 @@ REQUEUE = Decision(
     "requeued",
     ATTENTION,
     lambda tx, seen, reason: dict.fromkeys(operate.requeue(tx, list(seen), reason), "requeued"),
-    {State.PENDING: "it is waiting already", **_BUSY, State.SUCCEEDED: "it succeeded: send it anew instead"},
+    {State.PENDING: "it is waiting already", **_BUSY, State.SUCCEEDED: "it succeeded: send a new task"},
 )
 CANCEL = Decision(
     "cancel",
@@ -112,13 +112,13 @@ _OFFERED = {
 
 
 def offered(state: State, *, has_due: bool) -> tuple[str, ...]:
-    """The verbs that change a task in that state, the most useful first."""
+    """Return the verbs that change a task in that state, the most useful first."""
     verbs = _OFFERED.get(state, ())
     return ("retry", *verbs) if state is State.PENDING and has_due else verbs
 
 
 def decided_by(given: str | None) -> str:
-    """The name that is kept with a decision: *given*, or else the user and host of this process."""
+    """Return the name that is recorded with a decision: *given*, or the user and host of this process."""
     return one_line(given) or f"{_user()}@{socket.gethostname()}"
 
 

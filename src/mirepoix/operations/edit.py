@@ -1,4 +1,4 @@
-"""Change what tasks call, and keep with each who did it and why."""
+"""Change what tasks call, and record with each who did it and why."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from mirepoix.states import State
 WHY_NOT = {
     State.LEASED: "a worker has taken it",
     State.RUNNING: "a worker is running it",
-    State.SUCCEEDED: "it succeeded: send it anew instead",
+    State.SUCCEEDED: "it succeeded: send a new task",
     State.CANCELLED: "it is cancelled: requeue it first",
     State.EXPIRED: "it has expired: requeue it first",
 }
 
 Rewrite = Callable[[Payload], Edited | str]
-"""Makes the new payload of an old payload, or says why it does not."""
+"""Returns the new payload for an old payload, or why there is none."""
 
 
 @dataclass(slots=True)
 class Editing:
-    """One change to many tasks. *made* and *refused* say what became of each, whether or not it was committed."""
+    """One change of many tasks. *made* and *refused* have the result for each, even if it was not committed."""
 
     rewrite: Rewrite
     by: str
@@ -80,7 +80,7 @@ class Editing:
         return done
 
     def _plan(self, tx: Tx, task_id: str) -> tuple[Seen, Edited] | None:
-        """The task as it stands and its new payload, or None: its state forbids the edit, or it is refused."""
+        """Return the task and its new payload, or None if its state forbids the edit or the edit is refused."""
         found = look(tx, task_id)
         if found is None or found.state not in EDITABLE:
             return None
@@ -92,6 +92,6 @@ class Editing:
         return found, new
 
     def _explain(self, report: Report) -> None:
-        """Say of each refused task why it was refused, not only what its state is."""
+        """Replace the general reason of each refused task by its own."""
         for task_id in report.not_done.keys() & self.refused.keys():
             report.not_done[task_id] = (report.not_done[task_id][0], self.refused[task_id])

@@ -1,4 +1,4 @@
-"""What a person can decide about the causes of failures, and the facts about a cause in words."""
+"""The decisions about failure groups, and the facts about a group in words."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ OFFERED = {
     GroupStatus.IGNORED: ("reopen", "resolve"),
     GroupStatus.RESOLVED: ("reopen",),
 }
-"""The verbs that make sense for a group, the most useful first."""
+"""The verbs that are offered for a group, the most useful first."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupDecision:
-    """One verb. *act* takes a transaction, a group's id, who decides and a note, and says whether the group exists."""
+    """One verb. *act* takes a transaction, a group's id, who decides and a note. It returns False without such a group."""
 
     verb: str
     done: str
@@ -31,20 +31,20 @@ class GroupDecision:
 
 
 def resolve(in_release: str | None = None) -> GroupDecision:
-    """Say that the cause is mended, in that release if one is named."""
+    """Return the decision that the cause is fixed, in a release if *in_release* names it."""
     return GroupDecision(
         "resolve", "resolved", lambda tx, group_id, by, note: failures.resolve(tx, group_id, by, note, in_release)
     )
 
 
 def ignore(until: Ignoring) -> GroupDecision:
-    """Do not list the cause until *until* is over."""
+    """Return the decision to hide the group up to a limit of *until*."""
     return GroupDecision(
         "ignore", "ignored", lambda tx, group_id, by, note: failures.ignore(tx, group_id, by, until, note)
     )
 
 
-REOPEN = GroupDecision("reopen", "opened again", failures.reopen)
+REOPEN = GroupDecision("reopen", "reopened", failures.reopen)
 
 
 def decide(
@@ -56,25 +56,25 @@ def decide(
 
 
 def failed_attempts(group: Group) -> str:
-    """How many attempts failed by it, ever and lately."""
+    """Write how many attempts failed, in total and within the hour."""
     return f"{group.failures:,}, {group.last_hour:,} of them within the hour"
 
 
 def seen(moment: str, ago: str, release: str | None) -> str:
-    """When it failed: the time, how long ago that was, and in which release."""
+    """Write when the group failed: the time, how long ago that was, and in which release."""
     return f"{moment}, {ago} ago" + (f", in release {release}" if release else "")
 
 
 def regressed(group: Group, moment: str) -> str:
-    """How often it failed after it was resolved, last at *moment*; nothing if it did not."""
+    """Write how often the group regressed, last at *moment*; nothing if it did not."""
     return f"{count(group.regressions, 'time')}, last {moment}" if group.regressions else ""
 
 
 def decided(group: Group, moment: str) -> str:
-    """When it was decided about, at *moment*, and by whom; nothing if nobody decided."""
+    """Write who decided at *moment*; nothing if nobody decided."""
     return f"{moment} by {group.decided_by}" if group.decided_at else ""
 
 
 def ignored_failures_left(group: Group) -> str:
-    """For how many more failures it is ignored; nothing if that has no such limit."""
+    """Write for how many more failures the group is ignored; nothing without such a limit."""
     return f"for {count(max(0, group.ignored_to - group.failures), 'failure')} more" if group.ignored_to else ""

@@ -1,4 +1,4 @@
-"""Find in an overview what is lost, late, stuck, failed or dead, and how serious that is."""
+"""Find problems in an overview: what is lost, late, stuck, failed or dead, and how serious that is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mirepoix.states import State
 
 
 class Severity(StrEnum):
-    """How much it matters, in three words that programs can rely on."""
+    """The severity of a finding. Programs can rely on these three words."""
 
     OK = "ok"
     WARNING = "warning"
@@ -20,7 +20,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it should be. *kind* is ``lost``, ``late``, ``stuck``, ``failed`` or ``dead``."""
+    """One problem. *kind* is ``lost``, ``late``, ``stuck``, ``failed`` or ``dead``."""
 
     kind: str
     severity: Severity
@@ -30,17 +30,17 @@ class Finding:
     age_s: float | None = None
     state: State | None = None
     is_served: bool = True
-    """Of a queue: a living worker takes from it. Of workers that died: one of that name is alive again."""
+    """For a queue: whether a live worker consumes it. For dead workers: whether one of that name is alive again."""
 
 
 def findings(overview: Overview) -> list[Finding]:
-    """Everything that is not as it should be, the most serious first; what may be many lines comes last."""
+    """Return all problems, the critical first. Kinds that may have many findings come last."""
     found = [*_lost(overview), *_kept(overview), *_dead(overview), *_late(overview)]
     return sorted(found, key=lambda finding: finding.severity is not Severity.CRITICAL)
 
 
 def severity(found: list[Finding]) -> Severity:
-    """The worst of them."""
+    """Return the worst severity."""
     levels = {finding.severity for finding in found}
     return next((level for level in (Severity.CRITICAL, Severity.WARNING) if level in levels), Severity.OK)
 
@@ -72,7 +72,7 @@ def _kept(overview: Overview) -> list[Finding]:
     found = []
     for kept in overview.kept:
         if kept.state is State.FAILED:
-            # Old failures wait for a decision too, but they are no news at night.
+            # Old failures wait for a decision too, but they are not urgent.
             if lately := overview.last_hour[State.FAILED]:
                 found.append(Finding("failed", Severity.WARNING, lately, age_s=kept.newest_s, state=kept.state))
         else:

@@ -70,8 +70,8 @@ def printable(text: str) -> str:
 
 def as_json(value: Any) -> str:
     """Write *value* as JSON for programs: dataclasses as objects, times as ISO 8601 in UTC, sets in order."""
-    told = json.dumps(_plain(value), indent=2, ensure_ascii=False)
-    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in told)
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Judge how the ledger and its workers stand. The command line, the alerts and the admin take their answers from here.
+"""Judge the health of the ledger and its workers, for the command line, the alerts and the admin.
 
-`overview` reads everything at one moment, `mirepoix.operations.findings` lists what is not as it should be, and
+`overview` reads everything at one moment, `mirepoix.operations.findings` lists the problems, and
 `checks` answers the questions of a monitor. Each function returns records; the caller prints them.
 """
 
@@ -25,15 +25,15 @@ from mirepoix.states import State
 
 LOOK_AGAIN_S = 2.0
 LOOK_EVERY_S = 0.2
-"""What held up this look at the ledger may have held up heartbeats as well: late heartbeats are waited for so long, and
-looked for so often, before a worker is called silent."""
+"""How long to wait for late heartbeats before a worker counts as silent, and how often to look in that time. The cause
+that delayed this look may have delayed the heartbeats too."""
 
 
 class Reader(Protocol):
     """A ledger that can be read."""
 
     def reading(self) -> AbstractContextManager[Tx]:
-        """A transaction that only reads, and holds up nobody who writes."""
+        """Begin a transaction that only reads and blocks no writer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +49,17 @@ class Overview:
 
     @property
     def alive(self) -> list[WorkerSeen]:
-        """The workers whose heartbeat is in time."""
+        """The workers with a heartbeat in time."""
         return alive(self.workers)
 
     @property
     def gone(self) -> list[WorkerSeen]:
-        """The workers that died lately, or whose heartbeat stayed out."""
+        """The workers that died lately or are silent."""
         return [worker for worker in self.workers if not worker.is_alive or worker.is_silent]
 
 
 class Answer(StrEnum):
-    """The sum of all checks."""
+    """The result of all checks together."""
 
     WELL = "well"
     NOT_WELL = "not well"
@@ -68,7 +68,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One answer. *name* is stable. *is_ok* is None if it cannot be told.
+    """The result of one check. *name* is stable. *is_ok* is None for unknown.
 
     ``ledger``, ``schema``, ``workers``, ``queues``, ``reaper``; with a broker also ``relay`` and ``listeners``; and,
     always well, ``alerts``, if some are open. With --worker only ``worker``.
@@ -88,7 +88,7 @@ class WorkerLine:
 
 
 def overview(tx: Tx, late_after_s: float, dead_within_s: float = HOUR_S) -> Overview:
-    """Everything that `mirepoix status` shows. *late_after_s*: how long a ready task may wait for a worker."""
+    """Read everything that `mirepoix status` shows. *late_after_s* is how long a ready task may wait for a worker."""
     at_once(tx)
     seen = read.workers(tx, dead_within_s)
     return Overview(
@@ -102,7 +102,7 @@ def overview(tx: Tx, late_after_s: float, dead_within_s: float = HOUR_S) -> Over
 
 
 def settled_overview(ledger: Reader, late_after_s: float) -> Overview:
-    """Like `overview`. If heartbeats are late, wait for them and read again: this look may have held them up."""
+    """Read the `overview`. If heartbeats are late, wait for them and read again."""
     with ledger.reading() as tx:
         seen = overview(tx, late_after_s)
     if not any(worker.is_silent for worker in seen.workers):
@@ -118,17 +118,17 @@ def settled_overview(ledger: Reader, late_after_s: float) -> Overview:
 
 
 def alive(workers: Iterable[WorkerSeen]) -> list[WorkerSeen]:
-    """The workers that run tasks and whose heartbeat is in time. A relay in a process of its own runs none."""
+    """Return the workers that run tasks and have a heartbeat in time. A relay in a process of its own runs none."""
     return [worker for worker in workers if worker.is_alive and not worker.is_silent and worker.pool != RELAY_POOL]
 
 
 def is_unserved(load: QueueLoad) -> bool:
-    """Whether tasks wait in a queue that no living worker takes from."""
+    """Return whether tasks wait in a queue that no live worker consumes."""
     return bool(load.waiting) and not load.is_served
 
 
 def overdue(loads: Iterable[QueueLoad], objectives_s: Mapping[str, float]) -> list[tuple[QueueLoad, float]]:
-    """The queues whose oldest task has waited longer than the queue's objective, with that; ``*`` is for all others."""
+    """Return the queues with a task that has waited longer than the objective, with that. ``*`` is for other queues."""
     found = []
     for load in loads:
         objective_s = objectives_s.get(load.queue, objectives_s.get("*"))
@@ -138,12 +138,12 @@ def overdue(loads: Iterable[QueueLoad], objectives_s: Mapping[str, float]) -> li
 
 
 def by_urgency(loads: Iterable[QueueLoad]) -> list[QueueLoad]:
-    """The queues: first those with tasks that no worker serves, then by the longest wait."""
+    """Sort the queues: first those with tasks and without a consumer, then by the longest wait."""
     return sorted(loads, key=lambda load: (not is_unserved(load), -(load.oldest_s or 0.0), load.queue))
 
 
 def by_life(workers: Iterable[WorkerSeen]) -> list[WorkerLine]:
-    """The workers: first the silent, then the living, then the dead, with one line for each name."""
+    """Sort the workers: first the silent, then the live, then the dead, with one line for each dead worker's name."""
     living: list[WorkerSeen] = []
     dead: dict[str, list[WorkerSeen]] = {}
     for worker in workers:
@@ -157,29 +157,33 @@ def by_life(workers: Iterable[WorkerSeen]) -> list[WorkerLine]:
 
 
 def answer(checks: Iterable[Check]) -> Answer:
-    """Not well if a check failed, unknown if a check could not be made."""
+    """Return NOT_WELL if a check failed, or else UNKNOWN if a check could not be made."""
     seen = {check.is_ok for check in checks}
     return Answer.NOT_WELL if False in seen else Answer.UNKNOWN if None in seen else Answer.WELL
 
 
 def checks(seen: Overview) -> Iterator[Check]:
-    """Whether workers live, no queue is late, and somebody takes back the tasks of dead workers."""
+    """Check that workers are alive, that no queue is late, and that the tasks of dead workers are taken back."""
     living = seen.alive
-    said = f"{count(len(living), 'live worker')}" if living else "no worker is alive"
+    message = f"{count(len(living), 'live worker')}" if living else "no worker is alive"
     if silent := sum(worker.is_silent for worker in seen.workers):
-        said += f"; the heartbeat of {count(silent, 'worker')} stayed out"
-    yield Check("workers", bool(living), said)
+        message += f"; the heartbeats of {count(silent, 'worker')} stopped"
+    yield Check("workers", bool(living), message)
     yield _check_of_queues(seen)
     lost = sum(held.count for held in seen.stranded)
     stuck = [worker for worker in living if worker.stuck_s is not None]
-    said = f"{count(lost, 'task')} held by workers that are not alive" if lost else "no task is held by a dead worker"
+    message = (
+        f"{count(lost, 'task')} held by workers that are not alive" if lost else "no task is held by a dead worker"
+    )
     for worker in stuck:
-        said += f"; the maintenance of {one_line(worker.name)} has not come round for {duration(worker.stuck_s)}"
-    yield Check("reaper", not lost and not stuck, said)
+        message += (
+            f"; the maintenance of {one_line(worker.name)} has not completed a round for {duration(worker.stuck_s)}"
+        )
+    yield Check("reaper", not lost and not stuck, message)
 
 
 def checks_of_broker(tx: Tx, probe_interval_s: float) -> Iterator[Check]:
-    """Whether a relay publishes and every worker receives, where a broker stands in front of the ledger."""
+    """Check that a relay publishes and that every worker receives messages, if there is a broker."""
     leader = sending.leader(tx)
     unsent = sending.count_unsent(tx)
     if leader is None and not unsent:
@@ -193,15 +197,15 @@ def checks_of_broker(tx: Tx, probe_interval_s: float) -> Iterator[Check]:
         yield Check("relay", is_ok=True, message=f"{one_line(leader.name)} publishes; {waiting}")
     stalled = stalled_listeners(sending.listeners(tx), sending.seen(tx), probe_interval_s)
     if stalled:
-        named = ", ".join(f"{one_line(one.name)} for {duration(one.silent_s)}" for one in stalled)
-        said = f"connected to the broker, and receiving nothing: {named}; restart it"
+        named = ", ".join(f"{one_line(listener.name)} for {duration(listener.silent_s)}" for listener in stalled)
+        message = f"connected to the broker, and receiving nothing: {named}; restart it"
     else:
-        said = "every live worker hears its queues"
-    yield Check("listeners", not stalled, said)
+        message = "every live worker receives messages"
+    yield Check("listeners", not stalled, message)
 
 
 def check_of_process(name: str) -> Check:
-    """Whether a worker of this host lives, by the file that it writes. Asks no database."""
+    """Check whether a worker of this host lives, by the file that it writes. This needs no database."""
     path = probe.path_of(name)
     try:
         beat = probe.last_beat(name)
@@ -212,12 +216,12 @@ def check_of_process(name: str) -> Check:
         return Check("worker", None, f"{where} (see {probe.FOLDER})")
     if beat.is_gone:
         return Check("worker", is_ok=False, message=f"the process {beat.pid} of {one_line(name)} is gone")
-    said = f"the threads of {one_line(name)} (process {beat.pid}) came round {beat.age_s:.1f} s ago"
+    message = f"the threads of {one_line(name)} (process {beat.pid}) were at work {beat.age_s:.1f} s ago"
     if not beat.is_alive:
-        return Check("worker", is_ok=False, message=f"{said}, more than {beat.good_for_s:g} s")
+        return Check("worker", is_ok=False, message=f"{message}, more than {beat.good_for_s:g} s")
     if beat.ledger_away_s is not None:
-        said += f"; the ledger has given it no answer for {duration(beat.ledger_away_s)}"
-    return Check("worker", is_ok=True, message=said)
+        message += f"; the ledger has given it no answer for {duration(beat.ledger_away_s)}"
+    return Check("worker", is_ok=True, message=message)
 
 
 def _check_of_queues(seen: Overview) -> Check:
@@ -226,6 +230,6 @@ def _check_of_queues(seen: Overview) -> Check:
         return Check("queues", is_ok=True, message=f"nothing has waited more than {duration(seen.late_after_s)}")
     worst = max(late, key=lambda load: (not load.is_served, load.oldest_s or 0.0))
     more = f", and {count(len(late) - 1, 'other queue')}" if late[1:] else ""
-    served = "" if worst.is_served else "; nobody takes from it"
-    said = f"a task in queue {one_line(worst.queue)!r} has waited {duration(worst.oldest_s)}{served}{more}"
-    return Check("queues", is_ok=False, message=said)
+    served = "" if worst.is_served else "; the queue has no consumer"
+    message = f"a task in queue {one_line(worst.queue)!r} has waited {duration(worst.oldest_s)}{served}{more}"
+    return Check("queues", is_ok=False, message=message)

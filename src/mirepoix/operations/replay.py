@@ -1,7 +1,6 @@
-"""Run again the tasks that one cause made fail: a few first, the rest at a pace; and take them back.
+"""Run the failed tasks of one cause again, a few first and the others at a limited rate; and undo that.
 
-Each batch is one transaction. `Replay.stop` ends a replay between two of them: what is committed stays, and nothing
-more is begun.
+Each batch is one transaction. `Replay.stop` ends a replay between two transactions. What is committed stays.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from mirepoix.operations.format import HANDED, count, duration
 from mirepoix.states import State
 
 PROGRESS_S = 5.0
-"""How often it reports how far it has come."""
+"""How often a replay reports its progress."""
 
 LOOK_S = 0.5
-"""How often it looks whether the first tasks have ended."""
+"""How often a replay checks whether the canaries have ended."""
 
 BATCHES_A_SECOND = 10
-"""A faster replay has larger batches, each one transaction."""
+"""The most batches in a second. A faster replay has larger batches."""
 
 DONE = "done"
 FAILED_AGAIN = ("failed again, to be retried", "failed again", "quarantined again")
-"""What `became` says of a task that did not succeed this time."""
+"""The words of `became` for a task that failed again."""
 
 
 @dataclass(slots=True)
 class Replay:
-    """One replay under way. ``outcome`` says in the end how it went."""
+    """A replay that runs. ``outcome`` is its result in the end."""
 
     id: str
     group: Group
@@ -44,7 +43,7 @@ class Replay:
     rate_per_s: float
     by: str
     tell: Callable[[str], None]
-    """Takes a line about the progress, every few seconds."""
+    """Called with a line about the progress, every few seconds."""
     replayed: list[str] = field(default_factory=list)
     not_well: list[Replayed] = field(default_factory=list)
     outcome: str = "interrupted"
@@ -53,7 +52,7 @@ class Replay:
     next_word_at: float = 0.0
 
     def stop(self) -> None:
-        """Begin no other batch. May be called by a signal handler."""
+        """Begin no other batch. A signal handler may call this."""
         self.is_stopped = True
 
 
@@ -68,7 +67,7 @@ def begin(
     reason: str,
     tell: Callable[[str], None],
 ) -> Replay:
-    """Note in the ledger that a replay of *chosen* begins."""
+    """Record that a replay of *chosen* begins."""
     first = min(canaries, len(chosen))
     with deciding(connection) as tx:
         id = ledger_replay.begin(tx, group.id, by, reason, tasks=len(chosen), canaries=first, rate_per_s=rate_per_s)
@@ -76,12 +75,12 @@ def begin(
 
 
 def carry_out(connection: OwnConnection, replay: Replay, canaries: int, wait_s: float) -> None:
-    """Run *canaries* of the tasks, wait up to *wait_s* until all of them succeeded, then run the rest."""
+    """Run *canaries* of the tasks, wait up to *wait_s* until all of them succeed, then run the others."""
     replay.due_at = time.monotonic()
     first, rest = replay.chosen[:canaries], replay.chosen[canaries:]
     if first:
         _run_again(connection, replay, first)
-        replay.tell(f"{count(len(replay.replayed), 'task')} replayed first; waiting how they end")
+        replay.tell(f"{count(len(replay.replayed), 'task')} replayed first; waiting for the end of each")
         if not _ended_well(connection, replay, wait_s):
             return
         replay.due_at = time.monotonic()
@@ -91,15 +90,15 @@ def carry_out(connection: OwnConnection, replay: Replay, canaries: int, wait_s: 
 
 
 def end(connection: OwnConnection, replay: Replay) -> None:
-    """Note in the ledger how the replay went."""
+    """Record how the replay ended."""
     with deciding(connection) as tx:
         ledger_replay.end(tx, replay.id, replay.outcome)
 
 
 def take_back(connection: OwnConnection, replay_id: str, by: str, taken_back: list[str]) -> None:
-    """Undo a replay for the tasks that no worker has had, and add the id of each to *taken_back* once committed.
+    """Undo a replay for the tasks that no worker has taken. After each commit add their ids to *taken_back*.
 
-    Each task is then what it was: failed or quarantined, with its reason, history and result.
+    Each task is again what it was before: failed or quarantined, with its reason, history and result.
     """
     while True:
         with deciding(connection) as tx:
@@ -110,26 +109,26 @@ def take_back(connection: OwnConnection, replay_id: str, by: str, taken_back: li
             return
 
 
-def became(one: Replayed) -> str:
-    """What became of a task that was run again."""
-    if one.is_undone:
+def became(task: Replayed) -> str:
+    """Return in words what became of a task that was run again."""
+    if task.is_undone:
         return "taken back"
-    if one.is_trying:
+    if task.is_trying:
         return "failed again, to be retried"
-    if one.state in (State.FAILED, State.QUARANTINED):
-        return f"{one.state} again"
-    return {State.PENDING: "waiting", State.LEASED: HANDED}.get(one.state, one.state.value)
+    if task.state in (State.FAILED, State.QUARANTINED):
+        return f"{task.state} again"
+    return {State.PENDING: "waiting", State.LEASED: HANDED}.get(task.state, task.state.value)
 
 
 def _run_again(connection: OwnConnection, replay: Replay, chosen: Sequence[Chosen]) -> None:
-    """Run them batch by batch, none before its time."""
+    """Run the tasks batch by batch, at the replay's rate."""
     size = max(1, min(BATCH, int(replay.rate_per_s / BATCHES_A_SECOND)))
     for start in range(0, len(chosen), size):
         _sleep_until(replay, replay.due_at)
         if replay.is_stopped:
             return
         batch = chosen[start : start + size]
-        # From now, not from when it was due: what was late is not made up for by a burst.
+        # Count from now and not from the due time, so that a late batch causes no burst.
         replay.due_at = time.monotonic() + len(batch) / replay.rate_per_s
         with deciding(connection) as tx:
             done = ledger_replay.run_again(tx, replay.id, batch, replay.reason, replay.by)
@@ -138,7 +137,7 @@ def _run_again(connection: OwnConnection, replay: Replay, chosen: Sequence[Chose
 
 
 def _tell_progress(replay: Replay) -> None:
-    """Report once every few seconds, so that a replay of an hour is not silent."""
+    """Report every few seconds, so that a long replay is not silent."""
     now = time.monotonic()
     if now >= replay.next_word_at:
         if replay.next_word_at:
@@ -147,19 +146,19 @@ def _tell_progress(replay: Replay) -> None:
 
 
 def _ended_well(connection: OwnConnection, replay: Replay, wait_s: float) -> bool:
-    """Wait until what was replayed so far has ended: whether all of it succeeded. If not, the outcome says why."""
+    """Wait until the replayed tasks have ended. Return whether all succeeded. If not, the outcome says why."""
     deadline = time.monotonic() + wait_s
     while not replay.is_stopped:
         with connection.reading() as tx:
             seen = ledger_replay.progress(tx, replay.id)
-        replay.not_well = [one for one in seen if one.is_over and one.state is not State.SUCCEEDED]
+        replay.not_well = [task for task in seen if task.is_over and task.state is not State.SUCCEEDED]
         if replay.not_well:
             replay.outcome = "a canary failed"
             return False
-        if all(one.is_over for one in seen):
+        if all(task.is_over for task in seen):
             return True
         if time.monotonic() > deadline:
-            replay.not_well = [one for one in seen if not one.is_over]
+            replay.not_well = [task for task in seen if not task.is_over]
             replay.outcome = f"a canary did not end within {duration(wait_s)}"
             return False
         _sleep_until(replay, time.monotonic() + LOOK_S)

@@ -1,1 +1,1 @@
-"""Read the ledger for people and programs: what there is, what happened to one task, and how it all stands."""
+"""Read the ledger for people and programs: find tasks, show one task, and show the state of the whole."""

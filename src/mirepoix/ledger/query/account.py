@@ -1,4 +1,4 @@
-"""Account for every task that was sent: it has ended, is kept for a decision, waits, or is with a worker."""
+"""Account for every task in the ledger: it has ended, waits for a decision, waits for a worker, or is with a worker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mirepoix.states import ATTENTION, HELD, WAITING, State
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Tasks that are in the ledger: ``sent`` is the sum. ``stranded``: those of ``held`` that no living worker has."""
+    """The tasks in the ledger: ``sent`` is the sum. ``stranded`` counts the ``held`` tasks of dead workers."""
 
     sent: int
     ended: int
@@ -22,12 +22,12 @@ class Account:
 
     @property
     def unaccounted(self) -> int:
-        """What nobody looks after, or what is in none of the states."""
+        """The number of tasks that nobody looks after, or that are in none of the states."""
         return self.sent - self.ended - self.kept - self.waiting - self.held + self.stranded
 
 
 def account(tx: Tx) -> Account:
-    """Count every task by its state: it reads the whole table. What was pruned is not there to be counted."""
+    """Count every task by its state. It reads the whole table. Pruned tasks are not counted."""
     counts = {State(row.state): row.tasks for row in tx.fetch("tasks_by_state")}
     lost = sum(group.count for group in stranded(tx))
 

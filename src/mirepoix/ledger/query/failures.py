@@ -1,4 +1,4 @@
-"""Failure groups as people ask for them: which causes there are, and everything about one."""
+"""Read the failure groups: list all of them, or show everything about one group."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mirepoix.states import State
 
 
 class GroupStatus(StrEnum):
-    """What is known of a cause, and was decided."""
+    """The status of a group, from its failures and from decisions."""
 
     REGRESSED = "regressed"  # it failed again after it was resolved
     OPEN = "open"
@@ -22,15 +22,15 @@ class GroupStatus(StrEnum):
 
 
 LISTED = frozenset({GroupStatus.REGRESSED, GroupStatus.OPEN})
-"""What asks for somebody."""
+"""The groups that need a decision."""
 
 BUSY_S = 3600.0
-"""What failed within so long is going on."""
+"""A group that failed within so long counts as still failing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One cause. ``kept`` tasks failed by it and need someone; ``waiting`` ones are, or will be, tried again."""
+    """One cause. ``kept`` tasks failed for good and need a decision; ``waiting`` tasks wait or run after a failure."""
 
     id: str
     title: str
@@ -61,7 +61,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class TasksOf:
-    """The tasks of one name and state that a group has."""
+    """The tasks of a group with one name and state."""
 
     name: str
     state: State
@@ -83,7 +83,7 @@ class LatestFailure:
 
 @dataclass(frozen=True, slots=True)
 class ReplayLine:
-    """One replay of a group. ``outcome`` is None while it is under way, and for good if its process died."""
+    """One replay of a group. ``outcome`` is None while it runs, and stays None if its process died."""
 
     id: str
     began_at: datetime
@@ -109,16 +109,17 @@ class GroupDetail:
 
 
 def groups(tx: Tx, beginning: str = "") -> list[Group]:
-    """The groups whose id begins so, in the order in which somebody should look at them.
+    """Return the groups with ids that begin so, the most urgent first.
 
-    First what asks for somebody; of that what failed within the hour, by the tasks that hang on it; then the latest.
+    The groups that need a decision come first. Among them come first those that failed within the hour, sorted by
+    their tasks, and then the others, the latest first.
     """
     found = [_group(row) for row in tx.fetch("failure_groups", beginning=beginning, letters=len(beginning))]
     return sorted(found, key=_urgency)
 
 
 def group_detail(tx: Tx, group: Group) -> GroupDetail:
-    """Everything about *group*."""
+    """Return everything about *group*."""
     latest = tx.fetch("latest_failure", task_id=group.last_task_id, failure_group=group.id)
     return GroupDetail(
         group,

@@ -1,4 +1,4 @@
-"""Names as people write them, ``*`` and ``?``, in SQL."""
+"""Match names with the wildcards ``*`` and ``?`` in SQL."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 
 
 def is_glob(text: str) -> bool:
-    """Whether it may stand for more than one name."""
+    """Return whether *text* has wildcards."""
     return "*" in text or "?" in text
 
 
 def matches(column: str, name: str, glob: str, dialect: str) -> tuple[str, str]:
-    """The condition that *column* is like the parameter *name*, and that parameter's value.
+    """Return the condition that *column* matches the parameter *name*, and that parameter's value.
 
-    ``*`` and ``?`` as the dialect's own case-sensitive match has them; nothing else is special.
+    The match is case-sensitive. Only ``*`` and ``?`` are wildcards.
     """
     if not is_glob(glob):
         return f"{column} = :{name}", glob

@@ -1,6 +1,6 @@
-"""How the ledger stands: what waits, what runs, what is kept for a decision, who is alive, and what nobody looks after.
+"""Read the state of the ledger: its queues, its workers, the tasks that need a decision, and those of dead workers.
 
-Every figure is read through a partial index; finished tasks are counted for the last hour only, up to `COUNTED_MOST`.
+Every figure is read through a partial index. Finished tasks are counted for the last hour only, up to `COUNTED_MOST`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from mirepoix.sql.columns import Row
 from mirepoix.states import State
 
 COUNTED_MOST = 50_000
-"""Finished tasks of the last hour are counted up to this many: beyond it a person reads "many" anyway."""
+"""The most finished tasks of the last hour that are counted. For people, more are just "many"."""
 
 HOUR_S = 3600.0
 RELAY_POOL = "relay"
-"""What a relay of its own registers as, in the place of a pool."""
+"""The pool that a relay in a process of its own registers."""
 
 GRACE_S = 5.0
-"""The reaper takes back a dead worker's tasks in about a second; after this long nobody is doing it."""
+"""The reaper takes back a dead worker's tasks in about a second. After this time, no reaper is at work."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueLoad:
-    """One queue. ``late`` counts what has been ready, or handed out and not started, for longer than was asked."""
+    """One queue. ``late`` counts tasks that have been ready for longer than was asked for, ``late_taken`` held ones."""
 
     queue: str
     waiting: int = 0
@@ -44,7 +44,7 @@ class QueueLoad:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The tasks of one state that waits for a decision, and the newest of them."""
+    """The tasks in one state that needs a decision, and the newest of them."""
 
     state: State
     count: int
@@ -56,7 +56,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSeen:
-    """A worker that is alive or died lately. ``is_silent``: its heartbeat stayed out and nobody noted it yet."""
+    """A worker that is alive or died lately. ``is_silent``: its heartbeats stopped, and it is not yet declared dead."""
 
     id: str
     name: str
@@ -74,14 +74,14 @@ class WorkerSeen:
     held: int
     running: int
     stuck_s: float | None = None
-    """How old its maintenance was with its latest heartbeat, if that was more than half of its lease."""
+    """The age of its maintenance at its latest heartbeat, if that was more than half of its lease."""
     software: dict[str, str] = field(default_factory=dict)
-    """Its versions: of ``mirepoix``, ``celery``, ``kombu`` and ``python``."""
+    """Its versions of ``mirepoix``, ``celery``, ``kombu`` and ``python``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stranded:
-    """Tasks held by a worker that is not alive, which no reaper took back."""
+    """Tasks that a dead worker holds and that no reaper took back."""
 
     worker_id: str | None
     worker: str | None
@@ -90,7 +90,7 @@ class Stranded:
 
 
 def queues(tx: Tx, late_after_s: float, seen: tuple[WorkerSeen, ...]) -> tuple[QueueLoad, ...]:
-    """Every queue that has tasks under way or a live worker, by name."""
+    """Return every queue that has unfinished tasks or a live worker, by name."""
     ready = {row.queue: row for row in tx.fetch("load_ready", late_s=late_after_s)}
     due = {row.queue: row for row in tx.fetch("load_due", late_s=late_after_s)}
     held = {row.queue: row for row in tx.fetch("load_held", late_s=late_after_s)}
@@ -102,7 +102,7 @@ def queues(tx: Tx, late_after_s: float, seen: tuple[WorkerSeen, ...]) -> tuple[Q
 
 
 def kept(tx: Tx) -> tuple[Kept, ...]:
-    """What is kept until someone decides, most serious state first."""
+    """Return the tasks that need a decision, the most serious state first."""
     counts = {State(row.state): row for row in tx.fetch("kept_counts")}
     found = []
     for state in (State.QUARANTINED, State.PARKED, State.FAILED):
@@ -114,7 +114,7 @@ def kept(tx: Tx) -> tuple[Kept, ...]:
 
 
 def last_hour(tx: Tx) -> dict[State, int]:
-    """How many tasks ended in each final state during the last hour, up to `COUNTED_MOST` together."""
+    """Return how many tasks ended in each final state during the last hour, up to `COUNTED_MOST` together."""
     counts = {State.SUCCEEDED: 0, State.FAILED: 0, State.CANCELLED: 0, State.EXPIRED: 0}
     counts |= {State(row.state): row.tasks for row in tx.fetch("finished_since", since_s=HOUR_S, cap=COUNTED_MOST)}
     counts[State.FAILED] = tx.fetch("failed_since", since_s=HOUR_S, cap=COUNTED_MOST)[0].tasks
@@ -122,12 +122,12 @@ def last_hour(tx: Tx) -> dict[State, int]:
 
 
 def workers(tx: Tx, dead_within_s: float = HOUR_S) -> tuple[WorkerSeen, ...]:
-    """The workers that are believed to be alive and those that died lately, by name."""
+    """Return the workers that count as alive and those that died lately, by name."""
     return tuple(_worker(row) for row in tx.fetch("seen_workers", dead_within_s=dead_within_s))
 
 
 def stranded(tx: Tx, grace_s: float = GRACE_S) -> tuple[Stranded, ...]:
-    """What is held by workers that are not alive and was not taken back within *grace_s*."""
+    """Return the tasks that dead workers hold and that were not taken back within *grace_s*."""
     return tuple(
         Stranded(row.worker_id, worker=row.worker, count=row.tasks, oldest_s=seconds(row.oldest_s))
         for row in tx.fetch("held_by_gone", grace_s=grace_s)
@@ -176,6 +176,6 @@ def _worker(row: Row) -> WorkerSeen:
 
 
 def _stuck_s(maintained_s: Any, ttl_s: Any) -> float | None:
-    # Both are differences of times that one statement wrote: a clock that is set changes neither.
+    # Both are differences of times from one statement, so setting a clock changes neither.
     age_s = seconds(maintained_s)
     return age_s if age_s is not None and age_s > (seconds(ttl_s) or 0.0) / 2 else None

@@ -1,4 +1,4 @@
-"""Which workers a filter means: looked up first, so that no search asks of each task by whom it was held."""
+"""Find the workers that a filter means before a search, so that it need not match the worker of each task."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from mirepoix.ledger.query.values import known_moment
 from mirepoix.ledger.tx import Tx
 
 MOST = 500
-"""So many workers are named in a search; of more some will have held what is found first."""
+"""The most workers that a search names by their ids. With more, it matches the worker of each task."""
 
 SLACK = timedelta(hours=1)
-"""What a worker held ended after the worker began, unless the ledger's clock was set back: by no more than this."""
+"""A worker's tasks ended after the worker began, unless the ledger's clock was set back. This is the tolerance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holders:
-    """The workers' ids, and when the first of them began (None: not known). Without ids there are no such tasks."""
+    """The workers' ids, and when the first of them began (None if unknown). Without ids there are no such tasks."""
 
     ids: tuple[str, ...]
     since: datetime | None = None
 
 
 def holders(tx: Tx, worker: str | None) -> Holders | None:
-    """The workers whose name is like *worker*, or whose id it is. None: any worker, or too many to be named.
+    """Return the workers with a name that matches *worker*, or with that id. None: any worker, or too many to name.
 
-    Of a worker that was pruned only the whole id finds what it held.
+    For a pruned worker only the whole id finds its tasks.
     """
     if worker is None:
         return None

@@ -1,4 +1,4 @@
-"""What is parked: each kind of call that no code could take, with the reason, and how many there are of it."""
+"""Read the parked tasks: each kind of call that no code could take, with the reason and the number of tasks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mirepoix.sql.columns import Row
 from mirepoix.states import State
 
 MOST_KINDS = 5_000
-"""So many kinds are read, of calls with what they carry, reasons and queues. If there are more, the rarest are not."""
+"""The most kinds that are read: calls with their links, reasons and queues. The rarest kinds are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParkedCall:
-    """The tasks that are parked of one call for one reason. ``lacking`` is None where no other code could help."""
+    """The parked tasks with one call and one reason. ``lacking`` is None if no other code could help."""
 
     call: Call
     lacking: IncompatibilityKind | None
@@ -32,14 +32,14 @@ class ParkedCall:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """All that is parked. The calls count fewer than ``count`` tasks together if there are too many kinds to tell."""
+    """All parked tasks. If there are too many kinds, the calls have fewer tasks together than ``count``."""
 
     count: int
     calls: tuple[ParkedCall, ...]
 
 
 def parked(tx: Tx) -> Parked:
-    """What is parked, the most frequent call first."""
+    """Return the parked tasks, the most frequent call first."""
     count = sum(row.tasks for row in tx.fetch("kept_counts") if row.state == State.PARKED)
     groups: dict[Any, list[Row]] = {}
     for row in tx.fetch("parked_calls", most=MOST_KINDS) if count else ():

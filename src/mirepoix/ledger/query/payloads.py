@@ -1,4 +1,4 @@
-"""The payloads that code will have to take: how many there are of each kind of call, and those that do not say."""
+"""Read the payloads that code will have to take: the kinds of calls, and the tasks without a recorded kind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """The tasks in one *state* that call the same: their ``shape`` (see `mirepoix.signatures.call_codec`)."""
+    """The tasks in one *state* with the same ``shape`` of call (see `mirepoix.signatures.call_codec`)."""
 
     shape: str
     state: State
@@ -28,7 +28,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A task whose row does not say what it calls."""
+    """A task without a shape in its row."""
 
     id: str
     name: str
@@ -41,7 +41,7 @@ class Unread:
 
 
 def kinds(tx: Tx) -> list[Kind]:
-    """Every kind of payload that waits, runs, or is kept for a decision, and how many there are."""
+    """Return every kind of payload that waits, runs or needs a decision, with the number of tasks."""
     return [
         Kind(row.shape, State(row.state), int(row.tasks), known_moment(row.oldest_at), row.example_id)
         for row in tx.fetch("count_payloads")
@@ -49,7 +49,7 @@ def kinds(tx: Tx) -> list[Kind]:
 
 
 def unread(tx: Tx) -> Iterator[Unread]:
-    """Those that do not say what they call, a page at a time."""
+    """Yield the tasks without a shape. They are read page by page."""
     after = 0
     while rows := tx.fetch("payloads", after=after, batch=PAGE):
         after = rows[-1].seq

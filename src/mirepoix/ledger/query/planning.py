@@ -1,4 +1,4 @@
-"""How PostgreSQL is to run the looks of people: at once, without compiling them."""
+"""Let PostgreSQL run people's queries without compiling them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from mirepoix.ledger.tx import Tx
 
 
 def at_once(tx: Tx) -> None:
-    """Compile nothing in this transaction. On 100,000 waiting tasks that took longer (0.2 s) than what it was for."""
+    """Turn JIT compilation off in this transaction. For 100,000 waiting tasks it took longer (0.2 s) than the query."""
     if tx.dialect == "postgresql":
         tx.query("SELECT set_config('jit', 'off', true)")

@@ -1,7 +1,7 @@
-"""Read a long list of tasks in chunks, each in a transaction of its own: none stays open while somebody prints.
+"""Read a long list of tasks in chunks, each in its own transaction, so that none stays open while the list is printed.
 
-It is no snapshot. A task that changes its state between two chunks is listed as it was, as it is, twice, or not at all;
-one that stays as it is is listed once.
+The list is not a snapshot. A task that changes its state between two chunks is listed in its old state, in its new
+state, twice, or not at all. A task that does not change is listed once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ AT_ONCE = 1_000
 """A list up to this long is read in one transaction."""
 
 MOST_AT_ONCE = 16_000
-"""How long chunks become. Waiting tasks are sorted anew for each: the longer the chunks, the fewer times."""
+"""The most tasks in a chunk. Each chunk sorts the waiting tasks again, so chunks grow."""
 
 Reading = Callable[[], AbstractContextManager[Tx]]
 
@@ -26,7 +26,7 @@ Reading = Callable[[], AbstractContextManager[Tx]]
 def listed(
     reading: Reading, filters: Filters, limit: int, *, oldest_first: bool = False, with_arguments: bool = False
 ) -> Iterator[TaskLine]:
-    """The tasks that *filters* describe, newest first (by ``since``), at most *limit*."""
+    """Return the tasks that match *filters*, the newest first (by ``since``), at most *limit*."""
     if limit <= AT_ONCE:
         with reading() as tx:
             found = search(tx, filters, limit, oldest_first=oldest_first, with_arguments=with_arguments)

@@ -1,4 +1,4 @@
-"""Everything about one task: its facts, every attempt and step, what sent it and what it sent."""
+"""Read everything about one task: its facts, every attempt and step, its parent and the tasks that it sent."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mirepoix.sql.columns import Row
 from mirepoix.states import AttemptOutcome, State
 
 MOST_CHILDREN = 100
-"""How many of the tasks that a task sent are listed."""
+"""The most child tasks that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Relative:
-    """Another task, by the facts it is named with. ``state`` is None for one that was pruned or never was here."""
+    """A parent, root or child of the task. ``state`` is None if it was pruned or never was in the ledger."""
 
     id: str
     name: str | None = None
@@ -33,7 +33,7 @@ class Relative:
 class AttemptLine:
     """One execution.
 
-    ``outcome`` is a state (also of one under way), ``retried``, ``returned``, ``rejected``, ``killed`` or ``lost``.
+    ``outcome`` is a state (also if the attempt runs), ``retried``, ``returned``, ``rejected``, ``killed`` or ``lost``.
     """
 
     fence: int
@@ -55,7 +55,7 @@ class AttemptLine:
 
     @property
     def has_begun(self) -> bool | None:
-        """Whether user code began. None: nobody knows; the ledger hears of a beginning some moments later."""
+        """Whether user code began. None: unknown, because a start is recorded some moments later."""
         if self.started_at is not None or self.run_time_s is not None or self.outcome == AttemptOutcome.SUCCEEDED:
             return True
         is_revoked = self.outcome == AttemptOutcome.CANCELLED and (self.error or "").startswith("revoked")
@@ -63,7 +63,7 @@ class AttemptLine:
 
     @property
     def beginning(self) -> str:
-        """What is to be said about its beginning, if that is not plain from its times."""
+        """Words about its beginning, if its times do not show it."""
         if self.has_begun or self.finished_at is None:
             return ""
         return "never started" if self.has_begun is False else "not known whether it began"
@@ -71,7 +71,7 @@ class AttemptLine:
 
 @dataclass(frozen=True, slots=True)
 class StepLine:
-    """A step that is done, and the attempt that did it. ``result`` is JSON, or None where it was not asked for."""
+    """A finished step, and the attempt that did it. ``result`` is JSON, or None if it was not asked for."""
 
     name: str
     fence: int
@@ -82,7 +82,7 @@ class StepLine:
 
 @dataclass(frozen=True, slots=True)
 class ChordLine:
-    """How far a chord has come: ``waiting`` while *done* of *size* members have returned; ``fired`` or ``failed``."""
+    """A chord's state: ``waiting`` while *done* of *size* members have returned, then ``fired`` or ``failed``."""
 
     state: str
     done: int
@@ -91,7 +91,7 @@ class ChordLine:
 
 @dataclass(frozen=True, slots=True)
 class EditLine:
-    """What somebody changed in the payload."""
+    """A person's change of the payload."""
 
     edited_at: datetime
     edited_by: str
@@ -102,7 +102,7 @@ class EditLine:
 
 @dataclass(frozen=True, slots=True)
 class DecisionLine:
-    """What somebody decided about it: ``retry``, ``requeue``, ``cancel``, ``discard``, ``replay`` or ``undo``."""
+    """A person's decision: ``retry``, ``requeue``, ``cancel``, ``discard``, ``replay`` or ``undo``."""
 
     decided_at: datetime
     verb: str
@@ -112,9 +112,10 @@ class DecisionLine:
 
 @dataclass(frozen=True, slots=True)
 class TaskDetail:
-    """Everything the ledger knows about one task.
+    """Everything that the ledger has about one task.
 
-    ``calls``: what its payload calls, its own task first, then what it sends when it is over; empty if not kept.
+    ``calls`` are the calls in its payload: its own first, then those that it sends when it ends. It is empty if they
+    were not recorded.
     """
 
     id: str
@@ -161,9 +162,9 @@ class TaskDetail:
 
 
 def task_detail(tx: Tx, task_id: str, *, has_results: bool = False) -> TaskDetail | None:
-    """The detail of the task with exactly that id, or None. At most `MOST_CHILDREN` of what it sent are told.
+    """Return the detail of the task with exactly that id, or None. It has at most `MOST_CHILDREN` children.
 
-    What its steps returned is told only if it *has_results*: there may be secrets in it.
+    The results of its steps are included only with *has_results*, because they may contain secrets.
     """
     rows = tx.fetch("detail_of_task", task_id=task_id)
     if not rows:

@@ -1,9 +1,10 @@
-"""Find tasks: by id, by the beginning of an id, or by filters, newest first.
+"""Find tasks by id, by the beginning of an id, or by filters, the newest first.
 
-Each group of states is read through the partial index it has, and "since" means what that group is ordered by: when
-a finished task finished, when a held one was taken, when a waiting one was sent. So the cost of a search does not
-grow with history, unless a filter that has no index (a name or queue, a finished task's worker) finds next to nothing:
-then the finished tasks are read, those of a worker since it began. `Filters.among` bounds that.
+Each group of states is read through its partial index. "since" is the time by which a group is ordered: a finished task
+counts from when it finished, a held task from when it was taken, a waiting task from when it was sent. So the cost of a
+search does not grow with the history, with one exception. If a filter without an index (a name or queue, a finished
+task's worker) matches almost nothing, all finished tasks are read, for a worker those since it began. `Filters.among`
+limits that.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from mirepoix.states import State
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What to look for. Names are globs (``*`` and ``?``); a timedelta is that long ago by the ledger's clock."""
+    """The filters of a search. Names are globs (``*`` and ``?``). A timedelta counts back by the ledger's clock."""
 
     states: frozenset[State] = frozenset(State)
     name: str | None = None
@@ -34,22 +35,22 @@ class Filters:
     since: datetime | timedelta | None = None
     until: datetime | timedelta | None = None
     failure_group: str | None = None
-    """The id of a cause, or its beginning."""
+    """The id of a failure group, or its beginning."""
     only_scheduled: bool = False
-    """Of what is pending, only what has a time to come."""
+    """Leave out pending tasks that are not due later."""
     because: str | None = None
-    """A glob of its reason."""
+    """A glob of the reason."""
     min_tries: int | None = None
     max_tries: int | None = None
     arguments: tuple[tuple[str | None, str], ...] = ()
-    """Keywords (None: a value wherever it is) with JSON values that its body has, however deep."""
+    """Keywords with JSON values that the body contains at any depth. The keyword None means the value anywhere."""
     among: int | None = None
-    """Of what succeeded, was cancelled or expired only so many of the newest are looked at: a bound for the time."""
+    """The most succeeded, cancelled and expired tasks that are read, the newest first. It limits the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskLine:
-    """One task as a list shows it. ``since`` is when it was sent, taken or finished, by its state."""
+    """One task in a list. ``since`` is when it was sent, taken or finished, depending on its state."""
 
     id: str
     name: str
@@ -71,7 +72,7 @@ class TaskLine:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Part of the tasks with the index it is read through, written so that SQLite sees it too."""
+    """A part of the tasks, and the condition of its index, written so that SQLite uses the index too."""
 
     states: frozenset[State]
     index: str
@@ -79,7 +80,7 @@ class Branch:
 
 
 Position = tuple[Any, int]
-"""Where a branch was left: the time it is ordered by, as the database has it, and ``seq``."""
+"""The position after a chunk of a branch: the time that orders the branch, as the database has it, and ``seq``."""
 
 _ATTENTION = "t.state IN ('failed', 'quarantined', 'parked')"
 _READY = "t.state = 'pending' AND t.due_at IS NULL"
@@ -101,7 +102,7 @@ _MYSQL_BRANCHES = (
     *(branch for branch in _BRANCHES if branch.states != _FINISHED),
     *(Branch(frozenset({state}), f"t.state = '{state.value}'", "t.finished_at") for state in sorted(_FINISHED)),
 )
-"""An index on state and time is in the order of time within one state only."""
+"""MySQL's branches. Its index on state and time is ordered by time within one state only."""
 
 _COLUMNS = """t.id, t.name, t.queue, t.state, t.reason, t.fence, {since} AS since,
        -({{seconds_until {since}}}) AS age_s, t.created_at, t.due_at, t.run_time_s, t.worker_id, w.name AS worker,
@@ -112,7 +113,7 @@ _BODY = ", t.content_type, t.body_encoding, t.body"
 def search(
     tx: Tx, filters: Filters, limit: int | None = None, *, oldest_first: bool = False, with_arguments: bool = False
 ) -> list[TaskLine]:
-    """The tasks that *filters* describe, newest first (by ``since``), at most *limit*."""
+    """Return the tasks that match *filters*, the newest first (by ``since``), at most *limit*."""
     columns = _COLUMNS + (_BODY if with_arguments else "")
     found = [_line(row) for row in _rows(tx, filters, columns, limit, oldest_first=oldest_first)]
     found.sort(key=lambda line: line.since, reverse=not oldest_first)
@@ -120,13 +121,13 @@ def search(
 
 
 def matching(tx: Tx, filters: Filters, limit: int | None = None) -> list[tuple[str, str, State]]:
-    """``(id, name, state)`` of what *filters* describe, to decide about it: state by state, the oldest first."""
+    """Return ``(id, name, state)`` of the tasks that match *filters*, state by state, the oldest first."""
     rows = _rows(tx, filters, "t.id, t.name, t.state", limit, oldest_first=True)
     return [(row.id, row.name, State(row.state)) for row in rows][:limit]
 
 
 def states_of(tx: Tx, task_ids: Sequence[str]) -> dict[str, tuple[State, bool]]:
-    """For each id that exists, its state and whether it waits for a time to come."""
+    """Return for each id that exists its state, and whether the task has a due time."""
     names = {f"id_{_letters(n)}": task_id for n, task_id in enumerate(task_ids)}
     if not names:
         return {}
@@ -136,7 +137,7 @@ def states_of(tx: Tx, task_ids: Sequence[str]) -> dict[str, tuple[State, bool]]:
 
 
 def beginning_with(tx: Tx, prefix: str, most: int = 5) -> list[tuple[str, str, State]]:
-    """``(id, name, state)`` of up to *most* tasks whose id is, or begins with, *prefix*. An exact match comes alone."""
+    """Return ``(id, name, state)`` of up to *most* tasks with ids that begin with *prefix*. An exact match is alone."""
     columns = "SELECT id, name, state FROM mirepoix_task"
     rows = tx.query(f"{columns} WHERE id = :id", id=prefix)
     if not rows:
@@ -149,8 +150,8 @@ def _prefix_clause(prefix: str, dialect: str) -> tuple[str, dict[str, Any]]:
     exact = "substr(id, 1, length(CAST(:prefix AS text))) = CAST(:prefix AS text)"
     if dialect == "mysql":
         exact = "left(id, char_length(:prefix)) = :prefix"
-    # A range over the primary key, where its order is the same in every collation: up to the last digit of a prefix
-    # of small letters and digits. Letters may contract with what follows them (Danish "aa"), digits never do.
+    # A range over the primary key, as far as its order is the same in every collation: up to the last digit of a prefix
+    # of small letters and digits. Letters may contract with the next letter (Danish "aa"), digits never do.
     head = re.match(r"[0-9a-z]*[0-9]", prefix)
     if head is None:
         return exact, {"prefix": prefix}
@@ -160,7 +161,7 @@ def _prefix_clause(prefix: str, dialect: str) -> tuple[str, dict[str, Any]]:
 
 
 def _rows(tx: Tx, filters: Filters, columns: str, limit: int | None, *, oldest_first: bool) -> list[Row]:
-    """The rows of every branch that the filters touch, each ordered by its own index."""
+    """Return the rows of every branch that the filters need. Each branch is ordered by its own index."""
     at_once(tx)
     held_by = holders(tx, filters.worker)
     return [
@@ -171,7 +172,7 @@ def _rows(tx: Tx, filters: Filters, columns: str, limit: int | None, *, oldest_f
 
 
 def branches(dialect: str, filters: Filters) -> list[Branch]:
-    """The parts of the tasks that the filters touch."""
+    """Return the branches that the filters need."""
     return [
         branch
         for branch in (_MYSQL_BRANCHES if dialect == "mysql" else _BRANCHES)
@@ -189,7 +190,7 @@ def chunk(
     oldest_first: bool = False,
     with_arguments: bool = False,
 ) -> tuple[list[TaskLine], Position | None]:
-    """Up to *limit* tasks of one branch behind *after*, in order, and where the next chunk begins (None: nowhere)."""
+    """Return up to *limit* tasks of a branch after *after*, in order, and the position of the next chunk, or None."""
     columns = f"t.seq, {_COLUMNS}{_BODY if with_arguments else ''}"
     at_once(tx)
     held_by = holders(tx, filters.worker)
@@ -245,7 +246,7 @@ def _rows_of(
 
 
 def _clauses_of_details(filters: Filters, dialect: str) -> tuple[list[str], dict[str, Any]]:
-    """By reason, tries and arguments, for which there is no index."""
+    """Return the conditions on reason, tries and arguments, which have no index."""
     clauses: list[str] = []
     params: dict[str, Any] = {}
     if filters.because is not None:
@@ -304,7 +305,7 @@ def _clauses(
 
 
 def _letters(number: int) -> str:
-    """A placeholder's number in letters: placeholders bear no digits."""
+    """Write a placeholder's number in letters, because placeholders have no digits."""
     letters = ""
     while True:
         number, rest = divmod(number, 26)

@@ -1,4 +1,4 @@
-"""What a database answers, as Python has it: moments in UTC, seconds, arguments."""
+"""Convert a database's values to Python's: times in UTC, seconds, arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def moment(value: Any) -> datetime | None:
-    """A timestamp of any dialect as an aware datetime in UTC; a text without an offset is UTC already."""
+    """Convert a timestamp of any dialect to an aware datetime in UTC. A text without an offset is in UTC already."""
     if value is None:
         return None
     found = value if isinstance(value, datetime) else datetime.fromisoformat(value)
@@ -16,14 +16,14 @@ def moment(value: Any) -> datetime | None:
 
 
 def known_moment(value: Any) -> datetime:
-    """A timestamp from a column that is never null."""
+    """Convert a timestamp from a column that is never null."""
     found = moment(value)
     assert found is not None
     return found
 
 
 def bound_moment(value: datetime, dialect: str) -> Any:
-    """An aware datetime as the columns of *dialect* compare with it."""
+    """Convert an aware datetime to a value that the columns of *dialect* compare with."""
     in_utc = value.astimezone(UTC)
     if dialect == "sqlite":
         return in_utc.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
@@ -31,12 +31,12 @@ def bound_moment(value: datetime, dialect: str) -> Any:
 
 
 def seconds(value: Any) -> float | None:
-    """A duration; databases answer with decimals, floats or null."""
+    """Convert a duration. Databases return decimals, floats or null."""
     return None if value is None else float(value)
 
 
 def arguments(content_type: str, body_encoding: str, body: str) -> tuple[list[Any], dict[str, Any]] | None:
-    """``(args, kwargs)`` of a message body, or None for one that is not Celery's JSON."""
+    """Return ``(args, kwargs)`` of a message body, or None if it is not Celery's JSON."""
     if content_type != "application/json" or body_encoding != "utf-8":
         return None
     try:
