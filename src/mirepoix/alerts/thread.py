@@ -32,7 +32,7 @@ class AlertThread:
         self._settings = settings
         self._identity = identity
         self._channels = channels(settings)
-        self._telling: dict[str, threading.Thread] = {}
+        self._notifying: dict[str, threading.Thread] = {}
         self._next_prune = 0.0
         self._loop = Loop(source, "alerts", self._round, logger, away_s=settings.alerts_interval_s)
 
@@ -43,7 +43,7 @@ class AlertThread:
     def stop(self) -> None:
         """Stop the thread. Wait up to a second for each channel that is being notified."""
         self._loop.stop()
-        for thread in self._telling.values():
+        for thread in self._notifying.values():
             thread.join(timeout=1.0)
 
     def end_soon(self) -> None:
@@ -69,18 +69,18 @@ class AlertThread:
             due = alerts.due_channels(tx)
             ended = alerts.ended_channels(tx)
         for channel in self._channels:
-            thread = self._telling.get(channel.label)
+            thread = self._notifying.get(channel.label)
             has_news = channel.label in due or (channel.tells_ends and channel.label in ended)
             if has_news and (thread is None or not thread.is_alive()):
-                thread = threading.Thread(target=self._tell, args=(channel,), name="mirepoix-alert", daemon=True)
-                self._telling[channel.label] = thread
+                thread = threading.Thread(target=self._notify, args=(channel,), name="mirepoix-alert", daemon=True)
+                self._notifying[channel.label] = thread
                 thread.start()
         if self._settings.retention_s is not None and time.monotonic() >= self._next_prune:
             self._next_prune = time.monotonic() + PRUNE_S
             with connection.transaction() as tx:
                 alerts.prune(tx, self._settings.retention_s)
 
-    def _tell(self, channel: Channel) -> None:
+    def _notify(self, channel: Channel) -> None:
         try:
             connection = self._source.open(BOUND_S)
             try:

@@ -48,7 +48,7 @@ def reconcile(context: CliContext, dry_run: bool, is_json: bool) -> None:
     publisher = Publisher(installation.app)
     try:
         before = _balances(context.ready(), installation, publisher)
-        again = {} if dry_run else _mend(context.ready(), installation, publisher, before)
+        again = {} if dry_run else _publish_missing(context.ready(), installation, publisher, before)
         after = [
             replace(row, sent_again=again.get(row.queue, 0))
             for row in _balances(context.ready(), installation, publisher)
@@ -108,7 +108,7 @@ def _balances(connection: OwnConnection, installation: Installation, publisher: 
     ]
 
 
-def _mend(
+def _publish_missing(
     connection: OwnConnection, installation: Installation, publisher: Publisher, balances: list[Balance]
 ) -> dict[str, int]:
     again = {}

@@ -93,9 +93,9 @@ def replay(
         rate_per_s=rate,
         by=decided_by(by),
         reason=one_line(reason) or f"replayed: {group.id}",
-        tell=(lambda _: None) if is_json else _say_aside,
+        report=(lambda _: None) if is_json else _say_aside,
     )
-    begun.tell(f"replay {begun.id} of {count(len(chosen), 'task')}: {one_line(group.title)}")
+    begun.report(f"replay {begun.id} of {count(len(chosen), 'task')}: {one_line(group.title)}")
     with _stopped_by_ctrl_c(begun):
         operation.carry_out(context.ready(), begun, canaries, wait.total_seconds())
     operation.end(context.ready(), begun)

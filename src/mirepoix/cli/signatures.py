@@ -121,7 +121,9 @@ def check(
         raise CliError(f"There is no lock file {str(path)!r}. Write it with: mirepoix signatures lock")
     changes = compare_all(locked, current)
     is_outdated = locked != current
-    is_harmful = any(not change.is_safe_after_deploy or (both_ways and change.verdict is not Verdict.SAFE) for change in changes)
+    is_harmful = any(
+        not change.is_safe_after_deploy or (both_ways and change.verdict is not Verdict.SAFE) for change in changes
+    )
     if is_json:
         context.print_json(_as_object(path, locked, changes, is_outdated=is_outdated))
     else:

@@ -35,22 +35,28 @@ def print_audit(console: Console, audits: Sequence[Audit], elapsed_s: float | No
 def _figures(audits: Sequence[Audit]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold", show_header=len(audits) > 1)
     table.add_column("", no_wrap=True)
-    for one in audits:
-        table.add_column(one.side)
+    for audit in audits:
+        table.add_column(audit.side)
     rows: list[tuple[str, list[RenderableType]]] = [
-        ("orders", [f"{one.sent} placed, {one.committed} committed" for one in audits]),
-        ("  paid, with receipt", [_of(one.done, one.committed) for one in audits]),
-        ("  lost", [_must_be_0(one.lost) for one in audits]),
-        ("  rolled back, ran", [_must_be_0(one.ran_after_rollback).append(f" of {one.rolled_back}") for one in audits]),
-        ("killed by SIGKILL", [f"{one.killed_processes} processes, {one.killed_workers} workers" for one in audits]),
-        ("  cut off, run again", [_of(one.recovered, one.cut_off) for one in audits]),
-        ("  again after", [_delays(one) for one in audits]),
-        ("  run again at its end*", [str(one.finished_twice) for one in audits]),
-        ("runs overlapping", [_must_be_0(one.overlapping) for one in audits]),
-        ("poison", [_poison(one) for one in audits]),
-        ("failed for good", [_failed(one) for one in audits]),
-        ("retried", [_of(one.retried_done, one.retried_sent) for one in audits]),
-        ("reminders", [_reminders(one) for one in audits]),
+        ("orders", [f"{audit.sent} placed, {audit.committed} committed" for audit in audits]),
+        ("  paid, with receipt", [_of(audit.done, audit.committed) for audit in audits]),
+        ("  lost", [_must_be_0(audit.lost) for audit in audits]),
+        (
+            "  rolled back, ran",
+            [_must_be_0(audit.ran_after_rollback).append(f" of {audit.rolled_back}") for audit in audits],
+        ),
+        (
+            "killed by SIGKILL",
+            [f"{audit.killed_processes} processes, {audit.killed_workers} workers" for audit in audits],
+        ),
+        ("  cut off, run again", [_of(audit.recovered, audit.cut_off) for audit in audits]),
+        ("  again after", [_delays(audit) for audit in audits]),
+        ("  run again at its end*", [str(audit.finished_twice) for audit in audits]),
+        ("runs overlapping", [_must_be_0(audit.overlapping) for audit in audits]),
+        ("poison", [_poison(audit) for audit in audits]),
+        ("failed for good", [_failed(audit) for audit in audits]),
+        ("retried", [_of(audit.retried_done, audit.retried_sent) for audit in audits]),
+        ("reminders", [_reminders(audit) for audit in audits]),
     ]
     for name, cells in rows:
         table.add_row(Text(name, style="dim"), *cells)
@@ -65,26 +71,30 @@ def _of(value: int, total: int) -> Text:
     return Text(f"{value} of {total}", style="green" if value == total else "bold red")
 
 
-def _delays(one: Audit) -> str:
-    if one.recovery_p50_s is None:
+def _delays(audit: Audit) -> str:
+    if audit.recovery_p50_s is None:
         return "-"
-    return f"{one.recovery_p50_s:.2f} s, p95 {one.recovery_p95_s:.2f} s"
+    return f"{audit.recovery_p50_s:.2f} s, p95 {audit.recovery_p95_s:.2f} s"
 
 
-def _poison(one: Audit) -> str:
-    if one.poison_quarantined is None:
-        return f"{one.poison_sent} gone after {one.poison_runs} runs"
-    return f"{one.poison_quarantined} quarantined, {one.poison_runs} runs"
+def _poison(audit: Audit) -> str:
+    if audit.poison_quarantined is None:
+        return f"{audit.poison_sent} gone after {audit.poison_runs} runs"
+    return f"{audit.poison_quarantined} quarantined, {audit.poison_runs} runs"
 
 
-def _failed(one: Audit) -> str:
-    return f"{one.failed_sent}, in a log only" if one.failed_kept is None else f"{one.failed_kept}, kept with traceback"
+def _failed(audit: Audit) -> str:
+    return (
+        f"{audit.failed_sent}, in a log only"
+        if audit.failed_kept is None
+        else f"{audit.failed_kept}, kept with traceback"
+    )
 
 
-def _reminders(one: Audit) -> Text:
-    text = _of(one.reminders_done, one.reminders_sent)
-    if one.reminder_latest_s is not None:
-        text.append(f", {max(0.0, one.reminder_latest_s):.1f} s late at most", style="default")
+def _reminders(audit: Audit) -> Text:
+    text = _of(audit.reminders_done, audit.reminders_sent)
+    if audit.reminder_latest_s is not None:
+        text.append(f", {max(0.0, audit.reminder_latest_s):.1f} s late at most", style="default")
     return text
 
 

@@ -90,7 +90,7 @@ class Side:
             self._look(fleet)
             killed = chaos.step(self.progress.sent)
             if killed is not None:
-                self._tell_kill(killed)
+                self._show_kill(killed)
             for worker in fleet.dead():
                 self._say("note", f"{worker.name} ended by itself (exit code {worker.process.returncode})")
                 fleet.workers.remove(worker)
@@ -115,7 +115,7 @@ class Side:
             if worker is not None and not worker.is_ready:
                 worker.is_ready = True
                 self._say("note", f"{worker.name} is up")
-            self._tell_rerun(run)
+            self._show_rerun(run)
         progress.child_kills, progress.worker_kills = self._history.child_kills, self._history.worker_kills
         progress.done = self._count_done()
 
@@ -152,7 +152,7 @@ class Side:
 
     # ---- events
 
-    def _tell_kill(self, kill: Kill) -> None:
+    def _show_kill(self, kill: Kill) -> None:
         self.progress.cut_off += len(kill.cut_off)
         if kill.replacement is None:
             what = f"SIGKILL a process of {kill.worker.name}: {kill.cut_off[0].label} was running"
@@ -161,7 +161,7 @@ class Side:
             what = f"SIGKILL all of {kill.worker.name}: {running}; {kill.replacement.name} starts"
         self._say("kill", what)
 
-    def _tell_rerun(self, run: Run) -> None:
+    def _show_rerun(self, run: Run) -> None:
         runs = self._history.runs[run.task_id]
         earlier = runs[: runs.index(run)]
         if not earlier:

@@ -1,4 +1,4 @@
-"""What the demo's worker processes load: ``celery -A mirepoix.demo.worker worker``."""
+"""The module of the demo's worker processes: ``celery -A mirepoix.demo.worker worker``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mirepoix.demo.shop import make_app
 
 
 def _end_with_the_demo() -> None:
-    # Our standard input is a pipe whose other end only the demo holds: it closes when the demo ends, however it ends.
-    # Not read through sys.stdin: its lock would be held while the pool forks.
+    # Standard input is a pipe. Only the demo holds its other end, so it closes when the demo ends or is killed.
+    # sys.stdin would hold its lock while the pool forks, so the file descriptor is read.
     os.read(0, 1)
     os.killpg(os.getpid(), signal.SIGKILL)
 

@@ -177,7 +177,7 @@ class LedgerBackend(BaseTaskBackend):  # type: ignore[misc]  # neither brings ty
         request, now = celery_task.request, timezone.now()
         try:
             result = self.get_result(request.id)
-        except TaskResultDoesNotExist:  # a coroutine in a test, whose transaction only the test sees
+        except TaskResultDoesNotExist:  # a coroutine in a test, which does not see the test's transaction
             result = _new(task, request.id, request.args, request.kwargs, self.alias)
         if not result.worker_ids:  # run by a test, which is no worker
             result.worker_ids.append(str(request.hostname or ""))

@@ -127,7 +127,7 @@ def due(tx: Tx, channel: str) -> list[Telling]:
 
 
 def told_within_the_hour(tx: Tx, channel: str) -> tuple[int, float | None]:
-    """Return how many single messages *channel* got, and how long ago it got its latest summary, or None."""
+    """Return how many single messages *channel* got within the hour, and the age of its latest summary, or None."""
     (lately,) = tx.fetch("told_lately", channel=channel)
     return int(lately.messages), seconds(lately.summed_s)
 

@@ -23,7 +23,7 @@ OFFERED = {
 
 @dataclass(frozen=True, slots=True)
 class GroupDecision:
-    """One verb. *act* takes a transaction, a group's id, who decides and a note. It returns False without such a group."""
+    """One verb. *act* takes a transaction, a group's id, who decides and a note; it returns False without a group."""
 
     verb: str
     done: str

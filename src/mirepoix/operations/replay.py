@@ -42,7 +42,7 @@ class Replay:
     reason: str
     rate_per_s: float
     by: str
-    tell: Callable[[str], None]
+    report: Callable[[str], None]
     """Called with a line about the progress, every few seconds."""
     replayed: list[str] = field(default_factory=list)
     not_well: list[Replayed] = field(default_factory=list)
@@ -65,13 +65,13 @@ def begin(
     rate_per_s: float,
     by: str,
     reason: str,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Replay:
     """Record that a replay of *chosen* begins."""
     first = min(canaries, len(chosen))
     with deciding(connection) as tx:
         id = ledger_replay.begin(tx, group.id, by, reason, tasks=len(chosen), canaries=first, rate_per_s=rate_per_s)
-    return Replay(id, group, chosen, reason, rate_per_s, by, tell)
+    return Replay(id, group, chosen, reason, rate_per_s, by, report)
 
 
 def carry_out(connection: OwnConnection, replay: Replay, canaries: int, wait_s: float) -> None:
@@ -80,7 +80,7 @@ def carry_out(connection: OwnConnection, replay: Replay, canaries: int, wait_s: 
     first, rest = replay.chosen[:canaries], replay.chosen[canaries:]
     if first:
         _run_again(connection, replay, first)
-        replay.tell(f"{count(len(replay.replayed), 'task')} replayed first; waiting for the end of each")
+        replay.report(f"{count(len(replay.replayed), 'task')} replayed first; waiting for the end of each")
         if not _ended_well(connection, replay, wait_s):
             return
         replay.due_at = time.monotonic()
@@ -133,15 +133,15 @@ def _run_again(connection: OwnConnection, replay: Replay, chosen: Sequence[Chose
         with deciding(connection) as tx:
             done = ledger_replay.run_again(tx, replay.id, batch, replay.reason, replay.by)
         replay.replayed += done
-        _tell_progress(replay)
+        _report_progress(replay)
 
 
-def _tell_progress(replay: Replay) -> None:
+def _report_progress(replay: Replay) -> None:
     """Report every few seconds, so that a long replay is not silent."""
     now = time.monotonic()
     if now >= replay.next_word_at:
         if replay.next_word_at:
-            replay.tell(f"{len(replay.replayed):,} of {count(len(replay.chosen), 'task')} replayed")
+            replay.report(f"{len(replay.replayed):,} of {count(len(replay.chosen), 'task')} replayed")
         replay.next_word_at = now + PROGRESS_S
 
 

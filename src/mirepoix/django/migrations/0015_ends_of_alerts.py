@@ -1,4 +1,4 @@
-"""When a channel was told that an alert is over."""
+"""When a channel was notified that an alert is over."""
 
 from typing import Any, ClassVar
 
