@@ -138,7 +138,7 @@ def test_a_group_is_resolved_ignored_and_reopened_from_the_list(shop: Shop, admi
     assert statuses(shop) == {value: "resolved", key: "resolved"}
     assert FailureGroup.objects.get(pk=value).decided_by == "ann"
     data = {"action": "reopen_groups", "_selected_action": [value], "index": 0}
-    assert "Opened again: 1 failure group" in admin_client._text(
+    assert "Reopened: 1 failure group" in admin_client._text(
         admin_client.client.post(f"{LIST}?state=all", data, follow=True)
     )
     assert "Ignored: 1 failure group" in act(admin_client, "ignore", value)
@@ -159,7 +159,7 @@ def test_on_its_page_a_decision_has_a_note_and_conditions(shop: Shop, admin_clie
     fail(shop, "c", release="2")
     assert statuses(shop) == {group: "regressed"}
     assert "It failed again in release 2 after it was resolved." in admin_client.page(f"{LIST}{group}/change/")
-    assert "Opened again" in decide(admin_client, "reopen", group)
+    assert "Reopened" in decide(admin_client, "reopen", group)
     assert "Ignored for good." in decide(admin_client, "ignore", group, until="ever")
 
 
