@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -18,7 +19,7 @@ class Flowing(Shop):
     def __init__(self, folder: Path, url: str, prefect: PrefectServer) -> None:
         super().__init__(folder, url)
         self.prefect = prefect
-        self._attempts = 0
+        self._attempts = itertools.count(1)
         shutil.copyfile(Path(__file__).with_name("shop_flows.py"), folder / "shop_flows.py")
 
     @property
@@ -32,8 +33,7 @@ class Flowing(Shop):
 
     def attempt(self, flow: str, run_id: str, env: dict[str, str] | None = None) -> Process:
         """A process that runs a flow run, as Prefect's runner starts one."""
-        self._attempts += 1
-        return self.python(f"flow{self._attempts}", "shop_flows.py", flow, run_id, env=env)
+        return self.python(f"flow{next(self._attempts)}", "shop_flows.py", flow, run_id, env=env)
 
     def run(self, flow: str, run_id: str | None = None, /, **parameters: Any) -> Any:
         """Run a flow to its end; what it returned, or the words of what it raised."""

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
@@ -87,6 +89,26 @@ async def gathered(number: int, times: int) -> Any:
 
 
 @flow
+def submitted(name: str, args: list[Any]) -> Any:
+    """Runs one task in a thread."""
+    return step.submit(name, args).result()
+
+
+@flow
+def leaves(name: str, args: list[Any]) -> None:
+    """Triggers one task, and does something else."""
+    job(name, *args).trigger()
+    while True:
+        time.sleep(0.1)
+
+
+@flow
+def spins(seconds: list[float]) -> int:
+    """Runs a task of each length, one after the other."""
+    return len([done(job("spin", one)) for one in seconds])
+
+
+@flow
 def inner(name: str, args: list[Any]) -> Any:
     """Runs one task."""
     return done(job(name, *args))
@@ -98,7 +120,10 @@ def outer(name: str, args: list[Any]) -> Any:
     return [inner(name, args), inner(name, args)]
 
 
-FLOWS = {one.fn.__name__: one for one in (one, one_async, in_steps, tried_twice, mapped, gathered, outer)}
+FLOWS = {
+    one.fn.__name__: one
+    for one in (one, one_async, in_steps, tried_twice, mapped, gathered, submitted, leaves, spins, outer)
+}
 
 
 def run(name: str, run_id: str) -> Any:
@@ -112,7 +137,7 @@ def run(name: str, run_id: str) -> Any:
 if __name__ == "__main__":
     first, second = sys.argv[1:]
     if first == "serve":
-        FLOWS[second].serve(name="shop", print_starting_message=False)
+        FLOWS[second].serve(name=f"{second}-{Path.cwd().parent.name}", print_starting_message=False)
     else:
         try:
             told = run(first, second)

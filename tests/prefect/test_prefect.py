@@ -145,14 +145,15 @@ def test_a_flow_process_that_is_ended_leaves_its_task(flowing: Flowing, number: 
     assert flowing.run("one", run_id) == 3
 
 
-def test_prefects_runner_ends_a_cancelled_flow_run_and_its_task(flowing: Flowing) -> None:
+@pytest.mark.parametrize("flow", ["one", "one_async", "submitted", "leaves"])
+def test_prefects_runner_ends_a_cancelled_flow_run_and_its_task(flowing: Flowing, flow: str) -> None:
     flowing.worker()
     server = flowing.prefect
-    runner = flowing.python("runner", "shop_flows.py", "serve", "one", env={"PREFECT_RUNNER_POLL_FREQUENCY": "1"})
-    deployment = until(lambda: deployed(flowing), "it is deployed")
-    run_id = server.ask(f"deployments/{deployment}/create_flow_run", {"parameters": {"name": "gate", "args": ["x"]}})[
-        "id"
-    ]
+    polls = {"PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+    runner = flowing.python("runner", "shop_flows.py", "serve", flow, env=polls)
+    deployment = until(lambda: deployed(flowing, flow), "it is deployed")
+    call = {"parameters": {"name": "gate", "args": ["x"]}}
+    run_id = server.ask(f"deployments/{deployment}/create_flow_run", call)["id"]
     until(lambda: flowing.effects(what="begin"), "it began")
     ((_, task_id),) = flowing.keys.items()
     assert cancelled_after_s(flowing, run_id, task_id) < pace()
@@ -160,9 +161,11 @@ def test_prefects_runner_ends_a_cancelled_flow_run_and_its_task(flowing: Flowing
     runner.stop()
 
 
-def deployed(flowing: Flowing) -> str | None:
-    """The id of the deployment of this test."""
-    found = flowing.prefect.ask("deployments/filter", {"sort": "CREATED_DESC"})
+def deployed(flowing: Flowing, flow: str) -> str | None:
+    """The id of the deployment that the test's runner has made."""
+    name = f"{flow}-{flowing.folder.parent.name}"
+    wanted = {"deployments": {"name": {"any_": [name]}}}
+    found = flowing.prefect.ask("deployments/filter", wanted)
     return str(found[0]["id"]) if found else None
 
 

@@ -6,6 +6,7 @@ next attempt joins the tasks. A flow run that is cancelled by a runner has that 
 
 from __future__ import annotations
 
+import atexit
 import contextvars
 import logging
 import os
@@ -132,3 +133,6 @@ class Watch:
 
 watch = Watch()
 """Of this process."""
+
+# A process that a runner ends because its flow run is cancelled may be about to exit before the next look.
+atexit.register(watch.look)
