@@ -1,7 +1,7 @@
 -- The holder of the key, after an attempt to claim it. It locks, in order to see what others committed after the
 -- caller's transaction first read.
 SELECT k.task_id, k.task_name, k.call_hash, k.shape,
-       CASE WHEN k.expires_at IS NULL AND NOT EXISTS (SELECT 1 FROM mirepoix_task AS t WHERE t.id = k.task_id) THEN 1 ELSE 0 END
+       CASE WHEN k.expires_at IS NULL AND NOT EXISTS (SELECT 1 FROM mirepoix_task AS t WHERE t.id = k.task_id) THEN 1 ELSE 0 END AS is_unsent
   FROM mirepoix_key AS k
  WHERE k.id = :key
    FOR UPDATE {of k}
