@@ -95,7 +95,7 @@ def test_purge_cancels_what_waits(shop: Shop) -> None:
 
 def revoke_everywhere(shop: Shop, id: str, workers: int) -> None:
     """As a client of Celery without a ledger: its workers hear the id, and no row is changed."""
-    # Without an event loop a worker is ready before it listens to remote control, and nothing stores a broadcast for it.
+    # Without an event loop a worker is ready before it listens to remote control, and a broadcast is not kept for it.
     until(lambda: len(shop.app.control.ping(limit=workers, timeout=1.0)) == workers, "the workers listen")
     replies = shop.app.control.broadcast(
         "revoke", arguments={"task_id": [id]}, reply=True, limit=workers, timeout=DEADLINE_S
