@@ -35,7 +35,7 @@ class AttemptOutcome(StrEnum):
     """How an attempt ended: the column ``outcome`` of its row in the history of attempts.
 
     A success has no row there unless its beginning was recorded. To add an outcome, add it here, write it in
-    `mirepoix.ledger.finish` or `mirepoix.ledger.reap`, and describe it in docs/design/states.md.
+    `mirepoix.ledger.finish` or `mirepoix.ledger.reap`, and describe it in docs/reference/schema.md.
     """
 
     SUCCEEDED = "succeeded"  # the code returned

@@ -59,8 +59,8 @@ AWAY_S = 0.25
 
 GATHER_S = 0.008
 """The longest time for which messages are gathered while tasks are so quick that a transaction for each would slow them
-down. A batch is enough if it has one message for each `GATHER_PART` tasks that end in `Batch.AHEAD_S`, or
-`GATHER_MOST` messages."""
+down. Gathering ends earlier with `GATHER_MOST` messages, or with a quarter (`GATHER_PART`) of the tasks that end in
+`Batch.AHEAD_S`."""
 
 GATHER_PART = 4
 GATHER_MOST = 50
@@ -181,14 +181,14 @@ class BrokerConsumer:
             return
         task_id = task_id_of(message)
         if task_id is not None and not is_storable(task_id):
-            self.keep(message, f"its id cannot be stored: {task_id!r}")
+            self.park_unreadable(message, f"its id cannot be stored: {task_id!r}")
             return
         foreign = None
         if task_id is None or not is_of_ledger(message):
             try:
                 foreign = self._to_adopt(message, queue) if task_id is not None else None
             except (ValueError, TypeError, RecursionError) as error:
-                self.keep(message, f"its task cannot be adopted: {error}")
+                self.park_unreadable(message, f"its task cannot be adopted: {error}")
                 return
             if foreign is None:
                 if isinstance(message.headers, dict):
@@ -201,7 +201,7 @@ class BrokerConsumer:
         if self._consumer.hub is None:
             self._turn()
 
-    def keep(self, message: Any, reason: str) -> None:
+    def park_unreadable(self, message: Any, reason: str) -> None:
         """Store an unreadable message in the ledger as a parked row, then acknowledge it.
 
         Celery would drop it, or end the worker.
@@ -314,7 +314,7 @@ class BrokerConsumer:
         foreign = [
             notification
             for notification in notifications
-            if notification.foreign is not None and notification.unreadable is None
+            if notification.envelope is not None and notification.unreadable is None
         ]
         if not foreign or verdict(error) is not Verdict.CONTENT:
             return False
@@ -323,12 +323,12 @@ class BrokerConsumer:
             self._one_by_one = len(notifications)
             return True
         self._waiting.popleft()
-        self.keep(foreign[0].message, f"the ledger cannot hold its task: {first_line(error)}")
+        self.park_unreadable(foreign[0].message, f"the ledger cannot hold its task: {first_line(error)}")
         return True
 
     def _take(self, leases: Leases, notifications: list[Notification]) -> list[Notification]:
         """Lease the tasks of these notifications, and return the notifications that are settled. The others wait."""
-        foreign = [notification.foreign for notification in notifications if notification.foreign is not None]
+        foreign = [notification.envelope for notification in notifications if notification.envelope is not None]
         kept = {
             notification.task_id: notification.unreadable
             for notification in notifications

@@ -41,8 +41,8 @@ class Notification:
 
     message: Any
     task_id: str
-    foreign: Envelope | None = None
-    """The task, if it was sent without the ledger and must be adopted; or the row that stores an unreadable message."""
+    envelope: Envelope | None = None
+    """The row to write first: a task that was sent without the ledger, or an unreadable message."""
     unreadable: str | None = None
     """Why the message cannot be read; None if it can. An unreadable message becomes a parked row."""
     received_at: float = field(default_factory=time.monotonic)

@@ -131,7 +131,7 @@ class Sender:
         except Exception:
             logger.exception("the process that sent tasks could not publish them; the relay will")
             publisher.close()
-        # A task whose id was sent before may have a higher fence by now. The relay publishes and notes that one.
+        # A new task has fence 0. If an id was sent before, its fence is higher, and the relay publishes that task.
         return [(id, 0) for id in confirmed]
 
     def _note(self, confirmed: list[tuple[str, int]]) -> None:

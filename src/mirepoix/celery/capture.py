@@ -477,7 +477,7 @@ def in_transaction(
 ) -> Iterator[tuple[Tx | None, Callable[[Sequence[Outgoing]], object]]]:
     """The transaction that `writing` uses, and its function that adds envelopes.
 
-    The transaction is None if the caller's is asynchronous: then only the function can be used.
+    If the caller's transaction is asynchronous, the first value is None, and only the function can be used.
     """
     enclosing = ambient.current()
     if enclosing is not None:

@@ -156,7 +156,7 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
     ) -> bool:
         mark = lease_in(message.headers)
         if mark is None:
-            return self._keep(message, reason)
+            return self._park_unleased(message, reason)
         name = str(message.headers.get("task"))
         shape = to_text(Call(name, payload.version_in(message.headers)))
         error = error or InvalidTaskError(reason)
@@ -164,11 +164,11 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         message.ack_log_error(logger, self.connection_errors)
         return True
 
-    def _keep(self, message: Any, reason: str) -> bool:
+    def _park_unleased(self, message: Any, reason: str) -> bool:
         """Store a broker's message that belongs to no task of the ledger."""
         if self.broker_consumer is None or isinstance(message, LeasedMessage):
             return False
-        self.broker_consumer.keep(message, reason)
+        self.broker_consumer.park_unreadable(message, reason)
         return True
 
 

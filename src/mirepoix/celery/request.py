@@ -360,7 +360,9 @@ def _handed_over(generated: Any) -> Any:
         except Exception as error:
             if self.time_start is None and self.lease is None:
                 task_ready(self)
-                broker_consumer.keep(self.message, f"it cannot be given to the pool: {type(error).__name__}: {error}")
+                broker_consumer.park_unreadable(
+                    self.message, f"it cannot be given to the pool: {type(error).__name__}: {error}"
+                )
             elif self.time_start is None:
                 self._refuse(error)
             else:  # a pool in this very thread has run it, and could not report its end

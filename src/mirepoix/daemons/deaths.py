@@ -70,7 +70,7 @@ class Deaths:
             if seen is None or seen.heartbeat != worker.heartbeat:
                 seen = _Since(worker.heartbeat, now)
             self._free[worker.id] = seen
-            # A process that exists and does not take its lock again sends no heartbeats either. `of_silent` finds it.
+            # If its process exists, only silence proves its death: `of_silent` judges that.
             if is_gone is None and now - seen.since >= CONFIRM_S:
                 dead.append(Death(worker, f"its liveness lock was free for {now - seen.since:.1f} s"))
         return dead

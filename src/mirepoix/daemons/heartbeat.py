@@ -28,7 +28,7 @@ AGAIN_LAST_S = 1.0
 """The pauses between attempts to replace a session: the first, and the longest."""
 
 
-class Maintenance(Protocol):
+class WatchedRounds(Protocol):
     """The maintenance thread, which this thread watches."""
 
     round_began_at: float | None
@@ -43,7 +43,7 @@ class Maintenance(Protocol):
 class Heartbeat:
     """Send heartbeats until `stop`."""
 
-    def __init__(self, leases: Leases, maintenance: Maintenance) -> None:
+    def __init__(self, leases: Leases, maintenance: WatchedRounds) -> None:
         self._leases = leases
         self._maintenance = maintenance
         self._probe = Probe(leases.worker.name, leases.incarnation.bound_s)

@@ -2,9 +2,9 @@
 
 A fingerprint has three inputs. The first is the class of the *first* exception in the chain of causes (``raise …
 from``), so a wrapper that a release adds changes nothing. The second is the user's functions that the exceptions passed
-through, without lines and libraries. The third is the template of the message (`mirepoix.fingerprint.template`). An
-exception that was raised while another was handled counts alone, unless it is the same one again or one by which Celery
-asks for a retry.
+through, without lines and libraries. The third is the template of the message (`mirepoix.fingerprint.template`). If
+an exception was raised while another was handled (without ``from``), only the second counts. Two cases differ: the
+second is the first again, or Celery raised it to ask for a retry. Then the first counts.
 
 A fingerprint is not a judgement about causes. A bug that raises in two functions gives two groups. An outage gives a
 group for each function that it affects.

@@ -2,8 +2,8 @@
 
 Some deaths say nothing about the tasks: the worker was asked to stop, it was silent (frozen, or cut off), or its host
 was restarted. A worker that died by itself, *hard*, may have been killed by one of the tasks that it held, so all of
-them become suspects. A worker takes one suspect at a time. If another worker dies with a suspect, that suspect was
-alone there or the only suspect, and it is blamed. So the culprit is found even if it ran beside many other tasks.
+them become suspects. A worker takes one suspect at a time: if another worker dies, at most one suspect ran there, and
+that suspect is blamed. The culprit is found even if it ran beside many other tasks at first.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def lose(
 ) -> LostTask | None:
     """Take back an attempt that was rejected or whose process died. The task waits again, or is quarantined.
 
-    If *is_blamed*, the task caused the death, which counts against ``max_deaths``. Otherwise it counts against the
+    If *is_blamed*, the end counts against ``max_deaths``: the task killed its process. Otherwise it counts against the
     higher ``max_handovers``. With *is_suspect* the task runs beside no other suspect from then on. Returns None if the
     attempt had ended or was lost before.
     """

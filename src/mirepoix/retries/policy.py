@@ -47,8 +47,8 @@ class RetryPolicy:
     """The number of attempts, including the first. Deaths of workers do not count."""
 
     max_age_s: float | None = 24 * 3600.0
-    """A retry that would come later than this after the task was sent does not come. If the task failed for good and
-    was run again since, the time counts from that failure. The database's clock decides."""
+    """The time after the task was sent within which a retry must begin. A later retry is given up. If the task failed
+    for good and was run again since, the time counts from that failure. The database's clock decides."""
 
     jitter: bool = True
     """Full jitter: each wait is drawn evenly between 0 and its bound, so tasks that failed together do not return
