@@ -307,9 +307,9 @@ class LedgerBackend(Backend, SyncBackendMixin):  # type: ignore[misc]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """``(id, meta)`` of each task as it becomes ready. Raises celery.exceptions.TimeoutError.
 
-        PostgreSQL sends a notification for each result, SQLite's file is watched, and MariaDB is polled. *interval* (seconds) only bounds
-        the wait after a lost notification. *on_message* is called with each result. It is also called with what a task
-        reports meanwhile (``update_state``), unless that is replaced within *interval*.
+        PostgreSQL sends a notification for each result, SQLite's file is watched, and MariaDB is polled. *interval*
+        (seconds) only bounds the wait after a lost notification. *on_message* is called with each result. It is also
+        called with what a task reports meanwhile (``update_state``), unless that is replaced within *interval*.
         """
         reported: dict[str, Any] = {}
         look = self._look if on_message is None else partial(self._look, reported=reported, report=on_message)
