@@ -10,14 +10,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from logs import Log
 from missing import missing
-from pace import DEADLINE_S, until
+from pace import DEADLINE_S, POLL_S, until
 
 
 def need_prefect() -> None:
@@ -66,8 +68,16 @@ class PrefectServer:
         """What the API answers to a POST, or to a GET if there is no body."""
         data = None if body is None else json.dumps(body).encode()
         request = Request(f"{self.url}/{path}", data, {"Content-Type": "application/json"})
-        with urlopen(request, timeout=DEADLINE_S) as answer:
-            return json.load(answer)
+        end = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                with urlopen(request, timeout=DEADLINE_S) as answer:
+                    return json.load(answer)
+            except HTTPError as error:
+                # The server's SQLite file is busy. Prefect's own client asks again as well.
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > end:
+                    raise
+                time.sleep(POLL_S)
 
     def create(self, flow: str, parameters: dict[str, Any] | None = None) -> str:
         """A flow run that nobody has begun; its id."""

@@ -13,6 +13,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
+from prefect.task_runners import ProcessPoolTaskRunner
 
 from mirepoix.prefect import MirepoixCredentials, MirepoixTask
 
@@ -88,6 +89,12 @@ async def gathered(number: int, times: int) -> Any:
     return len({run.handle.id for run in runs})
 
 
+@flow(task_runner=ProcessPoolTaskRunner(max_workers=2))
+def in_processes(number: int, times: int) -> list[Any]:
+    """Runs so many equal tasks at once, each in a process of its own."""
+    return [future.result() for future in [step.submit("add", [number, 1]) for _ in range(times)]]
+
+
 @flow
 def submitted(name: str, args: list[Any]) -> Any:
     """Runs one task in a thread."""
@@ -122,7 +129,7 @@ def outer(name: str, args: list[Any]) -> Any:
 
 FLOWS = {
     one.fn.__name__: one
-    for one in (one, one_async, in_steps, tried_twice, mapped, gathered, submitted, leaves, spins, outer)
+    for one in (in_processes, one, one_async, in_steps, tried_twice, mapped, gathered, submitted, leaves, spins, outer)
 }
 
 

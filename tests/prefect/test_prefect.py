@@ -97,6 +97,12 @@ def test_equal_calls_are_as_many_tasks(flowing: Flowing) -> None:
     assert len(flowing.ledger.states()) == 5
 
 
+def test_equal_calls_in_processes_of_their_own_are_as_many_tasks(flowing: Flowing) -> None:
+    flowing.worker()
+    assert flowing.run("in_processes", number=1, times=3) == [2, 2, 2]
+    assert len(flowing.ledger.states()) == 3
+
+
 def test_subflows_of_a_crashed_flow_join_their_tasks(flowing: Flowing) -> None:
     flowing.worker()
     run_id = flowing.prefect.create("outer", {"name": "gate", "args": ["open"]})
