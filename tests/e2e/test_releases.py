@@ -107,7 +107,7 @@ def test_what_a_new_sender_writes_waits_for_a_new_worker(shop: Shop):
     ids = sent(shop, 3, ("invoice", [1]), ("charge", [2, "USD"]), ("ship", [3]))
     shop.wait(ids, "parked")
     assert [shop.row(id)["parked_for"] for id in ids] == ["task", "version", "version"]
-    assert "knows released.charge up to version 1" in shop.row(ids[1])["reason"]
+    assert "supports released.charge up to version 1" in shop.row(ids[1])["reason"]
     worker(shop, 3)
     ran_once(shop, ids)
     assert given(shop, ids) == [{"order": 1}, {"order": 2, "currency": "USD"}, {"order": 3}]

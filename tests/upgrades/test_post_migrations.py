@@ -90,7 +90,7 @@ def test_people_are_told_what_is_left_to_do(tomorrow: Software, sqlite_url: str,
     with UpgradeHarness(tmp_path / "harness", sqlite_url) as harness:
         said = harness.run(tomorrow, "-m", "mirepoix.cli", "--ledger", sqlite_url, "migrate").stdout
     assert "applied 9001_lid" in said
-    assert "9000_jar.post: for mirepoix migrate --post" in said
+    assert "9000_jar.post: run mirepoix migrate --post" in said
 
 
 def test_an_sqlite_ledger_that_migrates_itself_takes_nothing_away(tomorrow: Software, sqlite_url: str, tmp_path: Path):
