@@ -1,4 +1,4 @@
-"""Kill workers and the server under workflows of Temporal whose steps are tasks: ``python -m benchmarks.temporal``.
+"""Kill workers and servers while Temporal workflows run tasks as their steps: ``python -m benchmarks.temporal``.
 
 Every death comes at a point between Temporal's decision and its record of the end, in turn. Then the ledger, the
 results of the workflows and a file that the tasks write to are compared. After that workflows are cancelled, and timed.
@@ -25,7 +25,7 @@ from benchmarks.servers import LEDGERS, Server, servers
 TESTS = Path(__file__).parent.parent / "tests"
 sys.path[:0] = [str(TESTS), str(TESTS / "e2e"), str(TESTS / "temporal")]
 
-from bridged import Bridged  # noqa: E402
+from bridged import OF_CELERY, OF_TEMPORAL, Bridged  # noqa: E402
 from temporalio.client import Client  # noqa: E402
 from temporalio.common import WorkflowIDConflictPolicy  # noqa: E402
 from workers import Process  # noqa: E402
@@ -36,21 +36,6 @@ from mirepoix.crashpoints import Crashpoint  # noqa: E402
 from pace import until  # noqa: E402
 from temporal_server import TemporalServer  # noqa: E402
 
-OF_TEMPORAL = (
-    Crashpoint.SUBMIT_BEFORE_COMMIT,
-    Crashpoint.SUBMIT_AFTER_COMMIT,
-    Crashpoint.ACTIVITY_BEFORE_COMPLETE,
-    Crashpoint.ACTIVITY_AFTER_COMPLETE,
-    Crashpoint.ACTIVITY_AFTER_COMMIT,
-)
-OF_CELERY = (
-    Crashpoint.TAKE_BEFORE_COMMIT,
-    Crashpoint.TAKE_AFTER_COMMIT,
-    Crashpoint.START_BEFORE_COMMIT,
-    Crashpoint.START_AFTER_COMMIT,
-    Crashpoint.COMPLETE_BEFORE_COMMIT,
-    Crashpoint.COMPLETE_AFTER_COMMIT,
-)
 USE_EXISTING = WorkflowIDConflictPolicy.USE_EXISTING
 STEPS = 3
 AT_ONCE = 3

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
-import sqlite3
-import subprocess
-import sys
-from collections import Counter
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from five_steps import STEPS, ran
 from temporal_server import temporal_cli
-
-EXAMPLE = Path(__file__).parent.parent / "examples" / "temporal"
-STEPS = ("reserve", "charge", "pack", "ship", "confirm")
 
 
 @pytest.mark.slow
@@ -24,16 +15,7 @@ STEPS = ("reserve", "charge", "pack", "ship", "confirm")
 @pytest.mark.parametrize("options", [(), ("--kill",)], ids=["plain", "killed"])
 def test_every_order_comes_to_its_end_with_one_task_for_each_step(tmp_path: Path, options: tuple[str, ...]) -> None:
     temporal_cli()
-    environment = {**os.environ, "SHOP_DATA": str(tmp_path), "HOME": str(tmp_path)}
-    command = [sys.executable, str(EXAMPLE / "run.py"), "--orders", "3", *options]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    ends = re.findall(
-        r"^Order (\d) is done: reserved, charged .* by \w+, packed, shipped, .* 4 steps\.$", done.stdout, re.MULTILINE
-    )
-    assert ends == ["1", "2", "3"]
-    with closing(sqlite3.connect(tmp_path / "shop.db")) as ledger:
-        tasks = ledger.execute("SELECT name, state FROM mirepoix_task").fetchall()
-    counted = Counter(name for name, _ in tasks)
-    assert counted == {"mirepoix.start_workflow": 3, **{f"shop.{step}": 3 for step in STEPS}}
-    assert {state for _, state in tasks} == {"succeeded"}
+    found = ran("temporal", tmp_path, *options)
+    assert found.finished == ["1", "2", "3"]
+    assert found.tasks == {"mirepoix.start_workflow": 3, **STEPS}
+    assert found.states == {"succeeded"}

@@ -17,10 +17,30 @@ if not os.environ.get("CI"):
 from temporalio.client import Client, WorkflowHandle
 from workers import Process, Shop
 
+from mirepoix.crashpoints import Crashpoint
 from pace import DEADLINE_S, until
 from temporal_server import TemporalServer
 
 T = TypeVar("T")
+
+OF_TEMPORAL = (
+    Crashpoint.SUBMIT_BEFORE_COMMIT,
+    Crashpoint.SUBMIT_AFTER_COMMIT,
+    Crashpoint.ACTIVITY_BEFORE_COMPLETE,
+    Crashpoint.ACTIVITY_AFTER_COMPLETE,
+    Crashpoint.ACTIVITY_AFTER_COMMIT,
+)
+"""The points at which a worker of Temporal may die between Temporal's decision and its record of the end."""
+
+OF_CELERY = (
+    Crashpoint.TAKE_BEFORE_COMMIT,
+    Crashpoint.TAKE_AFTER_COMMIT,
+    Crashpoint.START_BEFORE_COMMIT,
+    Crashpoint.START_AFTER_COMMIT,
+    Crashpoint.COMPLETE_BEFORE_COMMIT,
+    Crashpoint.COMPLETE_AFTER_COMMIT,
+)
+"""The points at which a worker of Celery may die meanwhile."""
 
 
 class Bridged(Shop):

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from bridged import Bridged
+from bridged import OF_CELERY, OF_TEMPORAL, Bridged
 from temporalio.client import Client
 from workers import Process
 
@@ -16,22 +16,6 @@ from mirepoix.temporal import start_workflow
 from pace import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-OF_TEMPORAL = (
-    Crashpoint.SUBMIT_BEFORE_COMMIT,
-    Crashpoint.SUBMIT_AFTER_COMMIT,
-    Crashpoint.ACTIVITY_BEFORE_COMPLETE,
-    Crashpoint.ACTIVITY_AFTER_COMPLETE,
-    Crashpoint.ACTIVITY_AFTER_COMMIT,
-)
-OF_CELERY = (
-    Crashpoint.TAKE_BEFORE_COMMIT,
-    Crashpoint.TAKE_AFTER_COMMIT,
-    Crashpoint.START_BEFORE_COMMIT,
-    Crashpoint.START_AFTER_COMMIT,
-    Crashpoint.COMPLETE_BEFORE_COMMIT,
-    Crashpoint.COMPLETE_AFTER_COMMIT,
-)
 
 
 def armed(shop: Bridged, point: Crashpoint) -> dict[str, str]:
