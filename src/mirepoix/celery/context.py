@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from celery import states
 
@@ -23,6 +23,8 @@ from mirepoix.records import Envelope, Lease, Outgoing, Part, Result
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
 
+
+T = TypeVar("T")
 
 LARGE_RESULT = 64 * 1024
 """A result longer than this does not go through the pipe to the worker's parent."""
@@ -149,23 +151,23 @@ def current() -> Attempt | None:
 
 
 @contextmanager
-def running(attempt: Attempt) -> Iterator[Attempt]:
+def _set(variable: ContextVar[Any], value: T) -> Iterator[T]:
+    """Give *variable* that value inside the block."""
+    token = variable.set(value)
+    try:
+        yield value
+    finally:
+        variable.reset(token)
+
+
+def running(attempt: Attempt) -> AbstractContextManager[Attempt]:
     """Make *attempt* the current one inside the block: what is sent there belongs to it."""
-    token = _current.set(attempt)
-    try:
-        yield attempt
-    finally:
-        _current.reset(token)
+    return _set(_current, attempt)
 
 
-@contextmanager
-def outside() -> Iterator[None]:
+def outside() -> AbstractContextManager[None]:
     """Set no current attempt inside the block: what is sent there belongs to none."""
-    token = _current.set(None)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    return _set(_current, None)
 
 
 def has_run() -> None:
@@ -182,32 +184,20 @@ def has_run() -> None:
 @contextmanager
 def user_code() -> Iterator[None]:
     """Run user code inside the block: what it sends does not wait for the outcome."""
-    token = _running_code.set(_current.get())
-    try:
+    with _set(_running_code, _current.get()):
         yield
-    finally:
-        _running_code.reset(token)
 
 
 @contextmanager
 def outcome_code() -> Iterator[None]:
     """Run ``retry()`` or ``replace()`` inside the block: all that they send is part of the outcome."""
-    code_token, continues_token = _running_code.set(_OUTCOME), _continues.set(False)
-    try:
+    with _set(_running_code, _OUTCOME), _set(_continues, False):
         yield
-    finally:
-        _continues.reset(continues_token)
-        _running_code.reset(code_token)
 
 
-@contextmanager
-def continuing() -> Iterator[None]:
+def continuing() -> AbstractContextManager[bool]:
     """Send inside the block what a payload or a chord carries for later. No attempt needs to run."""
-    token = _continues.set(True)
-    try:
-        yield
-    finally:
-        _continues.reset(token)
+    return _set(_continues, True)
 
 
 def is_continuing() -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from mirepoix.ledger.arguments import CONTENT_TYPE
 from mirepoix.ledger.tx import Tx
+from mirepoix.sql.columns import Row
 
 PRUNED_AT_ONCE = 5_000
 
@@ -49,8 +50,7 @@ class Claimed:
     call_hash: str
     shape: str
     is_unsent: int
-    """1: there is no such task, and there was none. Whoever claimed the key died, on a connection that commits each
-    statement by itself."""
+    """1: the task was never sent. The process that claimed the key died between two commits of its connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Due:
 def find(tx: Tx, key: str) -> Claimed | None:
     """Return the task that has the key, as far as *tx* can see."""
     rows = tx.fetch("find_key", key=key)
-    return Claimed(*rows[0]) if rows else None
+    return _claimed(rows[0]) if rows else None
 
 
 def claim(tx: Tx, key: str, call: Call, task_id: str) -> Claimed:
@@ -74,8 +74,12 @@ def claim(tx: Tx, key: str, call: Call, task_id: str) -> Claimed:
     It waits for an open transaction that has claimed the key.
     """
     tx.run("claim_key", key=key, task_id=task_id, task_name=call.name, call_hash=call.hash_under(key), shape=call.shape)
-    ((*found,),) = tx.fetch("claimed_key", key=key)
-    return Claimed(*found)
+    (row,) = tx.fetch("claimed_key", key=key)
+    return _claimed(row)
+
+
+def _claimed(row: Row) -> Claimed:
+    return Claimed(row.task_id, row.task_name, row.call_hash, row.shape, row.is_unsent)
 
 
 def release(tx: Tx, key: str, task_id: str) -> None:
