@@ -1,4 +1,4 @@
-"""Kill the processes of Prefect's flows whose steps are tasks, and run the flows again.
+"""Kill the processes of Prefect flows that run tasks as their steps, and run the flows again.
 
 ``python -m benchmarks.prefect``. Each flow run is killed three times: before a submission is committed, after it and
 before Prefect knows of it, and while the flow waits. Celery workers are killed as well. Then the ledger, the results of

@@ -35,12 +35,12 @@ class Environment:
 
     @property
     def label(self) -> str:
-        """For people."""
+        """The versions, for the printed line."""
         return f"Python {_dotted(self.python)}, Celery {_dotted(self.celery)}"
 
     @property
     def name(self) -> str:
-        """For its files."""
+        """The versions, for the names of files."""
         return f"python-{_dotted(self.python)}-celery-{_dotted(self.celery)}"
 
     def made(self) -> Path:

@@ -74,7 +74,7 @@ def wait_for_server(port: int) -> None:
 
 
 def free_port() -> int:
-    """One that nobody listens on."""
+    """A port that nobody listens on."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--orders", type=int, default=3, help="how many orders to place")
     parser.add_argument("--kill", action="store_true", help="kill the flows and the worker in the middle, and go on")
-    told = parser.parse_args()
+    options = parser.parse_args()
 
     data = Path(os.environ.setdefault("SHOP_DATA", str(HERE / "data")))
     data.mkdir(exist_ok=True)
@@ -103,10 +103,10 @@ def main() -> None:
         own = ("--host", "127.0.0.1", "--port", str(port), "--no-ui", "--log-level", "ERROR")
         processes.start(sys.executable, "-m", "prefect", "server", "start", *own)
         wait_for_server(port)
-        ids = place(range(1, told.orders + 1))
+        ids = place(range(1, options.orders + 1))
         worker = processes.start(*CELERY)
         flows = [processes.start(sys.executable, "flow.py", id) for id in ids]
-        if told.kill:
+        if options.kill:
             while not is_charged():
                 time.sleep(0.05)
             for process in (worker, *flows):

@@ -26,7 +26,7 @@ class Processes:
         self._running[name] = subprocess.Popen(command, cwd=HERE)
 
     def kill(self, name: str) -> None:
-        """SIGKILL: it says goodbye to nobody."""
+        """Kill it with SIGKILL: it cannot clean up."""
         self._running[name].kill()
         self._running[name].wait()
 
@@ -83,7 +83,7 @@ async def results(address: str, ids: list[str]) -> list[list[str]]:
 
 
 def free_port() -> int:
-    """One that nobody listens on."""
+    """A port that nobody listens on."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
@@ -94,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--orders", type=int, default=3, help="how many orders to place")
     parser.add_argument("--kill", action="store_true", help="kill both workers in the middle, and start others")
-    told = parser.parse_args()
+    options = parser.parse_args()
 
     data = Path(os.environ.setdefault("SHOP_DATA", str(HERE / "data")))
     data.mkdir(exist_ok=True)
@@ -111,10 +111,10 @@ def main() -> None:
         processes.start("server", cli, "server", "start-dev", *own)
         while subprocess.run((cli, "operator", "cluster", "health", "--address", address), check=False).returncode:
             time.sleep(0.1)
-        ids = place(range(1, told.orders + 1))
+        ids = place(range(1, options.orders + 1))
         for name, command in (("celery", CELERY), ("temporal", TEMPORAL)):
             processes.start(name, *command)
-        if told.kill:
+        if options.kill:
             wait_for_third_step()
             for name, command in (("celery", CELERY), ("temporal", TEMPORAL)):
                 processes.kill(name)
