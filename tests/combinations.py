@@ -6,7 +6,10 @@ broker and with every kind of connection at least once, and each pair (a databas
 one promise of the file. This is pairwise testing with the promise as one of the factors, by a greedy choice: Cohen,
 Dalal, Fredman and Patton, "The AETG System", IEEE Transactions on Software Engineering 23(7), 1997.
 
-A test with only one such parameter loses nothing. ``--all`` runs every combination, ``--quick`` one of each promise.
+A test with only one such parameter loses nothing. The tests of a slow integration are marked ``paired``: there the
+promise is the test function alone, and each of its other parameters is tested on one database, not on every.
+
+``--all`` runs every combination, ``--quick`` one of each promise.
 """
 
 from __future__ import annotations
@@ -38,10 +41,16 @@ class Candidate:
 
     item: pytest.Item
     place: frozenset[Value]
+    variant: frozenset[Value]
+
+    @property
+    def values(self) -> frozenset[Value]:
+        """What a test of this promise must run at least once."""
+        return self.place | self.variant
 
     @property
     def pairs(self) -> set[Pair]:
-        """Each two of its values."""
+        """Each two of its places."""
         return {frozenset(pair) for pair in combinations(self.place, 2)}
 
 
@@ -50,7 +59,11 @@ def choose(items: list[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Ite
     files: defaultdict[str, defaultdict[str, list[Candidate]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
         promise, place = _promise_and_place(item)
-        files[str(item.path)][promise].append(Candidate(item, place))
+        variant = frozenset[Value]()
+        if item.get_closest_marker("paired"):
+            function, _, others = promise.partition("|")
+            promise, variant = function, frozenset({("others", others)})
+        files[str(item.path)][promise].append(Candidate(item, place, variant))
     chosen = {candidate.item for promises in files.values() for candidate in _of_a_file(list(promises.values()))}
     return [item for item in items if item in chosen], [item for item in items if item not in chosen]
 
@@ -63,7 +76,7 @@ def first(items: list[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item
 
 def summary(left_out: Counter[str]) -> Iterator[str]:
     """Says at the end of a default run what it left out, a line for each file."""
-    yield f"{left_out.total():,} further combinations of database, pool, broker and connection. --all tests them too:"
+    yield f"{left_out.total():,} further combinations, of database and pool for example. --all tests them too:"
     for file, count in sorted(left_out.items(), key=lambda pair: (-pair[1], pair[0])):
         yield f"{count:7,}  {file}"
 
@@ -79,16 +92,17 @@ def _of_a_file(promises: list[list[Candidate]]) -> set[Candidate]:
         used.add(candidate.place)
 
     for candidates in promises:
-        values = {value for candidate in candidates for value in candidate.place}
-        if not values:
+        values = {value for candidate in candidates for value in candidate.values}
+        if not any(candidate.place for candidate in candidates):
             chosen.update(candidates)
+            continue
         while values:
             best = max(
                 candidates,
-                key=lambda it: (len(it.place & values), len(it.pairs - paired), it.place in used),
+                key=lambda it: (len(it.values & values), len(it.pairs - paired), it.place in used),
             )
             take(best)
-            values -= best.place
+            values -= best.values
     everything = [candidate for candidates in promises for candidate in candidates]
     missing = {pair for candidate in everything for pair in candidate.pairs} - paired
     while missing:
@@ -112,5 +126,5 @@ def _promise_and_place(item: pytest.Item) -> tuple[str, frozenset[Value]]:
                 axis = AXIS_OF[value]
                 place[axis if axis not in place else f"{axis} of {name}"] = value
         else:
-            promise.append(f"{name}={call.indices[name]}")
+            promise.append(f"{name}={id(given)}")  # the same object in each combination
     return "|".join(promise), frozenset(place.items())

@@ -1,0 +1,72 @@
+"""What a default run leaves out: no promise on any database, and what `--all` still tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from combinations import choose, first
+
+pytest_plugins = "pytester"
+
+FILE = """
+import pytest
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def database(request):
+    return request.param
+
+@pytest.fixture(params=["prefork", "threads", "solo", "gevent"])
+def pool(request):
+    return request.param
+
+@pytest.mark.parametrize("shape", ["chain", "group"])
+def test_each(database, pool, shape): ...
+
+@pytest.mark.paired
+@pytest.mark.parametrize("point", range(5))
+def test_slow(database, point): ...
+
+@pytest.mark.parametrize("number", range(4))
+def test_pure(number): ...
+"""
+
+
+@pytest.fixture
+def items(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> list[pytest.Item]:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    pytester.makeini("[pytest]\nmarkers = paired: as in the project")
+    pytester.makepyfile(FILE)
+    return pytester.inline_genitems("-p", "no:cacheprovider")[0]
+
+
+def told(items: list[pytest.Item], test: str) -> list[dict[str, object]]:
+    """The parameters of the tests of one function."""
+    return [item.callspec.params for item in items if item.name.startswith(f"{test}[")]
+
+
+def test_each_promise_runs_on_each_database_and_in_each_pool_and_each_pair_runs(items: list[pytest.Item]) -> None:
+    chosen, left_out = choose(items)
+    assert {*chosen, *left_out} == {*items}
+    each = told(chosen, "test_each")
+    assert len(told(items, "test_each")) == 24
+    assert len(each) == 12
+    for shape in ("chain", "group"):
+        assert {run["database"] for run in each if run["shape"] == shape} == {"sqlite", "postgresql", "mariadb"}
+        assert len({run["pool"] for run in each if run["shape"] == shape}) == 4
+    assert len({(run["database"], run["pool"]) for run in each}) == 12
+
+
+def test_a_paired_test_runs_on_each_database_and_with_each_parameter(items: list[pytest.Item]) -> None:
+    slow = told(choose(items)[0], "test_slow")
+    assert len(slow) == 5
+    assert {run["database"] for run in slow} == {"sqlite", "postgresql", "mariadb"}
+    assert {run["point"] for run in slow} == {*range(5)}
+
+
+def test_what_has_no_database_runs_as_it_is(items: list[pytest.Item]) -> None:
+    assert len(told(choose(items)[0], "test_pure")) == 4
+
+
+def test_quick_is_one_combination_of_each_promise(items: list[pytest.Item]) -> None:
+    quick = first(items)[0]
+    assert [len(told(quick, test)) for test in ("test_each", "test_slow", "test_pure")] == [2, 5, 4]
