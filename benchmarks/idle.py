@@ -16,6 +16,8 @@ from benchmarks.machine import Span, cpu_s, load, print_header, pss_mb
 from benchmarks.servers import LEDGERS, NAMES, servers
 from benchmarks.worker import Worker
 
+from mirepoix.daemons.maintenance import CLOSE_UNUSED_S
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -63,7 +65,7 @@ def fleets(sizes: list[int], seconds: float) -> None:
                 pids = [stack.enter_context(Worker(server, "solo", 1)).pid for _ in range(size)]
                 with psycopg.connect(server.url, autocommit=True) as connection:
                     _until_alive(connection, size)
-                    time.sleep(5.0)
+                    time.sleep(2 * CLOSE_UNUSED_S + 2.0)  # until they have closed what they used only at their start
                     before, cpu_before = _transactions(connection), sum(map(cpu_s, pids))
                     time.sleep(seconds)
                     done, used = _transactions(connection) - before, sum(map(cpu_s, pids)) - cpu_before

@@ -254,6 +254,8 @@ def _postgresql(place: Place) -> Iterator[Server]:
         f"unix_socket_directories={data}",
         "-c",
         "log_min_messages=fatal",
+        "-c",
+        "max_connections=400",
     ]
     options += ["-c", "shared_preload_libraries=pg_stat_statements"] if os.environ.get("BENCHMARK_STATEMENTS") else []
     import psycopg

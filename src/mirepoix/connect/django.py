@@ -175,6 +175,10 @@ class DjangoSource:
         if not _is_in_event_loop():
             close_idle_connections()
 
+    def close_unused(self) -> None:
+        if self._own is not None:
+            self._own[1].close_unused()
+
     def close(self) -> None:
         """Close our own pooled connections. Django's connections stay open."""
         if self._own is not None:

@@ -50,6 +50,7 @@ class Pool:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._idle: list[Connection] = []
+        self._unused = 0
         self._at_drop = close_when_dropped(self, self._idle)
         self._slots: AbstractContextManager[object] = nullcontext()
         if self._size is not None:
@@ -109,6 +110,7 @@ class Pool:
         try:
             while True:
                 connection = self._idle.pop()  # atomic, so two threads cannot get the same connection
+                self._unused = min(self._unused, len(self._idle))
                 if self._fits is None or self._fits(connection):
                     return connection, True
                 left.append(connection)
@@ -116,6 +118,27 @@ class Pool:
             return self._open(), False
         finally:
             self._idle.extend(left)
+
+    def close_unused(self) -> None:
+        """Close the connections that nobody has borrowed since the last call.
+
+        The last connection that was returned is the first to be lent, so those at the beginning are unused. A
+        connection that does not fit the caller stays open.
+        """
+        if self._pid != os.getpid():
+            return
+        left: list[Connection] = []
+        for _ in range(self._unused):
+            try:
+                connection = self._idle.pop(0)
+            except IndexError:
+                break
+            if self._fits is None or self._fits(connection):
+                connection.close()
+            else:
+                left.append(connection)
+        self._idle[:0] = left
+        self._unused = len(self._idle)
 
     def close(self) -> None:
         """Close the idle connections."""

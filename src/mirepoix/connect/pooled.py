@@ -53,6 +53,10 @@ class PooledSource:
     def require_sessions(self) -> None:
         """Do nothing: no pooler is known to be in front of this database."""
 
+    def close_unused(self) -> None:
+        self._pool.close_unused()
+        self._begun.close_unused()
+
     def close(self) -> None:
         self._pool.close()
         self._begun.close()

@@ -154,6 +154,9 @@ class Source(Protocol):
         Raises one of `disconnects` if the database is away.
         """
 
+    def close_unused(self) -> None:
+        """Close the pooled connections of our own that nobody has borrowed since the last call."""
+
     def close(self) -> None:
         """Close the pooled connections."""
 

@@ -34,10 +34,12 @@ COUNT_S = 1.0
 """How often a worker looks for failures to count."""
 COUNT_AT_MOST = 5
 """The most batches of failures that a round counts, so that a backlog does not delay the detection of dead workers."""
-LONGEST_LOOK_S = 1.0
+LONGEST_LOOK_S = 2.0
 """The longest pause between two looks for dead workers and due tasks. In a large fleet other workers look as well."""
 LOOKERS = 2
 """Up to so many workers look as often as the settings say. With more workers, each looks less often."""
+CLOSE_UNUSED_S = 15.0
+"""How often a worker closes the pooled connections that nobody has borrowed since the last time."""
 LOOK_AGAIN_S = 0.05
 """How soon a free lock is checked again."""
 
@@ -60,6 +62,7 @@ class Maintenance:
         )
         self._next_liveness = self._next_silence = self._next_prune = self._next_due = self._next_resume = 0.0
         self._next_count = 0.0
+        self._next_unused = time.monotonic() + CLOSE_UNUSED_S
         self._others = 0
         """The number of other live workers at the last look."""
         self._is_expiring = self._is_behind = False
@@ -131,11 +134,14 @@ class Maintenance:
         due["end what has expired"] = lambda: self._expire(connection)
         due["count failures"] = lambda: self._count(connection)
         if now >= self._next_resume:
-            self._next_resume = now + RESUME_PARKED_S
+            self._next_resume = now + max(RESUME_PARKED_S, self._interval_s)
             due["resume parked tasks"] = lambda: self._resume_parked(connection)
         if now >= self._next_prune:
             self._next_prune = now + self._settings.prune_interval_s
             due["prune"] = lambda: self._prune(connection)
+        if now >= self._next_unused:
+            self._next_unused = now + CLOSE_UNUSED_S
+            due["close unused connections"] = leases.source.close_unused
         return not [what for what, act in due.items() if not self._does(what, act)]
 
     def _does(self, what: str, act: Callable[[], None]) -> bool:
