@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mirepoix.ledger import chords, finish
+from mirepoix.ledger import chords, finish, keys
 from mirepoix.records import AttemptFailure, Chord, Part
 
 
@@ -127,3 +127,17 @@ def test_steps_are_told_but_not_what_they_returned_unless_it_is_asked_for(cli, l
     (step,) = cli.json("show", "a")["steps"]
     assert (step["name"], step["fence"], step["run_time_s"], step["result"]) == ("charge-7", 1, 0.25, None)
     assert cli.json("show", "a", "--results")["steps"][0]["result"] == '{"card": "4242"}'
+
+
+def test_a_task_is_found_by_its_key(cli, ledger):
+    ledger.do(keys.claim, "charge/order-7", keys.Call("shop.pay", [], {}), "abc123")
+    ledger.send("abc123")
+    ledger.send("charge")
+    shown = cli("show", "charge/order-7").stdout
+    assert "abc123" in shown
+    assert "key" in shown
+    assert "charge/order-7" in shown
+    assert cli.json("show", "abc123")["key"] == "charge/order-7"
+    assert cli.json("show", "charge")["key"] is None
+    assert "cancelled" in cli("cancel", "charge/order-7", "--yes").output
+    assert ledger.states() == {"abc123": "cancelled", "charge": "pending"}

@@ -31,7 +31,7 @@ INDENT = 5
 @json_option
 @pass_context
 def show(context: CliContext, task_id: str, has_results: bool, is_json: bool) -> None:
-    """Show everything about one task. The beginning of its id is enough.
+    """Show everything about one task. ID is its id, the beginning of its id, or its key (submit_once).
 
     The output includes the task's arguments.
     """
@@ -74,6 +74,7 @@ def _headline(detail: TaskDetail) -> Text:
 
 
 def _fact_lines(detail: TaskDetail) -> Iterator[tuple[str, str]]:
+    yield "key", one_line(detail.key)
     yield "queue", one_line(detail.queue) + (f", priority {detail.priority}" if detail.priority else "")
     yield "sent", when(detail.created_at)
     yield "eta", when(detail.eta)

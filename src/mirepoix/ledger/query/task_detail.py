@@ -114,12 +114,13 @@ class DecisionLine:
 class TaskDetail:
     """Everything that the ledger has about one task.
 
-    ``calls`` are the calls in its payload: its own first, then those that it sends when it ends. It is empty if they
-    were not recorded.
+    ``key`` is that of `mirepoix.submit_once`. ``calls`` are the calls in its payload: its own first, then those that it
+    sends when it ends. It is empty if they were not recorded.
     """
 
     id: str
     name: str
+    key: str | None
     queue: str
     priority: int
     state: State
@@ -174,6 +175,7 @@ def task_detail(tx: Tx, task_id: str, *, has_results: bool = False) -> TaskDetai
     return TaskDetail(
         id=row.id,
         name=row.name,
+        key=row.submitted_as,
         queue=row.queue,
         priority=row.priority,
         state=state,
