@@ -27,11 +27,11 @@ class Ran:
     states: set[str]
 
 
-def ran(example: str, folder: Path, *options: str) -> Ran:
-    """Run ``examples/EXAMPLE/run.py`` for three orders, with its data in *folder*."""
+def ran(example: str, folder: Path, *options: str, python: str = sys.executable) -> Ran:
+    """Run ``examples/EXAMPLE/run.py`` with *python* for three orders, with its data in *folder*."""
     script = Path(__file__).parent.parent / "examples" / example / "run.py"
     environment = {**os.environ, "SHOP_DATA": str(folder), "HOME": str(folder)}
-    command = [sys.executable, str(script), "--orders", "3", *options]
+    command = [python, str(script), "--orders", "3", *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     finished = re.findall(

@@ -50,6 +50,7 @@ TAKEN: dict[str, dict[str, str | EllipsisType]] = {
         "_get_active_apps": "",
         "_task_stack": "",
         "_tls": ...,
+        "connect_on_app_finalize": "callback",
         "default_app": ...,
     },
     "celery._state:_task_stack": {

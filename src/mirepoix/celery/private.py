@@ -34,6 +34,11 @@ def default_app() -> Any:
     return _state.default_app
 
 
+def on_each_app(install: Callable[[Any], None]) -> None:
+    """Call *install* with each app of this process when it is finalized. A public signal of Celery is of one app."""
+    _state.connect_on_app_finalize(install)
+
+
 # ---- one app
 
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any, Self
 
-from celery import Celery
-from celery.app.utils import find_app
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, SecretStr, model_validator
 
-from mirepoix.celery.app import install
-from mirepoix.celery.installation import installation_of
-
-_apps: dict[str, Any] = {}
-_lock = threading.Lock()
+from mirepoix.celery.clients import client_by_path, client_on
 
 
 class MirepoixCredentials(CredentialsBlock):
@@ -47,18 +40,6 @@ class MirepoixCredentials(CredentialsBlock):
     def get_client(self) -> Any:
         """The Celery app, on which Mirepoix is installed. Raises ConfigurationError if it is not."""
         if self.app is not None:
-            app = find_app(self.app)
-            installation_of(app)
-            return app
+            return client_by_path(self.app)
         assert self.ledger_url is not None
-        return _app_on(self.ledger_url.get_secret_value())
-
-
-def _app_on(url: str) -> Any:
-    """The app of this process for a ledger; it has no tasks of its own."""
-    with _lock:
-        if url not in _apps:
-            app = Celery("mirepoix.prefect", set_as_current=False)
-            install(app, url)
-            _apps[url] = app
-        return _apps[url]
+        return client_on(self.ledger_url.get_secret_value(), "mirepoix.prefect")

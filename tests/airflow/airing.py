@@ -1,0 +1,38 @@
+"""A shop whose tasks are run by DAGs of Airflow."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+from workers import Shop
+
+from airflow_server import AirflowServer, Run
+
+
+class Airing(Shop):
+    """A shop with a connection of Airflow to its ledger."""
+
+    def __init__(self, folder: Path, url: str, airflow: AirflowServer, **extra: str) -> None:
+        super().__init__(folder, url)
+        self.airflow = airflow
+        self.conn_id = f"ledger-{uuid.uuid4().hex[:8]}"
+        airflow.connect(self.conn_id, url, admin_url="https://shop.example/admin/", **extra)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Tasks by their keys."""
+        return dict(self.ledger.query("SELECT id, task_id FROM mirepoix_key"))
+
+    @property
+    def task_id(self) -> str:
+        """The id of the only task that was submitted."""
+        ((_, task_id),) = self.keys.items()
+        return task_id
+
+    def begin(self, dag_id: str, task: str, *args: Any, **conf: Any) -> Run:
+        """Start a run of a DAG that runs a task of the shop."""
+        run_id = f"run-{uuid.uuid4().hex[:8]}"
+        given = {"conn_id": self.conn_id, "task": f"shop.{task}", "args": list(args), **conf}
+        return self.airflow.begin(dag_id, run_id, **given)
