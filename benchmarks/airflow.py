@@ -311,12 +311,14 @@ def run(server: Server, given: argparse.Namespace) -> None:
     server.reset()
     print(f"{server.label}:", flush=True)
     components = [name for name in COMPONENTS if name != "scheduler"] if given.kills else list(COMPONENTS)
-    airflow = AirflowServer(DAGS, {"WAITS": str(given.waits)}, components)
+    # An own process of Airflow needs no answer of the API server for a connection that is in the environment.
+    ledger = json.dumps({"conn_type": "mirepoix", "password": server.url})
+    airflow = AirflowServer(DAGS, {"WAITS": str(given.waits), "AIRFLOW_CONN_LEDGER": ledger}, components)
     try:
         airflow.start()
         with (
             tempfile.TemporaryDirectory(prefix="mirepoix-benchmark-") as folder,
-            Airing(Path(folder) / "shop", server.url, airflow) as shop,
+            Airing(Path(folder) / "shop", server.url, airflow, "ledger") as shop,
         ):
             if given.kills:
                 scene = Scene(server, shop)
@@ -330,7 +332,7 @@ def run(server: Server, given: argparse.Namespace) -> None:
             server.reset()
             with (
                 tempfile.TemporaryDirectory(prefix="mirepoix-benchmark-") as folder,
-                Airing(Path(folder) / "shop", server.url, airflow) as shop,
+                Airing(Path(folder) / "shop", server.url, airflow, "ledger") as shop,
             ):
                 wait_test(shop, given.waits)
     finally:

@@ -19,6 +19,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from driver import migrate_ledger
 from pace import DEADLINE_S, POLL_S, until
 from servers import PostgresServer, require_postgres
 
@@ -33,6 +34,8 @@ COMPONENTS = {
     "scheduler": ("scheduler", "--skip-serve-logs"),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+WORKER = ("celery", "worker", "--skip-serve-logs", "--without-mingle", "--without-gossip", "--celery-hostname")
+"""A worker of Airflow's CeleryExecutor; its name follows."""
 
 
 def need_airflow() -> None:
@@ -53,6 +56,7 @@ class AirflowServer:
         self.components = tuple(components)
         (self.folder / "dags").mkdir()
         shutil.copyfile(dags, self.folder / "dags" / dags.name)
+        self.executors_ledger = self.database.url("executor")
         where = self.database.url("airflow").removeprefix("postgresql://")
         self.env = {
             "AIRFLOW_HOME": str(self.folder),
@@ -64,7 +68,11 @@ class AirflowServer:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor,CeleryExecutor",
+            "AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS": "mirepoix.airflow.celery_config.CELERY_CONFIG",
+            "AIRFLOW__CELERY__BROKER_URL": "amqp://127.0.0.1:1//",  # nobody is there
+            "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
+            "AIRFLOW__MIREPOIX__LEDGER_URL": self.executors_ledger,
             "AIRFLOW__CORE__PARALLELISM": "4",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
@@ -97,6 +105,8 @@ class AirflowServer:
         self.database.start()
         with self.database.connected() as connection:
             connection.execute("CREATE DATABASE airflow")
+            connection.execute("CREATE DATABASE executor")
+        migrate_ledger(self.executors_ledger)
         self.run_to_end("migrate", "db", "migrate")
         for name in self.components:
             self.start_one(name)
@@ -112,18 +122,21 @@ class AirflowServer:
 
     def start_one(self, name: str) -> Any:
         """Start one of the components."""
-        command = [word.format(port=self.port) for word in COMPONENTS.get(name, (name,))]
-        return self._process(name, command)
+        return self._process(name, [word.format(port=self.port) for word in COMPONENTS[name]])
+
+    def celery_worker(self, name: str, env: dict[str, str] | None = None) -> Any:
+        """A worker of the CeleryExecutor, which is ready when this returns."""
+        return self._process(name, [*WORKER, name], env).says(" ready.", deadline_s=LONG_S)
 
     def kill(self, name: str) -> None:
         """SIGKILL to a component and all its processes."""
         self.processes[name].remove()
 
-    def _process(self, name: str, command: Iterable[str]) -> Any:
+    def _process(self, name: str, command: Iterable[str], env: dict[str, str] | None = None) -> Any:
         from workers import Process
 
         words = [PYTHON, "-m", "airflow", *command]
-        process = self.processes[name] = Process(name, words, self.folder, self.env, is_forked=False)
+        process = self.processes[name] = Process(name, words, self.folder, {**self.env, **(env or {})}, is_forked=False)
         return process
 
     def remove(self) -> None:

@@ -14,11 +14,12 @@ from airflow_server import AirflowServer, Run
 class Airing(Shop):
     """A shop with a connection of Airflow to its ledger."""
 
-    def __init__(self, folder: Path, url: str, airflow: AirflowServer, **extra: str) -> None:
+    def __init__(self, folder: Path, url: str, airflow: AirflowServer, conn_id: str | None = None) -> None:
         super().__init__(folder, url)
         self.airflow = airflow
-        self.conn_id = f"ledger-{uuid.uuid4().hex[:8]}"
-        airflow.connect(self.conn_id, url, admin_url="https://shop.example/admin/", **extra)
+        self.conn_id = conn_id or f"ledger-{uuid.uuid4().hex[:8]}"
+        if conn_id is None:
+            airflow.connect(self.conn_id, url, admin_url="https://shop.example/admin/")
 
     @property
     def keys(self) -> dict[str, str]:

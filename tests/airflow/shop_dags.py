@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, task
@@ -35,6 +37,20 @@ with DAG("mapped", schedule=None, params={**PARAMS, "calls": []}, render_templat
         return list(params["calls"])
 
     MirepoixTaskOperator.partial(task_id="step", task=CALL["task"], conn_id=CALL["conn_id"]).expand(op_args=calls())
+
+with DAG("executed", schedule=None, params={"gate": ""}):
+
+    @task(task_id="step", executor="CeleryExecutor", retries=1, retry_delay=timedelta(0))
+    def gate(params: dict[str, Any] | None = None) -> str:
+        """Say that it began, and wait for a file."""
+        assert params is not None
+        waited_for = Path(params["gate"])
+        waited_for.with_suffix(".begun").touch()
+        while not waited_for.exists():
+            time.sleep(0.05)
+        return "open"
+
+    gate()
 
 with DAG("sensing", schedule=None, params={**PARAMS, "key": ""}, render_template_as_native_obj=True):
     MirepoixTaskSensor(task_id="step", key="{{ params.key }}", conn_id=CALL["conn_id"])
