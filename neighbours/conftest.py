@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-DEADLINE_S = 20.0
+DEADLINE_S = 90.0
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:

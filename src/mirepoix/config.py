@@ -42,7 +42,7 @@ class Settings:
 
     liveness_interval_s: float = 0.2
     """How often each worker looks for dead workers, with a cheap statement (SQLite: a system call). If there are many
-    workers, each looks less often, but at least once a second."""
+    workers, each looks less often, but at least every 2 seconds."""
 
     max_deaths: int = 3
     """A task that killed so many processes or workers is quarantined. ``docs/design/fencing.md`` explains blame."""
@@ -137,7 +137,7 @@ class Settings:
     alerts_per_hour: int = 20
     """The most single alerts for one channel in an hour. The others become a summary."""
 
-    alerts_secret: str | None = None
+    alerts_secret: str | None = field(default=None, repr=False)
     """The key that signs webhooks: ``Mirepoix-Signature: sha256=`` and the HMAC of the body."""
 
     alerts_base_url: str | None = None

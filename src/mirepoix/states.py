@@ -34,8 +34,8 @@ ATTENTION = frozenset({State.FAILED, State.QUARANTINED, State.PARKED})
 class AttemptOutcome(StrEnum):
     """How an attempt ended: the column ``outcome`` of its row in the history of attempts.
 
-    A success has no row there unless its beginning was recorded. To add an outcome, add it here, write it in
-    `mirepoix.ledger.finish` or `mirepoix.ledger.reap`, and describe it in docs/reference/schema.md.
+    A success has no row there unless its beginning was recorded. To add an outcome, add it here, pass it
+    to `record` in `mirepoix.ledger.finish`, and describe it in docs/reference/schema.md.
     """
 
     SUCCEEDED = "succeeded"  # the code returned

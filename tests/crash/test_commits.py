@@ -150,6 +150,16 @@ def _connection_ends(harness: TransactionHarness) -> None:
     assert (harness.row(id)["deaths"], harness.row(id)["retries"]) == (0, 0)
 
 
+def test_one_that_is_quarantined_by_that_calls_its_error_callbacks(open_harness: Open, postgresql_url: str) -> None:
+    harness = open_harness(postgresql_url, "session")
+    harness.make("cut")
+    harness.worker(max_handovers=1)
+    errback = harness.task("errback_in_place")
+    id = harness.work("write a", "end-connection cut", link_error=errback, state="quarantined")
+    assert (harness.words(id), harness.outcomes(id)) == ([], ["rolled back"])
+    assert harness.calls_errbacks(id)
+
+
 def test_a_task_in_whose_middle_the_server_restarts_runs_again(served_harness: TransactionHarness) -> None:
     harness = served_harness
     harness.worker()

@@ -83,6 +83,11 @@ def test_a_database_that_no_ledger_speaks_is_an_error():
     assert found()["mirepoix.E002"].msg.startswith(str(UnsupportedDatabase("Django's database 'default'"))[:20])
 
 
+def test_a_ledger_for_each_tenant_is_an_error():
+    with override_settings(TENANT_APPS=["notes", "mirepoix.django"]):
+        assert "SHARED_APPS" in found()["mirepoix.E005"].hint
+
+
 def test_a_setting_that_cannot_be_is_an_error():
     installed(mirepoix_lease_ttl_s=-1)
     assert "mirepoix_lease_ttl_s" in found()["mirepoix.E003"].msg

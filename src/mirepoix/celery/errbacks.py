@@ -24,8 +24,9 @@ from mirepoix.celery.own_task import own_headers, own_task
 from mirepoix.celery.versions import takes_more_than
 from mirepoix.ledger import enqueue
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import Envelope
+from mirepoix.records import Envelope, LostTask
 from mirepoix.sql.columns import Row
+from mirepoix.states import State
 
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
@@ -106,6 +107,12 @@ def send_errbacks(installation: Installation, tx: Tx, task_ids: Iterable[str], s
     rows = tx.fetch("error_callbacks", ids=json.dumps(ids)) if ids else ()
     sent = [_call(installation, row, state, reason) for row in rows]
     enqueue.add(tx, [envelope for envelope in sent if envelope is not None])
+
+
+def send_if_quarantined(installation: Installation, tx: Tx, lost: LostTask | None, reason: str) -> None:
+    """Send the error callbacks of a task that *tx* took back from an attempt, if no attempt follows."""
+    if lost is not None and lost.state == State.QUARANTINED:
+        send_errbacks(installation, tx, [lost.task_id], lost.state, reason)
 
 
 def _call(installation: Installation, row: Row, state: str, reason: str) -> Envelope | None:

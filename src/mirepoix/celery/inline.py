@@ -23,7 +23,7 @@ from celery.exceptions import NotRegistered
 from kombu.message import Message
 from kombu.serialization import prepare_accept_content
 
-from mirepoix.celery import chords, outcome
+from mirepoix.celery import chords, errbacks, outcome
 from mirepoix.celery.context import Attempt
 from mirepoix.celery.installation import Installation
 from mirepoix.celery.pool_result import Reported
@@ -165,7 +165,7 @@ def _rejected(installation: Installation, taken: Taken, error: Any) -> None:
         return
     failure = AttemptFailure(f"rejected back to its queue: {error}")
     with installation.source.transaction() as tx:
-        reap.lose(
+        lost = reap.lose(
             tx,
             taken.lease,
             failure,
@@ -174,6 +174,7 @@ def _rejected(installation: Installation, taken: Taken, error: Any) -> None:
             outcome=AttemptOutcome.REJECTED,
             delay_s=1.0,
         )
+        errbacks.send_if_quarantined(installation, tx, lost, failure.reason)
 
 
 def _park(

@@ -129,8 +129,7 @@ def record_unseen_death(installation: Installation, lease: Lease, name: str) -> 
     def write(tx: Tx) -> bool:
         is_blamed = not workers.is_stopping(tx, lease.worker_id)  # a stop kills the processes of a pool
         lost = reap.lose(tx, lease, failure, settings, is_blamed=is_blamed, outcome=AttemptOutcome.KILLED)
-        if lost is not None and lost.state == "quarantined":
-            errbacks.send_errbacks(installation, tx, [lost.task_id], lost.state, failure.reason)
+        errbacks.send_if_quarantined(installation, tx, lost, failure.reason)
         return lost is not None
 
     logger.error("task %s[%s] had begun in a process that died", name, lease.task_id)

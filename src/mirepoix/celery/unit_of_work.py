@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import Ignore
 
-from mirepoix.celery import context, outcome
+from mirepoix.celery import context, errbacks, outcome
 from mirepoix.celery.context import Attempt
 from mirepoix.celery.outcome import Refused
 from mirepoix.connect import ambient
@@ -32,9 +32,9 @@ from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.errors import ConfigurationError, SchemaError
 from mirepoix.ledger import finish, reap, take
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import AttemptFailure, Completion
+from mirepoix.records import AttemptFailure, Completion, LostTask
 from mirepoix.sql.columns import Row
-from mirepoix.states import AttemptOutcome
+from mirepoix.states import AttemptOutcome, State
 
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
@@ -234,7 +234,10 @@ class UnitOfWork:
         attempt, settings = self._attempt, self._installation.settings
         failure = AttemptFailure(f"{what}: {str(error).strip()}", type(error).__name__, pid=os.getpid())
 
+        lost: LostTask | None = None
+
         def write(tx: Tx) -> bool:
+            nonlocal lost
             delay_s = random.uniform(*after_s)
             lost = reap.lose(
                 tx,
@@ -245,10 +248,13 @@ class UnitOfWork:
                 outcome=AttemptOutcome.ROLLED_BACK,
                 delay_s=delay_s,
             )
+            errbacks.send_if_quarantined(self._installation, tx, lost, failure.reason)
             return lost is not None
 
-        logger.warning("task %s[%s] runs again: %s", attempt.name, attempt.lease.task_id, failure.reason)
+        logger.warning("task %s[%s] is rolled back: %s", attempt.name, attempt.lease.task_id, failure.reason)
         outcome.persist(self._installation, attempt, "rollback", write)
+        if lost is not None and lost.state == State.QUARANTINED:
+            logger.error("task %s[%s] is quarantined: %s", lost.name, lost.task_id, failure.reason)
         attempt.transaction = None
         attempt.is_over = True
 

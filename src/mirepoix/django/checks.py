@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core import checks
 from django.db import connections, router
 
@@ -73,6 +74,14 @@ def _of_database() -> Findings:
             f"Workers cannot start, because they need their own connections to the database {alias!r}. {error}",
             hint=f"Run: {error.remedy}",
             id="mirepoix.E004",
+        )
+    tenant_apps = getattr(settings, "TENANT_APPS", ())
+    if {"mirepoix.django", "mirepoix.django.apps.MirepoixConfig"}.intersection(tenant_apps):
+        yield checks.Error(
+            "mirepoix.django is one of TENANT_APPS. Then each tenant's schema has a ledger of its own, and no worker "
+            "reads it.",
+            hint="Name it only in SHARED_APPS. Tasks still run for the tenant that sends them.",
+            id="mirepoix.E005",
         )
     if not router.allow_migrate(alias, "mirepoix"):
         yield checks.Warning(

@@ -43,7 +43,7 @@ class LedgerAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django brings no t
 def badge(state: str, *, has_due: bool = False) -> str:
     """Return a state or an attempt's outcome in words, in its colour."""
     words = state_word(state, has_due=has_due)
-    return format_html('<span class="mirepoix-state mirepoix-{}">{}</span>', state, words)  # type: ignore[no-any-return]
+    return format_html('<span class="mirepoix-state mirepoix-{}">{}</span>', state.replace(" ", "-"), words)  # type: ignore[no-any-return]
 
 
 def written(value: Any) -> str:

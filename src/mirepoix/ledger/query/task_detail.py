@@ -33,7 +33,8 @@ class Relative:
 class AttemptLine:
     """One execution.
 
-    ``outcome`` is a state (also if the attempt runs), ``retried``, ``returned``, ``rejected``, ``killed`` or ``lost``.
+    ``outcome`` is a state (also if the attempt runs), ``retried``, ``returned``, ``rejected``, ``rolled back``,
+    ``killed`` or ``lost``.
     """
 
     fence: int
