@@ -28,7 +28,7 @@ LAYERS = {
     **dict.fromkeys(("delivery", "operations"), 5),
     **dict.fromkeys(("alerts", "kombu", "broker"), 6),
     "celery": 7,
-    **dict.fromkeys(("airflow", "crashtest", "prefect", "temporal"), 8),
+    **dict.fromkeys(("airflow", "crashtest", "dashboard", "prefect", "temporal"), 8),
     **dict.fromkeys(("cli", "django"), 9),
     "pytest": 10,
     "": 11,  # the package itself: what users import
@@ -94,6 +94,10 @@ HOMES = {
     "airflow": ("airflow/",),
     "prefect": ("prefect/",),
     "pydantic": ("prefect/",),  # comes with Prefect
+    "starlette": ("dashboard/",),
+    "jinja2": ("dashboard/",),
+    "markupsafe": ("dashboard/",),  # comes with Jinja2
+    "uvicorn": ("dashboard/",),
     "pytest": ("pytest/",),
     "hypothesis": ("pytest/hypothesis.py",),
 }

@@ -165,6 +165,25 @@ class Settings:
     """With Django: the Celery app, as ``celery -A`` takes it, if it is not in the celery module of the project's
     package. Set it in Django's settings: the checks, the admin and ``manage.py mirepoix`` read it there."""
 
+    dashboard_users: Mapping[str, str] | None = field(default=None, repr=False)
+    """Who may use the dashboard: by name the roles (``view``, ``arguments``, ``act``, ``administer``) and a hash of the
+    password, ``{"ana": "act,arguments scrypt$..."}``. ``mirepoix dashboard --hash-password`` makes the hash. A user who
+    comes through a proxy needs none; ``*`` stands for every other name of the proxy."""
+
+    dashboard_secret: str | None = field(default=None, repr=False)
+    """The key that signs the sessions of the dashboard. ``None``: a new key in each process, so a restart ends every
+    session."""
+
+    dashboard_proxy_header: str | None = None
+    """The header in which a trusted proxy names the user: ``X-Forwarded-User``."""
+
+    dashboard_trusted_proxies: tuple[str, ...] = ()
+    """The addresses or networks of the proxies that may name users, schemes and hosts: ``("10.0.0.5",)``."""
+
+    dashboard_hide: tuple[str, ...] = ()
+    """Globs of further names of arguments that the dashboard hides: ``("*salary*",)``. Names such as ``*password*``,
+    ``*token*`` and ``*card*`` are always hidden."""
+
     def look_interval_s(self, dialect: str) -> float:
         """How often an idle worker looks for tasks in a database that sends no notifications."""
         return self.mysql_poll_interval_s if dialect == "mysql" else SQLITE_LOOK_S

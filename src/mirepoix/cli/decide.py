@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mirepoix.celery import chords
+from mirepoix.celery.revoking import revoke_held
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.find import resolve
@@ -99,7 +100,7 @@ def _decide(context: CliContext, decision: Decision, given: dict[str, Any], *, t
         ended = partial(chords.return_ended, context.installation) if decision.is_end and ids else None
         carry_out(context.ready(), decision, ids, reason, report, ended, by=by)
         if terminate is not None and report.held and context.app is not None:
-            _revoke(context.app, report, terminate=terminate)
+            revoke_held(context.app, report, terminate=terminate)
             with deciding(context.ready()) as tx:
                 operate.note(
                     tx, [task_id for task_id in report.held if task_id in report.done], decision.verb, by, reason
@@ -146,18 +147,6 @@ def _confirm(decision: Decision, tasks: list[tuple[str, str, State]]) -> None:
         click.confirm(f"{decision.verb.capitalize()} them?", abort=True, err=True)
     except click.Abort:
         raise CliError("Nothing was changed: it was not confirmed. Answer y, or use --yes.") from None
-
-
-def _revoke(app: Any, report: Report, *, terminate: bool) -> None:
-    app.control.revoke(report.held, terminate=terminate)
-    for task_id in report.held:
-        state, _ = report.not_done.pop(task_id)
-        if terminate:
-            report.done[task_id] = "asked its worker to end it"
-        elif state is State.LEASED:
-            report.done[task_id] = "asked its worker not to start it"
-        else:
-            report.not_done[task_id] = (state, "it is running and will run to its end: use --terminate to kill it")
 
 
 def _print_outcome(context: CliContext, decision: Decision, report: Report, *, is_json: bool) -> None:

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from mirepoix.cli.alerts import alerts
 from mirepoix.cli.context import CliContext
+from mirepoix.cli.dashboard import dashboard
 from mirepoix.cli.decide import cancel, discard, requeue, retry
 from mirepoix.cli.drain import drain
 from mirepoix.cli.edit import edit
@@ -28,6 +29,7 @@ from mirepoix.cli.show import show
 from mirepoix.cli.signatures import signatures
 from mirepoix.cli.status import status
 from mirepoix.cli.tasks import tasks
+from mirepoix.cli.why import why
 from mirepoix.errors import MirepoixError
 
 DEMO = "demo"
@@ -77,7 +79,7 @@ class Group(click.Group):
 def mirepoix(ctx: click.Context, app: str | None, ledger: str | None, timeout: timedelta | None) -> None:
     """See what became of every task, and decide about tasks that need you.
 
-    Start with: status, then tasks, then show ID.
+    Start with: status, then tasks, then show ID, then why ID.
     """
     is_plugin = hasattr(ctx.obj, "app")  # celery -A … mirepoix: Celery has found the app
     typed = {name for name in ("app", "ledger") if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
@@ -96,8 +98,8 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None, timeout: t
 
 
 for command in (
-    *(status, tasks, show, failures, retry, requeue, cancel, discard, parked, edit),
-    *(alerts, health, reconcile, relay, drain, signatures, lint, prune, migrate, drop_tables),
+    *(status, tasks, show, why, failures, retry, requeue, cancel, discard, parked, edit),
+    *(alerts, health, dashboard, reconcile, relay, drain, signatures, lint, prune, migrate, drop_tables),
 ):
     mirepoix.add_command(command)
 for subcommand in (replay, progress, undo):

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
 from mirepoix.ledger.query.tasks import Filters
+from mirepoix.operations.filter_words import argument_of, duration_of, moment_of, states_of
 from mirepoix.operations.format import SCHEDULED
 from mirepoix.states import State
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+")
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
@@ -24,16 +20,12 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in old
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-
         if isinstance(value, timedelta):
             return value
-        if not _DURATION.fullmatch(value):
-            self.fail(f"{value!r} is not a duration. Write 90s, 10m, 2h, 1h30m or 7d.", param, ctx)
-        parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw])", value)
         try:
-            return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
-        except OverflowError:
-            self.fail(f"{value!r} is too long a duration.", param, ctx)
+            return duration_of(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
@@ -42,16 +34,12 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in older
     name = "when"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | timedelta:
-
         if isinstance(value, (datetime, timedelta)):
             return value
-        if _DURATION.fullmatch(value):
-            return Duration().convert(value, param, ctx)
         try:
-            found = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a duration (10m, 2h, 7d) nor a time (2026-03-29T02:30).", param, ctx)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+            return moment_of(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class States(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
@@ -60,18 +48,12 @@ class States(click.ParamType):  # type: ignore[type-arg]  # not generic in older
     name = "state"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[str]:
-
         if isinstance(value, frozenset):
             return value
         try:
-            return frozenset(_state(word.strip().lower()) for word in value.split(","))
-        except ValueError:
-            names = ", ".join((SCHEDULED, *State))
-            self.fail(f"{value!r} is not a state. The states are: {names}.", param, ctx)
-
-
-def _state(word: str) -> str:
-    return SCHEDULED if word == SCHEDULED else State(word)
+            return states_of(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Argument(click.ParamType):  # type: ignore[type-arg]  # not generic in older click
@@ -81,14 +63,7 @@ class Argument(click.ParamType):  # type: ignore[type-arg]  # not generic in old
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str | None, str]:
         """Return the keyword, or None, and the value as JSON."""
-        if isinstance(value, tuple):
-            return value
-        found = re.fullmatch(r"([A-Za-z_]\w*)=(.*)", value, re.DOTALL)
-        keyword, text = (found[1], found[2]) if found else (None, value)
-        try:
-            return keyword, json.dumps(json.loads(text))
-        except ValueError:
-            return keyword, json.dumps(text)
+        return value if isinstance(value, tuple) else argument_of(value)
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,7 +9,6 @@ import click
 from rich.text import Text
 
 from mirepoix.celery.task_catalog import Incompatibility, TaskCatalog
-from mirepoix.cli.call_format import LACKING
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
@@ -17,6 +16,7 @@ from mirepoix.ledger.query.parked import Parked, ParkedCall
 from mirepoix.ledger.query.parked import parked as read_parked
 from mirepoix.operations.format import count, duration, one_line
 from mirepoix.records import IncompatibilityKind
+from mirepoix.signatures.lacking import LACKING
 
 SHOWN = 20
 """The most calls that are listed without --all. The others are counted."""

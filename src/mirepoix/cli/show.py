@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import click
 from rich.text import Text
 
-from mirepoix.cli.call_format import LACKING, changed_table
+from mirepoix.cli.call_format import changed_table
 from mirepoix.cli.columns import Column
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
@@ -18,7 +18,9 @@ from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
 from mirepoix.cli.styles import STYLES, state_text
 from mirepoix.ledger.query.task_detail import MOST_CHILDREN, AttemptLine, Relative, TaskDetail, task_detail
+from mirepoix.operations import why as judge
 from mirepoix.operations.format import count, duration, memory, one_line, printable, run_time, when
+from mirepoix.signatures.lacking import LACKING
 from mirepoix.states import State
 
 INDENT = 5
@@ -38,12 +40,15 @@ def show(context: CliContext, task_id: str, has_results: bool, is_json: bool) ->
     with context.reading() as tx:
         found, missing = resolve(tx, [task_id])
         detail = task_detail(tx, found[0], has_results=has_results) if found else None
+        waits = judge.why(detail, judge.look(tx, detail)) if detail and detail.state is State.PENDING else None
     if detail is None:
         raise CliError(next(iter(missing.values()), f"The task {task_id!r} was pruned a moment ago."))
     if is_json:
         context.print_json(detail)
         return
     context.say_all(_headline(detail).split("\n"))
+    if waits is not None:
+        context.say(one_line(waits.answer), "yellow" if waits.is_stuck else "")
     context.facts(_fact_lines(detail))
     _print_arguments(context, detail)
     _print_attempts(context, detail)

@@ -23,6 +23,7 @@ from mirepoix.ledger.query.health import COUNTED_MOST, Kept, QueueLoad, WorkerSe
 from mirepoix.operations.findings import Finding, Severity, findings, severity
 from mirepoix.operations.format import count, duration, one_line, when
 from mirepoix.operations.health import Overview, WorkerLine, by_life, by_urgency, is_unserved, overview
+from mirepoix.operations.verdict import sentence
 from mirepoix.states import State
 
 SHOWN = 6
@@ -65,8 +66,8 @@ def status(context: CliContext, late_after: timedelta, is_all: bool, is_json: bo
     context.say(f"{when(datetime.now(UTC))}  {context.source.label}", "dim")
     context.say(_headline(found))
     context.say_all(_finding_line(finding, late_after.total_seconds()) for finding in found[:most])
-    for sentence in () if backlog is None else backlog.sentences:
-        context.say(sentence, "yellow")
+    for line in () if backlog is None else backlog.sentences:
+        context.say(line, "yellow")
     _more(context, found, most, "finding")
     if opened:
         context.say(pointer(opened), "yellow")
@@ -152,43 +153,20 @@ def _finding_line(finding: Finding, late_s: float) -> Text:
 
 
 def _sentence(finding: Finding, late_s: float) -> str:
-    tasks, age, late = count(finding.count, "task"), duration(finding.age_s), duration(late_s)
-    wait = f"{tasks} wait{'s' if finding.count == 1 else ''}"
+    """Return the finding in words, with the command that shows more."""
+    words = sentence(finding, late_s)
     match finding.kind:
         case "lost":
-            sentence = f"{tasks} held by {finding.worker or 'nobody'}, which is not alive (for {age}): start a worker"
-        case "late" if not finding.is_served:
-            sentence = f"{wait} (oldest {age}): no consumer for queue {finding.queue!r}"
-        case "late" if finding.state is State.LEASED:
-            sentence = (
-                f"{tasks} of queue {finding.queue!r} handed to a worker over {late} ago, not started (oldest {age})"
-            )
-        case "late":
-            sentence = f"{wait} over {late} in queue {finding.queue!r} (oldest {age})"
+            return f"{words}: start a worker"
         case "stuck" if finding.state is None:
-            sentence = (
-                f"{count(finding.count, 'message')} of queue {finding.queue!r} left in the former broker; see below"
-            )
+            return f"{words}; see below"
         case "stuck" if finding.state is State.PARKED:
-            sentence = f"{wait} for you: parked (newest {age} ago); see: {command('parked')}"
+            return f"{words}; see: {command('parked')}"
         case "stuck":
-            sentence = (
-                f"{wait} for you: {finding.state} (newest {age} ago); see: {command(f'tasks --state {finding.state}')}"
-            )
+            return f"{words}; see: {command(f'tasks --state {finding.state}')}"
         case "failed":
-            sentence = f"{tasks} failed for good in the last hour (newest {age} ago); see: {command('failures')}"
-        case _ if finding.worker is None:
-            sentence = "no worker is alive: nothing runs until one is started"
-        case _:
-            sentence = f"worker {finding.worker} {_how_it_died(finding, age)}"
-    return sentence
-
-
-def _how_it_died(finding: Finding, age: str) -> str:
-    again = ", and is alive again" if finding.is_served else ""
-    if not age:
-        return f"is silent: its heartbeats stopped{again}"
-    return f"died {age} ago{again}" if finding.count == 1 else f"died {finding.count} times, last {age} ago{again}"
+            return f"{words}; see: {command('failures')}"
+    return words
 
 
 _QUEUE_COLUMNS = (

@@ -70,3 +70,9 @@ def _own(frames: list[Frame]) -> list[Frame]:
 def is_library(path: str) -> bool:
     """Whether the file at *path* belongs to a library or to the standard library."""
     return _LIBRARY.search(path) is not None
+
+
+def is_own(path: str) -> bool:
+    """Whether the file at *path* is the user's own code, and not that of a library, of Celery or of Mirepoix."""
+    spelled = path.replace("\\", "/")
+    return not is_library(spelled) and _PLUMBING.search(spelled) is None

@@ -68,6 +68,8 @@ class TaskLine:
     version: int
     parked_for: str | None
     arguments: tuple[list[Any], dict[str, Any]] | None
+    seq: int | None = None
+    """Its place among tasks with the same ``since``; only in a `chunk`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,16 @@ def states_of(tx: Tx, task_ids: Sequence[str]) -> dict[str, tuple[State, bool]]:
     wanted = ", ".join(f":{name}" for name in names)
     rows = tx.query(f"SELECT id, state, due_at FROM mirepoix_task WHERE id IN ({wanted})", **names)  # noqa: S608
     return {row.id: (State(row.state), row.due_at is not None) for row in rows}
+
+
+def names_of(tx: Tx, task_ids: Sequence[str]) -> dict[str, str]:
+    """Return the name of each id that exists."""
+    names = {f"id_{_letters(n)}": task_id for n, task_id in enumerate(task_ids)}
+    if not names:
+        return {}
+    wanted = ", ".join(f":{name}" for name in names)
+    rows = tx.query(f"SELECT id, name FROM mirepoix_task WHERE id IN ({wanted})", **names)  # noqa: S608
+    return {row.id: row.name for row in rows}
 
 
 def beginning_with(tx: Tx, prefix: str, most: int = 5) -> list[tuple[str, str, State]]:
@@ -332,4 +344,5 @@ def _line(row: Row) -> TaskLine:
         version=row.version,
         parked_for=row.parked_for,
         arguments=arguments(row.content_type, row.body_encoding, row.body) if "body" in row.columns else None,
+        seq=row.seq if "seq" in row.columns else None,
     )

@@ -1,0 +1,10 @@
+"""The dashboard: web pages that show what became of every task, and on which people decide about tasks.
+
+`asgi` returns an ASGI application to serve or to mount. ``mirepoix dashboard`` serves it. The pages read the ledger and
+use the judges and decisions of `mirepoix.operations`, as the command line does. Needs the extra ``dashboard``.
+"""
+
+from mirepoix.dashboard.access import Role, User
+from mirepoix.dashboard.site import asgi
+
+__all__ = ["Role", "User", "asgi"]

@@ -1,0 +1,62 @@
+"""The first page: how the ledger is in one sentence, what is behind that, and what to do."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mirepoix.dashboard.pages.needs import shown_text, site_of
+from mirepoix.dashboard.render import render
+from mirepoix.dashboard.snapshot import LATE_AFTER_S
+from mirepoix.ledger.query.audit import Act, acts
+from mirepoix.operations.findings import Finding
+from mirepoix.operations.health import by_life, by_urgency
+from mirepoix.operations.verdict import sentence
+from mirepoix.states import State
+
+CAUSES = 5
+QUEUES = 12
+WORKERS = 12
+ACTS = 5
+
+
+def show(request: Request) -> Response:
+    """Show it."""
+    site = site_of(request)
+    seen = site.snapshot.get()
+    with site.reading() as tx:
+        done: list[Act] = acts(tx, ACTS)
+    overview = seen.overview
+    workers = by_life(overview.workers)
+    queues = by_urgency(overview.queues)
+    rates = seen.pace.rates()
+    return render(
+        request,
+        "overview.html",
+        seen=seen,
+        others=[(finding, sentence(finding, LATE_AFTER_S), where(finding)) for finding in seen.findings[1:8]],
+        worst_where=where(seen.findings[0]) if seen.findings else "",
+        queues=[(load, rates.get(load.queue, 0.0)) for load in queues[:QUEUES]],
+        more_queues=len(queues[QUEUES:]),
+        causes=seen.groups[:CAUSES],
+        more_causes=len(seen.groups[CAUSES:]),
+        kept=[(kept, shown_text(request, kept.newest_reason)) for kept in overview.kept],
+        workers=workers[:WORKERS],
+        more_workers=len(workers[WORKERS:]),
+        last_hour=[(state, number) for state, number in overview.last_hour.items()],
+        acts=done,
+        jobs=site.jobs.running(),
+    )
+
+
+def where(finding: Finding) -> str:
+    """Return the page that shows what a finding is about."""
+    match finding.kind:
+        case "lost" | "dead":
+            return "/workers"
+        case "late":
+            return "/queues"
+        case "failed":
+            return "/failures"
+        case _:
+            return "/waiting" if finding.state in (State.PARKED, State.QUARANTINED) else "/"

@@ -1,0 +1,124 @@
+"""One task: why it does not run, its whole life, its arguments, its errors and its relatives."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mirepoix.dashboard.access import Role
+from mirepoix.dashboard.errors import NoSuchThing
+from mirepoix.dashboard.pages.needs import shown_text, site_of, user_of
+from mirepoix.dashboard.render import render
+from mirepoix.dashboard.timeline import timeline, waited
+from mirepoix.dashboard.tracebacks import own_frames
+from mirepoix.ledger import results
+from mirepoix.ledger.query.task_detail import AttemptLine, TaskDetail, task_detail
+from mirepoix.operations import why as judge
+from mirepoix.operations.decisions import offered
+from mirepoix.operations.format import printable
+from mirepoix.states import HELD, State
+
+LONGEST_RESULT = 20_000
+TERMINATE = "terminate"
+
+
+def show(request: Request) -> Response:
+    """Show it."""
+    site, user = site_of(request), user_of(request)
+    task_id = request.path_params["task_id"]
+    if "\x00" in task_id:
+        raise NoSuchThing("The ledger has no task of that id.")
+    with site.reading() as tx:
+        detail = task_detail(tx, task_id)
+        if detail is None:
+            words = f"The ledger has no task {task_id!r}: it was never sent, was rolled back, or was pruned."
+            raise NoSuchThing(words)
+        answer = judge.why(detail, judge.look(tx, detail))
+        known = results.find(tx, [task_id])[0] if user.may(Role.ARGUMENTS) else None
+    return render(
+        request,
+        "task.html",
+        detail=detail,
+        why=answer,
+        why_facts=[shown_text(request, fact) for fact in answer.facts],
+        reason=shown_text(request, detail.reason),
+        moments=[(moment, waited(moment)) for moment in timeline(detail)],
+        errors=[_error(request, attempt) for attempt in reversed(detail.attempts) if attempt.error],
+        arguments=_arguments(request, detail) if user.may(Role.ARGUMENTS) else None,
+        has_json=detail.arguments is not None,
+        result=_result(request, known.result) if known is not None and known.status == "SUCCESS" else None,
+        verbs=_verbs(request, detail),
+        relatives=_relatives(detail),
+    )
+
+
+def _verbs(request: Request, detail: TaskDetail) -> tuple[str, ...]:
+    user = user_of(request)
+    if not user.may(Role.ACT):
+        return ()
+    verbs = offered(detail.state, has_due=detail.due_at is not None)
+    if detail.state in HELD and site_of(request).has_app:
+        verbs = ("cancel",) if detail.state is State.LEASED else ()
+        if user.may(Role.ADMINISTER):
+            verbs = (*verbs, TERMINATE)
+    return verbs
+
+
+def _arguments(request: Request, detail: TaskDetail) -> list[tuple[str, str]]:
+    if detail.arguments is None:
+        return []
+    names = _parameters(request, detail.name)
+    args, kwargs = site_of(request).redactor.arguments(*detail.arguments, names)
+    shown = [(names[place] if place < len(names) else str(place), _json(value)) for place, value in enumerate(args)]
+    return shown + [(f"{key}=", _json(value)) for key, value in kwargs.items()]
+
+
+def _parameters(request: Request, name: str) -> list[str]:
+    """Return the names of the positional parameters of a task, as far as this process has its code."""
+    site = site_of(request)
+    task = site.installation.app.tasks.get(name) if site.has_app else None
+    if task is None:
+        return []
+    try:
+        found = inspect.signature(task.run).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [one.name for one in found if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+
+
+def _result(request: Request, text: str | None) -> str:
+    try:
+        value = site_of(request).redactor.value(json.loads(text or "null"))
+    except (ValueError, RecursionError):
+        return "It is not JSON, and cannot be shown."
+    written = _json(value)
+    return written if len(written) <= LONGEST_RESULT else f"{written[:LONGEST_RESULT]}\n… cut"
+
+
+def _json(value: Any) -> str:
+    return printable(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _error(request: Request, attempt: AttemptLine) -> dict[str, Any]:
+    may_see = user_of(request).may(Role.ARGUMENTS)
+    text = printable(site_of(request).redactor.text(attempt.traceback or "")) if may_see else ""
+    return {
+        "fence": attempt.fence,
+        "outcome": attempt.outcome,
+        "at": attempt.finished_at,
+        "type": attempt.error_type or "",
+        "message": shown_text(request, attempt.error),
+        "own": own_frames(attempt.traceback or ""),
+        "traceback": text,
+    }
+
+
+def _relatives(detail: TaskDetail) -> dict[str, Any]:
+    above = [task for task in (detail.root, detail.parent) if task is not None]
+    if detail.root is not None and detail.parent is not None and detail.root.id == detail.parent.id:
+        above = above[1:]
+    return {"above": above, "below": detail.children}

@@ -1,0 +1,90 @@
+"""Read how fast queues move, how long their tasks run, and what is taken before one waiting task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mirepoix.ledger.query.values import seconds
+from mirepoix.ledger.tx import Tx
+
+SAMPLE = 2_000
+"""The most succeeded tasks that are read to see how fast a queue moves."""
+
+SINCE_S = 300.0
+"""How far back they are read."""
+
+AHEAD_MOST = 10_000
+"""The most tasks ahead of a task that are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A task that succeeded *ago_s* seconds ago."""
+
+    queue: str
+    name: str
+    run_time_s: float | None
+    ago_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The tasks that succeeded in the last *span_s* seconds, up to `SAMPLE`."""
+
+    span_s: float
+    ended: tuple[Ended, ...]
+
+    def rates(self) -> dict[str, float]:
+        """Return for each queue how many tasks a second succeed."""
+        counts: dict[str, int] = {}
+        for task in self.ended:
+            counts[task.queue] = counts.get(task.queue, 0) + 1
+        return {queue: number / self.span_s for queue, number in counts.items()}
+
+    def run_times(self) -> dict[str, list[float]]:
+        """Return for each task name the run times, the shortest first."""
+        found: dict[str, list[float]] = {}
+        for task in self.ended:
+            if task.run_time_s is not None:
+                found.setdefault(task.name, []).append(task.run_time_s)
+        return {name: sorted(times) for name, times in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of a waiting task in its queue, and its message in the broker.
+
+    ``ahead`` is None if the task is not ready. ``has_message`` is None without a broker.
+    """
+
+    queue: str
+    ahead: int | None
+    is_suspect: bool
+    has_message: bool | None
+    sent_s: float | None
+
+
+def pace(tx: Tx, since_s: float = SINCE_S, cap: int = SAMPLE) -> Pace:
+    """Read the tasks that succeeded lately. If there are more than *cap*, the span is shorter."""
+    rows = tx.fetch("succeeded_lately", since_s=since_s, cap=cap)
+    ended = tuple(Ended(row.queue, row.name, row.run_time_s, seconds(row.ago_s) or 0.0) for row in rows)
+    return Pace(max(0.001, _oldest(ended)) if len(ended) == cap else since_s, ended)
+
+
+def place(tx: Tx, task_id: str) -> Place | None:
+    """Return the place of a task that waits, or None if the ledger has no such task or it does not wait."""
+    rows = tx.fetch("waiting_of_task", task_id=task_id)
+    if not rows or rows[0].state != "pending":
+        return None
+    (row,) = rows
+    ahead = None
+    if row.is_ready:
+        found = tx.fetch("ahead_of_task", queue=row.queue, priority=row.priority, seq=row.seq, cap=AHEAD_MOST)
+        ahead = int(found[0].tasks)
+    has_message = None if row.sent_fence is None else row.sent_fence == row.fence
+    return Place(row.queue, ahead, bool(row.is_suspect), has_message, seconds(row.sent_s))
+
+
+def _oldest(ended: Iterable[Ended]) -> float:
+    return max(task.ago_s for task in ended)

@@ -1,0 +1,91 @@
+"""A ledger in which everything happens: tasks wait, run, fail, are killed and parked. Some of the text attacks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from driver import Ledger, envelope
+from mirepoix.ledger import enqueue, finish, operate, workers
+from mirepoix.records import AttemptFailure, IncompatibilityKind, Worker
+
+SECRET = "hunter2-is-secret"
+EVIL = """<script>alert(1)</script>"><img src=x onerror=alert(2)>'{{7*7}}"""
+TRACEBACK = """Traceback (most recent call last):
+  File "/srv/venv/lib/python3.12/site-packages/celery/app/trace.py", line 453, in trace_task
+    R = retval = fun(*args, **kwargs)
+  File "/srv/shop/payments.py", line 41, in charge
+    gateway.send(card)
+  File "/srv/shop/gateway.py", line 12, in send
+    raise Declined(f"card {card} was declined")
+shop.payments.Declined: card 4242 was declined
+"""
+
+
+def body(*args: Any, **kwargs: Any) -> str:
+    """A message's body."""
+    return json.dumps([list(args), kwargs, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+
+
+class Scenery:
+    """The tasks by what happened to them."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.fill()
+
+    def fill(self) -> None:
+        ledger = self.ledger
+        for n, name in enumerate(("celery@web-1", "celery@web-2")):
+            seen = Worker(
+                id=f"w{n}", name=name, host=f"web-{n + 1}", pid=800 + n, pool="prefork", concurrency=4,
+                queues=("celery", "payments"), software={"mirepoix": "0.1.0", "celery": "5.6.3"},
+            )  # fmt: skip
+            ledger.do(workers.register, seen, 10_000.0)
+        dead = Worker(id="w9", name="celery@web-3", host="web-3", pid=900, pool="prefork", queues=("celery",))
+        ledger.do(workers.register, dead, 10_000.0)
+        ledger.send(*(f"done-{n}" for n in range(30)), name="shop.mail.receipt", body=body(n=1))
+        for taken in ledger.take("w0"):
+            ledger.start(taken.lease)
+            ledger.succeed(taken.lease)
+        self.failed = ["failed-1", "failed-2", "failed-3"]
+        ledger.send(
+            *self.failed, name="shop.payments.charge", queue="payments",
+            body=body("order-1042", {"amount": 4200, "api_key": SECRET}, card="4242", password=SECRET, note="Grüße"),
+        )  # fmt: skip
+        trouble = AttemptFailure(
+            f"Declined: card 4242 was declined, password={SECRET}", error_type="shop.payments.Declined",
+            traceback=TRACEBACK, pid=812, run_time_s=0.213, peak_memory_kb=80_000, release="2026.11.2",
+        )  # fmt: skip
+        for taken in ledger.take("w1", queues=("payments",)):
+            ledger.start(taken.lease)
+            ledger.fail(taken.lease, trouble)
+        self.evil = "evil-1"
+        ledger.send(self.evil, name=EVIL, queue="payments", body=body(EVIL, k=EVIL))
+        evil_failure = AttemptFailure(EVIL, error_type=EVIL, traceback=TRACEBACK + EVIL)
+        for taken in ledger.take("w1", queues=("payments",)):
+            ledger.start(taken.lease)
+            ledger.fail(taken.lease, evil_failure)
+        ledger.send("quarantined-1", name="shop.reports.export", body=body("2026-10"))
+        lease = ledger.lease("w9")
+        ledger.start(lease)
+        ledger.write("UPDATE mirepoix_task SET deaths = 2 WHERE id = 'quarantined-1'")
+        ledger.lose(lease)
+        ledger.send("parked-1", "parked-2", name="shop.refunds.refund", body=body(4699, cents=1290))
+        for taken in ledger.take("w0"):
+            why = AttemptFailure("no task named 'shop.refunds.refund' is registered")
+            ledger.do(finish.park, taken.lease, why, IncompatibilityKind.TASK)
+        ledger.send("running-1", "running-2", name="shop.images.resize", body=body(7))
+        for taken in ledger.take("w0"):
+            ledger.start(taken.lease)
+        ledger.send("leased-1", name="shop.images.resize", body=body(8))
+        ledger.take("w1")
+        ledger.die("w9", "hard")
+        ledger.do(enqueue.add, [envelope(f"wait-{n}", name="shop.search.index", queue="payments") for n in range(8)])
+        ledger.send("elsewhere-1", name="shop.video.encode", queue=f"video{EVIL}")
+        ledger.send("elsewhere-2", name="shop.video.encode", queue="video")
+        ledger.send("later-1", name="shop.mail.reminder", eta="2999-01-01T00:00:00+00:00")
+        ledger.send("child-1", name="shop.mail.receipt", parent_id="done-1", root_id="done-1", queue="payments")
+        ledger.count_failures()
+        ledger.do(operate.requeue, ["failed-3"], "the bank is back")
+        ledger.do(operate.note, ["failed-3"], "requeue", "ana", "the bank is back")

@@ -1,0 +1,210 @@
+"""What people do on the dashboard, from the preview to the ledger: one task, all of a filter, a cause, a replay."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import pytest
+from a2wsgi import ASGIMiddleware
+from people import USERS
+from scenery import body
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
+
+from mirepoix.dashboard import Role, User, asgi
+from mirepoix.dashboard.pages import act
+from pace import until
+
+KEY = re.compile(r'action="(/act/[^"]+)"')
+
+
+@pytest.fixture
+def ledger_url(sqlite_url):
+    """What is tested here goes through the operations of the command line, which are tested on every database."""
+    return sqlite_url
+
+
+def decide(browser, reason="", **form):
+    """Ask for a preview and confirm it; the page of the job."""
+    page = browser.post("/act", **form)
+    return browser.post(KEY.search(page)[1], reason=reason)
+
+
+def test_one_task_is_retried_and_the_user_is_recorded(visit, scenery):
+    page = decide(visit("ana"), "the bank is back", verb="retry", id="failed-1")
+    assert "requeued: 1 task" in page
+    assert scenery.ledger.state("failed-1") == "pending"
+    ((verb, by, reason),) = scenery.ledger.query(
+        "SELECT verb, decided_by, reason FROM mirepoix_decision WHERE task_id = 'failed-1'"
+    )
+    assert (verb, by, reason) == ("retry", "ana", "the bank is back")
+    assert "the bank is back" in visit("vera").get("/audit")
+
+
+def test_a_filter_is_previewed_exactly_and_only_those_tasks_are_decided_about(visit, scenery):
+    browser = visit("ana")
+    page = browser.post("/act", verb="cancel", queue="payments", name="shop.search.*")
+    assert "Cancel 8 tasks?" in page
+    assert "8 <span" in page
+    scenery.ledger.send("wait-late", name="shop.search.index", queue="payments")
+    assert "cancelled: 8 tasks" in browser.post(KEY.search(page)[1])
+    assert scenery.ledger.state("wait-late") == "pending"
+    assert scenery.ledger.state("wait-3") == "cancelled"
+
+
+def test_tasks_that_changed_since_the_preview_are_refused_with_the_reason(visit, scenery):
+    browser = visit("ana")
+    page = browser.post("/act", verb="cancel", name="shop.search.*")
+    scenery.ledger.cancel("wait-1")
+    said = browser.post(KEY.search(page)[1])
+    assert "cancelled: 7 tasks" in said
+    assert "not cancelled: 1 task: it is cancelled already" in said
+
+
+def test_a_decision_has_a_cap_that_follows_the_role(visit, scenery, monkeypatch):
+    monkeypatch.setattr(act, "CAP", 5)
+    form = {"verb": "cancel", "name": "shop.search.*"}
+    page = visit("ana").post("/act", **form)
+    assert "Cancel 5 tasks?" in page
+    assert "More tasks match." in page
+    assert "Cancel 8 tasks?" in visit("root").post("/act", **form)
+
+
+@pytest.mark.parametrize("form", [{}, {"name": ""}, {"verb": "retry"}, {"verb": "drop", "name": "*"}])
+def test_a_decision_needs_a_verb_and_a_filter(visit, scenery, form):
+    visit("root").post("/act", 400, **form)
+
+
+def test_a_verb_without_a_state_means_the_states_of_that_verb(visit, scenery):
+    page = visit("ana").post("/act", verb="discard", name="shop.payments.*")
+    assert "Discard 2 tasks?" in page  # failed-3 was requeued
+
+
+def test_a_running_task_is_not_ended_by_a_filter(visit, scenery):
+    page = decide(visit("root"), verb="cancel", state="running")
+    assert "not cancelled: 2 tasks" in page
+    assert scenery.ledger.state("running-1") == "running"
+
+
+def test_a_cause_is_resolved_ignored_and_reopened(visit, scenery):
+    browser = visit("ana")
+    cause = scenery.ledger.row("failed-1")["failure_group"]
+    page = browser.post(f"/failures/{cause}/decide", verb="resolve", release="2026.12.1", note="fixed in #12")
+    assert "resolved" in page
+    assert "fixed in #12" in page
+    assert cause not in browser.get("/failures")
+    browser.post(f"/failures/{cause}/decide", verb="reopen")
+    assert cause in browser.get("/failures")
+    browser.post(f"/failures/{cause}/decide", verb="ignore", **{"for": "7d", "count": "100"})
+    assert cause not in browser.get("/failures")
+    assert cause in browser.get("/failures?show=all")
+    for wrong in ({"verb": "ignore", "for": "soon"}, {"verb": "ignore", "count": "-1"}, {"verb": "drop"}):
+        browser.post(f"/failures/{cause}/decide", 400, **wrong)
+
+
+def test_a_cause_is_replayed_and_taken_back(visit, scenery):
+    browser = visit("ana")
+    cause = scenery.ledger.row("failed-1")["failure_group"]
+    page = browser.post(f"/failures/{cause}/replay", canaries="0", rate="1000", reason="the bank is back")
+    job = re.search(r'hx-get="(/jobs/[^?]+)', page)
+    if job is not None:
+        until(lambda: "It is over." in browser.get(job[1]), "the job ends")
+        page = browser.get(job[1])
+    assert "replayed: done" in page
+    assert scenery.ledger.state("failed-1") == "pending"
+    ((replay, by),) = scenery.ledger.query("SELECT id, began_by FROM mirepoix_replay")
+    assert by == "ana"
+    assert "taken back:" in browser.post(f"/replays/{replay}/undo", group=cause)
+    until(lambda: scenery.ledger.state("failed-1") == "failed", "the replay is taken back")
+
+
+def test_canaries_run_before_the_others_and_a_replay_can_be_stopped(visit, scenery):
+    browser = visit("ana")
+    cause = scenery.ledger.row("failed-1")["failure_group"]
+    page = browser.post(f"/failures/{cause}/replay", canaries="1", rate="1000")
+    job = re.search(r'hx-get="(/jobs/[^?]+)', page)[1]
+    states = [scenery.ledger.state(task) for task in ("failed-1", "failed-2", "evil-1")]
+    assert sorted(states) == ["failed", "failed", "pending"]
+    browser.post(f"{job}/stop")
+    until(lambda: "It is over." in browser.get(job), "the job ends")
+    assert "interrupted" in browser.get(job)
+
+
+@pytest.mark.parametrize("form", [{"canaries": "x"}, {"rate": "0"}, {"rate": "1e9"}, {"limit": "-1"}])
+def test_a_replay_refuses_numbers_that_make_no_sense(visit, scenery, form):
+    cause = scenery.ledger.row("failed-1")["failure_group"]
+    visit("ana").post(f"/failures/{cause}/replay", 400, **form)
+
+
+def test_pages_follow_each_other_without_gaps(visit, scenery):
+    scenery.ledger.send(*(f"many-{n:03}" for n in range(120)), name="shop.many", body=body())
+    browser, seen, path = visit("vera"), [], "/tasks?name=shop.many"
+    while path:
+        page = browser.get(path)
+        seen += re.findall(r'<code class="id">(many-\d+)</code>', page)
+        following = re.search(r'rel="next" href="([^"]+)"', page)
+        path = following[1].replace("&amp;", "&") if following else None
+    assert sorted(seen) == [f"many-{n:03}" for n in range(120)]
+
+
+def test_the_live_part_changes_only_if_something_changed(visit, scenery):
+    browser = visit("vera")
+    page = browser.get("/tasks?state=failed")
+    address = re.search(r'hx-get="([^"]+)"', page)[1].replace("&amp;", "&")
+    assert browser.client.get(address).status_code == 204
+    scenery.ledger.requeue("failed-1")
+    part = browser.get(address)
+    assert part.startswith('<div id="live"')
+    assert "failed-1" not in part
+    assert "<html" not in part
+
+
+@pytest.mark.parametrize(
+    ("typed", "to"),
+    [
+        ("quarantined", "/tasks/quarantined-1"),
+        ("wait-3", "/tasks/wait-3"),
+        ("order=1042", "/tasks?arg=order%3D1042"),
+        ("receipt", "/tasks?name=%2Areceipt%2A"),
+        ("", "/tasks"),
+    ],
+)
+def test_the_search_box_finds_ids_names_and_arguments(visit, scenery, typed, to):
+    answer = visit("ana").client.get("/search", params={"q": typed}, follow_redirects=False)
+    assert answer.headers["location"] == to
+
+
+def test_it_works_below_a_prefix_whether_or_not_the_proxy_removes_it(visit, celery_app, scenery):
+    app = asgi(celery_app, users=USERS, secret="x", prefix="/jobs")
+    browser = visit(None, app)
+    for path in ("/login", "/jobs/login"):
+        answer = browser.client.get(path)
+        assert 'action="/jobs/login"' in answer.text
+        assert "Path=/jobs;" in answer.headers.get("set-cookie", "Path=/jobs;")
+    assert browser.client.get("/jobs/", follow_redirects=False).headers["location"] == "/jobs/login?next=/"
+    assert browser.client.get("/jobs/static/site.css").status_code == 200
+
+
+def test_it_can_be_mounted(celery_app, scenery):
+    inner = asgi(celery_app, authorize=lambda request: User("ana", frozenset({Role.ACT})))
+    client = TestClient(Starlette(routes=[Mount("/ops/tasks", app=inner)]))
+    page = client.get("/ops/tasks/").text
+    assert 'href="/ops/tasks/queues"' in page
+    assert "no consumer for queue" in page
+    assert client.get("/ops/tasks/static/site.js").status_code == 200
+    assert "It failed" in client.get("/ops/tasks/tasks/failed-1").text
+
+
+def test_it_can_be_mounted_into_a_wsgi_program(celery_app, scenery):
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    environ |= {"SCRIPT_NAME": "/ops", "PATH_INFO": "/queues"}
+    statuses: list[str] = []
+    inner = asgi(celery_app, authorize=lambda request: User("ana", frozenset({Role.VIEW})))
+    bridge = ASGIMiddleware(inner)
+    page = b"".join(bridge(environ, lambda status, headers, *_: statuses.append(status))).decode()
+    assert statuses == ["200 OK"]
+    assert 'href="/ops/queues"' in page

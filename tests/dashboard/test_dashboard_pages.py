@@ -1,0 +1,27 @@
+"""Every page shows what the ledger has, on every database."""
+
+from __future__ import annotations
+
+PAGES = (
+    *(
+        "/",
+        "/tasks",
+        "/failures",
+        "/failures?show=all",
+        "/queues",
+        "/workers",
+        "/waiting",
+        "/audit",
+        "/account?count=1",
+    ),
+    *("/tasks/failed-1", "/tasks/done-1", "/tasks/quarantined-1", "/tasks/parked-1", "/tasks/running-1"),
+    *("/tasks/leased-1", "/tasks/wait-1", "/tasks/elsewhere-2", "/tasks/later-1", "/tasks/evil-1", "/tasks/failed-3"),
+    "/tasks?name=shop.*&state=failed,parked&since=1d",
+)
+
+
+def test_every_page_can_be_shown_on_every_database(visit, scenery):
+    browser = visit("ana")
+    for path in PAGES:
+        page = browser.get(path)
+        assert "</html>" in page, path
