@@ -83,6 +83,8 @@ class Crashpoint(StrEnum):
     ALERT_AFTER_COMMIT = "alert.after_commit"
     TELL_AFTER_CLAIM = "tell.after_claim"
     TELL_AFTER_SEND = "tell.after_send"
+    TELL_END_AFTER_CLAIM = "tell_end.after_claim"
+    TELL_END_AFTER_SEND = "tell_end.after_send"
     MIGRATE_BEFORE_COMMIT = "migrate.before_commit"
     MIGRATE_AFTER_COMMIT = "migrate.after_commit"
     DROP_BEFORE_COMMIT = "drop.before_commit"

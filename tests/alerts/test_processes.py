@@ -12,6 +12,8 @@ from watching import Watch, fail
 from workers import DEADLINE_S, Process, Shop, until
 
 from mirepoix.crashpoints import Crashpoint
+from mirepoix.ledger import finish, operate
+from mirepoix.records import AttemptFailure
 
 ALERTS = ("-m", "celery", "-A", "shop", "mirepoix", "alerts")
 DEATHS = [
@@ -41,6 +43,37 @@ def test_whoever_dies_while_telling_the_next_tells_it(
         assert watched() == ([1] if was_claimed else [0])
         assert {(one["id"], one["occasion"]) for one in hook.told} == {(hook.told[0]["id"], 1)}  # known as a repetition
         assert len(hook.requests) == told + 1
+
+
+@pytest.mark.parametrize(
+    ("database", "point", "ends"),
+    [
+        ("sqlite", Crashpoint.TELL_END_AFTER_CLAIM, 1),
+        ("postgresql", Crashpoint.TELL_END_AFTER_CLAIM, 1),
+        ("sqlite", Crashpoint.TELL_END_AFTER_SEND, 2),
+        ("mariadb", Crashpoint.TELL_END_AFTER_SEND, 2),
+    ],
+    ids=str,
+)
+def test_the_end_of_an_alert_is_told_by_the_next_if_a_process_dies_while_it_tells(
+    request: pytest.FixtureRequest, tmp_path: Path, hook: Hook, database: str, point: Crashpoint, ends: int
+):
+    with Shop(tmp_path / "shop", request.getfixturevalue(f"{database}_url"), has_client=False) as shop:
+        shop.ledger.worker("w1")
+        shop.ledger.send("t1")
+        shop.ledger.do(finish.park, shop.ledger.lease("w1"), AttemptFailure("no such task"))
+        watched = Watch(shop.ledger, hook.url)
+        assert watched() == [1]
+        shop.ledger.do(operate.discard, ["t1"], "no")
+        watched.look()
+        died = send(shop, hook, env={"MIREPOIX_CRASHPOINT": point}).ends()
+        assert died.exit_code == -signal.SIGKILL, died.said
+        watched()
+        assert len(hook.requests) == ends, "another process has the claim"
+        shop.ledger.passes(61)
+        watched()
+        watched()
+        assert [one["state"] for one in hook.told] == ["open"] + ["closed"] * ends
 
 
 def send(shop: Shop, hook: Hook, **given: Any) -> Process:

@@ -68,11 +68,13 @@ def _deliver_ends(connection: OwnConnection, channel: Channel) -> None:
             is_claimed = alerts.claim_end(tx, telling)
         if not is_claimed:
             continue
+        reached(Crashpoint.TELL_END_AFTER_CLAIM)
         try:
             channel.tell(telling.alert)
         except Exception as error:  # noqa: BLE001 (a channel may be anybody's code)
             logger.warning("%s could not be notified that an alert is over: %s", channel.label, _type(error))
             return
+        reached(Crashpoint.TELL_END_AFTER_SEND)
         with connection.transaction() as tx:
             alerts.note_end_told(tx, telling)
 
