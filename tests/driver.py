@@ -56,6 +56,7 @@ MOMENTS = {
     "mirepoix_alert_telling": ("due_at", "told_at", "end_told_at"),
     "mirepoix_replayed": ("replayed_at", "undone_at", "finished_at", "expires_at", "stored_at", "result_expires_at"),
     "mirepoix_budget": (),
+    "mirepoix_total": ("newest_at",),
 }
 _ids = itertools.count(1)
 

@@ -73,6 +73,8 @@ class Crashpoint(StrEnum):
     EXPIRE_AFTER_COMMIT = "expire.after_commit"
     COUNT_BEFORE_COMMIT = "count.before_commit"
     COUNT_AFTER_COMMIT = "count.after_commit"
+    PRUNE_BEFORE_COMMIT = "prune.before_commit"
+    PRUNE_AFTER_COMMIT = "prune.after_commit"
     GIVE_BACK_BEFORE_COMMIT = "give_back.before_commit"
     GIVE_BACK_AFTER_COMMIT = "give_back.after_commit"
     STOP_BEFORE_COMMIT = "stop.before_commit"

@@ -219,6 +219,8 @@ class AttemptFailure:
     """More facts about a death, as text for the history of attempts. They are not part of the cause."""
     note: str | None = None
     """What happens next, as text for the task's row: which attempt follows, or why none does."""
+    name: str | None = None
+    """The task that ran. ``None``: the task's row has its name still, because no retry has changed it."""
 
     @property
     def full_reason(self) -> str:

@@ -57,7 +57,7 @@ def conclude(installation: Installation, attempt: Attempt, completion: Completio
 def conclude_ignored(installation: Installation, attempt: Attempt) -> None:
     """Commit a transactional task that raised Ignore, as replace() does; raise Refused if the lease was lost."""
     if attempt.again is not None:
-        is_accepted = run_again(installation, attempt, AttemptFailure("replaced"))
+        is_accepted = run_again(installation, attempt, AttemptFailure("replaced", name=attempt.name))
     else:
         done = Completion(attempt.lease, reason="ignored by the task", pid=os.getpid())
         is_accepted = succeed(installation, attempt, done)

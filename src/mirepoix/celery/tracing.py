@@ -238,6 +238,7 @@ def _failure_of(attempt: Attempt, info: Any, error: Any, reason: str | None = No
         run_time_s=round(time.monotonic() - attempt.began_at, 6),
         peak_memory_kb=peak_memory_kb(),
         note=attempt.note,
+        name=attempt.name,
     )
 
 

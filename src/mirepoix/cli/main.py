@@ -20,6 +20,7 @@ from mirepoix.cli.failures import failures
 from mirepoix.cli.health import health
 from mirepoix.cli.lint import lint
 from mirepoix.cli.maintain import drop_tables, migrate, prune
+from mirepoix.cli.metrics import metrics
 from mirepoix.cli.options import Duration
 from mirepoix.cli.parked import parked
 from mirepoix.cli.reconcile import reconcile
@@ -99,7 +100,7 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None, timeout: t
 
 for command in (
     *(status, tasks, show, why, failures, retry, requeue, cancel, discard, parked, edit),
-    *(alerts, health, dashboard, reconcile, relay, drain, signatures, lint, prune, migrate, drop_tables),
+    *(alerts, health, dashboard, metrics, reconcile, relay, drain, signatures, lint, prune, migrate, drop_tables),
 ):
     mirepoix.add_command(command)
 for subcommand in (replay, progress, undo):

@@ -230,13 +230,18 @@ class Maintenance:
             self._next_resume = 0.0
 
     def _prune(self, connection: OwnConnection) -> None:
+        pruned = 0
         with connection.transaction() as tx:
             messages.forget_old(tx, MESSAGES_KEPT_S, BINDINGS_KEPT_S)
             if self._settings.retention_s is not None:
-                operate.prune(tx, self._settings.retention_s, keys_kept_s=self._settings.key_retention_s)
+                pruned = operate.prune(tx, self._settings.retention_s, keys_kept_s=self._settings.key_retention_s)
                 chords.prune(tx, self._settings.retention_s)
             if self._settings.failure_retention_s is not None:
                 failures.prune(tx, self._settings.failure_retention_s)
             results.prune(tx)
             keys.prune(tx)
             budget.forget(tx)
+            if pruned:
+                reached(Crashpoint.PRUNE_BEFORE_COMMIT)
+        if pruned:
+            reached(Crashpoint.PRUNE_AFTER_COMMIT)

@@ -47,6 +47,7 @@ class Task(LedgerModel):
     leased_at = Moment("handed over at", null=True)
     started_at = Moment(null=True)
     finished_at = Moment(null=True)
+    waited_s = models.FloatField(null=True)
     run_time_s = models.FloatField(null=True)
     peak_memory_kb = models.BigIntegerField(null=True)
     worker = _reference("Worker", "tasks", null=True)

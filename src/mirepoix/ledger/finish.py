@@ -172,6 +172,7 @@ def record(
             "signal": failure.signal,
             "exit_code": failure.exit_code,
             "failure_group": causes[row.id].id if row.id in causes else None,
+            "name": failure.name,
         }
         for row in rows
     ]

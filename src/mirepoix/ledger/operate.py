@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mirepoix.ledger import keys, results
+from mirepoix.ledger import keys, results, totals
 from mirepoix.ledger.tx import Tx
 
 
@@ -70,10 +71,14 @@ def purge(tx: Tx, queue: str) -> list[str]:
 def prune(tx: Tx, older_than_s: float, batch: int = 5_000, keys_kept_s: float | None = 0.0) -> int:
     """Delete up to *batch* finished tasks that are older, with their attempts; return how many.
 
-    Their keys of `submit_once` can be used again *keys_kept_s* later, or never if that is None.
+    The numbers of these attempts are added to the totals. Their keys of `submit_once` can be used again *keys_kept_s*
+    later, or never if that is None.
     """
-    pruned = [row.id for row in tx.fetch("prune", older_than_s=older_than_s, batch=batch)]
-    keys.expire(tx, pruned, keys_kept_s)
+    pruned = [row.id for row in tx.fetch("prunable", older_than_s=older_than_s, batch=batch)]
+    if pruned:
+        totals.fold(tx, pruned)
+        keys.expire(tx, pruned, keys_kept_s)
+        tx.run("prune", task_ids=json.dumps(pruned))
     if len(pruned) < batch:
         tx.fetch("prune_workers", older_than_s=older_than_s)
     return len(pruned)

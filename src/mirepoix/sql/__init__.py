@@ -2,8 +2,10 @@
 
 Placeholders are written ``:name``, and `statement` renders them for a driver. Some expressions differ between the
 databases. They are written in braces and replaced from a fixed table, never from data: ``{now}``, ``{later :seconds}``,
-``{earlier :seconds}``, ``{seconds_until expression}``, ``{as_text expression}`` and ``{by index}`` (an index hint for
-MySQL; the others choose the index themselves). Files in ``sql/mysql/`` also have:
+``{earlier :seconds}``, ``{seconds_until expression}``, ``{as_text expression}``, ``{by index}`` (an index hint for
+MySQL; the others choose the index themselves), ``{waited_s table}`` (how long the task in that row, which is still
+pending, has been ready), ``{bucket expression}`` (the bucket of a duration, see `mirepoix.sql.buckets`) and
+``{microseconds expression}`` (a duration in seconds as an integer). Files in ``sql/mysql/`` also have:
 
 * ``{json :parameter}``, ``{text}`` and ``{id}``: a text that JSON_TABLE reads, and the types of its columns
 * ``{moment expression}``: a datetime from an ISO 8601 text
@@ -40,11 +42,17 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from mirepoix.sql import buckets
 from mirepoix.sql.columns import Row, columns, row_class
 from mirepoix.sql.envelope import expand
 
 DIALECTS = ("postgresql", "sqlite", "mysql")
 
+_BUCKET = buckets.case(r"\1")
+_RETURNED_AT = (
+    r"CASE WHEN \1.fence > 0 THEN (SELECT ended.finished_at FROM mirepoix_attempt AS ended"
+    r" WHERE ended.task_id = \1.id AND ended.fence = \1.fence) END"
+)
 _BINARY = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 _SPELLING: dict[str, dict[str, str]] = {
     "postgresql": {
@@ -54,6 +62,12 @@ _SPELLING: dict[str, dict[str, str]] = {
         "seconds_until": r"extract(epoch FROM \1 - statement_timestamp())",
         "as_text": r"CAST(\1 AS text)",
         "by": r"/* by \1 */",
+        "waited_s": (
+            r"greatest(0, extract(epoch FROM statement_timestamp() - greatest(\1.created_at, \1.requeued_at,"
+            rf" CASE WHEN \1.requeued_at IS NULL OR \1.eta <= statement_timestamp() THEN \1.eta END, {_RETURNED_AT})))"
+        ),
+        "bucket": _BUCKET,
+        "microseconds": r"CAST(round(\1 * 1000000.0) AS bigint)",
     },
     "sqlite": {
         "now": "strftime('%Y-%m-%d %H:%M:%f', 'now')",
@@ -62,6 +76,14 @@ _SPELLING: dict[str, dict[str, str]] = {
         "seconds_until": r"((julianday(\1) - julianday('now')) * 86400.0)",
         "as_text": r"CAST(\1 AS text)",
         "by": r"/* by \1 */",
+        "waited_s": (
+            r"round(max(0.0, (julianday('now') - julianday(max(\1.created_at, coalesce(\1.requeued_at, \1.created_at),"
+            r" CASE WHEN \1.requeued_at IS NULL OR \1.eta <= strftime('%Y-%m-%d %H:%M:%f', 'now')"
+            rf" THEN coalesce(\1.eta, \1.created_at) ELSE \1.created_at END,"
+            rf" coalesce({_RETURNED_AT}, \1.created_at)))) * 86400.0), 3)"
+        ),
+        "bucket": _BUCKET,
+        "microseconds": r"CAST(round(\1 * 1000000.0) AS integer)",
     },
     "mysql": {
         "now": "UTC_TIMESTAMP(6)",
@@ -70,6 +92,13 @@ _SPELLING: dict[str, dict[str, str]] = {
         "seconds_until": r"(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), \1) * 0.000001)",
         "as_text": r"\1",
         "by": r"FORCE INDEX (\1)",
+        "waited_s": (
+            r"greatest(0, TIMESTAMPDIFF(MICROSECOND, greatest(\1.created_at, coalesce(\1.requeued_at, \1.created_at),"
+            r" CASE WHEN \1.requeued_at IS NULL OR \1.eta <= UTC_TIMESTAMP(6) THEN coalesce(\1.eta, \1.created_at)"
+            rf" ELSE \1.created_at END, coalesce({_RETURNED_AT}, \1.created_at)), UTC_TIMESTAMP(6)) * 0.000001)"
+        ),
+        "bucket": _BUCKET,
+        "microseconds": r"CAST(round(\1 * 1000000.0) AS SIGNED)",
         # In a database with another character set JSON_TABLE would lose letters, and joins would use no index.
         "text": f"longtext {_BINARY}",
         "id": f"varchar(255) {_BINARY}",

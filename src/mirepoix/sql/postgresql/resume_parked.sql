@@ -9,7 +9,7 @@ WITH chosen AS (
      WHERE t.state = 'parked' AND t.parked_for IS NOT NULL
 )
 UPDATE mirepoix_task AS t
-   SET state = 'leased', parked_for = NULL, fence = t.fence + 1, worker_id = :worker_id, pid = NULL, leased_at = statement_timestamp(),
+   SET state = 'leased', waited_s = NULL, parked_for = NULL, fence = t.fence + 1, worker_id = :worker_id, pid = NULL, leased_at = statement_timestamp(),
        started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL
   FROM chosen
  WHERE t.id = chosen.id

@@ -10,7 +10,7 @@ WITH chosen AS (
        AND (t.is_suspect = 0 OR :suspects = 1)
 )
 UPDATE mirepoix_task AS t
-   SET state = 'leased', fence = t.fence + 1, worker_id = :worker_id, pid = NULL, leased_at = statement_timestamp(),
+   SET state = 'leased', waited_s = {waited_s t}, fence = t.fence + 1, worker_id = :worker_id, pid = NULL, leased_at = statement_timestamp(),
        started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL
   FROM chosen
  WHERE t.id = chosen.id

@@ -1,7 +1,7 @@
 -- transition: parked -> leased
 -- This code can take tasks that other code could not. A worker that was declared dead takes nothing.
 UPDATE mirepoix_task
-   SET state = 'leased', parked_for = NULL, fence = fence + 1, worker_id = :worker_id, pid = NULL,
+   SET state = 'leased', waited_s = NULL, parked_for = NULL, fence = fence + 1, worker_id = :worker_id, pid = NULL,
        leased_at = strftime('%Y-%m-%d %H:%M:%f', 'now'),
        started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL
  WHERE id IN (SELECT value FROM json_each(:ids))

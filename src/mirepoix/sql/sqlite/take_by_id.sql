@@ -1,7 +1,7 @@
 -- transition: pending -> leased
 -- The broker notified a worker of these. A worker that was declared dead takes nothing.
 UPDATE mirepoix_task
-   SET state = 'leased', fence = fence + 1, worker_id = :worker_id, pid = NULL,
+   SET state = 'leased', waited_s = {waited_s mirepoix_task}, fence = fence + 1, worker_id = :worker_id, pid = NULL,
        leased_at = strftime('%Y-%m-%d %H:%M:%f', 'now'),
        started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL
  WHERE id IN (SELECT value FROM json_each(:ids))

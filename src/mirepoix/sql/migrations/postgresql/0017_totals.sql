@@ -1,0 +1,17 @@
+-- What an attempt ran and how long its task had waited, and the totals of pruned attempts. docs/reference/schema.md
+-- explains every column.
+
+ALTER TABLE mirepoix_task ADD COLUMN waited_s double precision;
+ALTER TABLE mirepoix_attempt ADD COLUMN name text, ADD COLUMN queue text, ADD COLUMN waited_s double precision;
+
+CREATE TABLE mirepoix_total (
+    id                text PRIMARY KEY,
+    kind              text NOT NULL,
+    name              text NOT NULL,
+    queue             text NOT NULL,
+    outcome           text NOT NULL,
+    bucket            integer NOT NULL,
+    attempts          bigint NOT NULL,
+    microseconds      bigint NOT NULL,
+    newest_at         timestamptz NOT NULL
+);

@@ -1,0 +1,3 @@
+-- How long the oldest ready task that is not published yet has been ready, in seconds; null if there is none. Without the
+-- hint SQLite would read all ready tasks through another index.
+SELECT max({waited_s t}) AS oldest_s FROM mirepoix_task AS t INDEXED BY mirepoix_task_unsent WHERE t.state = 'pending' AND t.due_at IS NULL AND t.sent_fence <> t.fence
