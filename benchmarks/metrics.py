@@ -15,7 +15,7 @@ import time
 
 from benchmarks import client
 from benchmarks.kills import Scene
-from benchmarks.machine import load, print_header
+from benchmarks.machine import children, load, print_header
 from benchmarks.servers import LEDGERS, Server, servers
 from benchmarks.worker import Worker
 
@@ -55,14 +55,13 @@ def exported(url: str, counters: Counters) -> dict[str, int]:
 
 def through_kills(server: Server, kills: int) -> None:
     """Kill, scrape, compare."""
-    scene = Scene(server, workers=2, concurrency=2, max_deaths="1000", max_handovers="1000")
+    scene = Scene(server, workers=3, concurrency=2, max_deaths="1000", max_handovers="1000")
     counters, falls, before = Counters(lag_s=2.0), 0, {}
     try:
         for number in range(kills):
             for part in range(4):
-                scene.send(f"t{number}-{part}", 0.05 + 0.1 * random.random())
-            time.sleep(0.15)
-            scene.kill_worker() if number % 2 else scene.kill_child()
+                scene.send(f"t{number}-{part}", 0.3 + 0.3 * random.random())
+            scene.until(lambda: kill(scene, is_worker=number % 2 == 1), 60.0)  # noqa: B023
             now = exported(server.url, counters)
             falls += sum(now.get(outcome, 0) < count for outcome, count in before.items())
             before = now
@@ -79,6 +78,21 @@ def through_kills(server: Server, kills: int) -> None:
         print(f"    rows     {dict(sorted(rows.items()))}  {'equal' if rows == found else 'DIFFERENT'}", flush=True)
     finally:
         scene.close()
+
+
+def kill(scene: Scene, *, is_worker: bool) -> bool:
+    """SIGKILL a process in the middle of a task, or its whole worker; return whether there was one."""
+    before = len(scene.killed)
+    if is_worker:
+        running = {pid: kind for kind, _, pid, _ in scene.lines()}
+        for place, worker in enumerate(scene.workers):
+            if any(running.get(pid) == "start" for pid in children(worker.pid)):
+                scene.workers.insert(0, scene.workers.pop(place))
+                scene.kill_worker()
+                break
+    else:
+        scene.kill_child()
+    return len(scene.killed) > before
 
 
 def drain(server: Server, count: int, every_s: float | None) -> float:
