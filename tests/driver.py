@@ -57,6 +57,7 @@ MOMENTS = {
     "mirepoix_replayed": ("replayed_at", "undone_at", "finished_at", "expires_at", "stored_at", "result_expires_at"),
     "mirepoix_budget": (),
     "mirepoix_total": ("newest_at",),
+    "mirepoix_probe": ("asked_at", "done_at"),
 }
 _ids = itertools.count(1)
 

@@ -1,6 +1,20 @@
-"""The tests of metrics start processes as the end-to-end tests do."""
+"""The tests of metrics run the same shop as the end-to-end tests, in processes of their own."""
+
+from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "e2e"))
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
+
+from workers import Shop
+
+
+@pytest.fixture
+def shop(ledger_url: str, tmp_path: Path) -> Iterator[Shop]:
+    """A shop on a fresh ledger; what it started is ended."""
+    with Shop(tmp_path / "shop", ledger_url) as shop:
+        yield shop

@@ -19,7 +19,7 @@ TABLES = (
     *("mirepoix_replayed", "mirepoix_replay", "mirepoix_alert_telling", "mirepoix_alert", "mirepoix_failure_group"),
     "mirepoix_failure",
     *("mirepoix_chord_part", "mirepoix_chord", "mirepoix_group", "mirepoix_result", "mirepoix_step", "mirepoix_edit"),
-    *("mirepoix_decision", "mirepoix_key", "mirepoix_total"),
+    *("mirepoix_decision", "mirepoix_key", "mirepoix_total", "mirepoix_probe"),
     *("mirepoix_binding", "mirepoix_message", "mirepoix_budget", "mirepoix_queue", "mirepoix_attempt"),
     *("mirepoix_task", "mirepoix_worker"),
 )

@@ -15,3 +15,12 @@ CREATE TABLE IF NOT EXISTS mirepoix_total (
     microseconds      bigint NOT NULL,
     newest_at         datetime(6) NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- The latest probe of each queue.
+CREATE TABLE IF NOT EXISTS mirepoix_probe (
+    queue             varchar(255) NOT NULL PRIMARY KEY,
+    task_id           varchar(255) NOT NULL,
+    asked_at          datetime(6) NOT NULL,
+    done_at           datetime(6),
+    took_s            double
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

@@ -15,3 +15,12 @@ CREATE TABLE mirepoix_total (
     microseconds      bigint NOT NULL,
     newest_at         timestamptz NOT NULL
 );
+
+-- The latest probe of each queue.
+CREATE TABLE mirepoix_probe (
+    queue             varchar(255) PRIMARY KEY,
+    task_id           varchar(255) NOT NULL,
+    asked_at          timestamptz NOT NULL,
+    done_at           timestamptz,
+    took_s            double precision
+);

@@ -17,3 +17,12 @@ CREATE TABLE mirepoix_total (
     microseconds      integer NOT NULL,
     newest_at         text NOT NULL
 );
+
+-- The latest probe of each queue.
+CREATE TABLE mirepoix_probe (
+    queue             text NOT NULL PRIMARY KEY,
+    task_id           text NOT NULL,
+    asked_at          text NOT NULL,
+    done_at           text,
+    took_s            real
+);
