@@ -33,6 +33,15 @@ def exported(text: str) -> Counter[str]:
     return found
 
 
+def text_of(shop: Shop) -> str:
+    """What an exporter says that has just been started."""
+    exporter = exporter_of(shop.url)
+    try:
+        return exporter.text()
+    finally:
+        exporter.close()
+
+
 def falls(before: dict[object, float], after: dict[object, float]) -> list[object]:
     """The counters that fell."""
     return [
@@ -65,7 +74,7 @@ def test_counters_equal_the_rows_through_kills(shop: Shop, kills: int) -> None:
         seen = now
     until(lambda: all(shop.state(id) in FINAL for id in ids), "everything has ended")
     found = exported(exporter.text())
-    assert found == rows(shop) == exported(exporter_of(shop.url).text())
+    assert found == rows(shop) == exported(text_of(shop))
     assert found["succeeded"] == 2 * kills
     assert found["failed"] == kills
     assert found["killed"] + found["lost"] >= kills
@@ -78,14 +87,14 @@ def test_a_worker_that_dies_while_it_prunes_counts_each_attempt_once(shop: Shop,
     ids = [shop.send("note") for _ in range(5)]
     shop.worker("first")
     shop.wait(ids, "succeeded")
-    before = exported(exporter_of(shop.url).text())
+    before = exported(text_of(shop))
     assert before == {"succeeded": 5}
     shop.make("token")
     env = {"MIREPOIX_CRASHPOINT": str(point), "MIREPOIX_CRASHPOINT_TOKEN": str(shop.folder / "token")}
     prunes = {"retention_s": 0.0, "prune_interval_s": 0.2}
     armed = shop.worker("armed", env=env, is_awaited=False, **prunes)
     assert armed.ends().exit_code == -9
-    assert exported(exporter_of(shop.url).text()) == before
+    assert exported(text_of(shop)) == before
     shop.worker("clean", **prunes)
     until(lambda: not shop.ledger.states(), "everything was pruned")
-    assert exported(exporter_of(shop.url).text()) == before
+    assert exported(text_of(shop)) == before
