@@ -53,7 +53,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # not generic in olde
 def metrics(
     context: CliContext, address: tuple[str, int] | None, names: str, token_file: Path | None, shipped: str | None
 ) -> None:
-    """Print the metrics of the ledger in Prometheus' text format, or serve them.
+    """Print or serve the metrics of the ledger for Prometheus.
 
     The numbers are read from the ledger's rows, so they are right also after workers were killed. Pruning does not
     change the counters. Without a token it serves on a loopback address only.
