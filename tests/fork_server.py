@@ -1,8 +1,11 @@
 """Start Python processes by forking one that has imported Celery and us, which saves most of a start.
 
 A process that is forked is in a session of its own, with its own output, folder and environment, and begins where
-``python -m`` or ``python -c`` would: with an empty ``__main__``, and nothing configured. What must patch the standard
-library before anything is imported (gevent), or is another Python, is not started here.
+``python -m``, ``python -c`` or ``python file.py`` would: with an empty ``__main__``, and nothing configured. What must
+patch the standard library before anything is imported (gevent), or is another Python, is not started here.
+
+The garbage collector leaves alone what the server imported, of which a worker would otherwise look at every object
+before each fork.
 
 Run as a program, this file is the server: it reads a line of JSON for each process from its standard input, which is a
 socket, and writes ``{"pid": ...}``; later, ``{"pid": ..., "code": ...}`` when that process has ended.
@@ -28,7 +31,7 @@ import threading
 import types
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 MODULES = (
     "celery.bin.celery",
@@ -54,7 +57,11 @@ MODULES = (
     "mirepoix.celery.app",
     "mirepoix.cli.main",
 )
-"""What every worker imports anyway. What only some do is left to them: it may matter what is imported."""
+"""What every worker imports anyway. What only some do is left to them, or to a server of their own (`ForkServer.of`):
+it may matter what is imported."""
+
+OF_DATABASE = {"postgresql": ("mirepoix.connect.psycopg",), "mysql": ("mirepoix.connect.pymysql",)}
+"""What the processes on a database import beside that."""
 
 ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore"}
 """What a process that is started here has of Python's own variables, beside those of the tests."""
@@ -63,17 +70,17 @@ ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore"}
 class ForkServer:
     """The server, as the tests know it. It ends with them."""
 
-    _ours: ForkServer | None = None
+    _ours: ClassVar[dict[tuple[str, ...], ForkServer]] = {}
     _first = threading.Lock()
 
-    def __init__(self) -> None:
+    def __init__(self, modules: tuple[str, ...] = (), env: dict[str, str] | None = None) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._server = subprocess.Popen(
-                [sys.executable, __file__],
+                [sys.executable, __file__, *modules],
                 stdin=theirs,
                 stdout=subprocess.DEVNULL,
-                env={**os.environ, **ENVIRONMENT},
+                env={**os.environ, **ENVIRONMENT, **(env or {})},
                 start_new_session=True,
             )
         self._starting = threading.Lock()
@@ -84,19 +91,19 @@ class ForkServer:
         atexit.register(self.close)
 
     @classmethod
-    def ours(cls) -> ForkServer:
-        """The one of this process."""
+    def of(cls, *modules: str) -> ForkServer:
+        """The one of this process that has imported these modules, too."""
         with cls._first:
-            if cls._ours is None:
-                cls._ours = cls()
-        return cls._ours
+            if modules not in cls._ours:
+                cls._ours[modules] = cls(modules)
+            return cls._ours[modules]
 
     @staticmethod
     def can_start(command: list[str], env: dict[str, str]) -> bool:
         """Whether such a process can be forked."""
         return (
             command[0] == sys.executable
-            and command[1] in ("-m", "-c")
+            and (command[1] in ("-m", "-c") or command[1].endswith(".py"))
             and _of_python({**os.environ, **env}) == _of_python({**os.environ, **ENVIRONMENT})
             and not any("gevent" in word or "eventlet" in word for word in command)
         )
@@ -190,7 +197,7 @@ def run(command: list[str], folder: Path, env: dict[str, str], *, timeout_s: flo
         )
     with tempfile.TemporaryDirectory() as files:
         output, log = Path(files) / "output", Path(files) / "log"
-        process = ForkServer.ours().start(command, folder, env, log, output)
+        process = ForkServer.of().start(command, folder, env, log, output)
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -210,7 +217,7 @@ def _of_python(environment: dict[str, str]) -> dict[str, str]:
 def serve() -> None:
     """Fork what is asked for, and tell how it ended, until nobody asks any more."""
     sys.path.pop(0)  # the folder of this file, which holds modules that no process is to find
-    for name in MODULES:
+    for name in (*MODULES, *sys.argv[1:]):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
@@ -282,8 +289,8 @@ def _become(wanted: dict[str, Any]) -> None:
     os.chdir(wanted["folder"])
     os.environ.clear()
     os.environ.update(wanted["env"])
-    gc.unfreeze()
-    how, what, *arguments = wanted["arguments"]
+    how, *arguments = wanted["arguments"]
+    what = arguments.pop(0) if how in ("-m", "-c") else how
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = main
     sys.argv = [how, *arguments]
@@ -293,6 +300,9 @@ def _become(wanted: dict[str, Any]) -> None:
     if how == "-m":
         sys.path.insert(0, wanted["folder"])  # where its modules are
         runpy.run_module(what, run_name="__main__", alter_sys=True)
+    elif how == what:
+        sys.path.insert(0, wanted["folder"])
+        runpy.run_path(what, run_name="__main__")
     else:
         sys.path.insert(0, "")
         main.__dict__["__builtins__"] = builtins

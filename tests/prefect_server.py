@@ -17,9 +17,13 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from fork_server import ForkServer
 from logs import Log
 from missing import missing
 from pace import DEADLINE_S, POLL_S, until
+
+OF_PREFECT = ("prefect", "prefect.client.orchestration", "prefect.flow_engine", "prefect.task_runners")
+"""What every flow imports."""
 
 
 def need_prefect() -> None:
@@ -47,6 +51,13 @@ class PrefectServer:
         self._log.touch()
         self._shown = Log("prefect", self._log)
         self._process: subprocess.Popen[bytes] | None = None
+        self._fork_server: ForkServer | None = None
+
+    def fork_server(self) -> ForkServer:
+        """What forks processes that have imported Prefect, which takes seconds, with the settings for this server."""
+        if self._fork_server is None:
+            self._fork_server = ForkServer((*OF_PREFECT, "mirepoix.prefect"), self.env)
+        return self._fork_server
 
     def start(self) -> None:
         """Start the server, unless it runs, and return when it answers."""
@@ -101,6 +112,8 @@ class PrefectServer:
 
     def remove(self) -> None:
         """End it and delete its folder."""
+        if self._fork_server is not None:
+            self._fork_server.close()
         if self._process is not None:
             os.killpg(self._process.pid, 9)
             self._process.wait(DEADLINE_S)

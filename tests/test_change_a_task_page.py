@@ -6,8 +6,8 @@ the lines about that change.
 
 from __future__ import annotations
 
-import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+import fork_server
+from fork_server import ForkServer
 from pace import DEADLINE_S, until
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -61,15 +63,7 @@ class Shop:
         (self.folder / "shop.py").write_text(f"{HEAD}\n{code}")
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-W", "ignore", *command],
-            cwd=self.folder,
-            env={**os.environ, "COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
+        return fork_server.run([sys.executable, *command], self.folder, {"COLUMNS": "80"}, timeout_s=DEADLINE_S)
 
     def signatures(self, command: str) -> str:
         done = self.run("-m", "mirepoix.cli", "--app", "shop", "signatures", command)
@@ -83,14 +77,12 @@ class Shop:
     def works_off(self) -> None:
         """A worker with the code as it is now runs all there is."""
         command = [sys.executable, "-m", "celery", "-A", "shop", "worker", "-P", "solo", "-l", "info"]
-        with (self.folder / "log").open("w") as log:
-            process = subprocess.Popen(
-                [*command, "--without-gossip", "--without-mingle"], cwd=self.folder, stdout=log, stderr=log
-            )
+        command += ["--without-gossip", "--without-mingle"]
+        process = ForkServer.of().start(command, self.folder, fork_server.ENVIRONMENT, self.folder / "log")
         try:
             until(lambda: set(self.states()) == {"succeeded"}, "all tasks succeeded")
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGTERM)
             process.wait(DEADLINE_S)
 
     def states(self) -> list[str]:

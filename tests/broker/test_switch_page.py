@@ -91,7 +91,7 @@ class Site:
         """A worker of the release."""
         options = ("-n", name, "-P", "threads", "-c", "2", "-l", "info", *QUICK)
         command = [sys.executable, "-m", "celery", "-A", "mysite", "worker", *options]
-        process = Process(name, command, self.folder, self._env, is_forked=False)
+        process = Process(name, command, self.folder, self._env, fork_server=None)
         self._workers.append(process)
         return process.says(" ready.")
 

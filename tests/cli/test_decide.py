@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import fork_server
 from mirepoix.crashpoints import Crashpoint
 from mirepoix.operations.batches import BATCH
+from pace import DEADLINE_S
 
 LATER = "2999-01-01T00:00:00+00:00"
 
@@ -154,11 +155,11 @@ def test_more_than_a_batch_is_done_and_counted(cli, ledger):
 def test_a_death_in_the_second_batch_leaves_whole_batches(cli, ledger, point, cancelled):
     ledger.send(*(f"t{n:05}" for n in range(3 * BATCH)))
     command = [sys.executable, "-c", "from mirepoix.cli.main import mirepoix; mirepoix()"]
-    died = subprocess.run(
+    died = fork_server.run(
         [*command, "--ledger", cli.url, "cancel", "--queue", "celery", "--yes"],
-        env=os.environ | {"MIREPOIX_CRASHPOINT": f"{point}:2"},
-        capture_output=True,
-        check=False,
+        Path.cwd(),
+        {"MIREPOIX_CRASHPOINT": f"{point}:2"},
+        timeout_s=DEADLINE_S,
     )
     assert died.returncode == -9
     assert list(ledger.states().values()).count("cancelled") == cancelled

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
-import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from celery import _state
 
+import fork_server
 from driver import Ledger, until_somebody_waits_for_a_lock
 from mirepoix.crashpoints import Crashpoint
 from mirepoix.ledger import finish, take
+from pace import DEADLINE_S
 
 WHY = ("--reason", "the currency was forgotten")
 SET = ("--set", 'currency="EUR"')
@@ -245,11 +246,11 @@ def test_a_wrong_word_is_a_message(cli, ledger, words, said):
 def test_a_death_leaves_edit_note_and_requeue_together_or_none(cli, ledger, ended, point):
     ended("failed", "a")
     command = [sys.executable, "-c", "from mirepoix.cli.main import mirepoix; mirepoix()"]
-    died = subprocess.run(
+    died = fork_server.run(
         [*command, "--ledger", cli.url, "edit", "a", *SET, *WHY, "--requeue"],
-        env=os.environ | {"MIREPOIX_CRASHPOINT": f"{point}"},
-        capture_output=True,
-        check=False,
+        Path.cwd(),
+        {"MIREPOIX_CRASHPOINT": f"{point}"},
+        timeout_s=DEADLINE_S,
     )
     assert died.returncode == -9
     is_done = point is Crashpoint.OPERATE_AFTER_COMMIT

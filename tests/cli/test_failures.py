@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import fork_server
 from driver import Ledger
 from mirepoix.cli.failures import shortened
 from mirepoix.crashpoints import Crashpoint
 from mirepoix.ledger import finish
 from mirepoix.records import AttemptFailure
+from pace import DEADLINE_S
 
 
 def trouble(cause: str = "price") -> AttemptFailure:
@@ -258,11 +260,11 @@ def test_a_replay_that_dies_leaves_whole_batches_and_each_task_is_replayed_once(
     failed(*(f"t{n:02}" for n in range(30)))
     group = only(cli)["id"]
     command = [sys.executable, "-c", "from mirepoix.cli.main import mirepoix; mirepoix()"]
-    died = subprocess.run(
+    died = fork_server.run(
         [*command, "--ledger", cli.url, "failures", "replay", group, "--rate", "100/s"],
-        env=os.environ | {"MIREPOIX_CRASHPOINT": f"{point}:3"},  # the first noted that it begins
-        capture_output=True,
-        check=False,
+        Path.cwd(),
+        {"MIREPOIX_CRASHPOINT": f"{point}:3"},  # the first noted that it begins
+        timeout_s=DEADLINE_S,
     )
     assert died.returncode == -9
     assert list(ledger.states().values()).count("pending") == waiting

@@ -11,7 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ import fork_server
 import mirepoix
 from brokers import BrokerServer
 from driver import Ledger
-from fork_server import Forked, ForkServer
+from fork_server import OF_DATABASE, Forked, ForkServer
 from logs import Log
 from mirepoix.connect.url import source_for
 from mirepoix.states import FINAL, State
@@ -75,15 +75,20 @@ class Process:
     """The SQLite file that it works on, if it does."""
 
     def __init__(
-        self, name: str, command: list[str], folder: Path, env: dict[str, str], *, is_forked: bool = True
+        self,
+        name: str,
+        command: list[str],
+        folder: Path,
+        env: dict[str, str],
+        fork_server: Callable[[], ForkServer] | None = ForkServer.of,
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self.log.touch()
         self._log = Log(name, self.log, lambda: f" (process {self.pid}, {self._fate()})")
         self._popen: subprocess.Popen[bytes] | Forked
-        if is_forked and ForkServer.can_start(command, env):
-            self._popen = ForkServer.ours().start(command, folder, env, self.log)
+        if fork_server is not None and ForkServer.can_start(command, env):
+            self._popen = fork_server().start(command, folder, env, self.log)
         else:
             with self.log.open("ab") as log:
                 self._popen = subprocess.Popen(
@@ -265,13 +270,17 @@ class Shop:
         It is forked from one that has imported Celery where that can be (`fork_server`), unless *is_forked* is false:
         for what must be there before Celery is.
         """
-        process = Process(
-            name, [sys.executable, *command], self.folder, self._env(conf, settings) | (env or {}), is_forked=is_forked
-        )
+        env = self._env(conf, settings) | (env or {})
+        fork_server = self.fork_server if is_forked else None
+        process = Process(name, [sys.executable, *command], self.folder, env, fork_server)
         if self.url.startswith("sqlite:///"):
             process.file = self.url.removeprefix("sqlite:///")
         self._processes.append(process)
         return process
+
+    def fork_server(self) -> ForkServer:
+        """What forks its processes."""
+        return ForkServer.of(*OF_DATABASE.get(self.url.partition(":")[0], ()))
 
     def worker(
         self,

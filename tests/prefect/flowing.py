@@ -10,6 +10,7 @@ from typing import Any
 
 from workers import Process, Shop
 
+from fork_server import ForkServer
 from prefect_server import PrefectServer
 
 
@@ -27,13 +28,19 @@ class Flowing(Shop):
         """Tasks by their keys."""
         return dict(self.ledger.query("SELECT id, task_id FROM mirepoix_key"))
 
-    def python(self, name: str, *command: str, env: dict[str, str] | None = None) -> Process:
+    def python(self, name: str, *command: str, env: dict[str, str] | None = None, is_forked: bool = True) -> Process:
         """A process that knows the server."""
-        return self.start(name, *command, env={**self.prefect.env, **(env or {})}, is_forked=False)
+        return self.start(name, *command, env={**self.prefect.env, **(env or {})}, is_forked=is_forked)
+
+    def fork_server(self) -> ForkServer:
+        """One that has imported Prefect, for its server."""
+        return self.prefect.fork_server()
 
     def attempt(self, flow: str, run_id: str, env: dict[str, str] | None = None) -> Process:
         """A process that runs a flow run, as Prefect's runner starts one."""
-        return self.python(f"flow{next(self._attempts)}", "shop_flows.py", flow, run_id, env=env)
+        is_forked = flow != "in_processes"  # they import the file of their parent
+        name = f"flow{next(self._attempts)}"
+        return self.python(name, "shop_flows.py", flow, run_id, env=env, is_forked=is_forked)
 
     def run(self, flow: str, run_id: str | None = None, /, **parameters: Any) -> Any:
         """Run a flow to its end; what it returned, or the words of what it raised."""

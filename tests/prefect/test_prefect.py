@@ -156,7 +156,7 @@ def test_prefects_runner_ends_a_cancelled_flow_run_and_its_task(flowing: Flowing
     flowing.worker()
     server = flowing.prefect
     polls = {"PREFECT_RUNNER_POLL_FREQUENCY": "1"}
-    runner = flowing.python("runner", "shop_flows.py", "serve", flow, env=polls)
+    runner = flowing.python("runner", "shop_flows.py", "serve", flow, env=polls, is_forked=False)
     deployment = until(lambda: deployed(flowing, flow), "it is deployed")
     call = {"parameters": {"name": "gate", "args": ["x"]}}
     run_id = server.ask(f"deployments/{deployment}/create_flow_run", call)["id"]
@@ -178,7 +178,7 @@ def deployed(flowing: Flowing, flow: str) -> str | None:
 def test_prefect_knows_the_blocks(flowing: Flowing) -> None:
     """By the entry point, without an import."""
     command = "from prefect.plugins import load_prefect_collections as load; print([*load()])"
-    process = flowing.python("collections", "-c", command).ends()
+    process = flowing.python("collections", "-c", command, is_forked=False).ends()
     assert "mirepoix" in process.said
     register = ("-m", "prefect", "block", "register", "-m", "mirepoix.prefect")
     assert "Mirepoix Task" in flowing.python("register", *register).ends().said

@@ -17,6 +17,7 @@ if not os.environ.get("CI"):
 from temporalio.client import Client, WorkflowHandle
 from workers import Process, Shop
 
+from fork_server import ForkServer
 from mirepoix.crashpoints import Crashpoint
 from pace import DEADLINE_S, until
 from temporal_server import TemporalServer
@@ -55,7 +56,11 @@ class Bridged(Shop):
     def temporal_worker(self, name: str = "t1", env: dict[str, str] | None = None) -> Process:
         """A process that polls Temporal; it does when this returns."""
         own = {"TEMPORAL_ADDRESS": self.temporal.address, "TEMPORAL_QUEUE": self.queue}
-        return self.start(name, "flows.py", env={**own, **(env or {})}, is_forked=False).says("polling")
+        return self.start(name, "flows.py", env={**own, **(env or {})}).says("polling")
+
+    def fork_server(self) -> ForkServer:
+        """One that has imported Temporal's SDK."""
+        return ForkServer.of("temporalio.client", "temporalio.worker", "mirepoix.temporal")
 
     @property
     def queue(self) -> str:
