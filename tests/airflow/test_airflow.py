@@ -8,7 +8,7 @@ from airing import Airing
 import mirepoix
 from pace import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.paired, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("dag", ["one", "waiting"])
