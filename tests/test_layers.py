@@ -28,7 +28,7 @@ LAYERS = {
     **dict.fromkeys(("delivery", "operations"), 5),
     **dict.fromkeys(("alerts", "kombu", "broker", "metrics"), 6),
     "celery": 7,
-    **dict.fromkeys(("airflow", "crashtest", "dashboard", "prefect", "temporal"), 8),
+    **dict.fromkeys(("airflow", "crashtest", "dashboard", "doctor", "prefect", "temporal"), 8),
     **dict.fromkeys(("cli", "django"), 9),
     "pytest": 10,
     "": 11,  # the package itself: what users import
@@ -98,6 +98,7 @@ HOMES = {
     "jinja2": ("dashboard/",),
     "markupsafe": ("dashboard/",),  # comes with Jinja2
     "uvicorn": ("dashboard/",),
+    "yaml": ("doctor/units.py",),
     "pytest": ("pytest/",),
     "hypothesis": ("pytest/hypothesis.py",),
 }

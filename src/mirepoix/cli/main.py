@@ -13,6 +13,7 @@ from mirepoix.cli.alerts import alerts
 from mirepoix.cli.context import CliContext
 from mirepoix.cli.dashboard import dashboard
 from mirepoix.cli.decide import cancel, discard, requeue, retry
+from mirepoix.cli.doctor import doctor
 from mirepoix.cli.drain import drain
 from mirepoix.cli.edit import edit
 from mirepoix.cli.errors import CliError
@@ -100,7 +101,8 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None, timeout: t
 
 for command in (
     *(status, tasks, show, why, failures, retry, requeue, cancel, discard, parked, edit),
-    *(alerts, health, dashboard, metrics, reconcile, relay, drain, signatures, lint, prune, migrate, drop_tables),
+    *(alerts, health, doctor, dashboard, metrics, reconcile, relay),
+    *(drain, signatures, lint, prune, migrate, drop_tables),
 ):
     mirepoix.add_command(command)
 for subcommand in (replay, progress, undo):
