@@ -36,6 +36,8 @@ def filters_from(given: ImmutableMultiDict[str, str]) -> Filters:
     except ValueError as error:
         raise BadAddress(str(error)) from None
     named = words or frozenset(State)
+    # Without such a filter the index answers at once, and to count off the newest would only cost time.
+    is_narrow = any(given.get(name) for name in ("name", "queue", "worker", "because", "group", "arg"))
     return Filters(
         frozenset(State.PENDING if word == SCHEDULED else State(word) for word in named),
         given.get("name") or None,
@@ -49,7 +51,7 @@ def filters_from(given: ImmutableMultiDict[str, str]) -> Filters:
         max_tries=_whole(given, "max_tries"),
         arguments=arguments,
         only_scheduled=SCHEDULED in named and State.PENDING not in named,
-        among=AMONG,
+        among=AMONG if is_narrow else None,
     )
 
 

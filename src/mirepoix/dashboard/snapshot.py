@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -19,8 +20,13 @@ from mirepoix.operations.slow import Slow, slow
 from mirepoix.operations.verdict import Verdict, verdict
 from mirepoix.states import State
 
+logger = logging.getLogger("mirepoix.dashboard")
+
 GOOD_FOR_S = 4.0
-"""How old a snapshot may be. A page says when its snapshot was read."""
+"""A look at an older state makes a thread read the next one. A page says when its state was read."""
+
+OLDEST_S = 20.0
+"""A look waits for the ledger if the latest state is older."""
 
 LATE_AFTER_S = 60.0
 RUNNING_MOST = 500
@@ -43,25 +49,52 @@ class Seen:
 
 
 class Snapshot:
-    """The latest state of one ledger. One thread reads it at a time, and the others wait for that."""
+    """The latest state of one ledger. One thread reads it at a time.
+
+    Who looks gets the latest state at once. If it is older than `GOOD_FOR_S`, a thread reads the next one meanwhile. Only
+    the first look after a pause, and the next look after an action, wait for the ledger.
+    """
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
         self._lock = threading.Lock()
         self._seen: Seen | None = None
         self._read_at = 0.0
+        self._version = 0
 
     def get(self) -> Seen:
-        """Return a state that is at most `GOOD_FOR_S` old."""
-        with self._lock:
-            if self._seen is None or time.monotonic() - self._read_at > GOOD_FOR_S:
-                self._seen, self._read_at = self._read(), time.monotonic()
-            return self._seen
+        """Return a state that is at most `OLDEST_S` old, and was read after the last `forget`."""
+        seen, age_s = self._seen, time.monotonic() - self._read_at
+        if seen is None or age_s > OLDEST_S:
+            with self._lock:
+                if self._seen is None or time.monotonic() - self._read_at > OLDEST_S:
+                    self._renew()
+                assert self._seen is not None
+                return self._seen
+        if age_s > GOOD_FOR_S and self._lock.acquire(blocking=False):
+            threading.Thread(target=self._renew_behind, name="dashboard snapshot", daemon=True).start()
+        return seen
 
     def forget(self) -> None:
         """Read again at the next look, because somebody has changed something."""
-        with self._lock:
-            self._read_at = -GOOD_FOR_S
+        self._read_at = -OLDEST_S
+        self._version += 1
+
+    def _renew_behind(self) -> None:
+        """Renew the state. The caller took the lock, and this thread releases it."""
+        try:
+            self._renew()
+        except self._installation.source.errors:
+            logger.warning("the ledger could not be read; the next look tries again", exc_info=True)
+        finally:
+            self._installation.source.leave()
+            self._lock.release()
+
+    def _renew(self) -> None:
+        version = self._version
+        self._seen = self._read()
+        if version == self._version:  # otherwise somebody changed something meanwhile, and the next look reads again
+            self._read_at = time.monotonic()
 
     def _read(self) -> Seen:
         source = self._installation.source

@@ -23,10 +23,8 @@ DEFAULT = (
 DEEPEST = 50
 """Objects that are nested deeper are hidden."""
 
-_PAIR = re.compile(
-    r"""(?P<name>[\w-]{2,60})(?P<sep>["']?\s*[=:]\s*)(?P<value>"[^"\n]*"?|'[^'\n]*'?|(?:(?:Bearer|Basic)\s+)?[^\s,;&)}\]]+)""",
-    re.IGNORECASE,
-)
+_NAME = re.compile(r"""([\w-]{2,60})["']?\s{0,3}[=:]\s{0,3}""")
+_VALUE = re.compile(r"""[bru]?"[^"\n]*"?|[bru]?'[^'\n]*'?|(?:(?:Bearer|Basic)\s+)?[^\s,;&)}\]]+""", re.IGNORECASE)
 
 
 class Redactor:
@@ -65,6 +63,14 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return *text* (a message, a traceback) with the values of ``name=value`` and ``"name": value`` replaced."""
-        return _PAIR.sub(
-            lambda found: f"{found['name']}{found['sep']}{HIDDEN}" if self.hides(found["name"]) else found[0], text
-        )
+        shown: list[str] = []
+        end = 0
+        for named in _NAME.finditer(text):
+            # A name may stand in the value of another: "failed: password=x".
+            if named.start() < end or not self.hides(named[1]):
+                continue
+            value = _VALUE.match(text, named.end())
+            if value is not None:
+                shown += [text[end : named.end()], HIDDEN]
+                end = value.end()
+        return "".join([*shown, text[end:]])

@@ -18,6 +18,8 @@ CAUSES = 5
 QUEUES = 12
 WORKERS = 12
 ACTS = 5
+READ = 200
+"""The most decisions about tasks that are read for the latest acts."""
 
 
 def show(request: Request) -> Response:
@@ -25,7 +27,7 @@ def show(request: Request) -> Response:
     site = site_of(request)
     seen = site.snapshot.get()
     with site.reading() as tx:
-        done: list[Act] = acts(tx, ACTS)
+        done: list[Act] = acts(tx, ACTS, READ)
     overview = seen.overview
     workers = by_life(overview.workers)
     queues = by_urgency(overview.queues)

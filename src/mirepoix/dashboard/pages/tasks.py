@@ -57,9 +57,7 @@ def show(request: Request) -> Response:
         is_first=after is None,
         following=pages.as_text(page.following) if page.following else "",
         among=AMONG,
-        is_narrow=any(
-            (filters.name, filters.queue, filters.worker, filters.because, filters.arguments, filters.failure_group)
-        ),
+        is_narrow=filters.among is not None,
     )
 
 

@@ -43,9 +43,9 @@ class Decided:
     before: int | None
 
 
-def acts(tx: Tx, most: int) -> list[Act]:
+def acts(tx: Tx, most: int, read: int = READ) -> list[Act]:
     """Return the latest acts of every kind."""
-    found = [*decided(tx).acts, *_edits(tx, most), *_replays(tx, most), *_causes(tx, most)]
+    found = [*decided(tx, read=read).acts, *_edits(tx, most), *_replays(tx, most), *_causes(tx, most)]
     return sorted(found, key=lambda act: act.at, reverse=True)[:most]
 
 
