@@ -51,8 +51,8 @@ class Seen:
 class Snapshot:
     """The latest state of one ledger. One thread reads it at a time.
 
-    Who looks gets the latest state at once. If it is older than `GOOD_FOR_S`, a thread reads the next one meanwhile. Only
-    the first look after a pause, and the next look after an action, wait for the ledger.
+    Who looks gets the latest state at once. If it is older than `GOOD_FOR_S`, a thread reads the next one meanwhile.
+    Only the first look after a pause, and the next look after an action, wait for the ledger.
     """
 
     def __init__(self, installation: Installation) -> None:
