@@ -38,7 +38,7 @@ PAGES = (
     "/workers",
     "/waiting",
     "/audit",
-    "/search?q=done0-100050",
+    "/search?q=failed-1000000005",
 )
 
 

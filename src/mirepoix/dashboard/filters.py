@@ -13,7 +13,7 @@ from mirepoix.operations import filter_words
 from mirepoix.operations.format import SCHEDULED
 from mirepoix.states import State
 
-AMONG = 200_000
+AMONG = 50_000
 """Of succeeded, cancelled and expired tasks only the newest are searched for a name, a queue, a worker, a reason or an
 argument, so that a search always ends soon."""
 

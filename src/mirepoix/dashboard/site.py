@@ -123,12 +123,25 @@ def asgi(
     return Gate(inner, access, sessions, authorize, prefix, tuple(host.lower() for host in hosts))
 
 
+def _leaving(page: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """Return *page*, so that the framework's connections of its thread are closed after it."""
+
+    def answer(request: Request) -> Response:
+        try:
+            return page(request)
+        finally:
+            site: Site = request.app.state.site
+            site.installation.source.leave()
+
+    return answer
+
+
 def _routes() -> list[Route | Mount]:
     def get(path: str, page: Callable[[Request], Response]) -> Route:
-        return Route(path, page, methods=["GET"])
+        return Route(path, _leaving(page), methods=["GET"])
 
     def post(path: str, page: Callable[[Request], Response]) -> Route:
-        return Route(path, page, methods=["POST"])
+        return Route(path, _leaving(page), methods=["POST"])
 
     return [
         get("/", overview.show),
