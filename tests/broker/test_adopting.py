@@ -15,6 +15,8 @@ from mirepoix.states import State
 
 QUEUES = """
 import kombu
+
+pytestmark = pytest.mark.slow
 topics, letters = kombu.Exchange("topics", type="topic"), kombu.Exchange("letters", type="direct")
 app.conf.task_queues = [
     kombu.Queue("celery"),

@@ -8,6 +8,8 @@ from workers import DEADLINE_S, POOLS, Shop, until
 from mirepoix.records import UNSENT
 from mirepoix.states import State
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_tasks_run_in_every_pool(shop: Shop, pool: str):

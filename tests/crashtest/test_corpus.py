@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from corpus import safe, unsafe
 from corpus.apps import early, ledger, plain
 
@@ -16,6 +17,7 @@ def told(report):
     return {one.code for one in report.findings if one.fails}
 
 
+@pytest.mark.slow
 def test_all_that_is_planted_is_found_and_nothing_else(any_order, exploring, capsys, request):
     # The verdicts were the same on all of them; for the time that it takes, only these are asked each time.
     step = 1 if request.node.callspec.id.startswith(("sqlite", "postgresql-savepoints")) else 3

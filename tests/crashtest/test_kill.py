@@ -45,6 +45,7 @@ def told(report):
     return {one.code for one in report.findings if one.fails}
 
 
+@pytest.mark.slow
 def test_the_corpus_has_the_same_findings(exploring, order, request, capsys):
     # All of them had the same on each database; for the time that it takes, only these are asked each time.
     step = {"sqlite": 4, "postgresql": 4, "mariadb": 8}[request.node.callspec.params["order"]]

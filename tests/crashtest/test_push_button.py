@@ -24,6 +24,8 @@ django.setup()
 from django.db import connection
 from shop import Order
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session", autouse=True)
 def tables():

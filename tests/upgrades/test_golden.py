@@ -15,6 +15,8 @@ from upgrade_harness import ENDS, HERE, TODAY, UpgradeHarness, differences
 from driver import Ledger
 from mirepoix.connect.url import source_for
 
+pytestmark = pytest.mark.slow
+
 FILES = sorted((HERE / "golden").glob("celery-*.json"))
 RELATIVE = {"fussy": {"due_at": None}}
 """What has come since: the retry was due an hour after it was asked for."""

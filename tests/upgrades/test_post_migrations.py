@@ -27,6 +27,8 @@ settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3"
 django.setup()
 from django.db import connection
 from mirepoix.django.operation import MigrateLedger
+
+pytestmark = pytest.mark.slow
 for post in (False, True):
     with connection.schema_editor() as editor:
         MigrateLedger(post=post).database_forwards("mirepoix", editor, None, None)
