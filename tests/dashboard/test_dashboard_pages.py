@@ -25,3 +25,9 @@ def test_every_page_can_be_shown_on_every_database(visit, scenery):
     for path in PAGES:
         page = browser.get(path)
         assert "</html>" in page, path
+
+
+def test_the_numbers_of_the_charts_are_json(visit, scenery):
+    found = visit("vera").client.get("/queues/series.json").json()
+    assert [queue["queue"] for queue in found["queues"]] == ["celery"]
+    assert round(sum(found["queues"][0]["ended"]) * found["span_s"] / 30 / 60) == 30

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 import pytest
 from scenery import TRACEBACK
 
+from mirepoix.dashboard.pages.series import BUCKETS, series
 from mirepoix.dashboard.render import age, moment, state_badge
 from mirepoix.dashboard.tracebacks import own_frames
+from mirepoix.ledger.query.pace import Ended, Pace
 from mirepoix.ledger.query.pages import as_text, from_text
 from mirepoix.operations.findings import Finding, Severity
 from mirepoix.operations.redact import HIDDEN, Redactor
@@ -132,3 +134,15 @@ def test_a_percentile_is_one_of_the_values():
     times = [float(n) for n in range(1, 101)]
     assert (percentile(times, 0.5), percentile(times, 0.95), percentile([3.0], 0.95)) == (51.0, 96.0, 3.0)
     assert all(a <= b for a, b in itertools.pairwise(percentile(times, share / 10) for share in range(11)))
+
+
+def test_the_series_of_the_chart_count_each_task_once():
+    ended = tuple(Ended(f"q{n % 7}", "shop.pay", 0.5 if n % 2 else None, float(n)) for n in range(70))
+    found = series(Pace(60.0, ended), 1_000.0)
+    queues = found["queues"]
+    assert [one["queue"] for one in queues] == ["q0", "q1", "q2", "q3", "q4", "other queues"]
+    width_min = 60.0 / BUCKETS / 60.0
+    assert round(sum(sum(one["ended"]) for one in queues) * width_min) == 70
+    assert found["at"][-1] == 1_000
+    assert {time for one in queues for time in one["slowest_s"]} == {0.5, None}
+    assert series(Pace(60.0, ()), 1_000.0)["queues"] == []
