@@ -208,3 +208,21 @@ def test_it_can_be_mounted_into_a_wsgi_program(celery_app, scenery):
     page = b"".join(bridge(environ, lambda status, headers, *_: statuses.append(status))).decode()
     assert statuses == ["200 OK"]
     assert 'href="/ops/queues"' in page
+
+
+def test_a_ledger_that_fails_is_a_page_that_says_so_and_not_how(visit, scenery):
+    browser = visit("ana")
+    scenery.ledger.write("DROP TABLE mirepoix_decision")
+    page = browser.get("/audit", 503)
+    assert "gave no answer" in page
+    assert "mirepoix_decision" not in page
+    assert "Traceback" not in page
+
+
+def test_a_mistake_of_ours_is_a_page_without_details(visit, scenery, caplog):
+    browser = visit("ana")
+    scenery.ledger.write("UPDATE mirepoix_task SET headers = '{' WHERE id = 'failed-1'")
+    page = browser.get("/tasks/failed-1", 500)
+    assert "The dashboard made a mistake." in page
+    assert "JSON" not in page
+    assert "a page of the dashboard failed: /tasks/failed-1" in caplog.text

@@ -32,6 +32,7 @@ OPEN = frozenset({"/login", "/enter"})
 """The paths that need no user, besides the static files."""
 
 LONGEST_FORM = 256 * 1024
+LONGEST_NAME = 200
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -98,13 +99,16 @@ class Gate:
         if is_trusted and (forwarded := request.headers.get("x-forwarded-for")):
             visit.address = forwarded.rpartition(",")[2].strip()
 
+        has_begun: list[bool] = []
+
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
-                if "cache-control" not in headers:
-                    headers["cache-control"] = "no-store"
+                # Static files are asked for again and answered with 304; pages are never kept.
+                headers.setdefault("cache-control", "no-cache" if path.startswith("/static/") else "no-store")
+                has_begun.append(True)
                 if is_new and not path.startswith("/static/") and "set-cookie" not in headers:
                     headers.append("set-cookie", cookie(self._sessions.written(session), scope, visit.is_secure))
             await send(message)
@@ -116,7 +120,13 @@ class Gate:
             return
         scope.setdefault("state", {})
         scope["state"] = {**scope["state"], "visit": visit}
-        await self._app(scope, receive, answer)
+        try:
+            await self._app(scope, receive, answer)
+        except Exception:
+            # The page of the error is sent already. Whoever serves or mounts the site need not answer again.
+            if not has_begun:
+                raise
+            logger.exception("a page of the dashboard failed: %s", path)
 
     async def _refusal(self, request: Request, visit: Visit, path: str, *, is_trusted: bool) -> Response | None:
         """Return the answer to a request that may not go on; None if it may. Fills in the user and the form."""
@@ -152,7 +162,8 @@ class Gate:
         if self._access.proxy_header is not None and is_trusted:
             names = request.headers.getlist(self._access.proxy_header)
             # Two headers of that name: the client sent one, and the proxy did not replace it.
-            return self._access.of_proxy(names[0].strip()) if len(names) == 1 else None
+            name = names[0].strip() if len(names) == 1 else ""
+            return self._access.of_proxy(name) if name.isprintable() and len(name) <= LONGEST_NAME else None
         return self._access.named(session.name) if session.name else None
 
     def _place(self, scope: Scope, *, is_trusted: bool) -> None:
