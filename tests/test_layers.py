@@ -28,7 +28,7 @@ LAYERS = {
     **dict.fromkeys(("delivery", "operations"), 5),
     **dict.fromkeys(("alerts", "kombu", "broker", "metrics"), 6),
     "celery": 7,
-    **dict.fromkeys(("airflow", "crashtest", "dashboard", "doctor", "prefect", "temporal"), 8),
+    **dict.fromkeys(("airflow", "crashtest", "dashboard", "doctor", "otel", "prefect", "temporal"), 8),
     **dict.fromkeys(("cli", "django"), 9),
     "pytest": 10,
     "": 11,  # the package itself: what users import
@@ -64,6 +64,7 @@ HOMES = {
         "pytest/",
         "prefect/job.py",
         "temporal/send.py",
+        "otel/",
     ),
     "billiard": ("celery/",),
     "kombu": (
@@ -90,6 +91,7 @@ HOMES = {
     "s3transfer": ("crashtest/hooks/s3transfer.py",),  # comes with boto3
     "redis": ("crashtest/hooks/redis.py", "crashtest/databases/redis.py"),
     "urllib3": ("crashtest/hooks/urllib3.py",),
+    "opentelemetry": ("otel/",),
     "temporalio": ("temporal/",),
     "airflow": ("airflow/",),
     "prefect": ("prefect/",),

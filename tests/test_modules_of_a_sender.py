@@ -41,6 +41,7 @@ MAY_LOAD = {
             "own_task",
             "private",
             "purge",
+            "queue_probes",
             "result_waiter",
             "retries",
             "senders",

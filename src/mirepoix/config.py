@@ -113,6 +113,10 @@ class Settings:
     probe_interval_s: float = 30.0
     """How often probes go through each queue to detect stalled workers; 0 sends none."""
 
+    queue_probe_interval_s: float = 0.0
+    """How often a worker sends a probe through each of its queues: a task that does nothing. `mirepoix metrics` exports
+    how long it took, and `mirepoix health` reports a probe that does not run. 0 sends none."""
+
     stalled_worker: str = "report"
     """What a worker does when it is stalled: connected, and receiving neither tasks nor probes for a third probe
     interval. ``report``: it logs that, and ``mirepoix health`` reports it. ``exit``: it also ends with exit code 1, so
@@ -197,7 +201,7 @@ class Settings:
         for name in ("max_deaths", "max_handovers", "payload_limit_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"mirepoix_{name} must be at least 1, not {getattr(self, name)!r}.")
-        for name in ("relay_grace_s", "probe_interval_s", "parked_failure_after_s"):
+        for name in ("relay_grace_s", "probe_interval_s", "queue_probe_interval_s", "parked_failure_after_s"):
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"mirepoix_{name} must be 0 or more, not {getattr(self, name)!r}.")
         for name, choices in _CHOICES.items():

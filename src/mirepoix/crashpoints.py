@@ -75,6 +75,8 @@ class Crashpoint(StrEnum):
     COUNT_AFTER_COMMIT = "count.after_commit"
     PRUNE_BEFORE_COMMIT = "prune.before_commit"
     PRUNE_AFTER_COMMIT = "prune.after_commit"
+    PROBE_BEFORE_COMMIT = "probe.before_commit"
+    PROBE_AFTER_COMMIT = "probe.after_commit"
     GIVE_BACK_BEFORE_COMMIT = "give_back.before_commit"
     GIVE_BACK_AFTER_COMMIT = "give_back.after_commit"
     STOP_BEFORE_COMMIT = "stop.before_commit"

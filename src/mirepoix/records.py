@@ -117,6 +117,10 @@ class Taken:
     """Whether a worker died while it held the task, for an unknown reason."""
     expires: str | None = None
     """When it expires, by the clock of this host, in ISO 8601. The message's header follows the sender's clock."""
+    waited_s: float | None = None
+    """How long it had been ready; ``None`` if that is unknown."""
+    taken_at: float = 0.0
+    """When it was taken, in seconds since 1970 by the clock of this host."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,8 +194,8 @@ SUBMIT = {point for point in Crashpoint if point.partition(".")[0] == "submit"}
 """Reached only by those who submit under a key: tests/e2e/test_submit_once.py."""
 TEMPORAL = {point for point in Crashpoint if point.partition(".")[0] in ("activity", "workflow")}
 """Reached only beside a Temporal server: tests/temporal/test_kills.py."""
-PRUNE = {Crashpoint.PRUNE_BEFORE_COMMIT, Crashpoint.PRUNE_AFTER_COMMIT}
-"""Reached only when old tasks are deleted: tests/metrics/test_metrics_through_kills.py."""
+METRICS = {point for point in Crashpoint if point.partition(".")[0] in ("prune", "probe")}
+"""Reached only when old tasks are deleted or queues are probed: tests/metrics."""
 MIGRATE = (Crashpoint.MIGRATE_BEFORE_COMMIT, Crashpoint.MIGRATE_AFTER_COMMIT)
 DROP = (Crashpoint.DROP_BEFORE_COMMIT, Crashpoint.DROP_AFTER_COMMIT)
 DRAIN = (Crashpoint.DRAIN_BEFORE_COMMIT, Crashpoint.DRAIN_AFTER_COMMIT)
@@ -207,7 +207,7 @@ DRAIN = (Crashpoint.DRAIN_BEFORE_COMMIT, Crashpoint.DRAIN_AFTER_COMMIT)
     [
         point
         for point in Crashpoint
-        if point not in {*MIGRATE, *DROP, *DRAIN, *WITH_A_BROKER, *ALERTS, *PRUNE, *REFUSED, *SUBMIT, *TEMPORAL}
+        if point not in {*MIGRATE, *DROP, *DRAIN, *WITH_A_BROKER, *ALERTS, *METRICS, *REFUSED, *SUBMIT, *TEMPORAL}
     ],
     ids=str,
 )

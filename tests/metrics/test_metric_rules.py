@@ -39,6 +39,7 @@ FIRES = {
     "MirepoixCauseIsBack": ['mirepoix_failure_groups{status="regressed"}|1x20'],
     "MirepoixTasksQuarantined": ['mirepoix_kept_tasks{task="t",state="quarantined"}|1x20'],
     "MirepoixTasksParked": ['mirepoix_kept_tasks{task="t",state="parked"}|1x20'],
+    "MirepoixProbeDoesNotRun": ['mirepoix_probe_pending_seconds{queue="q"}|301x20'],
     "MirepoixRelayDown": ["mirepoix_relay_up|0x20"],
     "MirepoixRelayLate": ["mirepoix_relay_lag_seconds|61x20"],
     "MirepoixMetricsMissing": [],
@@ -60,6 +61,7 @@ GOOD = [
     'mirepoix_failure_groups{status="open"}|3x20',
     'mirepoix_kept_tasks{task="t",state="failed"}|3x20',
     "mirepoix_relay_up|1x20",
+    'mirepoix_probe_pending_seconds{queue="q"}|0x20',
     "mirepoix_relay_lag_seconds|1x20",
 ]
 

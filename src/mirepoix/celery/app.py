@@ -12,7 +12,7 @@ from typing import Any
 from celery.app.backends import BACKEND_ALIASES
 from celery.utils.log import get_logger
 
-from mirepoix.celery import chords, errbacks, private
+from mirepoix.celery import chords, errbacks, private, queue_probes
 from mirepoix.celery.capture import PublishScope, capturing
 from mirepoix.celery.control import durable
 from mirepoix.celery.installation import Installation
@@ -66,6 +66,7 @@ def install(
     _capture(app, installation)
     chords.add_tasks(app)
     errbacks.add_tasks(app)
+    queue_probes.add_tasks(app)
     return installation
 
 

@@ -77,6 +77,11 @@ class Attempt:
     """Commits its failure at once, while Celery's context of the task is still set."""
     expires: str | None = None
     """When its task expires, by the clock of this host. A retry is sent with it."""
+    queue: str = ""
+    """The queue that its task was taken from."""
+    waited_s: float | None = None
+    taken_at: float | None = None
+    """How long its task had waited when it was taken, and when that was by the clock of this host."""
     is_over: bool = False
     """Whether its outcome was recorded or refused. What is sent after that is no part of it."""
 

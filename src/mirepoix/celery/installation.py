@@ -22,7 +22,7 @@ from mirepoix.delivery.registry import INSTALLATIONS
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import migrate
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import PROMISED, UNSENT, Envelope, Outgoing
+from mirepoix.records import PROMISED, UNSENT, Envelope, LostTask, Outgoing
 
 if TYPE_CHECKING:
     from mirepoix.broker.sender import Sender
@@ -53,6 +53,8 @@ class Installation:
         self.former_options: dict[str, Any] = {}
         """The app's own ``broker_transport_options``."""
         self.senders = Senders(app)
+        self.observers: list[Callable[[Sequence[LostTask]], None]] = []
+        """What is called after the commit that took tasks back from a dead process or worker."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -136,6 +138,14 @@ class Installation:
     def catalog(self) -> TaskCatalog:
         """The catalogue of the calls that the app's tasks can take."""
         return TaskCatalog(self.app)
+
+    def notify_lost(self, lost: Sequence[LostTask]) -> None:
+        """Call the observers: these tasks were taken back, and that is committed. Never raises."""
+        for observer in self.observers:
+            try:
+                observer(lost)
+            except Exception:
+                logger.exception("an observer of lost tasks failed")
 
     def return_ended(self, tx: Tx, task_ids: Sequence[str], reason: str) -> None:
         """Count in their chords, within *tx*, the members that ended without running."""

@@ -25,7 +25,7 @@ from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import OutcomeRefused
 from mirepoix.ledger import finish, reap, results, workers
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import AttemptFailure, Completion, IncompatibilityKind, Lease
+from mirepoix.records import AttemptFailure, Completion, IncompatibilityKind, Lease, LostTask
 from mirepoix.states import AttemptOutcome
 
 if TYPE_CHECKING:
@@ -125,15 +125,19 @@ def record_unseen_death(installation: Installation, lease: Lease, name: str) -> 
     """Commit that a pool process died with the attempt before its parent read that the attempt began."""
     failure = AttemptFailure("its process died before its parent had read that it began", "WorkerLostError")
     settings = installation.settings
+    taken_back: list[LostTask] = []
 
     def write(tx: Tx) -> bool:
         is_blamed = not workers.is_stopping(tx, lease.worker_id)  # a stop kills the processes of a pool
         lost = reap.lose(tx, lease, failure, settings, is_blamed=is_blamed, outcome=AttemptOutcome.KILLED)
+        taken_back[:] = [] if lost is None else [lost]
         errbacks.send_if_quarantined(installation, tx, lost, failure.reason)
         return lost is not None
 
     logger.error("task %s[%s] had begun in a process that died", name, lease.task_id)
     _settle(installation, Attempt(lease, name), "death", write)
+    if taken_back:
+        installation.notify_lost(taken_back)
 
 
 def revoke(installation: Installation, attempt: Attempt, failure: AttemptFailure, *, is_expired: bool) -> None:

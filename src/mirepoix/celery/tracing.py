@@ -69,7 +69,16 @@ def guarded(task: Any, tracer: Any) -> Any:
             worker.meter.note(peak_memory_kb())  # it may die before the parent measures it
         request["eta"] = mark.eta
         request["headers"] = without_lease(own)
-        attempt = Attempt(lease, task.name, installation=installation, has_run=False, expires=mark.expires)
+        attempt = Attempt(
+            lease,
+            task.name,
+            installation=installation,
+            has_run=False,
+            expires=mark.expires,
+            queue=mark.queue,
+            waited_s=mark.waited_s,
+            taken_at=mark.taken_at,
+        )
         try:
             result = _run(installation, attempt, task, request, lambda: tracer(uuid, args, kwargs, request))
         finally:

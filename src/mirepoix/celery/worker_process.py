@@ -15,7 +15,7 @@ from celery.utils.log import get_logger
 
 from mirepoix.alerts.thread import AlertThread
 from mirepoix.broker.relay import Relay
-from mirepoix.celery import chords, errbacks, outcome, undeliverable
+from mirepoix.celery import chords, errbacks, outcome, queue_probes, undeliverable
 from mirepoix.celery.gathering import Gathered
 from mirepoix.celery.meter import Meter
 from mirepoix.celery.scarcity import Scarcity
@@ -68,6 +68,8 @@ class WorkerProcess:
             installation.catalog.can_take,
             partial(outcome.fail_unwritable_completion, installation),
             partial(errbacks.send_errbacks, installation),
+            installation.notify_lost,
+            partial(queue_probes.send, installation),
         )
 
     @classmethod

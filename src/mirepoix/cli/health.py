@@ -22,6 +22,8 @@ from mirepoix.operations.health import (
     check_of_process,
     checks,
     checks_of_broker,
+    checks_of_probes,
+    checks_of_processes,
     settled_overview,
 )
 
@@ -39,9 +41,17 @@ TIMEOUT_S = 5.0
 @click.option(
     "--worker", metavar="NAME", help="Only check whether the worker of that name lives on this host; no database."
 )
+@click.option(
+    "--live", "is_live", is_flag=True, help="Only check whether the workers of this host live; no database. Kubernetes."
+)
+@click.option(
+    "--ready", "is_ready", is_flag=True, help="Only check whether the ledger answers and its tables are current."
+)
 @json_option
 @pass_context
-def health(context: CliContext, max_age: timedelta, worker: str | None, is_json: bool) -> None:
+def health(
+    context: CliContext, max_age: timedelta, worker: str | None, is_live: bool, is_ready: bool, is_json: bool
+) -> None:
     """Check the ledger and the workers.
 
     The exit code is 0 for well, 1 for not well, 3 for unknown. Not well: no worker is alive; no live worker consumes a
@@ -52,9 +62,23 @@ def health(context: CliContext, max_age: timedelta, worker: str | None, is_json:
 
     --worker NAME (celery@web-1) is for the liveness probe of one worker. It reads a file that the worker writes about
     once a second on its host, also while the ledger is down. 1: the process is gone, or its threads do nothing. 3:
-    there is no such file, because no worker of that name runs here as this user.
+    there is no such file, because no worker of that name runs here as this user. --live is the same for every worker
+    of this host, so a container with one worker needs no name.
+
+    --ready asks the ledger, and nothing about workers: 0: it answers and every migration is applied. 3: otherwise.
     """
-    found = [check_of_process(worker)] if worker is not None else _look(context, max_age.total_seconds())
+    if is_ready and (is_live or worker is not None):
+        raise click.UsageError("--ready asks the ledger, and --live and --worker do not. Use one of them.")
+    if worker is not None:
+        found = [check_of_process(worker)]
+    elif is_live:
+        found = checks_of_processes()
+    elif is_ready:
+        context.source  # noqa: B018 (as below)
+        context.wait(TIMEOUT_S)
+        found = _reach(context)
+    else:
+        found = _look(context, max_age.total_seconds())
     status = answer(found)
     if is_json:
         context.print_json({"status": status, "exit_code": CODES[status], "checks": found})
@@ -80,6 +104,7 @@ def _look(context: CliContext, max_age_s: float) -> list[Check]:
         with context.reading() as tx:
             opened = all_open(tx)
             at_broker = list(checks_of_broker(tx, _probe_interval_s(context)))
+            at_broker += checks_of_probes(tx, max_age_s)
     except context.database_errors() as error:
         return [Check("ledger", None, f"{context.source.label} gave no answer: {one_line(str(error))}"), found[1]]
     finally:

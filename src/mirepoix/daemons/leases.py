@@ -29,7 +29,7 @@ from mirepoix.daemons.losses import Loss, Losses
 from mirepoix.errors import LedgerAway
 from mirepoix.ledger import enqueue, finish, take, workers
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import AttemptFailure, Completion, Envelope, Part, Taken, Worker
+from mirepoix.records import AttemptFailure, Completion, Envelope, LostTask, Part, Taken, Worker
 from mirepoix.states import AttemptOutcome
 
 logger = logging.getLogger("mirepoix.leases")
@@ -74,6 +74,8 @@ class Leases:
         can_take: Callable[[str], bool] | None = None,
         fail_unwritable: Callable[[Completion, Exception], None] | None = None,
         send_errbacks: Callable[[Tx, Sequence[str], str, str], None] | None = None,
+        notify_lost: Callable[[Sequence[LostTask]], None] | None = None,
+        send_probes: Callable[[Tx, Sequence[str]], int] | None = None,
     ) -> None:
         self.source = source
         self.settings = settings
@@ -83,10 +85,14 @@ class Leases:
         """Returns whether this code can take a parked task with this shape."""
         self.send_errbacks = send_errbacks
         """Sends the error callbacks of tasks, by their ids, that ended in a state, with the reason."""
+        self.notify_lost = notify_lost
+        """Is called after the commit that took tasks back from a dead process or worker."""
+        self.send_probes = send_probes
+        """Sends a probe to each of these queues that is due for one; returns how many."""
         self.incarnation = Incarnation(source, settings, worker)
         self.held = HeldLeases()
         self.completions = Completions(source, return_parts, fail_unwritable)
-        self.losses = Losses(settings, self._note_begun, send_errbacks)
+        self.losses = Losses(settings, self._note_begun, send_errbacks, notify_lost)
         self.resumed: deque[Taken] = deque()
         """The resumed tasks that the consumer still has to give to the worker."""
         self.is_stopping = False

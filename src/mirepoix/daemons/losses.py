@@ -13,7 +13,7 @@ from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.daemons.held import Held
 from mirepoix.ledger import reap
 from mirepoix.ledger.tx import Tx
-from mirepoix.records import AttemptFailure, Lease
+from mirepoix.records import AttemptFailure, Lease, LostTask
 from mirepoix.states import AttemptOutcome
 
 logger = logging.getLogger("mirepoix.leases")
@@ -35,7 +35,7 @@ class Losses:
     """The losses that are still to be recorded. Safe for several threads.
 
     *note_begun* records that attempts have begun. *send_errbacks* sends the error callbacks of tasks that ended in a
-    state, with the reason.
+    state, with the reason. *notify_lost* is called after each commit.
     """
 
     def __init__(
@@ -43,10 +43,12 @@ class Losses:
         settings: Settings,
         note_begun: Callable[[Tx, Iterable[Held]], None],
         send_errbacks: Callable[[Tx, Sequence[str], str, str], None] | None,
+        notify_lost: Callable[[Sequence[LostTask]], None] | None = None,
     ) -> None:
         self._settings = settings
         self._note_begun = note_begun
         self._send_errbacks = send_errbacks
+        self._notify_lost = notify_lost
         self._lock = threading.RLock()
         self._waiting: list[Loss] = []
 
@@ -84,3 +86,5 @@ class Losses:
             reached(Crashpoint.LOSE_AFTER_COMMIT)
             if lost is not None:
                 logger.error("task %s[%s] is %s: %s", lost.name, lost.task_id, lost.state, loss.failure.reason)
+                if self._notify_lost is not None:
+                    self._notify_lost([lost])

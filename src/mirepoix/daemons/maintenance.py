@@ -61,7 +61,7 @@ class Maintenance:
             on_connect=lambda _: self._deaths.forget_locks(),
         )
         self._next_liveness = self._next_silence = self._next_prune = self._next_due = self._next_resume = 0.0
-        self._next_count = 0.0
+        self._next_count = self._next_probe = 0.0
         self._next_unused = time.monotonic() + CLOSE_UNUSED_S
         self._others = 0
         """The number of other live workers at the last look."""
@@ -136,6 +136,9 @@ class Maintenance:
         if now >= self._next_resume:
             self._next_resume = now + max(RESUME_PARKED_S, self._interval_s)
             due["resume parked tasks"] = lambda: self._resume_parked(connection)
+        if self._settings.queue_probe_interval_s and now >= self._next_probe:
+            self._next_probe = now + self._settings.queue_probe_interval_s / 2
+            due["probe its queues"] = lambda: self._probe(connection)
         if now >= self._next_prune:
             self._next_prune = now + self._settings.prune_interval_s
             due["prune"] = lambda: self._prune(connection)
@@ -185,6 +188,8 @@ class Maintenance:
             logger.warning("worker %s (%s) is dead: %s", death.worker.name, death.worker.id, death.reason)
         for task in lost:
             logger.warning("task %s[%s] was lost with its worker and is %s", task.name, task.task_id, task.state)
+        if lost and leases.notify_lost is not None:
+            leases.notify_lost(lost)
 
     def _release(self, connection: OwnConnection, now: float) -> None:
         """Release due tasks. In the same transaction, look for expired tasks and uncounted failures."""
@@ -228,6 +233,17 @@ class Maintenance:
     def _resume_parked(self, connection: OwnConnection) -> None:
         if self._leases.resume_parked(connection):
             self._next_resume = 0.0
+
+    def _probe(self, connection: OwnConnection) -> None:
+        leases = self._leases
+        if leases.send_probes is None or leases.is_stopping:
+            return
+        with connection.transaction() as tx:
+            sent = leases.send_probes(tx, leases.worker.queues)
+            if sent:
+                reached(Crashpoint.PROBE_BEFORE_COMMIT)
+        if sent:
+            reached(Crashpoint.PROBE_AFTER_COMMIT)
 
     def _prune(self, connection: OwnConnection) -> None:
         pruned = 0

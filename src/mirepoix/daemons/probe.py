@@ -15,7 +15,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from mirepoix.daemons import process
 
@@ -64,6 +64,11 @@ def folder() -> Path:
 def path_of(name: str) -> Path:
     """Return the path of the file of the worker with that name."""
     return folder() / f"{quote(name, safe='@')[:200]}.alive"
+
+
+def names() -> list[str]:
+    """Return the names of the workers of this user with a file on this host, sorted."""
+    return sorted(unquote(path.name.removesuffix(".alive")) for path in folder().glob("*.alive"))
 
 
 def last_beat(name: str) -> Beat | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -156,6 +157,8 @@ def _taken(row: Row, worker_id: str) -> Taken:
         is_redelivered=bool(row.is_redelivered),
         written_by=row.written_by,
         is_suspect=bool(row.is_suspect),
+        waited_s=None if row.waited_s is None else float(row.waited_s),
+        taken_at=time.time(),
     )
 
 

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mirepoix.config import Settings
-from mirepoix.ledger import sending
+from mirepoix.ledger import queue_probes, sending
 from mirepoix.ledger.query.health import QueueLoad
+from mirepoix.ledger.queue_probes import QueueProbe
 from mirepoix.ledger.totals import Kind, Tally
 from mirepoix.ledger.tx import Tx
 from mirepoix.metrics.counters import Counters
@@ -38,6 +39,7 @@ class Reading:
     is_relayed: bool
     unsent: int
     unsent_s: float
+    probes: tuple[QueueProbe, ...]
     took_s: float
 
 
@@ -60,6 +62,7 @@ def read(tx: Tx, counters: Counters) -> Reading:
         is_relayed=leader is not None and leader.trouble is None,
         unsent=unsent,
         unsent_s=float(tx.fetch("relay_lag")[0].oldest_s or 0.0) if unsent else 0.0,
+        probes=tuple(queue_probes.latest(tx)),
         took_s=time.perf_counter() - began,
     )
 
@@ -72,6 +75,7 @@ def families(reading: Reading, settings: Settings) -> list[Family]:
         *_decisions(reading),
         *_workers(reading.seen),
         *_relay(reading),
+        *_probes(reading.probes),
         _one("mirepoix_scrape_seconds", "How long the ledger was read for this answer.", reading.took_s),
     ]
 
@@ -190,6 +194,16 @@ def _relay(reading: Reading) -> list[Family]:
         _one("mirepoix_relay_unsent_tasks", "Ready tasks that are to be published to the broker.", reading.unsent),
         _one("mirepoix_relay_lag_seconds", "How long the oldest of these has been ready.", reading.unsent_s),
     ]
+
+
+def _probes(probes: Iterable[QueueProbe]) -> list[Family]:
+    took = Family("mirepoix_probe_seconds", "gauge", "How long the latest probe that ran took, from its sending on.")
+    pending = Family("mirepoix_probe_pending_seconds", "gauge", "How long a probe has not run yet; 0 if none is open.")
+    for probe in probes:
+        if probe.took_s is not None:
+            took.add(probe.took_s, queue=probe.queue)
+        pending.add(probe.asked_ago_s if probe.is_pending else 0.0, queue=probe.queue)
+    return [took, pending]
 
 
 def _one(name: str, help_: str, value: float) -> Family:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from mirepoix.daemons import probe
-from mirepoix.ledger import sending
+from mirepoix.ledger import queue_probes, sending
 from mirepoix.ledger.query import health as read
 from mirepoix.ledger.query.health import HOUR_S, RELAY_POOL, Kept, QueueLoad, Stranded, WorkerSeen
 from mirepoix.ledger.query.planning import at_once
@@ -71,7 +71,8 @@ class Check:
     """The result of one check. *name* is stable. *is_ok* is None for unknown.
 
     ``ledger``, ``schema``, ``workers``, ``queues``, ``reaper``; with a broker also ``relay`` and ``listeners``; and,
-    always well, ``alerts``, if some are open. With --worker only ``worker``.
+    always well, ``alerts``, if some are open; and ``probes``, if queues are probed. With --worker and --live only
+    ``worker``.
     """
 
     name: str
@@ -202,6 +203,30 @@ def checks_of_broker(tx: Tx, probe_interval_s: float) -> Iterator[Check]:
     else:
         message = "every live worker receives messages"
     yield Check("listeners", not stalled, message)
+
+
+def checks_of_probes(tx: Tx, late_after_s: float) -> Iterator[Check]:
+    """Check that the probe of each queue runs, if queues are probed."""
+    probes = queue_probes.latest(tx)
+    late = [probe for probe in probes if probe.is_pending and probe.asked_ago_s > late_after_s]
+    if late:
+        worst = max(late, key=lambda probe: probe.asked_ago_s)
+        more = f", and those of {count(len(late) - 1, 'other queue')}" if late[1:] else ""
+        message = f"the probe of queue {one_line(worst.queue)!r} has not run for {duration(worst.asked_ago_s)}{more}"
+        yield Check("probes", is_ok=False, message=message)
+    elif probes:
+        slowest = max((probe.took_s or 0.0 for probe in probes), default=0.0)
+        message = f"every queue runs its probes; the slowest took {duration(slowest)}"
+        yield Check("probes", is_ok=True, message=message)
+
+
+def checks_of_processes() -> list[Check]:
+    """Check every worker of this host that this user runs, by the files that they write. This needs no database."""
+    names = probe.names()
+    if not names:
+        where = f"no worker runs here as this user: there is no file in {probe.folder()}"
+        return [Check("worker", None, f"{where} (see {probe.FOLDER})")]
+    return [check_of_process(name) for name in names]
 
 
 def check_of_process(name: str) -> Check:

@@ -18,6 +18,10 @@ class LeaseMark:
     """The eta in the sender's form."""
     expires: str | None = None
     """When the task expires, by the clock of the worker's host."""
+    queue: str = ""
+    waited_s: float | None = None
+    taken_at: float | None = None
+    """The queue that the task was taken from, how long it had waited there, and when that was by the worker's clock."""
 
 
 def with_lease(headers: Mapping[str, Any], taken: Taken) -> dict[str, Any]:
@@ -28,6 +32,9 @@ def with_lease(headers: Mapping[str, Any], taken: Taken) -> dict[str, Any]:
         "worker": taken.lease.worker_id,
         "eta": headers.get("eta"),
         "expires": taken.expires,
+        "queue": taken.queue,
+        "waited_s": taken.waited_s,
+        "taken_at": taken.taken_at,
     }
     return {**headers, LEASE_HEADER: mark}
 
@@ -37,7 +44,14 @@ def lease_in(headers: Any) -> LeaseMark | None:
     mark = headers.get(LEASE_HEADER) if isinstance(headers, dict) else None
     if not isinstance(mark, dict):
         return None
-    return LeaseMark(Lease(mark["id"], mark["fence"], mark["worker"]), mark.get("eta"), mark.get("expires"))
+    return LeaseMark(
+        Lease(mark["id"], mark["fence"], mark["worker"]),
+        mark.get("eta"),
+        mark.get("expires"),
+        mark.get("queue", ""),
+        mark.get("waited_s"),
+        mark.get("taken_at"),
+    )
 
 
 def without_lease(headers: Mapping[str, Any]) -> dict[str, Any]:

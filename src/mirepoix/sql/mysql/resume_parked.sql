@@ -1,7 +1,7 @@
 -- transition: parked -> leased
 -- This code can take tasks that other code could not. A worker that was declared dead takes nothing.
 SELECT t.id, t.fence + 1 AS fence, t.seq, t.is_suspect, t.deaths + t.handovers > 0 AS is_redelivered,
-       {envelope message t}
+       NULL AS waited_s, {envelope message t}
   FROM JSON_TABLE({json :ids}, '$[*]' COLUMNS (id {id} PATH '$')) AS r
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = r.id
  WHERE t.state = 'parked' AND t.parked_for IS NOT NULL

@@ -14,7 +14,7 @@ SELECT id
    FOR UPDATE SKIP LOCKED
 ;
 SELECT t.id, t.fence + 1 AS fence, t.seq, t.is_suspect, t.deaths + t.handovers > 0 AS is_redelivered,
-       {envelope message t}
+       {waited_s t} AS waited_s, {envelope message t}
   FROM (SELECT ranked.id
           FROM (SELECT ready.id, row_number() OVER (PARTITION BY ready.queue ORDER BY ready.priority DESC, ready.seq) AS turn,
                        row_number() OVER (PARTITION BY ready.is_suspect ORDER BY ready.priority DESC, ready.seq) AS place,

@@ -14,4 +14,5 @@ UPDATE mirepoix_task AS t
   FROM chosen
  WHERE t.id = chosen.id
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
-RETURNING t.id, t.fence, t.seq, t.is_suspect, t.deaths + t.handovers > 0 AS is_redelivered, {envelope message t}
+RETURNING t.id, t.fence, t.seq, t.is_suspect, t.deaths + t.handovers > 0 AS is_redelivered, t.waited_s,
+       {envelope message t}

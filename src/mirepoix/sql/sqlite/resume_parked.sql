@@ -7,4 +7,5 @@ UPDATE mirepoix_task
  WHERE id IN (SELECT value FROM json_each(:ids))
    AND state = 'parked' AND parked_for IS NOT NULL
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
-RETURNING id, fence, seq, is_suspect, deaths + handovers > 0 AS is_redelivered, {envelope message}
+RETURNING id, fence, seq, is_suspect, deaths + handovers > 0 AS is_redelivered, waited_s,
+       {envelope message}

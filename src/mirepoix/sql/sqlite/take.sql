@@ -23,4 +23,5 @@ UPDATE mirepoix_task
  WHERE seq IN (SELECT seq FROM ranked WHERE is_suspect = 0 OR place = 1 ORDER BY turn, priority DESC, seq LIMIT :batch)
    AND state = 'pending'
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
-RETURNING id, fence, seq, is_suspect, deaths + handovers > 0 AS is_redelivered, {envelope message}
+RETURNING id, fence, seq, is_suspect, deaths + handovers > 0 AS is_redelivered, waited_s,
+       {envelope message}
