@@ -67,7 +67,7 @@ class Tally:
 
 def fold(tx: Tx, task_ids: Sequence[str]) -> None:
     """Add the attempts of these tasks to the totals. The same transaction deletes the tasks and has locked them."""
-    rows = tx.fetch("tally_of", task_ids=json.dumps(list(task_ids)))
+    rows = tx.fetch("tally_of", ids=json.dumps(list(task_ids)))
     if not rows:
         return
     newest_at = max(str(row.newest_at) for row in rows)
@@ -88,7 +88,7 @@ def folded(tx: Tx) -> Tally:
 
 def kept(tx: Tx, until: object) -> tuple[Tally, Tally]:
     """Return the attempts that have a row: those that ended before *until*, and the others. It reads both tables."""
-    return _split(tx.fetch("tally_all", until=until))
+    return _split(tx.fetch("tally_all", until_at=until))
 
 
 def moment_ago(tx: Tx, age_s: float) -> object:
@@ -98,12 +98,12 @@ def moment_ago(tx: Tx, age_s: float) -> object:
 
 def since(tx: Tx, moment: object, until: object) -> tuple[Tally, Tally]:
     """Return the attempts with a row that ended at *moment* or later: those before *until*, and the others."""
-    return _split(tx.fetch("tally_since", since=moment, until=until))
+    return _split(tx.fetch("tally_since", since_at=moment, until_at=until))
 
 
 def was_pruned_since(tx: Tx, moment: object) -> bool:
     """Return whether attempts were pruned that ended at *moment* or later."""
-    return bool(tx.fetch("pruned_since", since=moment)[0].totals)
+    return bool(tx.fetch("pruned_since", since_at=moment)[0].totals)
 
 
 def _split(rows: Sequence[Row]) -> tuple[Tally, Tally]:

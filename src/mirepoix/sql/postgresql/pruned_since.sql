@@ -1,2 +1,2 @@
 -- Whether attempts were pruned that ended at that moment or later.
-SELECT count(*) AS totals FROM mirepoix_total WHERE newest_at >= CAST(:since AS timestamptz)
+SELECT count(*) AS totals FROM mirepoix_total WHERE newest_at >= CAST(:since_at AS timestamptz)
