@@ -11,7 +11,7 @@
     to.replaceChildren();
     const axis = { stroke: css("--quiet"), grid: { stroke: css("--edge"), width: 1 }, ticks: { stroke: css("--edge"), width: 1 } };
     const named = found.queues.map((queue, n) => ({
-      label: queue.queue, stroke: colours()[n % 6], width: 2, spanGaps: true, points: { size: 4 },
+      label: queue.queue, stroke: colours()[n % 6], width: 2, spanGaps: true, points: { show: true, size: 4 },
     }));
     return new uPlot({
       width: to.clientWidth || 320, height: 220, legend: { live: false }, cursor: { show: false },
@@ -26,6 +26,7 @@
     const found = await answer.json();
     if (!found.queues.length) return;
     section.hidden = false;
+    document.getElementById("chart-zone").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
     drawn.forEach((chart) => chart.destroy());
     drawn = [draw("chart-ended", found, "ended"), draw("chart-slowest", found, "slowest_s")];
   };
