@@ -99,7 +99,7 @@ class Scene:
             self.deaths["task anywhere"] += 1
 
     def _task(self) -> int | None:
-        found = [pid for pid in tree(self.airflow.processes["scheduler"].pid) if b"task runner" in command_line(pid)]
+        found = [pid for pid in tree(self.airflow.processes["scheduler"].pid) if is_task(command_line(pid))]
         return random.choice(found) if found else None
 
     def kill_worker(self) -> None:
@@ -150,6 +150,11 @@ class Scene:
             run = patiently(lambda seconds=seconds: self.shop.begin("steps", "spin", seconds=seconds))
             self.runs.append(run)
             until(lambda run=run: has_ended(run), f"{run.run_id} has ended", deadline_s=LONG_S)
+
+
+def is_task(command: bytes) -> bool:
+    """Whether a process runs a task of Airflow. It names itself by the id of the task instance."""
+    return command.startswith(b"airflow worker -- ") and b"LocalExecutor" not in command
 
 
 def has_ended(run: Run) -> bool:
@@ -226,6 +231,7 @@ def cancel_test(shop: Airing, cancels: int) -> None:
     print(f"  {cancels} deferred tasks marked as failed while their Celery task ran: it was ended after")
     print(f"    {spread(from_mark)} from the mark")
     print(f"    {spread(from_call)} from Airflow's call of on_kill()", flush=True)
+    print(f"    each: {', '.join(f'{seconds:.2f}' for seconds in from_call)} s", flush=True)
 
 
 def called_at(airflow: AirflowServer, run: Run) -> float:

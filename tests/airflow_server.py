@@ -132,6 +132,23 @@ class AirflowServer:
         """SIGKILL to a component and all its processes."""
         self.processes[name].remove()
 
+    def tasks(self) -> list[int]:
+        """The processes that run a task of Airflow. Each names itself by the id of the task instance."""
+        found = []
+        for worker in self.processes["scheduler"].children():
+            for pid in _children(worker):
+                with suppress(OSError):
+                    name = Path(f"/proc/{pid}/cmdline").read_bytes()
+                    if name.startswith(b"airflow worker -- ") and b"LocalExecutor" not in name:
+                        found.append(pid)
+        return found
+
+    def signal_tasks(self, number: int) -> None:
+        """Send a signal to the processes that run tasks."""
+        for pid in self.tasks():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def _process(self, name: str, command: Iterable[str], env: dict[str, str] | None = None) -> Any:
         from workers import Process
 
@@ -251,6 +268,13 @@ class Run:
             with suppress(HTTPError):  # a try that never began has none
                 lines += self._airflow.ask(f"{self._path}/taskInstances/{task}/logs/{number}")["content"]
         return "\n".join(str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in lines)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _free_port() -> int:

@@ -26,7 +26,7 @@ dag_of("one", **AGAIN)
 dag_of("waiting", deferrable=False, **AGAIN)
 dag_of("requeuing", rerun_failed="requeue", **AGAIN)
 dag_of("replacing", rerun_failed="replace", **AGAIN)
-dag_of("limited", execution_timeout=timedelta(seconds=2))
+dag_of("limited", execution_timeout=timedelta(seconds=15))
 
 with DAG("mapped", schedule=None, params={**PARAMS, "calls": []}, render_template_as_native_obj=True):
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from airing import Airing
 
 import mirepoix
+from airflow_server import LONG_S
 from pace import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.paired, pytest.mark.timeout(900)]
@@ -96,6 +99,20 @@ def test_a_triggerer_that_is_restarted_or_killed_cancels_nothing(airing: Airing)
     airing.make("open")
     run.ends()
     assert run.xcom() == "open"
+    assert airing.runs(airing.task_id) == 1
+
+
+def test_a_worker_that_ends_its_task_process_cancels_nothing(airing: Airing) -> None:
+    airing.worker()
+    run = airing.begin("waiting", "gate", "open")
+    until(lambda: airing.effects(what="begin"), "it began")
+    airing.airflow.signal_tasks(signal.SIGTERM)  # as a worker does that stops, and then
+    until(lambda: "goes on" in run.log(), "the process has got the signal")
+    airing.airflow.signal_tasks(signal.SIGKILL)
+    until(lambda: run.instance()["try_number"] == 2, "Airflow tries again", deadline_s=LONG_S)
+    assert airing.state(airing.task_id) == "running"
+    airing.make("open")
+    run.ends()
     assert airing.runs(airing.task_id) == 1
 
 

@@ -21,7 +21,13 @@ from airflow.sdk.configuration import conf
 from mirepoix.celery.app import install
 from mirepoix.celery.private import on_each_app
 
-CELERY_CONFIG: dict[str, Any] = {**DEFAULT_CELERY_CONFIG}
+NO_BROKER = {"broker_url": "memory://"}
+"""``airflow celery worker --celery-hostname`` asks this for other workers, by an app of its own that has no ledger."""
+
+CELERY_CONFIG: dict[str, Any] = {
+    **DEFAULT_CELERY_CONFIG,
+    **(NO_BROKER if DEFAULT_CELERY_CONFIG.get("mirepoix_delivery", "ledger") == "ledger" else {}),
+}
 """Airflow's own configuration of Celery. Results stay where ``[celery] result_backend`` says."""
 
 

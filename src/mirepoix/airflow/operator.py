@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferralTimeout
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout, TaskDeferralTimeout
 
 from mirepoix.airflow.history import history
 from mirepoix.airflow.hook import DEFAULT_CONN_ID, MirepoixHook
+from mirepoix.airflow.instances import is_over
 from mirepoix.airflow.key import Place
 from mirepoix.airflow.links import MirepoixTaskLink
 from mirepoix.airflow.submission import RerunFailed, Submission
@@ -68,14 +70,17 @@ class MirepoixTaskOperator(BaseOperator):  # type: ignore[misc]
         self.deferrable = deferrable
         self.link = ""
         self._handle: Handle | None = None
+        self._instance: Any = None
         self._is_killed = False
+        self._is_late = False
 
     def execute(self, context: Any) -> Any:
         """Submit the task. Defer until it has ended, or wait here."""
         hook = MirepoixHook(self.conn_id)
+        self._instance = context["ti"]
         handle = self._handle = self._submission(hook.get_conn(), context).submitted()
         if self._is_killed:
-            self._cancel()
+            self._cancel_if_ended()
         self.link = hook.link_to(handle.id)
         said = "is submitted" if handle.is_new else f"is joined, and is {handle.state}"
         self.log.info("Task %s[%s] %s. Its key is %s.", handle.task_name, handle.id, said, handle.key)
@@ -104,13 +109,17 @@ class MirepoixTaskOperator(BaseOperator):  # type: ignore[misc]
             raise
 
     def on_kill(self) -> None:
-        """Cancel the task: Airflow ends this process, as a person marked the task instance, say."""
+        """Cancel the task if a person has ended the task instance, or its time is over.
+
+        Airflow also ends a process because its worker stops, or because another try has taken its place. Then the task
+        goes on, and the next try joins it.
+        """
         self._is_killed = True
-        if self._handle is not None:
-            # The main thread, which this has interrupted, may be in the middle of a statement.
-            cancelling = threading.Thread(target=self._cancel, name="mirepoix-cancel", daemon=True)
-            cancelling.start()
-            cancelling.join(KILL_S)
+        self._is_late = isinstance(sys.exc_info()[1], AirflowTaskTimeout)
+        # The main thread, which this has interrupted, may be in the middle of a statement.
+        cancelling = threading.Thread(target=self._cancel_if_ended, name="mirepoix-cancel", daemon=True)
+        cancelling.start()
+        cancelling.join(KILL_S)
 
     def _submission(self, app: Any, context: Any) -> Submission:
         if isinstance(self.op_args, str) or isinstance(self.op_kwargs, str):
@@ -157,12 +166,17 @@ class MirepoixTaskOperator(BaseOperator):  # type: ignore[misc]
             is_tried_again = self._is_killed or self.rerun_failed is not None
             raise (AirflowException if is_tried_again else AirflowFailException)(what) from error
 
-    def _cancel(self) -> None:
-        if self._handle is not None:
+    def _cancel_if_ended(self) -> None:
+        if self._handle is None:
+            return
+        if self._is_late or is_over(self._instance):
             self._handle.cancel(terminate=True)
+        else:
+            self.log.info("Airflow ends this process. Task %s goes on.", self._handle.id)
 
     def _cancel_after_timeout(self, context: Any) -> None:
         app = MirepoixHook(self.conn_id).get_conn()
         submission = self._submission(app, context)
-        self._handle = find(app, submission.current_key())
-        self._cancel()
+        found = find(app, submission.current_key())
+        if found is not None:
+            found.cancel(terminate=True)

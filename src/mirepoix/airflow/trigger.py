@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from mirepoix.airflow.ends import ENDED
 from mirepoix.airflow.hook import MirepoixHook, client_of
+from mirepoix.airflow.instances import state_of
 from mirepoix.celery.handle import Handle
 from mirepoix.ledger import keys
 from mirepoix.states import State
@@ -27,6 +28,9 @@ CANCEL_FOR_S = 20.0
 
 LOOK_FOR_KEY_S = 1.0
 """How often the ledger is asked for a key that nobody has submitted yet."""
+
+_knows_airflow = threading.Event()
+"""Whether this triggerer has asked for the state of a task instance."""
 
 
 class MirepoixTrigger(BaseTrigger):  # type: ignore[misc]
@@ -62,7 +66,15 @@ class MirepoixTrigger(BaseTrigger):  # type: ignore[misc]
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event, after the task has ended."""
         handle = await self._handle()
-        ended = await asyncio.wrap_future(handle.ended())
+        ended_later = handle.ended()
+        if self.cancels and not _knows_airflow.is_set():
+            # The first question makes the triggerer load Airflow's API, for seconds. A person's decision must not wait.
+            _knows_airflow.set()
+            try:
+                await asyncio.to_thread(self._is_still_deferred)
+            except Exception:  # noqa: BLE001 (the wait needs no answer)
+                self.log.warning("Airflow does not tell the state of a task instance yet.", exc_info=True)
+        ended = await asyncio.wrap_future(ended_later)
         yield TriggerEvent({"ledger_id": handle.id, "task": handle.task_name, "state": ended.state})
 
     async def on_kill(self) -> None:
@@ -90,23 +102,18 @@ class MirepoixTrigger(BaseTrigger):  # type: ignore[misc]
 
         A task instance that was cleared, and waits again, looks the same. Then its new try cancels the task.
         """
-        instance = self.task_instance
-        if instance is None:
-            return False
-        states = RuntimeTaskInstance.get_task_states(
-            dag_id=instance.dag_id,
-            map_index=instance.map_index,
-            task_ids=[instance.task_id],
-            run_ids=[instance.run_id],
-        )
-        return "deferred" in states.get(instance.run_id, {}).values()
+        return self.task_instance is not None and state_of(self.task_instance) == "deferred"
 
     async def _handle(self) -> Handle:
         app = await client_of(self.conn_id)
         while self.ledger_id is None:
-            found = await asyncio.to_thread(find, app, self.key)
-            if found is not None:
-                return found
+            try:
+                found = await asyncio.to_thread(find, app, self.key)
+            except app.mirepoix.source.disconnects as error:
+                self.log.warning("The key is looked for again later: %s", str(error).strip())
+            else:
+                if found is not None:
+                    return found
             await asyncio.sleep(LOOK_FOR_KEY_S)
         return Handle(app, self.key, self.ledger_id, self.name_of_task, is_new=False)
 
