@@ -10,15 +10,15 @@ from typing import Any, ClassVar
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout, TaskDeferralTimeout
 
-from mirepoix.airflow.history import history
 from mirepoix.airflow.hook import DEFAULT_CONN_ID, MirepoixHook
 from mirepoix.airflow.instances import is_over
 from mirepoix.airflow.key import Place
 from mirepoix.airflow.links import MirepoixTaskLink
+from mirepoix.airflow.outcome import TaskFailed, outcome_of
 from mirepoix.airflow.submission import RerunFailed, Submission
 from mirepoix.airflow.trigger import MirepoixTrigger, find, has_ended
 from mirepoix.celery.handle import Handle
-from mirepoix.errors import ConfigurationError, ResultGone
+from mirepoix.errors import ConfigurationError, EnqueueError, ResultGone
 from mirepoix.states import State
 
 KILL_S = 4.0
@@ -78,7 +78,10 @@ class MirepoixTaskOperator(BaseOperator):  # type: ignore[misc]
         """Submit the task. Defer until it has ended, or wait here."""
         hook = MirepoixHook(self.conn_id)
         self._instance = context["ti"]
-        handle = self._handle = self._submission(hook.get_conn(), context).submitted()
+        try:
+            handle = self._handle = self._submission(hook.get_conn(), context).submitted()
+        except (EnqueueError, ConfigurationError, TypeError) as error:
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         if self._is_killed:
             self._cancel_if_ended()
         self.link = hook.link_to(handle.id)
@@ -94,9 +97,10 @@ class MirepoixTaskOperator(BaseOperator):  # type: ignore[misc]
     def execute_complete(self, context: Any, event: Mapping[str, Any], key: str) -> Any:
         """Return the result of the task that has ended, or raise what it raised."""
         hook = MirepoixHook(self.conn_id)
+        self._instance = context["ti"]
         handle = self._handle = Handle(hook.get_conn(), key, event["ledger_id"], event["task"], is_new=False)
         self.link = hook.link_to(handle.id)
-        if not has_ended(handle):
+        if not has_ended(handle) and event["state"] != State.PARKED:
             self._defer(handle)  # somebody has let it run again meanwhile
         return self._outcome(handle)
 
@@ -153,18 +157,15 @@ class MirepoixTaskOperator(BaseOperator):  # type: ignore[misc]
         )
 
     def _outcome(self, handle: Handle) -> Any:
-        for line in history(handle.app, handle.id):
-            self.log.info("%s", line)
         try:
-            return handle.outcome()
+            return outcome_of(handle, self.log)
         except ResultGone:
             if handle.state == State.SUCCEEDED and not self.do_xcom_push:
                 return None
             raise
-        except Exception as error:
-            what = f"Task {handle.task_name}[{handle.id}] is {handle.state}: {type(error).__name__}: {error}"
+        except TaskFailed as error:
             is_tried_again = self._is_killed or self.rerun_failed is not None
-            raise (AirflowException if is_tried_again else AirflowFailException)(what) from error
+            raise (AirflowException if is_tried_again else AirflowFailException)(str(error)) from error
 
     def _cancel_if_ended(self) -> None:
         if self._handle is None:

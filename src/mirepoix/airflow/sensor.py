@@ -9,8 +9,8 @@ from airflow.sdk import BaseSensorOperator
 from airflow.sdk.bases.sensor import PokeReturnValue
 from airflow.sdk.exceptions import AirflowFailException
 
-from mirepoix.airflow.history import history
 from mirepoix.airflow.hook import DEFAULT_CONN_ID, MirepoixHook
+from mirepoix.airflow.outcome import TaskFailed, outcome_of
 from mirepoix.airflow.trigger import MirepoixTrigger, find, has_ended
 from mirepoix.celery.handle import Handle
 
@@ -55,10 +55,7 @@ class MirepoixTaskSensor(BaseSensorOperator):  # type: ignore[misc]
         return PokeReturnValue(is_done=True, xcom_value=self._outcome(found))
 
     def _outcome(self, handle: Handle) -> Any:
-        for line in history(handle.app, handle.id):
-            self.log.info("%s", line)
         try:
-            return handle.outcome()
-        except Exception as error:
-            what = f"Task {handle.task_name}[{handle.id}] is {handle.state}: {type(error).__name__}: {error}"
-            raise AirflowFailException(what) from error
+            return outcome_of(handle, self.log)
+        except TaskFailed as error:
+            raise AirflowFailException(str(error)) from error

@@ -72,7 +72,7 @@ class MirepoixTrigger(BaseTrigger):  # type: ignore[misc]
             _knows_airflow.set()
             try:
                 await asyncio.to_thread(self._is_still_deferred)
-            except Exception:  # noqa: BLE001 (the wait needs no answer)
+            except Exception:  # the wait needs no answer
                 self.log.warning("Airflow does not tell the state of a task instance yet.", exc_info=True)
         ended = await asyncio.wrap_future(ended_later)
         yield TriggerEvent({"ledger_id": handle.id, "task": handle.task_name, "state": ended.state})
