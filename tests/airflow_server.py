@@ -87,6 +87,8 @@ class AirflowServer:
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": f"{LONG_S:.0f}",  # the first answer takes many seconds
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "900",  # a busy machine
+            "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "900",
             "AIRFLOW__TRIGGERER__CAPACITY": "2000",
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
@@ -110,14 +112,14 @@ class AirflowServer:
         self.run_to_end("migrate", "db", "migrate")
         for name in self.components:
             self.start_one(name)
-        self.run_to_end("dag-processor", "dag-processor", "--num-runs", "1")
+        self.run_to_end("dag-processor", "dag-processor", "--num-runs", "1", deadline_s=4 * LONG_S)
         until(self._is_healthy, "Airflow's API answers", deadline_s=LONG_S)
         broken = self.ask("importErrors")["import_errors"]
         assert broken == [], broken
 
-    def run_to_end(self, name: str, *command: str) -> None:
+    def run_to_end(self, name: str, *command: str, deadline_s: float = LONG_S) -> None:
         """Run a command of Airflow's."""
-        process = self._process(name, command).ends(deadline_s=LONG_S)
+        process = self._process(name, command).ends(deadline_s=deadline_s)
         assert process.exit_code == 0, process.said
 
     def start_one(self, name: str) -> Any:
