@@ -155,7 +155,8 @@ class AirflowServer:
         from workers import Process
 
         words = [PYTHON, "-m", "airflow", *command]
-        process = self.processes[name] = Process(name, words, self.folder, {**self.env, **(env or {})}, is_forked=False)
+        own = {**self.env, **(env or {})}
+        process = self.processes[name] = Process(name, words, self.folder, own, fork_server=None)
         return process
 
     def remove(self) -> None:
