@@ -64,6 +64,20 @@ def test_tasks_that_changed_since_the_preview_are_refused_with_the_reason(visit,
     assert "not cancelled: 1 task: it is cancelled already" in said
 
 
+def test_a_task_that_failed_again_since_the_preview_is_left_alone(visit, scenery):
+    browser = visit("ana")
+    page = browser.post("/act", verb="discard", id="failed-1")
+    scenery.ledger.requeue("failed-1")
+    for taken in scenery.ledger.take("w1", queues=("payments",)):
+        if taken.lease.task_id == "failed-1":
+            scenery.ledger.start(taken.lease)
+            scenery.ledger.fail(taken.lease)
+    assert scenery.ledger.state("failed-1") == "failed"
+    said = browser.post(KEY.search(page)[1])
+    assert "not discarded: 1 task: it has changed since you looked" in said
+    assert scenery.ledger.state("failed-1") == "failed"
+
+
 def test_a_decision_has_a_cap_that_follows_the_role(visit, scenery, monkeypatch):
     monkeypatch.setattr(act, "CAP", 5)
     form = {"verb": "cancel", "name": "shop.search.*"}

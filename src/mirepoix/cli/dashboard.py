@@ -63,7 +63,7 @@ def dashboard(context: CliContext, host: str, port: int, prefix: str, is_hashing
         tokens={token: User(OPERATOR, frozenset(Role))} if token else None,
         prefix=prefix,
         # Another site could point its own name at this host, and read the pages with the browser's help.
-        hosts=LOOPBACK if is_loopback(host) and not settings.dashboard_trusted_proxies else (),
+        hosts=(*LOOPBACK, host) if is_loopback(host) and not settings.dashboard_trusted_proxies else (),
         has_app=context.app is not None,
     )
     try:

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -19,6 +19,8 @@ from functools import cached_property
 from mirepoix.errors import ConfigurationError
 
 _COST = {"n": 2**14, "r": 8, "p": 1}
+SALT, DIGEST = 16, 32
+"""The lengths of a hash's parts in bytes."""
 ANYBODY = "*"
 
 
@@ -37,10 +39,15 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody with roles. *name* is recorded with each decision."""
+    """Somebody with roles. *name* is recorded with each decision. Raises ConfigurationError for other types."""
 
     name: str
     roles: frozenset[Role]
+
+    def __post_init__(self) -> None:
+        is_known = isinstance(self.roles, frozenset) and all(isinstance(role, Role) for role in self.roles)
+        if not isinstance(self.name, str) or not self.name or not is_known:
+            raise ConfigurationError("A User has a name, which is recorded with decisions, and a frozenset of Role.")
 
     def may(self, role: Role) -> bool:
         """Return whether the user has the role."""
@@ -103,6 +110,11 @@ class Access:
             return User(name, _parsed(name, self.users[name])[0])
         return token_users.get(name)
 
+    def stamp(self, name: str) -> str:
+        """Return a digest of the user's password hash or token. It changes with them."""
+        secret = self.users.get(name) or next((token for token, user in self.tokens.items() if user.name == name), "")
+        return hashlib.sha256(f"stamp:{name}:{secret}".encode()).hexdigest()[:32]
+
     def of_proxy(self, name: str) -> User | None:
         """Return the user that a trusted proxy names."""
         written = self.users.get(name, self.users.get(ANYBODY))
@@ -126,7 +138,7 @@ class Access:
 
 def hashed(password: str) -> str:
     """Return a salted hash of *password*, for the setting ``dashboard_users``."""
-    salt = secrets.token_bytes(16)
+    salt = secrets.token_bytes(SALT)
     return f"scrypt${base64.b64encode(salt).decode()}${base64.b64encode(_scrypt(password, salt)).decode()}"
 
 
@@ -143,7 +155,7 @@ def roles_of(text: str) -> frozenset[Role]:
 
 def _scrypt(password: str, salt: bytes) -> bytes:
     # Without the digest "a" and "a\\0" would have the same hash, because HMAC pads a short key with zeros.
-    return hashlib.scrypt(hashlib.sha256(password.encode()).digest(), salt=salt, **_COST, dklen=32)
+    return hashlib.scrypt(hashlib.sha256(password.encode()).digest(), salt=salt, **_COST, dklen=DIGEST)
 
 
 def _parsed(name: str, written: str) -> tuple[frozenset[Role], str]:
@@ -155,13 +167,21 @@ def _parsed(name: str, written: str) -> tuple[frozenset[Role], str]:
         raise ConfigurationError(
             f"mirepoix_dashboard_users[{name!r}] must begin with roles ({known}), with commas between them."
         ) from None
-    parts: Sequence[str] = hash_.split("$") if hash_ else ()
-    if hash_ and (len(parts) != 3 or parts[0] != "scrypt"):  # noqa: PLR2004
+    if hash_ and not _is_hash(hash_):
         raise ConfigurationError(
             f"mirepoix_dashboard_users[{name!r}] has no hash of a password after its roles. "
             "Make one: mirepoix dashboard --hash-password."
         )
     return roles, hash_
+
+
+def _is_hash(text: str) -> bool:
+    kind, _, rest = text.partition("$")
+    try:
+        salt, known = (base64.b64decode(part, validate=True) for part in rest.split("$"))
+    except ValueError:
+        return False
+    return kind == "scrypt" and len(salt) == SALT and len(known) == DIGEST
 
 
 _NOBODY = hashed(secrets.token_hex())

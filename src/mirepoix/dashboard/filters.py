@@ -19,6 +19,7 @@ argument, so that a search always ends soon."""
 
 NAMES = ("state", "name", "queue", "worker", "since", "until", "group", "because", "arg", "min_tries", "max_tries")
 LONGEST = 500
+MOST_ARGUMENTS = 20
 MOST_TRIES = 2**31 - 1
 
 
@@ -27,6 +28,8 @@ def filters_from(given: ImmutableMultiDict[str, str]) -> Filters:
     for name in NAMES:
         if any(len(value) > LONGEST or "\x00" in value for value in given.getlist(name)):
             raise BadAddress(f"The filter {name} is too long, or it has a character that no text has.")
+    if len(given.getlist("arg")) > MOST_ARGUMENTS:
+        raise BadAddress(f"A search is for at most {MOST_ARGUMENTS} arguments.")
     try:
         words = frozenset[str]().union(*(filter_words.states_of(text) for text in given.getlist("state") if text))
         since, until = (

@@ -6,6 +6,7 @@ must come from a page of this site. Only a trusted proxy may name a user, a sche
 
 from __future__ import annotations
 
+import hmac
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
@@ -95,7 +96,7 @@ class Gate:
         session = self._sessions.read(request.cookies.get(COOKIE))
         is_new = session is None
         session = session or self._sessions.new()
-        visit = Visit(None, session, {}, self._sessions.form_token(session), scope["scheme"] == "https", peer or "")
+        visit = Visit(None, session, {}, "", scope["scheme"] == "https", peer or "")
         if is_trusted and (forwarded := request.headers.get("x-forwarded-for")):
             visit.address = forwarded.rpartition(",")[2].strip()
 
@@ -133,6 +134,8 @@ class Gate:
         if self._hosts and _hostname(request.headers.get("host", "")) not in self._hosts:
             return _no(421, "This name is not one of the dashboard's hosts.")
         visit.user = await self._user(request, visit.session, is_trusted=is_trusted)
+        user_name = "" if visit.user is None else visit.user.name
+        visit.form_token = self._sessions.form_token(visit.session, user_name)
         is_open = path in OPEN or path.startswith("/static/")
         if visit.user is None and not is_open:
             if request.method in SAFE and self._access.has_login and "hx-request" not in request.headers:
@@ -148,23 +151,27 @@ class Gate:
             return _no(413, "The form is too long, or it is not a form.")
         visit.form = form
         token = request.headers.get("x-mirepoix-form") or visit.first("form_token")
-        if not self._sessions.fits(visit.session, token):
+        if not self._sessions.fits(visit.session, user_name, token):
             return _no(403, "The form is too old. Go back, load the page again and send it again.")
         return None
 
     async def _user(self, request: Request, session: Session, *, is_trusted: bool) -> User | None:
         if self._authorize is not None:
+            found: Any
             if inspect.iscoroutinefunction(self._authorize):
                 found = await self._authorize(request)
             else:
                 found = await run_in_threadpool(self._authorize, request)
+                if inspect.isawaitable(found):
+                    found = await found
             return found if isinstance(found, User) else None
         if self._access.proxy_header is not None and is_trusted:
             names = request.headers.getlist(self._access.proxy_header)
             # Two headers of that name: the client sent one, and the proxy did not replace it.
-            name = names[0].strip() if len(names) == 1 else ""
+            name = _utf8(names[0]).strip() if len(names) == 1 else ""
             return self._access.of_proxy(name) if name.isprintable() and len(name) <= LONGEST_NAME else None
-        return self._access.named(session.name) if session.name else None
+        is_valid = session.name and hmac.compare_digest(session.stamp, self._access.stamp(session.name))
+        return self._access.named(session.name) if is_valid else None
 
     def _place(self, scope: Scope, *, is_trusted: bool) -> None:
         """Set the scheme, the host and the prefix by which the browser knows this site."""
@@ -209,6 +216,14 @@ def _hostname(host: str) -> str:
         return ""
 
 
+def _utf8(header: str) -> str:
+    """Return a name from a header, of which ASGI servers make Latin-1. Empty if it is not UTF-8."""
+    try:
+        return header.encode("latin-1").decode()
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return ""
+
+
 def _is_own(request: Request) -> bool:
     """Return whether a form was sent by a page of this site. Browsers say so in one header or the other."""
     site = request.headers.get("sec-fetch-site")
@@ -217,7 +232,10 @@ def _is_own(request: Request) -> bool:
     origin = request.headers.get("origin", "null")
     if origin == "null":  # our own forms say null because of no-referrer; the form token decides about them
         return True
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     return parts.scheme in ("http", "https") and parts.netloc.lower() == request.headers.get("host", "").lower()
 
 

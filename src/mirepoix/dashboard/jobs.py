@@ -62,8 +62,9 @@ class Jobs:
         job = Job(secrets.token_urlsafe(12), title, user, back, total)
         with self._lock:
             self._jobs[job.id] = job
-            while len(self._jobs) > MOST:
-                self._jobs.popitem(last=False)
+            over = [known.id for known in self._jobs.values() if known.is_over]
+            for job_id in over[: max(0, len(self._jobs) - MOST)]:
+                del self._jobs[job_id]
         threading.Thread(target=self._run, args=(job, work), name=f"dashboard job {job.id}", daemon=True).start()
         job.over.wait(SHORT_S)
         return job
@@ -74,7 +75,8 @@ class Jobs:
 
     def running(self) -> list[Job]:
         """Return the jobs that run."""
-        return [job for job in self._jobs.values() if not job.is_over]
+        with self._lock:
+            return [job for job in self._jobs.values() if not job.is_over]
 
     def _run(self, job: Job, work: Callable[[OwnConnection, Job], None]) -> None:
         try:

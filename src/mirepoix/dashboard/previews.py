@@ -6,9 +6,13 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-MOST = 50
+from mirepoix.ledger.query.tasks import Version
+
+MOST = 1_000
+MOST_OF_A_USER = 20
 GOOD_FOR_S = 900.0
 
 
@@ -18,7 +22,8 @@ class Preview:
 
     user: str
     verb: str
-    task_ids: tuple[str, ...]
+    versions: Mapping[str, Version]
+    """The tasks as they were."""
     back: str
     made_at: float = field(default_factory=time.monotonic)
 
@@ -35,6 +40,9 @@ class Previews:
         key = secrets.token_urlsafe(16)
         with self._lock:
             self._found[key] = preview
+            own = [other for other, found in self._found.items() if found.user == preview.user]
+            for other in own[:-MOST_OF_A_USER]:
+                del self._found[other]
             while len(self._found) > MOST:
                 self._found.popitem(last=False)
         return key

@@ -28,11 +28,15 @@ MOST_ENDED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One browser. *name* is empty before a login."""
+    """One browser. *name* is empty before a login.
+
+    *stamp* stands for the password or the link by which the user logged in. Another password ends the session.
+    """
 
     id: str
     name: str
     began_at: int
+    stamp: str = ""
 
 
 class Sessions:
@@ -43,13 +47,13 @@ class Sessions:
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def new(self, name: str = "") -> Session:
+    def new(self, name: str = "", stamp: str = "") -> Session:
         """Return a session with an id that nobody has seen."""
-        return Session(secrets.token_urlsafe(24), name, int(time.time()))
+        return Session(secrets.token_urlsafe(24), name, int(time.time()), stamp)
 
     def written(self, session: Session) -> str:
         """Return the cookie's value."""
-        plain = json.dumps([session.id, session.name, session.began_at], separators=(",", ":")).encode()
+        plain = json.dumps([session.id, session.name, session.began_at, session.stamp], separators=(",", ":")).encode()
         body = base64.urlsafe_b64encode(plain).decode().rstrip("=")
         return f"{body}.{self._mac('session', body)}"
 
@@ -72,13 +76,13 @@ class Sessions:
             while len(self._ended) > MOST_ENDED:
                 self._ended.popitem(last=False)
 
-    def form_token(self, session: Session) -> str:
-        """Return the token that every form of this session must send."""
-        return self._mac("form", f"{session.id}.{session.name}")
+    def form_token(self, session: Session, user: str) -> str:
+        """Return the token that every form of this session must send. It is worth nothing to another user."""
+        return self._mac("form", json.dumps([session.id, session.name, user]))
 
-    def fits(self, session: Session, token: str) -> bool:
-        """Return whether *token* is the session's own."""
-        return hmac.compare_digest(token.encode(), self.form_token(session).encode())
+    def fits(self, session: Session, user: str, token: str) -> bool:
+        """Return whether *token* is the session's own, for that user."""
+        return hmac.compare_digest(token.encode(), self.form_token(session, user).encode())
 
     def _mac(self, purpose: str, text: str) -> str:
         return hmac.new(self._key, f"{purpose}:{text}".encode(), hashlib.sha256).hexdigest()

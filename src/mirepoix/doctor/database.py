@@ -27,17 +27,20 @@ SELECT relname FROM pg_class
  WHERE relname LIKE 'mirepoix%' AND relkind = 'r' AND 'autovacuum_enabled=false' = ANY (reloptions)
 """
 _POSTGRESQL_OLDEST = """
-SELECT extract(epoch FROM clock_timestamp() - xact_start), pid, application_name FROM pg_stat_activity
+SELECT extract(epoch FROM clock_timestamp() - xact_start) AS open_s, pid AS session, application_name AS name
+  FROM pg_stat_activity
  WHERE xact_start IS NOT NULL AND backend_type = 'client backend' ORDER BY xact_start LIMIT 1
 """
-_POSTGRESQL_CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+_POSTGRESQL_CONNECTIONS = "SELECT count(*) AS connections FROM pg_stat_activity WHERE backend_type = 'client backend'"
 _MYSQL_SETTINGS = """
-SHOW GLOBAL VARIABLES
- WHERE variable_name IN ('innodb_flush_log_at_trx_commit', 'max_connections', 'max_allowed_packet')
+SELECT 'innodb_flush_log_at_trx_commit' AS name, @@global.innodb_flush_log_at_trx_commit AS setting
+UNION ALL SELECT 'max_connections', @@global.max_connections
+UNION ALL SELECT 'max_allowed_packet', @@global.max_allowed_packet
 """
-_MYSQL_CONNECTIONS = "SELECT count(*) FROM information_schema.processlist"
+_MYSQL_CONNECTIONS = "SELECT count(*) AS connections FROM information_schema.processlist"
 _MYSQL_OLDEST = """
-SELECT timestampdiff(SECOND, trx_started, now()), trx_mysql_thread_id, '' FROM information_schema.innodb_trx
+SELECT timestampdiff(SECOND, trx_started, now()) AS open_s, trx_mysql_thread_id AS session, '' AS name
+  FROM information_schema.innodb_trx
  ORDER BY trx_started LIMIT 1
 """
 _NOW = {
@@ -102,12 +105,12 @@ def _clock(tx: Tx, values: dict[str, Any]) -> None:
 
 
 def _postgresql_settings(tx: Tx, values: dict[str, Any]) -> None:
-    values |= {str(row[0]): row[1] for row in tx.query(_POSTGRESQL_SETTINGS)}
+    values |= {row.name: row.setting for row in tx.query(_POSTGRESQL_SETTINGS)}
     values["max_connections"] = int(values["max_connections"])
 
 
 def _postgresql_activity(tx: Tx, values: dict[str, Any]) -> None:
-    values["connections"] = int(tx.query(_POSTGRESQL_CONNECTIONS)[0][0])
+    values["connections"] = int(tx.query(_POSTGRESQL_CONNECTIONS)[0].connections)
     values["oldest_transaction"] = _oldest(tx.query(_POSTGRESQL_OLDEST))
 
 
@@ -117,17 +120,17 @@ def _postgresql_tables(tx: Tx, values: dict[str, Any]) -> None:
 
 
 def _mysql_settings(tx: Tx, values: dict[str, Any]) -> None:
-    values |= {str(row[0]): row[1] for row in tx.query(_MYSQL_SETTINGS)}
+    values |= {row.name: row.setting for row in tx.query(_MYSQL_SETTINGS)}
     values["max_connections"] = int(values["max_connections"])
 
 
 def _mysql_activity(tx: Tx, values: dict[str, Any]) -> None:
-    values["connections"] = int(tx.query(_MYSQL_CONNECTIONS)[0][0])
+    values["connections"] = int(tx.query(_MYSQL_CONNECTIONS)[0].connections)
     values["oldest_transaction"] = _oldest(tx.query(_MYSQL_OLDEST))
 
 
 def _oldest(rows: list[Any]) -> tuple[float, int, str] | None:
-    return (float(rows[0][0] or 0), int(rows[0][1]), str(rows[0][2])) if rows else None
+    return (float(rows[0].open_s or 0), int(rows[0].session), str(rows[0].name)) if rows else None
 
 
 def _workers(tx: Tx, values: dict[str, Any]) -> None:

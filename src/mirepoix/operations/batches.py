@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.ledger import operate
-from mirepoix.ledger.query.tasks import states_of
+from mirepoix.ledger.query.tasks import Version, states_of, versions_of
 from mirepoix.ledger.tx import Connection, Tx
 from mirepoix.operations.decisions import Decision
 from mirepoix.states import HELD, State
+
+CHANGED = "it has changed since you looked; look at it again"
 
 BATCH = 500
 """The most tasks in one transaction, so that no worker waits long for it."""
@@ -45,17 +47,20 @@ def carry_out(
     return_ended: Callable[[Tx, Iterable[str], str], None] | None = None,
     *,
     by: str | None = None,
+    expected: Mapping[str, Version] | None = None,
 ) -> None:
     """Carry out *decision* batch by batch and fill *report*. Ctrl-C stops it after a committed batch.
 
     If *by* is given, it and *reason* are recorded with each task that was changed. *return_ended* returns tasks that
-    were ended to their chords. Both happen in the transaction that changes the tasks.
+    were ended to their chords. Both happen in the transaction that changes the tasks. With *expected*, a task that is
+    not as it was then is left alone.
     """
     try:
         for start in range(0, len(task_ids), BATCH):
             batch = task_ids[start : start + BATCH]
             with deciding(connection) as tx:
-                seen = states_of(tx, batch)
+                changed = _changed(tx, batch, expected) if expected is not None else frozenset()
+                seen = states_of(tx, [task_id for task_id in batch if task_id not in changed])
                 done = decision.act(tx, seen, reason)
                 if by is not None:
                     operate.note(tx, done, decision.verb, by, reason)
@@ -65,10 +70,18 @@ def carry_out(
                 refused = states_of(tx, [task_id for task_id in batch if task_id not in done])
             report.done |= done
             for task_id in batch:
-                if task_id not in done:
+                if task_id in changed and task_id in refused:
+                    state, _ = refused[task_id]
+                    report.not_done[task_id] = (state, decision.why_not.get(state, CHANGED))
+                elif task_id not in done:
                     _note_refusal(report, decision, task_id, refused.get(task_id))
     except KeyboardInterrupt:
         report.is_interrupted = True
+
+
+def _changed(tx: Tx, batch: Sequence[str], expected: Mapping[str, Version]) -> frozenset[str]:
+    now = versions_of(tx, batch, is_locking=True)
+    return frozenset(task_id for task_id in batch if now.get(task_id) != expected.get(task_id))
 
 
 def _note_refusal(report: Report, decision: Decision, task_id: str, now: tuple[State, bool] | None) -> None:

@@ -32,7 +32,10 @@ def moment_of(text: str) -> datetime | timedelta:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"{text!r} is neither a duration (10m, 2h, 7d) nor a time (2026-03-29T02:30).") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    try:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is before the year 1 or after the year 9999.") from None
 
 
 def states_of(text: str) -> frozenset[str]:

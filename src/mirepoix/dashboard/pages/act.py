@@ -18,11 +18,11 @@ from mirepoix.dashboard.errors import BadAddress, NoSuchThing
 from mirepoix.dashboard.filters import filters_from, named
 from mirepoix.dashboard.gate import own_path, visit_of
 from mirepoix.dashboard.jobs import Job
-from mirepoix.dashboard.pages.needs import require, site_of
+from mirepoix.dashboard.pages.needs import require, require_filters, site_of
 from mirepoix.dashboard.previews import Preview
 from mirepoix.dashboard.render import render
 from mirepoix.ledger import operate
-from mirepoix.ledger.query.tasks import matching, names_of, states_of
+from mirepoix.ledger.query.tasks import matching, names_of, versions_of
 from mirepoix.operations.batches import BATCH, Report, deciding, grouped
 from mirepoix.operations.batches import carry_out as decide
 from mirepoix.operations.decisions import CANCEL, DISCARD, REQUEUE, RETRY, Decision
@@ -57,7 +57,7 @@ def preview(request: Request) -> Response:
     cap = CAP_OF_ADMINISTRATORS if user.may(Role.ADMINISTER) else CAP
     with site.reading() as tx:
         if task_id:
-            found = states_of(tx, [task_id])
+            found = versions_of(tx, [task_id])
             ids = list(found)
         else:
             given = ImmutableMultiDict([(name, value) for name, values in visit.form.items() for value in values])
@@ -66,18 +66,17 @@ def preview(request: Request) -> Response:
             filters = replace(filters_from(given), among=None)
             if not any(given.getlist("state")):
                 filters = replace(filters, states=decision.default_states)
-            if filters.arguments and not user.may(Role.ARGUMENTS):
-                raise BadAddress("Searching for arguments needs the role 'arguments'.")
+            require_filters(request, filters)
             ids = [task for task, _, _ in matching(tx, filters, cap + 1)]
             found = {}
             for start in range(0, min(len(ids), cap), BATCH):
-                found |= states_of(tx, ids[start : start + BATCH])
+                found |= versions_of(tx, ids[start : start + BATCH])
         names = names_of(tx, ids[:SHOWN])
     is_cut = len(ids) > cap
     shown = [task for task in ids[:cap] if task in found]
     back = own_path(visit.first("back", "/tasks"))
-    key = site.previews.keep(Preview(user.name, verb, tuple(shown), back))
-    forecasts = Counter((state, decision.forecast(state, has_due=has_due)) for state, has_due in found.values())
+    key = site.previews.keep(Preview(user.name, verb, {task: found[task] for task in shown}, back))
+    forecasts = Counter((task.state, decision.forecast(task.state, has_due=task.has_due)) for task in found.values())
     return render(
         request,
         "preview.html",
@@ -86,7 +85,7 @@ def preview(request: Request) -> Response:
         is_cut=is_cut,
         cap=cap,
         forecasts=[(state, words, tasks) for (state, words), tasks in forecasts.most_common()],
-        rows=[(task, names.get(task, ""), *found[task]) for task in shown[:SHOWN]],
+        rows=[(task, names.get(task, ""), found[task].state, found[task].has_due) for task in shown[:SHOWN]],
         key=key,
         back=back,
         filters=[] if task_id else named(given),
@@ -101,7 +100,7 @@ def carry_out(request: Request) -> Response:
         raise NoSuchThing("This preview is over, or was used already. Look at the tasks again.")
     decision = _decision(preview_.verb, user)
     reason = one_line(visit.first("reason"))[:LONGEST_REASON] or f"{decision.done} in the dashboard"
-    ids, report = preview_.task_ids, Report()
+    ids, report = list(preview_.versions), Report()
 
     def work(connection: OwnConnection, job: Job) -> None:
         ended = partial(chords.return_ended, site.installation) if decision.is_end else None
@@ -109,7 +108,8 @@ def carry_out(request: Request) -> Response:
             if job.is_stopped:
                 job.lines.append(f"stopped: {count(len(ids) - start, 'task')} not touched")
                 break
-            decide(connection, decision, ids[start : start + BATCH], reason, report, ended, by=user.name)
+            batch = ids[start : start + BATCH]
+            decide(connection, decision, batch, reason, report, ended, by=user.name, expected=preview_.versions)
             job.done = min(start + BATCH, len(ids))
         if report.held and site.has_app and len(ids) == 1:
             revoke_held(

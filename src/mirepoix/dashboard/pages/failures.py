@@ -13,9 +13,8 @@ from mirepoix.dashboard.access import Role
 from mirepoix.dashboard.errors import BadAddress, NoSuchThing
 from mirepoix.dashboard.gate import visit_of
 from mirepoix.dashboard.jobs import Job
-from mirepoix.dashboard.pages.needs import require, shown_text, site_of, user_of
+from mirepoix.dashboard.pages.needs import require, shown_frames, shown_message, site_of, user_of
 from mirepoix.dashboard.render import render
-from mirepoix.dashboard.tracebacks import own_frames
 from mirepoix.ledger import counting
 from mirepoix.ledger import replay as ledger_replay
 from mirepoix.ledger.failures import Ignoring
@@ -65,8 +64,8 @@ def show(request: Request) -> Response:
         detail=detail,
         attempts=failure_groups.failed_attempts(group),
         verbs=OFFERED[group.status] if user_of(request).may(Role.ACT) else (),
-        message=shown_text(request, latest.error) if latest else "",
-        own=own_frames(latest.traceback or "") if latest else [],
+        message=shown_message(request, latest.error) if latest else "",
+        own=shown_frames(request, latest.traceback) if latest else [],
         traceback=printable(site.redactor.text(latest.traceback or "")) if latest and may_see else "",
     )
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.requests import Request
 
 from mirepoix.dashboard.access import Role, User
-from mirepoix.dashboard.errors import NotAllowed
+from mirepoix.dashboard.errors import BadAddress, NotAllowed
 from mirepoix.dashboard.gate import visit_of
+from mirepoix.dashboard.tracebacks import ShownFrame, own_frames
 from mirepoix.fingerprint.template import template
+from mirepoix.ledger.query.tasks import Filters
 from mirepoix.operations.format import printable
 
 if TYPE_CHECKING:
     from mirepoix.dashboard.site import Site
 
 ABSENT = "[needs the role arguments]"
+_RAISED = re.compile(r"([A-Za-z_][\w.]*): .")
+"""The beginning of an exception's text: its type, and its message."""
 
 
 def site_of(request: Request) -> Site:
@@ -38,13 +44,41 @@ def require(request: Request, role: Role) -> User:
     return user
 
 
+def require_filters(request: Request, filters: Filters) -> None:
+    """Raise BadAddress if the filters look at what the user may not see, or at what is hidden from everybody.
+
+    A glob of the reason would tell the reason letter by letter.
+    """
+    user = user_of(request)
+    if (filters.arguments or filters.because) and not user.may(Role.ARGUMENTS):
+        raise BadAddress("Searching for arguments or reasons needs the role 'arguments'.")
+    hidden = [keyword for keyword, _ in filters.arguments if keyword and site_of(request).redactor.hides(keyword)]
+    if hidden:
+        raise BadAddress(f"The values of {hidden[0]!r} are hidden, so they cannot be searched.")
+
+
 def shown_text(request: Request, text: str | None) -> str:
     """Return a reason or a message as the user may see it: without values unless they may see arguments."""
     if not text:
         return ""
     if user_of(request).may(Role.ARGUMENTS):
         return printable(site_of(request).redactor.text(text))
-    return printable(template(text))
+    # What raised an error may have written anything into its message.
+    raised = _RAISED.match(text)
+    return f"{printable(raised[1])}: {ABSENT}" if raised else printable(template(text))
+
+
+def shown_message(request: Request, text: str | None) -> str:
+    """Return the message of an exception as the user may see it."""
+    return shown_text(request, text) if user_of(request).may(Role.ARGUMENTS) or not text else ABSENT
+
+
+def shown_frames(request: Request, traceback: str | None) -> list[ShownFrame]:
+    """Return the user's own frames, without what is hidden. They are nobody's who may not see tracebacks."""
+    if not user_of(request).may(Role.ARGUMENTS):
+        return []
+    hide = site_of(request).redactor.text
+    return [replace(frame, code=hide(frame.code)) for frame in own_frames(traceback or "")]
 
 
 def local(values: Any) -> dict[str, Any]:

@@ -11,10 +11,9 @@ from starlette.responses import Response
 
 from mirepoix.dashboard.access import Role
 from mirepoix.dashboard.errors import NoSuchThing
-from mirepoix.dashboard.pages.needs import shown_text, site_of, user_of
+from mirepoix.dashboard.pages.needs import shown_frames, shown_message, shown_text, site_of, user_of
 from mirepoix.dashboard.render import render
 from mirepoix.dashboard.timeline import timeline, waited
-from mirepoix.dashboard.tracebacks import own_frames
 from mirepoix.ledger import results
 from mirepoix.ledger.query.task_detail import AttemptLine, TaskDetail, task_detail
 from mirepoix.operations import why as judge
@@ -111,8 +110,8 @@ def _error(request: Request, attempt: AttemptLine) -> dict[str, Any]:
         "outcome": attempt.outcome,
         "at": attempt.finished_at,
         "type": attempt.error_type or "",
-        "message": shown_text(request, attempt.error),
-        "own": own_frames(attempt.traceback or ""),
+        "message": shown_message(request, attempt.error),
+        "own": shown_frames(request, attempt.traceback),
         "traceback": text,
     }
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mirepoix.dashboard.access import Role
 from mirepoix.dashboard.errors import BadAddress
 from mirepoix.dashboard.filters import AMONG, filters_from, named
-from mirepoix.dashboard.pages.needs import shown_text, site_of, user_of
+from mirepoix.dashboard.pages.needs import require_filters, shown_text, site_of
 from mirepoix.dashboard.render import render
 from mirepoix.ledger.query import pages
 from mirepoix.ledger.query.tasks import TaskLine
@@ -39,8 +38,7 @@ def show(request: Request) -> Response:
         after = pages.from_text(given["after"]) if given.get("after") else None
     except ValueError as error:
         raise BadAddress(str(error)) from None
-    if filters.arguments and not user_of(request).may(Role.ARGUMENTS):
-        raise BadAddress("Searching for arguments needs the role 'arguments'.")
+    require_filters(request, filters)
     with site_of(request).reading() as tx:
         page = pages.page(tx, filters, limit, after, oldest_first=is_oldest)
     wanted = named(given)

@@ -6,7 +6,7 @@ import base64
 import heapq
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from mirepoix.ledger.query.tasks import Filters, TaskLine, branches, chunk
 from mirepoix.ledger.query.values import bound_moment
@@ -61,9 +61,17 @@ def from_text(text: str) -> Cursor:
     """Read what `as_text` wrote. Raises ValueError for anything else."""
     try:
         plain = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        found = {int(number): (datetime.fromisoformat(since), int(seq)) for number, (since, seq) in plain.items()}
-    except (ValueError, TypeError, AttributeError, OverflowError):
+        found = {
+            int(number): (_in_utc(datetime.fromisoformat(since)), int(seq)) for number, (since, seq) in plain.items()
+        }
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise ValueError("this address names no page of the list. Begin at its first page.") from None
-    if any(since.tzinfo is None or abs(seq) >= 2**63 for since, seq in found.values()):
+    if any(abs(seq) >= 2**63 for since, seq in found.values()):
         raise ValueError("this address names no page of the list. Begin at its first page.")
     return found
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return moment.astimezone(UTC)

@@ -138,6 +138,29 @@ def states_of(tx: Tx, task_ids: Sequence[str]) -> dict[str, tuple[State, bool]]:
     return {row.id: (State(row.state), row.due_at is not None) for row in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What of a task changes with everything that becomes of it."""
+
+    state: State
+    has_due: bool
+    fence: int
+    generation: int
+
+
+def versions_of(tx: Tx, task_ids: Sequence[str], *, is_locking: bool = False) -> dict[str, Version]:
+    """Return for each id that exists its version. With *is_locking* it cannot change until the transaction ends."""
+    names = {f"id_{_letters(n)}": task_id for n, task_id in enumerate(task_ids)}
+    if not names:
+        return {}
+    wanted = ", ".join(f":{name}" for name in names)
+    sql = f"SELECT id, state, due_at, fence, generation FROM mirepoix_task WHERE id IN ({wanted}) ORDER BY id"  # noqa: S608
+    # A transaction that writes to SQLite has the file for itself.
+    locking = " FOR UPDATE" if is_locking and tx.dialect != "sqlite" else ""
+    rows = tx.query(sql + locking, **names)
+    return {row.id: Version(State(row.state), row.due_at is not None, row.fence, row.generation) for row in rows}
+
+
 def names_of(tx: Tx, task_ids: Sequence[str]) -> dict[str, str]:
     """Return the name of each id that exists."""
     names = {f"id_{_letters(n)}": task_id for n, task_id in enumerate(task_ids)}
