@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
+from celery.beat import ScheduleEntry
+from click.testing import CliRunner
 from kombu import Queue
 
 import mirepoix
+from mirepoix.cli.main import mirepoix as cli
 from mirepoix.doctor import examine
 from mirepoix.doctor.rules import RULES, Severity
 
@@ -140,6 +144,76 @@ GOOD_APPS: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("name", GOOD_APPS)
 def test_nothing_is_found_in_a_good_configuration(name: str, tmp_path: Path):
     assert found(GOOD_APPS[name](tmp_path)) == {}
+
+
+ODD_SETTINGS: list[dict[str, Any]] = [
+    {"task_routes": {re.compile("shop"): "slow", "shop.pay": "slow"}},
+    {"beat_schedule": {"nightly": ScheduleEntry("nightly", "shop.pay", schedule=60), 3: {"task": "shop.pay"}}},
+    {"task_time_limit": "120", "worker_prefetch_multiplier": "1", "worker_max_memory_per_child": "200000"},
+    {"task_soft_time_limit": "60", "worker_soft_shutdown_timeout": "30", "broker_heartbeat": "120"},
+    {"broker_transport_options": {"visibility_timeout": None}},
+    {"broker_transport_options": {"visibility_timeout": "3600"}},
+    {
+        "task_queues": ["celery", ("slow",), Queue("fast")],
+        "task_create_missing_queues": False,
+        "beat_schedule": {"nightly": {"task": "shop.pay", "options": {"queue": Queue("slow")}}},
+    },
+]
+
+
+@pytest.mark.parametrize("conf", ODD_SETTINGS, ids=",".join)
+def test_an_odd_setting_is_no_mistake(conf: dict[str, Any]):
+    assert found(app_with(REDIS, **{**GOOD, **conf})) == {}
+
+
+def test_texts_of_the_environment_are_judged_as_numbers():
+    conf = {"task_time_limit": "7200", "worker_max_memory_per_child": "200", "worker_prefetch_multiplier": "4"}
+    result = found(app_with(REDIS, **{**GOOD, **conf}))
+    assert set(result) == {"MD103", "MD112", "MD113"}
+    assert "7200 s" in result["MD103"]
+
+
+def test_a_broker_url_that_is_an_empty_list_is_that_of_rabbitmq():
+    app = app_with(None, **GOOD_ON_RABBITMQ)
+    app.conf.broker_url = []
+    assert found(app) == {}
+
+
+def test_a_rule_that_fails_is_a_warning_and_the_others_are_judged():
+    app = app_with(REDIS, **{**GOOD, "worker_max_memory_per_child": ["hunter2"], "enable_utc": False})
+    result = {finding.code: finding for finding in examine.findings(examine.facts_of(app, asks_servers=False))}
+    assert set(result) == {"MD113", "MD115"}
+    failed = result["MD113"]
+    assert (failed.severity, failed.title) == (Severity.WARNING, "this rule could not be judged: TypeError")
+    assert "hunter2" not in str(failed)
+
+
+def test_a_result_backend_that_is_no_url_is_not_printed():
+    evidence = found(app_with(REDIS, **{**GOOD, "result_backend": "redis:hunter2@host", "result_expires": None}))
+    assert "hunter2" not in evidence["MD122"]
+
+
+MODULE = """
+from celery import Celery
+app = Celery("shop", broker="amqp://u:hunt#er2@127.0.0.1:1")
+app.conf.beat_schedule = {"nightly": 5}
+%s
+"""
+
+
+@pytest.mark.parametrize(("line", "code", "words"), [("", 1, "MD201"), ("app.conf.imports = ['nowhere']", 2, "loaded")])
+def test_only_an_app_that_cannot_be_imported_cannot_be_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, code: int, words: str
+):
+    name = f"shop_of_the_doctor_{code}"
+    (tmp_path / f"{name}.py").write_text(MODULE % line)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    ran = CliRunner().invoke(cli, ["--app", f"{name}:app", "doctor"])
+    assert ran.exit_code == code, ran.output
+    assert words in ran.output
+    assert "hunt" not in ran.output
+    assert ("cannot be loaded" in ran.output) is (code == 2)
 
 
 def test_every_rule_about_configurations_has_its_mistake_here():

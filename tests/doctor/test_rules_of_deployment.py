@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,7 @@ MISTAKES = [
     ("MD407", "k8s/workers.yaml", "livenessProbe", "readinessProbe"),
     ("MD408", "shop.service", "--concurrency 4", "--max-memory-per-child=200"),
     ("MD409", "k8s/workers.yaml", "replicas: 4", "replicas: 40"),
+    ("MD410", "k8s/workers.yaml", "replicas: 4", "replicas: .inf"),
 ]
 
 
@@ -133,24 +135,88 @@ def test_a_dyno_of_heroku_ends_after_half_a_minute(app: Any, tmp_path: Path):
 
 def test_a_shell_that_is_replaced_passes_signals_on(tmp_path: Path):
     command = '["sh", "-c", "migrate && exec celery -A shop worker"]'
-    (unit,) = units.found_in([written(tmp_path, {"Dockerfile": f"CMD {command}\n"})])
+    (unit,) = units.found_in([written(tmp_path, {"Dockerfile": f"CMD {command}\n"})]).units
     assert not unit.is_in_shell
 
 
-def test_what_cannot_be_read_is_left_out(tmp_path: Path):
+def test_what_cannot_be_read_is_named(tmp_path: Path):
     files = {
         "a.service": "[Service",
         "b.service": "[Unit]\n",
         "c.yaml": "kind: Deployment\nspec: 1\n",
+        "d.yaml": "kind: Deployment\nspec: [\n",
         "Dockerfile": "CMD [\n",
+        "Dockerfile.deep": f"CMD {'[' * 100_000}\n",
+        "large.yaml": f"kind: Deployment\n#{'x' * units.MOST_BYTES}\n",
     }
-    assert units.found_in([written(tmp_path, files)]) == []
+    reading = units.found_in([written(tmp_path, files)])
+    assert reading.units == []
+    assert len(reading.unread) == len(files)
+    assert all(any(f"/{name}" in text for text in reading.unread) for name in files)
+
+
+def test_only_files_with_a_fitting_name_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(units, "MOST_FILES", 2)
+    written(tmp_path, {f"{number}.py": "" for number in range(9)} | {"a/Procfile": PROCFILE, "Dockerfile": DOCKERFILE})
+    reading = units.found_in([tmp_path])
+    assert {unit.kind for unit in reading.units} == {"procfile", "dockerfile"}
+    assert reading.unread == []
+    written(tmp_path, {"b/Procfile": PROCFILE})
+    assert "the limit is 2 files" in units.found_in([tmp_path]).unread[0]
+    monkeypatch.setattr(units, "MOST_ENTRIES", 5)
+    assert "the limit is 5 names" in units.found_in([tmp_path]).unread[0]
+    assert "knows no file" in units.found_in([tmp_path / "1.py"]).unread[0]
+
+
+def test_a_folder_that_may_not_be_read_does_not_hide_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    written(tmp_path, {"closed/Procfile": PROCFILE, "open/Dockerfile": DOCKERFILE})
+    scandir = os.scandir
+
+    def refusing(path: Path) -> Any:  # root may read every folder
+        if path.name == "closed":
+            raise PermissionError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(units.os, "scandir", refusing)
+    reading = units.found_in([tmp_path])
+    assert [unit.kind for unit in reading.units] == ["dockerfile"]
+    assert reading.unread == [f"{tmp_path / 'closed'} cannot be read: PermissionError"]
+
+
+def test_a_broken_document_does_not_hide_the_others(app: Any, tmp_path: Path):
+    text = f"kind: Deployment\nspec: [\n---\nkind: Deployment\nspec: 1\n---\n{KUBERNETES}"
+    reading = units.found_in([written(tmp_path, {"all.yaml": text})])
+    assert [unit.name for unit in reading.units] == ["workers/worker", "beat/beat"]
+    assert [text.partition(", ")[2][:10] for text in reading.unread] == ["document 1", "document 2"]
+
+
+def test_a_list_of_kubernetes_is_read(tmp_path: Path):
+    items = "".join("- " + part.strip().replace("\n", "\n  ") + "\n" for part in KUBERNETES.split("---\n"))
+    reading = units.found_in([written(tmp_path, {"all.yml": f"kind: List\nitems:\n{items}"})])
+    assert [unit.name for unit in reading.units] == ["workers/worker", "beat/beat"]
+    assert reading.unread == []
+
+
+def test_aliases_do_not_multiply(tmp_path: Path):
+    """Each line doubles the one before it."""
+    laughs = "".join(f"  - &a{number} [*a{number - 1}, *a{number - 1}]\n" for number in range(1, 60))
+    text = f"x:\n  - &a0 [x, x]\n{laughs}" + KUBERNETES.replace("[celery, -A, shop, worker]", "[celery, worker, *a59]")
+    nested = "".join(f"- &l{n} {{kind: List, items: [*l{n - 1}, *l{n - 1}]}}\n" for n in range(1, 60))
+    lists = f"kind: List\nitems:\n- &l0 {{kind: List, items: []}}\n{nested}"
+    reading = units.found_in([written(tmp_path, {"a.yaml": text, "b.yaml": lists})])
+    assert [unit.command for unit in reading.units] == ["celery worker", "celery -A shop beat"]
+
+
+def test_a_number_of_processes_from_the_environment_is_at_least_one(tmp_path: Path):
+    text = SUPERVISOR.replace("stopwaitsecs=300", "numprocs=%(ENV_N)s\nstopwaitsecs=300")
+    worker, _ = units.found_in([written(tmp_path, {"supervisord.conf": text})]).units
+    assert (worker.name, worker.replicas) == ("worker", 1)
 
 
 def test_a_duration_of_systemd_is_read(tmp_path: Path):
     for text, seconds in (("1h 30min", 5400.0), ("90", 90.0), ("500ms", 0.5), ("infinity", None)):
         text_of_unit = SYSTEMD.replace("5min", text)
-        (unit,) = units.found_in([written(tmp_path, {"shop.service": text_of_unit})])
+        (unit,) = units.found_in([written(tmp_path, {"shop.service": text_of_unit})]).units
         assert unit == Unit(**{**{name: getattr(unit, name) for name in Unit.__dataclass_fields__}, "stop_s": seconds})
 
 

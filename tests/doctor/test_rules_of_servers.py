@@ -80,6 +80,23 @@ def test_a_broker_that_does_not_answer_is_named_without_its_password():
     assert "secret" not in evidence
 
 
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("amqp://u:hunt#er2@127.0.0.1:1", "encode # / ? @ in its password"),
+        ("redis://:12/hunter2@127.0.0.1:1/0", "encode # / ? @ in its password"),
+        ("nothing://u:hunter2@127.0.0.1:1", "KeyError"),
+        ("rediss://:hunter2@127.0.0.1:1/0?ssl_cert_reqs=sometimes", "KeyError"),
+    ],
+    ids=lambda text: text.partition(":")[0],
+)
+def test_a_broker_url_that_cannot_be_read_does_not_answer(url: str, words: str):
+    result = found(Celery("shop", set_as_current=False, broker=url))
+    assert set(result) == {"MD201"}
+    assert "hunt" not in str(result)
+    assert words in result["MD201"]
+
+
 @pytest.fixture
 def app(ledger_url: str) -> Iterator[Any]:
     app = Celery("shop", set_as_current=False)

@@ -88,6 +88,7 @@ def test_both_protocols_answer_with_the_metrics(url: str, ask: Any):
         ("Bearer ä", "401"),
         (f"Bearer {TOKEN}x", "401"),
         (f"Bearer {TOKEN}", "200"),
+        (f"bearer {TOKEN}", "200"),
     ],
 )
 def test_with_a_token_only_who_sends_it_is_answered(url: str, ask: Any, given: str | None, status: str):

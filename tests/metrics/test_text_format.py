@@ -25,7 +25,14 @@ def test_whatever_a_task_is_called_the_format_is_kept(label: str, amount: int):
     family.add(amount, task=label)
     ((_, labels),) = found = samples(written([family]))
     assert list(found.values()) == [amount]
-    assert dict(labels)["task"] == label.replace("\r", " ")
+    assert dict(labels)["task"] == label.replace("\r", r"\r")
+
+
+def test_names_with_a_carriage_return_stay_apart():
+    family = Family("tasks", "gauge", "Tasks.")
+    for queue in ("q\rr", "q r", "\ud83e", "?"):
+        family.add(1, queue=queue)
+    assert len(samples(written([family]))) == 4
 
 
 def test_half_a_surrogate_pair_does_not_break_the_answer():

@@ -42,9 +42,10 @@ def doctor(context: CliContext, places: tuple[Path, ...], ignored: str, *, offli
     if unknown := sorted(codes - RULES.keys()):
         raise CliError(f"There is no rule {', '.join(unknown)}. docs/reference/doctor.md lists them.")
     try:
-        facts = examine.facts_of(app, places or (Path(),), asks_servers=not offline)
+        examine.load(app)
     except Exception as error:  # the app's own code runs here
         raise CliError(f"The app cannot be loaded: {type(error).__name__}: {one_line(str(error))}") from error
+    facts = examine.facts_of(app, places or (Path(),), asks_servers=not offline)
     found = examine.findings(facts, codes)
     if is_json:
         context.print_json({"findings": found, "rules": len(RULES), "tasks": len(facts.tasks)})

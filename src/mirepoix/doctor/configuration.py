@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mirepoix.doctor.facts import ACKNOWLEDGE_S, Facts, names
+from mirepoix.doctor.facts import ACKNOWLEDGE_S, Facts, names, number
 from mirepoix.doctor.rules import Severity, rule
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
@@ -16,6 +17,21 @@ LONG_S = 60.0
 
 def _options(facts: Facts) -> dict[str, Any]:
     return dict(facts.conf.broker_transport_options or {})
+
+
+def _schedule(facts: Facts) -> list[tuple[Any, Any]]:
+    return sorted((facts.conf.beat_schedule or {}).items(), key=lambda item: str(item[0]))
+
+
+def _of_entry(entry: Any, name: str) -> Any:
+    """Return a field of an entry of beat_schedule: a dict, or a ScheduleEntry of celery.beat."""
+    return entry.get(name) if isinstance(entry, Mapping) else getattr(entry, name, None)
+
+
+def _queue_name(queue: Any) -> str:
+    if isinstance(queue, list | tuple):
+        return str(queue[0]) if queue else ""
+    return str(getattr(queue, "name", queue))
 
 
 @rule("MD101", ERROR, "a worker that is killed loses its tasks", "Set task_acks_late = True, or install Mirepoix.")
@@ -69,7 +85,7 @@ def visibility_timeout(facts: Facts) -> Iterator[str]:
 def countdown_beyond_visibility(facts: Facts) -> Iterator[str]:
     if facts.broker_kind != "redis" or facts.has_ledger:
         return
-    late = [task for task in facts.tasks if (task.default_retry_delay or 0) >= facts.visibility_s]
+    late = [task for task in facts.tasks if (number(task.default_retry_delay) or 0) >= facts.visibility_s]
     if late:
         yield f"default_retry_delay is at least the visibility timeout of {facts.visibility_s:g} s: {names(late)}"
 
@@ -106,7 +122,7 @@ def unconfirmed(facts: Facts) -> Iterator[str]:
 @rule("MD107", ERROR, "messages do not survive a restart of the broker", "Set task_default_delivery_mode = 2.")
 def transient(facts: Facts) -> Iterator[str]:
     mode = facts.conf.task_default_delivery_mode
-    if facts.broker_kind == "amqp" and not facts.has_ledger and mode in (1, "transient"):
+    if facts.broker_kind == "amqp" and not facts.has_ledger and str(mode) in ("1", "transient"):
         yield f"task_default_delivery_mode is {mode!r}"
 
 
@@ -125,14 +141,14 @@ def no_limit(facts: Facts) -> Iterator[str]:
 @rule("MD109", ERROR, "the soft time limit never comes", "Make soft_time_limit smaller than time_limit.")
 def soft_limit(facts: Facts) -> Iterator[str]:
     for task in facts.tasks:
-        soft, hard = task.soft_time_limit or facts.conf.task_soft_time_limit, facts.limit_s(task)
+        soft, hard = number(task.soft_time_limit) or number(facts.conf.task_soft_time_limit), facts.limit_s(task)
         if soft and hard and soft >= hard:
             yield f"{task.name}: soft limit {soft:g} s, hard limit {hard:g} s"
 
 
 @rule("MD110", ERROR, "whoever can write to the broker can run code in the workers", "Set accept_content = ['json'].")
 def pickle(facts: Facts) -> Iterator[str]:
-    dangerous = {"pickle", "application/x-python-serialize"} & set(facts.conf.accept_content or ())
+    dangerous: set[str] = {"pickle", "application/x-python-serialize"} & set(facts.conf.accept_content or ())
     if dangerous:
         yield f"accept_content has {', '.join(sorted(dangerous))}"
 
@@ -141,7 +157,7 @@ def pickle(facts: Facts) -> Iterator[str]:
 def unaccepted(facts: Facts) -> Iterator[str]:
     serializer, accepted = facts.conf.task_serializer, set(facts.conf.accept_content or ())
     if serializer not in accepted and f"application/{serializer}" not in accepted:
-        yield f"task_serializer is {serializer!r}, accept_content is {sorted(accepted)}"
+        yield f"task_serializer is {serializer!r}, accept_content is {sorted(accepted, key=str)}"
 
 
 @rule(
@@ -151,10 +167,10 @@ def unaccepted(facts: Facts) -> Iterator[str]:
     "Set worker_prefetch_multiplier = 1, or send long tasks to a queue of their own.",
 )
 def prefetch(facts: Facts) -> Iterator[str]:
-    multiplier = facts.conf.worker_prefetch_multiplier
+    multiplier = number(facts.conf.worker_prefetch_multiplier)
     if facts.has_ledger or multiplier == 1 or facts.longest is None or facts.longest[0] < LONG_S:
         return
-    amount = "without a limit" if not multiplier else f"{multiplier} for each process"
+    amount = "without a limit" if not multiplier else f"{multiplier:g} for each process"
     yield f"{facts.longest[1]} may run {facts.longest[0]:g} s, and a worker reserves messages ahead, {amount}"
 
 
@@ -165,9 +181,9 @@ def prefetch(facts: Facts) -> Iterator[str]:
     "worker_max_memory_per_child is in kilobytes: 200 MB are 200_000.",
 )
 def memory_unit(facts: Facts) -> Iterator[str]:
-    limit = facts.conf.worker_max_memory_per_child
+    limit = number(facts.conf.worker_max_memory_per_child)
     if limit and limit < SMALLEST_CHILD_KB:
-        yield f"worker_max_memory_per_child is {limit} kB, less than a process needs to start"
+        yield f"worker_max_memory_per_child is {limit:g} kB, less than a process needs to start"
 
 
 @rule("MD114", ERROR, "tasks run in the process that sends them", "Set task_always_eager = False outside of tests.")
@@ -184,8 +200,8 @@ def local_time(facts: Facts) -> Iterator[str]:
 
 @rule("MD116", ERROR, "a schedule sends a task that does not exist", "Correct the name in beat_schedule.")
 def schedule_of_unknown(facts: Facts) -> Iterator[str]:
-    for name, entry in sorted((facts.conf.beat_schedule or {}).items()):
-        task = entry.get("task")
+    for name, entry in _schedule(facts):
+        task = _of_entry(entry, "task")
         if task not in facts.app.tasks:
             yield f"{name!r} sends {task!r}, which no module of the app defines"
 
@@ -193,7 +209,7 @@ def schedule_of_unknown(facts: Facts) -> Iterator[str]:
 @rule("MD117", WARNING, "a route names a task that does not exist", "Correct the name in task_routes, or remove it.")
 def route_of_unknown(facts: Facts) -> Iterator[str]:
     routes = facts.conf.task_routes or {}
-    for name in sorted(routes) if isinstance(routes, dict) else ():
+    for name in sorted(routes, key=str) if isinstance(routes, dict) else ():
         if isinstance(name, str) and not any(sign in name for sign in "*?[") and name not in facts.app.tasks:
             yield f"task_routes has {name!r}, which no module of the app defines"
 
@@ -226,7 +242,7 @@ def no_backoff(facts: Facts) -> Iterator[str]:
 
 @rule("MD120", WARNING, "a dead connection to RabbitMQ is not noticed", "Remove broker_heartbeat = 0.")
 def no_heartbeat(facts: Facts) -> Iterator[str]:
-    if facts.broker_kind == "amqp" and facts.conf.broker_heartbeat == 0:
+    if facts.broker_kind == "amqp" and number(facts.conf.broker_heartbeat) == 0:
         yield "broker_heartbeat is 0"
 
 
@@ -240,7 +256,8 @@ def no_publish_retry(facts: Facts) -> Iterator[str]:
 def results_kept(facts: Facts) -> Iterator[str]:
     backend = facts.conf.result_backend
     if not facts.has_ledger and backend and not str(backend).startswith("rpc") and facts.conf.result_expires is None:
-        yield f"result_expires is None, and results go to {str(backend).partition('://')[0]}"
+        scheme = re.match(r"([\w.+-]+)://", str(backend))  # anything else can be a part of a password
+        yield f"result_expires is None, and results go to {scheme[1] if scheme else 'result_backend'}"
 
 
 @rule(
@@ -251,7 +268,7 @@ def results_kept(facts: Facts) -> Iterator[str]:
 )
 def no_soft_shutdown(facts: Facts) -> Iterator[str]:
     is_late = any(facts.acknowledges_late(task) for task in facts.tasks)
-    is_at_once = not facts.conf.worker_soft_shutdown_timeout
+    is_at_once = not number(facts.conf.worker_soft_shutdown_timeout)
     if facts.broker_kind == "redis" and not facts.has_ledger and is_late and is_at_once:
         yield "worker_soft_shutdown_timeout is 0: after SIGQUIT messages return only after the visibility timeout"
 
@@ -273,9 +290,9 @@ def unknown_queue(facts: Facts) -> Iterator[str]:
     queues = facts.conf.task_queues
     if not queues or facts.conf.task_create_missing_queues:
         return
-    known = {queue if isinstance(queue, str) else queue.name for queue in queues}
-    for name, entry in sorted((facts.conf.beat_schedule or {}).items()):
-        queue = (entry.get("options") or {}).get("queue")
+    known = {_queue_name(queue) for queue in queues}
+    for name, entry in _schedule(facts):
+        queue = _queue_name((_of_entry(entry, "options") or {}).get("queue") or "")
         if queue and queue not in known:
             yield f"schedule {name!r} sends to {queue!r}, which is not in task_queues"
 

@@ -51,7 +51,14 @@ _WORKERS = "SELECT host, software FROM mirepoix_worker WHERE state = 'alive'"
 
 
 def examined(source: Source) -> Database:
-    """Return what is known of the ledger's database."""
+    """Return what is known of the ledger's database. An unexpected error is named by its type only."""
+    try:
+        return _read(source)
+    except Exception as error:  # noqa: BLE001 (a file that is a folder, a row that nobody expects)
+        return Database(source.dialect, source.label, error=type(error).__name__)
+
+
+def _read(source: Source) -> Database:
     if (path := getattr(source, "path", None)) and not Path(path).exists():
         return Database(source.dialect, source.label, error="the file does not exist: run mirepoix migrate")
     try:

@@ -9,6 +9,8 @@ from mirepoix.doctor.facts import Facts, Unit
 from mirepoix.doctor.rules import Severity, rule
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
+MOST_UNREAD = 20
+"""How many files and folders are named that were not read."""
 
 
 def _workers(facts: Facts) -> list[Unit]:
@@ -130,3 +132,15 @@ def gossip(facts: Facts) -> Iterator[str]:
     for unit in _workers(facts):
         if unit.replicas >= 20 and "--without-gossip" not in unit.words:  # noqa: PLR2004 (messages grow with its square)
             yield f"{_of(unit)}: {unit.replicas} replicas, each hears the heartbeats of all others"
+
+
+@rule(
+    "MD410",
+    INFO,
+    "a part of the deployment was not read",
+    "Name the files and folders with your deployment, make them readable, or correct them.",
+)
+def unread(facts: Facts) -> Iterator[str]:
+    yield from facts.unread[:MOST_UNREAD]
+    if len(facts.unread) > MOST_UNREAD:
+        yield f"{len(facts.unread) - MOST_UNREAD} more files and folders"

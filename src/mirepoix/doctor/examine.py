@@ -16,12 +16,21 @@ GROUPS = (configuration, servers, deployment)
 _ORDER = list(Severity)
 
 
-def facts_of(app: Any, places: Iterable[Path] = (), *, asks_servers: bool = True) -> Facts:
-    """Collect what is known about *app*. With *asks_servers* its broker and its ledger are asked."""
+def load(app: Any) -> None:
+    """Import the app's modules and register its tasks. Its own errors are raised."""
     app.loader.import_default_modules()
+    app.finalize()
+
+
+def facts_of(app: Any, places: Iterable[Path] = (), *, asks_servers: bool = True) -> Facts:
+    """Collect what is known about *app*, which `load` has loaded. With *asks_servers* its broker and ledger are asked.
+
+    A server, a file or a setting that cannot be read becomes a fact, not an error.
+    """
     installation = getattr(app, "mirepoix", None)
     facts = Facts(app, installation, None if installation is None else installation.settings)
-    facts.units = units.found_in(places)
+    reading = units.found_in(places)
+    facts.units, facts.unread = reading.units, reading.unread
     if asks_servers:
         if facts.broker_kind not in (None, "memory"):
             facts.broker = broker.examined(app)

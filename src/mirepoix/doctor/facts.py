@@ -89,6 +89,8 @@ class Facts:
     broker: Broker | None = None
     database: Database | None = None
     units: Sequence[Unit] = ()
+    unread: Sequence[str] = ()
+    """The files and folders of the deployment that were not read, each with the reason."""
 
     @property
     def conf(self) -> Any:
@@ -107,8 +109,7 @@ class Facts:
 
     def limit_s(self, task: Any) -> float | None:
         """Return after how many seconds the task is killed, or None."""
-        limit: float | None = task.time_limit or self.conf.task_time_limit
-        return limit
+        return number(task.time_limit) or number(self.conf.task_time_limit)
 
     @cached_property
     def longest(self) -> tuple[float, str] | None:
@@ -130,16 +131,22 @@ class Facts:
     @property
     def visibility_s(self) -> float:
         """After how many seconds Redis delivers an unacknowledged message again."""
-        return float((self.conf.broker_transport_options or {}).get("visibility_timeout", VISIBILITY_S))
+        seconds = number((self.conf.broker_transport_options or {}).get("visibility_timeout"))
+        return VISIBILITY_S if seconds is None else seconds
 
 
 def kind_of(url: Any) -> str:
     """Return the kind of broker that a URL, or the first of several, leads to."""
-    first = url[0] if isinstance(url, list | tuple) else str(url or "amqp://")
-    scheme = str(first).partition("://")[0].partition("+")[0]
+    first = next(iter(url), None) if isinstance(url, list | tuple) else url
+    scheme = str(first or "amqp://").partition("://")[0].partition("+")[0]
     return {"rediss": "redis", "sentinel": "redis", "amqps": "amqp", "pyamqp": "amqp", "librabbitmq": "amqp"}.get(
         scheme, scheme
     )
+
+
+def number(value: Any) -> float | None:
+    """Return a setting as a number: the environment supplies texts. None if it is not set; an error if it is none."""
+    return None if value is None or value == "" else float(value)
 
 
 def names(tasks: Sequence[Any], most: int = 3) -> str:

@@ -45,6 +45,7 @@ class Finding:
 
 
 RULES: dict[str, Rule] = {}
+UNJUDGED = "Give the settings that the rule reads the type that Celery documents, or leave the rule out with --ignore."
 
 
 def rule(code: str, severity: Severity, title: str, remedy: str) -> Callable[[Look], Look]:
@@ -59,7 +60,11 @@ def rule(code: str, severity: Severity, title: str, remedy: str) -> Callable[[Lo
 
 
 def found_by(rule: Rule, facts: Facts) -> Iterator[Finding]:
-    """Return what one rule finds."""
-    for evidence in rule.look(facts):
-        link = f"docs/reference/doctor.md#{rule.code.lower()}"
-        yield Finding(rule.code, rule.severity, rule.title, evidence, rule.remedy, link)
+    """Return what one rule finds. A rule that fails is a warning, which names the type of the error and no value."""
+    link = f"docs/reference/doctor.md#{rule.code.lower()}"
+    try:
+        for evidence in rule.look(facts):
+            yield Finding(rule.code, rule.severity, rule.title, evidence, rule.remedy, link)
+    except Exception as error:  # noqa: BLE001 (a setting can hold any object)
+        title = f"this rule could not be judged: {type(error).__name__}"
+        yield Finding(rule.code, Severity.WARNING, title, f"it looks for: {rule.title}", UNJUDGED, link)

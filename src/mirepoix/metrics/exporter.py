@@ -80,8 +80,9 @@ class Exporter:
     def answer(self, method: str, authorization: str | None) -> tuple[str, Mapping[str, str], bytes]:
         """Answer an HTTP request: its status line, headers and body."""
         if self._token is not None:
-            given = (authorization or "").encode("utf-8", "replace")
-            if not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
+            scheme, _, given = (authorization or "").partition(" ")
+            is_right = hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
+            if scheme.lower() != "bearer" or not is_right:  # RFC 9110, 11.1: the case of a scheme does not matter
                 return _plain("401 Unauthorized", "A bearer token is needed.", {"WWW-Authenticate": "Bearer"})
         if method not in {"GET", "HEAD"}:
             return _plain("405 Method Not Allowed", "Use GET.", {"Allow": "GET, HEAD"})

@@ -67,7 +67,8 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 def _quoted(value: str) -> str:
     # Half a surrogate pair, which JSON can hold, is no UTF-8. A carriage return would end the line for some readers.
-    text = value.encode("utf-8", "replace").decode("utf-8").replace("\r", " ")
+    # Both become a backslash and their code, so that two names stay two series.
+    text = value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\r", r"\r")
     return _escaped(text).replace('"', r"\"")
 
 
