@@ -13,10 +13,11 @@ from workers import Shop, until
 from brokers import BrokerServer, RabbitServer
 from mirepoix.states import State
 
+pytestmark = pytest.mark.slow
+
 QUEUES = """
 import kombu
 
-pytestmark = pytest.mark.slow
 topics, letters = kombu.Exchange("topics", type="topic"), kombu.Exchange("letters", type="direct")
 app.conf.task_queues = [
     kombu.Queue("celery"),

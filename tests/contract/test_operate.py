@@ -208,11 +208,11 @@ def test_a_task_that_is_requeued_while_it_is_pruned_is_not_deleted(source: Sourc
             pruned.append(other.do(operate.prune, 1.0))
 
     pruner = threading.Thread(target=prune)
-    with Ledger(source) as watcher, ledger.connection.transaction() as tx:
+    with ledger.connection.transaction() as tx:
         assert operate.requeue(tx, ["t"]) == ["t"]
         pruner.start()
-        if source.dialect == "postgresql":
-            until_somebody_waits_for_a_lock(watcher)
+        if source.dialect != "sqlite":
+            pruner.join()  # it skips the row that this transaction has locked
     pruner.join()
     assert pruned == [0]
     assert ledger.states() == {"t": "pending"}

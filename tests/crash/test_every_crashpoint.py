@@ -186,8 +186,8 @@ WITH_A_BROKER = {
     point for point in Crashpoint if point.partition(".")[0] in ("receive", "publish", "note_sent", "resend")
 }
 """Reached only with a broker in front of the ledger: test_every_crashpoint_of_a_broker.py."""
-ALERTS = {point for point in Crashpoint if point.partition(".")[0] in ("alert", "tell")}
-"""Reached only by those who watch: tests/alerts/test_crashes.py."""
+ALERTS = {point for point in Crashpoint if point.partition(".")[0] in ("alert", "tell", "tell_end")}
+"""Reached only by those who watch: tests/alerts/test_processes.py."""
 REFUSED = {point for point in Crashpoint if point.partition(".")[0] in ("complete_alone", "refuse")}
 """Reached only if the database refuses what is recorded: test_refused_outcomes_survive.py."""
 SUBMIT = {point for point in Crashpoint if point.partition(".")[0] == "submit"}

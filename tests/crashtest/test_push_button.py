@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FILES = {
     "conftest.py": """
 import pytest
@@ -24,7 +26,6 @@ django.setup()
 from django.db import connection
 from shop import Order
 
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,6 +14,8 @@ from driver import Ledger
 from mirepoix.connect.url import source_for
 from mirepoix.sql import DIALECTS
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = {
     "9000_jar": "CREATE TABLE mirepoix_jar (id integer PRIMARY KEY, old integer);",
     "9000_jar.post": "ALTER TABLE mirepoix_jar DROP COLUMN old;",
@@ -28,7 +30,6 @@ django.setup()
 from django.db import connection
 from mirepoix.django.operation import MigrateLedger
 
-pytestmark = pytest.mark.slow
 for post in (False, True):
     with connection.schema_editor() as editor:
         MigrateLedger(post=post).database_forwards("mirepoix", editor, None, None)
