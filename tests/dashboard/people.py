@@ -26,7 +26,7 @@ def shop(url: str) -> Celery:
     app = Celery("shop", set_as_current=False)
     mirepoix.install(app, url)
 
-    @app.task(name="shop.payments.charge")
+    @app.task(name="shop.payments.charge", shared=False)
     def charge(order: str, details: dict[str, Any], card: str, password: str, note: str) -> None: ...
 
     return app
