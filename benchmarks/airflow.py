@@ -66,7 +66,7 @@ class Scene:
         return self.airflow.folder / "token"
 
     def hire_scheduler(self) -> None:
-        """A scheduler whose next task dies at the next point, once the token is made."""
+        """A scheduler. Its next task dies at the next point, once the token is made."""
         self.point = next(POINTS)
         self.airflow.env["MIREPOIX_CRASHPOINT"] = str(self.point)
         self.airflow.env["MIREPOIX_CRASHPOINT_TOKEN"] = str(self.token)

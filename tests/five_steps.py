@@ -1,4 +1,4 @@
-"""Run an example whose orders have five steps, and read what became of them."""
+"""Run an example of orders with five steps, and read what became of the orders."""
 
 from __future__ import annotations
 

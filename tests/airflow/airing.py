@@ -1,4 +1,4 @@
-"""A shop whose tasks are run by DAGs of Airflow."""
+"""A shop. DAGs of Airflow run its tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Airflow's processes for all tests, and a shop whose tasks its DAGs run."""
+"""Airflow's processes for all tests, and a shop. Airflow's DAGs run the tasks of the shop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probes of queues: one at a time for each queue, whoever sends them."""
+"""Probes of queues. Each queue has one at a time, however many processes send them."""
 
 from __future__ import annotations
 

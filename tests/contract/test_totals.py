@@ -35,7 +35,7 @@ def everything(ledger: Ledger) -> Tally:
 
 
 def a_day(ledger: Ledger) -> None:
-    """Successes, failures, retries, deaths and a task whose id is sent again."""
+    """Successes, failures, retries, deaths, and a task that is sent again under its id."""
     ledger.worker("w1")
     ledger.send("good", "again", "bad", "flaky", "deadly")
     leases = {taken.lease.task_id: taken.lease for taken in ledger.take("w1", 9)}

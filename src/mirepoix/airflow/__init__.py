@@ -1,4 +1,4 @@
-"""Airflow and Celery: an operator whose task is one Celery task, however often Airflow tries it.
+"""The bridge to Airflow. Its operator runs one Celery task, also if Airflow tries the operator several times.
 
 ::
 

@@ -14,8 +14,8 @@ from mirepoix.operations.format import SCHEDULED
 from mirepoix.states import State
 
 AMONG = 50_000
-"""Of succeeded, cancelled and expired tasks only the newest are searched for a name, a queue, a worker, a reason or an
-argument, so that a search always ends soon."""
+"""A search by name, queue, worker, reason or argument reads only so many succeeded, cancelled and expired tasks, the
+newest first. So it always ends soon."""
 
 NAMES = ("state", "name", "queue", "worker", "since", "until", "group", "because", "arg", "min_tries", "max_tries")
 LONGEST = 500

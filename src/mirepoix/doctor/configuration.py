@@ -146,7 +146,9 @@ def soft_limit(facts: Facts) -> Iterator[str]:
             yield f"{task.name}: soft limit {soft:g} s, hard limit {hard:g} s"
 
 
-@rule("MD110", ERROR, "whoever can write to the broker can run code in the workers", "Set accept_content = ['json'].")
+@rule(
+    "MD110", ERROR, "any program that reaches the broker can run code in the workers", "Set accept_content = ['json']."
+)
 def pickle(facts: Facts) -> Iterator[str]:
     dangerous: set[str] = {"pickle", "application/x-python-serialize"} & set(facts.conf.accept_content or ())
     if dangerous:

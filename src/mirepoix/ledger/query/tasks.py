@@ -130,11 +130,7 @@ def matching(tx: Tx, filters: Filters, limit: int | None = None) -> list[tuple[s
 
 def states_of(tx: Tx, task_ids: Sequence[str]) -> dict[str, tuple[State, bool]]:
     """Return for each id that exists its state, and whether the task has a due time."""
-    names = {f"id_{_letters(n)}": task_id for n, task_id in enumerate(task_ids)}
-    if not names:
-        return {}
-    wanted = ", ".join(f":{name}" for name in names)
-    rows = tx.query(f"SELECT id, state, due_at FROM mirepoix_task WHERE id IN ({wanted})", **names)  # noqa: S608
+    rows = _of_ids(tx, "id, state, due_at", task_ids)
     return {row.id: (State(row.state), row.due_at is not None) for row in rows}
 
 
@@ -150,25 +146,23 @@ class Version:
 
 def versions_of(tx: Tx, task_ids: Sequence[str], *, is_locking: bool = False) -> dict[str, Version]:
     """Return for each id that exists its version. With *is_locking* it cannot change until the transaction ends."""
-    names = {f"id_{_letters(n)}": task_id for n, task_id in enumerate(task_ids)}
-    if not names:
-        return {}
-    wanted = ", ".join(f":{name}" for name in names)
-    sql = f"SELECT id, state, due_at, fence, generation FROM mirepoix_task WHERE id IN ({wanted}) ORDER BY id"  # noqa: S608
     # A transaction that writes to SQLite has the file for itself.
-    locking = " FOR UPDATE" if is_locking and tx.dialect != "sqlite" else ""
-    rows = tx.query(sql + locking, **names)
+    locking = "ORDER BY id FOR UPDATE" if is_locking and tx.dialect != "sqlite" else ""
+    rows = _of_ids(tx, "id, state, due_at, fence, generation", task_ids, locking)
     return {row.id: Version(State(row.state), row.due_at is not None, row.fence, row.generation) for row in rows}
 
 
 def names_of(tx: Tx, task_ids: Sequence[str]) -> dict[str, str]:
     """Return the name of each id that exists."""
-    names = {f"id_{_letters(n)}": task_id for n, task_id in enumerate(task_ids)}
-    if not names:
-        return {}
-    wanted = ", ".join(f":{name}" for name in names)
-    rows = tx.query(f"SELECT id, name FROM mirepoix_task WHERE id IN ({wanted})", **names)  # noqa: S608
-    return {row.id: row.name for row in rows}
+    return {row.id: row.name for row in _of_ids(tx, "id, name", task_ids)}
+
+
+def _of_ids(tx: Tx, columns: str, task_ids: Sequence[str], ending: str = "") -> list[Row]:
+    named = {f"id_{_letters(n)}": task_id for n, task_id in enumerate(task_ids)}
+    if not named:
+        return []
+    wanted = ", ".join(f":{name}" for name in named)
+    return tx.query(f"SELECT {columns} FROM mirepoix_task WHERE id IN ({wanted}) {ending}", **named)  # noqa: S608
 
 
 def beginning_with(tx: Tx, prefix: str, most: int = 5) -> list[tuple[str, str, State]]:
