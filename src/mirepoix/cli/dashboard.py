@@ -10,12 +10,12 @@ import click
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
 from mirepoix.config import Settings
+from mirepoix.errors import MissingLibrary
 
 OPERATOR = "operator"
 """The user of the password in the environment, and of the link that is printed without any credential."""
 
 PASSWORD = "MIREPOIX_DASHBOARD_PASSWORD"  # noqa: S105 (the name of a variable)
-NOT_INSTALLED = "The dashboard needs more packages: pip install 'mirepoix[dashboard]' ({})."
 OPEN_TO_ALL = (
     "{!r} can be reached from other hosts, and the dashboard has no credential. Set mirepoix_dashboard_users (make a "
     f"hash: mirepoix dashboard --hash-password), or the environment variable {PASSWORD}, or let a proxy name the users "
@@ -39,10 +39,10 @@ def dashboard(context: CliContext, host: str, port: int, prefix: str, is_hashing
         from mirepoix.dashboard import Role, User, asgi
         from mirepoix.dashboard.access import Access, hashed
         from mirepoix.dashboard.server import LOOPBACK, is_loopback, listening, serve
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] not in ("starlette", "jinja2", "uvicorn"):
+    except ModuleNotFoundError as error:
+        if error.name != "uvicorn":
             raise
-        raise CliError(NOT_INSTALLED.format(error)) from error
+        raise CliError(str(MissingLibrary(error.name, "dashboard"))) from error
     if is_hashing:
         click.echo(hashed(click.prompt("Password", hide_input=True, confirmation_prompt=True)))
         return

@@ -4,7 +4,14 @@
 use the judges and decisions of `mirepoix.operations`, as the command line does. Needs the extra ``dashboard``.
 """
 
-from mirepoix.dashboard.access import Role, User
-from mirepoix.dashboard.site import asgi
+from mirepoix.errors import MissingLibrary
+
+try:
+    from mirepoix.dashboard.access import Role, User
+    from mirepoix.dashboard.site import asgi
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] not in ("starlette", "jinja2", "markupsafe"):
+        raise
+    raise MissingLibrary(error.name or "", "dashboard") from error
 
 __all__ = ["Role", "User", "asgi"]
