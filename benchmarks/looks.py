@@ -42,7 +42,7 @@ def fill(server: Server, finished: int, waiting: int) -> None:
         at = _ago(server, f"(n + {start}) * 0.02")
         more = f"'q0', 'succeeded', 1, {at}, {at}, {at}, {at}, 0.001, {_text(server, 'w', f'n % {WORKERS}')}, NULL"
         _insert(server, model, min(CHUNK, finished - start), f"done{start // CHUNK}-", more)
-    at = _ago(server, "n * 0.01")
+    at = _ago(server, f"({waiting} - n) * 0.01")
     queue, due = _text(server, "q", "n % 5"), f"CASE WHEN n % 10 = 0 THEN {later} END"
     fence = "CASE WHEN n % 5 = 1 OR n % 50 = 2 THEN 1 ELSE 0 END"
     values = f"{queue}, 'pending', {fence}, {at}, {at}, NULL, NULL, NULL, NULL, {due}"

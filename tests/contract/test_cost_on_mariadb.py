@@ -39,6 +39,7 @@ PARAMS = {
     "group_ids": '["g1"]',
     "queues": '["celery"]',
     "queue": "celery",
+    "priority": 1,
     "task_id": "t1",
     "worker_id": "w1",
     "state": "failed",

@@ -5,6 +5,10 @@ counts from when it finished, a held task from when it was taken, a waiting task
 search does not grow with the history, with one exception. If a filter without an index (a name or queue, a finished
 task's worker) matches almost nothing, all finished tasks are read, for a worker those since it began. `Filters.among`
 limits that.
+
+Tasks that are ready are ordered by ``seq``, in which they were sent, because no index has the time. Of each lane (see
+`lanes`) the newest are read, so the cost does not grow with the waiting tasks either, unless a filter matches almost
+none of them. Two tasks that were sent at the same moment may stand in any order.
 """
 
 from __future__ import annotations
@@ -15,8 +19,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from mirepoix.ledger.query.globs import matches
+from mirepoix.ledger.query.globs import is_glob, matches
 from mirepoix.ledger.query.holders import Holders, holders
+from mirepoix.ledger.query.lanes import lanes
 from mirepoix.ledger.query.planning import at_once
 from mirepoix.ledger.query.values import arguments, bound_moment, known_moment, moment, seconds
 from mirepoix.ledger.tx import Tx
@@ -79,6 +84,10 @@ class Branch:
     states: frozenset[State]
     index: str
     since: str
+    order: tuple[str, ...]
+    """The columns that order it. The last one is ``seq``, which is unique."""
+    is_in_lanes: bool = False
+    """Whether the index is that of the lanes."""
 
 
 Position = tuple[Any, int]
@@ -86,29 +95,37 @@ Position = tuple[Any, int]
 
 _ATTENTION = "t.state IN ('failed', 'quarantined', 'parked')"
 _READY = "t.state = 'pending' AND t.due_at IS NULL"
-_BRANCHES = (
-    Branch(frozenset({State.PENDING}), _READY, "t.created_at"),
-    Branch(frozenset({State.PENDING}), "t.state = 'pending' AND t.due_at IS NOT NULL", "t.created_at"),
-    Branch(frozenset({State.LEASED, State.RUNNING}), "t.state IN ('leased', 'running')", "t.leased_at"),
-    Branch(frozenset({State.FAILED}), f"{_ATTENTION} AND t.state = 'failed'", "t.finished_at"),
-    Branch(frozenset({State.QUARANTINED}), f"{_ATTENTION} AND t.state = 'quarantined'", "t.finished_at"),
-    Branch(frozenset({State.PARKED}), f"{_ATTENTION} AND t.state = 'parked'", "t.finished_at"),
-    Branch(
-        frozenset({State.SUCCEEDED, State.CANCELLED, State.EXPIRED}),
-        "t.state IN ('succeeded', 'cancelled', 'expired')",
-        "t.finished_at",
-    ),
-)
+_BY_END = ("t.finished_at", "t.seq")
+_HELD = frozenset({State.LEASED, State.RUNNING})
 _FINISHED = frozenset({State.SUCCEEDED, State.CANCELLED, State.EXPIRED})
+_BRANCHES = (
+    Branch(frozenset({State.PENDING}), _READY, "t.created_at", ("t.seq",), is_in_lanes=True),
+    Branch(
+        frozenset({State.PENDING}),
+        "t.state = 'pending' AND t.due_at IS NOT NULL",
+        "t.created_at",
+        ("t.created_at", "t.seq"),
+    ),
+    Branch(_HELD, "t.state IN ('leased', 'running')", "t.leased_at", ("t.leased_at", "t.seq")),
+    *(
+        Branch(frozenset({state}), f"{_ATTENTION} AND t.state = '{state.value}'", "t.finished_at", _BY_END)
+        for state in (State.FAILED, State.QUARANTINED, State.PARKED)
+    ),
+    Branch(_FINISHED, "t.state IN ('succeeded', 'cancelled', 'expired')", "t.finished_at", _BY_END),
+)
 _MYSQL_BRANCHES = (
     *(branch for branch in _BRANCHES if branch.states != _FINISHED),
-    *(Branch(frozenset({state}), f"t.state = '{state.value}'", "t.finished_at") for state in sorted(_FINISHED)),
+    *(
+        Branch(frozenset({state}), f"t.state = '{state.value}'", "t.finished_at", _BY_END)
+        for state in sorted(_FINISHED)
+    ),
 )
 """MySQL's branches. Its index on state and time is ordered by time within one state only."""
 
+# A subquery for the worker's name, because a join would be made for all rows before they are sorted and cut.
 _COLUMNS = """t.id, t.name, t.queue, t.state, t.reason, t.fence, {since} AS since,
-       -({{seconds_until {since}}}) AS age_s, t.created_at, t.due_at, t.run_time_s, t.worker_id, w.name AS worker,
-       t.version, t.parked_for"""
+       -({{seconds_until {since}}}) AS age_s, t.created_at, t.due_at, t.run_time_s, t.worker_id,
+       (SELECT own.name FROM mirepoix_worker AS own WHERE own.id = t.worker_id) AS worker, t.version, t.parked_for"""
 _BODY = ", t.content_type, t.body_encoding, t.body"
 
 
@@ -258,20 +275,45 @@ def _rows_of(
             if tx.dialect == "mysql" and filters.failure_group is None:
                 hint = " FORCE INDEX (mirepoix_task_finished)"  # it would read the whole table otherwise
     if after is not None:
-        sign = ">" if oldest_first else "<"
-        clauses.append(
-            f"{branch.since} {sign}= :after_at AND ({branch.since} {sign} :after_at OR t.seq {sign} :after_seq)"
-        )
+        clauses.append(_beyond(branch, ">" if oldest_first else "<"))
         params["after_at"], params["after_seq"] = after
-    sql = (
-        f"SELECT {columns.format(since=branch.since)} FROM mirepoix_task AS t{hint}"  # noqa: S608 (no value is in it)
-        " LEFT JOIN mirepoix_worker AS w ON w.id = t.worker_id"
-        f" WHERE {' AND '.join([branch.index, *clauses])}"
-        f" ORDER BY {branch.since} {'ASC' if oldest_first else 'DESC'}, t.seq {'ASC' if oldest_first else 'DESC'}"
-    )
     if limit is not None:
-        sql, params["most"] = f"{sql} LIMIT :most", limit
-    return tx.query(sql, **params)
+        params["most"] = limit
+    found = (
+        lanes(tx, None if is_glob(filters.queue or "*") else filters.queue) if branch.is_in_lanes and limit else None
+    )
+    if found is None:
+        sql = _select(branch, columns, clauses, hint, limit, oldest_first=oldest_first)
+        return tx.query(sql, **params)
+    hint = " FORCE INDEX (mirepoix_task_waiting)" if tx.dialect == "mysql" else ""
+    of_lane = [*clauses, "t.queue = :lane_queue", "t.priority = :lane_priority"]
+    sql = _select(branch, f"{columns}, t.seq AS place", of_lane, hint, limit, oldest_first=oldest_first)
+    rows = [
+        row for lane in found for row in tx.query(sql, **params, lane_queue=lane.queue, lane_priority=lane.priority)
+    ]
+    return sorted(rows, key=lambda row: row.place, reverse=not oldest_first)[:limit]
+
+
+def _beyond(branch: Branch, sign: str) -> str:
+    """Return the condition that a task comes after the position."""
+    if len(branch.order) == 1:
+        return f"t.seq {sign} :after_seq"
+    return f"{branch.since} {sign}= :after_at AND ({branch.since} {sign} :after_at OR t.seq {sign} :after_seq)"
+
+
+def _select(
+    branch: Branch, columns: str, clauses: list[str], hint: str, limit: int | None, *, oldest_first: bool
+) -> str:
+    direction = "ASC" if oldest_first else "DESC"
+    tables = f"mirepoix_task AS t{hint}"
+    if any("w.name" in clause for clause in clauses):
+        tables += " LEFT JOIN mirepoix_worker AS w ON w.id = t.worker_id"
+    return (
+        f"SELECT {columns.format(since=branch.since)} FROM {tables}"  # noqa: S608 (no value is in it)
+        f" WHERE {' AND '.join([branch.index, *clauses])}"
+        f" ORDER BY {', '.join(f'{column} {direction}' for column in branch.order)}"
+        f"{'' if limit is None else ' LIMIT :most'}"
+    )
 
 
 def _clauses_of_details(filters: Filters, dialect: str) -> tuple[list[str], dict[str, Any]]:
