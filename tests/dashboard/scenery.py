@@ -39,7 +39,8 @@ class Scenery:
         for n, name in enumerate(("celery@web-1", "celery@web-2")):
             seen = Worker(
                 id=f"w{n}", name=name, host=f"web-{n + 1}", pid=800 + n, pool="prefork", concurrency=4,
-                queues=("celery", "payments"), software={"mirepoix": "0.1.0", "celery": "5.6.3"},
+                queues=("celery", "payments"),
+                software={"mirepoix": "0.1.0", "celery": "5.6.3", "release": "2026.11.2"},
             )  # fmt: skip
             ledger.do(workers.register, seen, 10_000.0)
         dead = Worker(id="w9", name="celery@web-3", host="web-3", pid=900, pool="prefork", queues=("celery",))

@@ -31,3 +31,15 @@ def test_the_numbers_of_the_charts_are_json(visit, scenery):
     found = visit("vera").client.get("/queues/series.json").json()
     assert [queue["queue"] for queue in found["queues"]] == ["celery"]
     assert round(sum(found["queues"][0]["ended"]) * found["span_s"] / 30 / 60) == 30
+
+
+def test_the_overview_shows_what_fails_now_beside_the_releases(visit, scenery):
+    page = visit("vera").get("/")
+    assert "<strong>100 %</strong> of 2 attempts of" in page
+    assert "shop.payments.charge" in page
+    assert "<strong>2026.11.2</strong> first seen" in page
+    assert "1 new cause" in page
+    only = visit("vera").get("/failures?release=2026.11.2")
+    assert "Declined" in only
+    assert only.count("<tr data-row>") < visit("vera").get("/failures").count("<tr data-row>")
+    assert "No cause needs a decision" in visit("vera").get("/failures?release=2026.11.3")

@@ -25,6 +25,7 @@ from mirepoix.daemons import process
 from mirepoix.daemons.leases import Leases
 from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.errors import ConfigurationError
+from mirepoix.ledger.query.releases import RELEASE
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure, Lease, Part, RelayRole, Worker
 from mirepoix.states import AttemptOutcome
@@ -99,6 +100,8 @@ class WorkerProcess:
             "kombu": version("kombu"),
             "python": platform.python_version(),
         }
+        if settings.release:
+            software[RELEASE] = settings.release
         host, pid = socket.gethostname(), os.getpid()
         worker = Worker("", name, host, pid, pool, concurrency, queues, software, relay_role, process.own())
         found = installation.worker = cls(installation, worker, is_forking=is_forking)

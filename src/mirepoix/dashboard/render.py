@@ -47,8 +47,8 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update(
-        duration=duration, run_time=run_time, memory=memory, when=when, age=age, moment=moment, state=state_badge,
-        printable=printable, pretty=pretty, number=number,
+        duration=duration, run_time=run_time, memory=memory, when=when, age=age, moment=moment, ago=ago,
+        state=state_badge, printable=printable, pretty=pretty, number=number,
     )  # fmt: skip
     made.globals.update(count=count, nav=NAVIGATION, Role=Role)
     return made
@@ -100,6 +100,11 @@ def age(seconds: float | None) -> Markup:
     at = datetime.now(UTC) - timedelta(seconds=seconds)
     words = Markup('<time datetime="{}" data-age="{}" title="{}">{}</time>')
     return words.format(at.isoformat(timespec="seconds"), round(seconds), when(at), duration(seconds))
+
+
+def ago(at: datetime) -> Markup:
+    """Write how long ago a time was. The browser counts on."""
+    return age(max(0.0, (datetime.now(UTC) - at).total_seconds()))
 
 
 def moment(at: datetime | None) -> Markup:

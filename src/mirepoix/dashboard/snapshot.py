@@ -12,9 +12,10 @@ from mirepoix.celery.installation import Installation
 from mirepoix.ledger import counting
 from mirepoix.ledger.alerts import OpenAlert, all_open
 from mirepoix.ledger.query.failures import LISTED, Group, groups
-from mirepoix.ledger.query.pace import Pace, pace
+from mirepoix.ledger.query.pace import Pace, Share, pace, shares
+from mirepoix.ledger.query.releases import Release, releases
 from mirepoix.ledger.query.tasks import Filters, TaskLine, search
-from mirepoix.operations.findings import Finding, findings
+from mirepoix.operations.findings import Failing, Finding, Severity, failing, findings
 from mirepoix.operations.health import Overview, overview
 from mirepoix.operations.slow import Slow, slow
 from mirepoix.operations.verdict import Verdict, verdict
@@ -45,6 +46,8 @@ class Seen:
     alerts: tuple[OpenAlert, ...]
     pace: Pace
     slow: tuple[Slow, ...]
+    shares: tuple[Share, ...]
+    releases: tuple[Release, ...]
     took_s: float
 
 
@@ -106,8 +109,10 @@ class Snapshot:
             opened = all_open(tx)
             causes = [group for group in groups(tx) if group.status in LISTED]
             moves = pace(tx)
+            failed = shares(tx, moves)
+            deployed = releases(tx)
             runs: list[TaskLine] = search(tx, running, RUNNING_MOST, oldest_first=True)
-        found = findings(seen)
+        found = _with_failing(findings(seen), failing(failed))
         return Seen(
             datetime.now(UTC),
             seen,
@@ -117,5 +122,13 @@ class Snapshot:
             tuple(opened),
             moves,
             tuple(slow(runs, moves.run_times())),
+            tuple(failed),
+            tuple(deployed),
             time.perf_counter() - began,
         )
+
+
+def _with_failing(found: list[Finding], now: list[Failing]) -> list[Finding]:
+    """Put what fails now behind the critical findings, and before what has waited for a person for long."""
+    critical = [finding for finding in found if finding.severity is Severity.CRITICAL]
+    return [*critical, *now, *found[len(critical) :]]

@@ -13,6 +13,7 @@ from mirepoix.connect.source import Source
 from mirepoix.doctor.facts import Database
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import migrate
+from mirepoix.ledger.query.releases import RELEASE
 from mirepoix.ledger.tx import Tx
 
 BOUND_S = 5.0
@@ -147,7 +148,8 @@ def _workers(tx: Tx, values: dict[str, Any]) -> None:
     ]
     values["hosts"] = {host for host, _ in rows}
     values["versions"] = {
-        ", ".join(f"{name} {version}" for name, version in sorted(software.items())) for _, software in rows
+        ", ".join(f"{name} {version}" for name, version in sorted(software.items()) if name != RELEASE)
+        for _, software in rows
     }
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mirepoix.ledger.query.health import HOUR_S, WorkerSeen
+from mirepoix.ledger.query.pace import Share
 from mirepoix.operations.health import Overview, is_unserved
 from mirepoix.states import State
+
+FAILING_LEAST = 5
+FAILING_SHARE = 0.1
+"""A task is failing if so many attempts, and such a share of them, did not succeed lately."""
 
 
 class Severity(StrEnum):
@@ -20,7 +26,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One problem. *kind* is ``lost``, ``late``, ``stuck``, ``failed`` or ``dead``."""
+    """One problem. *kind* is ``lost``, ``late``, ``stuck``, ``failed``, ``dead`` or, on the dashboard, ``failing``."""
 
     kind: str
     severity: Severity
@@ -33,10 +39,27 @@ class Finding:
     """For a queue: whether a live worker consumes it. For dead workers: whether one of that name is alive again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failing(Finding):
+    """A task of which *count* of the latest *ended* attempts did not succeed."""
+
+    name: str = ""
+    ended: int = 0
+
+
 def findings(overview: Overview) -> list[Finding]:
     """Return all problems, the critical first. Kinds that may have many findings come last."""
     found = [*_lost(overview), *_kept(overview), *_dead(overview), *_late(overview)]
     return sorted(found, key=lambda finding: finding.severity is not Severity.CRITICAL)
+
+
+def failing(shares: Iterable[Share]) -> list[Failing]:
+    """Return the tasks of which many attempts fail now, even if their retries succeed."""
+    return [
+        Failing("failing", Severity.WARNING, share.failed + share.died, name=share.name, ended=share.ended)
+        for share in shares
+        if share.failed + share.died >= FAILING_LEAST and share.failing >= FAILING_SHARE
+    ]
 
 
 def severity(found: list[Finding]) -> Severity:

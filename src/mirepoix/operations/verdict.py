@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mirepoix.operations.findings import Finding, Severity, severity
+from mirepoix.operations.findings import Failing, Finding, Severity, severity
 from mirepoix.operations.format import count, duration, one_line
 from mirepoix.states import State
 
@@ -46,6 +46,9 @@ def verdict(found: Sequence[Finding], late_s: float) -> Verdict:
 
 def sentence(finding: Finding, late_s: float) -> str:
     """Write one finding, without a full stop. *late_s* is after how long a ready task counts as late."""
+    if isinstance(finding, Failing):
+        share = f"{100 * finding.count / finding.ended:.0f} % of the latest {count(finding.ended, 'attempt')}"
+        return f"{share} of {one_line(finding.name)} failed"
     tasks, age, late = count(finding.count, "task"), duration(finding.age_s), duration(late_s)
     wait = f"{tasks} wait{'s' if finding.count == 1 else ''}"
     queue = one_line(finding.queue)
@@ -87,7 +90,7 @@ def next_step(finding: Finding) -> str:
             return "Deploy code that can take them, or edit them."
         case "stuck":
             return "Read their attempts, then requeue or discard them."
-        case "failed":
+        case "failing" | "failed":
             return "Look at the causes, then run the tasks again or discard them."
         case _ if finding.worker is None:
             return "Start a worker."

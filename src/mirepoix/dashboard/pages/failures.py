@@ -36,14 +36,16 @@ def show_all(request: Request) -> Response:
     wanted = request.query_params.get("show", "")
     with site.reading() as tx:
         found = groups(tx)
+    release = request.query_params.get("release", "")
     statuses = frozenset(GroupStatus) if wanted == "all" else LISTED
-    shown = [group for group in found if group.status in statuses]
+    shown = [group for group in found if group.status in statuses and (not release or group.first_release == release)]
     return render(
         request,
         "failures.html",
         groups=shown[:SHOWN],
         more=len(shown[SHOWN:]),
-        hidden=len(found) - len(shown),
+        hidden=0 if release else len(found) - len(shown),
+        release=release,
         is_all=wanted == "all",
     )
 

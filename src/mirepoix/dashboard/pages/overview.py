@@ -18,6 +18,8 @@ CAUSES = 5
 QUEUES = 12
 WORKERS = 12
 ACTS = 5
+SHARES = 6
+RELEASES = 5
 READ = 200
 """The most decisions about tasks that are read for the latest acts."""
 
@@ -42,6 +44,11 @@ def show(request: Request) -> Response:
         more_queues=len(queues[QUEUES:]),
         causes=seen.groups[:CAUSES],
         more_causes=len(seen.groups[CAUSES:]),
+        shares=seen.shares[:SHARES],
+        releases=[
+            (release, sum(group.first_release == release.name for group in seen.groups))
+            for release in seen.releases[:RELEASES]
+        ],
         kept=[(kept, shown_text(request, kept.newest_reason)) for kept in overview.kept],
         workers=workers[:WORKERS],
         more_workers=len(workers[WORKERS:]),
@@ -58,7 +65,7 @@ def where(finding: Finding) -> str:
             return "/workers"
         case "late":
             return "/queues"
-        case "failed":
+        case "failed" | "failing":
             return "/failures"
         case _:
             return "/waiting" if finding.state in (State.PARKED, State.QUARANTINED) else "/"

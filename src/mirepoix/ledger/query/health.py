@@ -76,7 +76,7 @@ class WorkerSeen:
     stuck_s: float | None = None
     """The age of its maintenance at its latest heartbeat, if that was more than half of its lease."""
     software: dict[str, str] = field(default_factory=dict)
-    """Its versions of ``mirepoix``, ``celery``, ``kombu`` and ``python``."""
+    """Its versions of ``mirepoix``, ``celery``, ``kombu`` and ``python``, and the setting ``release``, if set."""
 
 
 @dataclass(frozen=True, slots=True)

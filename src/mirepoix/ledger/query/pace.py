@@ -1,4 +1,4 @@
-"""Read how fast queues move, how long their tasks run, and what is taken before one waiting task."""
+"""Read how fast queues move, how long their tasks run, how many fail, and what is taken before one waiting task."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mirepoix.ledger.query.values import seconds
 from mirepoix.ledger.tx import Tx
+from mirepoix.states import AttemptOutcome
 
 SAMPLE = 2_000
 """The most succeeded tasks that are read to see how fast a queue moves."""
@@ -52,6 +53,26 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """The attempts of one task name that ended lately: ``succeeded``, ``failed`` by an error, and ``died``."""
+
+    name: str
+    succeeded: int
+    failed: int
+    died: int
+
+    @property
+    def ended(self) -> int:
+        """All of them."""
+        return self.succeeded + self.failed + self.died
+
+    @property
+    def failing(self) -> float:
+        """The share that did not succeed, from 0 to 1."""
+        return (self.failed + self.died) / self.ended
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """The place of a waiting task in its queue, and its message in the broker.
 
@@ -70,6 +91,25 @@ def pace(tx: Tx, since_s: float = SINCE_S, cap: int = SAMPLE) -> Pace:
     rows = tx.fetch("succeeded_lately", since_s=since_s, cap=cap)
     ended = tuple(Ended(row.queue, row.name, row.run_time_s, seconds(row.ago_s) or 0.0) for row in rows)
     return Pace(max(0.001, _oldest(ended)) if len(ended) == cap else since_s, ended)
+
+
+def shares(tx: Tx, lately: Pace, cap: int = SAMPLE) -> list[Share]:
+    """Return the task names with attempts that failed or died in the span of *lately*, the most of them first.
+
+    It is a sample. A task that is ready again after a failure is counted when a worker has taken it.
+    """
+    failed: dict[str, int] = {}
+    died: dict[str, int] = {}
+    for row in tx.fetch("failed_lately", since_s=lately.span_s, cap=cap):
+        counts = died if row.outcome in (AttemptOutcome.KILLED, AttemptOutcome.LOST) else failed
+        counts[row.name] = counts.get(row.name, 0) + row.attempts
+    succeeded: dict[str, int] = {}
+    for task in lately.ended:
+        succeeded[task.name] = succeeded.get(task.name, 0) + 1
+    found = [
+        Share(name, succeeded.get(name, 0), failed.get(name, 0), died.get(name, 0)) for name in failed.keys() | died
+    ]
+    return sorted(found, key=lambda share: (-share.failed - share.died, share.name))
 
 
 def place(tx: Tx, task_id: str) -> Place | None:

@@ -1,0 +1,57 @@
+"""Which share of a task's attempts fails now, and since when a release runs."""
+
+from __future__ import annotations
+
+from driver import envelope
+from mirepoix.ledger import enqueue, workers
+from mirepoix.ledger.query.pace import Share, pace, shares
+from mirepoix.ledger.query.releases import releases
+from mirepoix.operations.findings import failing
+from mirepoix.records import Worker
+
+
+def lately(tx):
+    return shares(tx, pace(tx))
+
+
+def test_attempts_that_failed_died_and_succeeded_lately_are_counted_by_task(ledger):
+    ledger.worker("w1")
+    ledger.do(enqueue.add, [envelope(f"pay-{n}", name="shop.pay") for n in range(4)])
+    ledger.do(enqueue.add, [envelope("mail", name="shop.mail"), envelope("big", name="shop.big")])
+    leases = {taken.lease.task_id: taken.lease for taken in ledger.take("w1")}
+    for task_id in ("pay-0", "mail"):
+        ledger.succeed(leases[task_id])
+    ledger.fail(leases["pay-1"])
+    ledger.retry(leases["pay-2"], retries=1)
+    ledger.lose(leases["big"], delay_s=60)
+    # pay-2 is ready again, and is counted when it is taken.
+    assert ledger.do(lately) == [Share("shop.big", 0, 0, 1), Share("shop.pay", 1, 1, 0)]
+    assert ledger.do(lately)[1].failing == 1 / 2
+    (again,) = (taken.lease for taken in ledger.take("w1"))
+    assert again.task_id == "pay-2"
+    ledger.succeed(again)
+    assert ledger.do(lately)[0] == Share("shop.pay", 2, 2, 0)
+    ledger.passes(301)
+    assert ledger.do(lately) == []
+
+
+def test_only_a_task_with_many_failed_attempts_is_failing():
+    few, seldom, many = Share("few", 0, 4, 0), Share("seldom", 95, 5, 0), Share("many", 7, 2, 3)
+    (found,) = failing([few, seldom, many])
+    assert (found.name, found.count, found.ended) == ("many", 5, 12)
+
+
+def test_a_release_is_as_old_as_its_first_worker(ledger):
+    def register(worker_id, software):
+        seen = Worker(id=worker_id, name=worker_id, host="h", pid=1, queues=("celery",), software=software)
+        ledger.do(workers.register, seen, 1_000.0)
+
+    register("unnamed", {"celery": "5.6.3"})
+    register("old", {"celery": "5.6.3", "release": "1"})
+    register("other", {"celery": "5.7.0", "release": "1"})
+    ledger.passes(100)
+    register("new", {"celery": "5.7.0", "release": "2"})
+    ledger.die("other")
+    found = ledger.do(releases)
+    assert [(one.name, one.alive) for one in found] == [("2", 1), ("1", 1)]
+    assert 99 < (found[0].first_at - found[1].first_at).total_seconds() < 160
