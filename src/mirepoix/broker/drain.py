@@ -7,7 +7,7 @@ it dies between the COMMIT and the acknowledgement, the next run finds the id in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -67,12 +67,13 @@ def drain(
     drained: Drained,
     *,
     is_whole: bool = False,
+    advanced: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Move the messages of a queue in batches, and count them in *drained*. *connection* leads to the broker.
 
     A message stays in the broker if it is no task of Celery's protocol 2, or if the ledger cannot store it. Messages
     that workers have taken from Redis and not acknowledged stay there too, unless *is_whole*: then their tasks run
-    again.
+    again. After each batch *advanced* is called with the number of messages so far.
     """
     lists = RedisLists.of(connection.default_channel)
     taking: Taking
@@ -87,6 +88,7 @@ def drain(
     try:
         while messages := taking.batch():
             _move(messages, taking, ledger, installation, drained)
+            advanced(drained.moved + drained.known + drained.left.total())
     finally:
         taking.close()
 

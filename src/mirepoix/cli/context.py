@@ -228,6 +228,12 @@ class CliContext:
     def print_json(self, value: Any) -> None:
         click.echo(as_json(value))
 
+    def disconnect(self) -> None:
+        """Close the connection to the ledger. The next command that needs a connection opens another one."""
+        if self._opened is not None:
+            self._opened.close()
+        self._opened, self._is_ready = None, False
+
     def close(self) -> None:
         if self._opened is not None:
             self._opened.close()

@@ -15,6 +15,7 @@ from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.find import resolve
 from mirepoix.cli.options import filter_options, filters_from, is_filtered, json_option
+from mirepoix.cli.progress import progress
 from mirepoix.ledger import operate
 from mirepoix.ledger.query.tasks import matching
 from mirepoix.operations.batches import Report, carry_out, deciding, grouped
@@ -98,7 +99,8 @@ def _decide(context: CliContext, decision: Decision, given: dict[str, Any], *, t
     reason = one_line(given["reason"]) or f"{decision.done} by an operator"
     try:
         ended = partial(chords.return_ended, context.installation) if decision.is_end and ids else None
-        carry_out(context.ready(), decision, ids, reason, report, ended, by=by)
+        with progress(decision.verb, len(ids)) as report.advanced:
+            carry_out(context.ready(), decision, ids, reason, report, ended, by=by)
         if terminate is not None and report.held and context.app is not None:
             revoke_held(context.app, report, terminate=terminate)
             with deciding(context.ready()) as tx:

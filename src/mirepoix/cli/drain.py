@@ -14,6 +14,7 @@ from mirepoix.celery.installation import Installation, installation_of
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.options import json_option
+from mirepoix.cli.progress import progress
 from mirepoix.cli.relay import NEEDS_APP
 from mirepoix.errors import BrokerAway
 from mirepoix.operations.format import count, one_line
@@ -66,9 +67,17 @@ def drain(
         with _reaching():
             for queue in names:
                 drained.append(Drained(queue))
-                with broker.connected(draining.TIMEOUT_S) as connection:
+                with (
+                    progress(f"messages of {one_line(queue)}") as advanced,
+                    broker.connected(draining.TIMEOUT_S) as connection,
+                ):
                     draining.drain(
-                        connection, context.ready(), installation, drained[-1], is_whole=is_unacknowledged_too
+                        connection,
+                        context.ready(),
+                        installation,
+                        drained[-1],
+                        is_whole=is_unacknowledged_too,
+                        advanced=advanced,
                     )
             left = former.waiting(broker, names, draining.TIMEOUT_S)
     finally:  # also if a server went away half-way: what is committed is moved, and has to be reported

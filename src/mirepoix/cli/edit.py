@@ -14,6 +14,7 @@ from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.decide import LISTED, wanted
 from mirepoix.cli.errors import NotAllDone
 from mirepoix.cli.options import filter_options, json_option
+from mirepoix.cli.progress import progress
 from mirepoix.config import Settings
 from mirepoix.ledger.edit import Edited, Payload
 from mirepoix.operations.batches import Report, grouped
@@ -113,7 +114,8 @@ def edit(context: CliContext, /, *, is_dry: bool, by: str | None, **given: Any) 
             with context.reading() as tx:
                 editing.try_out(tx, ids, report)
         else:
-            editing.carry_out(context.ready(), ids, one_line(given["reason"]), report)
+            with progress("edit", len(ids)) as report.advanced:
+                editing.carry_out(context.ready(), ids, one_line(given["reason"]), report)
     finally:
         # Also if the database went away half-way: what is committed is done, and has to be reported.
         if report.done or report.not_done or not ids:

@@ -17,9 +17,10 @@ from mirepoix.operations.format import count
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--format", "output", type=click.Choice(list(FORMATS)), default="text", show_default=True)
+@click.option("--json", "is_json", is_flag=True, help="The same as --format json.")
 @click.option("--ignore", "ignored", metavar="CODES", help="Leave out these rules, with commas between them.")
 @click.option("--explain", metavar="CODE", help="Explain a rule and do nothing else; 'all' explains every rule.")
-def lint(paths: tuple[Path, ...], output: str, ignored: str | None, explain: str | None) -> None:
+def lint(paths: tuple[Path, ...], output: str, ignored: str | None, explain: str | None, *, is_json: bool) -> None:
     """Find what makes tasks unsafe to retry, in the code.
 
     It reads the Python files in PATHS, or in this folder. It imports none of them and needs no app and no ledger. It
@@ -28,6 +29,7 @@ def lint(paths: tuple[Path, ...], output: str, ignored: str | None, explain: str
     The exit code is 0 if there are no findings or only infos, 1 if there are others, and 2 if a file or the settings
     cannot be read.
     """
+    output = "json" if is_json else output
     if explain is not None:
         codes = list(RULES) if explain.lower() == "all" else sorted(check_codes([explain], "--explain"))
         click.echo("\n".join(explained(RULES[code]) for code in codes), nl=False)

@@ -31,6 +31,7 @@ from mirepoix.cli.show import show
 from mirepoix.cli.signatures import signatures
 from mirepoix.cli.status import status
 from mirepoix.cli.tasks import tasks
+from mirepoix.cli.top import top
 from mirepoix.cli.why import why
 from mirepoix.errors import MirepoixError
 
@@ -100,7 +101,7 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None, timeout: t
 
 
 for command in (
-    *(status, tasks, show, why, failures, retry, requeue, cancel, discard, parked, edit),
+    *(status, top, tasks, show, why, failures, retry, requeue, cancel, discard, parked, edit),
     *(alerts, health, doctor, dashboard, metrics, reconcile, relay),
     *(drain, signatures, lint, prune, migrate, drop_tables),
 ):

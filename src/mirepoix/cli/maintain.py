@@ -11,6 +11,7 @@ from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
+from mirepoix.cli.progress import progress
 from mirepoix.config import Settings
 from mirepoix.ledger import drop, operate
 from mirepoix.ledger import migrate as migrations
@@ -62,15 +63,17 @@ def prune(context: CliContext, older_than: timedelta, is_dry: bool, is_json: boo
     pruned, is_interrupted = 0, False
     settings = Settings() if context.app is None else context.installation.settings
     context.wait(None)
-    try:
-        while True:
-            with deciding(context.ready()) as tx:
-                batch = operate.prune(tx, older_than.total_seconds(), PRUNE_BATCH, settings.key_retention_s)
-            pruned += batch
-            if batch < PRUNE_BATCH:
-                break
-    except KeyboardInterrupt:
-        is_interrupted = True
+    with progress("pruned") as advanced:
+        try:
+            while True:
+                with deciding(context.ready()) as tx:
+                    batch = operate.prune(tx, older_than.total_seconds(), PRUNE_BATCH, settings.key_retention_s)
+                pruned += batch
+                advanced(pruned)
+                if batch < PRUNE_BATCH:
+                    break
+        except KeyboardInterrupt:
+            is_interrupted = True
     if is_json:
         context.print_json({"pruned": pruned, "is_interrupted": is_interrupted})
     else:

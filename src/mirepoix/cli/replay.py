@@ -17,6 +17,8 @@ from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.failures import count_now, the_group
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Duration, json_option
+from mirepoix.cli.progress import is_shown
+from mirepoix.cli.progress import progress as progress_bar
 from mirepoix.ledger import replay as ledger_replay
 from mirepoix.ledger.query.failures import Group
 from mirepoix.ledger.replay import Chosen
@@ -96,7 +98,8 @@ def replay(
         report=(lambda _: None) if is_json else _say_aside,
     )
     begun.report(f"replay {begun.id} of {count(len(chosen), 'task')}: {one_line(group.title)}")
-    with _stopped_by_ctrl_c(begun):
+    with _stopped_by_ctrl_c(begun), progress_bar("replay", len(chosen)) as advanced:
+        begun.advanced = advanced if is_shown() else None
         operation.carry_out(context.ready(), begun, canaries, wait.total_seconds())
     operation.end(context.ready(), begun)
     _print_outcome(context, begun, is_json=is_json)
@@ -146,7 +149,8 @@ def undo(context: CliContext, replay_id: str, is_json: bool) -> None:
             )
     taken_back: list[str] = []
     try:
-        operation.take_back(context.ready(), replay_id, decided_by(None), taken_back)
+        with progress_bar("taken back") as advanced:
+            operation.take_back(context.ready(), replay_id, decided_by(None), taken_back, advanced)
     finally:
         with context.reading() as tx:
             left = [task for task in ledger_replay.progress(tx, replay_id) if not task.is_undone]

@@ -5,21 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from mirepoix.celery.installation import Installation
-from mirepoix.ledger import counting
-from mirepoix.ledger.alerts import OpenAlert, all_open
-from mirepoix.ledger.query.failures import LISTED, Group, groups
-from mirepoix.ledger.query.pace import Pace, Share, pace, shares
-from mirepoix.ledger.query.releases import Release, releases
-from mirepoix.ledger.query.tasks import Filters, TaskLine, search
-from mirepoix.operations.findings import Failing, Finding, Severity, failing, findings
-from mirepoix.operations.health import Overview, overview
-from mirepoix.operations.slow import Slow, slow
-from mirepoix.operations.verdict import Verdict, verdict
-from mirepoix.states import State
+from mirepoix.operations.look import Seen, look
 
 logger = logging.getLogger("mirepoix.dashboard")
 
@@ -28,27 +16,6 @@ GOOD_FOR_S = 4.0
 
 OLDEST_S = 20.0
 """A look waits for the ledger if the latest state is older."""
-
-LATE_AFTER_S = 60.0
-RUNNING_MOST = 500
-"""The most running tasks that are compared with what is usual, the oldest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The ledger at one moment."""
-
-    at: datetime
-    overview: Overview
-    findings: tuple[Finding, ...]
-    verdict: Verdict
-    groups: tuple[Group, ...]
-    alerts: tuple[OpenAlert, ...]
-    pace: Pace
-    slow: tuple[Slow, ...]
-    shares: tuple[Share, ...]
-    releases: tuple[Release, ...]
-    took_s: float
 
 
 class Snapshot:
@@ -101,34 +68,4 @@ class Snapshot:
 
     def _read(self) -> Seen:
         source = self._installation.source
-        counting.catch_up(source, excused=source.errors)
-        began = time.perf_counter()
-        running = Filters(states=frozenset({State.RUNNING}))
-        with source.reading() as tx:
-            seen = overview(tx, LATE_AFTER_S)
-            opened = all_open(tx)
-            causes = [group for group in groups(tx) if group.status in LISTED]
-            moves = pace(tx)
-            failed = shares(tx, moves)
-            deployed = releases(tx)
-            runs: list[TaskLine] = search(tx, running, RUNNING_MOST, oldest_first=True)
-        found = _with_failing(findings(seen), failing(failed))
-        return Seen(
-            datetime.now(UTC),
-            seen,
-            tuple(found),
-            verdict(found, LATE_AFTER_S),
-            tuple(causes),
-            tuple(opened),
-            moves,
-            tuple(slow(runs, moves.run_times())),
-            tuple(failed),
-            tuple(deployed),
-            time.perf_counter() - began,
-        )
-
-
-def _with_failing(found: list[Finding], now: list[Failing]) -> list[Finding]:
-    """Put what fails now behind the critical findings, and before what has waited for a person for long."""
-    critical = [finding for finding in found if finding.severity is Severity.CRITICAL]
-    return [*critical, *now, *found[len(critical) :]]
+        return look(source, source.errors)

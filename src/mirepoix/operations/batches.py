@@ -27,6 +27,8 @@ class Report:
     not_done: dict[str, tuple[State | None, str]] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)
     is_interrupted: bool = False
+    advanced: Callable[[int], None] = field(default=lambda _: None, repr=False)
+    """Called after each commit with the number of ids that are dealt with."""
 
 
 @contextmanager
@@ -75,6 +77,7 @@ def carry_out(
                     report.not_done[task_id] = (state, decision.why_not.get(state, CHANGED))
                 elif task_id not in done:
                     _note_refusal(report, decision, task_id, refused.get(task_id))
+            report.advanced(start + len(batch))
     except KeyboardInterrupt:
         report.is_interrupted = True
 

@@ -157,6 +157,22 @@ def by_life(workers: Iterable[WorkerSeen]) -> list[WorkerLine]:
     return [WorkerLine(worker) for worker in living] + [WorkerLine(*died) for died in latest]
 
 
+def by_name(workers: Iterable[WorkerSeen]) -> list[WorkerLine]:
+    """Return one line for each worker's name: first the silent, then the dead, then the others.
+
+    The line has the live worker of that name and how often workers of that name died, or else the latest death.
+    """
+    lines = by_life(workers)
+    deaths = {line.worker.name: line.deaths for line in lines if line.deaths}
+    living = {line.worker.name for line in lines if not line.deaths}
+    found = [
+        line if line.deaths else WorkerLine(line.worker, deaths.get(line.worker.name, 0))
+        for line in lines
+        if not line.deaths or line.worker.name not in living
+    ]
+    return sorted(found, key=lambda line: (not line.worker.is_silent, line.worker.is_alive))
+
+
 def answer(checks: Iterable[Check]) -> Answer:
     """Return NOT_WELL if a check failed, or else UNKNOWN if a check could not be made."""
     seen = {check.is_ok for check in checks}

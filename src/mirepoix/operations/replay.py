@@ -48,6 +48,8 @@ class Replay:
     not_well: list[Replayed] = field(default_factory=list)
     outcome: str = "interrupted"
     is_stopped: bool = False
+    advanced: Callable[[int], None] | None = None
+    """Called after each commit with the number of tasks so far, instead of *report* every few seconds."""
     due_at: float = 0.0
     next_word_at: float = 0.0
 
@@ -95,8 +97,16 @@ def end(connection: OwnConnection, replay: Replay) -> None:
         ledger_replay.end(tx, replay.id, replay.outcome)
 
 
-def take_back(connection: OwnConnection, replay_id: str, by: str, taken_back: list[str]) -> None:
+def take_back(
+    connection: OwnConnection,
+    replay_id: str,
+    by: str,
+    taken_back: list[str],
+    advanced: Callable[[int], None] = lambda _: None,
+) -> None:
     """Undo a replay for the tasks that no worker has taken. After each commit add their ids to *taken_back*.
+
+    Then *advanced* is called with their number.
 
     Each task is again what it was before: failed or quarantined, with its reason, history and result.
     """
@@ -105,6 +115,7 @@ def take_back(connection: OwnConnection, replay_id: str, by: str, taken_back: li
             batch = ledger_replay.take_back(tx, replay_id, BATCH)
             operate.note(tx, batch, "undo", by, f"taken back: replay {replay_id}")
         taken_back += batch
+        advanced(len(taken_back))
         if len(batch) < BATCH:
             return
 
@@ -138,6 +149,9 @@ def _run_again(connection: OwnConnection, replay: Replay, chosen: Sequence[Chose
 
 def _report_progress(replay: Replay) -> None:
     """Report every few seconds, so that a long replay is not silent."""
+    if replay.advanced is not None:
+        replay.advanced(len(replay.replayed))
+        return
     now = time.monotonic()
     if now >= replay.next_word_at:
         if replay.next_word_at:

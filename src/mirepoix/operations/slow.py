@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mirepoix.ledger.query.tasks import TaskLine
-from mirepoix.states import State
+from mirepoix.ledger.query.running import Running
 
 TIMES = 3.0
 """A task is slow if it has run so many times as long as the slowest twentieth of its kind."""
@@ -22,21 +21,21 @@ KNOWN = 20
 class Slow:
     """A running task, and how long 95 of 100 of its kind ran at most."""
 
-    task: TaskLine
+    task: Running
     usual_s: float
 
 
-def slow(running: Iterable[TaskLine], run_times: Mapping[str, Sequence[float]]) -> list[Slow]:
+def slow(running: Iterable[Running], run_times: Mapping[str, Sequence[float]]) -> list[Slow]:
     """Return the slow tasks of *running*, the slowest first. *run_times* are sorted (see `Pace.run_times`)."""
     found = []
     for task in running:
         times = run_times.get(task.name, ())
-        if task.state is not State.RUNNING or len(times) < KNOWN:
+        if len(times) < KNOWN:
             continue
         usual_s = percentile(times, 0.95)
-        if task.age_s > max(AT_LEAST_S, TIMES * usual_s):
+        if task.running_s > max(AT_LEAST_S, TIMES * usual_s):
             found.append(Slow(task, usual_s))
-    return sorted(found, key=lambda one: -one.task.age_s)
+    return sorted(found, key=lambda one: -one.task.running_s)
 
 
 def percentile(times: Sequence[float], share: float) -> float:

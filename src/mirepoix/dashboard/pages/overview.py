@@ -7,10 +7,10 @@ from starlette.responses import Response
 
 from mirepoix.dashboard.pages.needs import shown_text, site_of
 from mirepoix.dashboard.render import render
-from mirepoix.dashboard.snapshot import LATE_AFTER_S
 from mirepoix.ledger.query.audit import Act, acts
 from mirepoix.operations.findings import Finding
 from mirepoix.operations.health import by_life, by_urgency
+from mirepoix.operations.look import LATE_AFTER_S
 from mirepoix.operations.verdict import sentence
 from mirepoix.states import State
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mirepoix.ledger.query.values import seconds
 from mirepoix.ledger.tx import Tx
@@ -27,6 +27,17 @@ class Ended:
     name: str
     run_time_s: float | None
     ago_s: float
+    arrived_ago_s: float | None = None
+    """How long ago it became ready for the first time: it was sent, or its ETA came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """How many tasks of a queue arrived in the same time and have not succeeded, and how many ended without success."""
+
+    queue: str
+    arrived: int
+    ended: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +46,21 @@ class Pace:
 
     span_s: float
     ended: tuple[Ended, ...]
+    others: tuple[Others, ...] = ()
 
     def rates(self) -> dict[str, float]:
-        """Return for each queue how many tasks a second succeed."""
-        counts: dict[str, int] = {}
+        """Return for each queue how many tasks a second end: succeed, or fail for good if that was read."""
+        counts = {other.queue: other.ended for other in self.others}
         for task in self.ended:
             counts[task.queue] = counts.get(task.queue, 0) + 1
+        return {queue: number / self.span_s for queue, number in counts.items()}
+
+    def arrivals(self) -> dict[str, float]:
+        """Return for each queue how many tasks a second become ready. Cancelled and expired tasks are not counted."""
+        counts = {other.queue: other.arrived for other in self.others}
+        for task in self.ended:
+            if task.arrived_ago_s is not None and task.arrived_ago_s <= self.span_s:
+                counts[task.queue] = counts.get(task.queue, 0) + 1
         return {queue: number / self.span_s for queue, number in counts.items()}
 
     def run_times(self) -> dict[str, list[float]]:
@@ -89,7 +109,10 @@ class Place:
 def pace(tx: Tx, since_s: float = SINCE_S, cap: int = SAMPLE) -> Pace:
     """Read the tasks that succeeded lately. If there are more than *cap*, the span is shorter."""
     rows = tx.fetch("succeeded_lately", since_s=since_s, cap=cap)
-    ended = tuple(Ended(row.queue, row.name, row.run_time_s, seconds(row.ago_s) or 0.0) for row in rows)
+    ended = tuple(
+        Ended(row.queue, row.name, row.run_time_s, seconds(row.ago_s) or 0.0, seconds(row.arrived_ago_s))
+        for row in rows
+    )
     return Pace(max(0.001, _oldest(ended)) if len(ended) == cap else since_s, ended)
 
 
@@ -110,6 +133,13 @@ def shares(tx: Tx, lately: Pace, cap: int = SAMPLE) -> list[Share]:
         Share(name, succeeded.get(name, 0), failed.get(name, 0), died.get(name, 0)) for name in failed.keys() | died
     ]
     return sorted(found, key=lambda share: (-share.failed - share.died, share.name))
+
+
+def pace_with_arrivals(tx: Tx) -> Pace:
+    """Read the `pace`, and which tasks became ready in the same time. This reads all tasks that wait."""
+    moves = pace(tx)
+    rows = tx.fetch("arrived_lately", since_s=moves.span_s)
+    return replace(moves, others=tuple(Others(row.queue, int(row.arrived), int(row.ended)) for row in rows))
 
 
 def place(tx: Tx, task_id: str) -> Place | None:
