@@ -240,3 +240,12 @@ def test_a_mistake_of_ours_is_a_page_without_details(visit, scenery, caplog):
     assert "The dashboard made a mistake." in page
     assert "JSON" not in page
     assert "a page of the dashboard failed: /tasks/failed-1" in caplog.text
+
+
+def test_a_stack_is_shown_to_who_may_see_arguments_and_only_of_a_running_task(visit, scenery):
+    visit("vera").post("/stack", 403, id="running-1")
+    assert "Show its stack" not in visit("vera").get("/tasks/running-1")
+    assert "Show its stack" in visit("arno").get("/tasks/running-1")
+    assert "No stack: the task does not run: it is pending." in visit("arno").post("/stack", id="wait-1")
+    visit("arno").post("/stack", 404, id="no-such-task")
+    assert scenery.ledger.query("SELECT * FROM mirepoix_decision WHERE verb = 'stack'") == []

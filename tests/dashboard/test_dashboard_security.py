@@ -25,7 +25,16 @@ from mirepoix.records import AttemptFailure
 
 PATHS = ("/", "/tasks", "/tasks/failed-1", "/search?q=x", "/failures", "/queues", "/workers", "/waiting", "/audit")
 PATHS += ("/account", "/jobs/x", "/tasks?part=live", "/docs", "/openapi.json")
-POSTS = ("/act", "/act/x", "/jobs/x/stop", "/failures/x/decide", "/failures/x/replay", "/replays/x/undo", "/logout")
+POSTS = (
+    "/stack",
+    "/act",
+    "/act/x",
+    "/jobs/x/stop",
+    "/failures/x/decide",
+    "/failures/x/replay",
+    "/replays/x/undo",
+    "/logout",
+)
 KEY = "the secret of the tests"
 HEADERS = {
     "x-frame-options": "DENY",

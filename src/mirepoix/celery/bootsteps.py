@@ -15,6 +15,7 @@ from mirepoix.celery import private
 from mirepoix.celery.meter import is_dead, resident_kb
 from mirepoix.celery.others import named, others
 from mirepoix.celery.request import given_to_pool
+from mirepoix.celery.stacks import answer_requests
 from mirepoix.celery.worker_process import WorkerProcess
 from mirepoix.connect.interrupts import held_back
 from mirepoix.errors import ConfigurationError, MirepoixError
@@ -30,6 +31,7 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
     def create(self, worker: Any) -> None:
         """Prepare the registration. Celery calls this before any step starts; ``celery graph`` must write nothing."""
         installation = worker.app.mirepoix
+        answer_requests()
 
         def register() -> None:
             try:

@@ -19,6 +19,7 @@ from mirepoix.celery import chords, errbacks, outcome, queue_probes, undeliverab
 from mirepoix.celery.gathering import Gathered
 from mirepoix.celery.meter import Meter
 from mirepoix.celery.scarcity import Scarcity
+from mirepoix.celery.stacks import Stacks
 from mirepoix.connect.source import BOUND_S, OwnConnection
 from mirepoix.connect.url import source_for
 from mirepoix.daemons import process
@@ -59,6 +60,7 @@ class WorkerProcess:
         self.peaks: dict[tuple[str, int], int] = {}
         """The highest memory that was measured of each attempt's process, in kB."""
         self.meter = Meter()  # made before the fork, so that the pool's processes share it
+        self.stacks = Stacks(is_forking=is_forking)
         self.scarcity = Scarcity()
         self.leases = Leases(
             installation.source,

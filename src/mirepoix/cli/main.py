@@ -29,6 +29,7 @@ from mirepoix.cli.relay import relay
 from mirepoix.cli.replay import progress, replay, undo
 from mirepoix.cli.show import show
 from mirepoix.cli.signatures import signatures
+from mirepoix.cli.stack import stack
 from mirepoix.cli.status import status
 from mirepoix.cli.tasks import tasks
 from mirepoix.cli.top import top
@@ -101,7 +102,7 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None, timeout: t
 
 
 for command in (
-    *(status, top, tasks, show, why, failures, retry, requeue, cancel, discard, parked, edit),
+    *(status, top, tasks, show, why, stack, failures, retry, requeue, cancel, discard, parked, edit),
     *(alerts, health, doctor, dashboard, metrics, reconcile, relay),
     *(drain, signatures, lint, prune, migrate, drop_tables),
 ):

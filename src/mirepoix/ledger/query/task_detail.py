@@ -103,7 +103,7 @@ class EditLine:
 
 @dataclass(frozen=True, slots=True)
 class DecisionLine:
-    """A person's decision: ``retry``, ``requeue``, ``cancel``, ``discard``, ``replay`` or ``undo``."""
+    """A decision: ``retry``, ``requeue``, ``cancel``, ``discard``, ``replay`` or ``undo``; or a look, ``stack``."""
 
     decided_at: datetime
     verb: str

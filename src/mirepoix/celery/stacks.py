@@ -1,0 +1,154 @@
+"""Ask a worker, by Celery's remote control, for the Python stack of a task that it runs now.
+
+The worker's parent sends a signal to the task's process, and `faulthandler` writes the stack there, in C and without
+running Python: also if the process waits in a library or in a lock. It interrupts no call, and it writes files, lines
+and functions, and no values. The signal is sent only to a process that catches it, because it would kill others.
+
+A worker that is frozen, or that runs in the solo pool, gives no answer; the caller waits for it no longer than it asked
+for. The parent waits for at most `DUMP_S` for the process.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kombu.exceptions import OperationalError
+
+COMMAND = "mirepoix_stack"
+ANSWER_S = 3.0
+"""How long to wait for a worker's answer by default."""
+
+DUMP_S = 1.0
+"""How long the worker's parent waits for the stack of a pool process."""
+
+QUIET_S = 0.06
+LOOK_EVERY_S = 0.02
+"""A stack that has not grown for `QUIET_S` is complete."""
+
+_SIGNAL = getattr(signal, "SIGRTMAX", 0) - 7
+"""A real-time signal: programs use the others. It is below zero where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The answer. *text* is the stack, or empty; then *trouble* says why."""
+
+    text: str = ""
+    trouble: str = ""
+    pid: int | None = None
+
+
+class Stacks:
+    """Writes the stacks of this worker. Make it before the pool forks, so that its processes inherit the handler."""
+
+    def __init__(self, *, is_forking: bool) -> None:
+        self._lock = threading.Lock()
+        self._file = tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115 (it lives as long as the worker)
+        if is_forking and _SIGNAL > 0:
+            faulthandler.register(_SIGNAL, self._file, all_threads=True, chain=False)
+
+    def of_process(self, pid: int) -> Stack:
+        """Return the stacks of the threads of a pool process."""
+        if not _catches(pid):
+            return Stack(trouble=f"process {pid} cannot be asked: it does not catch the signal", pid=pid)
+        with self._lock:
+            self._file.truncate(0)
+            try:
+                os.kill(pid, _SIGNAL)
+            except ProcessLookupError:
+                return Stack(trouble=f"process {pid} has ended", pid=pid)
+            text = self._written()
+        if not text:
+            stopped = "it is stopped, or waits for a disk"
+            return Stack(trouble=f"process {pid} gave no answer in {DUMP_S:g} s: {stopped}", pid=pid)
+        return Stack(text, pid=pid)
+
+    def of_threads(self) -> Stack:
+        """Return the stacks of all threads of this process."""
+        with self._lock:
+            self._file.truncate(0)
+            faulthandler.dump_traceback(self._file, all_threads=True)
+            return Stack(self._read(), pid=os.getpid())
+
+    def _written(self) -> str:
+        until = time.monotonic() + DUMP_S
+        size, grew_at = 0, time.monotonic()
+        while (now := time.monotonic()) < until and not (size and now - grew_at > QUIET_S):
+            time.sleep(LOOK_EVERY_S)
+            found = os.fstat(self._file.fileno()).st_size
+            if found != size:
+                size, grew_at = found, time.monotonic()
+        return self._read()
+
+    def _read(self) -> str:
+        return os.pread(self._file.fileno(), 1_000_000, 0).decode("utf-8", "replace")
+
+
+def answer_requests() -> None:
+    """Let this worker answer `ask`. It registers a command of Celery's remote control, once."""
+    from celery.worker.control import Panel, inspect_command
+
+    if COMMAND not in Panel.data:
+        inspect_command(name=COMMAND, visible=False)(_answer)
+
+
+def ask(app: Any, worker: str, task_id: str, wait_s: float = ANSWER_S) -> Stack:
+    """Ask the worker of that name. It returns after *wait_s* at the latest, plus what it takes to send.
+
+    Raises the errors of the ledger's driver if the ledger is away.
+    """
+    try:
+        replies = app.control.broadcast(
+            COMMAND, arguments={"task_id": task_id}, destination=[worker], reply=True, timeout=wait_s, limit=1
+        )
+    except (OperationalError, OSError) as error:
+        return Stack(trouble=f"worker {worker} cannot be asked: {type(error).__name__}: {error}")
+    answers = [answer for reply in replies or () for answer in reply.values()]
+    if not answers:
+        why = "it is frozen or cut off, busy in the solo pool, or its remote control is off"
+        return Stack(trouble=f"worker {worker} gave no answer in {wait_s:g} s: {why}")
+    (answer,) = answers[:1]
+    if isinstance(answer, dict) and isinstance(answer.get("stack"), str):
+        return Stack(answer["stack"], str(answer.get("trouble") or ""), answer.get("pid"))
+    error = answer.get("error") if isinstance(answer, dict) else answer
+    return Stack(trouble=f"worker {worker} cannot answer: {error}")
+
+
+def _answer(state: Any, task_id: str, **_: Any) -> dict[str, Any]:
+    """Answer in the worker's parent."""
+    worker = state.app.mirepoix.worker
+    held = next((one for one in worker.leases.held.running() if one.lease.task_id == task_id), None)
+    if held is None:
+        found = Stack(trouble="the task does not run in this worker now")
+    elif worker.is_forking:
+        if held.pid is None:
+            found = Stack(trouble="its process is not known yet")
+        else:
+            found = worker.stacks.of_process(held.pid)
+            if found.text and worker.leases.held.get(held.lease.key) is None:
+                found = Stack(trouble="it ended while it was asked")
+    elif worker.leases.worker.pool == "thread":
+        found = worker.stacks.of_threads()
+    else:
+        found = Stack(trouble=f"the pool {worker.leases.worker.pool!r} cannot be asked: it runs tasks in greenlets")
+    return {"stack": found.text, "trouble": found.trouble, "pid": found.pid}
+
+
+def _catches(pid: int) -> bool:
+    """Return whether a process catches the signal. Where that cannot be known, as on macOS, it does not."""
+    if _SIGNAL <= 0:
+        return False
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    caught = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
+    return bool(int(caught, 16) >> (_SIGNAL - 1) & 1)

@@ -1,0 +1,80 @@
+"""The Python stack of a task that runs, from its worker, and what is answered if it cannot be had."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+
+import pytest
+from starlette.testclient import TestClient
+from workers import Shop
+
+from mirepoix.celery import stacks
+from mirepoix.dashboard import Role, User, asgi
+from pace import DEADLINE_S, until
+
+
+def running(shop: Shop) -> str:
+    """A task that runs until the file `open` is made."""
+    id = shop.send("gate", "open")
+    shop.begun(id)
+    until(lambda: shop.row(id)["state"] == "running", "its start is recorded")
+    return id
+
+
+@pytest.mark.paired
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_running_task_shows_its_stack_and_goes_on(shop: Shop, pool: str) -> None:
+    worker = shop.worker(pool=pool)
+    id = running(shop)
+    found = stacks.ask(shop.app, "w1@test", id, DEADLINE_S)
+    assert found.trouble == ""
+    assert "most recent call first" in found.text
+    assert 'shop.py", line' in found.text
+    assert " in gate" in found.text
+    assert found.pid in (worker.children() if pool == "prefork" else [worker.pid])
+    assert stacks.ask(shop.app, "w1@test", id, DEADLINE_S).text.count(" in gate") == 1
+    assert "does not run in this worker" in stacks.ask(shop.app, "w1@test", "another", DEADLINE_S).trouble
+    shop.make("open")
+    shop.wait(id, "succeeded")
+    assert shop.runs(id) == 1
+
+
+def test_a_frozen_worker_or_process_gives_no_answer_in_bounded_time(postgresql_url: str, tmp_path) -> None:
+    with Shop(tmp_path / "shop", postgresql_url) as shop:
+        worker = shop.worker(concurrency=1)
+        id = running(shop)
+        (process,) = worker.children()
+        os.kill(process, signal.SIGSTOP)
+        assert f"process {process} gave no answer" in stacks.ask(shop.app, "w1@test", id, DEADLINE_S).trouble
+        os.kill(process, signal.SIGCONT)
+        worker.freeze()
+        assert "w1@test gave no answer in 0.1 s" in stacks.ask(shop.app, "w1@test", id, 0.1).trouble
+        worker.thaw()
+        assert " in gate" in stacks.ask(shop.app, "w1@test", id, DEADLINE_S).text
+
+
+def test_the_command_prints_it_and_records_who_asked(postgresql_url: str, tmp_path) -> None:
+    with Shop(tmp_path / "shop", postgresql_url) as shop:
+        shop.worker(concurrency=1)
+        id = running(shop)
+        ran = shop.celery("mirepoix", "stack", id[:8], "--by", "ana", "--wait", "30s")
+        assert " in gate" in ran.stdout, ran.stderr
+        assert json.loads(shop.celery("mirepoix", "stack", id, "--json").stdout)["stack"]["trouble"] == ""
+        acts = shop.ledger.query("SELECT task_id, verb, decided_by FROM mirepoix_decision ORDER BY decided_at")
+        assert acts[0] == (id, "stack", "ana")
+        dashboard = asgi(shop.app, authorize=lambda _: User("ben", frozenset({Role.ARGUMENTS})))
+        client = TestClient(dashboard)
+        token = re.search(
+            r'action="/stack"><input type="hidden" name="form_token" value="(\w+)"', client.get("/workers").text
+        )
+        page = client.post("/stack", data={"form_token": token[1], "id": id}).text
+        assert " in gate" in page
+        assert "stack by ben" in client.get(f"/tasks/{id}").text
+        shop.make("open")
+        shop.wait(id, "succeeded")
+        refused = shop.celery("mirepoix", "stack", id)
+        assert refused.returncode == 2
+        assert "does not run: it is succeeded" in refused.stderr
