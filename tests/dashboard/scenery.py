@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from driver import Ledger, envelope
-from mirepoix.ledger import enqueue, finish, operate, workers
-from mirepoix.records import AttemptFailure, IncompatibilityKind, Worker
+from mirepoix.ledger import alerts, chords, enqueue, finish, operate, workers
+from mirepoix.records import Alert, AttemptFailure, Chord, IncompatibilityKind, Part, Worker
 
 SECRET = "hunter2-is-secret"
 EVIL = """<script>alert(1)</script>"><img src=x onerror=alert(2)>'{{7*7}}"""
@@ -87,6 +87,40 @@ class Scenery:
         ledger.send("elsewhere-2", name="shop.video.encode", queue="video")
         ledger.send("later-1", name="shop.mail.reminder", eta="2999-01-01T00:00:00+00:00")
         ledger.send("child-1", name="shop.mail.receipt", parent_id="done-1", root_id="done-1", queue="payments")
+        self.workflow()
         ledger.count_failures()
         ledger.do(operate.requeue, ["failed-3"], "the bank is back")
         ledger.do(operate.note, ["failed-3"], "requeue", "ana", "the bank is back")
+
+    def workflow(self) -> None:
+        """A task that sent a chord of four: two returned, one waits, and one is parked. One returned sent a chain."""
+        ledger = self.ledger
+        ledger.send("flow", name="shop.reports.month", queue="reports")
+        self.run_next("flow", "reports")
+        ledger.do(chords.begin, Chord("flow-chord", 4))
+        sent = {"parent_id": "flow", "root_id": "flow", "group_id": "flow-chord"}
+        names = ("shop.reports.day", "shop.reports.day", "shop.reports.day", "shop.reports.gone")
+        rows = [envelope(f"flow-{n}", name=name, queue="reports", **sent) for n, name in enumerate(names)]
+        ledger.do(enqueue.add, rows)
+        for task_id in ("flow-0", "flow-1"):
+            self.run_next(task_id, "reports")
+            ledger.do(chords.return_parts, [Part("flow-chord", task_id, 0, "SUCCESS", "1", {})])
+        waits, parked = ledger.take("w1", queues=("reports",))
+        ledger.do(
+            finish.park, parked.lease, AttemptFailure("no task named 'shop.reports.gone'"), IncompatibilityKind.TASK
+        )
+        ledger.give_back("w1", [waits.lease])
+        ledger.send("step-1", name="shop.mail.render", parent_id="flow-0", root_id="flow", queue="mail")
+        self.run_next("step-1", "mail")
+        ledger.send("step-2", name="shop.mail.send", parent_id="step-1", root_id="flow", queue="payments")
+        late = Alert("late_queue:reports", "late_queue", "reports", "queue reports is late", queue="reports")
+        ledger.do(alerts.open_, late, ["hook"])
+        ledger.do(alerts.open_, Alert("parked:x", "parked", "x", "a task is parked"), ["hook"])
+        ledger.do(alerts.close, "parked:x")
+
+    def run_next(self, task_id: str, queue: str) -> None:
+        """Run one task to its end. It is the first of its queue."""
+        (taken,) = self.ledger.take("w1", 1, queues=(queue,))
+        assert taken.lease.task_id == task_id
+        self.ledger.start(taken.lease)
+        self.ledger.succeed(taken.lease)

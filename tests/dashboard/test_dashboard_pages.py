@@ -15,6 +15,7 @@ PAGES = (
         "/account?count=1",
     ),
     *("/tasks/failed-1", "/tasks/done-1", "/tasks/quarantined-1", "/tasks/parked-1", "/tasks/running-1"),
+    *("/chords", "/chords/flow-chord", "/alerts", "/tasks/flow", "/tasks/flow-3"),
     *("/tasks/leased-1", "/tasks/wait-1", "/tasks/elsewhere-2", "/tasks/later-1", "/tasks/evil-1", "/tasks/failed-3"),
     "/tasks?name=shop.*&state=failed,parked&since=1d",
 )
@@ -29,8 +30,9 @@ def test_every_page_can_be_shown_on_every_database(visit, scenery):
 
 def test_the_numbers_of_the_charts_are_json(visit, scenery):
     found = visit("vera").client.get("/queues/series.json").json()
-    assert [queue["queue"] for queue in found["queues"]] == ["celery"]
-    assert round(sum(found["queues"][0]["ended"]) * found["span_s"] / 30 / 60) == 30
+    by_name = {queue["queue"]: queue for queue in found["queues"]}
+    assert set(by_name) == {"celery", "reports", "mail"}
+    assert round(sum(by_name["celery"]["ended"]) * found["span_s"] / 30 / 60) == 30
 
 
 def test_the_overview_shows_what_fails_now_beside_the_releases(visit, scenery):
@@ -43,3 +45,33 @@ def test_the_overview_shows_what_fails_now_beside_the_releases(visit, scenery):
     assert "Declined" in only
     assert only.count("<tr data-row>") < visit("vera").get("/failures").count("<tr data-row>")
     assert "No cause needs a decision" in visit("vera").get("/failures?release=2026.11.3")
+
+
+def test_a_workflow_is_drawn_from_its_root_with_the_chord_and_its_states(visit, scenery):
+    page = visit("vera").get("/tasks/step-1").partition("<h2>Workflow</h2>")[2]
+    assert page.index('href="/tasks/flow"') < page.index('href="/tasks/flow-0"') < page.index('href="/tasks/step-2"')
+    assert '<strong aria-current="true">shop.mail.render</strong>' in page
+    assert "waiting, 2 of 4 returned: 2 <span" in page
+    assert "Workflow" not in visit("vera").get("/tasks/wait-1")
+
+
+def test_a_stuck_chord_is_found_from_the_overview(visit, scenery):
+    browser = visit("vera")
+    assert "1 chord waits for members that are parked or quarantined" in browser.get("/")
+    assert "1 parked member holds it up." in browser.get("/chords")
+    page = browser.get("/chords/flow-chord")
+    members = page.partition("It waits for")[2].partition("Have returned")
+    assert ("flow-2" in members[0], "flow-3" in members[0], "flow-1" in members[2]) == (True, True, True)
+    browser.get("/chords/none", 404)
+
+
+def test_alerts_show_what_became_of_their_notifications(visit, scenery):
+    scenery.ledger.write(
+        "UPDATE mirepoix_alert_telling SET tries = 3, trouble = 'it said password=hunter2'"
+        " WHERE alert_id = 'late_queue:reports'"
+    )
+    page = visit("ana").get("/alerts")
+    opened, _, over = page.partition("<h2>Over</h2>")
+    assert "hook: not delivered after 3 tries: it said password=[hidden]" in opened
+    assert "a task is parked" in over
+    assert "hunter2" not in visit("vera").get("/alerts")

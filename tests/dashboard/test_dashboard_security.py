@@ -24,7 +24,7 @@ from mirepoix.errors import ConfigurationError
 from mirepoix.records import AttemptFailure
 
 PATHS = ("/", "/tasks", "/tasks/failed-1", "/search?q=x", "/failures", "/queues", "/workers", "/waiting", "/audit")
-PATHS += ("/account", "/jobs/x", "/tasks?part=live", "/docs", "/openapi.json")
+PATHS += ("/chords", "/chords/x", "/alerts", "/account", "/jobs/x", "/tasks?part=live", "/docs", "/openapi.json")
 POSTS = (
     "/stack",
     "/act",

@@ -113,13 +113,13 @@ def ask(app: Any, worker: str, task_id: str, wait_s: float = ANSWER_S) -> Stack:
         return Stack(trouble=f"worker {worker} cannot be asked: {type(error).__name__}: {error}")
     answers = [answer for reply in replies or () for answer in reply.values()]
     if not answers:
-        why = "it is frozen or cut off, busy in the solo pool, or its remote control is off"
-        return Stack(trouble=f"worker {worker} gave no answer in {wait_s:g} s: {why}")
+        silent = "it is frozen or cut off, busy in the solo pool, or its remote control is off"
+        return Stack(trouble=f"worker {worker} gave no answer in {wait_s:g} s: {silent}")
     (answer,) = answers[:1]
     if isinstance(answer, dict) and isinstance(answer.get("stack"), str):
         return Stack(answer["stack"], str(answer.get("trouble") or ""), answer.get("pid"))
-    error = answer.get("error") if isinstance(answer, dict) else answer
-    return Stack(trouble=f"worker {worker} cannot answer: {error}")
+    why = answer.get("error") if isinstance(answer, dict) else answer
+    return Stack(trouble=f"worker {worker} cannot answer: {why}")
 
 
 def _answer(state: Any, task_id: str, **_: Any) -> dict[str, Any]:

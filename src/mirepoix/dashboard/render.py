@@ -32,6 +32,8 @@ NAVIGATION = (
     ("/queues", "Queues", "q"),
     ("/workers", "Workers", "w"),
     ("/waiting", "Waiting for you", "p"),
+    ("/chords", "Chords", "c"),
+    ("/alerts", "Alerts", "l"),
     ("/audit", "Audit", "a"),
 )
 

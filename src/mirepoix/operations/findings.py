@@ -26,7 +26,10 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One problem. *kind* is ``lost``, ``late``, ``stuck``, ``failed``, ``dead`` or, on the dashboard, ``failing``."""
+    """One problem. *kind* is ``lost``, ``late``, ``stuck``, ``failed`` or ``dead``.
+
+    The dashboard also has ``failing`` and ``chord``.
+    """
 
     kind: str
     severity: Severity
@@ -60,6 +63,11 @@ def failing(shares: Iterable[Share]) -> list[Failing]:
         for share in shares
         if share.failed + share.died >= FAILING_LEAST and share.failing >= FAILING_SHARE
     ]
+
+
+def stuck_chords(number: int) -> list[Finding]:
+    """Return the finding that chords wait for members that wait for a person."""
+    return [Finding("chord", Severity.WARNING, number)] if number else []
 
 
 def severity(found: list[Finding]) -> Severity:

@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 
 from mirepoix.ledger import counting
 from mirepoix.ledger.alerts import OpenAlert, all_open
+from mirepoix.ledger.query import chords
+from mirepoix.ledger.query.chords import WaitingChord
 from mirepoix.ledger.query.failures import LISTED, Group, groups
 from mirepoix.ledger.query.health import QueueLoad, WorkerSeen
 from mirepoix.ledger.query.pace import Pace, Share, pace_with_arrivals, shares
 from mirepoix.ledger.query.releases import Release, releases
 from mirepoix.ledger.query.running import Running, running
-from mirepoix.operations.findings import Failing, Finding, Severity, failing, findings
+from mirepoix.operations.findings import Finding, Severity, failing, findings, stuck_chords
 from mirepoix.operations.health import Overview, alive, by_urgency, overview
 from mirepoix.operations.slow import Slow, percentile, slow
 from mirepoix.operations.verdict import Verdict, verdict
@@ -25,6 +27,10 @@ GROWS = 1.05
 
 AT_ONCE_S = 1.0
 """A queue is as good as empty if what waits in it is less than what ends in so long."""
+
+CHORDS_MOST = 50
+MEMBERS_MOST = 200
+"""The most chords that wait, the oldest first, and of their members that wait for a person."""
 
 RUNNING_MOST = 500
 """The most running tasks that are read, the longest first."""
@@ -45,6 +51,7 @@ class Seen:
     slow: tuple[Slow, ...]
     shares: tuple[Share, ...]
     releases: tuple[Release, ...]
+    chords: tuple[WaitingChord, ...]
     took_s: float
 
 
@@ -84,8 +91,10 @@ def look(ledger: counting.Ledger, errors: tuple[type[Exception], ...], late_afte
         moves = pace_with_arrivals(tx)
         failed = shares(tx, moves)
         deployed = releases(tx)
+        waits = chords.waiting(tx, CHORDS_MOST)
+        stuck = chords.unreturned(tx, [chord.group_id for chord in waits], MEMBERS_MOST, chords.KEPT)
         runs = running(tx, RUNNING_MOST)
-    found = _with_failing(findings(seen), failing(failed))
+    found = _with_failing(findings(seen), [*failing(failed), *stuck_chords(len(stuck))])
     return Seen(
         at=datetime.now(UTC),
         overview=seen,
@@ -98,11 +107,12 @@ def look(ledger: counting.Ledger, errors: tuple[type[Exception], ...], late_afte
         slow=tuple(slow(runs, moves.run_times())),
         shares=tuple(failed),
         releases=tuple(deployed),
+        chords=tuple(waits),
         took_s=time.perf_counter() - began,
     )
 
 
-def _with_failing(found: list[Finding], now: list[Failing]) -> list[Finding]:
+def _with_failing(found: list[Finding], now: list[Finding]) -> list[Finding]:
     """Put what fails now behind the critical findings, and before what has waited for a person for long."""
     critical = [finding for finding in found if finding.severity is Severity.CRITICAL]
     return [*critical, *now, *found[len(critical) :]]

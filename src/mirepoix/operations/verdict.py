@@ -46,9 +46,8 @@ def verdict(found: Sequence[Finding], late_s: float) -> Verdict:
 
 def sentence(finding: Finding, late_s: float) -> str:
     """Write one finding, without a full stop. *late_s* is after how long a ready task counts as late."""
-    if isinstance(finding, Failing):
-        share = f"{100 * finding.count / finding.ended:.0f} % of the latest {count(finding.ended, 'attempt')}"
-        return f"{share} of {one_line(finding.name)} failed"
+    if isinstance(finding, Failing) or finding.kind == "chord":
+        return _of_dashboard(finding)
     tasks, age, late = count(finding.count, "task"), duration(finding.age_s), duration(late_s)
     wait = f"{tasks} wait{'s' if finding.count == 1 else ''}"
     queue = one_line(finding.queue)
@@ -72,6 +71,14 @@ def sentence(finding: Finding, late_s: float) -> str:
     return f"worker {one_line(finding.worker)} {_how_it_died(finding, age)}"
 
 
+def _of_dashboard(finding: Finding) -> str:
+    if isinstance(finding, Failing):
+        share = f"{100 * finding.count / finding.ended:.0f} % of the latest {count(finding.ended, 'attempt')}"
+        return f"{share} of {one_line(finding.name)} failed"
+    waits = "waits" if finding.count == 1 else "wait"
+    return f"{count(finding.count, 'chord')} {waits} for members that are parked or quarantined"
+
+
 def next_step(finding: Finding) -> str:
     """Write what to do about a finding."""
     queue = one_line(finding.queue)
@@ -88,7 +95,7 @@ def next_step(finding: Finding) -> str:
             return "Move them: mirepoix drain."
         case "stuck" if finding.state is State.PARKED:
             return "Deploy code that can take them, or edit them."
-        case "stuck":
+        case "stuck" | "chord":
             return "Read their attempts, then requeue or discard them."
         case "failing" | "failed":
             return "Look at the causes, then run the tasks again or discard them."

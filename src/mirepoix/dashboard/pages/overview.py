@@ -65,6 +65,8 @@ def where(finding: Finding) -> str:
             return "/workers"
         case "late":
             return "/queues"
+        case "chord":
+            return "/chords"
         case "failed" | "failing":
             return "/failures"
         case _:

@@ -14,8 +14,10 @@ from mirepoix.dashboard.errors import NoSuchThing
 from mirepoix.dashboard.pages.needs import shown_frames, shown_message, shown_text, site_of, user_of
 from mirepoix.dashboard.render import render
 from mirepoix.dashboard.timeline import timeline, waited
+from mirepoix.dashboard.tree import arranged
 from mirepoix.ledger import results
 from mirepoix.ledger.query.task_detail import AttemptLine, TaskDetail, task_detail
+from mirepoix.ledger.query.workflow import Workflow, workflow
 from mirepoix.operations import why as judge
 from mirepoix.operations.decisions import offered
 from mirepoix.operations.format import printable
@@ -37,6 +39,7 @@ def show(request: Request) -> Response:
             words = f"The ledger has no task {task_id!r}: it was never sent, was rolled back, or was pruned."
             raise NoSuchThing(words)
         answer = judge.why(detail, judge.look(tx, detail))
+        flow = workflow(tx, task_id)
         known = results.find(tx, [task_id])[0] if user.may(Role.ARGUMENTS) else None
     return render(
         request,
@@ -51,7 +54,9 @@ def show(request: Request) -> Response:
         has_json=detail.arguments is not None,
         result=_result(request, known.result) if known is not None and known.status == "SUCCESS" else None,
         verbs=_verbs(request, detail),
-        relatives=_relatives(detail),
+        flow=flow,
+        run=arranged(flow) if len(flow.nodes) > 1 or any(node.then for node in flow.nodes) else (),
+        missing=_missing(detail, flow),
     )
 
 
@@ -116,8 +121,7 @@ def _error(request: Request, attempt: AttemptLine) -> dict[str, Any]:
     }
 
 
-def _relatives(detail: TaskDetail) -> dict[str, Any]:
-    above = [task for task in (detail.root, detail.parent) if task is not None]
-    if detail.root is not None and detail.parent is not None and detail.root.id == detail.parent.id:
-        above = above[1:]
-    return {"above": above, "below": detail.children}
+def _missing(detail: TaskDetail, flow: Workflow) -> str | None:
+    """Return the id of the root if the ledger does not have it any more, or if no path of parents leads to it."""
+    known = {node.id for node in flow.nodes}
+    return detail.root.id if detail.root is not None and detail.root.id not in known else None

@@ -49,6 +49,8 @@ class Filters:
     max_tries: int | None = None
     arguments: tuple[tuple[str | None, str], ...] = ()
     """Keywords with JSON values that the body contains at any depth. The keyword None means the value anywhere."""
+    members_of: tuple[str, ...] = ()
+    """The ids of groups or chords. No index has them, so it is for tasks that have not ended."""
     among: int | None = None
     """The most succeeded, cancelled and expired tasks that are read, the newest first. It limits the time."""
 
@@ -72,6 +74,7 @@ class TaskLine:
     worker: str | None
     version: int
     parked_for: str | None
+    group_id: str | None
     arguments: tuple[list[Any], dict[str, Any]] | None
     seq: int | None = None
     """Its place among tasks with the same ``since``; only in a `chunk`."""
@@ -125,7 +128,8 @@ _MYSQL_BRANCHES = (
 # A subquery for the worker's name, because a join would be made for all rows before they are sorted and cut.
 _COLUMNS = """t.id, t.name, t.queue, t.state, t.reason, t.fence, {since} AS since,
        -({{seconds_until {since}}}) AS age_s, t.created_at, t.due_at, t.run_time_s, t.worker_id,
-       (SELECT own.name FROM mirepoix_worker AS own WHERE own.id = t.worker_id) AS worker, t.version, t.parked_for"""
+       (SELECT own.name FROM mirepoix_worker AS own WHERE own.id = t.worker_id) AS worker, t.version, t.parked_for,
+       t.group_id"""
 _BODY = ", t.content_type, t.body_encoding, t.body"
 
 
@@ -317,7 +321,7 @@ def _select(
 
 
 def _clauses_of_details(filters: Filters, dialect: str) -> tuple[list[str], dict[str, Any]]:
-    """Return the conditions on reason, tries and arguments, which have no index."""
+    """Return the conditions on reason, tries, groups and arguments, which have no index."""
     clauses: list[str] = []
     params: dict[str, Any] = {}
     if filters.because is not None:
@@ -327,6 +331,10 @@ def _clauses_of_details(filters: Filters, dialect: str) -> tuple[list[str], dict
         if tries is not None:
             clauses.append(f"t.fence {sign} :{name}")
             params[name] = tries
+    if filters.members_of:
+        names = {f"member_{_letters(n)}": group_id for n, group_id in enumerate(filters.members_of)}
+        clauses.append(f"t.group_id IN ({', '.join(f':{name}' for name in names)})")
+        params |= names
     for keyword, value in filters.arguments:
         texts = [f'"{keyword}": {value}{end}' for end in ",}"]
         if keyword is None:
@@ -402,6 +410,7 @@ def _line(row: Row) -> TaskLine:
         worker=row.worker,
         version=row.version,
         parked_for=row.parked_for,
+        group_id=row.group_id,
         arguments=arguments(row.content_type, row.body_encoding, row.body) if "body" in row.columns else None,
         seq=row.seq if "seq" in row.columns else None,
     )
