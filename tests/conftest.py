@@ -192,7 +192,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def postgresql_url(postgresql_server: PostgresServer) -> Iterator[str]:
     """A fresh migrated ledger in PostgreSQL."""
-    yield from postgresql_database(postgresql_server, f" TEMPLATE {TEMPLATE}")
+    yield from postgresql_database(postgresql_server, TEMPLATE)
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         server = request.getfixturevalue("mariadb_server")
         yield from mariadb_database(server, lambda name: empty_mariadb(server, name))
     else:
-        yield from postgresql_database(request.getfixturevalue("postgresql_server"), "")
+        yield from postgresql_database(request.getfixturevalue("postgresql_server"))
 
 
 @pytest.fixture

@@ -14,16 +14,14 @@ TEMPLATE = "mirepoix_template"
 _numbers = itertools.count(1)
 
 
-def postgresql_database(server: PostgresServer, options: str) -> Iterator[str]:
-    """A database of that server, made with these options."""
+def postgresql_database(server: PostgresServer, template: str | None = None) -> Iterator[str]:
+    """A database of that server: an empty database, or a copy of *template*."""
     server.start()
     name = f"ledger_{next(_numbers)}"
-    with server.connected() as connection:
-        connection.execute(f"CREATE DATABASE {name}{options}")
+    server.run(f"CREATE DATABASE {name}{'' if template is None else server.copy_of(template)}")
     yield server.url(name)
     server.start()
-    with server.connected() as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    server.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def empty_mariadb(server: MariadbServer, name: str) -> str:

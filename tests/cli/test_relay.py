@@ -33,7 +33,7 @@ def open_shop(request: pytest.FixtureRequest, redis: RedisServer, folder: Path, 
     redis.start()
     redis.flush()
     url = request.getfixturevalue(f"{database}_url")
-    with Shop(folder / "shop", url, broker=redis, delivery="broker") as shop:
+    with Shop(folder / "shop", url, broker=redis, delivery="broker", probe_interval_s=0) as shop:
         yield shop
     redis.start()
 

@@ -66,7 +66,7 @@ def sqlite_site_url(sqlite_site: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def postgresql_site_url(postgresql_server: PostgresServer, postgresql_site: str) -> Iterator[str]:
     """A fresh site in PostgreSQL."""
-    yield from postgresql_database(postgresql_server, f" TEMPLATE {postgresql_site}")
+    yield from postgresql_database(postgresql_server, postgresql_site)
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from workers import POOLS, Process, Shop
 
+from databases import TEMPLATE
+
 SHARED = [*((database, pool) for pool in POOLS for database in ("sqlite", "postgresql")), ("mariadb", "prefork")]
 """On MariaDB the tests of the shared worker run in one pool."""
 
@@ -63,6 +65,5 @@ def _shared_ledger(request: pytest.FixtureRequest, database: str, folder: Path) 
         return str(request.getfixturevalue("mariadb_template").copy(name))
     server = request.getfixturevalue("postgresql_server")
     server.start()
-    with server.connected() as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE mirepoix_template")
+    server.run(f"CREATE DATABASE {name}{server.copy_of(TEMPLATE)}")
     return server.url(name)

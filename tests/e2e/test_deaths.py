@@ -91,6 +91,21 @@ def test_what_ends_whole_workers_is_found_and_its_neighbour_runs(shop: Shop) -> 
     )
 
 
+@pytest.mark.parametrize("pool", POOLS)
+def test_suspects_run_one_after_the_other_without_a_pause(shop: Shop, pool: str) -> None:
+    victim = shop.worker("victim", concurrency=4)
+    ids = [shop.send("gate", "open") for _ in range(4)]
+    for id in ids:
+        shop.begun(id)
+    victim.remove()
+    shop.make("open")
+    shop.worker("other", pool=pool, poll_interval_s=3600.0)  # no poll finds the next
+    shop.wait(ids, "succeeded")
+    assert {shop.runs(id) for id in ids} == {2}
+    ran = sorted((effect for effect in shop.effects() if effect.name == "shop.gate"), key=lambda effect: effect.at)
+    assert [effect.what for effect in ran[-8:]] == ["begin", "end"] * 4
+
+
 def test_a_process_that_is_replaced_after_some_tasks_is_no_death(shop: Shop) -> None:
     shop.worker("w1", "--max-tasks-per-child", "2")
     ids = [shop.send("note") for _ in range(10)]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
+import threading
 import time
+import traceback
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ from celery.exceptions import TimeoutError as CeleryTimeoutError
 from workers import Shop, until
 
 import mirepoix
+from mirepoix.celery import result_futures
 from mirepoix.crashpoints import Crashpoint
 from mirepoix.errors import ResultGone
 from mirepoix.ledger import operate
@@ -65,6 +70,36 @@ def test_who_stops_waiting_leaves_the_task_alone(shop: Shop) -> None:
     shop.worker()
     shop.make("open")
     assert handle.wait(30) == "open"
+
+
+class Interrupted(Exception):
+    """What the signal's handler raises."""
+
+
+def test_a_signal_that_comes_just_before_the_wait_ends_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing wakes the waiting thread then. It is the same if the system gives the signal to another thread."""
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    def waits() -> bool:
+        frames = traceback.walk_stack(sys._current_frames()[threading.main_thread().ident])
+        files = [frame.f_code.co_filename for frame, _ in frames]
+        return files[0] == threading.__file__ and result_futures.__file__ in files
+
+    def give_it_to_this_thread() -> None:
+        until(waits, "the main thread waits for the task")
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR2)
+
+    before = signal.signal(signal.SIGUSR2, interrupt)
+    monkeypatch.setattr(result_futures, "SIGNAL_S", 0.05)
+    try:
+        handle = submit(shop, "k", "add", 1, 2)
+        threading.Thread(target=give_it_to_this_thread).start()
+        with pytest.raises(Interrupted):
+            handle.wait()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
 
 
 def test_one_that_waits_is_cancelled_for_good(shop: Shop) -> None:

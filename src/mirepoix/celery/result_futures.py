@@ -45,6 +45,10 @@ LOOKING = 0.1
 IDLE_S = 10.0
 """How long the thread stays alive when no future is waited for."""
 
+SIGNAL_S = 0.5
+"""How often a blocked wait lets Python call its signal handlers. A wait without a limit may never do so: the signal
+may reach another thread, or come just before the wait begins."""
+
 IDS_AT_ONCE = 1_000
 
 _ENDS = frozenset({*FINAL, State.QUARANTINED})
@@ -98,11 +102,14 @@ class ResultFutures:
     def wait(self, task_id: str, timeout_s: float | None) -> Ended:
         """Block until the task has ended. Raises Celery's TimeoutError."""
         future = self.future(task_id)
-        try:
-            return future.result(timeout_s)
-        except concurrent.futures.TimeoutError:
-            future.cancel()
-            raise CeleryTimeoutError(f"The operation timed out: task {task_id} has not ended.") from None
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = SIGNAL_S if end is None else min(SIGNAL_S, max(0.0, end - time.monotonic()))
+            if concurrent.futures.wait([future], left_s).done:
+                return future.result()
+            if end is not None and time.monotonic() >= end:
+                future.cancel()
+                raise CeleryTimeoutError(f"The operation timed out: task {task_id} has not ended.")
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):

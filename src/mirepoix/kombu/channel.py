@@ -46,6 +46,8 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         self.buffer: deque[Taken] = deque()
         self.batch = Batch(MOST_AHEAD)
         self.may_have_more = True
+        self._holds_suspect = False
+        """Whether a suspect was held after the last look, so that other suspects may wait for its end."""
 
     # ---- publishing: what does not come through Celery's task sender
 
@@ -179,6 +181,8 @@ class Channel(virtual.Channel):  # type: ignore[misc]
 
     def receive_tasks(self, leases: Leases) -> int:
         """Lease tasks for this channel's consumers, hand over as many as the prefetch allows, and return how many."""
+        if self._holds_suspect and leases.held.may_take_suspect:  # no notification comes for its end
+            self._holds_suspect, self.may_have_more = False, True
         if not self.buffer and not self.may_have_more and not leases.resumed:
             return 0
         queues = [queue for queue in self._active_queues if queue in self._task_queues()]
@@ -192,6 +196,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             if wanted:
                 taken = leases.record_and_take(self.connection.own, queues, wanted)
                 self.may_have_more = len(taken) >= wanted
+                self._holds_suspect = not leases.held.may_take_suspect
                 self.buffer.extend(taken)
                 delivered += self._hand_over_buffer(queues)
         return delivered
