@@ -55,7 +55,7 @@ def make_app(url: str, results_url: str | None = None, broker_url: str | None = 
         if os.environ.get("BENCHMARK_LEASE_TTL_S"):
             settings["lease_ttl_s"] = float(os.environ["BENCHMARK_LEASE_TTL_S"])
         mirepoix.install(app, url, **settings)
-    for function in (noop, answer, moment, latest, stamp, effect, poison, fails):
+    for function in (noop, answer, moment, latest, stamp, rest, rest_long, effect, poison, fails):
         app.task(name=function.__name__)(function)
     return app
 
@@ -85,6 +85,16 @@ def latest(moments: list[float]) -> tuple[int, float, float]:
 def stamp(sent_at: float) -> None:
     """Notes how long ago it was sent."""
     append(f"{time.time() - sent_at}\n")
+
+
+def rest(seconds: float) -> None:
+    """Waits, as for the answer of a service."""
+    time.sleep(seconds)
+
+
+def rest_long(seconds: float) -> None:
+    """Waits for longer, under a name of its own."""
+    time.sleep(seconds)
 
 
 def effect(key: str, seconds: float) -> None:

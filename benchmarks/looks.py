@@ -91,8 +91,10 @@ def _text(server: Server, prefix: str, number: str) -> str:
 def looks() -> dict[str, Callable[[Any], object]]:
     """Each by the command that takes it."""
     from mirepoix.ledger import alerts, sending
+    from mirepoix.ledger.query.recorded import recorded
     from mirepoix.ledger.query.tasks import Filters, search
     from mirepoix.operations import health
+    from mirepoix.operations.look import look_in
     from mirepoix.states import State
 
     def status(tx: Any) -> None:
@@ -107,6 +109,8 @@ def looks() -> dict[str, Callable[[Any], object]]:
 
     return {
         "status": status,
+        "top, and the dashboard's overview": look_in,
+        "tune": lambda tx: recorded(tx, 86_400.0, 20_000),
         "health": probe,
         "tasks": lambda tx: search(tx, Filters(), 51),
         "tasks --name '*nothing*'": lambda tx: search(tx, Filters(name="*nothing*"), 51),

@@ -31,6 +31,7 @@ class Worker:
         concurrency: int = 2,
         file: Path | None = None,
         module: str = "benchmarks.app",
+        queues: str | None = None,
         **more: str,
     ) -> None:
         self.server = server
@@ -40,6 +41,7 @@ class Worker:
         self._owns_file = file is None
         self.log = Path(tempfile.mkstemp(prefix="mirepoix-benchmark-", suffix=".log")[1])
         command = [sys.executable, "-m", "celery", "-A", module, "worker", "-P", pool, "-c", str(concurrency)]
+        command += [] if queues is None else ["-Q", queues]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [*command, "-n", f"w{time.monotonic_ns()}@%h", *FLAGS],

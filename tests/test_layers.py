@@ -26,7 +26,7 @@ LAYERS = {
     "daemons": 4,
     "protocol": 4,
     **dict.fromkeys(("delivery", "operations"), 5),
-    **dict.fromkeys(("alerts", "kombu", "broker", "metrics"), 6),
+    **dict.fromkeys(("alerts", "kombu", "broker", "metrics", "tuning"), 6),
     "celery": 7,
     **dict.fromkeys(("airflow", "crashtest", "dashboard", "doctor", "otel", "prefect", "temporal"), 8),
     **dict.fromkeys(("cli", "django"), 9),

@@ -33,6 +33,7 @@ from mirepoix.cli.stack import stack
 from mirepoix.cli.status import status
 from mirepoix.cli.tasks import tasks
 from mirepoix.cli.top import top
+from mirepoix.cli.tune import tune
 from mirepoix.cli.why import why
 from mirepoix.errors import MirepoixError
 
@@ -103,7 +104,7 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None, timeout: t
 
 for command in (
     *(status, top, tasks, show, why, stack, failures, retry, requeue, cancel, discard, parked, edit),
-    *(alerts, health, doctor, dashboard, metrics, reconcile, relay),
+    *(alerts, health, doctor, tune, dashboard, metrics, reconcile, relay),
     *(drain, signatures, lint, prune, migrate, drop_tables),
 ):
     mirepoix.add_command(command)

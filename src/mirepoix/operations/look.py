@@ -16,6 +16,7 @@ from mirepoix.ledger.query.health import QueueLoad, WorkerSeen
 from mirepoix.ledger.query.pace import Pace, Share, pace_with_arrivals, shares
 from mirepoix.ledger.query.releases import Release, releases
 from mirepoix.ledger.query.running import Running, running
+from mirepoix.ledger.tx import Tx
 from mirepoix.operations.findings import Finding, Severity, failing, findings, stuck_chords
 from mirepoix.operations.health import Overview, alive, by_urgency, overview
 from mirepoix.operations.slow import Slow, percentile, slow
@@ -83,17 +84,22 @@ class QueuePace:
 def look(ledger: counting.Ledger, errors: tuple[type[Exception], ...], late_after_s: float = LATE_AFTER_S) -> Seen:
     """Read all of it. Failures that are not counted yet are counted first, unless that raises one of *errors*."""
     counting.catch_up(ledger, excused=errors)
-    began = time.perf_counter()
     with ledger.reading() as tx:
-        seen = overview(tx, late_after_s)
-        opened = all_open(tx)
-        causes = [group for group in groups(tx) if group.status in LISTED]
-        moves = pace_with_arrivals(tx)
-        failed = shares(tx, moves)
-        deployed = releases(tx)
-        waits = chords.waiting(tx, CHORDS_MOST)
-        stuck = chords.unreturned(tx, [chord.group_id for chord in waits], MEMBERS_MOST, chords.KEPT)
-        runs = running(tx, RUNNING_MOST)
+        return look_in(tx, late_after_s)
+
+
+def look_in(tx: Tx, late_after_s: float = LATE_AFTER_S) -> Seen:
+    """Read all of it in a transaction."""
+    began = time.perf_counter()
+    seen = overview(tx, late_after_s)
+    opened = all_open(tx)
+    causes = [group for group in groups(tx) if group.status in LISTED]
+    moves = pace_with_arrivals(tx)
+    failed = shares(tx, moves)
+    deployed = releases(tx)
+    waits = chords.waiting(tx, CHORDS_MOST)
+    stuck = chords.unreturned(tx, [chord.group_id for chord in waits], MEMBERS_MOST, chords.KEPT)
+    runs = running(tx, RUNNING_MOST)
     found = _with_failing(findings(seen), [*failing(failed), *stuck_chords(len(stuck))])
     return Seen(
         at=datetime.now(UTC),

@@ -1,0 +1,1 @@
+"""Say what to change in a fleet of workers, from what the ledger recorded, and what each change would do."""
