@@ -105,8 +105,8 @@ def test_a_name_has_one_line_with_its_deaths(ledger):
     assert lines == [("other", 1), ("w2", 2)]
 
 
-def test_the_watch_says_that_the_ledger_is_away_and_goes_on_when_it_is_back(postgresql_url):
-    with Cable(postgresql_url) as cable:
+def test_the_watch_says_that_the_ledger_is_away_and_goes_on_when_it_is_back(served):
+    with Cable(served.url) as cable:
         source = source_for(cable.url)
         watch = Watch(lambda: source.open(0.5), source.errors, 60.0, 0.01)
         watch.start()

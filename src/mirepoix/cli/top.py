@@ -45,7 +45,9 @@ KEYS = "q quit  space hold  1 queues  2 workers  3 running  4 causes  0 all  j k
 @json_option
 @pass_context
 def top(context: CliContext, interval: timedelta, late_after: timedelta, once: bool, is_json: bool) -> None:
-    """Watch the ledger: the verdict, the queues, the workers, what runs and for how long, and the latest causes.
+    """Watch queues, workers, running tasks and causes.
+
+    The screen begins with the verdict and what to do.
 
     Keys: q quits, and space holds the screen. 1 to 4 show one list on the whole screen, 0 shows all again. j, k and
     the arrows scroll. If the database is away, the screen says so, and goes on when it is back.

@@ -86,7 +86,7 @@ def tune(
     plot: Path | None,
     is_json: bool,
 ) -> None:
-    """Say what to change in workers and queues, from what was recorded, and what each change would do.
+    """Say what to change in workers and queues.
 
     It reads when tasks were ready, when they began, how long they ran and how much memory they used. A simulation with
     these tasks predicts the waiting times after each change. Nothing is changed.
