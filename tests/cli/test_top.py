@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from cable import Cable
 from mirepoix import install
 from mirepoix.cli.main import mirepoix
-from mirepoix.cli.watch import Watch
+from mirepoix.cli.watch import REST, Watch
 from mirepoix.connect.url import source_for
 from mirepoix.operations.health import by_name
 from pace import DEADLINE_S, until
@@ -112,6 +112,7 @@ def test_the_watch_says_that_the_ledger_is_away_and_goes_on_when_it_is_back(serv
         watch.start()
         try:
             before = until(lambda: watch.latest.seen, "the ledger was read")
+            assert watch.latest.pause_s >= max(0.01, REST * before.took_s)
             cable.cut()
             until(lambda: watch.latest.trouble, "the ledger is away")
             assert watch.latest.seen.at >= before.at

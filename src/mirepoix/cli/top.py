@@ -194,7 +194,7 @@ class _Screen:
 
     def _title(self, latest: Watched, width: int) -> Text:
         at = when(latest.seen.at) if latest.seen else when(None)
-        right = "held: space goes on" if self._held else f"every {duration(self._interval_s) or '1s'}"
+        right = "held: space goes on" if self._held else f"every {duration(max(latest.pause_s, self._interval_s))}"
         left = one_line(f"{at}  {self._context.source.label}")
         room = max(0, width - len(right) - 2)
         left = left if len(left) <= room else left[: max(0, room - 1)] + "…"

@@ -16,6 +16,10 @@ LEAVE_S = 0.5
 """How long `Watch.stop` waits for the reading thread. A thread that waits for the database ends with the process."""
 
 
+REST = 9
+"""The pause is at least so many times as long as the reading, so that a busy database has to answer seldom."""
+
+
 @dataclass(frozen=True, slots=True)
 class Watched:
     """The latest state that was read. *trouble* is the error of the latest reading, or None."""
@@ -28,10 +32,12 @@ class Watched:
     """When the reading that has not ended began, by the monotonic clock."""
     version: int = 0
     """How many readings have ended."""
+    pause_s: float = 0.0
+    """How long to wait before the next reading."""
 
 
 class Watch:
-    """Call *connect* for a connection of its own, and read every *interval_s* seconds until `stop`.
+    """Call *connect* for a connection of its own, and read every *interval_s* seconds until `stop`, or more rarely.
 
     An error of the database, one of *errors*, closes the connection; the next reading opens another.
     """
@@ -64,7 +70,7 @@ class Watch:
     def _run(self) -> None:
         while not self._is_over.is_set():
             self._read()
-            self._is_over.wait(self._interval_s)
+            self._is_over.wait(self.latest.pause_s)
         self._disconnect()
 
     def _read(self) -> None:
@@ -78,9 +84,13 @@ class Watch:
         except self._errors as error:
             self._disconnect()
             away_since = began if before.away_since is None else before.away_since
-            self.latest = Watched(before.seen, one_line(str(error)), away_since, version=before.version + 1)
+            trouble = one_line(str(error))
+            self.latest = Watched(
+                before.seen, trouble, away_since, version=before.version + 1, pause_s=self._interval_s
+            )
         else:
-            self.latest = Watched(seen, version=before.version + 1)
+            pause_s = max(self._interval_s, REST * (time.monotonic() - began))
+            self.latest = Watched(seen, version=before.version + 1, pause_s=pause_s)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

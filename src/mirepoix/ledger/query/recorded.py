@@ -67,7 +67,7 @@ class Recorded:
 def recorded(tx: Tx, since_s: float, cap: int) -> Recorded:
     """Read the attempts that ended in the last *since_s* seconds, at most *cap* of each kind, the newest.
 
-    Cancelled and expired tasks are left out, and attempts whose start was not seen.
+    Cancelled and expired tasks are left out, and attempts without a run time, such as those that were killed.
     """
     at_once(tx)
     succeeded = tx.fetch("recorded_runs", since_s=since_s, cap=cap)
@@ -96,8 +96,10 @@ def recorded(tx: Tx, since_s: float, cap: int) -> Recorded:
 
 def _run(row: Row) -> Run | None:
     leased_ago_s, started_ago_s = seconds(row.leased_ago_s), seconds(row.started_ago_s)
-    if row.waited_s is None or row.run_time_s is None or leased_ago_s is None or started_ago_s is None:
+    if row.waited_s is None or row.run_time_s is None or leased_ago_s is None:
         return None
+    if started_ago_s is None:  # a failure before the worker recorded the start
+        started_ago_s = (seconds(row.finished_ago_s) or 0.0) + float(row.run_time_s)
     return Run(
         row.name,
         row.queue,

@@ -26,5 +26,5 @@ SELECT a.name, a.queue, t.priority, t.seq, a.worker_id, a.pid, a.waited_s,
                  LIMIT :cap) AS due
          WHERE fence > 0) AS t
   JOIN mirepoix_attempt AS a ON a.task_id = t.id
- WHERE a.finished_at > {earlier :since_s} AND a.outcome <> 'succeeded' AND a.started_at IS NOT NULL
+ WHERE a.finished_at > {earlier :since_s} AND a.outcome <> 'succeeded'
    AND a.run_time_s IS NOT NULL AND a.waited_s IS NOT NULL AND a.name IS NOT NULL AND a.queue IS NOT NULL
