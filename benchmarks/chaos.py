@@ -136,12 +136,12 @@ def run(given: argparse.Namespace) -> bool:
         print_header(
             "Random faults, judged by what senders, tasks and the killer noted",
             [server],
-            f"{given.workers} workers, prefork -c {given.concurrency}, default settings (lease_ttl_s 15); something "
+            f"{given.workers} workers, {given.pool} -c {given.concurrency}, default settings (lease_ttl_s 15); one is "
             f"sent every {given.every_s} s by 2 senders; seed {given.seed}, {given.faults} faults, up to {AT_ONCE} at "
             "once",
         )
         prepare(server)
-        scene = Scene(server, evidence, (network, clocks, mount), given.workers, given.concurrency)
+        scene = Scene(server, evidence, (network, clocks, mount), given.workers, given.concurrency, given.pool)
         stack.callback(scene.close)
         possible = []
         for name in given.only or FAULTS:
@@ -181,6 +181,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=FAULTS, metavar="KIND", help=f"of {', '.join(FAULTS)}")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--concurrency", type=int, default=3)
+    parser.add_argument("--pool", choices=["prefork", "mirepoix"], default="prefork")
     parser.add_argument("--every-s", type=float, default=0.25, help="between two sends")
     parser.add_argument("--settle-s", type=float, default=180.0, help="how long may pass until all is final")
     sys.exit(0 if run(parser.parse_args()) else 1)

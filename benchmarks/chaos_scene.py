@@ -173,7 +173,7 @@ class Slot:
     def hire(self) -> None:
         self._from = self.log.stat().st_size if self.log.exists() else 0
         command = [sys.executable, "-m", "celery", "-A", "benchmarks.chaos_app", "worker"]
-        options = ["-c", str(self.scene.concurrency), "-n", f"w{self.number}@%h", "-l", "INFO"]
+        options = ["-P", self.scene.pool, "-c", str(self.scene.concurrency), "-n", f"w{self.number}@%h", "-l", "INFO"]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [*self.scene.network.inside(self.number), *command, *options],
@@ -222,8 +222,9 @@ class Scene:
         machine: tuple[Network, Clocks, Mount],
         workers: int,
         concurrency: int,
+        pool: str,
     ) -> None:
-        self.server, self.evidence, self.concurrency = server, evidence, concurrency
+        self.server, self.evidence, self.concurrency, self.pool = server, evidence, concurrency, pool
         self.network, self.clocks, self.mount = machine
         self.witness = evidence / "witness.txt"
         self.witness.touch()

@@ -27,6 +27,8 @@ from celery.canvas import Signature
 class Scene:
     """A fresh ledger, its workers, and what the effects file says."""
 
+    pool = "prefork"
+
     def __init__(self, server: Server, workers: int, concurrency: int, **more: str) -> None:
         self.server, self.concurrency, self.more = server, concurrency, more
         server.reset()
@@ -41,7 +43,7 @@ class Scene:
         time.sleep(1.5)
 
     def hire(self) -> Worker:
-        return Worker(self.server, "prefork", self.concurrency, self.file, **self.more)
+        return Worker(self.server, self.pool, self.concurrency, self.file, **self.more)
 
     def send(self, key: str, seconds: float) -> None:
         self.sent[key] = time.time()
@@ -274,13 +276,15 @@ def main() -> None:
     )
     parser.add_argument("--canvas", action="store_true", help="chains and chords, and nothing else")
     parser.add_argument("--long", action="store_true", help="the 60 s task as well")
+    parser.add_argument("--pool", choices=["prefork", "mirepoix"], default=Scene.pool)
     given = parser.parse_args()
+    Scene.pool = given.pool
     random.seed(7)
     with servers(*given.systems) as systems:
         print_header(
             "What becomes of tasks when processes are killed",
             systems,
-            f"2 workers, prefork -c 4, tasks of 0.1 to 0.3 s, one every {given.every_s} s",
+            f"2 workers, {given.pool} -c 4, tasks of 0.1 to 0.3 s, one every {given.every_s} s",
         )
         if given.canvas:
             for server in systems:

@@ -23,7 +23,7 @@ import pytest
 
 AXES = {
     "database": frozenset({"sqlite", "postgresql", "mariadb"}),
-    "pool": frozenset({"prefork", "threads", "solo", "gevent"}),
+    "pool": frozenset({"prefork", "mirepoix", "threads", "solo", "gevent"}),
     "broker": frozenset({"rabbitmq", "redis"}),
     "connection": frozenset({"session", "scoped", "engine", "plain", "django", "sqlalchemy"}),
 }

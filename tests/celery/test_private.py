@@ -37,6 +37,7 @@ from mirepoix.celery.bootsteps import HoldLeases
 from mirepoix.celery.capture import CaptureProducer, capturing
 from mirepoix.celery.consumer import LedgerConsumer
 from mirepoix.celery.control import durable
+from mirepoix.celery.pool.direct import TaskPool as DirectPool
 from mirepoix.celery.request import LedgerRequest
 from mirepoix.celery.task import LedgerTask, adopting
 from mirepoix.celery.versions import FailingBackend
@@ -91,6 +92,7 @@ TAKEN: dict[str, dict[str, str | EllipsisType]] = {
     },
     "celery.app.task:Context": {
         "_children": ...,
+        "_get_custom_headers": "*args **kwargs",
         "_protected": ...,
     },
     "celery.app.task:Task": {
@@ -109,6 +111,9 @@ TAKEN: dict[str, dict[str, str | EllipsisType]] = {
     },
     "celery.app.trace": {
         "TraceInfo": ...,
+        "LOG_RECEIVED": ...,
+        "fast_trace_task": "task uuid request body content_type content_encoding ...",
+        "trace_task_ret": "name uuid request body content_type content_encoding ...",
         "build_tracer": "name task loader hostname store_errors Info eager propagate app ...",
         "task_has_custom": "task attr",
         "trace_ok_t": "retval info runtime retstr",
@@ -164,10 +169,32 @@ TAKEN: dict[str, dict[str, str | EllipsisType]] = {
     "celery.concurrency.asynpool:AsynPool": {
         "_busy_workers": ...,
     },
+    "celery.concurrency": {
+        "ALIASES": ...,
+    },
     "celery.concurrency.base:BasePool": {
+        "__init__": "limit putlocks forking_enable callbacks_propagate app **options",
+        "_get_info": "",
         "_pool": ...,
         "apply_async": "target args kwargs **options",
+        "did_start_ok": "",
+        "flush": "",
+        "maintain_pool": "*args **kwargs",
+        "num_processes": ...,
+        "on_close": "",
+        "on_start": "",
+        "on_stop": "",
+        "on_terminate": "",
+        "register_with_event_loop": "loop",
+        "restart": "",
+        "signal_safe": ...,
         "start": "",
+        "terminate_job": "pid signal",
+        "uses_semaphore": ...,
+    },
+    "celery.concurrency.prefork": {
+        "process_destructor": "pid exitcode",
+        "process_initializer": "app hostname",
     },
     "celery.result:AsyncResult": {
         "_maybe_set_cache": "meta",
@@ -176,6 +203,7 @@ TAKEN: dict[str, dict[str, str | EllipsisType]] = {
         "_regen": ...,
     },
     "celery.worker.consumer.consumer:Consumer": {
+        "cancel_active_requests": "",
         "add_task_queue": "queue exchange exchange_type routing_key **options",
         "cancel_task_queue": "queue",
         "connect": "",
@@ -212,8 +240,15 @@ TAKEN: dict[str, dict[str, str | EllipsisType]] = {
         "reject": "requeue",
         "revoked": "",
     },
+    "celery.worker.control:Panel": {
+        "data": ...,
+    },
     "celery.worker.state": {
         "active_requests": ...,
+        "all_total_count": ...,
+        "revoked_stamps": ...,
+        "task_reserved": "request ...",
+        "total_count": ...,
         "reserved_requests": ...,
         "revoked": ...,
         "should_stop": ...,
@@ -440,6 +475,7 @@ OURS = (
     LedgerRequest,
     LedgerConsumer,
     HoldLeases,
+    DirectPool,
     OurTask,
     adopting(TaskRegistry),
     capturing(AMQP),

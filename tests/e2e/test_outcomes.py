@@ -6,7 +6,7 @@ import json
 
 import pytest
 from celery import chain, group
-from workers import DEADLINE_S, Process, Shop, until
+from workers import DEADLINE_S, FORKING, Process, Shop, until
 
 from driver import moment
 
@@ -24,7 +24,7 @@ def test_a_success_is_recorded_with_its_attempt(open_shop: Shop, pool: str) -> N
     assert row["worker_id"].startswith("w1@test#")
     assert row["pid"] == open_shop.effects(id, "begin")[0].pid
     assert moment(row["created_at"]) <= moment(row["leased_at"]) <= moment(row["finished_at"])
-    if pool == "prefork":
+    if pool in FORKING:
         assert row["peak_memory_kb"] > 10_000
 
 
@@ -61,12 +61,12 @@ def test_a_task_sees_the_headers_of_its_caller_and_none_of_ours(open_shop: Shop)
 
 
 def test_who_waits_for_a_failure_hears_of_the_hard_time_limit(open_shop: Shop, pool: str) -> None:
-    if pool not in ("prefork", "gevent"):
+    if pool not in (*FORKING, "gevent"):
         pytest.skip("this pool has no time limits")
     id = open_shop.send("hooked", "never", time_limit=0.5)
     open_shop.wait(id, "failed")
     heard = {"on_failure", "after_return FAILURE", "task_failure", "request.on_timeout False"}
-    if pool == "prefork":
+    if pool in FORKING:
         heard.add("request.on_failure")
     until(lambda: {effect.what for effect in open_shop.effects(id)} - {"begin", "raise"} == heard, "all have heard")
     assert len(open_shop.effects(id, "on_failure")) == 1
@@ -138,7 +138,7 @@ def test_sys_exit_is_a_death_and_is_bounded(open_shop: Shop, steady_worker: Proc
     assert open_shop.runs(id) == 3
     assert open_shop.row(id)["deaths"] == 3
     codes = [a["exit_code"] for a in open_shop.ledger.attempts(id)]
-    assert codes == ([3] * 3 if open_shop.pool == "prefork" else [None] * 3)
+    assert codes == ([3] * 3 if open_shop.pool in FORKING else [None] * 3)
     assert steady_worker.is_running
 
 

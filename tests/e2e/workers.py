@@ -33,7 +33,9 @@ FINISHED = frozenset({*FINAL, State.QUARANTINED, State.PARKED})
 QUICK = ("--without-mingle", "--without-gossip")
 """What makes a worker start a second sooner, and has nothing to do with tasks."""
 
-POOLS = ("prefork", "threads", "solo", "gevent")
+POOLS = ("prefork", "mirepoix", "threads", "solo", "gevent")
+FORKING = ("prefork", "mirepoix")
+"""The pools that run tasks in forks of the worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +296,8 @@ class Shop:
         **settings: Any,
     ) -> Process:
         """A worker process; it is ready when this returns, unless *is_awaited* is false."""
+        if pool == "prefork":
+            pool = os.environ.get("POOL_FOR_PREFORK", pool)
         process = self.start(
             name,
             *("-m", "celery", "-A", "shop", "worker", "-n", f"{name}@test", "-l", "info"),

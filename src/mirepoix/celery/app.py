@@ -16,6 +16,7 @@ from mirepoix.celery import chords, errbacks, private, queue_probes
 from mirepoix.celery.capture import PublishScope, capturing
 from mirepoix.celery.control import durable
 from mirepoix.celery.installation import Installation
+from mirepoix.celery.pool.names import register
 from mirepoix.celery.task import adopt, adopting
 from mirepoix.config import Settings
 from mirepoix.connect.source import Source
@@ -28,6 +29,7 @@ from mirepoix.protocol.options import check_call
 logger = get_logger("mirepoix.worker")
 
 BACKEND_ALIASES.setdefault("mirepoix", "mirepoix.celery.backend:LedgerBackend")
+register()
 
 LEDGER_BACKEND = "mirepoix://"
 """The result backend of an app that names none: results in the ledger."""

@@ -22,6 +22,12 @@ from mirepoix.errors import ConfigurationError, MirepoixError
 
 logger = get_logger("mirepoix.worker")
 
+READING_STATE = (
+    "active", "query_task", "reserved", "revoke", "revoke_by_stamped_headers", "terminate",
+    "dump_active", "dump_reserved",
+)  # fmt: skip
+"""The remote control commands that read which requests the worker has."""
+
 
 class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
     """Register this worker before anything forks, and start its maintenance when the pool is up."""
@@ -46,20 +52,24 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         signals.worker_shutting_down.connect(self._begin_to_end, weak=False)
         # A soft shutdown waits in the handler of the signal, before it sends worker_shutting_down. Give leases back
         # before that wait.
-        private.before_soft_shutdown(worker, self._begin_to_end)
+        private.before_soft_shutdown(worker, self._begin_to_wait)
         # A cold shutdown sends no worker_shutdown. It ends when every step is terminated, and the pool with them.
         private.after_steps_stopped(worker, self._end)
         self._installation = installation
 
     def _begin(self, worker: Any, installation: Any) -> None:
+        is_direct = hasattr(worker.pool, "lane")
         WorkerProcess.begin(
             installation,
             worker.hostname,
-            pool=worker.pool_cls.__module__.rpartition(".")[2],
-            is_forking=worker.pool_cls.__module__ == "celery.concurrency.prefork",
+            pool="mirepoix" if is_direct else worker.pool_cls.__module__.rpartition(".")[2],
+            is_forking=is_direct or worker.pool_cls.__module__ == "celery.concurrency.prefork",
             concurrency=worker.concurrency,
             queues=tuple(worker.app.amqp.queues.consume_from),
         )
+        if is_direct:
+            self._running.lane = worker.pool.lane
+            private.before_control_commands(READING_STATE, worker.pool.lane.show)
 
     def start(self, worker: Any) -> None:
         """Start the maintenance, the alerts and the relay, now that the pool is up."""
@@ -88,6 +98,13 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         process = self._installation.worker
         if process is not None:
             process.leases.begin_to_stop(may_have_begun=given_to_pool(process))
+
+    def _begin_to_wait(self) -> None:
+        # Celery waits only if its own state names something that runs.
+        self._begin_to_end()
+        process = self._installation.worker
+        if process is not None and process.lane is not None:
+            process.lane.show_begun()
 
     def _end(self, **_: Any) -> None:
         # A worker does this last, after its pool is gone, so its remaining leases can go back safely.
@@ -134,7 +151,10 @@ def watch_pool(process: WorkerProcess, worker: Any) -> None:
     the process can be waited for. Then that look finds nothing, and the next one comes seconds later. In that case
     this makes the pool look again.
     """
-    processes = private.processes_of(worker.pool)
+    is_direct = process.lane is not None
+    processes = worker.pool if is_direct else private.processes_of(worker.pool)
+    if is_direct:
+        process.lane.note_begun()
     if processes is None or not hasattr(processes, "maintain_pool"):
         return
     for held in process.leases.held.running():
@@ -142,7 +162,8 @@ def watch_pool(process: WorkerProcess, worker: Any) -> None:
         if peak is not None:
             process.peaks[held.lease.key] = peak
     # Check idle processes too: the pool sends tasks to a dead process until it notices the death.
-    if worker.hub is not None and any(is_dead(pid) for pid in private.pids_of(processes)):
+    pids = processes.pids if is_direct else private.pids_of(processes)
+    if worker.hub is not None and any(is_dead(pid) for pid in pids):
         worker.hub.call_soon(processes.maintain_pool)
     if len(process.peaks) > PEAKS_KEPT:
         alive = {held.lease.key for held in process.leases.held.running()}

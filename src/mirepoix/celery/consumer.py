@@ -40,6 +40,14 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         for task in self.app.tasks.values():
             adopt(task)
         super().update_strategies()
+        if hasattr(self.pool, "lane"):
+            self.pool.lane.open(self)
+
+    def cancel_active_requests(self) -> None:
+        """Cancel what runs, for a cold shutdown."""
+        if hasattr(self.pool, "lane"):
+            self.pool.lane.show_begun()
+        super().cancel_active_requests()
 
     def add_task_queue(self, *args: Any, **kwargs: Any) -> Any:
         """Consume from another queue, and note that in the ledger."""
@@ -134,6 +142,8 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
 
     def on_close(self) -> None:
         """Give back what has not started. Celery calls this first when the worker stops or loses its connection."""
+        if hasattr(self.pool, "lane"):
+            self.pool.lane.close()
         _keep_what_was_sent(self.pool)
         _acknowledge_what_was_sent()
         worker = self.app.mirepoix.worker

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from celery import states
 
@@ -130,11 +130,12 @@ class Attempt:
     @property
     def commits_here(self) -> bool:
         """Whether this process commits its success; if not, the worker's parent does, in a batch."""
+        if self.continuations or self.transaction is not None or self.sends_here:
+            return True
+        if self.results and sum(len(result.result or "") for result in self.results.values()) > LARGE_RESULT:
+            return True
         # A part may belong to another task. It is returned in the name of that task, which only this process has.
-        is_for_others = any(part.task_id != self.lease.task_id for part in self.parts.values())
-        is_large = sum(len(result.result or "") for result in self.results.values()) > LARGE_RESULT
-        has_transaction = self.transaction is not None
-        return bool(self.continuations or has_transaction or is_large or is_for_others or self.sends_here)
+        return bool(self.parts) and any(part.task_id != self.lease.task_id for part in self.parts.values())
 
 
 class OpenTransaction(Protocol):
@@ -155,24 +156,30 @@ def current() -> Attempt | None:
     return _current.get()
 
 
-@contextmanager
-def _set(variable: ContextVar[Any], value: T) -> Iterator[T]:
-    """Give *variable* that value inside the block."""
-    token = variable.set(value)
-    try:
-        yield value
-    finally:
-        variable.reset(token)
+class _Set(Generic[T]):
+    """Give a variable a value inside the block. Each task needs several, so this is no generator."""
+
+    __slots__ = ("_token", "_value", "_variable")
+
+    def __init__(self, variable: ContextVar[Any], value: T) -> None:
+        self._variable, self._value = variable, value
+
+    def __enter__(self) -> T:
+        self._token = self._variable.set(self._value)
+        return self._value
+
+    def __exit__(self, *_: object) -> None:
+        self._variable.reset(self._token)
 
 
 def running(attempt: Attempt) -> AbstractContextManager[Attempt]:
     """Make *attempt* the current one inside the block: what is sent there belongs to it."""
-    return _set(_current, attempt)
+    return _Set(_current, attempt)
 
 
 def outside() -> AbstractContextManager[None]:
     """Set no current attempt inside the block: what is sent there belongs to none."""
-    return _set(_current, None)
+    return _Set(_current, None)
 
 
 def has_run() -> None:
@@ -186,23 +193,21 @@ def has_run() -> None:
         attempt.has_run = True
 
 
-@contextmanager
-def user_code() -> Iterator[None]:
+def user_code() -> AbstractContextManager[Attempt | None]:
     """Run user code inside the block: what it sends does not wait for the outcome."""
-    with _set(_running_code, _current.get()):
-        yield
+    return _Set(_running_code, _current.get())
 
 
 @contextmanager
 def outcome_code() -> Iterator[None]:
     """Run ``retry()`` or ``replace()`` inside the block: all that they send is part of the outcome."""
-    with _set(_running_code, _OUTCOME), _set(_continues, False):
+    with _Set(_running_code, _OUTCOME), _Set(_continues, False):
         yield
 
 
 def continuing() -> AbstractContextManager[bool]:
     """Send inside the block what a payload or a chord carries for later. No attempt needs to run."""
-    return _set(_continues, True)
+    return _Set(_continues, True)
 
 
 def is_continuing() -> bool:

@@ -34,6 +34,7 @@ from celery.exceptions import TaskPredicate
 from celery.utils.log import get_logger
 
 from mirepoix.celery import native, private
+from mirepoix.celery.pool.soft_limit import SoftLimit
 from mirepoix.connect.url import optional
 from mirepoix.errors import ConfigurationError, CoroutineCancelled
 
@@ -199,22 +200,25 @@ def _soft_limit(limit: _Limit, coroutine: Coroutine[Any, Any, Any]) -> Iterator[
     """Handle the soft time limit's signal: cancel the coroutine while it waits, or raise in its own code."""
 
     def on_signal(number: int, frame: Any) -> None:
+        if isinstance(handler, SoftLimit) and not handler.is_due():
+            return
         limit.is_over = True
         if _is_own_code(frame, coroutine):
-            private.raise_soft_limit(number, frame)
+            handler(number, frame)
         elif limit.running is not None:
             limit.running.get_loop().call_soon_threadsafe(limit.running.cancel)
 
     is_main = threading.current_thread() is threading.main_thread()
     number = private.SOFT_LIMIT_SIGNAL
-    if not is_main or number is None or signal.getsignal(number) is not private.raise_soft_limit:
+    handler: Any = None if number is None else signal.getsignal(number)
+    if not is_main or number is None or not (handler is private.raise_soft_limit or isinstance(handler, SoftLimit)):
         yield
         return
     signal.signal(number, on_signal)
     try:
         yield
     finally:
-        signal.signal(number, private.raise_soft_limit)
+        signal.signal(number, handler)
 
 
 def _is_own_code(frame: Any, coroutine: Any) -> bool:

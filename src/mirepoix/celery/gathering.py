@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -183,13 +183,17 @@ def run_watched(target: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     return Broken(f"{type(last).__name__}: {last}", kind, words, os.getpid())
 
 
-@contextmanager
-def watched() -> Iterator[None]:
+def watched() -> AbstractContextManager[None]:
     """Run a task's code inside the block, and note what it raises, for `run_watched`. Nested tasks are not watched."""
     raised = _watched.get()
-    if raised is None:
-        yield
-        return
+    return _NOT_WATCHED if raised is None else _noting(raised)
+
+
+_NOT_WATCHED = nullcontext()
+
+
+@contextmanager
+def _noting(raised: list[BaseException]) -> Iterator[None]:
     token = _watched.set(None)
     try:
         yield

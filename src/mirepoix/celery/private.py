@@ -117,6 +117,22 @@ def after_steps_stopped(worker: Any, act: Callable[[], None]) -> None:
 # `celery.worker.state` is imported where it is used: it imports the whole worker, which clients do not need.
 
 
+def before_control_commands(names: Iterable[str], act: Callable[[], None]) -> None:
+    """Replace remote control commands by ones that call *act* first: they read Celery's state, which is a module."""
+    from celery.worker.control import Panel
+
+    def acting(command: Callable[..., Any]) -> Callable[..., Any]:
+        def act_and_run(state: Any, *args: Any, **kwargs: Any) -> Any:
+            act()
+            return command(state, *args, **kwargs)
+
+        return act_and_run
+
+    for name in names:
+        if name in Panel.data:
+            Panel.data[name] = acting(Panel.data[name])
+
+
 def reserved_requests() -> tuple[Any, ...]:
     """The requests that the worker has received and that have not ended. Celery has no other list of them."""
     from celery.worker import state
@@ -172,7 +188,8 @@ def jobs_of(processes: Any) -> Any:
 
 def is_sent(job: Any) -> bool:
     """Whether the job was sent to a process, which may run it without having reported that."""
-    return getattr(job, "_write_to", None) is not None
+    begun: bool | None = getattr(job, "has_begun", None)  # of our own pool
+    return getattr(job, "_write_to", None) is not None if begun is None else begun
 
 
 def is_accepted(job: Any) -> bool:
@@ -218,7 +235,7 @@ SOFT_LIMIT_SIGNAL: int | None = SIG_SOFT_TIMEOUT
 """The signal of the soft time limit. While a coroutine runs we handle it: an exception in asyncio would be lost."""
 
 raise_soft_limit: Callable[[int, Any], None] = soft_timeout_sighandler
-"""Billiard's handler of that signal, which we restore."""
+"""Billiard's handler of that signal, which we restore. Our own pool has another."""
 
 
 # ---- tasks and signatures
@@ -281,6 +298,13 @@ def merged_arguments(signature: Any, args: Iterable[Any], kwargs: Mapping[str, A
 def is_unread_group(value: Any) -> bool:
     """Whether *value* is a generator of signatures that Celery reads as it sends them."""
     return isinstance(value, _regen)
+
+
+def custom_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of a request's *names* that Celery's ``request.headers`` would have. The public way needs their values."""
+    from celery.app.task import Context
+
+    return tuple(Context()._get_custom_headers(dict.fromkeys(names)) or ())
 
 
 def trace_result(info: Any, state: str, error: BaseException) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
+from weakref import ref
 
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
@@ -103,7 +104,9 @@ class LedgerRequest(Request):  # type: ignore[misc]
         if self.lease is None:  # not from the ledger: Celery handles it
             super().on_accepted(pid, time_accepted)
             return
-        self.worker.leases.held.note_begun(self.lease.key, self._process(pid))
+        # Pools without processes pass another clock's time.
+        began_at = time_accepted if self.worker.lane is not None else None
+        self.worker.leases.held.note_begun(self.lease.key, self._process(pid), began_at)
         self._is_accepting = True
         try:
             super().on_accepted(pid, time_accepted)
@@ -112,6 +115,10 @@ class LedgerRequest(Request):  # type: ignore[misc]
             logger.exception("the worker cannot note that task %s[%s] begins", self.name, self.id)
         finally:
             self._is_accepting = False
+
+    def belongs_to(self, job: Any) -> None:
+        """Note the job of the direct pool that runs it. The pool knows when the job began."""
+        self._apply_result = ref(job)
 
     def acknowledge(self) -> None:
         """Free the place in the prefetch after the attempt is over. A gathered call succeeds by it."""
@@ -409,7 +416,8 @@ def given_to_pool(worker: WorkerProcess) -> frozenset[tuple[str, int]]:
     if not worker.is_forking:
         return frozenset()
     reserved = private.reserved_requests()
-    return frozenset(request.lease.key for request in reserved if request.lease is not None and request.is_with_pool)
+    given = frozenset(request.lease.key for request in reserved if request.lease is not None and request.is_with_pool)
+    return given if worker.lane is None else given | worker.lane.given_keys()
 
 
 def sent_to_pool(worker: WorkerProcess) -> frozenset[tuple[str, int]]:
@@ -417,4 +425,5 @@ def sent_to_pool(worker: WorkerProcess) -> frozenset[tuple[str, int]]:
     if not worker.is_forking:
         return frozenset()
     reserved = private.reserved_requests()
-    return frozenset(request.lease.key for request in reserved if request.lease is not None and request.may_have_begun)
+    sent = frozenset(request.lease.key for request in reserved if request.lease is not None and request.may_have_begun)
+    return sent if worker.lane is None else sent | worker.lane.given_keys()

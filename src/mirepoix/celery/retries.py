@@ -55,29 +55,39 @@ def policy_for(task: Any) -> RetryPolicy | None:
     return default
 
 
-@contextmanager
-def trying(task: Any) -> Iterator[None]:
+class trying:  # noqa: N801 (used as a function)
     """Run a task's code inside the block. Pass its errors on, or raise a retry instead."""
-    request = task.request_stack.top
-    above = _trying.get()
-    if request is None or request.called_directly or (above is not None and above.call == (task.name, request.id)):
-        yield  # it was called as a function, perhaps by itself: the caller's policy applies
-        return
-    now = _Trying((task.name, request.id))
-    token = _trying.set(now)
-    try:
-        yield
-    except (TaskPredicate, MaxRetriesExceededError, ConfigurationError):
-        raise
-    except Exception as error:
-        if error is now.given_up:
-            raise
-        policy = policy_for(task)
-        if policy is not None:
-            _try_again(task, request, policy, error)
-        raise
-    finally:
-        _trying.reset(token)
+
+    __slots__ = ("_now", "_request", "_task", "_token")
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+
+    def __enter__(self) -> None:
+        request = self._request = self._task.request_stack.top
+        above = _trying.get()
+        self._now: _Trying | None = None
+        if request is None or request.called_directly:
+            return
+        call = (self._task.name, request.id)
+        if above is None or above.call != call:  # else it was called by itself: the caller's policy applies
+            self._now = _Trying(call)
+            self._token = _trying.set(self._now)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        now = self._now
+        if now is None:
+            return
+        try:
+            if not isinstance(error, Exception) or error is now.given_up:
+                return
+            if isinstance(error, (TaskPredicate, MaxRetriesExceededError, ConfigurationError)):
+                return
+            policy = policy_for(self._task)
+            if policy is not None:
+                _try_again(self._task, self._request, policy, error)
+        finally:
+            _trying.reset(self._token)
 
 
 @contextmanager

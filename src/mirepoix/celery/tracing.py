@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 import traceback
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionInfo
@@ -51,7 +51,7 @@ def guarded(task: Any, tracer: Any) -> Any:
             return _ignored("its lease was handed back")
         try:
             received = _received(task, args, kwargs, request)
-            own = Context({key: value for key, value in request.items() if key != "headers"}).headers or {}
+            own = _custom_headers(request)
         except Exception as error:  # noqa: BLE001 (the row may hold anything; threads and greenlets report no error)
             received = Incompatibility(None, f"the message cannot be read: {type(error).__name__}: {error}")
         if isinstance(received, Incompatibility):
@@ -63,7 +63,7 @@ def guarded(task: Any, tracer: Any) -> Any:
             return _ignored(received.reason)
         args, kwargs = received
         if worker is not None and worker.is_pool_process:
-            if not worker.meter.mark_begun(lease.key):
+            if worker.lane is None and not worker.meter.mark_begun(lease.key):
                 outcome.record_unseen_death(installation, lease, task.name)
                 return _ignored("the process that began it died")
             worker.meter.note(peak_memory_kb())  # it may die before the parent measures it
@@ -86,6 +86,17 @@ def guarded(task: Any, tracer: Any) -> Any:
         return readable(result) if worker is not None and worker.is_pool_process else result
 
     return trace
+
+
+def _custom_headers(request: dict[str, Any]) -> dict[str, Any]:
+    """The headers that the caller added. Celery decides that by the names, and most calls have the same."""
+    custom = _custom_names(frozenset(request))
+    return {name: request[name] for name in custom}
+
+
+@lru_cache(KINDS_KEPT)
+def _custom_names(names: frozenset[str]) -> tuple[str, ...]:
+    return private.custom_names(names - {"headers"})
 
 
 def peak_memory_kb() -> int:

@@ -55,6 +55,8 @@ class WorkerProcess:
         """Whether its pool runs tasks in processes that it forks."""
         self.broker_consumer: Any = None
         """Leases the tasks that the broker sends notifications for; None without a broker."""
+        self.lane: Any = None
+        """The short way into the direct pool (`mirepoix.celery.pool.lane`); None with any other pool."""
         self.gathered = Gathered()
         """The calls that are gathered to run together, by tasks that have a strategy of their own."""
         self.peaks: dict[tuple[str, int], int] = {}

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from mirepoix.celery.pool.names import register
 from mirepoix.cli.alerts import alerts
 from mirepoix.cli.context import CliContext
 from mirepoix.cli.dashboard import dashboard
@@ -36,6 +37,8 @@ from mirepoix.cli.top import top
 from mirepoix.cli.tune import tune
 from mirepoix.cli.why import why
 from mirepoix.errors import MirepoixError
+
+register()  # the celery command loads this module before it reads its arguments
 
 DEMO = "demo"
 DEMO_MODULE = "mirepoix.demo.command"

@@ -88,12 +88,12 @@ class HeldLeases:
         if held is not None:
             held.is_given_to_worker = True
 
-    def note_begun(self, key: Key, pid: int | None) -> None:
-        """Record that user code of the attempt has begun, in the process *pid*."""
+    def note_begun(self, key: Key, pid: int | None, at: float | None = None) -> None:
+        """Record that user code of the attempt has begun, in the process *pid*: now, or *at* that moment."""
         with self._lock:
             held = self._held.get(key)
             if held is not None:
-                held.started_at, held.pid, held.abandoned_at = time.monotonic(), pid, None
+                held.started_at, held.pid, held.abandoned_at = time.monotonic() if at is None else at, pid, None
 
     def running(self) -> list[Held]:
         """Return the attempts that run user code now."""

@@ -220,12 +220,14 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         """How many messages the worker may have at once; 0: any number.
 
         Without an event loop a full pool would block the worker, and its remote control too. There the limit is what
-        the pool can run.
+        the pool can run. So it is with the direct pool, which fetches more while tasks are quick.
         """
         limit = int(self.qos.prefetch_count)
         installation = self.connection.installation
         leases = self.connection.leases
-        if not self.connection.has_loop and leases is not None:
+        if self.lane is not None:
+            limit = self.lane.places
+        elif not self.connection.has_loop and leases is not None:
             slots = int(leases.worker.concurrency)
             limit = min(limit or slots, slots)
         # A gathered call is not with the pool yet. It must not count, or the rest of its batch could not arrive.
@@ -234,7 +236,15 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     @property
     def headroom(self) -> int:
         """How many messages beyond that limit are fetched to keep a pool of processes busy."""
+        if self.lane is not None:  # its rows are given back if a slow task is before them
+            return self.batch.lookahead
         return self.batch.headroom(self.qos.prefetch_count) if self.connection.has_loop else 0
+
+    @property
+    def lane(self) -> Any:
+        """The short way of rows into the direct pool; None with any other pool."""
+        worker = self.connection.installation.worker
+        return None if worker is None else worker.lane
 
     def _free(self) -> int:
         limit = self.limit
@@ -246,6 +256,15 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         delivered = 0
         until = time.monotonic() + DELIVER_FOR_S
         leases = self.connection.leases
+        lane = self.lane
+        if lane is not None and self.buffer and not leases.is_stopping:
+            rows = [*self.buffer]  # all of them: the pool gives back what has to wait
+            self.buffer.clear()
+            others = lane.take(row for row in rows if row.queue in queues)
+            leases.held.abandon([row.lease for row in rows if row.queue not in queues], now=True)
+            for row in others:
+                self._hand_over_task(row, leases)
+            return len(rows)
         while self.buffer and self.qos.can_consume() and time.monotonic() < until and not leases.is_stopping:
             taken = self.buffer.popleft()
             if taken.queue in queues:
@@ -253,6 +272,10 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             else:  # cancel_consumer arrived in between
                 leases.held.abandon([taken.lease], now=True)
         return delivered
+
+    def hand_over(self, taken: Taken) -> None:
+        """Hand a row over to Celery's consumer."""
+        self._hand_over_task(taken, self.connection.leases)
 
     def _hand_over_task(self, taken: Taken, leases: Leases) -> int:
         installation = self.connection.installation

@@ -18,7 +18,8 @@ class QoS(virtual.QoS):  # type: ignore[misc]
     @property
     def unfinished(self) -> int:
         """How many messages the worker has."""
-        return len(self._delivered) - len(self._dirty)
+        lane = self.channel.lane
+        return len(self._delivered) - len(self._dirty) + (0 if lane is None else len(lane))
 
     def ack(self, delivery_tag: Any) -> None:
         """Free the place: the attempt is over."""
