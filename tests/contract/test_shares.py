@@ -7,6 +7,7 @@ from mirepoix.ledger import enqueue, workers
 from mirepoix.ledger.query.pace import Share, pace, shares
 from mirepoix.ledger.query.releases import releases
 from mirepoix.operations.findings import failing
+from mirepoix.operations.verdict import verdict
 from mirepoix.records import Worker
 
 
@@ -39,6 +40,9 @@ def test_only_a_task_with_many_failed_attempts_is_failing():
     few, seldom, many = Share("few", 0, 4, 0), Share("seldom", 95, 5, 0), Share("many", 7, 2, 3)
     (found,) = failing([few, seldom, many])
     assert (found.name, found.count, found.ended) == ("many", 5, 12)
+    said = verdict([found], 60.0)
+    assert said.sentence == "42 % of the latest 12 attempts of many failed, 3 times because the process died."
+    assert "memory" in said.next_step
 
 
 def test_a_release_is_as_old_as_its_first_worker(ledger):

@@ -75,3 +75,15 @@ def test_alerts_show_what_became_of_their_notifications(visit, scenery):
     assert "hook: not delivered after 3 tries: it said password=[hidden]" in opened
     assert "a task is parked" in over
     assert "hunter2" not in visit("vera").get("/alerts")
+
+
+def test_a_task_that_dies_and_succeeds_again_is_found_from_the_overview(visit, scenery):
+    ledger = scenery.ledger
+    ledger.send(*(f"dies-{n}" for n in range(5)), name="shop.grow", queue="payments")
+    for taken in ledger.take("w1", queues=("payments",)):
+        if taken.lease.task_id.startswith("dies-"):
+            ledger.start(taken.lease)
+            ledger.lose(taken.lease, delay_s=60)
+    page = visit("vera").get("/")
+    assert "100 % of the latest 5 attempts of shop.grow failed, 5 times because the process died" in page
+    assert 'href="/tasks?name=shop.grow&amp;min_tries=2"' in page

@@ -44,10 +44,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Failing(Finding):
-    """A task of which *count* of the latest *ended* attempts did not succeed."""
+    """A task of which *count* of the latest *ended* attempts did not succeed. *died* of these lost their process."""
 
     name: str = ""
     ended: int = 0
+    died: int = 0
 
 
 def findings(overview: Overview) -> list[Finding]:
@@ -59,7 +60,9 @@ def findings(overview: Overview) -> list[Finding]:
 def failing(shares: Iterable[Share]) -> list[Failing]:
     """Return the tasks of which many attempts fail now, even if their retries succeed."""
     return [
-        Failing("failing", Severity.WARNING, share.failed + share.died, name=share.name, ended=share.ended)
+        Failing(
+            "failing", Severity.WARNING, share.failed + share.died, name=share.name, ended=share.ended, died=share.died
+        )
         for share in shares
         if share.failed + share.died >= FAILING_LEAST and share.failing >= FAILING_SHARE
     ]

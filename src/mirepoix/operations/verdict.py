@@ -12,6 +12,12 @@ from mirepoix.operations.findings import Failing, Finding, Severity, severity
 from mirepoix.operations.format import count, duration, one_line
 from mirepoix.states import State
 
+AFTER_DEATHS = "Look at the signal and the memory of its attempts. Signal 9 often means that the memory ended."
+_NEXT = {
+    "failing": "Look at the cause. What is retried may succeed by itself, and what fails for good waits for you.",
+    "chord": "Read the attempts of these members, then requeue or discard them.",
+    "failed": "Look at the causes, then run the tasks again or discard them.",
+}
 WELL = "Nothing is lost, late or dead, and nothing waits for you."
 
 
@@ -74,13 +80,16 @@ def sentence(finding: Finding, late_s: float) -> str:
 def _of_dashboard(finding: Finding) -> str:
     if isinstance(finding, Failing):
         share = f"{100 * finding.count / finding.ended:.0f} % of the latest {count(finding.ended, 'attempt')}"
-        return f"{share} of {one_line(finding.name)} failed"
+        died = f", {count(finding.died, 'time')} because the process died" if finding.died else ""
+        return f"{share} of {one_line(finding.name)} failed{died}"
     waits = "waits" if finding.count == 1 else "wait"
     return f"{count(finding.count, 'chord')} {waits} for members that are parked or quarantined"
 
 
 def next_step(finding: Finding) -> str:
     """Write what to do about a finding."""
+    if finding.kind in _NEXT:
+        return AFTER_DEATHS if isinstance(finding, Failing) and finding.died else _NEXT[finding.kind]
     queue = one_line(finding.queue)
     match finding.kind:
         case "lost":
@@ -95,10 +104,8 @@ def next_step(finding: Finding) -> str:
             return "Move them: mirepoix drain."
         case "stuck" if finding.state is State.PARKED:
             return "Deploy code that can take them, or edit them."
-        case "stuck" | "chord":
+        case "stuck":
             return "Read their attempts, then requeue or discard them."
-        case "failing" | "failed":
-            return "Look at the causes, then run the tasks again or discard them."
         case _ if finding.worker is None:
             return "Start a worker."
     return "It is alive again: find out why it died." if finding.is_served else "Find out why it died, and start it."

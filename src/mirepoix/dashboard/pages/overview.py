@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from mirepoix.dashboard.pages.needs import shown_text, site_of
 from mirepoix.dashboard.render import render
 from mirepoix.ledger.query.audit import Act, acts
-from mirepoix.operations.findings import Finding
+from mirepoix.operations.findings import Failing, Finding
 from mirepoix.operations.health import by_life, by_urgency
-from mirepoix.operations.look import LATE_AFTER_S
+from mirepoix.operations.look import LATE_AFTER_S, Seen
 from mirepoix.operations.verdict import sentence
 from mirepoix.states import State
 
@@ -38,8 +40,8 @@ def show(request: Request) -> Response:
         request,
         "overview.html",
         seen=seen,
-        others=[(finding, sentence(finding, LATE_AFTER_S), where(finding)) for finding in seen.findings[1:8]],
-        worst_where=where(seen.findings[0]) if seen.findings else "",
+        others=[(finding, sentence(finding, LATE_AFTER_S), where(finding, seen)) for finding in seen.findings[1:8]],
+        worst_where=where(seen.findings[0], seen) if seen.findings else None,
         queues=[(load, rates.get(load.queue, 0.0)) for load in queues[:QUEUES]],
         more_queues=len(queues[QUEUES:]),
         causes=seen.groups[:CAUSES],
@@ -58,16 +60,34 @@ def show(request: Request) -> Response:
     )
 
 
-def where(finding: Finding) -> str:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A page and its parameters."""
+
+    path: str
+    given: dict[str, str] = field(default_factory=dict)
+
+
+def where(finding: Finding, seen: Seen) -> Place:
     """Return the page that shows what a finding is about."""
+    if isinstance(finding, Failing):
+        return _where_it_fails(finding, seen)
     match finding.kind:
         case "lost" | "dead":
-            return "/workers"
+            return Place("/workers")
         case "late":
-            return "/queues"
+            return Place("/queues")
         case "chord":
-            return "/chords"
-        case "failed" | "failing":
-            return "/failures"
+            return Place("/chords")
+        case "failed":
+            return Place("/failures")
         case _:
-            return "/waiting" if finding.state in (State.PARKED, State.QUARANTINED) else "/"
+            return Place("/waiting" if finding.state in (State.PARKED, State.QUARANTINED) else "/")
+
+
+def _where_it_fails(finding: Failing, seen: Seen) -> Place:
+    """Return its worst cause. Attempts that died and were tried again have none: then its tasks with several tries."""
+    causes = [group for group in seen.groups if group.name == finding.name and group.last_hour]
+    if causes:
+        return Place(f"/failures/{max(causes, key=lambda group: group.last_hour).id}")
+    return Place("/tasks", {"name": finding.name, "min_tries": "2"})
