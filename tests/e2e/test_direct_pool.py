@@ -63,6 +63,22 @@ def test_rows_behind_a_slow_task_run_in_another_worker(shop: Shop) -> None:
     assert {shop.row(id)["deaths"] + shop.row(id)["handovers"] for id in (slow, *behind)} == {0}
 
 
+def test_a_process_that_is_frozen_while_it_is_idle_keeps_nothing_and_is_used_again(shop: Shop) -> None:
+    worker = shop.worker(pool="mirepoix", concurrency=2)
+    quick(shop)
+    frozen, other = worker.children()
+    os.kill(frozen, signal.SIGSTOP)
+    ids = quick(shop, 50)
+    assert {shop.effects(id, "begin")[0].pid for id in ids} == {other}
+    os.kill(frozen, signal.SIGCONT)
+    gates = [shop.send("gate", "open") for _ in range(2)]
+    for id in gates:
+        shop.begun(id)
+    shop.make("open")
+    shop.wait(gates, "succeeded")
+    assert {shop.effects(id, "begin")[0].pid for id in gates} == {frozen, other}
+
+
 def test_a_death_is_blamed_on_what_ran_and_on_nothing_that_waited_behind_it(shop: Shop) -> None:
     shop.worker(pool="mirepoix", concurrency=1, max_deaths=2)
     quick(shop)

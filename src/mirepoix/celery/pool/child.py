@@ -84,6 +84,7 @@ class Child:
                 if job is None:
                     return os.EX_OK
                 if not self._page.begin(self._slot, job[0]):
+                    self._report(READY)  # it was recalled, perhaps because this process was frozen
                     continue
                 leaves = self._do(*job)
                 done += 1

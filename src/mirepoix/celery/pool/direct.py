@@ -33,6 +33,9 @@ SLOTS = 1_024
 LOOK_S = 0.02
 """How often the pool looks, while jobs wait behind others, whether one of these is slow."""
 
+STUCK_S = 0.1
+"""After this time, a process that has begun nothing of what it was given is given no more."""
+
 GIVE_BACK_S = 0.1
 """If no job has ended for this time, rows that wait for a process go back to the ledger, for other workers."""
 
@@ -359,7 +362,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
 
     def _on_report(self, process: PoolProcess) -> None:
         for what, number, value, took_s in process.read():
-            if what == READY:
+            if what == READY:  # also when it has passed over a job that was recalled
                 process.is_ready = True
             elif what == BEGUN:
                 job = process.jobs.get(number)
@@ -453,14 +456,17 @@ class TaskPool(BasePool):  # type: ignore[misc]
     # ---- slow jobs, and time limits
 
     def _look_soon(self) -> None:
-        is_needed = self._waiting or any(len(process.jobs) > 1 for process in self._processes)
+        is_needed = self._waiting or any(
+            len(process.jobs) > 1 or (process.jobs and process.begun() is None) for process in self._processes
+        )
         if self._hub is not None and self._look is None and is_needed:
             self._look = self._hub.call_later(LOOK_S, self._look_for_slow)
 
     def _look_for_slow(self) -> None:
         """Take back what waits behind a slow job, and give it to others: here, or through the ledger."""
         self._look = None
-        self._recall([process for process in self._processes if process.is_slow(LOOK_S)])
+        slow = [process for process in self._processes if process.is_slow(LOOK_S) or process.is_stuck(STUCK_S)]
+        self._recall(slow)
         self._pump()
         if self._waiting and time.monotonic() - self._moved_at > GIVE_BACK_S:
             self.lane.give_back(self._waiting)

@@ -188,7 +188,11 @@ class Lane:
 
     def give_back(self, jobs: Iterable[Job]) -> None:
         """Give rows that no process has begun back to the ledger."""
-        self._leases.held.abandon([job.taken.lease for job in jobs if job.taken is not None], now=True)
+        rows = [job for job in jobs if job.taken is not None]
+        self._leases.held.abandon([job.taken.lease for job in rows if job.taken is not None], now=True)
+        for job in rows:
+            if job.request is not None:
+                state.task_ready(job.request)
 
     # ---- out of the pool
 

@@ -35,12 +35,15 @@ class PoolProcess:
         """Whether it has finished its own initialization."""
         self.is_leaving = False
         """Whether it was told to exit, or has to be killed. It is given no more jobs."""
+        self.is_silent = False
+        """Whether it has begun nothing of what it was given. It is given no more until it reports something."""
         self.is_dead = False
         self.is_cut = False
         """Whether its end of the socket is closed: it is about to exit."""
         self._reader = Reader()
         self._number = 0
         self._mean_s: float | None = None
+        self._given_at = 0.0
         self._process: Any = None
         self._socket: socket.socket
         self._writer: Writer
@@ -93,7 +96,7 @@ class PoolProcess:
     @property
     def room(self) -> int:
         """How many more jobs it can be given: one at a time, and more while they are quick."""
-        if self.is_leaving or self.is_dead:
+        if self.is_leaving or self.is_dead or self.is_silent:
             return 0
         ahead = 1
         if self._mean_s is not None:
@@ -102,6 +105,8 @@ class PoolProcess:
 
     def give(self, jobs: list[Job]) -> None:
         """Give it these jobs."""
+        if not self.jobs:
+            self._given_at = time.monotonic()
         for job in jobs:
             self._number += 1
             job.given(self, self._number)
@@ -148,6 +153,13 @@ class PoolProcess:
         self._mean_s = max(ran_s, self._mean_s or 0.0)
         return True
 
+    def is_stuck(self, after_s: float) -> bool:
+        """Whether it has begun nothing for that time, although it was ready: it is frozen, or gets no CPU."""
+        if not self.is_ready or not self.jobs or self.begun() is not None:
+            return False
+        self.is_silent = time.monotonic() - self._given_at > after_s
+        return self.is_silent
+
     def is_over(self, job: Job) -> bool:
         """Whether it has ended the job, though its report may not have arrived."""
         return self._page.is_over(self.slot, job.number)
@@ -181,9 +193,8 @@ class PoolProcess:
             if not arrived:
                 self.is_cut = True
                 return
+            self.is_silent = False
             yield from self._reader.feed(arrived)
-            if len(arrived) < READ_AT_ONCE:
-                return
 
     @property
     def is_behind(self) -> bool:
