@@ -147,6 +147,25 @@ def test_canaries_run_before_the_others_and_a_replay_can_be_stopped(visit, scene
     assert "interrupted" in browser.get(job)
 
 
+def test_a_replay_has_the_cap_of_the_role(visit, scenery, monkeypatch):
+    monkeypatch.setattr(act, "CAP", 1)
+    cause = scenery.ledger.row("failed-1")["failure_group"]
+    assert "Run 1 task again" in visit("ana").get(f"/failures/{cause}")
+    assert "Run 3 tasks again" in visit("root").get(f"/failures/{cause}")
+    visit("ana").post(f"/failures/{cause}/replay", 400, canaries="0", limit="2")
+    page = visit("ana").post(f"/failures/{cause}/replay", canaries="0", rate="1000")
+    job = re.search(r'hx-get="(/jobs/[^?]+)', page)
+    if job is not None:
+        until(lambda: "It is over." in visit("ana").get(job[1]), "the job ends")
+        page = visit("ana").get(job[1])
+    assert "left for another replay: 2 tasks" in page
+    assert sorted(scenery.ledger.state(id) for id in ("failed-1", "failed-2", "evil-1")) == [
+        "failed",
+        "failed",
+        "pending",
+    ]
+
+
 @pytest.mark.parametrize("form", [{"canaries": "x"}, {"rate": "0"}, {"rate": "1e9"}, {"limit": "-1"}])
 def test_a_replay_refuses_numbers_that_make_no_sense(visit, scenery, form):
     cause = scenery.ledger.row("failed-1")["failure_group"]

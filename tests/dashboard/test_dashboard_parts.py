@@ -30,6 +30,7 @@ NAIVE = as_text({0: (datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None), 1)})
 def test_values_under_secret_names_are_hidden_at_any_depth(name):
     shown = REDACTOR.value({"a": [{"b": {name: "s3cret"}}], "n": 1})
     assert shown == {"a": [{"b": {name: HIDDEN}}], "n": 1}
+    assert REDACTOR.value([["n", 1], [name, "s3cret"]]) == [["n", 1], [name, HIDDEN]]
     args, kwargs = REDACTOR.arguments(["s3cret", {"n": 2}], {name: {"deep": "s3cret"}, "order": 7}, [name, "other"])
     assert args == [HIDDEN, {"n": 2}]
     assert kwargs == {name: HIDDEN, "order": 7}
@@ -46,6 +47,14 @@ def test_values_under_secret_names_are_hidden_at_any_depth(name):
         "card_number : s3cret",
         "failed: {'user': 1, 'password': 's3cret'}",
         "error: a: b=c: secret=s3cret",
+        "Card(card_number=4242 4242 s3cret, owner=ana)",
+        "password=my s3cret phrase order=7",
+        r"login(password='it\'s s3cret', n=1)",
+        "password=('a', ('b', 's3cret'), [1])",
+        "{'tokens': {'a': ['x', {'b': ('s3cret',)}]}, 'n': 1}",
+        "headers=(('Accept', '*'), ('Authorization', 'Bearer s3cret'))",
+        "password=(unclosed, 's3cret'",
+        'secret=("(", "s3cret")',
     ],
 )
 def test_secret_values_in_messages_are_hidden(text):
@@ -61,13 +70,26 @@ def test_further_names_can_be_hidden_and_deep_objects_end():
     assert HIDDEN in str(REDACTOR.value(deep))
 
 
+def test_what_stands_behind_a_hidden_value_is_shown():
+    shown = REDACTOR.text("login(password=('a', 'b'), order=7) failed; card=42 43, owner=ana\nnext line")
+    assert shown == f"login(password={HIDDEN}, order=7) failed; card={HIDDEN}, owner=ana\nnext line"
+
+
 def test_a_long_text_is_searched_for_secrets_in_linear_time():
     def took(text: str) -> float:
         began = time.process_time()
         REDACTOR.text(text)
         return time.process_time() - began
 
-    for text in ("a" * 20_000, "a=" * 10_000, "password=" * 2_000, "'" * 20_000, '"a' * 10_000):
+    for text in (
+        "a" * 20_000,
+        "a=" * 10_000,
+        "password=" * 2_000,
+        "password=(\n" * 2_000,
+        "token=   " * 2_000,
+        "'" * 20_000,
+        '"a' * 10_000,
+    ):
         assert took(text * 8) < 100 * took(text) + 1  # eight times as long; a quadratic search would take 64 times
 
 

@@ -30,7 +30,7 @@ from mirepoix.operations.format import count, one_line
 from mirepoix.states import State
 
 CAP = 1_000
-"""The most tasks that one decision of a user with the role ``act`` changes."""
+"""The most tasks that one decision or replay of a user with the role ``act`` changes."""
 
 CAP_OF_ADMINISTRATORS = 100_000
 SHOWN = 20
@@ -54,7 +54,7 @@ def preview(request: Request) -> Response:
     verb = visit.first("verb")
     decision = _decision(verb, user)
     task_id = visit.first("id")
-    cap = CAP_OF_ADMINISTRATORS if user.may(Role.ADMINISTER) else CAP
+    cap = cap_of(user)
     with site.reading() as tx:
         if task_id:
             found = versions_of(tx, [task_id])
@@ -153,6 +153,11 @@ def stop(request: Request) -> Response:
         raise NoSuchThing("This process does not know that job.")
     job.stop()
     return RedirectResponse(f"{request.scope['root_path']}/jobs/{job.id}", 303)
+
+
+def cap_of(user: User) -> int:
+    """Return the most tasks that one decision, or one replay, of the user changes."""
+    return CAP_OF_ADMINISTRATORS if user.may(Role.ADMINISTER) else CAP
 
 
 def _decision(verb: str, user: User) -> Decision:

@@ -13,6 +13,7 @@ from mirepoix.dashboard.access import Role
 from mirepoix.dashboard.errors import BadAddress, NoSuchThing
 from mirepoix.dashboard.gate import visit_of
 from mirepoix.dashboard.jobs import Job
+from mirepoix.dashboard.pages import act
 from mirepoix.dashboard.pages.needs import require, shown_frames, shown_message, site_of, user_of
 from mirepoix.dashboard.render import render
 from mirepoix.ledger import counting
@@ -64,6 +65,7 @@ def show(request: Request) -> Response:
         "failure.html",
         group=group,
         detail=detail,
+        cap=act.cap_of(user_of(request)),
         attempts=failure_groups.failed_attempts(group),
         verbs=OFFERED[group.status] if user_of(request).may(Role.ACT) else (),
         message=shown_message(request, latest.error) if latest else "",
@@ -95,9 +97,10 @@ def replay(request: Request) -> Response:
         chosen = ledger_replay.choose(tx, group.id)
     if not chosen:
         raise BadAddress("No task failed for good by this cause, so there is nothing to run again.")
-    limit = _whole(visit.first("limit") or str(len(chosen)), "The number of tasks", 1, len(chosen))
+    most = min(len(chosen), act.cap_of(user))
+    limit = _whole(visit.first("limit") or str(most), "The number of tasks", 1, most)
     reason = one_line(visit.first("reason"))[:1000] or f"replayed: {group.id}"
-    chosen = chosen[:limit]
+    left, chosen = len(chosen) - limit, chosen[:limit]
 
     def work(connection: OwnConnection, job: Job) -> None:
         begun = operation.begin(
@@ -120,6 +123,8 @@ def replay(request: Request) -> Response:
             job.done = len(begun.replayed)
             operation.end(connection, begun)
         job.lines.append(f"{count(len(begun.replayed), 'task')} replayed: {begun.outcome}")
+        if left:
+            job.lines.append(f"left for another replay: {count(left, 'task')}")
         job.lines += [f"{one_line(task.task_id)} {operation.became(task)}" for task in begun.not_well[:5]]
 
     title = f"Replay of {printable(group.title)}"
