@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -9,7 +11,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 from a2wsgi import ASGIMiddleware
 from people import USERS
-from scenery import body
+from scenery import SECRET, body
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
@@ -268,3 +270,53 @@ def test_a_stack_is_shown_to_who_may_see_arguments_and_only_of_a_running_task(vi
     assert "No stack: the task does not run: it is pending." in visit("arno").post("/stack", id="wait-1")
     visit("arno").post("/stack", 404, id="no-such-task")
     assert scenery.ledger.query("SELECT * FROM mirepoix_decision WHERE verb = 'stack'") == []
+
+
+FORM = re.compile(r'name="task_id" value="([^"]+)"')
+CALL = {"details": {"amount": 1}, "card": "1", "password": "p", "note": "n"}
+
+
+def test_a_task_is_sent_from_a_page_once_and_who_sent_it_is_recorded(visit, scenery):
+    browser = visit("root")
+    page = browser.get("/send?like=failed-1")
+    assert "shop.payments.charge" in page
+    assert "Hidden values are not copied" in page
+    assert SECRET not in page
+    form = {"task_id": FORM.search(page)[1], "name": "shop.payments.charge", "reason": "the bank asked"}
+    form |= {"args": '["order-9"]', "kwargs": json.dumps(CALL), "queue": "payments"}
+    for _ in range(2):
+        assert "send by root" in browser.post("/send", **form)
+    ((id, queue, body_),) = scenery.ledger.query(
+        "SELECT id, queue, body FROM mirepoix_task WHERE id = :id", id=form["task_id"]
+    )
+    assert (queue, json.loads(body_)[:2]) == ("payments", [["order-9"], CALL])
+    acts = scenery.ledger.query("SELECT verb, decided_by, reason FROM mirepoix_decision WHERE task_id = :id", id=id)
+    assert acts == [("send", "root", "the bank asked")]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"args": '["order-9"]'}, "cannot take this call: the arguments do not fit"),
+        ({"name": "shop.payments.refund"}, "has no task named"),
+        ({"name": "mirepoix.fail_chord"}, "has no task named"),
+        ({"args": "order-9"}, "are not JSON"),
+        ({"args": "{}"}, "must be a JSON array"),
+        ({"kwargs": '{"card": "[hidden]"}'}, "still have [hidden]"),
+        ({"task_id": "failed-1"}, "Open it again"),
+    ],
+)
+def test_a_call_that_does_not_fit_is_refused_and_nothing_is_sent(visit, scenery, given, said):
+    browser = visit("root")
+    before = scenery.ledger.counts()
+    form = {"task_id": FORM.search(browser.get("/send"))[1], "name": "shop.payments.charge", "kwargs": "{}"}
+    page = browser.post("/send", 400, **form | given)
+    assert said in html.unescape(page)
+    assert "Nothing was sent." in page
+    assert scenery.ledger.counts() == before
+
+
+def test_only_administrators_send(visit, scenery):
+    visit("ana").get("/send", 403)
+    visit("ana").post("/send", 403, name="shop.payments.charge")
+    assert "Send a copy" not in visit("ana").get("/tasks/failed-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -84,3 +85,16 @@ def shown_frames(request: Request, traceback: str | None) -> list[ShownFrame]:
 def local(values: Any) -> dict[str, Any]:
     """Return what a template gets from a dataclass: its fields and properties by name."""
     return {name: getattr(values, name) for name in dir(values) if not name.startswith("_")}
+
+
+def parameters_of(request: Request, name: str) -> list[str]:
+    """Return the names of the positional parameters of a task, as far as this process has its code."""
+    site = site_of(request)
+    task = site.installation.app.tasks.get(name) if site.has_app else None
+    if task is None:
+        return []
+    try:
+        found = inspect.signature(task.run).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [one.name for one in found if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from typing import Any
 
@@ -11,7 +10,7 @@ from starlette.responses import Response
 
 from mirepoix.dashboard.access import Role
 from mirepoix.dashboard.errors import NoSuchThing
-from mirepoix.dashboard.pages.needs import shown_frames, shown_message, shown_text, site_of, user_of
+from mirepoix.dashboard.pages.needs import parameters_of, shown_frames, shown_message, shown_text, site_of, user_of
 from mirepoix.dashboard.render import render
 from mirepoix.dashboard.timeline import timeline, waited
 from mirepoix.dashboard.tree import arranged
@@ -75,23 +74,10 @@ def _verbs(request: Request, detail: TaskDetail) -> tuple[str, ...]:
 def _arguments(request: Request, detail: TaskDetail) -> list[tuple[str, str]]:
     if detail.arguments is None:
         return []
-    names = _parameters(request, detail.name)
+    names = parameters_of(request, detail.name)
     args, kwargs = site_of(request).redactor.arguments(*detail.arguments, names)
     shown = [(names[place] if place < len(names) else str(place), _json(value)) for place, value in enumerate(args)]
     return shown + [(f"{key}=", _json(value)) for key, value in kwargs.items()]
-
-
-def _parameters(request: Request, name: str) -> list[str]:
-    """Return the names of the positional parameters of a task, as far as this process has its code."""
-    site = site_of(request)
-    task = site.installation.app.tasks.get(name) if site.has_app else None
-    if task is None:
-        return []
-    try:
-        found = inspect.signature(task.run).parameters.values()
-    except (TypeError, ValueError):
-        return []
-    return [one.name for one in found if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
 
 
 def _result(request: Request, text: str | None) -> str:
