@@ -32,7 +32,14 @@ from servers import (
     run_mariadb,
 )
 
-LONGEST = ("tests/upgrades/", "tests/test_example_shop.py", "tests/test_change_a_task_page.py")
+LONGEST = (
+    "tests/prefect/",
+    "tests/test_example_prefect.py",
+    "tests/upgrades/",
+    "tests/test_example_shop.py",
+    "tests/test_change_a_task_page.py",
+)
+"""Files that begin first. Prefect's tests are neighbours, so that few processes of a run start its server."""
 
 LEFT_OUT = pytest.StashKey[Counter[str]]()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,8 +13,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from pace import DEADLINE_S, Timeout
+
+LONGEST_S = 8 * DEADLINE_S
+
 STEPS = {f"shop.{step}": 3 for step in ("reserve", "charge", "pack", "ship", "confirm")}
 """How many tasks of each name three orders need."""
+
+ONE_ORDER = dict.fromkeys(STEPS, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +34,27 @@ class Ran:
     states: set[str]
 
 
-def ran(example: str, folder: Path, *options: str, python: str = sys.executable) -> Ran:
-    """Run ``examples/EXAMPLE/run.py`` with *python* for three orders, with its data in *folder*."""
+def ran(example: str, folder: Path, *options: str, python: str = sys.executable, orders: int = 3) -> Ran:
+    """Run ``examples/EXAMPLE/run.py`` with *python* for these orders, with its data in *folder*.
+
+    If it does not end it is interrupted, so that it ends its processes, and the test fails with what they printed.
+    """
     script = Path(__file__).parent.parent / "examples" / example / "run.py"
     environment = {**os.environ, "SHOP_DATA": str(folder), "HOME": str(folder)}
-    command = [python, str(script), "--orders", "3", *options]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    command = [python, str(script), "--orders", str(orders), *options]
+    output = folder / "output"
+    with output.open("w") as file:
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file, start_new_session=True)
+    try:
+        code = process.wait(LONGEST_S)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        process.wait(DEADLINE_S)
+        raise Timeout(f"{example} did not end within {LONGEST_S:.0f} s:\n{output.read_text()}") from None
+    said = output.read_text()
+    assert code == 0, said
     finished = re.findall(
-        r"^Order (\d) is done: reserved, charged .* by \w+, packed, shipped, .* 4 steps\.$", done.stdout, re.MULTILINE
+        r"^Order (\d) is done: reserved, charged .* by \w+, packed, shipped, .* 4 steps\.$", said, re.MULTILINE
     )
     with closing(sqlite3.connect(folder / "shop.db")) as ledger:
         tasks = ledger.execute("SELECT name, state FROM mirepoix_task").fetchall()

@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "e2e"))
 from prefect_server import PrefectServer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prefect_server() -> Iterator[PrefectServer]:
-    """One that all tests of a process share."""
+    """One that the tests of a file share, and that ends with them."""
     server = PrefectServer()
     try:
         server.start()

@@ -13,6 +13,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner
 
 from mirepoix.prefect import MirepoixCredentials, MirepoixTask
@@ -137,8 +138,10 @@ def run(name: str, run_id: str) -> Any:
     """Run a flow run in this process, as Prefect's engine does."""
     with get_client(sync_client=True) as client:
         flow_run = client.read_flow_run(run_id)
-    returned = run_flow(FLOWS[name], flow_run=flow_run, parameters=flow_run.parameters)
-    return asyncio.run(returned) if asyncio.iscoroutine(returned) else returned
+    # The thread of the heartbeats would delay the end by a second.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        returned = run_flow(FLOWS[name], flow_run=flow_run, parameters=flow_run.parameters)
+        return asyncio.run(returned) if asyncio.iscoroutine(returned) else returned
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "e2e"))
 from temporal_server import TemporalServer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def temporal_server() -> Iterator[TemporalServer]:
-    """One that several tests share; a test that kills it need not start it again."""
+    """One that the tests of a file share, and that ends with them. A test that kills it need not start it again."""
     server = TemporalServer()
     try:
         yield server
