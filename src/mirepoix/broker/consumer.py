@@ -359,21 +359,32 @@ class BrokerConsumer:
         return settled
 
     def _hand_over(self, leases: Leases) -> None:
-        accept = self._consumer.task_consumer.accept if self._consumer.task_consumer is not None else None
+        lane = self._lane
+        if lane is not None and self._leased and not leases.is_stopping:
+            rows = [*self._leased]
+            self._leased.clear()
+            # They stay if they have to wait: their messages would go to the end of the broker's queue.
+            for taken in lane.take(rows, self._hand_over_row, may_go_back=False):
+                self._hand_over_row(taken)
         while self._leased and self._may_hand_over and not leases.is_stopping:
-            taken = self._leased.popleft()
+            self._hand_over_row(self._leased.popleft())
+
+    def _hand_over_row(self, taken: Taken) -> None:
+        """Hand a leased row over to Celery's consumer, as a message."""
+        leases, consumer = self._leases, self._consumer.task_consumer
+        if leases is not None:
             leases.held.note_given_to_worker(taken.lease.key)
-            try:
-                message = LeasedMessage(taken, self._installation, accept, self.done)
-            except Exception as error:  # noqa: BLE001 (the row may hold anything)
-                if self._installation.worker is not None:
-                    self._installation.worker.pool_refused(taken.lease, taken.name, error)
-                continue
-            self._with_worker.add(message)
-            if message.errors:
-                private.reraise_error(message, self._consumer.on_decode_error)
-            else:
-                self._handle(message)
+        try:
+            message = LeasedMessage(taken, self._installation, None if consumer is None else consumer.accept, self.done)
+        except Exception as error:  # noqa: BLE001 (the row may hold anything)
+            if self._installation.worker is not None:
+                self._installation.worker.pool_refused(taken.lease, taken.name, error)
+            return
+        self._with_worker.add(message)
+        if message.errors:
+            private.reraise_error(message, self._consumer.on_decode_error)
+        else:
+            self._handle(message)
 
     def _handle(self, message: Any) -> None:
         if self._run is None:
@@ -402,14 +413,25 @@ class BrokerConsumer:
         """How many tasks beyond that limit are fetched to keep a pool of processes busy while tasks are quick."""
         return self._batch.headroom(self._limit) if self._consumer.hub is not None else 0
 
+    @property
+    def _lane(self) -> Any:
+        """The short way of rows into the direct pool; None with any other pool."""
+        worker = self._installation.worker
+        return None if worker is None else worker.lane
+
+    @property
+    def _had(self) -> int:
+        """How many tasks the worker has."""
+        return len(self._with_worker) + (0 if self._lane is None else len(self._lane))
+
     def _free(self) -> int:
         if not self._limit:
             return MOST_AHEAD
-        return max(0, self._limit + self._headroom - len(self._with_worker))
+        return max(0, self._limit + self._headroom - self._had)
 
     @property
     def _may_hand_over(self) -> bool:
-        return not self._limit or len(self._with_worker) < self._limit + self._headroom
+        return not self._limit or self._had < self._limit + self._headroom
 
     def _should_take_now(self) -> bool:
         """Whether to take now and not gather more. Quick tasks take less time than a transaction for each would."""

@@ -33,6 +33,10 @@ class WorkerHost(Protocol):
         """The calls that are gathered to run together, by tasks that have a strategy of their own."""
 
     @property
+    def lane(self) -> Any:
+        """The short way of rows into the direct pool; None with any other pool."""
+
+    @property
     def broker_consumer(self) -> Any:
         """Leases the tasks that the broker sends notifications for; None without a broker."""
 

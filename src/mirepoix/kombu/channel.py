@@ -260,7 +260,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         if lane is not None and self.buffer and not leases.is_stopping:
             rows = [*self.buffer]  # all of them: the pool gives back what has to wait
             self.buffer.clear()
-            others = lane.take(row for row in rows if row.queue in queues)
+            others = lane.take((row for row in rows if row.queue in queues), self._hand_over_back)
             leases.held.abandon([row.lease for row in rows if row.queue not in queues], now=True)
             for row in others:
                 self._hand_over_task(row, leases)
@@ -273,8 +273,8 @@ class Channel(virtual.Channel):  # type: ignore[misc]
                 leases.held.abandon([taken.lease], now=True)
         return delivered
 
-    def hand_over(self, taken: Taken) -> None:
-        """Hand a row over to Celery's consumer."""
+    def _hand_over_back(self, taken: Taken) -> None:
+        """Hand a row over to Celery's consumer that the direct pool did not run."""
         self._hand_over_task(taken, self.connection.leases)
 
     def _hand_over_task(self, taken: Taken, leases: Leases) -> int:

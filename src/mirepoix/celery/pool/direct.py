@@ -469,8 +469,8 @@ class TaskPool(BasePool):  # type: ignore[misc]
         self._recall(slow)
         self._pump()
         if self._waiting and time.monotonic() - self._moved_at > GIVE_BACK_S:
-            self.lane.give_back(self._waiting)
-            self._waiting = deque(job for job in self._waiting if job.taken is None)
+            self.lane.give_back([job for job in self._waiting if job.may_go_back])
+            self._waiting = deque(job for job in self._waiting if not job.may_go_back)
         self._look_soon()
 
     def _await_limit(self, job: Job) -> None:

@@ -21,9 +21,11 @@ class Job:
         "args",
         "callback",
         "error_callback",
+        "hand_over",
         "hard_s",
         "is_limited",
         "kwargs",
+        "may_go_back",
         "name",
         "number",
         "on_accept",
@@ -58,6 +60,10 @@ class Job:
         self.on_accept, self.on_timeout = on_accept, on_timeout
         self.soft_s, self.hard_s = soft_s, hard_s
         self.taken, self.name, self.row = taken, name, row
+        self.hand_over: Callable[[Taken], None] | None = None
+        """Hands a row over to Celery's consumer, if only that can judge it."""
+        self.may_go_back = False
+        """Whether it may be given back to the ledger if it has to wait."""
         self.request: Any = None
         """Celery's request for a row, once something needs it."""
         self.process: PoolProcess | None = None

@@ -9,7 +9,7 @@ control), it is made then.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +86,14 @@ class Lane:
 
     # ---- into the pool
 
-    def take(self, rows: Iterable[Taken]) -> list[Taken]:
-        """Give the rows that can take the short way to the pool; return the others."""
+    def take(
+        self, rows: Iterable[Taken], hand_over: Callable[[Taken], None], *, may_go_back: bool = True
+    ) -> list[Taken]:
+        """Give the rows that can take the short way to the pool; return the others.
+
+        *hand_over* gets a row that only then turns out to be one for Celery's consumer. With *may_go_back*, rows that
+        have to wait behind slow tasks are given back to the ledger.
+        """
         if self._consumer is None or self._has_observers():
             return list(rows)
         others: list[Taken] = []
@@ -102,6 +108,7 @@ class Lane:
                 others.append(taken)
             else:
                 held.note_given_to_worker(taken.lease.key)
+                job.hand_over, job.may_go_back = hand_over, may_go_back
                 jobs.append(job)
         if jobs:
             if received_logger.isEnabledFor(logging.INFO):
@@ -188,9 +195,9 @@ class Lane:
 
     def give_back(self, jobs: Iterable[Job]) -> None:
         """Give rows that no process has begun back to the ledger."""
-        rows = [job for job in jobs if job.taken is not None]
-        self._leases.held.abandon([job.taken.lease for job in rows if job.taken is not None], now=True)
-        for job in rows:
+        for job in jobs:
+            if job.taken is not None:
+                self._leases.held.abandon([job.taken.lease], now=True)
             if job.request is not None:
                 state.task_ready(job.request)
 
@@ -202,10 +209,10 @@ class Lane:
         if taken is None:
             return
         if what == UNSUITABLE:
-            if self._pool.is_closing:
+            if self._pool.is_closing or job.hand_over is None:
                 self.give_back([job])
             else:
-                self._consumer.task_consumer.channel.hand_over(taken)
+                job.hand_over(taken)
             return
         state.total_count[job.name] += 1
         state.all_total_count[0] += 1
