@@ -160,9 +160,10 @@ class RabbitServer(BrokerServer):
             )
         super().start()
 
-    def configure(self, text: str) -> None:
-        """Write its configuration file, before it is started."""
+    def configure(self, text: str, advanced: str) -> None:
+        """Write its configuration files, before it is started: *advanced* has what the other has no word for."""
         (self.folder / "rabbitmq.conf").write_text(text)
+        (self.folder / "advanced.config").write_text(advanced)
 
     def delete_queue(self, queue: str) -> None:
         """Delete a queue with what is in it."""
@@ -197,6 +198,7 @@ class RabbitServer(BrokerServer):
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
             "RABBITMQ_PID_FILE": str(self.folder / "pid"),
             "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.folder / "advanced.config"),
         }
 
 

@@ -112,13 +112,14 @@ def test_a_long_task_runs_once_whatever_the_broker_s_patience(
         server = request.getfixturevalue("redis")
     else:
         server = RabbitServer()
-        server.configure("consumer_timeout = 3000\n")
+        # It looks once a minute otherwise.
+        server.configure("consumer_timeout = 3000\n", "[{rabbit, [{channel_tick_interval, 1000}]}].\n")
         server.start()
         conf = {}
     try:
         with Shop(tmp_path / "shop", postgresql_url, broker=server, delivery="broker", conf=conf) as shop:
             shop.worker("w1", concurrency=1)
-            id = shop.send("spin", 12.0)
+            id = shop.send("spin", 7.0)
             shop.begun(id)
             others = [shop.send("note") for _ in range(10)]  # they wait behind it, unacknowledged in no worker
             shop.wait(id, State.SUCCEEDED)

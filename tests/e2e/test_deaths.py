@@ -175,7 +175,7 @@ def test_what_kills_its_process_is_quarantined_and_harms_nobody(shop: Shop) -> N
 def test_a_task_longer_than_the_lease_runs_once(shop: Shop) -> None:
     shop.worker("w1", lease_ttl_s=1)
     shop.worker("w2", lease_ttl_s=1)
-    id = shop.send("spin", 6.0)
+    id = shop.send("spin", 3.0)
     shop.wait(id, "succeeded")
     assert (shop.runs(id), shop.row(id)["fence"]) == (1, 1)
 
