@@ -48,7 +48,9 @@ def test_a_frozen_worker_or_process_gives_no_answer_in_bounded_time(postgresql_u
         id = running(shop)
         (process,) = worker.children()
         os.kill(process, signal.SIGSTOP)
-        assert f"process {process} gave no answer" in stacks.ask(shop.app, "w1@test", id, DEADLINE_S).trouble
+        until(lambda: stacks._status(process)["State"][0] in "Tt", "it is stopped")
+        asked = stacks.ask(shop.app, "w1@test", id, DEADLINE_S)
+        assert asked.trouble == f"process {process} gave no answer: it is stopped"
         os.kill(process, signal.SIGCONT)
         worker.freeze()
         assert "w1@test gave no answer in 0.1 s" in stacks.ask(shop.app, "w1@test", id, 0.1).trouble

@@ -52,13 +52,28 @@ class Stacks:
     def __init__(self, *, is_forking: bool) -> None:
         self._lock = threading.Lock()
         self._file = tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115 (it lives as long as the worker)
-        if is_forking and _SIGNAL > 0:
+        self._unanswered: set[int] = set()
+        """Processes that may still write what an earlier request asked for."""
+        self._is_registered = is_forking and _SIGNAL > 0
+        if self._is_registered:
             faulthandler.register(_SIGNAL, self._file, all_threads=True, chain=False)
+
+    def close(self) -> None:
+        """End this, when the pool is gone."""
+        if self._is_registered:
+            faulthandler.unregister(_SIGNAL)
+        self._file.close()
 
     def of_process(self, pid: int) -> Stack:
         """Return the stacks of the threads of a pool process."""
-        if not _catches(pid):
+        found = _status(pid)
+        if not _has_signal(found, "SigCgt"):
             return Stack(trouble=f"process {pid} cannot be asked: it does not catch the signal", pid=pid)
+        if found.get("State", "")[:1] in ("T", "t"):
+            return Stack(trouble=f"process {pid} gave no answer: it is stopped", pid=pid)
+        self._unanswered = {other for other in self._unanswered if _has_signal(_status(other), "SigPnd", "ShdPnd")}
+        if self._unanswered:
+            return Stack(trouble=f"an earlier request to process {min(self._unanswered)} is not answered yet", pid=pid)
         with self._lock:
             self._file.truncate(0)
             try:
@@ -67,8 +82,8 @@ class Stacks:
                 return Stack(trouble=f"process {pid} has ended", pid=pid)
             text = self._written()
         if not text:
-            stopped = "it is stopped, or waits for a disk"
-            return Stack(trouble=f"process {pid} gave no answer in {DUMP_S:g} s: {stopped}", pid=pid)
+            self._unanswered.add(pid)
+            return Stack(trouble=f"process {pid} gave no answer in {DUMP_S:g} s: it waits in the kernel", pid=pid)
         return Stack(text, pid=pid)
 
     def of_threads(self) -> Stack:
@@ -142,13 +157,15 @@ def _answer(state: Any, task_id: str, **_: Any) -> dict[str, Any]:
     return {"stack": found.text, "trouble": found.trouble, "pid": found.pid}
 
 
-def _catches(pid: int) -> bool:
-    """Return whether a process catches the signal. Where that cannot be known, as on macOS, it does not."""
-    if _SIGNAL <= 0:
-        return False
+def _status(pid: int) -> dict[str, str]:
+    """Return what Linux says about a process; nothing if it has ended, or on another system."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
-        return False
-    caught = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
-    return bool(int(caught, 16) >> (_SIGNAL - 1) & 1)
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _has_signal(status: dict[str, str], *masks: str) -> bool:
+    """Return whether one of these masks of a process has the signal. Where none is known, it does not."""
+    return _SIGNAL > 0 and any(int(status.get(mask, "0"), 16) >> (_SIGNAL - 1) & 1 for mask in masks)

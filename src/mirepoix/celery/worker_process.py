@@ -137,6 +137,7 @@ class WorkerProcess:
         for thread in (self._alerts, self._relay, self._maintenance):
             if thread is not None:
                 thread.stop()
+        self.stacks.close()
         source = self._installation.source
         try:
             self.leases.close()
