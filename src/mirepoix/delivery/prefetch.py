@@ -20,6 +20,8 @@ class Batch:
         self.lookahead = 0
         self._since = 0.0
         self._finished = 0
+        self._last = (0, 0.0)
+        """How many tasks ended in the window before, and how long it was."""
 
     def headroom(self, prefetch_count: int) -> int:
         """How many messages beyond the prefetch count are fetched to keep a pool of quick tasks busy."""
@@ -40,5 +42,11 @@ class Batch:
         passed_s = now - self._since
         if passed_s < self.WINDOW_S:
             return
-        self.lookahead = min(self._limit, int((finished - self._finished) / passed_s * self.AHEAD_S))
-        self._since, self._finished = now, finished
+        ended = finished - self._finished
+        if not ended:  # the window grows, and no more than one task can be about to end in it
+            self.lookahead = min(self.lookahead, int(self.AHEAD_S / passed_s))
+            return
+        # Two windows count. Slow tasks may happen to end shortly after each other.
+        ended_before, passed_before_s = self._last
+        self.lookahead = min(self._limit, int((ended + ended_before) / (passed_s + passed_before_s) * self.AHEAD_S))
+        self._since, self._finished, self._last = now, finished, (ended, passed_s)

@@ -69,6 +69,7 @@ class _Worker:
     is_taking: bool = False
     finished: int = 0
     finished_before: int = 0
+    last: tuple[int, float] = (0, 0.0)
     measured_s: float = -math.inf
     lookahead: int = 0
     hand_over_s: float = 0.0
@@ -76,9 +77,13 @@ class _Worker:
     def wanted(self, now: float) -> int:
         """How many tasks it takes now."""
         passed_s = now - self.measured_s
-        if passed_s >= WINDOW_S:
-            self.lookahead = min(MOST_AHEAD, int((self.finished - self.finished_before) / passed_s * AHEAD_S))
-            self.measured_s, self.finished_before = now, self.finished
+        ended = self.finished - self.finished_before
+        if passed_s >= WINDOW_S and not ended:
+            self.lookahead = min(self.lookahead, int(AHEAD_S / passed_s))
+        elif passed_s >= WINDOW_S:
+            ended_before, passed_before_s = self.last
+            self.lookahead = min(MOST_AHEAD, int((ended + ended_before) / (passed_s + passed_before_s) * AHEAD_S))
+            self.measured_s, self.finished_before, self.last = now, self.finished, (ended, passed_s)
         limit = self.server.concurrency * self.server.prefetch
         if not limit:
             return MOST_AHEAD
