@@ -24,17 +24,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--systems", nargs="+", choices=NAMES, default=[*LEDGERS, "redis"])
     parser.add_argument("--workers", nargs="+", type=int, help="fleets of so many solo workers, on PostgreSQL")
+    parser.add_argument("--pool", default="prefork", choices=["prefork", "mirepoix"])
     given = parser.parse_args()
     if given.workers:
         fleets(given.workers, given.seconds)
         return
     with servers(*given.systems) as systems, ExitStack() as stack:
-        print_header(f"An idle worker, prefork -c 2, {given.seconds:g} s", systems, "each worker has run 200 tasks")
+        print_header(
+            f"An idle worker, {given.pool} -c 2, {given.seconds:g} s", systems, "each worker has run 200 tasks"
+        )
         workers = {}
         for server in systems:
             server.reset()
             task = make_app(server.url).tasks["noop"]
-            worker = workers[server.label] = stack.enter_context(Worker(server))
+            worker = workers[server.label] = stack.enter_context(Worker(server, server.pool_beside(given.pool)))
             for _ in range(200):
                 task.delay()
             worker.wait(lambda worker=worker: worker.done() >= 200)
@@ -43,7 +46,7 @@ def main() -> None:
         time.sleep(given.seconds)
         last = {label: worker.snapshot() for label, worker in workers.items()}
         memory = {label: pss_mb(worker.pid) for label, worker in workers.items()}
-        stock = memory.get("celery on redis", 0.0)
+        stock = memory.get("celery on redis", memory.get("celery on rabbitmq", 0.0))
         for label in workers:
             span = Span.between(first[label], last[label])
             share = {party: 100 * used / span.seconds for party, used in span.parties.items()}

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, help="tasks for each system (default 200)")
     parser.add_argument("--pause-s", type=float, default=0.03, help="between two sends (default 0.03)")
     parser.add_argument("--systems", nargs="+", choices=(*NAMES, *BROKER_MODE), default=list(NAMES))
-    parser.add_argument("--pool", default="prefork", choices=["prefork", "solo", "threads"])
+    parser.add_argument("--pool", default="prefork", choices=["prefork", "mirepoix", "solo", "threads"])
     given = parser.parse_args()
     with servers(*given.systems) as systems, ExitStack() as stack:
         print_header(
@@ -35,7 +35,7 @@ def main() -> None:
             server.reset()
             file = files[server.label] = Path(tempfile.mkstemp(prefix="mirepoix-benchmark-")[1])
             stack.callback(file.unlink, missing_ok=True)
-            worker = stack.enter_context(Worker(server, given.pool, 2, file))
+            worker = stack.enter_context(Worker(server, server.pool_beside(given.pool), 2, file))
             app = make_app(server.url, broker_url=server.broker and server.broker.url)
             task = tasks[server.label] = app.tasks["stamp"]
             task.delay(0.0)

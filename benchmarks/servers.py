@@ -113,6 +113,10 @@ class Server:
         """What the URL leads to."""
         return self.name.partition("-")[0]
 
+    def pool_beside(self, pool: str) -> str:
+        """The pool of a worker on this system beside workers in *pool*. Stock Celery has no ``mirepoix``."""
+        return "prefork" if pool == "mirepoix" and not self.is_ledger else pool
+
     @property
     def is_ledger(self) -> bool:
         return self.kind in LEDGERS

@@ -16,10 +16,8 @@ from benchmarks.machine import Span, load, print_header
 from benchmarks.servers import BROKER_MODE, LEDGERS, NAMES, Server, servers
 from benchmarks.worker import Worker
 
-STOCK = {"prefork": 2, "solo": 1, "threads": 2}
-"""The pools of stock Celery, and how many tasks each runs at once."""
-
-POOLS = {**STOCK, "mirepoix": 2}
+POOLS = {"prefork": 2, "mirepoix": 2, "solo": 1, "threads": 2}
+"""How many tasks each pool runs at once."""
 
 
 def drain(server: Server, count: int, pool: str) -> tuple[Span, dict[str, float]]:
@@ -32,9 +30,7 @@ def drain(server: Server, count: int, pool: str) -> tuple[Span, dict[str, float]
     elif server.kind == "mariadb":
         server.execute("ANALYZE TABLE mirepoix_task")
     before = counters(server)
-    if not server.is_ledger and pool not in STOCK:  # beside our own pools, stock Celery runs the pool that it has
-        pool = "prefork"
-    with Worker(server, pool, POOLS[pool]) as worker:
+    with Worker(server, server.pool_beside(pool), POOLS[pool]) as worker:
         worker.wait(lambda: worker.done() >= count * 0.1)
         first = worker.snapshot()
         worker.wait(lambda: worker.done() >= count * 0.95)
