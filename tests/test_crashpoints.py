@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -25,16 +26,22 @@ for crossing in range(1, 5):
 """
 
 
+@functools.cache
+def places() -> dict[str, list[str]]:
+    """Where each crash point is named, by its name."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        if path.name != "crashpoints.py":
+            for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+                for name in re.findall(r"\bCrashpoint\.(\w+)\b", line):
+                    found.setdefault(name, []).append(f"{path.relative_to(SOURCE)}:{number}")
+    return found
+
+
 @pytest.mark.parametrize("point", Crashpoint, ids=lambda point: point.name)
 def test_each_crash_point_stands_at_exactly_one_place(point: Crashpoint):
-    places = [
-        f"{path.relative_to(SOURCE)}:{number}"
-        for path in sorted(SOURCE.rglob("*.py"))
-        if path.name != "crashpoints.py"
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
-        for _ in re.findall(rf"\bCrashpoint\.{point.name}\b", line)
-    ]
-    assert len(places) == 1, f"Crashpoint.{point.name} is used at: {', '.join(places) or 'no place'}"
+    found = places().get(point.name, [])
+    assert len(found) == 1, f"Crashpoint.{point.name} is used at: {', '.join(found) or 'no place'}"
 
 
 def test_unarmed_a_crash_point_costs_next_to_nothing():
