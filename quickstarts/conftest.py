@@ -21,6 +21,11 @@ sys.path.append(str(ROOT / "tests"))
 from virtual_environments import DJANGO_RUNS_ON
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first: a process that began it last would be waited for."""
+    items.sort(key=lambda item: not item.nodeid.startswith("quickstarts/test_imports.py"))
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as `pip install` makes it from this clone, made once for all processes of the tests."""
