@@ -168,6 +168,19 @@ def test_a_replay_has_the_cap_of_the_role(visit, scenery, monkeypatch):
     ]
 
 
+def test_the_tasks_of_a_cause_are_discarded_from_its_page(visit, scenery):
+    browser = visit("ana")
+    cause = scenery.ledger.row("quarantined-1")["failure_group"]
+    assert "Discard 1 task …" in browser.get(f"/failures/{cause}")
+    form = {"group": cause, "state": "failed,quarantined", "back": f"/failures/{cause}"}
+    assert "discarded: 1 task" in decide(browser, verb="discard", **form)
+    assert scenery.ledger.state("quarantined-1") == "cancelled"
+    assert "Discard 1 task" not in browser.get(f"/failures/{cause}")
+    assert "Decide about the tasks" not in visit("vera").get(
+        "/failures/" + scenery.ledger.row("failed-1")["failure_group"]
+    )
+
+
 @pytest.mark.parametrize("form", [{"canaries": "x"}, {"rate": "0"}, {"rate": "1e9"}, {"limit": "-1"}])
 def test_a_replay_refuses_numbers_that_make_no_sense(visit, scenery, form):
     cause = scenery.ledger.row("failed-1")["failure_group"]
