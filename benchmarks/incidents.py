@@ -447,7 +447,7 @@ INCIDENTS = {
         see_life,
         {
             "cause": r"first@shop.*second@shop.*order-4711|order-4711.*first@shop.*second@shop",
-            "extent": r"first@shop.*second@shop",
+            "extent": r"order-4711.*first@shop.*second@shop",
         },
         ("Tasks", "task"),
     ),
