@@ -1,4 +1,4 @@
-"""Send, run, wait, retry, end a chord, survive a killed process: on SQLite, in pools of processes and of threads.
+"""Send, run, wait, retry, end a chord, survive a killed process: on SQLite, in both pools of processes and in threads.
 
 This file is also the app that the worker runs. It needs nothing but pytest, Mirepoix and Celery.
 """
@@ -74,7 +74,7 @@ def client(ledger: Path) -> Iterator[Celery]:
     client.close()
 
 
-@pytest.fixture(scope="module", params=["prefork", "threads"])
+@pytest.fixture(scope="module", params=["prefork", "mirepoix", "threads"])
 def pool(request: pytest.FixtureRequest, ledger: Path) -> Iterator[str]:
     """The pool of a worker that runs; afterwards it stops as it should."""
     log = ledger.with_name(f"{request.param}.log")
@@ -144,7 +144,7 @@ def test_the_body_of_a_chord_gets_what_its_members_return(client: Celery, pool: 
 
 
 def test_a_task_whose_process_is_killed_runs_again(client: Celery, ledger: Path, pool: str, tmp_path: Path):
-    if pool != "prefork":
+    if pool == "threads":
         pytest.skip("a pool of threads has no process of its own")
     sent = client.send_task("smoke.die_once", (str(tmp_path / "died"),))
     assert sent.get(timeout=DEADLINE_S) == "survived"

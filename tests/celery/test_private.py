@@ -203,7 +203,6 @@ TAKEN: dict[str, dict[str, str | EllipsisType]] = {
         "_regen": ...,
     },
     "celery.worker.consumer.consumer:Consumer": {
-        "cancel_active_requests": "",
         "add_task_queue": "queue exchange exchange_type routing_key **options",
         "cancel_task_queue": "queue",
         "connect": "",
@@ -423,6 +422,11 @@ attribute that instances set.
 """
 
 TAKEN_SINCE: dict[tuple[int, int], dict[str, dict[str, str | EllipsisType]]] = {
+    (5, 6): {
+        "celery.worker.consumer.consumer:Consumer": {
+            "cancel_active_requests": "",  # before: cancel_all_unacked_requests
+        },
+    },
     (5, 7): {
         "celery.backends.base:Backend": {
             "_errback_arity_greater": "errback n",

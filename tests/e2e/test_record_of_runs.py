@@ -25,8 +25,9 @@ def test_the_record_of_a_real_worker_can_be_simulated(shop: Shop, ledger: Ledger
     assert len(found.runs) == TASKS + 1  # the failed attempt was work too
     assert min(run.run_s for run in spins) >= 0.1
     assert all(run.peak_memory_kb for run in spins)
-    assert [run.started_s for run in spins] == sorted(run.started_s for run in spins)
-    assert spins[-1].waited_s > spins[0].waited_s  # all were sent at once
+    starts, waits = sorted(run.started_s for run in spins), sorted(run.waited_s for run in spins)
+    assert starts[-1] - starts[0] >= 0.1 * (TASKS / 2 - 1)  # two ran at once, the others after them
+    assert waits[-1] - waits[0] >= 0.1 * (TASKS / 2 - 1) - 0.05  # all were sent at once, in much less time than that
     (span,) = found.workers
     assert (span.concurrency, span.queues, span.ended_s) == (2, ("celery",), None)
     made = workload(found, 1)

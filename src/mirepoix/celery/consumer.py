@@ -42,12 +42,7 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         super().update_strategies()
         if hasattr(self.pool, "lane"):
             self.pool.lane.open(self)
-
-    def cancel_active_requests(self) -> None:
-        """Cancel what runs, for a cold shutdown."""
-        if hasattr(self.pool, "lane"):
-            self.pool.lane.show_begun()
-        super().cancel_active_requests()
+            private.before_cancelling(self, self.pool.lane.show_begun)
 
     def add_task_queue(self, *args: Any, **kwargs: Any) -> Any:
         """Consume from another queue, and note that in the ledger."""

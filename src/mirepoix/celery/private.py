@@ -133,6 +133,20 @@ def before_control_commands(names: Iterable[str], act: Callable[[], None]) -> No
             Panel.data[name] = acting(Panel.data[name])
 
 
+def before_cancelling(consumer: Any, act: Callable[[], None]) -> None:
+    """Replace the consumer's method by which a cold shutdown cancels what runs, once: it reads Celery's state."""
+    name = "cancel_active_requests" if hasattr(consumer, "cancel_active_requests") else "cancel_all_unacked_requests"
+    if name in vars(consumer):
+        return
+    cancel = getattr(consumer, name)
+
+    def act_and_cancel() -> None:
+        act()
+        cancel()
+
+    setattr(consumer, name, act_and_cancel)
+
+
 def reserved_requests() -> tuple[Any, ...]:
     """The requests that the worker has received and that have not ended. Celery has no other list of them."""
     from celery.worker import state
