@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 
@@ -18,7 +19,7 @@ class Batch:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.lookahead = 0
-        self._since = 0.0
+        self._since = -math.inf
         self._finished = 0
         self._last = (0, 0.0)
         """How many tasks ended in the window before, and how long it was."""
@@ -32,15 +33,19 @@ class Batch:
 
         There are *free* places, and *buffered* leases that wait here. This worker has *finished* so many tasks so far.
         """
-        self._measure(finished)
+        self.measure(finished, time.monotonic())
+        return self.to_take(free, buffered)
+
+    def to_take(self, free: int, buffered: int) -> int:
+        """As `wanted`, by the last measurement."""
         if buffered > self.lookahead // 2:
             return 0
         return min(self._limit, max(0, free + self.lookahead - buffered))
 
-    def _measure(self, finished: int) -> None:
-        now = time.monotonic()
+    def measure(self, finished: int, now: float) -> None:
+        """Learn that this worker has *finished* so many tasks by that moment, in seconds of any steady clock."""
         passed_s = now - self._since
-        if passed_s < self.WINDOW_S:
+        if not passed_s >= self.WINDOW_S:  # it is no number if a simulation asks at minus infinity
             return
         ended = finished - self._finished
         if not ended:  # the window grows, and no more than one task can be about to end in it

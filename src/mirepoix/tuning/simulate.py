@@ -17,10 +17,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-MOST_AHEAD = 500
-AHEAD_S = 0.1
-WINDOW_S = 0.05
-"""As in `mirepoix.delivery.prefetch`."""
+from mirepoix.config import MOST_AHEAD
+from mirepoix.delivery.prefetch import Batch
 
 TAKING = 0.7
 """The share of the way from the ledger to the code that is the transaction."""
@@ -68,31 +66,18 @@ class _Worker:
     may_have_more: bool = True
     is_taking: bool = False
     finished: int = 0
-    finished_before: int = 0
-    last: tuple[int, float] = (0, 0.0)
-    measured_s: float = -math.inf
-    lookahead: int = 0
+    batch: Batch = field(default_factory=lambda: Batch(MOST_AHEAD))
     hand_over_s: float = 0.0
 
     def wanted(self, now: float) -> int:
         """How many tasks it takes now."""
-        passed_s = now - self.measured_s
-        ended = self.finished - self.finished_before
-        if passed_s >= WINDOW_S and not ended:
-            self.lookahead = min(self.lookahead, int(AHEAD_S / passed_s))
-        elif passed_s >= WINDOW_S:
-            ended_before, passed_before_s = self.last
-            self.lookahead = min(MOST_AHEAD, int((ended + ended_before) / (passed_s + passed_before_s) * AHEAD_S))
-            self.measured_s, self.finished_before, self.last = now, self.finished, (ended, passed_s)
+        self.batch.measure(self.finished, now)
         limit = self.server.concurrency * self.server.prefetch
         if not limit:
             return MOST_AHEAD
-        places = limit + min(self.lookahead, 2 * limit)
+        places = limit + self.batch.headroom(limit)
         has = len(self.held) + self.running
-        buffered = max(0, has - places)
-        if buffered > self.lookahead // 2:
-            return 0
-        return min(MOST_AHEAD, max(0, places - min(has, places) + self.lookahead - buffered))
+        return self.batch.to_take(places - min(has, places), max(0, has - places))
 
 
 def simulate(

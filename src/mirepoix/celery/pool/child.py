@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import socket
 import sys
@@ -21,6 +20,7 @@ from mirepoix.celery.pool.frames import READ_AT_ONCE, Reader, packed
 from mirepoix.celery.pool.page import Page
 from mirepoix.celery.pool.row import Unsuitable, is_short, run_row
 from mirepoix.celery.pool.soft_limit import SoftLimit
+from mirepoix.celery.tracing import peak_memory_kb
 
 logger = get_logger("mirepoix.pool")
 
@@ -136,8 +136,7 @@ class Child:
             return True
         if not self._most_memory_kb:
             return False
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        used_kb = used // 1024 if sys.platform == "darwin" else used
+        used_kb = peak_memory_kb()
         if used_kb <= self._most_memory_kb:
             return False
         logger.warning(

@@ -55,11 +55,8 @@ class TaskPool(BasePool):  # type: ignore[misc]
     All of Celery's promises for prefork hold: time limits, revoke, terminate, ``max_tasks_per_child``,
     ``max_memory_per_child``, autoscale, remote control, events, signals and the kinds of shutdown.
 
-    It needs ``os.fork``, an app with Mirepoix, and a broker whose transport works in Celery's event loop.
+    It needs ``os.fork``, an app with Mirepoix, and a transport that works in Celery's event loop.
     """
-
-    is_forking = True
-    """Whether tasks run in forks of the worker."""
 
     uses_semaphore = False
     signal_safe = False
@@ -72,10 +69,9 @@ class TaskPool(BasePool):  # type: ignore[misc]
             raise ImproperlyConfigured("The pool 'mirepoix' needs mirepoix.install(app). Or use -P prefork.")
         if self.options.get("threads", True):
             raise ImproperlyConfigured(
-                "The pool 'mirepoix' needs a broker whose transport works in Celery's event loop (the ledger, Redis, "
-                "RabbitMQ). Use -P prefork."
+                "The pool 'mirepoix' works with the ledger, Redis and RabbitMQ. The transport of this broker does not "
+                "work in Celery's event loop. Use -P prefork."
             )
-        self.hostname: str = self.options["initargs"][1]
         self._page = Page(SLOTS)
         self._processes: list[PoolProcess] = []
         self._waiting: deque[Job] = deque()

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from mirepoix.celery.worker_process import WorkerProcess
     from mirepoix.daemons.leases import Leases
 
-logger = get_logger("mirepoix.pool")
 received_logger = get_logger("celery.worker.strategy")
 
 STRATEGY = "celery.worker.strategy:default"
@@ -46,7 +45,6 @@ STRATEGY = "celery.worker.strategy:default"
 class Plan:
     """How the calls of one task run."""
 
-    task: Any
     request_class: Any
     soft_s: float | None
     hard_s: float | None
@@ -164,7 +162,6 @@ class Lane:
             task.Request, task, self._pool, consumer.hostname, consumer.event_dispatcher, app=self._pool.app
         )
         return Plan(
-            task,
             made,
             task.soft_time_limit or options.get("soft_timeout"),
             task.time_limit or options.get("timeout"),
@@ -281,7 +278,7 @@ class Lane:
         )
 
     def show(self) -> None:
-        """Make the requests of all rows in the pool, for whoever asks Celery's state, such as remote control."""
+        """Make the requests of all rows in the pool. Remote control and others read them from Celery's state."""
         self._pool.recall()
         self.show_begun()
         for job in self._pool.jobs:

@@ -125,7 +125,7 @@ class PoolProcess:
         return at if begun == number else time.monotonic()
 
     def ended(self, number: int, took_s: float) -> Job | None:
-        """Stop waiting for a job whose end was reported, and learn from its time how quick jobs are."""
+        """Return the job that has ended, and forget it. The time that it took shows how quick jobs are."""
         self._mean_s = took_s if self._mean_s is None else 0.8 * self._mean_s + 0.2 * took_s
         return self.jobs.pop(number, None)
 
@@ -159,10 +159,6 @@ class PoolProcess:
             return False
         self.is_silent = time.monotonic() - self._given_at > after_s
         return self.is_silent
-
-    def is_over(self, job: Job) -> bool:
-        """Whether it has ended the job, though its report may not have arrived."""
-        return self._page.is_over(self.slot, job.number)
 
     def interrupt(self, job: Job, signum: int, *, is_soft_limit: bool = False) -> bool:
         """Send a signal to that job alone; False if the process does not run it now."""
