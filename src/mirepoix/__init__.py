@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mirepoix.celery.step import idempotency_key, step
     from mirepoix.celery.submit import submit_once
     from mirepoix.celery.transactional import transaction
+    from mirepoix.celery.typed import Task, typed
     from mirepoix.connect.ambient import using
     from mirepoix.retries.policy import RetryPolicy
 
@@ -21,6 +22,7 @@ __all__ = [
     "Handle",
     "Installation",
     "RetryPolicy",
+    "Task",
     "bulk",
     "idempotency_key",
     "install",
@@ -28,6 +30,7 @@ __all__ = [
     "step",
     "submit_once",
     "transaction",
+    "typed",
     "using",
 ]
 
@@ -35,6 +38,7 @@ _HOMES = {
     "Handle": "mirepoix.celery.handle",
     "Installation": "mirepoix.celery.installation",
     "RetryPolicy": "mirepoix.retries.policy",
+    "Task": "mirepoix.celery.typed",
     "bulk": "mirepoix.celery.bulk",
     "idempotency_key": "mirepoix.celery.step",
     "install": "mirepoix.celery.app",
@@ -42,6 +46,7 @@ _HOMES = {
     "step": "mirepoix.celery.step",
     "submit_once": "mirepoix.celery.submit",
     "transaction": "mirepoix.celery.transactional",
+    "typed": "mirepoix.celery.typed",
     "using": "mirepoix.connect.ambient",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from types import GenericAlias
 from typing import Any
 
 from celery.exceptions import Retry
@@ -16,6 +17,8 @@ from mirepoix.errors import ConfigurationError
 
 class LedgerTask:
     """A mixin of every task's class in the app, before the class that the user chose."""
+
+    __class_getitem__: Any = classmethod(GenericAlias)  # mirepoix.Task[[int], str]
 
     @property
     def Request(self) -> Any:  # noqa: N802 (Celery's name for it)
