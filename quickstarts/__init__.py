@@ -1,1 +1,1 @@
-"""Do what the README, the tutorial and the examples say, to the letter, in fresh environments."""
+"""Do what the first pages and the examples say, to the letter, in fresh environments."""

@@ -1,4 +1,4 @@
-"""The quick starts of the README: each on nothing but what it names, and what it promises is so."""
+"""The quick starts (README, docs/start): each on nothing but what it names, and what it promises is so."""
 
 from __future__ import annotations
 
@@ -11,15 +11,24 @@ from quickstarts.page import sections
 from quickstarts.reader import Reader
 
 README = sections("README.md")
+DJANGO = sections("docs/start/django.md")
+FASTAPI = sections("docs/start/fastapi.md")
+FLASK = sections("docs/start/flask.md")
 
 pytestmark = pytest.mark.timeout(900)  # installing
+
+
+def test_the_readme(reader: Callable[..., Reader]):
+    one = reader()
+    one.follow(README["Quick start"])
+    one.program("worker").says("receipt for order 1")
+    assert "1 succeeded" in one.types("mirepoix --app shop status")
 
 
 def test_fastapi(reader: Callable[..., Reader], free_port: str):
     one = reader(**{"localhost:8000": f"localhost:{free_port}"})
     one.has(UVICORN_PORT=free_port)
-    one.follow(README["Quick starts"])
-    one.follow(README["FastAPI"])
+    one.follow(FASTAPI["Five minutes with FastAPI"])
     one.program("worker").says("receipt for order 1")
     assert "1 succeeded" in one.types("mirepoix --app shop status")
     _a_duplicate_order_sends_no_receipt(one, free_port)
@@ -27,9 +36,7 @@ def test_fastapi(reader: Callable[..., Reader], free_port: str):
 
 def test_flask(reader: Callable[..., Reader], free_port: str):
     one = reader(**{"--port 5000": f"--port {free_port}", "localhost:5000": f"localhost:{free_port}"})
-    one.follow(README["Quick starts"])
-    one.do(README["FastAPI"].blocks[0])  # "`shop.py` is the same."
-    one.follow(README["Flask"])
+    one.follow(FLASK["Five minutes with Flask"])
     one.program("worker").says("receipt for order 1")
     _a_duplicate_order_sends_no_receipt(one, free_port)
 
@@ -46,8 +53,7 @@ def test_django(reader: Callable[..., Reader], django: tuple[str, str]):
     one = reader(python)
     one.write("constraints.txt", f"django=={version}.*\n")
     one.types('export PIP_CONSTRAINT="$PWD/constraints.txt"')
-    one.follow(README["Quick starts"])
-    one.follow(README["Django"])
+    one.follow(DJANGO["Five minutes in Django"])
     one.program("worker").says("receipt for order 1")
     assert one.types("python -m django --version").startswith(version)
     assert "1 succeeded" in one.types("python manage.py mirepoix status")
