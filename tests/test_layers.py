@@ -80,6 +80,8 @@ HOMES = {
     "rich": ("cli/", "demo/"),
     "click": ("cli/", "demo/"),
     "gevent": ("celery/",),
+    "greenlet": ("celery/pool/greenlet.py",),
+    "uvloop": ("celery/pool/uvloop.py",),
     "eventlet": ("celery/",),
     "sentry_sdk": ("alerts/sentry.py",),
     "requests": ("crashtest/hooks/requests.py",),

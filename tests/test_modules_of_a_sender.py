@@ -40,6 +40,7 @@ MAY_LOAD = {
             "native",
             "own_task",
             "pool",
+            "pool.current",
             "pool.names",
             "pool.soft_limit",
             "private",

@@ -20,6 +20,7 @@ _CHOICES = {
     "delivery": ("ledger", "broker"),
     "foreign_tasks": ("run", "adopt"),
     "stalled_worker": ("report", "exit"),
+    "asyncio_sync_tasks": ("threads", "refuse"),
 }
 
 MOST_AHEAD = 500
@@ -156,6 +157,21 @@ class Settings:
     """How tasks that raise are retried: a ``mirepoix.RetryPolicy``, or a mapping of its arguments.
     ``@app.task(retries=...)`` wins. ``None``: only as each task asks Celery to."""
 
+    asyncio_processes: int = 1
+    """How many processes a worker with ``-P mirepoix-asyncio`` has. Each runs up to ``-c`` tasks at once."""
+
+    asyncio_sync_tasks: str = "threads"
+    """What ``-P mirepoix-asyncio`` does with a task that is no ``async def``. ``threads``: run it in a thread of its
+    own. ``refuse``: park it, with an error that names this setting."""
+
+    asyncio_blocked_report_s: float = 1.0
+    """A worker with ``-P mirepoix-asyncio`` logs which task and which line block the event loop of a process for so
+    long."""
+
+    asyncio_blocked_limit_s: float | None = 60.0
+    """A process of ``-P mirepoix-asyncio`` is replaced when its event loop has been blocked for so long. The task that
+    blocked it is blamed, and the others run again. ``None``: never."""
+
     worker_url: str | None = field(default=None, repr=False)
     """The ledger's URL for workers, if senders use a pooler that gives each transaction another session, such as
     pgbouncer with ``pool_mode = transaction``. Workers need their own sessions and refuse to start on such a pooler.
@@ -195,15 +211,16 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "retries", policy_of(self.retries, "mirepoix_retries"))
         intervals = ("liveness_interval_s", "poll_interval_s", "mysql_poll_interval_s")
-        for name in ("lease_ttl_s", "broker_retry_s", "resend_after_s", *intervals):
+        for name in ("lease_ttl_s", "broker_retry_s", "resend_after_s", "asyncio_blocked_report_s", *intervals):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"mirepoix_{name} must be above 0, not {getattr(self, name)!r}.")
-        for name in ("max_deaths", "max_handovers", "payload_limit_bytes"):
+        for name in ("max_deaths", "max_handovers", "payload_limit_bytes", "asyncio_processes"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"mirepoix_{name} must be at least 1, not {getattr(self, name)!r}.")
         for name in ("relay_grace_s", "probe_interval_s", "queue_probe_interval_s", "parked_failure_after_s"):
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"mirepoix_{name} must be 0 or more, not {getattr(self, name)!r}.")
+        self._check_blocked_limit()
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigurationError(
@@ -213,6 +230,13 @@ class Settings:
         if not self.capture and not self.has_broker:
             raise ConfigurationError(
                 "mirepoix_capture is off, so tasks need a broker, and there is none. Set mirepoix_delivery='broker'."
+            )
+
+    def _check_blocked_limit(self) -> None:
+        if self.asyncio_blocked_limit_s is not None and self.asyncio_blocked_limit_s <= self.asyncio_blocked_report_s:
+            raise ConfigurationError(
+                "mirepoix_asyncio_blocked_limit_s must be above mirepoix_asyncio_blocked_report_s "
+                f"({self.asyncio_blocked_report_s!r}), not {self.asyncio_blocked_limit_s!r}. None: never."
             )
 
     def _check_alerts(self) -> None:

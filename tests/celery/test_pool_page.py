@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mirepoix.celery.pool.frames import Reader, Writer, packed
 from mirepoix.celery.pool.page import Page
+from mirepoix.celery.pool.soft_limit import SOFT_LIMIT
 
 ROUNDS = 3_000
 
@@ -79,24 +80,26 @@ def test_the_soft_limit_reaches_the_job_that_it_was_sent_for_and_no_other(page: 
     assert page.begin(0, 1)
     had = signal.signal(number, lambda *_: None)
     try:
-        assert page.signal(0, 1, os.getpid(), number, is_soft_limit=True)
-        assert page.is_limited(0, 1)
+        assert page.signal(0, 1, os.getpid(), number, interruption=SOFT_LIMIT)
+        assert page.interruption(0, 1) == SOFT_LIMIT
         page.end(0, 1)
-        assert not page.signal(0, 1, os.getpid(), number, is_soft_limit=True)
+        assert not page.signal(0, 1, os.getpid(), number, interruption=SOFT_LIMIT)
         assert page.begin(0, 2)
-        assert not page.signal(0, 1, os.getpid(), number, is_soft_limit=True)
-        assert not page.is_limited(0, 2)
+        assert not page.signal(0, 1, os.getpid(), number, interruption=SOFT_LIMIT)
+        assert not page.interruption(0, 2)
     finally:
         signal.signal(number, had)
 
 
 def test_a_slot_is_empty_for_its_next_process(page: Page) -> None:
     assert page.begin(1, 9)
-    begun, at = page.begun(1)
-    assert begun == 9
+    at = page.begun_at(1, 9)
+    assert page.last_begun(1) == 9
+    assert at is not None
     assert at <= time.monotonic()
     page.clear(1)
-    assert page.begun(1) == (0, 0.0)
+    assert page.last_begun(1) == 0
+    assert page.begun_at(1, 9) is None
     assert page.begin(1, 1)
 
 

@@ -37,6 +37,7 @@ from mirepoix.celery.bootsteps import HoldLeases
 from mirepoix.celery.capture import CaptureProducer, capturing
 from mirepoix.celery.consumer import LedgerConsumer
 from mirepoix.celery.control import durable
+from mirepoix.celery.pool.asynchronous import AsyncTaskPool
 from mirepoix.celery.pool.direct import TaskPool as DirectPool
 from mirepoix.celery.request import LedgerRequest
 from mirepoix.celery.task import LedgerTask, adopting
@@ -411,6 +412,13 @@ TAKEN: dict[str, dict[str, str | EllipsisType]] = {
     "concurrent.futures:ThreadPoolExecutor": {
         "_threads": ...,
     },
+    "celery.utils.threads": {
+        "_LocalStack": ...,
+        "get_ident": ...,
+    },
+    "celery.utils.threads:_LocalStack": {
+        "__ident_func__": ...,
+    },
     "celery.worker.consumer.tasks:Tasks": {
         "qos_global": "c",
     },
@@ -479,6 +487,7 @@ OURS = (
     LedgerRequest,
     LedgerConsumer,
     HoldLeases,
+    AsyncTaskPool,
     DirectPool,
     OurTask,
     adopting(TaskRegistry),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from celery import current_task
 from celery.exceptions import SoftTimeLimitExceeded
 from shop import FOLDER, app, note, run, tell
+from shop import wait_for as blocking_call
 
 import mirepoix
 
@@ -153,6 +155,53 @@ async def async_hog(self: Any) -> None:
         except SoftTimeLimitExceeded:
             tell(self, "soft limit")
             raise
+
+
+@app.task(bind=True, name="async.die")
+async def async_die(self: Any, where: str = "here", after: str = "") -> None:
+    """Kill the process, when the test has made a file *after*: here, in an asyncio task or in another thread."""
+
+    async def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+        await wait_for("never")
+
+    with run(self):
+        if after:
+            await wait_for(after)
+        if where == "in a thread":
+            await asyncio.to_thread(die().send, None)
+        elif where == "in a task":
+            await asyncio.create_task(die())
+        await die()
+
+
+@app.task(bind=True, name="async.wait")
+async def async_wait(self: Any, seconds: float) -> None:
+    """Wait so long, then check that Celery's context is still its own, in an asyncio task too."""
+
+    async def look() -> str:
+        await asyncio.sleep(0)
+        return str(current_task.request.id)
+
+    with run(self):
+        await asyncio.sleep(seconds)
+        async with asyncio.TaskGroup() as group:
+            seen = group.create_task(look())
+        tell(self, "seen", ids=[seen.result(), current_task.request.id])
+
+
+@app.task(bind=True, name="async.block")
+async def async_block(self: Any, name: str) -> None:
+    """Block the loop until the test makes a file of that name."""
+    with run(self):
+        blocking_call(name)
+
+
+@app.task(bind=True, name="async.gathered")
+async def async_gathered(self: Any, name: str) -> None:
+    """Wait twice at once until the test makes a file of that name."""
+    with run(self):
+        await asyncio.gather(wait_for(name), wait_for(name))
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from workers import Shop, until
+from workers import FORKING, Shop, until
 
 pytestmark = pytest.mark.slow
 
@@ -15,8 +15,9 @@ def send(shop: Shop, name: str, *args: object, **options: object) -> str:
     return shop.app.send_task(f"async.{name}", args=args, **options).id
 
 
-def test_the_soft_time_limit_cancels_a_coroutine_that_waits(shop: Shop) -> None:
-    shop.worker(concurrency=1)
+@pytest.mark.parametrize("pool", FORKING)
+def test_the_soft_time_limit_cancels_a_coroutine_that_waits(shop: Shop, pool: str) -> None:
+    shop.worker(pool=pool, concurrency=1)
     id = send(shop, "gate", "never", soft_time_limit=1)
     shop.wait(id, "failed")
     (attempt,) = shop.ledger.attempts(id)
@@ -29,16 +30,18 @@ def test_the_soft_time_limit_cancels_a_coroutine_that_waits(shop: Shop) -> None:
     assert shop.effects(after, "begin")[0].pid == shop.effects(id, "begin")[0].pid
 
 
-def test_the_soft_time_limit_is_raised_in_a_coroutine_that_does_not_wait(shop: Shop) -> None:
-    shop.worker(concurrency=1)
+@pytest.mark.parametrize("pool", FORKING)
+def test_the_soft_time_limit_is_raised_in_a_coroutine_that_does_not_wait(shop: Shop, pool: str) -> None:
+    shop.worker(pool=pool, concurrency=1)
     id = send(shop, "hog", soft_time_limit=1)
     shop.wait(id, "failed")
     assert len(shop.effects(id, "soft limit")) == 1
     assert shop.ledger.attempts(id)[0]["error_type"].endswith(".SoftTimeLimitExceeded")
 
 
-def test_the_hard_time_limit_is_a_failure_of_an_async_task(shop: Shop) -> None:
-    shop.worker(concurrency=1)
+@pytest.mark.parametrize("pool", FORKING)
+def test_the_hard_time_limit_is_a_failure_of_an_async_task(shop: Shop, pool: str) -> None:
+    shop.worker(pool=pool, concurrency=1)
     id = send(shop, "gate", "never", time_limit=1)
     shop.wait(id, "failed")
     assert "TimeLimitExceeded" in shop.ledger.attempts(id)[0]["error_type"]
@@ -55,21 +58,22 @@ def test_the_time_limit_of_gevent_cancels_the_coroutine(shop: Shop) -> None:
     shop.wait(send(shop, "note"), "succeeded")
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", "mirepoix-asyncio", "gevent"])
 def test_an_async_task_that_is_terminated_is_revoked(shop: Shop, pool: str) -> None:
     shop.worker(pool=pool)
     id = send(shop, "gate", "never")
     shop.begun(id)
     shop.app.control.revoke(id, terminate=True)
     shop.wait(id, "cancelled")
-    if pool == "gevent":
+    if pool != "prefork":
         until(lambda: shop.effects(id, "cleaned up"), "the coroutine was cancelled")
     shop.wait(send(shop, "note"), "succeeded")
     assert shop.runs(id) == 1
 
 
-def test_an_async_task_whose_process_was_killed_runs_again(shop: Shop) -> None:
-    worker = shop.worker()
+@pytest.mark.parametrize("pool", FORKING)
+def test_an_async_task_whose_process_was_killed_runs_again(shop: Shop, pool: str) -> None:
+    worker = shop.worker(pool=pool)
     id = send(shop, "gate", "open")
     shop.begun(id)
     until(lambda: shop.state(id) == "running", "the ledger knows that it runs")
@@ -84,7 +88,7 @@ def test_an_async_task_whose_process_was_killed_runs_again(shop: Shop) -> None:
     assert worker.is_running
 
 
-@pytest.mark.parametrize("pool", ["threads", "gevent"])
+@pytest.mark.parametrize("pool", ["mirepoix-asyncio", "threads", "gevent"])
 def test_async_tasks_of_one_process_run_side_by_side(shop: Shop, pool: str) -> None:
     shop.worker(pool=pool, concurrency=24)
     ids = [send(shop, "gate", "open") for _ in range(24)]
@@ -95,7 +99,7 @@ def test_async_tasks_of_one_process_run_side_by_side(shop: Shop, pool: str) -> N
     assert len({effect.pid for effect in shop.effects(what="begin")}) == 1
 
 
-@pytest.mark.parametrize("pool", ["prefork", "solo", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", "mirepoix-asyncio", "solo", "threads"])
 def test_an_engine_of_the_whole_process_outlives_a_task(shop: Shop, pool: str) -> None:
     shop.worker(pool=pool, concurrency=1)
     ids = [send(shop, "query") for _ in range(3)]

@@ -25,7 +25,7 @@ def running(shop: Shop) -> str:
 
 
 @pytest.mark.paired
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", "mirepoix-asyncio", "threads"])
 def test_a_running_task_shows_its_stack_and_goes_on(shop: Shop, pool: str) -> None:
     worker = shop.worker(pool=pool)
     id = running(shop)
@@ -34,7 +34,7 @@ def test_a_running_task_shows_its_stack_and_goes_on(shop: Shop, pool: str) -> No
     assert "most recent call first" in found.text
     assert 'shop.py", line' in found.text
     assert " in gate" in found.text
-    assert found.pid in (worker.children() if pool == "prefork" else [worker.pid])
+    assert found.pid in ([worker.pid] if pool == "threads" else worker.children())
     assert stacks.ask(shop.app, "w1@test", id, DEADLINE_S).text.count(" in gate") == 1
     assert "does not run in this worker" in stacks.ask(shop.app, "w1@test", "another", DEADLINE_S).trouble
     shop.make("open")

@@ -33,8 +33,8 @@ FINISHED = frozenset({*FINAL, State.QUARANTINED, State.PARKED})
 QUICK = ("--without-mingle", "--without-gossip")
 """What makes a worker start a second sooner, and has nothing to do with tasks."""
 
-POOLS = ("prefork", "mirepoix", "threads", "solo", "gevent")
-FORKING = ("prefork", "mirepoix")
+POOLS = ("prefork", "mirepoix", "mirepoix-asyncio", "threads", "solo", "gevent")
+FORKING = ("prefork", "mirepoix", "mirepoix-asyncio")
 """The pools that run tasks in forks of the worker."""
 
 

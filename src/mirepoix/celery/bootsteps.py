@@ -59,12 +59,14 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _begin(self, worker: Any, installation: Any) -> None:
         is_direct = hasattr(worker.pool, "lane")
+        if is_direct and worker.autoscale:
+            worker.pool.check_scaling()
         WorkerProcess.begin(
             installation,
             worker.hostname,
-            pool="mirepoix" if is_direct else worker.pool_cls.__module__.rpartition(".")[2],
+            pool=worker.pool.name if is_direct else worker.pool_cls.__module__.rpartition(".")[2],
             is_forking=is_direct or worker.pool_cls.__module__ == "celery.concurrency.prefork",
-            concurrency=worker.concurrency,
+            concurrency=worker.pool.places if is_direct else worker.concurrency,
             queues=tuple(worker.app.amqp.queues.consume_from),
         )
         if is_direct:

@@ -5,6 +5,7 @@ engine, a client) outlives a task. The loop runs while a task runs, and stops be
 
 =================  ==========================================================================================
 prefork, solo      one loop, in the main thread of the process
+mirepoix-asyncio   one loop for all coroutines of the process (`mirepoix.celery.pool.in_loop`)
 threads            a loop for each thread
 gevent, eventlet   the greenlet waits for a native thread, which has a loop: asyncio runs once in a thread, however many
                    greenlets that has
@@ -27,16 +28,20 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import TaskPredicate
 from celery.utils.log import get_logger
 
 from mirepoix.celery import native, private
+from mirepoix.celery.pool.current import tracer
 from mirepoix.celery.pool.soft_limit import SoftLimit
 from mirepoix.connect.url import optional
 from mirepoix.errors import ConfigurationError, CoroutineCancelled
+
+if TYPE_CHECKING:
+    from mirepoix.celery.pool.in_loop import InLoop
 
 logger = get_logger("mirepoix.coroutine")
 
@@ -94,11 +99,14 @@ def driver(task: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         request = task.request
         if not inspect.iscoroutine(made) or (request.called_directly and not _is_called_by_celery.get()):
             return made
-        is_under_loop = _is_under_loop()
+        attempt = tracer()
+        is_under_loop = attempt is None and _is_under_loop()
         if is_under_loop and not request.is_eager:
             return made  # the task's own code calls it
         if "django.db" in sys.modules:
             made = optional("django", "django").leaving(made)
+        if attempt is not None:
+            return _run_beside_others(task, made, attempt)
         if is_under_loop or native.is_green():
             return _run_elsewhere(task, made)
         return _run(task, made, _loop_of_this_thread())
@@ -126,6 +134,11 @@ def _driving(run: Callable[..., Any]) -> Callable[..., Any]:
     return calling
 
 
+def is_coroutine(task: Any) -> bool:
+    """Whether the code of *task* is an ``async def``. False if *task* is None."""
+    return task is not None and bool(vars(task).get(IS_COROUTINE))
+
+
 def _run(
     task: Any,
     coroutine: Coroutine[Any, Any, Any],
@@ -135,14 +148,30 @@ def _run(
     """Run *coroutine* to its end, and warn of asyncio tasks that it leaves pending."""
     loop = kept.loop
     limit = _Limit()
+    with _judged(task, limit, kept.new_leftovers), _soft_limit(limit, coroutine):
+        limit.running = loop.create_task(coroutine)
+        if limit.is_over:
+            limit.running.cancel()
+        if on_start is not None:
+            on_start(limit.running)
+        return _to_the_end(loop, limit.running)
+
+
+def _run_beside_others(task: Any, coroutine: Coroutine[Any, Any, Any], attempt: InLoop) -> Any:
+    with _judged(task, attempt, attempt.new_leftovers):
+        return attempt.drive(coroutine)
+
+
+class _HasLimit(Protocol):
+    @property
+    def is_over(self) -> bool: ...
+
+
+@contextmanager
+def _judged(task: Any, limit: _HasLimit, count_leftovers: Callable[[], int]) -> Iterator[None]:
+    """Turn what a coroutine raises in the block into what Celery understands, and warn of what it left pending."""
     try:
-        with _soft_limit(limit, coroutine):
-            limit.running = loop.create_task(coroutine)
-            if limit.is_over:
-                limit.running.cancel()
-            if on_start is not None:
-                on_start(limit.running)
-            return _to_the_end(loop, limit.running)
+        yield
     except asyncio.CancelledError as error:
         if limit.is_over:
             raise SoftTimeLimitExceeded from error
@@ -154,7 +183,7 @@ def _run(
             raise
         raise _first(meant) from None
     finally:
-        count = kept.new_leftovers()
+        count = count_leftovers()
         if count:
             logger.warning(
                 "task %s[%s] ended and left %d asyncio task(s) pending: they run only while this thread runs other "
@@ -203,7 +232,7 @@ def _soft_limit(limit: _Limit, coroutine: Coroutine[Any, Any, Any]) -> Iterator[
         if isinstance(handler, SoftLimit) and not handler.is_due():
             return
         limit.is_over = True
-        if _is_own_code(frame, coroutine):
+        if is_own_code(frame, coroutine):
             handler(number, frame)
         elif limit.running is not None:
             limit.running.get_loop().call_soon_threadsafe(limit.running.cancel)
@@ -221,7 +250,7 @@ def _soft_limit(limit: _Limit, coroutine: Coroutine[Any, Any, Any]) -> Iterator[
         signal.signal(number, handler)
 
 
-def _is_own_code(frame: Any, coroutine: Any) -> bool:
+def is_own_code(frame: Any, coroutine: Any) -> bool:
     """Whether *coroutine* called *frame*, and asyncio is not in between.
 
     An exception in a callback or in another asyncio task would not reach the coroutine. In asyncio's own code it might

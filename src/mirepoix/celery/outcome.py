@@ -20,6 +20,7 @@ from celery import states
 
 from mirepoix.celery import chords, errbacks
 from mirepoix.celery.context import Attempt, running
+from mirepoix.celery.pool.current import apart
 from mirepoix.connect.verdict import Verdict, first_line, verdict, wants_connections
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import OutcomeRefused
@@ -158,6 +159,10 @@ def revoke(installation: Installation, attempt: Attempt, failure: AttemptFailure
 
 def _settle(installation: Installation, attempt: Attempt, what: str, write: Callable[[Tx], bool]) -> bool:
     """Write an outcome with all that belongs to it; return whether the fence accepted it."""
+    return apart(partial(_settle_here, installation, attempt, what, write))
+
+
+def _settle_here(installation: Installation, attempt: Attempt, what: str, write: Callable[[Tx], bool]) -> bool:
     attempt.continuations = installation.promised(attempt.continuations)
 
     def write_all(tx: Tx, endings: chords.Endings | None = None, refused: Exception | None = None) -> bool:

@@ -14,7 +14,13 @@ from typing import Any
 
 from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 from celery import _state
+from celery.utils import threads
 from celery.utils.functional import _regen
+
+from mirepoix.errors import ConfigurationError
+
+identity_of_thread: Callable[[], object] = threads.get_ident
+"""What identifies Celery's stacks of current tasks and requests: the greenlet, or the thread."""
 
 # ---- the apps of this process
 
@@ -265,6 +271,22 @@ def running_as(task: Any, request: Any) -> Iterator[None]:
     finally:
         task.request_stack.pop()
         _state._task_stack.pop()
+
+
+def identify_stacks(app: Any, identity: Callable[[], object]) -> None:
+    """Patch the stacks of current tasks and requests: Celery has one for each greenlet, and not for each asyncio task.
+
+    It is for one process, and also for tasks that are registered later. Raises ConfigurationError if the environment
+    chose stacks of Celery that belong to threads alone.
+    """
+    if not isinstance(_state._task_stack, threads._LocalStack):
+        raise ConfigurationError(
+            "The variable USE_FAST_LOCALS is set. Unset it: Celery's fast stacks serve no event loop."
+        )
+    _state._task_stack.__ident_func__ = identity
+    threads.get_ident = identity
+    for task in app.tasks.values():
+        task.request_stack.__ident_func__ = identity
 
 
 def replace_run(task: Any, name: str, function: Callable[..., Any]) -> None:

@@ -270,6 +270,18 @@ class LedgerRequest(Request):  # type: ignore[misc]
         failure = _death(error, self._process(self.worker_pid), self.worker.peak_of(self.lease), self._run_time_s())
         self.worker.report_lost(self._held, failure, outcome=AttemptOutcome.KILLED)
 
+    def lost_beside(self, why: str, suspect_after: int) -> None:
+        """Give it back without blame: it was not alone in a process that ended."""
+        task_ready(self)
+        if self.lease is not None:
+            failure = AttemptFailure(
+                why, "WorkerLostError", pid=self._process(self.worker_pid), run_time_s=self._run_time_s()
+            )
+            self.worker.leases.note_lost(
+                self.lease.key, failure, outcome=AttemptOutcome.KILLED, is_culprit=False, suspect_after=suspect_after
+            )
+        self.over()
+
     def _rejected_back(self, error: Reject) -> None:
         task_ready(self)
         failure = AttemptFailure(

@@ -16,7 +16,9 @@ import signal
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,22 @@ class Stacks:
             return Stack(trouble=f"process {pid} gave no answer in {DUMP_S:g} s: it waits in the kernel", pid=pid)
         return Stack(text, pid=pid)
 
+    def of_coroutine(self, pid: int, ask: Callable[[float], bool]) -> Stack | None:
+        """Return the stack that the process writes itself after *ask*, or that of its threads if its loop is blocked.
+
+        None if *ask* cannot ask it.
+        """
+        with self._lock:
+            self._file.truncate(0)
+            if not ask(time.monotonic() + DUMP_S / 2):
+                return None
+            text = self._written()
+        return Stack(text, pid=pid) if text else self.of_process(pid)
+
+    def write(self, text: str) -> None:
+        """Write a stack for the parent, in a process of its pool."""
+        os.write(self._file.fileno(), text.encode())
+
     def of_threads(self) -> Stack:
         """Return the stacks of all threads of this process."""
         with self._lock:
@@ -147,7 +165,11 @@ def _answer(state: Any, task_id: str, **_: Any) -> dict[str, Any]:
         if held.pid is None:
             found = Stack(trouble="its process is not known yet")
         else:
-            found = worker.stacks.of_process(held.pid)
+            lane = worker.lane
+            asked = (
+                None if lane is None else worker.stacks.of_coroutine(held.pid, partial(lane.ask_stack, held.lease.key))
+            )
+            found = asked or worker.stacks.of_process(held.pid)
             if found.text and worker.leases.held.get(held.lease.key) is None:
                 found = Stack(trouble="it ended while it was asked")
     elif worker.leases.worker.pool == "thread":

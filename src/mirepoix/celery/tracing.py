@@ -21,7 +21,7 @@ from mirepoix.celery.context import Attempt
 from mirepoix.celery.pool_result import Reported, raised_in, readable
 from mirepoix.celery.signatures import version_of
 from mirepoix.celery.task_catalog import Incompatibility, incompatibility_inside, incompatibility_of
-from mirepoix.errors import UpcastFailed
+from mirepoix.errors import ConfigurationError, UpcastFailed
 from mirepoix.protocol import payload
 from mirepoix.protocol.lease import lease_in, without_lease
 from mirepoix.records import VERSION_HEADER, AttemptFailure, Completion, IncompatibilityKind
@@ -49,6 +49,10 @@ def guarded(task: Any, tracer: Any) -> Any:
         worker = installation.worker
         if worker is not None and not worker.may_run(lease):
             return _ignored("its lease was handed back")
+        refusal = None if worker is None or worker.lane is None else worker.lane.refusal(task)
+        if refusal is not None:
+            outcome.park(installation, lease, task.name, AttemptFailure(refusal), ConfigurationError(refusal))
+            return _ignored(refusal)
         try:
             received = _received(task, args, kwargs, request)
             own = _custom_headers(request)

@@ -255,14 +255,28 @@ class Leases:
         if oldest_s is not None and oldest_s >= older_than_s:
             self.record_and_take(connection, (), 0)
 
-    def note_lost(self, key: Key, failure: AttemptFailure, *, outcome: AttemptOutcome, delay_s: float = 0.0) -> None:
-        """Report with the next `Losses.report` that the attempt's process died, or that the attempt was rejected."""
+    def note_lost(
+        self,
+        key: Key,
+        failure: AttemptFailure,
+        *,
+        outcome: AttemptOutcome,
+        delay_s: float = 0.0,
+        is_culprit: bool = True,
+        suspect_after: int = 0,
+    ) -> None:
+        """Report with the next `Losses.report` that the attempt's process died, or that the attempt was rejected.
+
+        Without *is_culprit* it is not blamed for the death, because it was not alone in its process. If no culprit is
+        known, it becomes a suspect when it was lost *suspect_after* times.
+        """
         held = self.held.pop(key)
         if held is not None:
             is_stopped = self.is_stopping or failure.signal in ASKED_TO_STOP
-            is_blamed = held.started_at is not None and outcome is AttemptOutcome.KILLED and not is_stopped
+            is_killed = outcome is AttemptOutcome.KILLED and is_culprit
+            is_blamed = held.started_at is not None and is_killed and not is_stopped
             beginning = None if held.started_at is None or held.is_noted else held
-            self.losses.add(Loss(held.lease, failure, outcome, is_blamed, delay_s, beginning))
+            self.losses.add(Loss(held.lease, failure, outcome, is_blamed, delay_s, suspect_after, beginning))
 
     def lose_given_to_worker(self, failure: AttemptFailure, *, may_have_begun: frozenset[Key]) -> None:
         """Give back the tasks that the failed worker was about to give to its pool: each may be the cause.

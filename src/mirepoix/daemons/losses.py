@@ -28,6 +28,7 @@ class Loss:
     outcome: AttemptOutcome
     is_blamed: bool = False
     delay_s: float = 0.0
+    suspect_after: int = 0
     beginning: Held | None = None
 
 
@@ -76,6 +77,7 @@ class Losses:
                         is_blamed=loss.is_blamed,
                         outcome=loss.outcome,
                         delay_s=loss.delay_s,
+                        suspect_after=loss.suspect_after,
                     )
                     if lost is not None and lost.state == "quarantined" and self._send_errbacks is not None:
                         self._send_errbacks(tx, [lost.task_id], lost.state, loss.failure.reason)

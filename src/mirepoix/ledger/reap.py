@@ -22,13 +22,13 @@ def lose(
     is_blamed: bool,
     outcome: AttemptOutcome,
     delay_s: float = 0.0,
-    is_suspect: bool = False,
+    suspect_after: int = 0,
 ) -> LostTask | None:
     """Take back an attempt that was rejected or whose process died. The task waits again, or is quarantined.
 
     If *is_blamed*, the end counts against ``max_deaths``: the task killed its process. Otherwise it counts against the
-    higher ``max_handovers``. With *is_suspect* the task runs beside no other suspect from then on. Returns None if the
-    attempt had ended or was lost before.
+    higher ``max_handovers``. A task that was lost *suspect_after* times runs beside no other suspect from then
+    on; 0: this loss makes it no suspect. Returns None if the attempt had ended or was lost before.
     """
     of = {"task_id": lease.task_id, "fence": lease.fence, "worker_id": lease.worker_id, "is_blamed": int(is_blamed)}
     bounds = {"max_deaths": settings.max_deaths, "max_handovers": settings.max_handovers}
@@ -37,7 +37,7 @@ def lose(
     state = "quarantined"
     causes = failures.causes(rows, failure)
     if not rows:
-        rows = tx.fetch("lose", reason=reason, delay_s=delay_s, is_suspect=int(is_suspect), **of)
+        rows = tx.fetch("lose", reason=reason, delay_s=delay_s, suspect_after=suspect_after, **of)
         state = "pending"
     if not rows:
         return None
@@ -59,7 +59,7 @@ def lose_of_dead_workers(tx: Tx, settings: Settings) -> list[LostTask]:
     failure = AttemptFailure("its worker died")
     judged = blame.judge(held)
     lost = [
-        lose(tx, task.lease, _of_culprit(words), settings, is_blamed=True, outcome=AttemptOutcome.LOST, is_suspect=True)
+        lose(tx, task.lease, _of_culprit(words), settings, is_blamed=True, outcome=AttemptOutcome.LOST, suspect_after=1)
         for task in held
         for is_blamed, words in [judged[task.lease.task_id]]
         if is_blamed

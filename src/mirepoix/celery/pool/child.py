@@ -25,6 +25,12 @@ from mirepoix.celery.tracing import peak_memory_kb
 logger = get_logger("mirepoix.pool")
 
 READY = "ready"
+LEAVES = "leaves"
+"""It begins nothing more, and exits when what it runs has ended."""
+STACK = "stack"
+"""The parent asks for the stack of a coroutine, in place of a job."""
+CANCELLED = "cancelled"
+"""A coroutine that was terminated has ended."""
 BEGUN = "begun"
 RETURNED = "returned"
 SUCCEEDED = "succeeded"
@@ -129,6 +135,9 @@ class Child:
             _, _, trace = sys.exc_info()
             wrapped = MaybeEncodingError(error, value)
             frame = packed((RAISED, number, ExceptionInfo((MaybeEncodingError, wrapped, trace)), took_s))
+        self._send(frame)
+
+    def _send(self, frame: bytes) -> None:
         self._socket.sendall(frame)
 
     def _is_worn_out(self, done: int) -> bool:

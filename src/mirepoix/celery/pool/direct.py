@@ -18,7 +18,7 @@ from celery.exceptions import ImproperlyConfigured
 from celery.utils.log import get_logger
 
 from mirepoix.celery import private
-from mirepoix.celery.pool.child import BEGUN, READY, RETURNED, Child
+from mirepoix.celery.pool.child import BEGUN, LEAVES, READY, RETURNED, Child
 from mirepoix.celery.pool.job import Job
 from mirepoix.celery.pool.lane import Lane
 from mirepoix.celery.pool.page import Page
@@ -61,18 +61,23 @@ class TaskPool(BasePool):  # type: ignore[misc]
     uses_semaphore = False
     signal_safe = False
 
+    name = "mirepoix"
+    """Its name on the command line and in the ledger."""
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         if not hasattr(os, "fork"):
-            raise ImproperlyConfigured("The pool 'mirepoix' needs os.fork(). Use -P threads or -P solo on this system.")
+            raise ImproperlyConfigured(
+                f"The pool {self.name!r} needs os.fork(). Use -P threads or -P solo on this system."
+            )
         if getattr(self.app, "mirepoix", None) is None:
-            raise ImproperlyConfigured("The pool 'mirepoix' needs mirepoix.install(app). Or use -P prefork.")
+            raise ImproperlyConfigured(f"The pool {self.name!r} needs mirepoix.install(app). Or use -P prefork.")
         if self.options.get("threads", True):
             raise ImproperlyConfigured(
-                "The pool 'mirepoix' works with the ledger, Redis and RabbitMQ. The transport of this broker does not "
-                "work in Celery's event loop. Use -P prefork."
+                f"The pool {self.name!r} works with the ledger, Redis and RabbitMQ. The transport of this broker does "
+                "not work in Celery's event loop. Use -P prefork."
             )
-        self._page = Page(SLOTS)
+        self._page = self._new_page()
         self._processes: list[PoolProcess] = []
         self._waiting: deque[Job] = deque()
         self._hub: Any = None
@@ -81,9 +86,15 @@ class TaskPool(BasePool):  # type: ignore[misc]
         self._moved_at = time.monotonic()
         """When a job ended last, or was added to an empty queue."""
         self._is_closing = False
-        self._wanted = int(self.limit)
+        self._wanted = self._processes_wanted()
         self.lane = Lane(self)
         """The way of a leased row into this pool, without a message and a request."""
+
+    def _new_page(self) -> Page:
+        return Page(SLOTS)
+
+    def _processes_wanted(self) -> int:
+        return int(self.limit)
 
     # ---- the life of the pool
 
@@ -118,6 +129,9 @@ class TaskPool(BasePool):  # type: ignore[misc]
         self._wanted += n
         self.maintain_pool()
         self._pump()
+
+    def check_scaling(self) -> None:
+        """Raise ConfigurationError if Celery's autoscaler cannot work with it."""
 
     def shrink(self, n: int = 1) -> None:
         """End *n* processes that run nothing. Raises ValueError if fewer are idle."""
@@ -224,6 +238,14 @@ class TaskPool(BasePool):  # type: ignore[misc]
         self._recall(self._processes)
         self._waiting.clear()
 
+    def ask_stack(self, key: tuple[str, int], until: float) -> bool:
+        """Ask a process to write the stack of an attempt, until then; False if only a signal can get it."""
+        return False
+
+    def refusal(self, task: Any) -> str | None:
+        """Why it does not run *task*; None if it does."""
+        return None
+
     def _get_info(self) -> dict[str, Any]:
         info: dict[str, Any] = super()._get_info()
         info.update(
@@ -253,6 +275,11 @@ class TaskPool(BasePool):  # type: ignore[misc]
         """How many processes the pool has, or is about to have."""
         return self._wanted
 
+    @property
+    def places(self) -> int:
+        """How many tasks it can run at once."""
+        return self._wanted
+
     # ---- jobs
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -277,8 +304,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
 
         Any thread may ask.
         """
-        found = ((process, process.begun()) for process in tuple(self._processes))
-        return [(begun[0], begun[1], process.pid) for process, begun in found if begun is not None]
+        return [(job, at, process.pid) for process in tuple(self._processes) for job, at in process.running()]
 
     def recall(self) -> None:
         """Take back all jobs that no process has begun. They wait until `resume`."""
@@ -300,9 +326,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
         """Give waiting jobs to processes: first to those that have least to do."""
         free = sorted((p for p in self._processes if p.room > 0), key=lambda process: len(process.jobs))
         for process in free if self._waiting else ():
-            share = process.room
-            if not process.jobs:  # several idle processes share a small batch
-                share = min(share, -(-len(self._waiting) // len(free)))
+            share = min(process.share(len(self._waiting), len(free)), self._room())
             batch: list[Job] = []
             while self._waiting and len(batch) < share:
                 job = self._waiting.popleft()
@@ -311,6 +335,10 @@ class TaskPool(BasePool):  # type: ignore[misc]
             if batch:
                 self._give(process, batch)
         self._look_soon()
+
+    def _room(self) -> int:
+        """How many more jobs all processes together can be given."""
+        return len(self._waiting)
 
     def _give(self, process: PoolProcess, batch: list[Job]) -> None:
         process.give(batch)
@@ -329,18 +357,23 @@ class TaskPool(BasePool):  # type: ignore[misc]
         used = {process.slot for process in self._processes}
         slot = next((slot for slot in range(self._page.slots) if slot not in used), None)
         if slot is None:
-            raise ImproperlyConfigured(f"The pool 'mirepoix' has at most {self._page.slots} processes.")
-        process = PoolProcess(self._page, slot, slot)
+            raise ImproperlyConfigured(f"The pool {self.name!r} has at most {self._page.slots} processes.")
+        process = self._new_process(slot)
         process.start(self._child, lambda: self._processes)
         self._processes.append(process)
         self._watch(process)
 
+    def _new_process(self, slot: int) -> PoolProcess:
+        return PoolProcess(self._page, slot, slot)
+
     def _child(self, slot: int, sock: Any) -> Child:
+        return Child(*self._child_options(slot, sock))
+
+    def _child_options(self, slot: int, sock: Any) -> tuple[Any, ...]:
         app, hostname = self.options["initargs"]
         options = self.options
-        return Child(
-            app, hostname, self._page, slot, sock, options.get("maxtasksperchild"), options.get("max_memory_per_child")
-        )
+        limits = options.get("maxtasksperchild"), options.get("max_memory_per_child")
+        return app, hostname, self._page, slot, sock, *limits
 
     def _watch(self, process: PoolProcess) -> None:
         if self._hub is None or process.is_dead:
@@ -360,6 +393,10 @@ class TaskPool(BasePool):  # type: ignore[misc]
         for what, number, value, took_s in process.read():
             if what == READY:  # also when it has passed over a job that was recalled
                 process.is_ready = True
+            elif what == LEAVES:
+                process.is_leaving = True
+                self._recall([process])
+                self.maintain_pool()
             elif what == BEGUN:
                 job = process.jobs.get(number)
                 if job is not None:
@@ -388,16 +425,18 @@ class TaskPool(BasePool):  # type: ignore[misc]
             self._call(job.callback if what == RETURNED else job.error_callback, value)
 
     def _on_exit(self, process: PoolProcess) -> None:
-        """Settle what a dead process had: its job is lost, and jobs that it had not begun wait again."""
+        """Settle what a dead process had: what it ran is lost, and jobs that it had not begun wait again."""
         if process.is_dead:
             return
         code = process.exitcode
         for what, number, value, took_s in process.read():  # what it reported before it died
-            job = process.ended(number, took_s) if what not in (READY, BEGUN) else None
+            job = process.ended(number, took_s) if what not in (READY, BEGUN, LEAVES) else None
             if job is not None:
                 self._on_end(process, job, what, value)
-        begun = process.begun()
-        back = [job for job in process.jobs.values() if begun is None or job is not begun[0]]
+        running = process.running()
+        culprit = process.culprit(job for job, _ in running)
+        begun = {job for job, _ in running}
+        back = [job for job in process.jobs.values() if job not in begun]
         process.jobs.clear()
         if self._hub is not None:
             self._hub.remove(process.end.fileno())
@@ -409,8 +448,10 @@ class TaskPool(BasePool):  # type: ignore[misc]
         for job in back:
             job.returned()
         self._waiting.extendleft(reversed(back))
-        if begun is not None:
-            self._on_lost(begun[0], process, begun[1], code)
+        for job, at in running:
+            if job is culprit:
+                self._on_lost(job, process, at, code)
+        self._on_lost_beside([(job, at) for job, at in running if job is not culprit], process, culprit, code)
         if not self._is_closing:
             self._replace(process, code)
         self._pump()
@@ -432,6 +473,11 @@ class TaskPool(BasePool):  # type: ignore[misc]
             info = ExceptionInfo()
         self._fail(job, process, at, info)
 
+    def _on_lost_beside(
+        self, jobs: list[tuple[Job, float]], process: PoolProcess, culprit: Job | None, code: int | None
+    ) -> None:
+        """Give back jobs that ran in a process that died, without blame. A process that runs one at a time has none."""
+
     def _fail(self, job: Job, process: PoolProcess, at: float, info: ExceptionInfo) -> None:
         if job.taken is not None:
             self.lane.as_call(job)
@@ -452,9 +498,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
     # ---- slow jobs, and time limits
 
     def _look_soon(self) -> None:
-        is_needed = self._waiting or any(
-            len(process.jobs) > 1 or (process.jobs and process.begun() is None) for process in self._processes
-        )
+        is_needed = self._waiting or any(process.has_not_begun_all for process in self._processes)
         if self._hub is not None and self._look is None and is_needed:
             self._look = self._hub.call_later(LOOK_S, self._look_for_slow)
 
@@ -472,8 +516,8 @@ class TaskPool(BasePool):  # type: ignore[misc]
     def _await_limit(self, job: Job) -> None:
         if self._hub is None:
             return
-        begun = None if job.process is None else job.process.begun()
-        ran_s = time.monotonic() - begun[1] if begun is not None and begun[0] is job else 0.0
+        at = None if job.process is None else job.process.began(job)
+        ran_s = 0.0 if at is None else time.monotonic() - at
         limits = [s - ran_s for s in (None if job.is_limited else job.soft_s, job.hard_s) if s]
         if limits:
             self._limit_timers[job] = self._hub.call_later(max(0.001, min(limits)), self._on_limit, job)
@@ -488,19 +532,20 @@ class TaskPool(BasePool):  # type: ignore[misc]
         process = job.process
         if process is None or job.number not in process.jobs:
             return
-        begun = process.begun()
-        ran_s = time.monotonic() - begun[1] if begun is not None and begun[0] is job else None
-        if ran_s is not None and job.hard_s and ran_s >= job.hard_s:
-            self._on_hard_limit(job, process, begun[1] if begun else 0.0)
-            return
-        if ran_s is not None and job.soft_s and not job.is_limited and ran_s >= job.soft_s:
-            self._on_soft_limit(job, process, begun[1] if begun else 0.0)
+        at = process.began(job)
+        if at is not None:
+            ran_s = time.monotonic() - at
+            if job.hard_s and ran_s >= job.hard_s:
+                self._on_hard_limit(job, process, at)
+                return
+            if job.soft_s and not job.is_limited and ran_s >= job.soft_s:
+                self._on_soft_limit(job, process, at)
         self._await_limit(job)
 
     def _on_soft_limit(self, job: Job, process: PoolProcess, at: float) -> None:
         job.is_limited = True
         number = private.SOFT_LIMIT_SIGNAL
-        if number is None or not process.interrupt(job, number, is_soft_limit=True):
+        if number is None or not process.limit_softly(job, number):
             return
         if job.taken is not None:
             self.lane.as_call(job)
@@ -509,9 +554,8 @@ class TaskPool(BasePool):  # type: ignore[misc]
 
     def _on_hard_limit(self, job: Job, process: PoolProcess, at: float) -> None:
         """Kill the process, and report the limit. If the job has just ended, its own end counts."""
-        if not process.interrupt(job, signal.SIGKILL):
+        if not process.end_with(job, signal.SIGKILL):
             return
-        process.is_leaving = True
         process.jobs.pop(job.number, None)
         try:
             raise TimeLimitExceeded(job.hard_s)

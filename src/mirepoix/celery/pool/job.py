@@ -73,6 +73,17 @@ class Job:
         self._accepted = False
 
     @property
+    def task_name(self) -> str:
+        """The name of its task; empty for a call of Celery that is none."""
+        return self.name or (self.args[0] if self.args and isinstance(self.args[0], str) else "")
+
+    @property
+    def task_id(self) -> str:
+        """The id of its task, if it is known."""
+        lease = self.lease
+        return lease.task_id if lease is not None else str(getattr(self.request, "id", ""))
+
+    @property
     def lease(self) -> Lease | None:
         """The lease of a row."""
         return None if self.taken is None else self.taken.lease
@@ -102,18 +113,15 @@ class Job:
     @property
     def has_begun(self) -> bool:
         """Whether its process has begun it."""
-        begun = None if self.process is None else self.process.begun()
-        return begun is not None and begun[0] is self
+        return self.process is not None and self.process.began(self) is not None
 
     def terminate(self, signum: int) -> None:
-        """End its process with a signal if it runs this job now. Celery calls this to terminate a task.
+        """End it if a process runs it now. Celery calls this to terminate a task.
 
         A task that has not begun is dropped before it begins, since Celery has marked it as revoked.
         """
         process = self.process
         if process is not None and self.has_begun:
             self.terminated_by = signum
-            if process.interrupt(self, signum):
-                process.is_leaving = True
-            else:
+            if not process.terminate(self, signum):
                 self.terminated_by = None

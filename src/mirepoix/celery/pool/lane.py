@@ -9,6 +9,7 @@ control), it is made then.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,8 @@ from mirepoix.celery.request import LedgerRequest
 from mirepoix.protocol.canonical import WRITER
 from mirepoix.protocol.delivered import as_message
 from mirepoix.protocol.options import wrong_limits
-from mirepoix.records import Completion, Taken
+from mirepoix.records import AttemptFailure, Completion, Taken
+from mirepoix.states import AttemptOutcome
 
 if TYPE_CHECKING:
     from mirepoix.celery.pool.direct import TaskPool
@@ -80,7 +82,11 @@ class Lane:
     def places(self) -> int:
         """How many tasks the pool can run at once, at most: Celery's autoscaler may start more processes."""
         most = getattr(self._consumer.controller, "max_concurrency", None) if self._consumer is not None else None
-        return max(self._pool.num_processes, most or 0)
+        return max(self._pool.places, most or 0)
+
+    def refusal(self, task: Any) -> str | None:
+        """Why the pool does not run *task*; None if it does."""
+        return self._pool.refusal(task)
 
     # ---- into the pool
 
@@ -225,6 +231,31 @@ class Lane:
         else:
             job.request.on_failure(value)
 
+    def is_suspect(self, job: Job) -> bool:
+        """Whether the job was lost before without a known cause: it runs beside no other such job."""
+        held = None if job.lease is None else self._leases.held.get(job.lease.key)
+        return held is not None and held.is_suspect
+
+    def lost_beside(self, job: Job, process: PoolProcess, at: float, why: str, suspect_after: int) -> None:
+        """Give back, without blame, a job that was not alone in a process that died.
+
+        It becomes a suspect when it was lost *suspect_after* times; 0: never.
+        """
+        taken = job.taken
+        if taken is None:
+            if job.request is not None:
+                job.accept(process.pid, at)
+                job.request.lost_beside(why, suspect_after)
+            return
+        if job.request is not None:
+            state.task_ready(job.request)
+        held = self._leases.held
+        held.note_begun(taken.lease.key, process.pid, at)
+        failure = AttemptFailure(why, "WorkerLostError", pid=process.pid, run_time_s=round(time.monotonic() - at, 6))
+        self._leases.note_lost(
+            taken.lease.key, failure, outcome=AttemptOutcome.KILLED, is_culprit=False, suspect_after=suspect_after
+        )
+
     def _succeeded(self, taken: Taken, pid: int, shown: Any, runtime: float | None) -> None:
         held = self._leases.held
         lease = taken.lease
@@ -302,6 +333,10 @@ class Lane:
         for job, at, pid in self._pool.begun():
             if job.taken is not None:
                 held.note_begun(job.taken.lease.key, pid, at)
+
+    def ask_stack(self, key: tuple[str, int], until: float) -> bool:
+        """Ask the attempt's process to write its stack until then; False if only a signal can get it."""
+        return self._pool.ask_stack(key, until)
 
     def given_keys(self) -> frozenset[tuple[str, int]]:
         """The attempts that the processes have: those that run, and those behind them. Safe in a signal's handler."""

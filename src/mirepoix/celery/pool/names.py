@@ -7,7 +7,10 @@ from typing import Any
 
 from celery.concurrency import ALIASES
 
-POOLS = {"mirepoix": "mirepoix.celery.pool.direct:TaskPool"}
+POOLS = {
+    "mirepoix": "mirepoix.celery.pool.direct:TaskPool",
+    "mirepoix-asyncio": "mirepoix.celery.pool.asynchronous:AsyncTaskPool",
+}
 """The pools by their names."""
 
 

@@ -1,4 +1,4 @@
-"""A process of the direct pool, as its parent sees it: the jobs that it has, and the one that it has begun."""
+"""A process of the direct pool, as its parent sees it: the jobs that it has, and those that it has begun."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ from mirepoix.celery.pool.child import Child
 from mirepoix.celery.pool.frames import READ_AT_ONCE, Reader, Writer, packed
 from mirepoix.celery.pool.job import Job
 from mirepoix.celery.pool.page import Page
+from mirepoix.celery.pool.soft_limit import SOFT_LIMIT
 
 AHEAD_S = 0.005
 """A process is given as many jobs as it runs in this time, so that it need not wait for its parent between two."""
@@ -103,31 +104,52 @@ class PoolProcess:
             ahead = max(1, int(min(MOST_AHEAD, AHEAD_S / max(self._mean_s, 1e-6))))
         return ahead - len(self.jobs)
 
+    def share(self, waiting: int, free: int) -> int:
+        """How many of the *waiting* jobs it is given now: several idle processes share a small batch."""
+        return self.room if self.jobs else min(self.room, -(-waiting // free))
+
     def give(self, jobs: list[Job]) -> None:
         """Give it these jobs."""
         if not self.jobs:
             self._given_at = time.monotonic()
         for job in jobs:
-            self._number += 1
+            self._number = self._next_number()
             job.given(self, self._number)
             self.jobs[job.number] = job
         self._send([job.message for job in jobs])
 
-    def begun(self) -> tuple[Job, float] | None:
-        """The job that it runs, and since when, by the monotonic clock; None if it runs none."""
-        number, at = self._page.begun(self.slot)
+    def _next_number(self) -> int:
+        return self._number + 1
+
+    def running(self) -> list[tuple[Job, float]]:
+        """The jobs that it runs, each with when it began, by the monotonic clock."""
+        number = self._page.last_begun(self.slot)
         job = self.jobs.get(number)
-        return None if job is None else (job, at)
+        at = None if job is None else self._page.begun_at(self.slot, number)
+        return [] if job is None or at is None else [(job, at)]
+
+    def culprit(self, running: Iterable[Job]) -> Job | None:
+        """The one of the *running* jobs that is blamed for its death; None if nothing shows which."""
+        return next(iter(running), None)
+
+    def began(self, job: Job) -> float | None:
+        """When it began that job, by the monotonic clock; None if it has not."""
+        return self._page.begun_at(self.slot, job.number)
 
     def begun_at(self, number: int) -> float:
         """When it began that job, by the monotonic clock; now, if it has begun another since."""
-        begun, at = self._page.begun(self.slot)
-        return at if begun == number else time.monotonic()
+        at = self._page.begun_at(self.slot, number)
+        return time.monotonic() if at is None else at
 
     def ended(self, number: int, took_s: float) -> Job | None:
         """Return the job that has ended, and forget it. The time that it took shows how quick jobs are."""
         self._mean_s = took_s if self._mean_s is None else 0.8 * self._mean_s + 0.2 * took_s
         return self.jobs.pop(number, None)
+
+    @property
+    def has_not_begun_all(self) -> bool:
+        """Whether it was given jobs that it has not begun."""
+        return bool(self.jobs) and next(reversed(self.jobs)) > self._page.last_begun(self.slot)
 
     def recall(self) -> list[Job] | None:
         """Take back the jobs that it has not begun. None if it is just beginning one: ask again."""
@@ -144,10 +166,10 @@ class PoolProcess:
 
     def is_slow(self, after_s: float) -> bool:
         """Whether the job that it runs has run for that time, with others behind it. Then few are given from now on."""
-        begun = self.begun() if len(self.jobs) > 1 else None
-        if begun is None:
+        running = self.running() if len(self.jobs) > 1 else []
+        if not running:
             return False
-        ran_s = time.monotonic() - begun[1]
+        ran_s = time.monotonic() - running[0][1]
         if ran_s < after_s:
             return False
         self._mean_s = max(ran_s, self._mean_s or 0.0)
@@ -155,14 +177,25 @@ class PoolProcess:
 
     def is_stuck(self, after_s: float) -> bool:
         """Whether it has begun nothing for that time, although it was ready: it is frozen, or gets no CPU."""
-        if not self.is_ready or not self.jobs or self.begun() is not None:
+        if not self.is_ready or not self.jobs or self.running():
             return False
         self.is_silent = time.monotonic() - self._given_at > after_s
         return self.is_silent
 
-    def interrupt(self, job: Job, signum: int, *, is_soft_limit: bool = False) -> bool:
-        """Send a signal to that job alone; False if the process does not run it now."""
-        return self._page.signal(self.slot, job.number, self.pid, signum, is_soft_limit=is_soft_limit)
+    def limit_softly(self, job: Job, signum: int) -> bool:
+        """Send the signal of the soft time limit for that job alone; False if the process does not run it now."""
+        return self._page.signal(self.slot, job.number, self.pid, signum, interruption=SOFT_LIMIT)
+
+    def end_with(self, job: Job, signum: int) -> bool:
+        """End the process with a signal if it runs that job now, and return whether it does."""
+        if not self._page.signal(self.slot, job.number, self.pid, signum):
+            return False
+        self.is_leaving = True
+        return True
+
+    def terminate(self, job: Job, signum: int) -> bool:
+        """End that job if the process runs it now, and return whether it does. It takes the process with it."""
+        return self.end_with(job, signum)
 
     # ---- the way there and back
 

@@ -9,6 +9,9 @@ from billiard.exceptions import SoftTimeLimitExceeded
 if TYPE_CHECKING:
     from mirepoix.celery.pool.page import Page
 
+SOFT_LIMIT, TERMINATION = 1, 2
+"""Why a job is interrupted by the signal, which its process survives. The page says so."""
+
 
 class SoftLimit:
     """The handler of the soft time limit's signal: it interrupts the job that the signal was sent for, and no other."""
@@ -19,7 +22,7 @@ class SoftLimit:
 
     def is_due(self) -> bool:
         """Whether the signal was sent for the job that runs now."""
-        return self.number != 0 and self._page.is_limited(self._slot, self.number)
+        return self.number != 0 and self._page.interruption(self._slot, self.number) == SOFT_LIMIT
 
     def __call__(self, number: int, frame: Any) -> None:
         if self.is_due():
