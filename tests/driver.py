@@ -58,6 +58,8 @@ MOMENTS = {
     "mirepoix_budget": (),
     "mirepoix_total": ("newest_at",),
     "mirepoix_probe": ("asked_at", "done_at"),
+    "mirepoix_schedule": (),  # tests of schedules have a clock of their own
+    "mirepoix_fire": (),
 }
 _ids = itertools.count(1)
 

@@ -24,6 +24,7 @@ LAYERS = {
     "ledger": 2,
     "connect": 3,
     "daemons": 4,
+    "schedules": 4,
     "protocol": 4,
     **dict.fromkeys(("delivery", "operations"), 5),
     **dict.fromkeys(("alerts", "kombu", "broker", "metrics", "tuning"), 6),
@@ -102,6 +103,8 @@ HOMES = {
     "jinja2": ("dashboard/",),
     "markupsafe": ("dashboard/",),  # comes with Jinja2
     "uvicorn": ("dashboard/",),
+    "cronsim": ("schedules/cron.py",),
+    "ephem": ("schedules/solar.py",),
     "yaml": ("doctor/units.py",),
     "pytest": ("pytest/",),
     "hypothesis": ("pytest/hypothesis.py",),

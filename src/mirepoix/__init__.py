@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mirepoix.celery.bulk import bulk
     from mirepoix.celery.handle import Handle
     from mirepoix.celery.installation import Installation, installation_of
+    from mirepoix.celery.schedule import Schedule
     from mirepoix.celery.step import idempotency_key, step
     from mirepoix.celery.submit import submit_once
     from mirepoix.celery.transactional import transaction
@@ -23,6 +24,7 @@ __all__ = [
     "Installation",
     "RetryPolicy",
     "Task",
+    "Schedule",
     "bulk",
     "idempotency_key",
     "install",
@@ -39,6 +41,7 @@ _HOMES = {
     "Installation": "mirepoix.celery.installation",
     "RetryPolicy": "mirepoix.retries.policy",
     "Task": "mirepoix.celery.typed",
+    "Schedule": "mirepoix.celery.schedule",
     "bulk": "mirepoix.celery.bulk",
     "idempotency_key": "mirepoix.celery.step",
     "install": "mirepoix.celery.app",

@@ -123,6 +123,13 @@ class Settings:
     interval. ``report``: it logs that, and ``mirepoix health`` reports it. ``exit``: it also ends with exit code 1, so
     that its supervisor starts another."""
 
+    schedules: bool = False
+    """Whether workers fire the schedules of the ledger: ``beat_schedule``, the tasks with a ``schedule``, and those
+    that people add. Then run no ``celery beat``, or one with ``-S mirepoix.schedulers:LedgerScheduler``."""
+
+    schedule_retention_s: float | None = 90 * 24 * 3600.0
+    """The decisions about fire times of schedules are deleted after so long; ``None`` keeps them."""
+
     release: str | None = None
     """The version of your code. It is stored with every failure, and distinguishes a regression in a new release from a
     failure in an old worker. The default is the environment variable ``MIREPOIX_RELEASE``."""

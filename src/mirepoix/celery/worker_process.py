@@ -15,7 +15,7 @@ from celery.utils.log import get_logger
 
 from mirepoix.alerts.thread import AlertThread
 from mirepoix.broker.relay import Relay
-from mirepoix.celery import chords, errbacks, outcome, queue_probes, undeliverable
+from mirepoix.celery import chords, errbacks, outcome, queue_probes, scheduling, undeliverable
 from mirepoix.celery.gathering import Gathered
 from mirepoix.celery.meter import Meter
 from mirepoix.celery.scarcity import Scarcity
@@ -75,6 +75,7 @@ class WorkerProcess:
             partial(errbacks.send_errbacks, installation),
             installation.notify_lost,
             partial(queue_probes.send, installation),
+            scheduling.firing_of(installation).fire if installation.settings.schedules else None,
         )
 
     @classmethod
@@ -110,6 +111,8 @@ class WorkerProcess:
         worker = Worker("", name, host, pid, pool, concurrency, queues, software, relay_role, process.own())
         found = installation.worker = cls(installation, worker, is_forking=is_forking)
         _until_reached(installation, found.leases.incarnation.register)
+        if settings.schedules:
+            _until_reached(installation, partial(scheduling.record_own, installation, f"worker {name}"))
         return found
 
     def start_maintenance(self, on_tick: Callable[[], None]) -> None:

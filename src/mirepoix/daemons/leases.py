@@ -76,6 +76,7 @@ class Leases:
         send_errbacks: Callable[[Tx, Sequence[str], str, str], None] | None = None,
         notify_lost: Callable[[Sequence[LostTask]], None] | None = None,
         send_probes: Callable[[Tx, Sequence[str]], int] | None = None,
+        fire_schedules: Callable[[OwnConnection], float] | None = None,
     ) -> None:
         self.source = source
         self.settings = settings
@@ -89,6 +90,8 @@ class Leases:
         """Is called after the commit that took tasks back from a dead process or worker."""
         self.send_probes = send_probes
         """Sends a probe to each of these queues that is due for one; returns how many."""
+        self.fire_schedules = fire_schedules
+        """Fires the schedules that are due; returns how many seconds to wait before the next call."""
         self.incarnation = Incarnation(source, settings, worker)
         self.held = HeldLeases()
         self.completions = Completions(source, return_parts, fail_unwritable)

@@ -21,7 +21,20 @@ from mirepoix.daemons.deaths import Deaths
 from mirepoix.daemons.heartbeat import Heartbeat
 from mirepoix.daemons.leases import Leases
 from mirepoix.daemons.loop import Loop
-from mirepoix.ledger import budget, chords, counting, failures, keys, messages, operate, reap, results, take, workers
+from mirepoix.ledger import (
+    budget,
+    chords,
+    counting,
+    failures,
+    keys,
+    messages,
+    operate,
+    reap,
+    results,
+    schedules,
+    take,
+    workers,
+)
 
 logger = logging.getLogger("mirepoix.maintenance")
 
@@ -61,7 +74,7 @@ class Maintenance:
             on_connect=lambda _: self._deaths.forget_locks(),
         )
         self._next_liveness = self._next_silence = self._next_prune = self._next_due = self._next_resume = 0.0
-        self._next_count = self._next_probe = 0.0
+        self._next_count = self._next_probe = self._next_fire = 0.0
         self._next_unused = time.monotonic() + CLOSE_UNUSED_S
         self._others = 0
         """The number of other live workers at the last look."""
@@ -105,7 +118,10 @@ class Maintenance:
     def _pause(self) -> float:
         # While tasks run or completions wait, rounds are frequent enough to record starts and to help a busy loop.
         is_busy = len(self._leases.held) or self._leases.completions or self._deaths.has_suspects
-        return min(self._settings.liveness_interval_s, 0.05 if is_busy else 1.0)
+        pause_s = min(self._settings.liveness_interval_s, 0.05 if is_busy else 1.0)
+        if self._leases.fire_schedules is not None:
+            pause_s = min(pause_s, max(0.0, self._next_fire - time.monotonic()))
+        return pause_s
 
     @property
     def _interval_s(self) -> float:
@@ -139,6 +155,8 @@ class Maintenance:
         if self._settings.queue_probe_interval_s and now >= self._next_probe:
             self._next_probe = now + self._settings.queue_probe_interval_s / 2
             due["probe its queues"] = lambda: self._probe(connection)
+        if leases.fire_schedules is not None and now >= self._next_fire and not leases.is_stopping:
+            due["fire schedules"] = lambda: self._fire(connection)
         if now >= self._next_prune:
             self._next_prune = now + self._settings.prune_interval_s
             due["prune"] = lambda: self._prune(connection)
@@ -245,6 +263,12 @@ class Maintenance:
         if sent:
             reached(Crashpoint.PROBE_AFTER_COMMIT)
 
+    def _fire(self, connection: OwnConnection) -> None:
+        self._next_fire = time.monotonic() + RECONNECT_S  # if it fails
+        assert self._leases.fire_schedules is not None
+        wait_s = self._leases.fire_schedules(connection)
+        self._next_fire = time.monotonic() + wait_s
+
     def _prune(self, connection: OwnConnection) -> None:
         pruned = 0
         with connection.transaction() as tx:
@@ -254,6 +278,8 @@ class Maintenance:
                 chords.prune(tx, self._settings.retention_s)
             if self._settings.failure_retention_s is not None:
                 failures.prune(tx, self._settings.failure_retention_s)
+            if self._settings.schedule_retention_s is not None:
+                schedules.prune(tx, self._settings.schedule_retention_s)
             results.prune(tx)
             keys.prune(tx)
             budget.forget(tx)

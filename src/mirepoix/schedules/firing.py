@@ -1,0 +1,235 @@
+"""Fire schedules: decide once about each fire time, and send its run in the same transaction.
+
+Any number of workers may do this at the same time. `mirepoix.ledger.schedules.advance` lets one of them decide about a
+fire time. A worker that dies before its commit has decided nothing, and another decides. All moments are those of the
+ledger's clock: a worker only measures how long to wait until the next one.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import groupby
+from typing import Protocol
+
+from mirepoix.connect.source import OwnConnection
+from mirepoix.crashpoints import Crashpoint, reached
+from mirepoix.errors import MirepoixError
+from mirepoix.ledger import outgoing, schedules
+from mirepoix.ledger.schedules import Decision, EndedFire, ScheduleRow, Waiting
+from mirepoix.ledger.tx import Tx
+from mirepoix.records import Envelope, Outgoing
+from mirepoix.schedules.decide import BUFFERED, ENDED, FAILED, MISSED, RAN, SENT, SKIPPED, Due, due, overlapping
+from mirepoix.schedules.definition import Definition
+
+logger = logging.getLogger("mirepoix.schedules")
+
+LOOK_S = 1.0
+"""How often a worker looks for changed schedules, and for runs that have ended."""
+UNKNOWN_TASK_S = 2.0
+"""A worker that does not know the task leaves a fire time so long to workers that do."""
+
+STATES = {"succeeded": RAN, "failed": FAILED, "quarantined": FAILED}
+"""How a fire time ends, by the state of its task. Any other end is `ENDED`."""
+
+
+class Sender(Protocol):
+    """How messages are made and published. Celery's part of firing."""
+
+    def knows(self, task: str) -> bool:
+        """Whether the app of this process has the task."""
+
+    def make(self, name: str, definition: Definition, fire_at: datetime) -> list[Outgoing]:
+        """Make the message of a run, and write nothing. Raises what ``apply_async`` raises."""
+
+    def promised(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """Mark the items that `announce` will publish."""
+
+    def announce(self, items: Sequence[Outgoing]) -> None:
+        """Publish what was committed. Never raises."""
+
+    def end(self, task_ids: Sequence[str], *, kill: bool) -> None:
+        """Cancel runs that wait, and end those that run: with SIGKILL, or else with SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a look has read."""
+
+    now: datetime
+    due: list[str]
+    next_due_at: datetime | None
+    ended: list[EndedFire]
+    buffered: list[Waiting]
+
+
+class Firing:
+    """The firing of one process. It remembers nothing between two calls."""
+
+    def __init__(self, sender: Sender, clock: Callable[[Tx], datetime] = schedules.clock) -> None:
+        self._sender = sender
+        self.clock = clock
+
+    def fire(self, connection: OwnConnection) -> float:
+        """Decide about everything that is due. Return how many seconds to wait before the next call."""
+        read = self._look(connection)
+        for name, fires in groupby(read.ended, lambda fire: fire.name):
+            self._settle(connection, name, list(fires))
+        for name, waiting in groupby(read.buffered, lambda fire: fire.name):
+            self._send_buffered(connection, name, next(waiting))
+        random.shuffle(read.due)  # so that workers that wake up together begin with different schedules
+        if any([self.fire_one(connection, name) for name in read.due]):
+            return 0.0
+        if read.next_due_at is None:
+            return LOOK_S
+        return min(LOOK_S, max(0.0, (read.next_due_at - read.now).total_seconds()))
+
+    def fire_one(self, connection: OwnConnection, name: str, *, is_early: bool = False) -> bool:
+        """Decide about the due fire times of one schedule. Return whether there are more than one transaction takes.
+
+        With *is_early* a fire time that has come is decided before its jitter is over, and a task that this process
+        does not know is sent at once.
+        """
+        with connection.reading() as tx:
+            row, now = schedules.find(tx, name), self.clock(tx)
+        if row is None or row.removed_at is not None or row.next_due_at is None:
+            return False
+        definition = Definition.from_text(row.definition)
+        late_s = (now - row.next_due_at).total_seconds()
+        if not is_early and late_s < (0 if self._sender.knows(definition.task) else UNKNOWN_TASK_S):
+            return False
+        found = due(row, definition.plan, now, is_early=is_early)
+        if not found.decisions:
+            return False
+        messages, found = self._made(row, definition, found)
+        self._end_others(connection, row, definition, found)
+        sent = self._decide(connection, row, definition, found, messages, now)
+        self._sender.announce(sent)
+        return found.following.due_at is not None and found.following.due_at <= now
+
+    def _look(self, connection: OwnConnection) -> _Read:
+        with connection.reading() as tx:
+            now = self.clock(tx)
+            coming = schedules.next_due(tx)
+            ended, buffered = schedules.ended(tx), schedules.buffered(tx)
+        is_due = [name for name, due_at in coming if due_at <= now]
+        next_due_at = next((due_at for _, due_at in coming if due_at > now), None)
+        return _Read(now, is_due, next_due_at, ended, buffered)
+
+    def _made(self, row: ScheduleRow, definition: Definition, found: Due) -> tuple[dict[datetime, list[Outgoing]], Due]:
+        """Make the messages before the transaction begins, because user code runs then: routers and signals."""
+        messages: dict[datetime, list[Outgoing]] = {}
+        decisions = []
+        for decision in found.decisions:
+            if decision.state == SENT:
+                made = self._message(row, definition, decision)
+                if isinstance(made, Decision):
+                    decisions.append(made)
+                    continue
+                messages[decision.fire_at] = made
+                decision = replace(decision, task_id=_task_id(made))  # noqa: PLW2901
+            decisions.append(decision)
+        return messages, Due(decisions, found.following)
+
+    def _message(self, row: ScheduleRow, definition: Definition, decision: Decision) -> list[Outgoing] | Decision:
+        try:
+            return self._sender.promised(self._sender.make(row.name, definition, decision.fire_at))
+        except Exception as error:
+            logger.exception("schedule %s could not be sent for %s", row.name, decision.fire_at.isoformat())
+            what = str(error) if isinstance(error, MirepoixError) else ""
+            reason = f"it could not be sent: {type(error).__name__}" + (f": {what}" if what else "")
+            return replace(decision, state=MISSED, reason=reason)
+
+    def _end_others(self, connection: OwnConnection, row: ScheduleRow, definition: Definition, found: Due) -> None:
+        """End the earlier runs, before the transaction. If this process dies then, the fire time is still due."""
+        overlap = definition.plan.overlap
+        if overlap not in ("cancel", "terminate") or not any(one.state == SENT for one in found.decisions):
+            return
+        with connection.reading() as tx:
+            running = [run.task_id for run in schedules.open_runs(tx, row.name) if run.task_id is not None]
+        if running:
+            self._sender.end(running, kill=overlap == "terminate")
+
+    def _decide(
+        self,
+        connection: OwnConnection,
+        row: ScheduleRow,
+        definition: Definition,
+        found: Due,
+        messages: dict[datetime, list[Outgoing]],
+        now: datetime,
+    ) -> list[Outgoing]:
+        """Record the decisions and send the runs; return what was sent."""
+        sent: list[Outgoing] = []
+        with connection.transaction() as tx:
+            if not schedules.advance(tx, row, found.until, found.following):
+                return []
+            reached(Crashpoint.FIRE_BEFORE_INSERT)
+            running = schedules.open_runs(tx, row.name)
+            waiting = [fire.fire_at for fire in schedules.buffered_of(tx, row.name)]
+            for decision in overlapping(definition.plan, found.decisions, running, waiting):
+                is_replaced = decision.state == SKIPPED and decision.fire_at in waiting
+                if is_replaced:
+                    schedules.change(tx, row.name, BUFFERED, decision, now)
+                elif schedules.decide(tx, row, decision, now) and decision.state == SENT:
+                    sent += messages[decision.fire_at]
+            outgoing.add(tx, sent)
+            reached(Crashpoint.FIRE_BEFORE_COMMIT)
+        reached(Crashpoint.FIRE_AFTER_COMMIT)
+        return sent
+
+    def _send_buffered(self, connection: OwnConnection, name: str, first: Waiting) -> None:
+        """Send the run that waits for the end of an earlier one, if none runs any more."""
+        with connection.reading() as tx:
+            row, is_free = schedules.find(tx, name), not schedules.open_runs(tx, name)
+        if row is None or not is_free:
+            return
+        definition = Definition.from_text(row.definition)
+        decision = Decision(first.fire_at, first.fire_at, SENT, "sent when the run before had ended", cause=first.cause)
+        made = self._message(row, definition, decision)
+        if isinstance(made, Decision):
+            decision, made = made, []
+        with connection.transaction() as tx:
+            schedules.lock(tx, name)
+            now = self.clock(tx)
+            if schedules.open_runs(tx, name):
+                return
+            if not schedules.change(tx, name, BUFFERED, replace(decision, task_id=_task_id(made)), now):
+                return
+            outgoing.add(tx, made)
+            reached(Crashpoint.FIRE_BUFFERED_BEFORE_COMMIT)
+        reached(Crashpoint.FIRE_BUFFERED_AFTER_COMMIT)
+        self._sender.announce(made)
+
+    def _settle(self, connection: OwnConnection, name: str, ended: list[EndedFire]) -> None:
+        """Record how runs have ended, and pause the schedule if too many failed in a row."""
+        with connection.transaction() as tx:
+            schedules.lock(tx, name)
+            row, now = schedules.find(tx, name), self.clock(tx)
+            if row is None:
+                return
+            failures = row.failures
+            for fire in ended:
+                state = STATES.get(fire.task_state or "", ENDED)
+                reason = fire.reason if fire.task_state is not None else "its task was deleted"
+                if state == ENDED and fire.task_state is not None:
+                    reason = f"{fire.task_state}: {fire.reason}" if fire.reason else fire.task_state
+                if schedules.end(tx, fire, state, reason, now):
+                    failures = failures + 1 if state == FAILED else 0 if state == RAN else failures
+            if failures != row.failures:
+                schedules.count_failures(tx, name, failures)
+            limit = Definition.from_text(row.definition).plan.pause_after_failures
+            is_paused = limit is not None and failures >= limit
+            if is_paused:
+                schedules.pause(tx, name, "mirepoix", f"{failures} runs in a row failed", now)
+            reached(Crashpoint.SETTLE_BEFORE_COMMIT)
+        reached(Crashpoint.SETTLE_AFTER_COMMIT)
+        if is_paused and row.paused_at is None:
+            logger.error("schedule %s is paused: %d runs in a row failed", name, failures)
+
+
+def _task_id(items: Sequence[Outgoing]) -> str | None:
+    return next((item.id for item in items if isinstance(item, Envelope)), None)

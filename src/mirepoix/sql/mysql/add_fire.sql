@@ -1,0 +1,3 @@
+-- Decide about a fire time, unless that was done. The transaction has locked the schedule.
+INSERT IGNORE INTO mirepoix_fire (schedule_id, fire_at, due_at, state, reason, cause, revision, task_id, decided_at)
+VALUES (:name, :fire_at, :due_at, :state, :reason, :cause, :revision, :task_id, :now)
