@@ -196,6 +196,10 @@ TEMPORAL = {point for point in Crashpoint if point.partition(".")[0] in ("activi
 """Reached only beside a Temporal server: tests/temporal/test_kills.py."""
 METRICS = {point for point in Crashpoint if point.partition(".")[0] in ("prune", "probe")}
 """Reached only when old tasks are deleted or queues are probed: tests/metrics."""
+SCHEDULES = {
+    point for point in Crashpoint if point.partition(".")[0] in ("fire", "fire_buffered", "settle", "schedule")
+}
+"""Reached only where schedules are fired: test_schedules_survive.py."""
 MIGRATE = (Crashpoint.MIGRATE_BEFORE_COMMIT, Crashpoint.MIGRATE_AFTER_COMMIT)
 DROP = (Crashpoint.DROP_BEFORE_COMMIT, Crashpoint.DROP_AFTER_COMMIT)
 DRAIN = (Crashpoint.DRAIN_BEFORE_COMMIT, Crashpoint.DRAIN_AFTER_COMMIT)
@@ -207,7 +211,8 @@ DRAIN = (Crashpoint.DRAIN_BEFORE_COMMIT, Crashpoint.DRAIN_AFTER_COMMIT)
     [
         point
         for point in Crashpoint
-        if point not in {*MIGRATE, *DROP, *DRAIN, *WITH_A_BROKER, *ALERTS, *METRICS, *REFUSED, *SUBMIT, *TEMPORAL}
+        if point
+        not in {*MIGRATE, *DROP, *DRAIN, *WITH_A_BROKER, *ALERTS, *METRICS, *REFUSED, *SUBMIT, *TEMPORAL, *SCHEDULES}
     ],
     ids=str,
 )

@@ -199,7 +199,8 @@ def test_a_removed_schedule_fires_no_more_and_one_added_again_repeats_nothing(sc
     scheduled.clock.passes(seconds=130)
     scheduled.fire_all()
     found = [at[-8:] for at, _, _ in scheduled.fires("report")]
-    assert found == sorted(set(found)) and found[0] == "12:01:00"
+    assert found == sorted(set(found))
+    assert found[0] == "12:01:00"
 
 
 def test_a_schedule_of_the_code_is_not_changed_in_the_database(scheduled: Scheduled):

@@ -52,19 +52,18 @@ class Definition:
         return cls(found["task"], Plan.from_dict(found["plan"]), found["args"], found["kwargs"], found["options"])
 
     def differences(self, other: Definition) -> list[str]:
-        """The names of the fields in which *other* differs: ``task``, ``args``, ``plan.cron`` …"""
+        """Name the fields in which *other* differs, such as ``task``, ``args`` and ``plan.cron``."""
         own, others = json.loads(self.as_text()), json.loads(other.as_text())
-        plans = own.pop("plan"), others.pop("plan")
-        fields = [key for key in own if own[key] != others[key]]
-        return fields + [
-            f"plan.{key}" for key in sorted({*plans[0], *plans[1]}) if plans[0].get(key) != plans[1].get(key)
-        ]
+        plan, other_plan = own.pop("plan"), others.pop("plan")
+        differing = [key for key in own if own[key] != others[key]]
+        keys = sorted({*plan, *other_plan})
+        return differing + [f"plan.{key}" for key in keys if plan.get(key) != other_plan.get(key)]
 
 
 def check_name(name: Any) -> None:
     """Raise ConfigurationError unless *name* can name a schedule."""
     if not isinstance(name, str) or not 0 < len(name) <= NAME_LIMIT or not name.isprintable() or name != name.strip():
         raise ConfigurationError(
-            f"{name!r} cannot name a schedule. A name is a printable text of 1 to {NAME_LIMIT} characters without spaces "
-            "at its ends."
+            f"{name!r} cannot name a schedule. A name is a printable text of 1 to {NAME_LIMIT} characters without "
+            "spaces at its ends."
         )

@@ -81,7 +81,8 @@ class Firing:
         for name, waiting in groupby(read.buffered, lambda fire: fire.name):
             self._send_buffered(connection, name, next(waiting))
         random.shuffle(read.due)  # so that workers that wake up together begin with different schedules
-        if any([self.fire_one(connection, name) for name in read.due]):
+        have_more = [self.fire_one(connection, name) for name in read.due]
+        if any(have_more):
             return 0.0
         if read.next_due_at is None:
             return LOOK_S
