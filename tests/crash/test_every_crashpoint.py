@@ -196,9 +196,8 @@ TEMPORAL = {point for point in Crashpoint if point.partition(".")[0] in ("activi
 """Reached only beside a Temporal server: tests/temporal/test_kills.py."""
 METRICS = {point for point in Crashpoint if point.partition(".")[0] in ("prune", "probe")}
 """Reached only when old tasks are deleted or queues are probed: tests/metrics."""
-SCHEDULES = {
-    point for point in Crashpoint if point.partition(".")[0] in ("fire", "fire_buffered", "settle", "schedule")
-}
+OF_SCHEDULES = ("fire", "fire_buffered", "settle", "schedule", "run_schedule", "backfill")
+SCHEDULES = {point for point in Crashpoint if point.partition(".")[0] in OF_SCHEDULES}
 """Reached only where schedules are fired: test_schedules_survive.py."""
 MIGRATE = (Crashpoint.MIGRATE_BEFORE_COMMIT, Crashpoint.MIGRATE_AFTER_COMMIT)
 DROP = (Crashpoint.DROP_BEFORE_COMMIT, Crashpoint.DROP_AFTER_COMMIT)

@@ -69,6 +69,36 @@ def test_a_worker_dies_while_it_sends_what_was_buffered(shop: Shop, point: Crash
     check(shop)
 
 
+OPERATORS = [point for point in Crashpoint if point.partition(".")[0] in ("run_schedule", "backfill")]
+
+
+@pytest.mark.parametrize("point", OPERATORS, ids=str)
+def test_an_operator_dies_who_sends_runs(shop: Shop, point: Crashpoint) -> None:
+    """The command can be repeated: a backfill sends each fire time once, and a run that was sent has a row."""
+    command = ("-m", "celery", "-A", "shop", "mirepoix", "schedules")
+    plan = ("--every", "10m", "--aligned", "--overlap", "skip")
+    assert shop.start("adds", *command, "add", "tick", "shop.note", *plan).ends().exit_code == 0, shop.logs()
+    shop.ledger.write("UPDATE mirepoix_schedule SET fired_until = '2040-01-01 00:00:00'")
+    asked = ("run-now", "tick")
+    if point.startswith("backfill"):
+        asked = (
+            "backfill",
+            "tick",
+            "--from",
+            "2026-01-01T00:00",
+            "--to",
+            "2026-01-01T00:30",
+            "--overlap",
+            "allow",
+            "-y",
+        )
+    dies(shop, shop.start("armed", *command, *asked, env=armed(shop, point)))
+    is_committed = point.endswith("after_commit")
+    assert len(fires(shop)) == len(shop.ledger.states()) == is_committed
+    assert shop.start("again", *command, *asked).ends().exit_code == 0, shop.logs()
+    assert len(fires(shop)) == len(shop.ledger.states()) == (4 if point.startswith("backfill") else 1 + is_committed)
+
+
 def test_several_workers_fire_each_time_once(shop: Shop) -> None:
     workers = [shop.worker(f"w{number}", conf=CONF, schedules=True) for number in range(3)]
     until(lambda: len(fires(shop)) >= 8, "they fire")

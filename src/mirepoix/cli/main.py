@@ -28,6 +28,7 @@ from mirepoix.cli.parked import parked
 from mirepoix.cli.reconcile import reconcile
 from mirepoix.cli.relay import relay
 from mirepoix.cli.replay import progress, replay, undo
+from mirepoix.cli.schedules import schedules
 from mirepoix.cli.show import show
 from mirepoix.cli.signatures import signatures
 from mirepoix.cli.stack import stack
@@ -106,7 +107,7 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None, timeout: t
 
 
 for command in (
-    *(status, top, tasks, show, why, stack, failures, retry, requeue, cancel, discard, parked, edit),
+    *(status, top, tasks, show, why, stack, failures, retry, requeue, cancel, discard, parked, edit, schedules),
     *(alerts, health, doctor, tune, dashboard, metrics, reconcile, relay),
     *(drain, signatures, lint, prune, migrate, drop_tables),
 ):

@@ -98,6 +98,16 @@ class FireRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LastFire:
+    """The latest fire time of a schedule."""
+
+    fire_at: datetime
+    state: str
+    reason: str | None
+    task_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Next:
     """The next fire time of a schedule, and when it is due."""
 
@@ -262,6 +272,22 @@ def latest(tx: Tx, name: str, batch: int = AT_ONCE) -> list[FireRow]:
         )
         for row in tx.fetch("fires_of_schedule", name=name, batch=batch)
     ]
+
+
+def last_of_each(tx: Tx) -> dict[str, LastFire]:
+    """Return the latest fire time of each schedule, by name."""
+    return {
+        row.schedule_id: LastFire(known_moment(row.fire_at), row.state, row.reason, row.task_id)
+        for row in tx.fetch("last_fires")
+    }
+
+
+def counts(tx: Tx, seconds: float) -> dict[str, dict[str, int]]:
+    """Return for each schedule how many fire times of the last *seconds* have which state."""
+    found: dict[str, dict[str, int]] = {}
+    for row in tx.fetch("fires_lately", seconds=seconds):
+        found.setdefault(row.id, {})[row.state] = row.fires
+    return found
 
 
 def prune(tx: Tx, older_than_s: float) -> int:

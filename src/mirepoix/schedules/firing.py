@@ -17,7 +17,7 @@ from typing import Protocol
 
 from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
-from mirepoix.errors import MirepoixError
+from mirepoix.errors import ConfigurationError, MirepoixError
 from mirepoix.ledger import outgoing, schedules
 from mirepoix.ledger.schedules import Decision, EndedFire, ScheduleRow, Waiting
 from mirepoix.ledger.tx import Tx
@@ -34,6 +34,29 @@ UNKNOWN_TASK_S = 2.0
 
 STATES = {"succeeded": RAN, "failed": FAILED, "quarantined": FAILED}
 """How a fire time ends, by the state of its task. Any other end is `ENDED`."""
+
+
+class NoApp(ConfigurationError):
+    """A run cannot be sent here, because this process has no app."""
+
+
+class Nothing:
+    """A sender for a process without an app. It can skip fire times, and cannot send."""
+
+    def knows(self, task: str) -> bool:
+        return True
+
+    def make(self, name: str, definition: Definition, fire_at: datetime) -> list[Outgoing]:
+        raise NoApp("This needs the app, which makes the messages: celery -A YOUR_APP mirepoix schedules …")
+
+    def promised(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        return list(items)
+
+    def announce(self, items: Sequence[Outgoing]) -> None:
+        pass
+
+    def end(self, task_ids: Sequence[str], *, kill: bool) -> None:
+        pass
 
 
 class Sender(Protocol):
@@ -70,7 +93,7 @@ class Firing:
     """The firing of one process. It remembers nothing between two calls."""
 
     def __init__(self, sender: Sender, clock: Callable[[Tx], datetime] = schedules.clock) -> None:
-        self._sender = sender
+        self.sender = sender
         self.clock = clock
 
     def fire(self, connection: OwnConnection) -> float:
@@ -100,7 +123,7 @@ class Firing:
             return False
         definition = Definition.from_text(row.definition)
         late_s = (now - row.next_due_at).total_seconds()
-        if not is_early and late_s < (0 if self._sender.knows(definition.task) else UNKNOWN_TASK_S):
+        if not is_early and late_s < (0 if self.sender.knows(definition.task) else UNKNOWN_TASK_S):
             return False
         found = due(row, definition.plan, now, is_early=is_early)
         if not found.decisions:
@@ -108,7 +131,7 @@ class Firing:
         messages, found = self._made(row, definition, found)
         self._end_others(connection, row, definition, found)
         sent = self._decide(connection, row, definition, found, messages, now)
-        self._sender.announce(sent)
+        self.sender.announce(sent)
         return found.following.due_at is not None and found.following.due_at <= now
 
     def _look(self, connection: OwnConnection) -> _Read:
@@ -131,13 +154,15 @@ class Firing:
                     decisions.append(made)
                     continue
                 messages[decision.fire_at] = made
-                decision = replace(decision, task_id=_task_id(made))  # noqa: PLW2901
+                decision = replace(decision, task_id=task_id_of(made))  # noqa: PLW2901
             decisions.append(decision)
         return messages, Due(decisions, found.following)
 
     def _message(self, row: ScheduleRow, definition: Definition, decision: Decision) -> list[Outgoing] | Decision:
         try:
-            return self._sender.promised(self._sender.make(row.name, definition, decision.fire_at))
+            return self.sender.promised(self.sender.make(row.name, definition, decision.fire_at))
+        except NoApp:
+            raise
         except Exception as error:
             logger.exception("schedule %s could not be sent for %s", row.name, decision.fire_at.isoformat())
             what = str(error) if isinstance(error, MirepoixError) else ""
@@ -152,7 +177,7 @@ class Firing:
         with connection.reading() as tx:
             running = [run.task_id for run in schedules.open_runs(tx, row.name) if run.task_id is not None]
         if running:
-            self._sender.end(running, kill=overlap == "terminate")
+            self.sender.end(running, kill=overlap == "terminate")
 
     def _decide(
         self,
@@ -198,12 +223,12 @@ class Firing:
             now = self.clock(tx)
             if schedules.open_runs(tx, name):
                 return
-            if not schedules.change(tx, name, BUFFERED, replace(decision, task_id=_task_id(made)), now):
+            if not schedules.change(tx, name, BUFFERED, replace(decision, task_id=task_id_of(made)), now):
                 return
             outgoing.add(tx, made)
             reached(Crashpoint.FIRE_BUFFERED_BEFORE_COMMIT)
         reached(Crashpoint.FIRE_BUFFERED_AFTER_COMMIT)
-        self._sender.announce(made)
+        self.sender.announce(made)
 
     def _settle(self, connection: OwnConnection, name: str, ended: list[EndedFire]) -> None:
         """Record how runs have ended, and pause the schedule if too many failed in a row."""
@@ -232,5 +257,6 @@ class Firing:
             logger.error("schedule %s is paused: %d runs in a row failed", name, failures)
 
 
-def _task_id(items: Sequence[Outgoing]) -> str | None:
+def task_id_of(items: Sequence[Outgoing]) -> str | None:
+    """The id of the task in the message of a run."""
     return next((item.id for item in items if isinstance(item, Envelope)), None)
