@@ -8,7 +8,7 @@ from mirepoix.django.operation import MigrateLedger
 
 
 class Migration(migrations.Migration):  # type: ignore[misc]  # Django brings no types
-    """``mirepoix/sql/migrations/*/0018_schedules.sql``."""
+    """``mirepoix/sql/migrations/*/0019_schedules.sql``."""
 
     dependencies: ClassVar[list[Any]] = [("mirepoix", "0017_totals")]
     operations: ClassVar[list[Any]] = [MigrateLedger()]
