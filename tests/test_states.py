@@ -32,6 +32,7 @@ ANOTHER_STATEMENT_OF = {
     "quarantine_of_dead_workers": "quarantine",
     "lose_of_dead_workers": "lose",
     "take_by_id": "take",
+    "take_returned": "take",
 }
 """Verbs that need a second statement."""
 
@@ -94,7 +95,9 @@ def test_nothing_but_take_raises_the_fence_and_nothing_lowers_it():
         (one.name, value) for one in STATEMENTS for value in re.findall(r"\bfence = ((?:t\.)?fence [^,]*),", one.sql)
     }
     assert written == {
-        (take, fence) for take in ("take", "take_by_id", "resume_parked") for fence in ("fence + 1", "t.fence + 1")
+        (take, fence)
+        for take in ("take", "take_by_id", "take_returned", "resume_parked")
+        for fence in ("fence + 1", "t.fence + 1")
     }
     others = {value for one in STATEMENTS for value in re.findall(r"\bfence = ([:\w.]+)", one.sql)}
     assert others <= {":fence", "r.fence", "fence", "t.fence"}

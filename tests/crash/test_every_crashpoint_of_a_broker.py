@@ -33,6 +33,20 @@ def a_worker_dies(shop: Shop, point: Crashpoint) -> None:
     shop.worker("clean")
 
 
+def a_worker_dies_that_takes_what_came_back(shop: Shop, point: Crashpoint) -> None:
+    """Another takes it, from the ledger or by its second message."""
+    produce(shop)
+    first = shop.worker("first", concurrency=1)
+    shop.send("gate", "open", task_id="held", priority=9)
+    shop.begun("held")
+    first.remove()
+    shop.make("open")
+    dies(shop, shop.worker("armed", env=armed(shop, point), is_awaited=False))
+    shop.worker("clean")
+    shop.wait("held", "succeeded")
+    assert shop.runs("held") == 2
+
+
 def a_relay_dies(shop: Shop, point: Crashpoint) -> None:
     """The broker has forgotten everything, and it was about to tell it again."""
     produce(shop)
@@ -52,6 +66,7 @@ SCENARIOS = {
     "publish": a_producer_dies,
     "note_sent": a_producer_dies,
     "receive": a_worker_dies,
+    "take": a_worker_dies_that_takes_what_came_back,
     "resend": a_relay_dies,
 }
 
@@ -64,7 +79,11 @@ def shop(redis: RedisServer, postgresql_url: str, tmp_path: Path) -> Iterator[Sh
         yield shop
 
 
-@pytest.mark.parametrize("point", sorted({*WITH_A_BROKER, Crashpoint.ENQUEUE_ONE_AFTER_COMMIT}), ids=str)
+WITH_ONE_TOO = {Crashpoint.ENQUEUE_ONE_AFTER_COMMIT, Crashpoint.TAKE_BEFORE_COMMIT, Crashpoint.TAKE_AFTER_COMMIT}
+"""Reached without a broker as well, and by other code."""
+
+
+@pytest.mark.parametrize("point", sorted({*WITH_A_BROKER, *WITH_ONE_TOO}), ids=str)
 def test_whoever_dies_nothing_is_lost_and_nothing_is_done_twice(shop: Shop, point: Crashpoint) -> None:
     shop.make("die")
     SCENARIOS[point.partition(".")[0]](shop, point)

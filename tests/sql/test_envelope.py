@@ -36,7 +36,7 @@ def test_an_insert_has_as_many_values_as_columns(dialect: str):
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("name", ["take", "take_by_id", "resume_parked", "unsent"])
+@pytest.mark.parametrize("name", ["take", "take_by_id", "take_returned", "resume_parked", "unsent"])
 def test_whoever_delivers_a_task_reads_what_is_delivered(name: str, dialect: str):
     (answer,) = [step.rows for step in steps(name, dialect, "named") if len(step.rows.columns) > 1]
     assert {column.name for column in COLUMNS if column.is_delivered} < set(answer.columns)

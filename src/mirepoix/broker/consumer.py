@@ -29,6 +29,7 @@ from mirepoix.broker.message import (
     unreadable,
 )
 from mirepoix.broker.redis_unacked import keep_no_copy
+from mirepoix.broker.returned import Returned
 from mirepoix.broker.routes import routes
 from mirepoix.broker.tolerant import tolerate
 from mirepoix.broker.versions import has_global_qos
@@ -95,12 +96,14 @@ class BrokerConsumer:
         """Whether the thread that receives messages is running a task."""
         self._run: Callable[[Any], Any] | None = None
         self.counts: Counter[str] = Counter()
-        """How many messages were ``taken``, ``adopted``, ``refused``, ``foreign``, ``unreadable`` or a ``probe``."""
+        """How many messages were ``taken``, ``adopted``, ``refused``, ``foreign``, ``unreadable`` or a ``probe``. Also
+        how many tasks were ``returned``: a worker had them before, and they were taken from the ledger."""
         self._waiting: deque[Notification] = deque()
         self._suspects: deque[Notification] = deque()
         """Messages of suspect tasks. A worker takes only one suspect at a time."""
         self._foreign: list[Any] = []
         """Messages that Celery itself will acknowledge."""
+        self._returned = Returned()
         self._leased: deque[Taken] = deque()
         self._with_worker: set[LeasedMessage] = set()
         self._batch = Batch(MOST_AHEAD)
@@ -216,7 +219,8 @@ class BrokerConsumer:
         """Free the place of a task that the worker has ended."""
         self._with_worker.discard(message)
         if self._consumer.hub is None:
-            self._turn()
+            # Not in this greenlet: it still has its place in the pool, and would wait for it for ever.
+            self._consumer.timer.call_after(0, self._turn)
 
     def silent_s(self) -> float:
         """How many seconds ago the quietest queue delivered something; 0 while this worker does not consume.
@@ -280,11 +284,18 @@ class BrokerConsumer:
         while leases.resumed:
             self._leased.append(leases.resumed.popleft())
         self._hand_over(leases)
+        if leases.is_stopping or self._is_away:
+            return
+        if self._returned.is_due(leases):
+            self._take_returned(leases)
         if self._suspects and leases.held.may_take_suspect:
             self._waiting.appendleft(self._suspects.popleft())
-        if not self._waiting or leases.is_stopping or self._is_away:
-            return
-        wanted = self._batch.wanted(self._free(), len(self._leased), leases.held.finished)
+        if self._waiting and not self._is_away:
+            self._take_waiting(leases)
+
+    def _take_waiting(self, leases: Leases) -> None:
+        """Take the tasks of messages that wait here, if there are places and it is worth a transaction."""
+        wanted = self._wanted(leases)
         self._widen()
         if not wanted or not self._should_take_now():
             return
@@ -303,6 +314,26 @@ class BrokerConsumer:
             raise
         self._acknowledge(settled)
         reached(Crashpoint.RECEIVE_AFTER_ACK)
+        self._hand_over(leases)
+        self._wake()
+
+    def _take_returned(self, leases: Leases) -> None:
+        """Take tasks that a worker had before from the ledger: their messages are at the end of the broker's queue.
+
+        They take the same places as tasks of messages. A message that comes later finds nothing to lease.
+        """
+        wanted = self._wanted(leases)
+        queues = list(self._installation.app.amqp.queues.consume_from)
+        if not wanted or not queues:
+            return
+        try:
+            taken = leases.record_and_take(self._ledger(), queues, wanted, are_returned=True)
+        except self._ledger_errors as error:
+            self._lost_ledger(error)
+            return
+        self._returned.note(leases, taken, wanted)
+        self.counts["returned"] += len(taken)
+        self._leased.extend(taken)
         self._hand_over(leases)
         self._wake()
 
@@ -423,6 +454,13 @@ class BrokerConsumer:
     def _had(self) -> int:
         """How many tasks the worker has."""
         return len(self._with_worker) + (0 if self._lane is None else len(self._lane))
+
+    def _wanted(self, leases: Leases) -> int:
+        """How many tasks to take now."""
+        wanted = self._batch.wanted(self._free(), len(self._leased), leases.held.finished)
+        if not self._returned.is_clearing:
+            return wanted
+        return max(0, min(wanted, int(leases.worker.concurrency) - self._had - len(self._leased)))
 
     def _free(self) -> int:
         if not self._limit:

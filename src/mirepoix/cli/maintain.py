@@ -15,6 +15,7 @@ from mirepoix.cli.progress import progress
 from mirepoix.config import Settings
 from mirepoix.ledger import drop, operate
 from mirepoix.ledger import migrate as migrations
+from mirepoix.operations import indexes
 from mirepoix.operations.batches import deciding
 from mirepoix.operations.format import count, duration, memory
 
@@ -33,6 +34,7 @@ def migrate(context: CliContext, post: bool, is_json: bool) -> None:
     """
     context.wait(None)
     connection = context.open()
+    indexes.build_ahead(connection)
     applied = migrations.migrate(connection, post=post)
     with connection.transaction() as tx:
         left = migrations.pending_post(tx)

@@ -98,6 +98,8 @@ class Leases:
         self.losses = Losses(settings, self._note_begun, send_errbacks, notify_lost)
         self.resumed: deque[Taken] = deque()
         """The resumed tasks that the consumer still has to give to the worker."""
+        self.has_returned = False
+        """Whether its queues had tasks at the last look that a worker had before and that are ready again."""
         self.is_stopping = False
         self.send_heartbeat: Callable[[], None] = _no_heartbeat
         """Sends a heartbeat at once, which records that this worker is stopping."""
@@ -125,10 +127,13 @@ class Leases:
 
     # ---- taking
 
-    def record_and_take(self, connection: OwnConnection, queues: Sequence[str], batch: int) -> list[Taken]:
+    def record_and_take(
+        self, connection: OwnConnection, queues: Sequence[str], batch: int, *, are_returned: bool = False
+    ) -> list[Taken]:
         """Record the waiting completions and take up to *batch* tasks, in one transaction.
 
-        A completion that the database will never accept fails alone. While it accepts none, no task is taken.
+        With *are_returned* it takes only tasks that a worker had before. A completion that the database will never
+        accept fails alone. While it accepts none, no task is taken.
         """
         if batch < 1 or self.is_stopping:
             queues = []
@@ -149,14 +154,15 @@ class Leases:
                     first = self._turn % len(queues)
                     turns = [*queues[first:], *queues[:first]]
                     may_be_suspect = self.held.may_take_suspect
-                    taken = take.take(tx, self.worker.id, turns, batch, may_be_suspect=may_be_suspect)
+                    take_them = take.take_returned if are_returned else take.take
+                    taken = take_them(tx, self.worker.id, turns, batch, may_be_suspect=may_be_suspect)
                     reached(Crashpoint.TAKE_BEFORE_COMMIT)
         except BaseException as error:
             self.completions.push_back(completions)
             if not self.completions.may_be_cause(completions, error):
                 raise
             self.completions.record_one_by_one(connection, self.worker.id)
-            return self.record_and_take(connection, queues, batch)
+            return self.record_and_take(connection, queues, batch, are_returned=are_returned)
         if completions:
             reached(Crashpoint.COMPLETE_AFTER_COMMIT)
         if taken:
@@ -207,6 +213,12 @@ class Leases:
             reached(Crashpoint.RECEIVE_AFTER_COMMIT)
         self.held.add(taken)
         return Received(tuple(taken), frozenset(adopted), known)
+
+    def look_for_returned(self, tx: Tx) -> None:
+        """Find out whether a worker with a broker should take tasks from the ledger. Its consumer then does so."""
+        if not self.is_stopping:
+            may_be_suspect = self.held.may_take_suspect
+            self.has_returned = take.has_returned(tx, self.worker.queues, may_be_suspect=may_be_suspect)
 
     def _take_suspect(self, tx: Tx, task_ids: Iterable[str]) -> list[Taken]:
         """Take the first of these tasks that can be taken. They are suspects; the others were taken before."""

@@ -210,12 +210,14 @@ class Maintenance:
             leases.notify_lost(lost)
 
     def _release(self, connection: OwnConnection, now: float) -> None:
-        """Release due tasks. In the same transaction, look for expired tasks and uncounted failures."""
+        """Release due tasks. In the same transaction, look for expired and returned tasks and uncounted failures."""
         self._is_expiring = True  # until the transaction has looked
         with connection.transaction() as tx:
             released = take.release_due(tx)
             next_due_s = take.next_due_s(tx)
             self._is_expiring = reap.is_expiring(tx)
+            if self._settings.has_broker and not self._leases.has_returned:
+                self._leases.look_for_returned(tx)
             if now >= self._next_count:
                 self._is_behind = counting.is_behind(tx)
             if released:

@@ -34,6 +34,25 @@ def take(tx: Tx, worker_id: str, queues: Sequence[str], batch: int, *, may_be_su
     return _timed(tx, [_taken(row, worker_id) for row in _in_turns(rows)])
 
 
+def take_returned(
+    tx: Tx, worker_id: str, queues: Sequence[str], batch: int, *, may_be_suspect: bool = True
+) -> list[Taken]:
+    """As `take`, but lease only tasks that a worker had before: recovered, given back, retried or requeued ones.
+
+    A worker with a broker takes these from the ledger. Their messages would wait at the end of the broker's queue.
+    """
+    if batch < 1 or not queues:
+        return []
+    wanted = json.dumps(list(dict.fromkeys(queues)))
+    rows = tx.fetch("take_returned", worker_id=worker_id, queues=wanted, batch=batch, suspects=int(may_be_suspect))
+    return _timed(tx, [_taken(row, worker_id) for row in _in_turns(rows)])
+
+
+def has_returned(tx: Tx, queues: Sequence[str], *, may_be_suspect: bool = True) -> bool:
+    """Return whether `take_returned` would find a task now."""
+    return bool(tx.fetch("has_returned", queues=json.dumps(list(queues)), suspects=int(may_be_suspect)))
+
+
 def take_by_id(tx: Tx, worker_id: str, task_ids: Sequence[str], *, may_be_suspect: bool = True) -> list[Taken]:
     """Lease the tasks of *task_ids* that are ready, in that order. The ids come from the broker's notifications.
 

@@ -10,5 +10,5 @@ from mirepoix.django.operation import MigrateLedger
 class Migration(migrations.Migration):  # type: ignore[misc]  # Django brings no types
     """``mirepoix/sql/migrations/*/0019_schedules.sql``."""
 
-    dependencies: ClassVar[list[Any]] = [("mirepoix", "0017_totals")]
+    dependencies: ClassVar[list[Any]] = [("mirepoix", "0018_returned")]
     operations: ClassVar[list[Any]] = [MigrateLedger()]

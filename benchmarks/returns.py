@@ -1,0 +1,94 @@
+"""Kill workers in front of a long queue, and see when their tasks run again: ``python -m benchmarks.returns``.
+
+A task that was cut off is older than all that waits. The backlog stays longer than ``--backlog`` until the last kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import time
+
+from benchmarks.kills import Scene
+from benchmarks.machine import load, print_header, spread
+from benchmarks.servers import BROKER_MODE, LEDGERS, Server, servers
+
+TASK_S = 0.1
+BOOT_S = 4.0
+"""Until the worker that replaces a killed one has begun to work."""
+CONCURRENCY = 4
+WORKERS = 2
+
+
+def kill_in_front_of_a_backlog(server: Server, backlog: int, kills: int) -> None:
+    scene = Scene(server, workers=WORKERS, concurrency=CONCURRENCY)
+    try:
+        count = backlog + round((kills + 1) * 2 * BOOT_S * WORKERS * CONCURRENCY / TASK_S)
+        for number in range(count):
+            scene.send(f"t{number}", TASK_S)
+        for _ in range(kills):
+            busy = {key for kind, key, _, _ in scene.lines() if kind == "start"}
+            scene.until(lambda busy=busy: len({k for kind, k, _, _ in scene.lines() if kind == "start"} - busy) >= 40)
+            scene.kill_worker()
+            time.sleep(BOOT_S)
+            scene.until(lambda: not suspects(server))
+        cut, again = judge(scene)
+        left = count - scene.finished("t")
+        print(
+            f"  {server.label}: {kills} workers killed, {cut} tasks cut off, {len(again)} of them begun again. "
+            f"{left} others waited at the end"
+        )
+        print(f"    begun again after the death: {spread(again)}", flush=True)
+    finally:
+        scene.close()
+
+
+def suspects(server: Server) -> int:
+    """How many tasks of dead workers wait to run one after the other."""
+    sql = "SELECT count(*) FROM mirepoix_task WHERE state = 'pending' AND is_suspect = 1"
+    return server.execute(sql, rows=True)[0][0]
+
+
+def judge(scene: Scene) -> tuple[int, list[float]]:
+    """How many tasks were cut off, and how long after the death those that run again began to."""
+    cut, again = 0, []
+    begun: dict[str, list[tuple[float, int]]] = {}
+    ended = set()
+    for kind, key, pid, at in scene.lines():
+        if kind == "start":
+            begun.setdefault(key, []).append((at, pid))
+        else:
+            ended.add((key, pid))
+    for key, starts in begun.items():
+        later = [at for at, _ in itertools.islice(starts, 1, None)]
+        for number, (_, pid) in enumerate(starts):
+            if (key, pid) not in ended and pid in scene.killed:
+                cut += 1
+                if number < len(later):
+                    again.append(later[number] - scene.killed[pid])
+    return cut, again
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backlog", type=int, default=5000)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--systems", nargs="+", choices=(*LEDGERS, *BROKER_MODE), default=list(BROKER_MODE))
+    parser.add_argument("--pool", choices=["prefork", "mirepoix"], default=Scene.pool)
+    given = parser.parse_args()
+    Scene.pool = given.pool
+    random.seed(7)
+    with servers(*given.systems) as systems:
+        print_header(
+            "When tasks that were cut off run again",
+            systems,
+            f"{WORKERS} workers, {given.pool} -c {CONCURRENCY}, tasks of {TASK_S} s, a backlog of {given.backlog}",
+        )
+        for server in systems:
+            kill_in_front_of_a_backlog(server, given.backlog, given.kills)
+        print(f"load after: {load()}")
+
+
+if __name__ == "__main__":
+    main()
