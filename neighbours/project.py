@@ -68,6 +68,8 @@ if NEIGHBOUR == "sentry":
 
 app = Celery("project")
 app.conf.task_send_sent_event = True
+if "NEIGHBOURS_REDBEAT" in os.environ:
+    app.conf.redbeat_redis_url = os.environ["NEIGHBOURS_REDBEAT"]
 mirepoix.install(app, os.environ["NEIGHBOURS_LEDGER"])
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from celery import chord
@@ -74,3 +76,38 @@ def test_flower(place: Place, project: Any) -> None:
     found = until(lambda: (asked("tasks") or {}).get(sent.id), "Flower sees the task")
     until(lambda: (asked("tasks") or {}).get(sent.id, {}).get("state") == "SUCCESS", "it has succeeded")
     assert found["name"] == "project.add"
+
+
+REDBEAT = """
+from datetime import timedelta
+from celery.schedules import crontab, schedule
+from redbeat import RedBeatSchedulerEntry
+from project import app
+app.conf.redbeat_redis_url = URL
+RedBeatSchedulerEntry("sum", "project.add", schedule(timedelta(seconds=90)), args=[1, 2], app=app).save()
+RedBeatSchedulerEntry("night", "project.add", crontab(hour=3, minute=0), args=[1, 2], enabled=False, app=app).save()
+"""
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_the_entries_of_redbeat_are_taken_over(place: Place, tmp_path: Path) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    redis = subprocess.Popen(["redis-server", "--port", str(port), "--save", "", "--dir", str(tmp_path)])
+    try:
+        until(lambda: answers(port), "Redis answers")
+        url = f"redis://127.0.0.1:{port}/0"
+        (tmp_path / "fill.py").write_text(REDBEAT.replace("URL", repr(url)))
+        place.run("fill")
+        command = ("celery", "-A", "project", "mirepoix", "schedules")
+        said = place.run(*command, "import", "redbeat", NEIGHBOURS_REDBEAT=url)
+    finally:
+        redis.kill()
+        redis.wait()
+    assert "added: sum: project.add, every 1m" in said
+    assert "added: night: project.add, 0 3 * * *, paused" in said

@@ -29,7 +29,7 @@ LAYERS = {
     **dict.fromkeys(("delivery", "operations"), 5),
     **dict.fromkeys(("alerts", "kombu", "broker", "metrics", "tuning"), 6),
     "celery": 7,
-    **dict.fromkeys(("airflow", "crashtest", "dashboard", "doctor", "otel", "prefect", "temporal"), 8),
+    **dict.fromkeys(("schedulers", "airflow", "crashtest", "dashboard", "doctor", "otel", "prefect", "temporal"), 8),
     **dict.fromkeys(("cli", "django"), 9),
     "pytest": 10,
     "": 11,  # the package itself: what users import
@@ -63,6 +63,7 @@ HOMES = {
         "demo/",
         "django/",
         "pytest/",
+        "schedulers.py",
         "prefect/job.py",
         "temporal/send.py",
         "otel/",
@@ -104,6 +105,8 @@ HOMES = {
     "markupsafe": ("dashboard/",),  # comes with Jinja2
     "uvicorn": ("dashboard/",),
     "cronsim": ("schedules/cron.py",),
+    "django_celery_beat": ("celery/beat_entries.py",),
+    "redbeat": ("celery/beat_entries.py",),
     "ephem": ("schedules/solar.py",),
     "yaml": ("doctor/units.py",),
     "pytest": ("pytest/",),

@@ -9,6 +9,7 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
+from celery import signals
 from celery.app.backends import BACKEND_ALIASES
 from celery.utils.log import get_logger
 
@@ -69,7 +70,19 @@ def install(
     chords.add_tasks(app)
     errbacks.add_tasks(app)
     queue_probes.add_tasks(app)
+    _look_at_beat(app)
     return installation
+
+
+def _look_at_beat(app: Any) -> None:
+    """Warn when an ordinary beat starts beside workers that fire the same schedules."""
+
+    def begin(sender: Any, **_: Any) -> None:
+        from mirepoix.celery.scheduling import warn_of_beat  # only a beat needs it
+
+        warn_of_beat(app, sender)
+
+    signals.beat_init.connect(begin, weak=False)
 
 
 def _django_source(settings: dict[str, Any]) -> Source:

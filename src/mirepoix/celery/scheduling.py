@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 logger = get_logger("mirepoix.schedules")
 
+BACKEND_CLEANUP = "celery.backend_cleanup"
 SCHEDULE_HEADER = "mirepoix_schedule"
 """The header with the name of the schedule that sent a task."""
 FIRE_HEADER = "mirepoix_fire_at"
@@ -84,6 +85,18 @@ def record(installation: Installation, connection: OwnConnection, by: str) -> No
         logger.info("the schedules of the code were recorded: %s", ", ".join(sorted(changed)))
 
 
+def warn_of_beat(app: Any, service: Any) -> None:
+    """Log a warning if workers fire the schedules of *app*, and an ordinary beat that starts sends them too."""
+    if service.app is not app or not app.mirepoix.settings.schedules:
+        return
+    if not getattr(service.scheduler, "fires_ledger", False):
+        logger.warning(
+            "mirepoix_schedules is on, so the workers fire beat_schedule, and this beat (%s) sends it as well: each "
+            "task is sent twice. Stop this beat, or start it with -S mirepoix.schedulers:LedgerScheduler.",
+            type(service.scheduler).__qualname__,
+        )
+
+
 def app_name(app: Any) -> str:
     """The name under which an app owns its schedules."""
     return str(app.main or "")
@@ -92,11 +105,20 @@ def app_name(app: Any) -> str:
 def defined(app: Any) -> dict[str, Definition]:
     """The schedules that the code of *app* defines, by name. Raises ConfigurationError, which names the schedule.
 
-    They are ``beat_schedule``, as `celery beat` reads it, and the tasks with a ``schedule``.
+    They are ``beat_schedule`` and the clean-up of the result backend, as `celery beat` has them, and the tasks with a
+    ``schedule``.
     """
     found: dict[str, Definition] = {}
     for name, entry in dict(app.conf.beat_schedule or {}).items():
         found[str(name)] = _definition(app, str(name), entry)
+    if app.conf.result_expires and not app.backend.supports_autoexpire and BACKEND_CLEANUP not in found:
+        # As every scheduler of Celery does, for result backends that delete nothing by themselves.
+        cleanup = {
+            "task": BACKEND_CLEANUP,
+            "schedule": celery_schedules.crontab("0", "4"),
+            "options": {"expires": 43200},
+        }
+        found[BACKEND_CLEANUP] = _definition(app, BACKEND_CLEANUP, cleanup)
     for name, task in app.tasks.items():
         schedule = getattr(task, "schedule", None)
         if schedule is not None:

@@ -11,9 +11,10 @@ import click
 from rich.text import Text
 
 from mirepoix.celery import scheduling
+from mirepoix.celery.beat_entries import SOURCES
 from mirepoix.cli.columns import Column
 from mirepoix.cli.context import CliContext, pass_context
-from mirepoix.cli.errors import CliError
+from mirepoix.cli.errors import CliError, NotAllDone
 from mirepoix.cli.hints import command
 from mirepoix.cli.options import Moment, json_option
 from mirepoix.cli.schedule_options import NO_CHANGE, changed, definition_options
@@ -255,6 +256,40 @@ def remove(context: CliContext, name: str, by: str | None) -> None:
     by_hand.required(context.ready(), name)
     changing.remove(context.ready(), _firing(context, "remove"), name, decided_by(by))
     context.say(f"removed: {one_line(name)}", "green")
+
+
+@schedules.command("import")
+@click.argument("source", type=click.Choice(sorted(SOURCES)))
+@click.option("--dry-run", "is_dry", is_flag=True, help="Show what would be added; change nothing.")
+@by_option
+@pass_context
+def import_schedules(context: CliContext, source: str, is_dry: bool, by: str | None) -> None:
+    """Take over the entries of django-celery-beat or redbeat as schedules of the database.
+
+    Stop its beat first, or both send. The entries themselves are left as they are. What has a schedule of the same name
+    is left alone, so the command can be repeated. A disabled entry becomes a paused schedule.
+    """
+    firing, who = _firing(context, "import"), decided_by(by)
+    _ = context.catalog
+    has_left = False
+    with context.reading() as tx:
+        known = {row.name for row in ledger.all_of(tx)}
+    for entry in SOURCES[source](context.app):
+        why_not = entry.why_not or ("there is a schedule of that name" if entry.name in known else None)
+        if entry.definition is None or why_not is not None:
+            has_left = has_left or (entry.why_not is not None and entry.name != scheduling.BACKEND_CLEANUP)
+            context.say(f"left: {one_line(entry.name)}: {one_line(why_not)}", "yellow")
+            continue
+        words = f"{one_line(entry.name)}: {entry.definition.task}, {when_of(entry.definition.plan)}"
+        if not is_dry:
+            changing.put(context.ready(), firing, entry.name, entry.definition, owner=DATABASE, app="", by=who)
+            if not entry.is_enabled:
+                by_hand.pause(context.ready(), firing, entry.name, who, f"it was disabled in {source}")
+        paused = "" if entry.is_enabled else ", paused"
+        context.say(f"{'would add' if is_dry else 'added'}: {words}{paused}", "green")
+    _hint_setting(context)
+    if has_left:
+        raise NotAllDone
 
 
 def _firing(context: CliContext, verb: str) -> Firing:
