@@ -83,7 +83,8 @@ def test_the_readme_of_a_package_index_has_no_relative_link(metadata: Message):
 
 
 def test_a_tagged_release_names_its_public_repository(metadata: Message):
-    placeholders = [url for url in metadata.get_all("Project-URL", []) if "example.com" in url]
+    shown = [*metadata.get_all("Project-URL", []), str(metadata.get_payload())]
+    placeholders = [text for text in shown if "example.com/mirepoix" in text]
     if os.environ.get("GITHUB_REF_TYPE") == "tag":
         assert placeholders == [], "set [project.urls] and the README's links in pyproject.toml"
 
@@ -99,6 +100,11 @@ def test_a_clone_without_tags_is_a_development_version(clones: list[Path], tmp_p
     run("git", "clone", "--quiet", "--no-tags", clones[0], tmp_path / "clone")
     commits = run("git", "rev-list", "--count", "HEAD").strip()
     assert version_in(tmp_path / "clone") == f"0.1.0.dev{commits}"
+
+
+def test_a_shallow_clone_has_a_version(clones: list[Path], tmp_path: Path):
+    run("git", "clone", "--quiet", "--depth", "1", f"file://{clones[0]}", tmp_path / "shallow")
+    assert version_in(tmp_path / "shallow") == "0.1.0.dev1"
 
 
 def test_a_source_archive_without_history_has_a_version(clones: list[Path], tmp_path: Path):

