@@ -14,6 +14,8 @@ from benchmarks.kills import Scene
 from benchmarks.machine import load, print_header, spread
 from benchmarks.servers import BROKER_MODE, LEDGERS, Server, servers
 
+import mirepoix
+
 TASK_S = 0.1
 BOOT_S = 4.0
 """Until the worker that replaces a killed one has begun to work."""
@@ -25,14 +27,14 @@ def kill_in_front_of_a_backlog(server: Server, backlog: int, kills: int) -> None
     scene = Scene(server, workers=WORKERS, concurrency=CONCURRENCY)
     try:
         count = backlog + round((kills + 1) * 2 * BOOT_S * WORKERS * CONCURRENCY / TASK_S)
-        for number in range(count):
-            scene.send(f"t{number}", TASK_S)
+        mirepoix.bulk(scene.tasks["effect"], ([f"t{number}", TASK_S] for number in range(count)))
+        scene.until(lambda: not count_rows(server, "sent_fence <> fence"))
         for _ in range(kills):
             busy = {key for kind, key, _, _ in scene.lines() if kind == "start"}
             scene.until(lambda busy=busy: len({k for kind, k, _, _ in scene.lines() if kind == "start"} - busy) >= 40)
             scene.kill_worker()
             time.sleep(BOOT_S)
-            scene.until(lambda: not suspects(server))
+            scene.until(lambda: not count_rows(server, "is_suspect = 1"))
         cut, again = judge(scene)
         left = count - scene.finished("t")
         print(
@@ -44,9 +46,9 @@ def kill_in_front_of_a_backlog(server: Server, backlog: int, kills: int) -> None
         scene.close()
 
 
-def suspects(server: Server) -> int:
-    """How many tasks of dead workers wait to run one after the other."""
-    sql = "SELECT count(*) FROM mirepoix_task WHERE state = 'pending' AND is_suspect = 1"
+def count_rows(server: Server, condition: str) -> int:
+    """How many ready tasks are like that: not published yet, or suspects that run one after the other."""
+    sql = f"SELECT count(*) FROM mirepoix_task WHERE state = 'pending' AND due_at IS NULL AND {condition}"
     return server.execute(sql, rows=True)[0][0]
 
 
