@@ -11,14 +11,13 @@ import random
 import time
 
 from benchmarks.kills import Scene
-from benchmarks.machine import load, print_header, spread
+from benchmarks.machine import children, load, print_header, spread
 from benchmarks.servers import BROKER_MODE, LEDGERS, Server, servers
 
 import mirepoix
 
 TASK_S = 0.1
-BOOT_S = 4.0
-"""Until the worker that replaces a killed one has begun to work."""
+SETTLE_S = 1.0
 CONCURRENCY = 4
 WORKERS = 2
 
@@ -26,14 +25,14 @@ WORKERS = 2
 def kill_in_front_of_a_backlog(server: Server, backlog: int, kills: int) -> None:
     scene = Scene(server, workers=WORKERS, concurrency=CONCURRENCY)
     try:
-        count = backlog + round((kills + 1) * 2 * BOOT_S * WORKERS * CONCURRENCY / TASK_S)
+        count = backlog + round((kills + 1) * 10 * WORKERS * CONCURRENCY / TASK_S)
         mirepoix.bulk(scene.tasks["effect"], ([f"t{number}", TASK_S] for number in range(count)))
         scene.until(lambda: not count_rows(server, "sent_fence <> fence"))
         for _ in range(kills):
-            busy = {key for kind, key, _, _ in scene.lines() if kind == "start"}
-            scene.until(lambda busy=busy: len({k for kind, k, _, _ in scene.lines() if kind == "start"} - busy) >= 40)
+            scene.until(lambda: all_work(scene))
+            time.sleep(SETTLE_S)
             scene.kill_worker()
-            time.sleep(BOOT_S)
+            time.sleep(SETTLE_S)
             scene.until(lambda: not count_rows(server, "is_suspect = 1"))
         cut, again = judge(scene)
         left = count - scene.finished("t")
@@ -44,6 +43,12 @@ def kill_in_front_of_a_backlog(server: Server, backlog: int, kills: int) -> None
         print(f"    begun again after the death: {spread(again)}", flush=True)
     finally:
         scene.close()
+
+
+def all_work(scene: Scene) -> bool:
+    """Whether each worker has begun a task, also that which replaced a killed one."""
+    seen = {pid for kind, _, pid, _ in scene.lines() if kind == "start"}
+    return all(seen.intersection(children(worker.pid)) for worker in scene.workers)
 
 
 def count_rows(server: Server, condition: str) -> int:

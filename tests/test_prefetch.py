@@ -44,3 +44,31 @@ def test_quick_tasks_are_leased_for_a_tenth_of_a_second(clock: Clock) -> None:
     assert max(found) == pytest.approx(100, rel=0.1)
     assert found[12] > 50  # a quarter of a second after they began
     assert found[-1] == 0
+
+
+@pytest.mark.parametrize("looks_s", [0.5, 1.0, 7.0])
+def test_a_long_idle_time_does_not_count_as_the_time_of_the_tasks_after_it(clock: Clock, looks_s: float) -> None:
+    """Each look of an idle worker finds nothing. Then a thousand tasks a second end, and it looks every 5 ms."""
+    batch = Batch(1_000)
+    for _ in range(3):
+        clock.now += looks_s
+        batch.wanted(4, 0, 10, is_idle=True)
+    begun, ahead_after_s = clock.now, None
+    while ahead_after_s is None:
+        clock.now += 0.005
+        passed = clock.now - begun
+        batch.wanted(4, 0, 10 + int(passed * 1_000))
+        if batch.lookahead >= 50:
+            ahead_after_s = passed
+    assert ahead_after_s == pytest.approx(Batch.WINDOW_S, abs=0.006)
+
+
+def test_a_busy_worker_without_an_end_counts_the_whole_window(clock: Clock) -> None:
+    """Eight tasks of a second that end together are slow, however often the worker looked before."""
+    batch = Batch(1_000)
+    for _ in range(20):
+        clock.now += 0.05
+        batch.wanted(0, 0, 0)
+    clock.now += 0.05
+    batch.wanted(8, 0, 8)
+    assert batch.lookahead == 0

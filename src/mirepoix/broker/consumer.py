@@ -457,7 +457,8 @@ class BrokerConsumer:
 
     def _wanted(self, leases: Leases) -> int:
         """How many tasks to take now."""
-        wanted = self._batch.wanted(self._free(), len(self._leased), leases.held.finished)
+        is_idle = not len(leases.held)
+        wanted = self._batch.wanted(self._free(), len(self._leased), leases.held.finished, is_idle=is_idle)
         if not self._returned.is_clearing:
             return wanted
         return max(0, min(wanted, int(leases.worker.concurrency) - self._had - len(self._leased)))

@@ -28,12 +28,13 @@ class Batch:
         """How many messages beyond the prefetch count are fetched to keep a pool of quick tasks busy."""
         return min(self.lookahead, 2 * prefetch_count)
 
-    def wanted(self, free: int, buffered: int, finished: int) -> int:
+    def wanted(self, free: int, buffered: int, finished: int, *, is_idle: bool = False) -> int:
         """How many tasks to take now; 0: none yet.
 
-        There are *free* places, and *buffered* leases that wait here. This worker has *finished* so many tasks so far.
+        There are *free* places, and *buffered* leases that wait here. This worker has *finished* so many tasks so far,
+        and *is_idle* if it has none now.
         """
-        self.measure(finished, time.monotonic())
+        self.measure(finished, time.monotonic(), is_idle=is_idle)
         return self.to_take(free, buffered)
 
     def to_take(self, free: int, buffered: int) -> int:
@@ -42,14 +43,20 @@ class Batch:
             return 0
         return min(self._limit, max(0, free + self.lookahead - buffered))
 
-    def measure(self, finished: int, now: float) -> None:
-        """Learn that this worker has *finished* so many tasks by that moment, in seconds of any steady clock."""
+    def measure(self, finished: int, now: float, *, is_idle: bool = False) -> None:
+        """Learn that this worker has *finished* so many tasks by that moment, in seconds of any steady clock.
+
+        A window in which no task ended does not count if the worker *is_idle* at its end: it says nothing of how long
+        tasks take.
+        """
         passed_s = now - self._since
         if not passed_s >= self.WINDOW_S:  # it is no number if a simulation asks at minus infinity
             return
         ended = finished - self._finished
         if not ended:  # the window grows, and no more than one task can be about to end in it
             self.lookahead = min(self.lookahead, int(self.AHEAD_S / passed_s))
+            if is_idle:
+                self._since, self._last = now, (0, 0.0)
             return
         # Two windows count. Slow tasks may happen to end shortly after each other.
         ended_before, passed_before_s = self._last

@@ -192,7 +192,8 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             self.buffer.append(leases.resumed.popleft())
         delivered = self._hand_over_buffer(queues)
         if self.may_have_more and not leases.is_stopping:
-            wanted = self.batch.wanted(self._free(), len(self.buffer), leases.held.finished)
+            is_idle = not len(leases.held)
+            wanted = self.batch.wanted(self._free(), len(self.buffer), leases.held.finished, is_idle=is_idle)
             if wanted:
                 taken = leases.record_and_take(self.connection.own, queues, wanted)
                 self.may_have_more = len(taken) >= wanted
