@@ -111,7 +111,8 @@ def judge(scene: Scene, senders: list[Path]) -> Verdict:
     effects = Counter(task for (task,) in ask("SELECT task FROM chaos_effect", rows=True))
     details = dict(ask("SELECT task, detail FROM chaos_effect", rows=True))
     runs = sum(map(len, attempts.values()))
-    found = Verdict(len(said), list(said.values()).count("unknown"), Counter(states.values()), runs, len(scene.deaths))
+    killed = sum(map(len, scene.deaths.values()))
+    found = Verdict(len(said), list(said.values()).count("unknown"), Counter(states.values()), runs, killed)
     wrong = found.wrong
 
     for id, came in said.items():
@@ -144,7 +145,7 @@ def judge(scene: Scene, senders: list[Path]) -> Verdict:
         elif state == "parked":
             wrong["parked"].append(id)
         elif state == "quarantined":
-            own = sum(scene.deaths.get(one.pid, (0, "stopped"))[1] in ("pool", "worker") and not one.ended
+            own = sum(death(scene, one)[1] in ("pool", "worker") and not one.ended
                       for one in attempts.get(id, []))  # fmt: skip
             (found.excused if own >= MAX_DEATHS else wrong)["quarantined"].append(f"{id} ({own} killed)")
     for id, ran in attempts.items():
@@ -164,11 +165,17 @@ def overlaps(scene: Scene, ran: list[Attempt]) -> list[tuple[Attempt, Attempt]]:
     found = []
     for place, later in enumerate(ordered):
         for earlier in ordered[:place]:
-            killed_at = scene.deaths.get(earlier.pid, (None,))[0]
+            killed_at, _ = death(scene, earlier)
             over = earlier.ended or killed_at or scene.seen.get(earlier.pid, 0.0)
             if over > later.began and not (earlier.pid == later.pid and not earlier.ended):
                 found.append((earlier, later))
     return found
+
+
+def death(scene: Scene, attempt: Attempt) -> tuple[float | None, str]:
+    """When this program killed the attempt's process, and why. A later process may have had the same number."""
+    after = (found for found in scene.deaths.get(attempt.pid, ()) if found[0] >= attempt.began)
+    return min(after, default=(None, ""))
 
 
 def was_silent(scene: Scene, holder: Attempt, now: float) -> bool:
@@ -177,7 +184,8 @@ def was_silent(scene: Scene, holder: Attempt, now: float) -> bool:
     Silences that follow each other within 2 s are one: a heartbeat needs that long to get through again. Those of the
     whole database join them and do not count, as no worker shall be declared dead by them.
     """
-    number = next((slot.number for slot in scene.slots if holder.parent in slot.pids), None)
+    hired = [(at, slot.number) for slot in scene.slots for at, pid in slot.hired if pid == holder.parent]
+    number = max(((at, number) for at, number in hired if at <= holder.began), default=(0.0, None))[1]
     mine = sorted((began, ended, slot) for slot, began, ended in scene.silences if slot in (number, None))
     until, own_s = float("-inf"), 0.0
     for began, ended, slot in mine:

@@ -167,7 +167,8 @@ class Slot:
         self.host = "host" if scene.server.kind == "sqlite" else f"w{number}"
         self.log = scene.evidence / f"worker-{number}.log"
         self.lock = threading.RLock()
-        self.pids: list[int] = []
+        self.hired: list[tuple[float, int]] = []
+        """When, and which process. The system uses the numbers of processes again."""
         self.hire()
 
     def hire(self) -> None:
@@ -184,7 +185,7 @@ class Slot:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.pids.append(self.process.pid)
+        self.hired.append((time.monotonic(), self.process.pid))
         self.scene.note("hired", f"w{self.number}", self.process.pid)
 
     @property
@@ -229,7 +230,7 @@ class Scene:
         self.witness = evidence / "witness.txt"
         self.witness.touch()
         self.environment = {"CHAOS_URL": self.workers_url(), "CHAOS_WITNESS": str(self.witness)}
-        self.deaths: dict[int, tuple[float, str]] = {}
+        self.deaths: dict[int, list[tuple[float, str]]] = {}
         self.silences: list[tuple[int | None, float, float]] = []
         """Which worker (None: all) was frozen or cut off, from when to when."""
         self.ended: list[str] = []
@@ -255,7 +256,7 @@ class Scene:
         note(self.evidence / "faults.txt", *words)
 
     def killed(self, pid: int, why: str) -> None:
-        self.deaths.setdefault(pid, (time.monotonic(), why))
+        self.deaths.setdefault(pid, []).append((time.monotonic(), why))
         self.note("killed", pid, why)
 
     def until(self, is_true, timeout_s: float) -> bool:
@@ -277,12 +278,16 @@ class Scene:
         """Who is amid a task: the process and its parent."""
         opened = {}
         for line in self.witness.read_text().splitlines():
-            kind, _, pid, parent, attempt, _ = line.split()
+            kind, _, pid, parent, attempt, at = line.split()
             if kind == "begin":
-                opened[attempt] = int(pid), int(parent)
+                opened[attempt] = int(pid), int(parent), float(at)
             else:
                 opened.pop(attempt, None)
-        return [one for one in opened.values() if one[0] not in self.deaths and Path(f"/proc/{one[0]}").exists()]
+        return [(pid, parent) for pid, parent, began in opened.values() if self._runs_since(pid, began)]
+
+    def _runs_since(self, pid: int, began: float) -> bool:
+        """Whether that process has run since then. The system uses the numbers of killed processes again."""
+        return Path(f"/proc/{pid}").exists() and not any(at >= began for at, _ in self.deaths.get(pid, ()))
 
     def _supervise(self) -> None:
         while not self._is_over.wait(0.3):

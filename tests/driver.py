@@ -262,7 +262,8 @@ def until_somebody_waits_for_a_lock(watcher: Ledger) -> None:
     waiting = {
         "postgresql": "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
         "mysql": "SELECT 1 FROM information_schema.processlist"
-        " WHERE db = DATABASE() AND (state LIKE 'Waiting for table%' OR info LIKE '%FOR UPDATE%'"
+        " WHERE db = DATABASE() AND (state LIKE 'Waiting for table%'"
+        " OR (info LIKE '%FOR UPDATE%' OR info LIKE 'INSERT%')"
         " AND info NOT LIKE '%processlist%' AND /*M! time_ms > 50 *//*!80000 time >= 1 */)",
     }[watcher.source.dialect]
     while not watcher.query(waiting):

@@ -28,7 +28,7 @@ def scene(tmp_path: Path) -> SimpleNamespace:
         server=server,
         witness=tmp_path / "witness.txt",
         senders=[tmp_path / "sender.txt"],
-        slots=[SimpleNamespace(number=0, pids=[10])],
+        slots=[SimpleNamespace(number=0, hired=[(0.0, 10)])],
         deaths={},
         seen={},
         silences=[],
@@ -103,7 +103,7 @@ def test_effects_are_there_once_and_with_their_success(scene: SimpleNamespace) -
         ("begin id 11 10 a 1.0\nend id 11 10 a 20.0", {}, False),
         ("begin id 11 10 a 1.0", {"seen": {11: 24.0}}, False),
         ("begin id 11 10 a 1.0", {"seen": {11: 25.5}}, True),
-        ("begin id 11 10 a 1.0", {"seen": {11: 25.5}, "deaths": {11: (24.9, "pool")}}, False),
+        ("begin id 11 10 a 1.0", {"seen": {11: 25.5}, "deaths": {11: [(24.9, "pool")]}}, False),
         ("begin id 11 10 a 1.0\nend id 11 10 a 30.0", {"silences": [(None, 5.0, 26.0)]}, True),
         ("begin id 11 10 a 1.0\nend id 11 10 a 30.0", {"silences": [(0, 16.0, 26.0), (None, 1.0, 16.0)]}, True),
     ],
@@ -135,11 +135,21 @@ def test_a_zombie_may_overlap_after_its_lease_ran_out(
     assert found(scene, "committed id", witness) == ({}, {"overlapping": [f"id 11@{began:.2f} 12@25.00"]})
 
 
+def test_the_number_of_a_process_may_be_used_again(scene: SimpleNamespace) -> None:
+    """By a worker in another place, and by a process that is killed later."""
+    row(scene.server, "id", "succeeded", fence=2)
+    scene.slots.insert(0, SimpleNamespace(number=1, hired=[(50.0, 10)]))
+    scene.silences = [(0, 5.0, 26.0)]
+    scene.deaths = {11: [(0.5, "pool"), (60.0, "pool")]}
+    witness = "begin id 11 10 a 1.0\nend id 11 10 a 30.0\nbegin id 12 10 b 25.0\nend id 12 10 b 26.0"
+    assert found(scene, "committed id", witness) == ({}, {"overlapping": ["id 11@1.00 12@25.00"]})
+
+
 def test_a_quarantine_needs_three_kills_of_its_own_process(scene: SimpleNamespace) -> None:
     row(scene.server, "killed", "quarantined", fence=3)
     row(scene.server, "stopped", "quarantined", fence=3)
     killed = {"killed": (11, 12, 13), "stopped": (21, 22, 23)}
-    scene.deaths = {pid: (pid + 0.5, "pool" if pid < 20 else "stopped") for pids in killed.values() for pid in pids}
+    scene.deaths = {pid: [(pid + 0.5, "pool" if pid < 20 else "stopped")] for pids in killed.values() for pid in pids}
     begun = [f"begin {id} {pid} 10 {pid} {pid}.0" for id, pids in killed.items() for pid in pids]
     wrong, excused = found(scene, "committed killed,stopped", "\n".join(begun))
     assert (wrong, excused) == ({"quarantined": ["stopped (0 killed)"]}, {"quarantined": ["killed (3 killed)"]})

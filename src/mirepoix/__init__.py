@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mirepoix.celery.submit import submit_once
     from mirepoix.celery.transactional import transaction
     from mirepoix.celery.typed import Task, typed
+    from mirepoix.celery.unique import Unique
     from mirepoix.connect.ambient import using
     from mirepoix.retries.policy import RetryPolicy
 
@@ -25,6 +26,7 @@ __all__ = [
     "RetryPolicy",
     "Schedule",
     "Task",
+    "Unique",
     "bulk",
     "idempotency_key",
     "install",
@@ -42,6 +44,7 @@ _HOMES = {
     "RetryPolicy": "mirepoix.retries.policy",
     "Task": "mirepoix.celery.typed",
     "Schedule": "mirepoix.celery.schedule",
+    "Unique": "mirepoix.celery.unique",
     "bulk": "mirepoix.celery.bulk",
     "idempotency_key": "mirepoix.celery.step",
     "install": "mirepoix.celery.app",

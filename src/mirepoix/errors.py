@@ -14,6 +14,7 @@
     │   ├── InvalidTaskId
     │   ├── TaskIdTaken             an unfinished task has this id and other arguments
     │   ├── KeyTaken                another call was submitted under this key
+    │   ├── NotUnique               a unique task is there already
     │   └── InvalidOption           the ledger, the broker or a worker cannot take an option of the call
     ├── ResultGone                  a task has ended, and its result is no longer kept
     ├── LeaseLost                   an attempt lost its lease and may no longer write
@@ -176,6 +177,16 @@ class KeyTaken(EnqueueError):
             f"{task_name} cannot be submitted under the key {key!r}, which stands for another call, task {task_id}: "
             f"{differences}. Nothing was sent. A key stands for one call; build it from what distinguishes the two."
         )
+
+
+class NotUnique(EnqueueError):
+    """A task with the same key is there already, and the policy of the unique task is to refuse. Nothing was sent."""
+
+    def __init__(self, task_name: str, task_id: str, state: str) -> None:
+        self.task_name = task_name
+        self.task_id = task_id
+        self.state = state
+        super().__init__(f"{task_name} is unique, and task {task_id} with the same key is {state}. Nothing was sent.")
 
 
 class ResultGone(MirepoixError):

@@ -73,6 +73,9 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("rearm", _from(*FINAL), State.PENDING, "the sender, when a finished task's id is sent again"),
     Transition("release_due", _from(State.PENDING), State.PENDING, "any worker, when the task is due"),
     Transition("run_now", _from(State.PENDING), State.PENDING, "an operator: a waiting ETA or retry runs now"),
+    Transition(
+        "replace_waiting", _from(State.PENDING), State.PENDING, "the sender of a unique task, in place of its call"
+    ),
     Transition("take", _from(State.PENDING), State.LEASED, "a worker; the fence rises by one"),
     Transition(
         "resume_parked", _from(State.PARKED), State.LEASED, "a worker with code that can run it; the fence rises by one"

@@ -216,6 +216,7 @@ class Shop:
             "released.py",
             "retrying.py",
             "submitting.py",
+            "unique_tasks.py",
         ):
             shutil.copyfile(Path(__file__).with_name(module), folder / module)
         self._processes: list[Process] = []

@@ -15,6 +15,7 @@ from kombu.utils.json import dumps
 from mirepoix.celery import context
 from mirepoix.celery.capture import captured, writing
 from mirepoix.config import Settings
+from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.rows import ROWS_A_STATEMENT
 from mirepoix.protocol import payload
 from mirepoix.protocol.options import check_body
@@ -39,10 +40,13 @@ def bulk(task: Any, calls: Iterable[Any], **options: Any) -> list[str]:
     them if calls may need different messages: with links, publish signals with receivers, routers that read the
     arguments, or serializers other than JSON. ``add_to_parent`` trails and ``task-sent`` events are not recorded.
 
-    Raises TypeError if a call does not fit the task's signature, and what ``apply_async`` raises. Then nothing is sent.
+    Raises ConfigurationError for a unique task, TypeError if a call does not fit the task's signature, and what
+    ``apply_async`` raises. Then nothing is sent.
     """
     from mirepoix.celery.installation import installation_of
 
+    if getattr(task, "unique", None):
+        raise ConfigurationError(f"{task.name} is unique: send its calls one by one, with delay() or apply_async().")
     installation = installation_of(task.app)
     envelopes = _envelopes(task, (_as_call(given) for given in calls), options, installation)
     ids: list[str] = []

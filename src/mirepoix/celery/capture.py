@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from kombu import Connection, Producer
@@ -32,6 +32,7 @@ from mirepoix.celery import context
 from mirepoix.celery.purge import purging
 from mirepoix.connect import ambient
 from mirepoix.connect.caller import CallerTx
+from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import EnqueueError, InvalidOption, PayloadNotSerializable
 from mirepoix.ledger import enqueue, outgoing
@@ -48,6 +49,11 @@ logger = logging.getLogger("mirepoix.enqueue")
 
 _IDS = ("id", "root_id", "parent_id", "group")
 """Headers that may be given as a UUID."""
+
+MOST_TRIES = 5
+"""How often a transaction of ours is tried after a deadlock, or a conflict with another sender of the same key."""
+
+T = TypeVar("T")
 
 _sink: ContextVar[list[Outgoing] | None] = ContextVar("mirepoix_sink", default=None)
 
@@ -214,6 +220,8 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             self._publish_event(body, routing_key or "", headers, serializer, exchange, declare, **properties)
             return
         headers.pop(LEASE_HEADER, None)
+        if properties.pop("unique", None):
+            raise InvalidOption(headers["task"], "unique= needs the task itself, and it was sent by its name")
         options.check_name("task name", headers["task"])
         headers |= {key: str(headers[key]) for key in _IDS if isinstance(headers.get(key), UUID)}
         if isinstance(body, (list, tuple)) and len(body) == 3 and not context.is_continuing():  # noqa: PLR2004
@@ -452,7 +460,7 @@ def _write_alone(installation: Installation, items: list[Outgoing]) -> bool:
     """
     if len(items) != 1 or not isinstance(items[0], Envelope):
         return False
-    if ambient.current() is not None or installation.source.enclosing_transaction() is not None:
+    if is_in_transaction(installation):
         return False
     envelopes = [item for item in installation.promised(items) if isinstance(item, Envelope)]
     reached(Crashpoint.ENQUEUE_ONE_BEFORE_COMMIT)
@@ -462,6 +470,29 @@ def _write_alone(installation: Installation, items: list[Outgoing]) -> bool:
     if is_new:
         installation.announce(envelopes)
     return bool(is_new)
+
+
+def is_in_transaction(installation: Installation) -> bool:
+    """Whether what is sent here is part of the caller's transaction."""
+    return ambient.current() is not None or installation.source.enclosing_transaction() is not None
+
+
+def tried_again(installation: Installation, act: Callable[[], T]) -> T:
+    """Return what *act* returns. It makes a transaction of its own, and is tried again after an error that passes.
+
+    Such an error is a deadlock, or a conflict with another sender of the same key. In the caller's transaction *act*
+    is tried once, as the caller's statements would have to be repeated too.
+    """
+    disconnects = installation.source.disconnects
+    for tried in range(1, MOST_TRIES + 1):
+        try:
+            return act()
+        except disconnects as error:
+            is_last = tried == MOST_TRIES or is_in_transaction(installation)
+            if is_last or verdict(error, disconnects) is not Verdict.PASSES:
+                raise
+            time.sleep(0.02 * tried)
+    raise AssertionError
 
 
 @contextmanager

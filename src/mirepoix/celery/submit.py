@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,10 +14,8 @@ from kombu.exceptions import EncodeError
 from kombu.utils.json import dumps
 
 from mirepoix.celery import context, private
-from mirepoix.celery.capture import UnserializablePayload, captured, in_transaction
+from mirepoix.celery.capture import UnserializablePayload, captured, in_transaction, is_in_transaction, tried_again
 from mirepoix.celery.handle import Handle
-from mirepoix.connect import ambient
-from mirepoix.connect.verdict import Verdict, verdict
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import ConfigurationError, InvalidOption, KeyTaken
 from mirepoix.ledger import enqueue, keys
@@ -32,9 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mirepoix.enqueue")
 
 KEY_LIMIT = 255
-
-MOST_TRIES = 5
-"""How often our transaction is tried after a deadlock, or a conflict with another caller of the same key."""
 
 Within = Callable[[Tx, Claimed], None]
 
@@ -113,18 +107,10 @@ class _Submission:
 
     def done(self) -> tuple[Claimed, bool]:
         """The task that has the key, and whether this call made it."""
-        if ambient.current() is not None or self._source.enclosing_transaction() is not None:
+        if is_in_transaction(self._installation):
             return self._in_transaction()
-        for tried in range(1, MOST_TRIES + 1):
-            try:
-                found = self._found_before()
-                return found or self._in_transaction()
-            except self._source.disconnects as error:
-                # If the answer to a COMMIT was lost, the second try finds the key with the id that the first wrote.
-                if tried == MOST_TRIES or verdict(error, self._source.disconnects) is not Verdict.PASSES:
-                    raise
-                time.sleep(0.02 * tried)
-        raise AssertionError
+        # If the answer to a COMMIT was lost, the second try finds the key with the id that the first wrote.
+        return tried_again(self._installation, lambda: self._found_before() or self._in_transaction())
 
     def _found_before(self) -> tuple[Claimed, bool] | None:
         """Find the key of a repeated call by a read, which waits for no lock."""

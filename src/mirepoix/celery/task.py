@@ -79,11 +79,18 @@ class LedgerTask:
         return super().start_strategy(app, consumer, **kwargs)  # type: ignore[misc]
 
     def apply_async(self, *args: Any, **kwargs: Any) -> Any:
-        """Send as Celery does, but do not check the signature of what another release may have written.
+        """Send as Celery does, but a unique task once, and without a check what another release may have written.
 
         A link, the rest of a chain and the body of a chord have the arguments and the version of the release that wrote
         them. An error here would fail the task before them. The worker that receives the message binds or parks it.
         """
+        given = kwargs.pop("unique", getattr(self, "unique", None))
+        if given:
+            from mirepoix.celery import unique  # only programs with unique tasks need it
+
+            policy = unique.policy_of(given, self.name)  # type: ignore[attr-defined]
+            if policy is not None and unique.applies(self, kwargs):
+                return unique.send_call(self, policy, super().apply_async, *args, **kwargs)  # type: ignore[misc]
         if not context.is_continuing():
             return super().apply_async(*args, **kwargs)  # type: ignore[misc]
         unchecked = object.__new__(type(self))
@@ -127,6 +134,10 @@ def adopt(task: Any) -> None:
     transactional.check(task)
     upcast.check(task)
     retries.check(task)
+    if getattr(task, "unique", None):
+        from mirepoix.celery import unique  # only programs with unique tasks need it
+
+        unique.check(task)
     gathering.check(task)
 
 

@@ -1,0 +1,7 @@
+-- How far a task is, and for how long, in seconds. It locks, in order to see what others committed after the caller's
+-- transaction first read.
+SELECT t.state, -({seconds_until t.created_at}) AS sent_for_s, -({seconds_until t.started_at}) AS started_for_s,
+       -({seconds_until t.finished_at}) AS ended_for_s
+  FROM mirepoix_task AS t
+ WHERE t.id = :task_id
+  LOCK IN SHARE MODE
