@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 import os
 import signal
@@ -55,7 +56,7 @@ def make_app(url: str, results_url: str | None = None, broker_url: str | None = 
         if os.environ.get("BENCHMARK_LEASE_TTL_S"):
             settings["lease_ttl_s"] = float(os.environ["BENCHMARK_LEASE_TTL_S"])
         mirepoix.install(app, url, **settings)
-    for function in (noop, answer, moment, latest, stamp, rest, rest_long, effect, poison, fails):
+    for function in (noop, answer, moment, latest, stamp, rest, rest_long, effect, fetch, poison, fails):
         app.task(name=function.__name__)(function)
     return app
 
@@ -101,6 +102,18 @@ def effect(key: str, seconds: float) -> None:
     """Notes when it begins and ends: the side effect that is counted after processes were killed."""
     append(f"start {key} {os.getpid()} {time.time()}\n")
     time.sleep(seconds)
+    append(f"end {key} {os.getpid()} {time.time()}\n")
+
+
+async def fetch(key: str, port: int) -> None:
+    """Asks an HTTP server that takes its time, and notes when it begins and ends."""
+    append(f"start {key} {os.getpid()} {time.time()}\n")
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    if not answer.endswith(b"ok"):
+        raise RuntimeError(answer)
     append(f"end {key} {os.getpid()} {time.time()}\n")
 
 

@@ -159,17 +159,21 @@ async def async_hog(self: Any) -> None:
 
 @app.task(bind=True, name="async.die")
 async def async_die(self: Any, where: str = "here", after: str = "") -> None:
-    """Kill the process, when the test has made a file *after*: here, in an asyncio task or in another thread."""
+    """End the process, when the test has made a file *after*: here, in an asyncio task or in another thread."""
 
     async def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         await wait_for("never")
 
+    def abort() -> None:
+        time.sleep(0.1)  # the loop waits by then
+        os.abort()
+
     with run(self):
         if after:
             await wait_for(after)
         if where == "in a thread":
-            await asyncio.to_thread(die().send, None)
+            await asyncio.to_thread(abort)
         elif where == "in a task":
             await asyncio.create_task(die())
         await die()
@@ -188,6 +192,13 @@ async def async_wait(self: Any, seconds: float) -> None:
         async with asyncio.TaskGroup() as group:
             seen = group.create_task(look())
         tell(self, "seen", ids=[seen.result(), current_task.request.id])
+
+
+@app.task(bind=True, name="async.idle")
+async def async_idle(self: Any, name: str) -> None:
+    """Let a thread wait for a file of that name: the loop executes nothing."""
+    with run(self):
+        await asyncio.to_thread(blocking_call, name)
 
 
 @app.task(bind=True, name="async.block")

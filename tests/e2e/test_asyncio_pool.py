@@ -134,14 +134,29 @@ def test_what_kills_its_process_is_blamed_and_its_neighbours_are_not(shop: Shop,
 
 
 def test_what_kills_its_process_unseen_is_found_among_its_neighbours(shop: Shop) -> None:
-    """A thread kills the process while the loop waits, so nothing shows which task it was."""
+    """A thread aborts the process while the loop waits, so nothing shows which task it was."""
     worker(shop, max_deaths=2, max_handovers=20)
     guilty = send(shop, "die", "in a thread")
-    kept = [send(shop, "gate", "open") for _ in range(3)]
+    kept = [send(shop, "idle", "open") for _ in range(3)]
     until(lambda: shop.state(guilty) == "quarantined", "the culprit is found")
     shop.make("open")
     shop.wait(kept, "succeeded")
     assert {shop.row(id)["deaths"] for id in kept} == {0}
+
+
+def test_a_process_that_was_killed_from_outside_makes_no_suspects(shop: Shop) -> None:
+    running = worker(shop)
+    ids = [send(shop, "idle", "open") for _ in range(5)]
+    for times in range(1, 5):
+        for id in ids:
+            shop.begun(id, times)
+        shop.wait(ids, "running")
+        for pid in running.children():
+            os.kill(pid, signal.SIGKILL)
+    shop.make("open")
+    shop.wait(ids, "succeeded")
+    assert {(shop.row(id)["deaths"], shop.row(id)["is_suspect"]) for id in ids} == {(0, 0)}
+    assert shop.effects(what="overlap") == []
 
 
 def test_terminating_a_task_cancels_its_coroutine_alone(shop: Shop) -> None:

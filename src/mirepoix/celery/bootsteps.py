@@ -159,8 +159,10 @@ def watch_pool(process: WorkerProcess, worker: Any) -> None:
         process.lane.note_begun()
     if processes is None or not hasattr(processes, "maintain_pool"):
         return
-    for held in process.leases.held.running():
-        peak = None if held.pid is None else resident_kb(held.pid)
+    running = process.leases.held.running()
+    of_process = {pid: resident_kb(pid) for pid in {held.pid for held in running} if pid is not None}
+    for held in running:
+        peak = None if held.pid is None else of_process[held.pid]
         if peak is not None:
             process.peaks[held.lease.key] = peak
     # Check idle processes too: the pool sends tasks to a dead process until it notices the death.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from typing import Any
 
 from billiard.common import human_status
@@ -17,7 +18,7 @@ from celery.exceptions import ImproperlyConfigured
 from mirepoix.celery.coroutines import is_coroutine
 from mirepoix.celery.pool.blocked import BlockedLoops
 from mirepoix.celery.pool.child import CANCELLED, RAISED, Child
-from mirepoix.celery.pool.direct import TaskPool
+from mirepoix.celery.pool.direct import STUCK_S, TaskPool
 from mirepoix.celery.pool.job import Job
 from mirepoix.celery.pool.loop_process import LoopProcess
 from mirepoix.celery.pool.page import Page
@@ -27,6 +28,9 @@ from mirepoix.errors import ConfigurationError
 SLOTS = 64
 """The most processes of one pool."""
 
+
+FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGQUIT, -signal.SIGHUP)
+"""The exit codes of a process that was probably killed by others: an operator, or the kernel when memory ran out."""
 
 SUSPECT_AFTER = 3
 """A task that was lost so often with others, and nothing showed the cause, is a suspect: a worker runs one at once."""
@@ -77,6 +81,13 @@ class AsyncTaskPool(TaskPool):
     @property
     def places(self) -> int:
         return self._page.places * self._wanted
+
+    def places_now(self, most: int) -> int:
+        """How many tasks can run at once now: a process with a blocked loop begins no more. It is at least 1."""
+        found = sum(
+            self._page.places if process.will_begin(STUCK_S) else len(process.jobs) for process in self._processes
+        )
+        return max(1, min(found, self.places))
 
     @property
     def num_processes(self) -> int:
@@ -140,7 +151,7 @@ class AsyncTaskPool(TaskPool):
             return
         cause = culprit.task_name if culprit is not None else getattr(process, "ended_for", None)
         why = f"its process ended because of {cause}" if cause else f"its process ended: {human_status(code)}"
-        suspect_after = 0 if cause else SUSPECT_AFTER
+        suspect_after = 0 if cause or code in FROM_OUTSIDE else SUSPECT_AFTER
         for job, at in jobs:
             self._forget_limit(job)
             self.lane.lost_beside(job, process, at, why, suspect_after)

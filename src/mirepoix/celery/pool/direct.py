@@ -84,7 +84,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
         self._look: Any = None
         self._limit_timers: dict[Job, Any] = {}
         self._moved_at = time.monotonic()
-        """When a job ended last, or was added to an empty queue."""
+        """When a job ended last, was added to an empty queue, or was about to be begun."""
         self._is_closing = False
         self._wanted = self._processes_wanted()
         self.lane = Lane(self)
@@ -241,6 +241,10 @@ class TaskPool(BasePool):  # type: ignore[misc]
     def ask_stack(self, key: tuple[str, int], until: float) -> bool:
         """Ask a process to write the stack of an attempt, until then; False if only a signal can get it."""
         return False
+
+    def places_now(self, most: int) -> int:
+        """How many tasks can run at once now, or could if the pool had *most* processes."""
+        return max(self._wanted, most)
 
     def refusal(self, task: Any) -> str | None:
         """Why it does not run *task*; None if it does."""
@@ -508,6 +512,8 @@ class TaskPool(BasePool):  # type: ignore[misc]
         slow = [process for process in self._processes if process.is_slow(LOOK_S) or process.is_stuck(STUCK_S)]
         self._recall(slow)
         self._pump()
+        if any(process.will_begin(STUCK_S) for process in self._processes):
+            self._moved_at = time.monotonic()
         if self._waiting and time.monotonic() - self._moved_at > GIVE_BACK_S:
             self.lane.give_back([job for job in self._waiting if job.may_go_back])
             self._waiting = deque(job for job in self._waiting if not job.may_go_back)

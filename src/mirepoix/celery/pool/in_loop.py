@@ -35,7 +35,7 @@ class InLoop:
         self.number = number
         self.interruption = 0
         """Why it was interrupted; see `Page.interruption`."""
-        self.children: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self.children: weakref.WeakSet[asyncio.Task[Any]] | tuple[()] = ()
         """The asyncio tasks that its code has started."""
         self.coroutine: Coroutine[Any, Any, Any] | None = None
         """The coroutine of its code, while that runs."""
@@ -102,6 +102,12 @@ class InLoop:
         waiting = asyncio.get_running_loop().run_in_executor(self._beside, inside)
         return greenlet.run(_uncancelled(waiting))
 
+    def adopt(self, child: asyncio.Task[Any]) -> None:
+        """Note an asyncio task that its code has started."""
+        if not isinstance(self.children, weakref.WeakSet):
+            self.children = weakref.WeakSet()
+        self.children.add(child)
+
     def new_leftovers(self) -> int:
         """Count the asyncio tasks that its code has left pending."""
         for _ in range(SETTLING_ROUNDS):
@@ -128,7 +134,7 @@ def new_task(
     if attempt is None or not asyncio.iscoroutine(coroutine):
         return asyncio.Task(coroutine, loop=loop, context=context, **options)
     child: asyncio.Task[Any] = asyncio.Task(_Noted(coroutine, attempt), loop=loop, context=context, **options)
-    attempt.children.add(child)
+    attempt.adopt(child)
     return child
 
 

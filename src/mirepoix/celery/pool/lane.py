@@ -80,9 +80,9 @@ class Lane:
 
     @property
     def places(self) -> int:
-        """How many tasks the pool can run at once, at most: Celery's autoscaler may start more processes."""
+        """How many tasks may be leased to run at once: Celery's autoscaler may start more processes."""
         most = getattr(self._consumer.controller, "max_concurrency", None) if self._consumer is not None else None
-        return max(self._pool.places, most or 0)
+        return self._pool.places_now(most or 0)
 
     def refusal(self, task: Any) -> str | None:
         """Why the pool does not run *task*; None if it does."""
@@ -198,9 +198,9 @@ class Lane:
 
     def give_back(self, jobs: Iterable[Job]) -> None:
         """Give rows that no process has begun back to the ledger."""
+        jobs = list(jobs)
+        self._leases.held.abandon([job.taken.lease for job in jobs if job.taken is not None], now=True)
         for job in jobs:
-            if job.taken is not None:
-                self._leases.held.abandon([job.taken.lease], now=True)
             if job.request is not None:
                 state.task_ready(job.request)
 

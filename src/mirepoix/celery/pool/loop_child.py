@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -64,6 +65,7 @@ class LoopChild(Child):
 
     def _work(self) -> int:
         task_context.install(self._app)
+        gc.freeze()  # hundreds of coroutines make many objects, and each full collection would look at the app's too
         loop = self._loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
         loop.set_task_factory(new_task)
@@ -88,7 +90,7 @@ class LoopChild(Child):
         return self._code
 
     def _beat(self) -> None:
-        self._page.beat(self._slot)
+        self._page.execute(self._slot, 0)
         self._loop.call_later(BEAT_S, self._beat)
 
     def _leave(self, code: int) -> None:
@@ -124,14 +126,17 @@ class LoopChild(Child):
             self._loop.remove_reader(self._socket.fileno())
             self._leave(os.EX_OK)
             return
+        is_passed_over = False
         for jobs in self._reader.feed(arrived):
             for job in jobs:
                 if job is None:
                     self._leave(os.EX_OK)
                 elif job[0] == STACK:
                     self._write_stack(*job[1:])
-                else:
-                    self._begin(*job)
+                elif self._code is None:  # else the parent takes it back
+                    is_passed_over |= not self._begin(*job)
+        if is_passed_over:  # they were recalled, perhaps because the loop was blocked
+            self._report(READY)
 
     def _send(self, frame: bytes) -> None:
         try:
@@ -152,12 +157,9 @@ class LoopChild(Child):
 
     # ---- jobs
 
-    def _begin(self, number: int, is_reported: bool, target: Any, args: Any, kwargs: Any) -> None:
-        if self._code is not None:  # the parent takes it back
-            return
+    def _begin(self, number: int, is_reported: bool, target: Any, args: Any, kwargs: Any) -> bool:
         if not self._page.begin(self._slot, number):
-            self._report(READY)
-            return
+            return False
         self._done += 1
         if is_reported:
             self._report(BEGUN, number, os.getpid())
@@ -172,6 +174,7 @@ class LoopChild(Child):
             self._threads.submit(run)
         if self._most_tasks is not None and self._done >= self._most_tasks:
             self._wear_out()
+        return True
 
     def _run(self, number: int, call: Callable[[], Any], *, is_row: bool) -> None:
         began_at = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 from typing import Any
 
 from celery.utils.log import get_logger
@@ -18,6 +19,9 @@ from mirepoix.celery.pool.soft_limit import TERMINATION
 
 logger = get_logger("mirepoix.pool")
 
+MOST_AHEAD = 200
+"""A process is given no more jobs while it has so many that it has not begun: they may have to be taken back."""
+
 
 class LoopProcess(PoolProcess):
     """The parent's end of one process."""
@@ -28,8 +32,6 @@ class LoopProcess(PoolProcess):
         self._is_suspect = is_suspect
         self._free = list(range(page.places))
         self._turn = 0
-        self._seen_begun = 0
-        self._seen_at = 0.0
         self.ended_for: str | None = None
         """Why its parent ends it; then none of the jobs that it still has is to blame."""
         self.is_told = False
@@ -39,7 +41,12 @@ class LoopProcess(PoolProcess):
 
     @property
     def room(self) -> int:
-        return 0 if self.is_leaving or self.is_dead or self.is_silent else self._page.places - len(self.jobs)
+        """How many more jobs it can be given: as many as have a place, and few that it has not begun."""
+        if self.is_leaving or self.is_dead or self.is_silent:
+            return 0
+        last = self._page.last_begun(self.slot)
+        not_begun = sum(1 for _ in takewhile(lambda number: number > last, reversed(self.jobs)))
+        return min(self._page.places - len(self.jobs), MOST_AHEAD - not_begun)
 
     def share(self, waiting: int, free: int) -> int:
         """How many of the *waiting* jobs it is given now: processes with room share them."""
@@ -102,14 +109,16 @@ class LoopProcess(PoolProcess):
         return False
 
     def is_stuck(self, after_s: float) -> bool:
-        """Whether it has begun nothing for that time of what it was given: its loop is blocked, or it is frozen."""
+        """Whether it was given jobs that it has not begun, and its loop is blocked for that time, or it is frozen."""
         if not self.is_ready or not self.has_not_begun_all:
             return False
-        last, now = self._page.last_begun(self.slot), time.monotonic()
-        if last != self._seen_begun:
-            self._seen_begun, self._seen_at = last, now
-        self.is_silent = now - max(self._seen_at, self._given_at) > after_s
+        self.is_silent = min(self.silent_s(), time.monotonic() - self._given_at) > after_s
         return self.is_silent
+
+    def will_begin(self, within_s: float) -> bool:
+        """Whether it is about to begin jobs: a place is free, and its loop went on within that time, or it starts."""
+        is_open = not (self.is_leaving or self.is_dead or self.is_silent)
+        return is_open and len(self.jobs) < self._page.places and self.silent_s() < within_s
 
     def limit_softly(self, job: Job, signum: int) -> bool:
         """Send the signal of the soft time limit for that job alone; False if it does not run, or runs in a thread."""
@@ -138,6 +147,6 @@ class LoopProcess(PoolProcess):
         self._send([(STACK, job.number, until)])
 
     def silent_s(self) -> float:
-        """How long its loop has not turned; 0.0 before it was ready."""
+        """How long its loop has not gone on; 0.0 before it was ready."""
         beat = self._page.last_beat(self.slot)
         return time.monotonic() - beat if beat and self.is_ready else 0.0

@@ -89,12 +89,8 @@ class Page:
         return self._read(at + _KIND_AT) if self._read(at + _INTERRUPTED_AT) == number else 0
 
     def execute(self, slot: int, number: int) -> None:
-        """Note the job whose code the process executes now, if it runs several; 0: none."""
-        _NUMBER.pack_into(self._memory, slot * self._size + _EXECUTING_AT, number)
-
-    def beat(self, slot: int) -> None:
-        """Note that the event loop of the process turns."""
-        _TIME.pack_into(self._memory, slot * self._size + _BEAT_AT, time.monotonic())
+        """Note the job whose code a process that runs several executes from now on; 0: none. Its event loop turns."""
+        _BEGUN.pack_into(self._memory, slot * self._size + _EXECUTING_AT, number, time.monotonic())
 
     # ---- in the parent
 
@@ -116,7 +112,7 @@ class Page:
         return self._read(slot * self._size + _EXECUTING_AT)
 
     def last_beat(self, slot: int) -> float:
-        """When the event loop of the process turned last, by the monotonic clock; 0.0 if it never did."""
+        """When the event loop of the process went on last, by the monotonic clock; 0.0 if it never did."""
         return float(_TIME.unpack_from(self._memory, slot * self._size + _BEAT_AT)[0])
 
     def recall(self, slot: int, up_to: int) -> int | None:

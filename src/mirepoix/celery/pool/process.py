@@ -182,6 +182,10 @@ class PoolProcess:
         self.is_silent = time.monotonic() - self._given_at > after_s
         return self.is_silent
 
+    def will_begin(self, within_s: float) -> bool:
+        """Whether it is about to begin jobs that wait for it. Of a process with one job at a time nobody knows."""
+        return False
+
     def limit_softly(self, job: Job, signum: int) -> bool:
         """Send the signal of the soft time limit for that job alone; False if the process does not run it now."""
         return self._page.signal(self.slot, job.number, self.pid, signum, interruption=SOFT_LIMIT)
