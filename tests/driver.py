@@ -209,9 +209,20 @@ class Ledger:
         """Ask for another try."""
         return self.do(finish.retry, lease, envelope(lease.task_id, **{"retries": 1, **fields}), OOPS)
 
-    def lose(self, lease: Lease, *, is_blamed: bool = True, delay_s: float = 0.0) -> LostTask | None:
+    def lose(
+        self, lease: Lease, *, is_blamed: bool = True, delay_s: float = 0.0, suspect_after: int = 0
+    ) -> LostTask | None:
         """The parent of the attempt's process saw it die."""
-        return self.do(reap.lose, lease, OOPS, self.settings, is_blamed=is_blamed, outcome="lost", delay_s=delay_s)
+        return self.do(
+            reap.lose,
+            lease,
+            OOPS,
+            self.settings,
+            is_blamed=is_blamed,
+            outcome="lost",
+            delay_s=delay_s,
+            suspect_after=suspect_after,
+        )
 
     def give_back(self, worker_id: str, leases: Sequence[Lease] | None = None) -> int:
         """Hand leases back."""

@@ -114,6 +114,17 @@ def test_on_the_same_boot_of_its_host_a_death_is_its_own(bounded: Ledger):
     assert blame(bounded) == {"a": (1, 0, 1)}
 
 
+def test_a_task_that_is_lost_so_often_without_blame_is_a_suspect(bounded: Ledger):
+    bounded.send("a")
+    seen = []
+    for _ in range(3):
+        bounded.lose(bounded.lease("w1"), is_blamed=False, suspect_after=3)
+        seen.append(blame(bounded)["a"])
+    assert seen == [(0, 1, 0), (0, 2, 0), (0, 3, 1)]
+    bounded.lose(bounded.lease("w1"), is_blamed=False)
+    assert blame(bounded)["a"] == (0, 4, 1)
+
+
 def test_of_several_suspects_none_is_blamed_and_of_one_it_is(bounded: Ledger):
     bounded.send("culprit", "neighbour")
     runs(bounded, "w2", "culprit", "neighbour")

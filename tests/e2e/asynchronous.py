@@ -159,22 +159,16 @@ async def async_hog(self: Any) -> None:
 
 @app.task(bind=True, name="async.die")
 async def async_die(self: Any, where: str = "here", after: str = "") -> None:
-    """End the process, when the test has made a file *after*: here, in an asyncio task or in another thread."""
+    """Kill the process, when the test has made a file *after*: here, or in an asyncio task."""
 
     async def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         await wait_for("never")
 
-    def abort() -> None:
-        time.sleep(0.1)  # the loop waits by then
-        os.abort()
-
     with run(self):
         if after:
             await wait_for(after)
-        if where == "in a thread":
-            await asyncio.to_thread(abort)
-        elif where == "in a task":
+        if where == "in a task":
             await asyncio.create_task(die())
         await die()
 

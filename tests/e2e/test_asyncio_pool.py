@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ def send(shop: Shop, name: str, *args: object, **options: object) -> str:
 
 def worker(shop: Shop, *args: str, concurrency: int = 10, **options: Any) -> Process:
     return shop.worker(*args, pool=POOL, concurrency=concurrency, **options)
+
+
+def waits(pid: int) -> bool:
+    """Whether the main thread of a process, which has the event loop, waits."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def inspect(shop: Shop) -> Any:
@@ -133,26 +139,15 @@ def test_what_kills_its_process_is_blamed_and_its_neighbours_are_not(shop: Shop,
     assert shop.effects(what="overlap") == []
 
 
-def test_what_kills_its_process_unseen_is_found_among_its_neighbours(shop: Shop) -> None:
-    """A thread aborts the process while the loop waits, so nothing shows which task it was."""
-    worker(shop, max_deaths=2, max_handovers=20)
-    guilty = send(shop, "die", "in a thread")
-    kept = [send(shop, "idle", "open") for _ in range(3)]
-    until(lambda: shop.state(guilty) == "quarantined", "the culprit is found")
-    shop.make("open")
-    shop.wait(kept, "succeeded")
-    assert {shop.row(id)["deaths"] for id in kept} == {0}
-
-
 def test_a_process_that_was_killed_from_outside_makes_no_suspects(shop: Shop) -> None:
     running = worker(shop)
     ids = [send(shop, "idle", "open") for _ in range(5)]
     for times in range(1, 5):
         for id in ids:
             shop.begun(id, times)
-        shop.wait(ids, "running")
-        for pid in running.children():
-            os.kill(pid, signal.SIGKILL)
+        (pid,) = running.children()
+        until(partial(waits, pid), "its loop waits")
+        os.kill(pid, signal.SIGKILL)
     shop.make("open")
     shop.wait(ids, "succeeded")
     assert {(shop.row(id)["deaths"], shop.row(id)["is_suspect"]) for id in ids} == {(0, 0)}
