@@ -40,6 +40,8 @@ FIRES = {
     "MirepoixTasksQuarantined": ['mirepoix_kept_tasks{task="t",state="quarantined"}|1x20'],
     "MirepoixTasksParked": ['mirepoix_kept_tasks{task="t",state="parked"}|1x20'],
     "MirepoixProbeDoesNotRun": ['mirepoix_probe_pending_seconds{queue="q"}|301x20'],
+    "MirepoixScheduleLate": ['mirepoix_schedule_overdue_seconds{schedule="s"}|61x20'],
+    "MirepoixScheduleMissed": ['mirepoix_schedule_missed_last_hour{schedule="s"}|1x20'],
     "MirepoixRelayDown": ["mirepoix_relay_up|0x20"],
     "MirepoixRelayLate": ["mirepoix_relay_lag_seconds|61x20"],
     "MirepoixMetricsMissing": [],
@@ -62,6 +64,8 @@ GOOD = [
     'mirepoix_kept_tasks{task="t",state="failed"}|3x20',
     "mirepoix_relay_up|1x20",
     'mirepoix_probe_pending_seconds{queue="q"}|0x20',
+    'mirepoix_schedule_overdue_seconds{schedule="s"}|1x20',
+    'mirepoix_schedule_missed_last_hour{schedule="s"}|0x20',
     "mirepoix_relay_lag_seconds|1x20",
 ]
 

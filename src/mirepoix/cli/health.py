@@ -24,6 +24,7 @@ from mirepoix.operations.health import (
     checks_of_broker,
     checks_of_probes,
     checks_of_processes,
+    checks_of_schedules,
     settled_overview,
 )
 
@@ -104,7 +105,7 @@ def _look(context: CliContext, max_age_s: float) -> list[Check]:
         with context.reading() as tx:
             opened = all_open(tx)
             at_broker = list(checks_of_broker(tx, _probe_interval_s(context)))
-            at_broker += checks_of_probes(tx, max_age_s)
+            at_broker += [*checks_of_probes(tx, max_age_s), *checks_of_schedules(tx)]
     except context.database_errors() as error:
         return [Check("ledger", None, f"{context.source.label} gave no answer: {one_line(str(error))}"), found[1]]
     finally:

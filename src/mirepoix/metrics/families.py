@@ -1,7 +1,7 @@
 """Read the ledger, and say it as families of metrics. docs/reference/metrics.md has every name.
 
 No label has the name of a host, a process, a worker or a task's id, so the number of series depends on the names of
-tasks and queues only.
+tasks, queues and schedules only.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from mirepoix.config import Settings
 from mirepoix.ledger import queue_probes, sending
-from mirepoix.ledger.query.health import QueueLoad
+from mirepoix.ledger.query.health import HOUR_S, QueueLoad
 from mirepoix.ledger.queue_probes import QueueProbe
 from mirepoix.ledger.totals import Kind, Tally
 from mirepoix.ledger.tx import Tx
 from mirepoix.metrics.counters import Counters
 from mirepoix.metrics.text import Family
 from mirepoix.operations.health import Overview, overview
+from mirepoix.operations.schedules import ScheduleLine, lines
 from mirepoix.sql.buckets import BOUNDS_S, UNKNOWN
 from mirepoix.states import ATTENTION, AttemptOutcome, State
 
@@ -40,6 +41,7 @@ class Reading:
     unsent: int
     unsent_s: float
     probes: tuple[QueueProbe, ...]
+    schedules: tuple[ScheduleLine, ...]
     took_s: float
 
 
@@ -63,6 +65,7 @@ def read(tx: Tx, counters: Counters) -> Reading:
         unsent=unsent,
         unsent_s=float(tx.fetch("relay_lag")[0].oldest_s or 0.0) if unsent else 0.0,
         probes=tuple(queue_probes.latest(tx)),
+        schedules=tuple(lines(tx, lately_s=HOUR_S)),
         took_s=time.perf_counter() - began,
     )
 
@@ -76,6 +79,7 @@ def families(reading: Reading, settings: Settings) -> list[Family]:
         *_workers(reading.seen),
         *_relay(reading),
         *_probes(reading.probes),
+        *_schedules(reading.schedules),
         _one("mirepoix_scrape_seconds", "How long the ledger was read for this answer.", reading.took_s),
     ]
 
@@ -204,6 +208,21 @@ def _probes(probes: Iterable[QueueProbe]) -> list[Family]:
             took.add(probe.took_s, queue=probe.queue)
         pending.add(probe.asked_ago_s if probe.is_pending else 0.0, queue=probe.queue)
     return [took, pending]
+
+
+def _schedules(schedules: Iterable[ScheduleLine]) -> list[Family]:
+    overdue = Family(
+        "mirepoix_schedule_overdue_seconds", "gauge", "How long the next fire time has been due; 0: it is not."
+    )
+    missed = Family("mirepoix_schedule_missed_last_hour", "gauge", "Fire times of the last hour that were missed.")
+    failures = Family("mirepoix_schedule_failures", "gauge", "How many runs in a row have failed.")
+    paused = Family("mirepoix_schedule_paused", "gauge", "1: the schedule is paused.")
+    for line in schedules:
+        overdue.add(line.overdue_s, schedule=line.name)
+        missed.add(line.missed, schedule=line.name)
+        failures.add(line.failures, schedule=line.name)
+        paused.add(int(line.state == "paused"), schedule=line.name)
+    return [overdue, missed, failures, paused]
 
 
 def _one(name: str, help_: str, value: float) -> Family:

@@ -21,6 +21,7 @@ from mirepoix.ledger.query.planning import at_once
 from mirepoix.ledger.tx import Tx
 from mirepoix.operations.broker_losses import stalled_listeners
 from mirepoix.operations.format import count, duration, one_line
+from mirepoix.operations.schedules import OVERDUE_S, lines
 from mirepoix.states import State
 
 LOOK_AGAIN_S = 2.0
@@ -234,6 +235,30 @@ def checks_of_probes(tx: Tx, late_after_s: float) -> Iterator[Check]:
         slowest = max((probe.took_s or 0.0 for probe in probes), default=0.0)
         message = f"every queue runs its probes; the slowest took {duration(slowest)}"
         yield Check("probes", is_ok=True, message=message)
+
+
+def checks_of_schedules(tx: Tx) -> Iterator[Check]:
+    """Check that schedules are fired and that none missed a fire time within an hour, if there are schedules."""
+    found = lines(tx, lately_s=HOUR_S)
+    if not found:
+        return
+    overdue = max(found, key=lambda line: line.overdue_s)
+    missed = [line for line in found if line.missed]
+    if overdue.overdue_s > OVERDUE_S:
+        message = (
+            f"{one_line(overdue.name)!r} has been due for {duration(overdue.overdue_s)}: no worker fires schedules "
+            "(mirepoix_schedules), or none is alive"
+        )
+        yield Check("schedules", is_ok=False, message=message)
+    elif missed:
+        worst = max(missed, key=lambda line: line.missed)
+        more = f", and {count(len(missed) - 1, 'other schedule')} missed some" if missed[1:] else ""
+        message = f"{one_line(worst.name)!r} missed {count(worst.missed, 'fire time')} within an hour{more}"
+        yield Check("schedules", is_ok=False, message=message)
+    else:
+        paused = sum(line.state == "paused" for line in found)
+        words = f" ({paused} paused)" if paused else ""
+        yield Check("schedules", is_ok=True, message=f"{count(len(found), 'schedule')} on time{words}")
 
 
 def checks_of_processes() -> list[Check]:

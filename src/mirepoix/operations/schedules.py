@@ -40,17 +40,23 @@ class ScheduleLine:
     last_state: str | None
     last_reason: str | None
     missed: int
-    """How many fire times were missed in the last `LATELY_S`."""
+    """How many fire times were missed lately."""
     failures: int
     """How many runs in a row have failed."""
     drift: str | None
     """In what the code of this app and the ledger differ; None if nothing is known to differ."""
 
 
-def lines(tx: Tx, defined: Mapping[str, Definition] | None = None, app: str | None = None) -> list[ScheduleLine]:
-    """Return all schedules, by name. *defined* is what the code of *app* defines."""
+def lines(
+    tx: Tx,
+    defined: Mapping[str, Definition] | None = None,
+    app: str | None = None,
+    *,
+    lately_s: float = LATELY_S,
+) -> list[ScheduleLine]:
+    """Return all schedules, by name. *defined* is what the code of *app* defines. Misses of *lately_s* are counted."""
     now = schedules.clock(tx)
-    last, counts = schedules.last_of_each(tx), schedules.counts(tx, LATELY_S)
+    last, counts = schedules.last_of_each(tx), schedules.counts(tx, lately_s)
     found = []
     rows = schedules.all_of(tx)
     for row in rows:
