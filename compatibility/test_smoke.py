@@ -1,10 +1,11 @@
-"""Send, run, wait, retry, end a chord, survive a killed process: on SQLite, in both pools of processes and in threads.
+"""Send, run, wait, retry, end a chord, survive a killed process: on SQLite, in the pools of processes and in threads.
 
 This file is also the app that the worker runs. It needs nothing but pytest, Mirepoix and Celery.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -15,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from celery import Celery, chord
+from celery import Celery, chord, current_task
 
 import mirepoix
 from pace import DEADLINE_S, until
@@ -35,6 +36,20 @@ def add(a: int, b: int) -> int:
 @app.task(name="smoke.total")
 def total(values: list[int]) -> int:
     return sum(values)
+
+
+@app.task(name="smoke.later", bind=True, default_retry_delay=0)
+async def later(self) -> list[str]:
+    """Retry once; then return who it is, also as an asyncio task of it sees that."""
+
+    async def look() -> str:
+        await asyncio.sleep(0.01)
+        return current_task.request.id
+
+    await asyncio.sleep(0.01)
+    if not self.request.retries:
+        raise self.retry()
+    return [self.request.id, await asyncio.create_task(look())]
 
 
 @app.task(name="smoke.again", bind=True, default_retry_delay=0)
@@ -74,7 +89,7 @@ def client(ledger: Path) -> Iterator[Celery]:
     client.close()
 
 
-@pytest.fixture(scope="module", params=["prefork", "mirepoix", "threads"])
+@pytest.fixture(scope="module", params=["prefork", "mirepoix", "mirepoix-asyncio", "threads"])
 def pool(request: pytest.FixtureRequest, ledger: Path) -> Iterator[str]:
     """The pool of a worker that runs; afterwards it stops as it should."""
     log = ledger.with_name(f"{request.param}.log")
@@ -136,6 +151,13 @@ def test_a_task_is_retried(client: Celery, ledger: Path, pool: str):
     sent = client.send_task("smoke.again")
     assert sent.get(timeout=DEADLINE_S) == 2
     assert row(ledger, sent.id) == ("succeeded", 0)
+
+
+def test_coroutines_know_who_they_are(client: Celery, ledger: Path, pool: str):
+    sent = [client.send_task("smoke.later") for _ in range(5)]
+    for one in sent:
+        assert one.get(timeout=DEADLINE_S) == [one.id, one.id]
+        assert row(ledger, one.id) == ("succeeded", 0)
 
 
 def test_the_body_of_a_chord_gets_what_its_members_return(client: Celery, pool: str):

@@ -14,6 +14,7 @@ import pytest
 from workers import DEADLINE_S, Process, Shop, until
 
 from mirepoix.celery import stacks
+from pace import pace
 
 pytestmark = pytest.mark.slow
 
@@ -223,24 +224,43 @@ def test_plain_tasks_are_refused_where_a_setting_says_so(shop: Shop) -> None:
     assert shop.runs(refused) == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=["warm", "cold"])
-def test_a_shutdown_waits_or_gives_back_without_blame(shop: Shop, number: int) -> None:
+@pytest.mark.parametrize("how", ["warm", "soft"])
+def test_a_shutdown_waits_for_what_runs(shop: Shop, how: str) -> None:
+    stopped = worker(shop, conf={"worker_soft_shutdown_timeout": 3.0 * pace()} if how == "soft" else {})
+    ids = [send(shop, "gate", "open") for _ in range(5)]
+    for id in ids:
+        shop.begun(id)
+    stopped.send(signal.SIGQUIT if how == "soft" else signal.SIGTERM)
+    stopped.says("Initiating Soft Shutdown" if how == "soft" else "Warm shutdown")
+    shop.make("open")
+    stopped.ends()
+    assert {shop.state(id) for id in ids} == {"succeeded"}
+    assert {(shop.row(id)["handovers"], shop.runs(id)) for id in ids} == {(0, 1)}
+
+
+def test_a_cold_shutdown_gives_back_without_blame(shop: Shop) -> None:
     stopped = worker(shop)
     ids = [send(shop, "gate", "open") for _ in range(5)]
     for id in ids:
         shop.begun(id)
-    os.kill(stopped.pid, number)
-    if number == signal.SIGTERM:
-        stopped.says("Warm shutdown")
-        shop.make("open")
-        stopped.ends()
-        assert {shop.state(id) for id in ids} == {"succeeded"}
-        return
-    stopped.ends()
+    stopped.send(signal.SIGQUIT).ends()
     shop.make("open")
     worker(shop, "w2")
     shop.wait(ids, "succeeded")
     assert {(shop.row(id)["deaths"], shop.runs(id)) for id in ids} == {(0, 2)}
+
+
+def test_a_process_makes_way_when_it_uses_too_much_memory(shop: Shop) -> None:
+    worker(shop, "w1", "--max-memory-per-child", "150000")
+    kept = send(shop, "gate", "open")
+    shop.begun(kept)
+    shop.wait(shop.send("eat", 200), "succeeded")
+    after = send(shop, "note")
+    shop.wait(after, "succeeded")
+    shop.make("open")
+    shop.wait(kept, "succeeded")
+    assert shop.effects(kept)[0].pid != shop.effects(after)[0].pid
+    assert shop.runs(kept) == 1
 
 
 def test_a_process_makes_way_after_its_share_of_tasks(shop: Shop) -> None:
