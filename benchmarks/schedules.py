@@ -5,7 +5,8 @@ The clock moves from due time to due time. Sometimes it jumps by hours or days (
 back. At every commit boundary a worker may be killed: its transaction is rolled back, its connection closed, and
 another worker takes its place. At the end each fire time must have exactly one row, and what did not run a reason.
 
-    python -m benchmarks.schedules --schedules 200 --years 2020-2035 --workers 5
+    python -m benchmarks.schedules --schedules 200 --years 2020-2035 --workers 5           # hours
+    python -m benchmarks.schedules --schedules 200 --years 2020-2035 --workers 5 --days 8  # minutes
     python -m benchmarks.schedules --url postgresql:///shop --seed 7
 """
 
@@ -233,8 +234,11 @@ def _killing(reached: Any) -> Iterator[None]:
         firing_module.reached = before
 
 
-def plans_of(number: int, years: tuple[int, int], seed: int) -> dict[str, Plan]:
-    """Schedules in zones with clocks that change in these years, about the times of the changes; some are intervals."""
+def plans_of(number: int, years: tuple[int, int], seed: int, days: int | None) -> dict[str, Plan]:
+    """Schedules in zones with clocks that change in these years, about the times of the changes; some are intervals.
+
+    With *days* each lives only for so many days before and after one change, and fires every day.
+    """
     chosen = random.Random(seed)
     zones = [zone for zone in sorted(available_timezones()) if changes(zone, *years)]
     plans = {}
@@ -244,11 +248,16 @@ def plans_of(number: int, years: tuple[int, int], seed: int) -> dict[str, Plan]:
         policy = {"overlap": chosen.choice(OVERLAPS), "catch_up": chosen.choice(("latest", "all")),
                   "catch_up_s": chosen.choice((0, 3600, 86_400, 10**7)), "jitter_s": chosen.choice((0, 0, 30, 3000)),
                   "timezone": zone}  # fmt: skip
+        if days is not None:
+            policy["start"] = (change - timedelta(days=days)).isoformat()
+            policy["end"] = (change + timedelta(days=days)).isoformat()
         if index % 10 == 0:
             plans[f"s{index}"] = Plan(every_s=chosen.choice((86_400, 604_800, 100_000.5)), **policy)
             continue
         expression = chosen.choice(EXPRESSIONS)
         words = {"months": change.month, "day": (change - timedelta(hours=1)).isoweekday() % 7}
+        if days is not None:
+            words = {"months": "*", "day": "*"}
         exclude = [f"{change - timedelta(days=7):%Y-%m-%d}/{change:%Y-%m-%d}"] if index % 7 == 0 else []
         plans[f"s{index}"] = Plan(cron=expression.format(**words), exclude=tuple(exclude), **policy)
     return plans
@@ -266,12 +275,21 @@ def changes(zone: str, first: int, last: int) -> list[datetime]:
     return found
 
 
-def simulate(url: str, *, number: int, years: tuple[int, int], workers: int, seed: int, kill_share: float) -> Report:
+def simulate(
+    url: str,
+    *,
+    number: int,
+    years: tuple[int, int],
+    workers: int,
+    seed: int,
+    kill_share: float,
+    days: int | None = None,
+) -> Report:
     """Run a simulation on a ledger that has its tables and nothing in them."""
     begin, end = datetime(years[0], 1, 1, tzinfo=UTC), datetime(years[1] + 1, 1, 1, tzinfo=UTC)
     source = source_for(url)
     try:
-        return Simulation(source, plans_of(number, years, seed), begin, workers, seed).run(end, kill_share)
+        return Simulation(source, plans_of(number, years, seed, days), begin, workers, seed).run(end, kill_share)
     finally:
         source.close()
 
@@ -281,6 +299,7 @@ def main() -> None:
     parser.add_argument("--url", help="an empty database; default: an SQLite file")
     parser.add_argument("--schedules", type=int, default=200)
     parser.add_argument("--years", default="2020-2035")
+    parser.add_argument("--days", type=int, help="let each schedule live only so long before and after one change")
     parser.add_argument("--workers", type=int, default=5)
     parser.add_argument(
         "--kills", type=float, default=0.05, help="the share of commit boundaries at which a worker dies"
@@ -302,6 +321,7 @@ def main() -> None:
             workers=given.workers,
             seed=given.seed,
             kill_share=given.kills,
+            days=given.days,
         )
     print(f"{report.schedules} schedules, {given.years}, {given.workers} workers, seed {given.seed}")
     print(f"  took {report.seconds:.0f} s, load after {load()}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,6 +30,7 @@ logger = logging.getLogger("mirepoix.schedules")
 
 LOOK_S = 1.0
 """How often a worker looks for changed schedules, and for runs that have ended."""
+SHORTEST_WAIT_S = 0.001
 UNKNOWN_TASK_S = 2.0
 """A worker that does not know the task leaves a fire time so long to workers that do."""
 
@@ -99,6 +101,7 @@ class Firing:
     def fire(self, connection: OwnConnection) -> float:
         """Decide about everything that is due. Return how many seconds to wait before the next call."""
         read = self._look(connection)
+        looked_at = time.monotonic()
         for name, fires in groupby(read.ended, lambda fire: fire.name):
             self._settle(connection, name, list(fires))
         for name, waiting in groupby(read.buffered, lambda fire: fire.name):
@@ -107,9 +110,10 @@ class Firing:
         have_more = [self.fire_one(connection, name) for name in read.due]
         if any(have_more):
             return 0.0
-        if read.next_due_at is None:
-            return LOOK_S
-        return min(LOOK_S, max(0.0, (read.next_due_at - read.now).total_seconds()))
+        wait_s = LOOK_S
+        if read.next_due_at is not None:
+            wait_s = min(LOOK_S, (read.next_due_at - read.now).total_seconds())
+        return max(SHORTEST_WAIT_S, wait_s - (time.monotonic() - looked_at))
 
     def fire_one(self, connection: OwnConnection, name: str, *, is_early: bool = False) -> bool:
         """Decide about the due fire times of one schedule. Return whether there are more than one transaction takes.
