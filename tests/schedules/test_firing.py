@@ -262,3 +262,20 @@ def test_the_clock_is_the_ledgers(scheduled: Scheduled):
 
     with scheduled.connection.reading() as tx:
         assert abs(schedules.clock(tx) - datetime.now(UTC)) < timedelta(seconds=30)
+
+
+def test_a_schedule_of_newer_code_is_left_to_its_workers_and_holds_up_no_other(
+    scheduled: Scheduled, ledger: Ledger, caplog: pytest.LogCaptureFixture
+):
+    scheduled.add("new", cron="* * * * *")
+    scheduled.add("old", cron="* * * * *")
+    ledger.write(
+        'UPDATE mirepoix_schedule SET definition = REPLACE(definition, \'"cron"\', \'"colour": 1, "cron"\')'
+        " WHERE id = 'new'"
+    )
+    for _ in range(3):
+        scheduled.clock.passes(minutes=1)
+        scheduled.fire()
+    assert (scheduled.states("old"), scheduled.states("new")) == (["sent"] * 3, [])
+    (said,) = [record.message for record in caplog.records if "left to other workers" in record.message]
+    assert said.startswith("schedule new is left to other workers, because this one cannot read it: A schedule has no")

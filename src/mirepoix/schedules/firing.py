@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from typing import Protocol
 
@@ -92,22 +93,24 @@ class _Read:
 
 
 class Firing:
-    """The firing of one process. It remembers nothing between two calls."""
+    """The firing of one process. All that it knows about schedules is in the ledger."""
 
     def __init__(self, sender: Sender, clock: Callable[[Tx], datetime] = schedules.clock) -> None:
         self.sender = sender
         self.clock = clock
+        self._unreadable: set[str] = set()
+        """The schedules that this code could not read, so that each is logged once."""
 
     def fire(self, connection: OwnConnection) -> float:
         """Decide about everything that is due. Return how many seconds to wait before the next call."""
         read = self._look(connection)
         looked_at = time.monotonic()
         for name, fires in groupby(read.ended, lambda fire: fire.name):
-            self._settle(connection, name, list(fires))
+            self._do(name, partial(self._settle, connection, name, list(fires)))
         for name, waiting in groupby(read.buffered, lambda fire: fire.name):
-            self._send_buffered(connection, name, next(waiting))
+            self._do(name, partial(self._send_buffered, connection, name, next(waiting)))
         random.shuffle(read.due)  # so that workers that wake up together begin with different schedules
-        have_more = [self.fire_one(connection, name) for name in read.due]
+        have_more = [self._do(name, partial(self.fire_one, connection, name)) for name in read.due]
         if any(have_more):
             return 0.0
         wait_s = LOOK_S
@@ -137,6 +140,16 @@ class Firing:
         sent = self._decide(connection, row, definition, found, messages, now)
         self.sender.announce(sent)
         return found.following.due_at is not None and found.following.due_at <= now
+
+    def _do(self, name: str, act: Callable[[], bool | None]) -> bool:
+        """Do something for one schedule. Leave a schedule that this code cannot read to workers of other code."""
+        try:
+            return bool(act())
+        except ConfigurationError as error:
+            if name not in self._unreadable:
+                logger.warning("schedule %s is left to other workers, because this one cannot read it: %s", name, error)
+            self._unreadable.add(name)
+            return False
 
     def _look(self, connection: OwnConnection) -> _Read:
         with connection.reading() as tx:
