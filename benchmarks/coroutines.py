@@ -1,7 +1,8 @@
 """Tasks that each wait 1 s for an HTTP server, in one process of the asyncio pool: ``python -m benchmarks.coroutines``.
 
-The ideal is the number of tasks, divided by how many run at once, times the time that each waits. With ``--kills`` the
-pool's process is killed again and again; the effects file says what was lost and what overlapped.
+The ideal is the number of tasks, divided by how many run at once, times the time that each waits. A program of plain
+asyncio does the same before, to show what the machine has to spare. With ``--kills`` the pool's process is killed again
+and again; the effects file says what was lost and what overlapped.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 
+from benchmarks.app import fetch
 from benchmarks.kills import Scene
 from benchmarks.machine import children, cpu_s, load, print_header, spread
 from benchmarks.servers import LEDGERS, Server, free_port, servers
@@ -45,6 +48,32 @@ async def serve(port: int, wait_s: float) -> None:
     await server.serve_forever()
 
 
+async def plain(port: int, tasks: int, at_once: int) -> None:
+    """Do the same work without a worker, and print how many seconds it took."""
+    places = asyncio.Semaphore(at_once)
+
+    async def one(key: str) -> None:
+        async with places:
+            await fetch(key, port)
+
+    began_at = time.monotonic()
+    await asyncio.gather(*(one(f"t{number}") for number in range(tasks)))
+    print(time.monotonic() - began_at)
+
+
+def run_plain(port: int, given: argparse.Namespace) -> None:
+    command = [sys.executable, "-m", "benchmarks.coroutines", "--plain", str(port), "--tasks", str(given.tasks)]
+    with tempfile.NamedTemporaryFile() as file:
+        environment = {**os.environ, "BENCHMARK_FILE": file.name}
+        told = subprocess.run(
+            [*command, "--at-once", str(given.at_once)], env=environment, capture_output=True, text=True, check=True
+        )
+    took_s, ideal_s = float(told.stdout), given.tasks / given.at_once * given.wait_s
+    print(
+        f"  plain asyncio: {took_s:.2f} s, {took_s / ideal_s:.2f} x the ideal {ideal_s:g} s; load {load()}", flush=True
+    )
+
+
 def start_server(wait_s: float) -> tuple[subprocess.Popen, int]:
     port = free_port()
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.coroutines", "--serve", str(port), str(wait_s)])
@@ -65,8 +94,7 @@ def run(server: Server, given: argparse.Namespace, port: int, kills: int) -> Non
         next_kill = time.monotonic() + given.kill_every_s
         while not scene.is_over():
             if kills and time.monotonic() >= next_kill:
-                scene.kill_process()
-                kills -= 1
+                kills -= scene.kill_process()
                 next_kill = time.monotonic() + given.kill_every_s
             time.sleep(0.1)
             if time.time() > sent_at + 600:
@@ -97,10 +125,13 @@ class Waiting(Scene):
         sql = "SELECT state, count(*) FROM mirepoix_task WHERE name = 'fetch' GROUP BY state"
         return Counter(dict(self.server.execute(sql, rows=True)))
 
-    def kill_process(self) -> None:
-        for pid in children(self.workers[0].pid):
+    def kill_process(self) -> int:
+        """SIGKILL to the pool's process; returns how many were killed."""
+        pids = [pid for pid in children(self.workers[0].pid) if pid not in self.killed]
+        for pid in pids:
             self.killed[pid] = time.time()
             os.kill(pid, signal.SIGKILL)
+        return len(pids)
 
 
 def report(scene: Waiting, given: argparse.Namespace, sent_s: float, before: tuple[float, float]) -> None:
@@ -149,10 +180,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=("quiet", "kills"), default=["quiet", "kills"])
     parser.add_argument("--systems", nargs="+", choices=LEDGERS, default=["postgresql"])
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--plain", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     if given.serve:
         asyncio.run(serve(int(given.serve[0]), float(given.serve[1])))
+        return
+    if given.plain:
+        asyncio.run(plain(given.plain, given.tasks, given.at_once))
         return
     with servers(*given.systems) as systems:
         print_header(
@@ -164,6 +199,7 @@ def main() -> None:
         try:
             for server in systems:
                 if "quiet" in given.only:
+                    run_plain(port, given)
                     run(server, given, port, 0)
                 if "kills" in given.only:
                     run(server, given, port, given.kills)

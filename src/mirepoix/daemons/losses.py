@@ -18,6 +18,9 @@ from mirepoix.states import AttemptOutcome
 
 logger = logging.getLogger("mirepoix.leases")
 
+MOST_AT_ONCE = 200
+"""The most losses of one transaction. A process of the asyncio pool may die with a thousand tasks."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:
@@ -52,6 +55,7 @@ class Losses:
         self._notify_lost = notify_lost
         self._lock = threading.RLock()
         self._waiting: list[Loss] = []
+        self._at_once = MOST_AT_ONCE
 
     def add(self, *losses: Loss) -> None:
         """Record these losses with the next `report`."""
@@ -62,31 +66,38 @@ class Losses:
         """Return each lost task to its queue, or quarantine it. A loss that cannot be recorded now is kept."""
         while True:
             with self._lock:
-                if not self._waiting:
-                    return
-                loss = self._waiting.pop(0)
+                losses, self._waiting = self._waiting[: self._at_once], self._waiting[self._at_once :]
+            if not losses:
+                self._at_once = MOST_AT_ONCE
+                return
             try:
                 with connection.transaction() as tx:
-                    if loss.beginning is not None:
-                        self._note_begun(tx, [loss.beginning])
-                    lost = reap.lose(
-                        tx,
-                        loss.lease,
-                        loss.failure,
-                        self._settings,
-                        is_blamed=loss.is_blamed,
-                        outcome=loss.outcome,
-                        delay_s=loss.delay_s,
-                        suspect_after=loss.suspect_after,
-                    )
-                    if lost is not None and lost.state == "quarantined" and self._send_errbacks is not None:
-                        self._send_errbacks(tx, [lost.task_id], lost.state, loss.failure.reason)
+                    self._note_begun(tx, [loss.beginning for loss in losses if loss.beginning is not None])
+                    lost = [(loss, self._record(tx, loss)) for loss in losses]
                     reached(Crashpoint.LOSE_BEFORE_COMMIT)
             except BaseException:
-                self.add(loss)  # after the others, because the database may refuse its content
+                self.add(*losses)  # after the others, and alone, because the database may refuse the content of one
+                self._at_once = 1
                 raise
             reached(Crashpoint.LOSE_AFTER_COMMIT)
-            if lost is not None:
-                logger.error("task %s[%s] is %s: %s", lost.name, lost.task_id, lost.state, loss.failure.reason)
-                if self._notify_lost is not None:
-                    self._notify_lost([lost])
+            recorded = [task for _, task in lost if task is not None]
+            for loss, task in lost:
+                if task is not None:
+                    logger.error("task %s[%s] is %s: %s", task.name, task.task_id, task.state, loss.failure.reason)
+            if recorded and self._notify_lost is not None:
+                self._notify_lost(recorded)
+
+    def _record(self, tx: Tx, loss: Loss) -> LostTask | None:
+        lost = reap.lose(
+            tx,
+            loss.lease,
+            loss.failure,
+            self._settings,
+            is_blamed=loss.is_blamed,
+            outcome=loss.outcome,
+            delay_s=loss.delay_s,
+            suspect_after=loss.suspect_after,
+        )
+        if lost is not None and lost.state == "quarantined" and self._send_errbacks is not None:
+            self._send_errbacks(tx, [lost.task_id], lost.state, loss.failure.reason)
+        return lost
