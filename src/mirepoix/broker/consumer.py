@@ -104,6 +104,8 @@ class BrokerConsumer:
         self._foreign: list[Any] = []
         """Messages that Celery itself will acknowledge."""
         self._returned = Returned()
+        self._took_s = 0.0
+        """How long the last transaction took that leased tasks of messages."""
         self._leased: deque[Taken] = deque()
         self._with_worker: set[LeasedMessage] = set()
         self._batch = Batch(MOST_AHEAD)
@@ -139,7 +141,7 @@ class BrokerConsumer:
         self._has_global_qos = has_global_qos(self._consumer)
         self._listening_since = time.monotonic()
         keep_no_copy(self._consumer.task_consumer.channel)
-        tolerate(self._consumer.task_consumer.channel)
+        tolerate(self._consumer.task_consumer.channel, self._wanted_now)
         hub = self._consumer.hub
         if hub is None:
             self._timers.append(self._consumer.timer.call_repeatedly(BEAT_S, self._beat))
@@ -365,9 +367,11 @@ class BrokerConsumer:
             for notification in notifications
             if notification.unreadable is not None
         }
+        began_at = time.monotonic()
         received = leases.record_and_receive(
             self._ledger(), [notification.task_id for notification in notifications], foreign, kept
         )
+        self._took_s = time.monotonic() - began_at
         self._leased.extend(received.taken)
         taken = {task.lease.task_id for task in received.taken}
         settled = []
@@ -462,6 +466,19 @@ class BrokerConsumer:
         if not self._returned.is_clearing:
             return wanted
         return max(0, min(wanted, int(leases.worker.concurrency) - self._had - len(self._leased)))
+
+    def _wanted_now(self) -> int:
+        """How many messages can be leased in this turn of the loop, beyond those that wait here.
+
+        0 while transactions are quick, since then the loop itself gathers messages between them. 0 also once a message
+        came that is in the broker alone: kombu stores those in Redis after it has read them.
+        """
+        leases = self._leases
+        if leases is None or leases.is_stopping or self._is_away or self._is_paused or self._consumer.hub is None:
+            return 0
+        if self._took_s < GATHER_S or self.counts["foreign"] or self.counts["adopted"]:
+            return 0
+        return self._batch.to_take(self._free(), len(self._leased)) - len(self._waiting)
 
     def _free(self) -> int:
         if not self._limit:
