@@ -57,6 +57,18 @@ def test_a_leased_task_is_revoked_through_the_app(folder, ledger):
     assert json.loads(ended.stdout)["done"] == [{"id": "a", "did": "asked its worker not to start it"}], ended.stderr
 
 
+@pytest.mark.parametrize("option", [[], ["--terminate"]])
+def test_a_task_of_a_worker_that_is_gone_is_not_called_revoked(folder, ledger, option):
+    """As after a backup was restored: nobody would obey, and the next worker would run it again."""
+    ledger.send("a")
+    ledger.lease("w1")
+    ledger.passes(1_000)
+    ended = run("mirepoix.cli", "--app", "shop", "cancel", "a", *option, "--json", folder=folder)
+    said = json.loads(ended.stdout)
+    assert (ended.returncode, said["done"]) == (1, []), ended.stderr
+    assert said["not_done"][0]["why"].startswith("its worker is not alive: start a worker, which takes it back")
+
+
 def failing(*words, **env):
     result = CliRunner().invoke(mirepoix, words, env={"MIREPOIX_APP": None, "MIREPOIX_LEDGER": None, **env})
     assert isinstance(result.exception, SystemExit), result.exception

@@ -109,7 +109,7 @@ class Backlog:
                 "have not acknowledged them. If no such worker runs any more, move them into the ledger with: "
                 f"{DRAIN} --unacknowledged"
             )
-        return " ".join(sentences)
+        return ". ".join(sentences)
 
 
 def of(installation: Host) -> FormerBroker | None:

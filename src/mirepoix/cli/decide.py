@@ -17,6 +17,7 @@ from mirepoix.cli.find import resolve
 from mirepoix.cli.options import filter_options, filters_from, is_filtered, json_option
 from mirepoix.cli.progress import progress
 from mirepoix.ledger import operate
+from mirepoix.ledger.query.health import held_by_gone
 from mirepoix.ledger.query.tasks import matching
 from mirepoix.operations.batches import Report, carry_out, deciding, grouped
 from mirepoix.operations.decisions import CANCEL, DISCARD, REQUEUE, RETRY, Decision, decided_by
@@ -102,7 +103,9 @@ def _decide(context: CliContext, decision: Decision, given: dict[str, Any], *, t
         with progress(decision.verb, len(ids)) as report.advanced:
             carry_out(context.ready(), decision, ids, reason, report, ended, by=by)
         if terminate is not None and report.held and context.app is not None:
-            revoke_held(context.app, report, terminate=terminate)
+            with context.reading() as tx:
+                gone = held_by_gone(tx, report.held)
+            revoke_held(context.app, report, gone, terminate=terminate)
             with deciding(context.ready()) as tx:
                 operate.note(
                     tx, [task_id for task_id in report.held if task_id in report.done], decision.verb, by, reason

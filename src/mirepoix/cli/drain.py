@@ -119,7 +119,8 @@ def _print_outcome(
         for why, number in queue.left.items():
             context.say(f"  {count(number, 'message')} left in the broker: {one_line(why)}", "yellow")
     if not drained:
-        context.say(f"No message could be moved from {label}.")
+        is_empty = left is None or not left.queues
+        context.say(f"Nothing waits in {label}." if is_empty else f"No message could be moved from {label}.")
     for sentence in () if left is None else left.sentences:
         context.say(sentence, "yellow")
 

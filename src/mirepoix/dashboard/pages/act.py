@@ -22,6 +22,7 @@ from mirepoix.dashboard.pages.needs import require, require_filters, site_of
 from mirepoix.dashboard.previews import Preview
 from mirepoix.dashboard.render import render
 from mirepoix.ledger import operate
+from mirepoix.ledger.query.health import held_by_gone
 from mirepoix.ledger.query.tasks import matching, names_of, versions_of
 from mirepoix.operations.batches import BATCH, Report, deciding, grouped
 from mirepoix.operations.batches import carry_out as decide
@@ -112,9 +113,12 @@ def carry_out(request: Request) -> Response:
             decide(connection, decision, batch, reason, report, ended, by=user.name, expected=preview_.versions)
             job.done = min(start + BATCH, len(ids))
         if report.held and site.has_app and len(ids) == 1:
+            with deciding(connection) as tx:
+                gone = held_by_gone(tx, report.held)
             revoke_held(
                 site.installation.app,
                 report,
+                gone,
                 terminate=preview_.verb == TERMINATE,
                 how_to_kill="an administrator can kill it",
             )

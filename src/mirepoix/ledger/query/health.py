@@ -6,6 +6,7 @@ Every figure is read through a partial index. Finished tasks are counted for the
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,6 +133,11 @@ def stranded(tx: Tx, grace_s: float = GRACE_S) -> tuple[Stranded, ...]:
         Stranded(row.worker_id, worker=row.worker, count=row.tasks, oldest_s=seconds(row.oldest_s))
         for row in tx.fetch("held_by_gone", grace_s=grace_s)
     )
+
+
+def held_by_gone(tx: Tx, task_ids: Iterable[str]) -> set[str]:
+    """Return those of *task_ids* that a worker which is not alive holds. Nobody runs them before they are taken back."""
+    return {task_id for task_id in task_ids if any(row.is_gone for row in tx.fetch("holder_is_gone", task_id=task_id))}
 
 
 def _load(name: str, ready: Row | None, due: Row | None, held: Row | None, *, is_served: bool) -> QueueLoad:
