@@ -16,7 +16,7 @@ def test_it_says_what_it_deletes_and_asks(cli: Any, ledger: Ledger, ended: Any):
     assert "with 2 tasks (1 failed, 1 succeeded) in" in refused.stderr
     assert "Nothing was deleted" in refused.stderr
     assert ledger.states() == {"a": "succeeded", "b": "failed"}
-    assert cli("drop-tables", answer="y\n").stdout.startswith("Deleted 26 tables and views, with 2 tasks")
+    assert cli("drop-tables", answer="y\n").stdout.startswith("Deleted 28 tables and views, with 2 tasks")
     assert "There is no ledger in" in cli("drop-tables").stdout
 
 

@@ -136,7 +136,7 @@ def stranded(tx: Tx, grace_s: float = GRACE_S) -> tuple[Stranded, ...]:
 
 
 def held_by_gone(tx: Tx, task_ids: Iterable[str]) -> set[str]:
-    """Return those of *task_ids* that a worker which is not alive holds. Nobody runs them before they are taken back."""
+    """Return those of *task_ids* that are held by a worker which is not alive. Nobody runs them before they return."""
     return {task_id for task_id in task_ids if any(row.is_gone for row in tx.fetch("holder_is_gone", task_id=task_id))}
 
 
