@@ -145,12 +145,13 @@ def judge(scene: Scene, senders: list[Path]) -> Verdict:
         elif state == "parked":
             wrong["parked"].append(id)
         elif state == "quarantined":
-            own = sum(death(scene, one)[1] in ("pool", "worker") and not one.ended
-                      for one in attempts.get(id, []))  # fmt: skip
+            own = sum(is_killed(scene, attempts[id], place) for place in range(len(attempts.get(id, []))))
             (found.excused if own >= MAX_DEATHS else wrong)["quarantined"].append(f"{id} ({own} killed)")
     for id, ran in attempts.items():
         for earlier, later in overlaps(scene, ran):
-            is_excused = was_silent(scene, earlier, later.began)
+            # The second is a zombie that had the task in its hands, and begins when it wakes up.
+            is_zombie = was_silent(scene, later, later.began)
+            is_excused = is_zombie or was_silent(scene, earlier, later.began)
             words = f"{id} {earlier.pid}@{earlier.began:.2f} {later.pid}@{later.began:.2f}"
             (found.excused if is_excused else wrong)["overlapping"].append(words)
     return found
@@ -176,6 +177,17 @@ def death(scene: Scene, attempt: Attempt) -> tuple[float | None, str]:
     """When this program killed the attempt's process, and why. A later process may have had the same number."""
     after = (found for found in scene.deaths.get(attempt.pid, ()) if found[0] >= attempt.began)
     return min(after, default=(None, ""))
+
+
+def is_killed(scene: Scene, ran: list[Attempt], place: int) -> bool:
+    """Whether the process of that attempt was killed before the next one began, and not by a stop.
+
+    Its code may have ended. As long as the database takes no outcome, the ledger has to believe that it runs.
+    """
+    ordered = sorted(ran, key=lambda attempt: attempt.began)
+    at, why = death(scene, ordered[place])
+    until = ordered[place + 1].began if place + 1 < len(ordered) else float("inf")
+    return why in ("pool", "worker") and at is not None and at <= until
 
 
 def was_silent(scene: Scene, holder: Attempt, now: float) -> bool:

@@ -155,6 +155,23 @@ def test_a_quarantine_needs_three_kills_of_its_own_process(scene: SimpleNamespac
     assert (wrong, excused) == ({"quarantined": ["stopped (0 killed)"]}, {"quarantined": ["killed (3 killed)"]})
 
 
+def test_a_kill_counts_until_the_next_attempt_begins(scene: SimpleNamespace) -> None:
+    """The code of the first had ended, and the database could not be written."""
+    row(scene.server, "id", "quarantined", fence=3)
+    scene.deaths = {pid: [(pid + 0.5, "worker")] for pid in (11, 12, 13)}
+    ran = "begin id 11 10 a 11.0\nend id 11 10 a 11.2\nbegin id 12 10 b 12.0\nbegin id 13 10 c 13.0"
+    assert found(scene, "committed id", ran) == ({}, {"quarantined": ["id (3 killed)"]})
+    scene.deaths[11] = [(12.4, "worker")]
+    assert found(scene, "committed id", ran) == ({"quarantined": ["id (2 killed)"]}, {})
+
+
+def test_a_zombie_may_begin_when_it_wakes_up(scene: SimpleNamespace) -> None:
+    row(scene.server, "id", "succeeded", fence=2)
+    scene.silences = [(0, 1.0, 20.0)]
+    witness = "begin id 12 11 a 15.0\nbegin id 11 10 b 20.1\nend id 12 11 a 21.0\nend id 11 10 b 22.0"
+    assert found(scene, "committed id", witness) == ({}, {"overlapping": ["id 12@15.00 11@20.10"]})
+
+
 def test_no_worker_ends_by_itself(scene: SimpleNamespace) -> None:
     scene.ended = ["w0 pid 10 code 1"]
     assert found(scene, "means id") == ({"ended": ["w0 pid 10 code 1"]}, {})
