@@ -27,4 +27,4 @@ def test_it_refuses_while_the_ledger_is_in_use(cli: Any, ledger: Ledger):
     assert "is in use, 1 task(s) not finished (1 pending) and 1 worker(s) alive (w1@host)" in refused
     assert cli.json("drop-tables", "--yes", code=1)["dropped"] == []
     assert ledger.states() == {"a": "pending"}
-    assert len(cli.json("drop-tables", "--yes", "--force")["dropped"]) == 26
+    assert len(cli.json("drop-tables", "--yes", "--force")["dropped"]) == 28

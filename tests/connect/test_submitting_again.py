@@ -11,7 +11,7 @@ from celery import Celery
 import mirepoix
 from driver import Ledger
 from mirepoix.celery import submit
-from mirepoix.celery.submit import MOST_TRIES
+from mirepoix.celery.capture import MOST_TRIES
 from mirepoix.connect.url import source_for
 from mirepoix.crashpoints import Crashpoint
 
