@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+import weakref
 from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
@@ -76,11 +77,13 @@ def install(
 
 def _look_at_beat(app: Any) -> None:
     """Warn when an ordinary beat starts beside workers that fire the same schedules."""
+    known = weakref.ref(app)  # the signal would keep the app, and its sessions
 
     def begin(sender: Any, **_: Any) -> None:
         from mirepoix.celery.scheduling import warn_of_beat  # only a beat needs it
 
-        warn_of_beat(app, sender)
+        if (app := known()) is not None:
+            warn_of_beat(app, sender)
 
     signals.beat_init.connect(begin, weak=False)
 
