@@ -7,9 +7,11 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
-from workers import POOLS, Process, Shop, until
+from workers import POOLS, QUICK, Process, Shop, until
 
+from control_group import with_memory
 from driver import moment
+from mirepoix.daemons.memory_kills import EVIDENCE
 
 pytestmark = pytest.mark.slow
 
@@ -120,6 +122,21 @@ def test_a_process_that_is_replaced_for_its_memory_is_no_death(shop: Shop) -> No
     shop.wait(ids, "succeeded")
     assert shop.ledger.query("SELECT DISTINCT fence, deaths, handovers FROM mirepoix_task") == [(1, 0, 0)]
     assert len({effect.pid for effect in shop.effects(what="begin")}) == 4
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)  # the kernel is the same
+def test_a_process_that_was_killed_for_memory_is_known_by_that(shop: Shop) -> None:
+    options = ["worker", "-n", "w1@test", "-c", "1", "-l", "info", *QUICK]
+    code = f"import sys; sys.argv[1:] = ['-A', 'shop', *{options!r}]; from celery.__main__ import main; main()"
+    with with_memory(400) as group:
+        worker = shop.start("w1", "-c", group.command(code), is_forked=False, max_deaths=1)
+        worker.says(" ready.")
+        id = shop.send("eat", 1_000)
+        shop.wait(id, "quarantined")
+        worker.remove()
+    (killed,) = shop.ledger.attempts(id)
+    assert (killed["outcome"], killed["signal"]) == ("killed", 9)
+    assert killed["error"].endswith(EVIDENCE)
 
 
 def test_time_limits_are_failures_of_the_attempt(shop: Shop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -268,6 +269,8 @@ class LedgerRequest(Request):  # type: ignore[misc]
             self._goes_back_later = True
             return
         failure = _death(error, self._process(self.worker_pid), self.worker.peak_of(self.lease), self._run_time_s())
+        if failure.signal == signal.SIGKILL:
+            failure = replace(failure, evidence=self.worker.memory_kills.evidence())
         self.worker.report_lost(self._held, failure, outcome=AttemptOutcome.KILLED)
 
     def lost_beside(self, why: str, suspect_after: int) -> None:

@@ -25,6 +25,7 @@ from mirepoix.connect.url import source_for
 from mirepoix.daemons import process
 from mirepoix.daemons.leases import Leases
 from mirepoix.daemons.maintenance import Maintenance
+from mirepoix.daemons.memory_kills import MemoryKills
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.query.releases import RELEASE
 from mirepoix.ledger.tx import Tx
@@ -62,6 +63,7 @@ class WorkerProcess:
         self.peaks: dict[tuple[str, int], int] = {}
         """The highest memory that was measured of each attempt's process, in kB."""
         self.meter = Meter()  # made before the fork, so that the pool's processes share it
+        self.memory_kills = MemoryKills()
         self.stacks = Stacks(is_forking=is_forking)
         self.scarcity = Scarcity()
         self.leases = Leases(
