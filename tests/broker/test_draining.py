@@ -108,6 +108,25 @@ def test_what_a_dead_worker_had_taken_is_told_of_and_moved(shop: Shop, stock: Ce
     assert len(shop.ledger.states().keys() & ids) == unacknowledged
 
 
+@pytest.mark.parametrize("broker", ["redis"], indirect=True)  # RabbitMQ does not tell its clients which queues it has
+def test_a_queue_that_no_setting_names_is_told_of_and_left_alone(shop: Shop, stock: Celery):
+    forgotten = stock.send_task("shop.note", queue="night").id
+    stock.send_task("shop.note")
+    drained(shop, "--dry-run")
+    report = drained(shop)
+    assert [one["queue"] for one in report["queues"]] == ["celery"]
+    assert report["other_queues"] == [{"queue": "night", "messages": 1, "unacknowledged": 0}]
+    said = shop.celery("mirepoix", "drain").stdout
+    assert "1 message waits in the queue 'night'" in said
+    assert "which the settings of this app do not name" in said
+    assert "mirepoix drain -Q night" in said
+    assert "Nothing waits" not in said
+    assert drained(shop, "-Q", "night")["queues"][0]["moved"] == 1
+    assert forgotten in shop.ledger.states()
+    assert "other_queues" in drained(shop)
+    assert drained(shop)["other_queues"] == []
+
+
 @pytest.mark.parametrize("point", [Crashpoint.DRAIN_BEFORE_COMMIT, Crashpoint.DRAIN_AFTER_COMMIT], ids=str)
 def test_who_dies_on_the_way_loses_nothing_and_sends_nothing_twice(shop: Shop, stock: Celery, point: Crashpoint):
     ids = {stock.send_task("shop.note").id for _ in range(20)}
@@ -168,6 +187,8 @@ def test_with_a_prefix_and_steps_of_priority_all_is_found(
     conf = {"broker_transport_options": options}
     with Shop(tmp_path / "shop", sqlite_url, broker=broker, conf=conf) as shop:
         ids = {stock.send_task("shop.note", priority=priority).id for priority in (0, 5, 9)}
+        stock.send_task("shop.note", queue="night", priority=5)
+        assert [one["queue"] for one in drained(shop, "--dry-run")["other_queues"]] == ["night"]
         with stock.connection_for_read() as connection:
             connection.default_channel.basic_get("celery")  # and is not acknowledged: its worker dies
             assert waiting(shop) == {"celery": (2, 1)}

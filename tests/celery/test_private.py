@@ -325,6 +325,7 @@ TAKEN: dict[str, dict[str, str | EllipsisType]] = {
         "conn_or_acquire": "client",
         "global_keyprefix": ...,
         "handlers": ...,
+        "keyprefix_queue": ...,
         "priority_steps": ...,
         "sep": ...,
         "unacked_key": ...,

@@ -89,11 +89,19 @@ class Backlog:
 
     broker: str
     queues: tuple[Waiting, ...]
+    others: tuple[Waiting, ...] = ()
+    """Queues that were not asked about. Only Redis reports them, and only if `waiting` looks for them."""
 
     @property
     def sentences(self) -> list[str]:
         """A sentence for each queue, with the command that moves its messages."""
-        return [*filter(None, map(self._sentence, self.queues))]
+        return [*filter(None, map(self._sentence, self.queues)), *map(self._of_other, self.others)]
+
+    def _of_other(self, found: Waiting) -> str:
+        return (
+            f"{_count(found.messages)} in the queue {found.queue!r} on {self.broker}, which the settings of this app "
+            f"do not name. If its tasks are this app's, move them into the ledger with: {DRAIN} -Q {found.queue}"
+        )
 
     def _sentence(self, found: Waiting) -> str:
         sentences = []
@@ -146,9 +154,16 @@ def queues_of(app: Any) -> tuple[str, ...]:
     return tuple(name for name in names if not _is_fanout(known.get(name)))
 
 
-def waiting(former: FormerBroker, queues: Iterable[str], timeout_s: float = CONNECT_S) -> Backlog:
-    """What waits in *queues*. Empty for a broker that only estimates. Raises BrokerAway."""
-    found = []
+def waiting(
+    former: FormerBroker, queues: Iterable[str], timeout_s: float = CONNECT_S, *, is_whole: bool = False
+) -> Backlog:
+    """What waits in *queues*; with *is_whole* also what waits in other queues, which takes longer.
+
+    Empty for a broker that only estimates. Raises BrokerAway.
+    """
+    found: list[Waiting] = []
+    others: list[Waiting] = []
+    queues = tuple(queues)
     with former.connected(timeout_s) as connection:
         if connection.transport.driver_type in COUNTING:
             lists = RedisLists.of(connection.default_channel)
@@ -157,7 +172,10 @@ def waiting(former: FormerBroker, queues: Iterable[str], timeout_s: float = CONN
                 messages = size(connection, queue) if lists is None else lists.count(queue)
                 if messages or unacknowledged.get(queue):
                     found.append(Waiting(queue, messages, unacknowledged.get(queue, 0)))
-    return Backlog(former.label, tuple(found))
+            if lists is not None and is_whole:
+                counts = {queue: lists.count(queue) for queue in sorted(lists.bound() - set(queues))}
+                others = [Waiting(queue, messages) for queue, messages in counts.items() if messages]
+    return Backlog(former.label, tuple(found), tuple(others))
 
 
 def size(connection: Any, queue: str) -> int:

@@ -44,6 +44,19 @@ class RedisLists:
                 pipe.llen(key)
             return sum(map(int, pipe.execute()))
 
+    def bound(self) -> set[str]:
+        """The names of all queues that anybody has declared, without those of remote control and of events.
+
+        It looks at every key of Redis' database, in small steps.
+        """
+        pattern, separator = private.bindings(self._channel, "*")
+        names = {
+            bytes_to_str(member).rpartition(separator)[2]
+            for key in self._client.scan_iter(self._prefix + pattern, count=1_000)
+            for member in self._client.smembers(key)
+        }
+        return {name for name in names if not name.startswith("celeryev") and not name.endswith(".pidbox")}
+
     def hold(self, queue: str, most: int) -> None:
         """Move up to *most* messages into the second list, in the order in which workers would take them."""
         for key in self._keys(queue):

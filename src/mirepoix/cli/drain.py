@@ -59,7 +59,8 @@ def drain(
     names = queues or former.queues_of(context.app)
     if dry_run:
         with _reaching():
-            _print_backlog(context, former.waiting(broker, names, draining.TIMEOUT_S), is_json=is_json)
+            backlog = former.waiting(broker, names, draining.TIMEOUT_S, is_whole=not queues)
+            _print_backlog(context, backlog, is_json=is_json)
         return
     drained: list[Drained] = []
     left: former.Backlog | None = None
@@ -79,7 +80,7 @@ def drain(
                         is_whole=is_unacknowledged_too,
                         advanced=advanced,
                     )
-            left = former.waiting(broker, names, draining.TIMEOUT_S)
+            left = former.waiting(broker, names, draining.TIMEOUT_S, is_whole=not queues)
     finally:  # also if a server went away half-way: what is committed is moved, and has to be reported
         changed = [queue for queue in drained if queue.moved or queue.known or queue.left]
         if changed or left is not None:
@@ -109,8 +110,16 @@ def _print_outcome(
     context: CliContext, label: str, drained: list[Drained], left: former.Backlog | None, *, is_json: bool
 ) -> None:
     if is_json:
-        waiting = () if left is None else left.queues
-        context.print_json({"broker": label, "ledger": context.source.label, "queues": drained, "waiting": waiting})
+        waiting, others = ((), ()) if left is None else (left.queues, left.others)
+        context.print_json(
+            {
+                "broker": label,
+                "ledger": context.source.label,
+                "queues": drained,
+                "waiting": waiting,
+                "other_queues": others,
+            }
+        )
         return
     for queue in drained:
         known = f" The ledger had {count(queue.known, 'task')} of it already." if queue.known else ""
@@ -119,20 +128,26 @@ def _print_outcome(
         for why, number in queue.left.items():
             context.say(f"  {count(number, 'message')} left in the broker: {one_line(why)}", "yellow")
     if not drained:
-        is_empty = left is None or not left.queues
-        context.say(f"Nothing waits in {label}." if is_empty else f"No message could be moved from {label}.")
+        is_empty = left is None or not (left.queues or left.others)
+        context.say(f"Nothing waits in {label}." if is_empty else f"No message was moved from {label}.")
     for sentence in () if left is None else left.sentences:
         context.say(sentence, "yellow")
 
 
 def _print_backlog(context: CliContext, backlog: former.Backlog, *, is_json: bool) -> None:
     if is_json:
-        context.print_json({"broker": backlog.broker, "queues": backlog.queues})
+        context.print_json({"broker": backlog.broker, "queues": backlog.queues, "other_queues": backlog.others})
         return
     for queue in backlog.queues:
         more = f", and {queue.unacknowledged:,} unacknowledged with workers" if queue.unacknowledged else ""
         context.say(
             f"{count(queue.messages, 'message')} in the queue {one_line(queue.queue)!r} on {backlog.broker}{more}"
         )
-    if not backlog.queues:
+    for queue in backlog.others:
+        context.say(
+            f"{count(queue.messages, 'message')} in the queue {one_line(queue.queue)!r} on {backlog.broker}, which the "
+            f"settings of this app do not name: drain -Q {one_line(queue.queue)}",
+            "yellow",
+        )
+    if not backlog.queues and not backlog.others:
         context.say(f"Nothing waits on {backlog.broker}.")

@@ -153,6 +153,14 @@ def list_of(channel: Any, queue: str, priority: int) -> str:
     return str(channel._q_for_pri(queue, priority))
 
 
+def bindings(channel: Any, exchange: str) -> tuple[str, str]:
+    """The key of Redis' set, without a prefix, of the queues bound to *exchange*, and what separates a member's parts.
+
+    The queue is the last part of a member.
+    """
+    return str(channel.keyprefix_queue % (exchange,)), str(channel.sep)
+
+
 def priority_of(channel: Any, payload: Any) -> int:
     """The priority of a message in Redis' form. Raises what kombu raises if it is no message."""
     return int(channel._get_message_priority(payload, reverse=False))
