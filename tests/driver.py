@@ -60,6 +60,8 @@ MOMENTS = {
     "mirepoix_probe": ("asked_at", "done_at"),
     "mirepoix_schedule": (),  # tests of schedules have a clock of their own
     "mirepoix_fire": (),
+    "mirepoix_limit": (),
+    "mirepoix_limit_key": ("kept_until",),
 }
 _ids = itertools.count(1)
 

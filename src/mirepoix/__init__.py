@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mirepoix.celery.bulk import bulk
     from mirepoix.celery.handle import Handle
     from mirepoix.celery.installation import Installation, installation_of
+    from mirepoix.celery.limits import Limit
     from mirepoix.celery.schedule import Schedule
     from mirepoix.celery.step import idempotency_key, step
     from mirepoix.celery.submit import submit_once
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Handle",
     "Installation",
+    "Limit",
     "RetryPolicy",
     "Schedule",
     "Task",
@@ -41,6 +43,7 @@ __all__ = [
 _HOMES = {
     "Handle": "mirepoix.celery.handle",
     "Installation": "mirepoix.celery.installation",
+    "Limit": "mirepoix.celery.limits",
     "RetryPolicy": "mirepoix.retries.policy",
     "Task": "mirepoix.celery.typed",
     "Schedule": "mirepoix.celery.schedule",

@@ -130,6 +130,10 @@ class Settings:
     schedule_retention_s: float | None = 90 * 24 * 3600.0
     """The decisions about fire times of schedules are deleted after so long; ``None`` keeps them."""
 
+    global_rate_limits: bool = False
+    """Whether Celery's ``rate_limit`` of a task counts over all workers, as a limit of the ledger. Otherwise each
+    worker counts by itself, as in Celery."""
+
     release: str | None = None
     """The version of your code. It is stored with every failure, and distinguishes a regression in a new release from a
     failure in an old worker. The default is the environment variable ``MIREPOIX_RELEASE``."""

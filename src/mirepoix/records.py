@@ -68,6 +68,8 @@ class Envelope:
     """The shape of the call, without values, as `mirepoix.signatures.call_codec` writes it; ``None`` if unknown."""
     written_by: str | None = None
     """The versions of Celery and kombu that built the message; ``None`` if another program built it."""
+    limit_key: str | None = None
+    """The key of the task's limit: the limit's name, and a colon and a value if it has one. ``None``: no limit."""
     follows: bool = False
     """Whether it follows from a task that has ended (a link, the rest of a chain, a chord's body). It has no column."""
 
@@ -119,6 +121,8 @@ class Taken:
     """When it expires, by the clock of this host, in ISO 8601. The message's header follows the sender's clock."""
     waited_s: float | None = None
     """How long it had been ready; ``None`` if that is unknown."""
+    limit_key: str | None = None
+    """The key of its limit, if a limit let it through."""
     taken_at: float = 0.0
     """When it was taken, in seconds since 1970 by the clock of this host."""
 

@@ -199,6 +199,8 @@ METRICS = {point for point in Crashpoint if point.partition(".")[0] in ("prune",
 OF_SCHEDULES = ("fire", "fire_buffered", "settle", "schedule", "run_schedule", "backfill")
 SCHEDULES = {point for point in Crashpoint if point.partition(".")[0] in OF_SCHEDULES}
 """Reached only where schedules are fired: test_schedules_survive.py."""
+LIMITS = {point for point in Crashpoint if point.partition(".")[0] in ("limits", "limit_keys")}
+"""Reached only where tasks have limits: test_limits_survive.py."""
 MIGRATE = (Crashpoint.MIGRATE_BEFORE_COMMIT, Crashpoint.MIGRATE_AFTER_COMMIT)
 DROP = (Crashpoint.DROP_BEFORE_COMMIT, Crashpoint.DROP_AFTER_COMMIT)
 DRAIN = (Crashpoint.DRAIN_BEFORE_COMMIT, Crashpoint.DRAIN_AFTER_COMMIT)
@@ -212,6 +214,7 @@ DRAIN = (Crashpoint.DRAIN_BEFORE_COMMIT, Crashpoint.DRAIN_AFTER_COMMIT)
         for point in Crashpoint
         if point
         not in {*MIGRATE, *DROP, *DRAIN, *WITH_A_BROKER, *ALERTS, *METRICS, *REFUSED, *SUBMIT, *TEMPORAL, *SCHEDULES}
+        | LIMITS
     ],
     ids=str,
 )

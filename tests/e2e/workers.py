@@ -217,6 +217,7 @@ class Shop:
             "retrying.py",
             "submitting.py",
             "unique_tasks.py",
+            "limited_tasks.py",
         ):
             shutil.copyfile(Path(__file__).with_name(module), folder / module)
         self._processes: list[Process] = []

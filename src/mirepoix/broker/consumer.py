@@ -288,7 +288,7 @@ class BrokerConsumer:
         self._hand_over(leases)
         if leases.is_stopping or self._is_away:
             return
-        if self._returned.is_due(leases):
+        if self._returned.is_due(leases) or leases.limited.is_due:
             self._take_returned(leases)
         if self._suspects and leases.held.may_take_suspect:
             self._waiting.appendleft(self._suspects.popleft())
@@ -320,7 +320,9 @@ class BrokerConsumer:
         self._wake()
 
     def _take_returned(self, leases: Leases) -> None:
-        """Take tasks that a worker had before from the ledger: their messages are at the end of the broker's queue.
+        """Take from the ledger tasks that a worker had before: their messages are at the end of the broker's queue.
+
+        Tasks with a limit have no message, and are taken here as well.
 
         They take the same places as tasks of messages. A message that comes later finds nothing to lease.
         """

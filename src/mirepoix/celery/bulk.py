@@ -14,7 +14,6 @@ from kombu.utils.json import dumps
 
 from mirepoix.celery import context
 from mirepoix.celery.capture import captured, writing
-from mirepoix.config import Settings
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.rows import ROWS_A_STATEMENT
 from mirepoix.protocol import payload
@@ -66,7 +65,7 @@ def _envelopes(
             model = _built_by_celery(task, call, options)
             yield model
             if _may_be_copied(model, installation.app):
-                copy = _copier(model, task, installation.settings)
+                copy = _copier(model, task, installation)
         else:
             yield copy(call)
 
@@ -88,9 +87,11 @@ def _may_be_copied(model: Envelope, app: Any) -> bool:
     return bool(is_plain and sends_nothing and not is_observed and not routes_by_arguments)
 
 
-def _copier(model: Envelope, task: Any, settings: Settings) -> Callable[[Call], Envelope]:
+def _copier(model: Envelope, task: Any, installation: Installation) -> Callable[[Call], Envelope]:
     shapes: dict[tuple[int, frozenset[str]], str | None] = {}
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    key_for = _key_maker(model, installation)
+    limit_bytes = installation.settings.payload_limit_bytes
     is_own_root = model.root_id == model.id
     fits = getattr(task, "__header__", None) if task.typing else None
 
@@ -112,11 +113,21 @@ def _copier(model: Envelope, task: Any, settings: Settings) -> Callable[[Call], 
             shape=shapes[kind],
             headers={**model.headers, **shown, "id": id, "root_id": root_id},
             properties={**model.properties, "correlation_id": id},
+            limit_key=None if key_for is None else key_for((args, kwargs)),
         )
-        check_body(envelope, settings.payload_limit_bytes)  # the rest is a copy of the model, which was checked
+        check_body(envelope, limit_bytes)  # the rest is a copy of the model, which was checked
         return envelope
 
     return copy
+
+
+def _key_maker(model: Envelope, installation: Installation) -> Callable[[Call], str | None] | None:
+    """The function that makes the key of a call's limit; None if the task has no limit."""
+    if model.limit_key is None:
+        return None
+    from mirepoix.celery.limits import key_for  # only programs with limits need it
+
+    return lambda call: key_for(installation.app, model.name, call)
 
 
 def _shown(value: Any, task: Any) -> str:

@@ -226,6 +226,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         headers |= {key: str(headers[key]) for key in _IDS if isinstance(headers.get(key), UUID)}
         if isinstance(body, (list, tuple)) and len(body) == 3 and not context.is_continuing():  # noqa: PLR2004
             options.check_carried(headers["task"], body[2], self._installation.delivery)
+        limit_key = self._limit_key(headers, body, properties)
         body = self._versioned(headers, body)
         shape = payload.shape_of(headers["task"], headers, body)
         try:
@@ -276,14 +277,27 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             eta_in_s=durations.eta_in_s,
             expires_in_s=durations.expires_in_s,
             asked_at=durations.asked_at,
-            sent_fence=self._installation.sent_fence,
+            # A worker takes a task with a limit from the ledger, also if there is a broker.
+            sent_fence=self._installation.sent_fence if limit_key is None else None,
             shape=shape,
             written_by=WRITER,
+            limit_key=limit_key,
             follows=context.is_continuing(),
         )
         limit_bytes = self._installation.settings.payload_limit_bytes
         options.check(envelope, limit_bytes, self._installation.delivery, is_continuing=context.is_continuing())
         send(self._installation, [envelope])
+
+    def _limit_key(self, headers: dict[str, Any], body: Any, properties: dict[str, Any]) -> str | None:
+        """The key of the task's limit."""
+        if properties.pop("limit", None) is not None:
+            raise InvalidOption(headers["task"], "a limit belongs to its task: @app.task(limit=...)")
+        app = self._installation.app
+        if not app.tasks.limits and not self._installation.settings.global_rate_limits:
+            return None
+        from mirepoix.celery import limits  # only programs with limits need it
+
+        return limits.key_for(app, headers["task"], body)
 
     def _versioned(self, headers: dict[str, Any], body: Any) -> Any:
         """Mark the message, and what it carries for later, with the task versions of this code."""

@@ -28,7 +28,8 @@ from mirepoix.celery.context import Attempt
 from mirepoix.celery.installation import Installation
 from mirepoix.celery.pool_result import Reported
 from mirepoix.connect.source import Source
-from mirepoix.ledger import finish, operate, reap, results, take, workers
+from mirepoix.ledger import finish, limits, operate, reap, results, take, workers
+from mirepoix.ledger.tx import Tx
 from mirepoix.protocol.delivered import as_message
 from mirepoix.records import AttemptFailure, Completion, IncompatibilityKind, Taken, Worker
 from mirepoix.states import AttemptOutcome
@@ -79,10 +80,18 @@ def _next(installation: Installation, worker_id: str, run_now: bool) -> Ran | No
         if run_now:
             operate.run_now(tx, [row.id for row in tx.query(_LATER)])
         queues = [row.queue for row in tx.query(_QUEUES)]
-        taken = take.take(tx, worker_id, queues, 1)
+        taken = take.take(tx, worker_id, queues, 1) or _take_limited(tx, worker_id, queues)
     if not taken:
         return None
     return Ran(taken[0].lease.task_id, taken[0].name, _run(installation, taken[0]))
+
+
+def _take_limited(tx: Tx, worker_id: str, queues: list[str]) -> list[Taken]:
+    """Take a task with a limit. No limit holds here: one task runs at once, and no test waits for a rate."""
+    for queue in queues:
+        for key in limits.waiting_keys(tx, queue, "", 1):
+            return take.take_limited(tx, worker_id, [(queue, key, 1)])
+    return []
 
 
 _LATER = "SELECT id FROM mirepoix_task WHERE state = 'pending' AND due_at IS NOT NULL"

@@ -138,6 +138,10 @@ def adopt(task: Any) -> None:
         from mirepoix.celery import unique  # only programs with unique tasks need it
 
         unique.check(task)
+    if getattr(task, "limit", None) is not None:
+        from mirepoix.celery import limits  # only programs with limits need it
+
+        limits.check(task)
     gathering.check(task)
 
 
@@ -160,6 +164,11 @@ def adopting(registry_class: type) -> type:
             return {task.name: version_of(task) for task in self.values() if version_of(task) != 1}
 
         @cached_property
+        def limits(self) -> set[str]:
+            """The names of the tasks with a limit."""
+            return {task.name for task in self.values() if getattr(task, "limit", None) is not None}
+
+        @cached_property
         def aliases(self) -> dict[str, str]:
             """The names of tasks by their aliases."""
             return {alias: task.name for task in self.values() for alias in aliases_of(task)}
@@ -167,6 +176,8 @@ def adopting(registry_class: type) -> type:
         def _index(self, task: Any) -> None:
             if version_of(task) != 1:
                 self.versions[task.name] = version_of(task)
+            if getattr(task, "limit", None) is not None:
+                self.limits.add(task.name)
             for alias in aliases_of(task):
                 other = self.aliases.setdefault(alias, task.name)
                 if other != task.name:

@@ -15,7 +15,7 @@ from celery.utils.log import get_logger
 
 from mirepoix.alerts.thread import AlertThread
 from mirepoix.broker.relay import Relay
-from mirepoix.celery import chords, errbacks, outcome, queue_probes, scheduling, undeliverable
+from mirepoix.celery import chords, errbacks, limits, outcome, queue_probes, scheduling, undeliverable
 from mirepoix.celery.gathering import Gathered
 from mirepoix.celery.meter import Meter
 from mirepoix.celery.scarcity import Scarcity
@@ -113,6 +113,9 @@ class WorkerProcess:
         worker = Worker("", name, host, pid, pool, concurrency, queues, software, relay_role, process.own())
         found = installation.worker = cls(installation, worker, is_forking=is_forking)
         _until_reached(installation, found.leases.incarnation.register)
+        if installation.app.tasks.limits or settings.global_rate_limits:
+            found.leases.limited.is_in_use = True
+            _until_reached(installation, partial(limits.record_own, installation, f"worker {name}"))
         if settings.schedules:
             _until_reached(installation, partial(scheduling.record_own, installation, f"worker {name}"))
         return found

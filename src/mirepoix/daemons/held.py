@@ -30,6 +30,8 @@ class Held:
     is_suspect: bool = False
     is_given_to_worker: bool = False
     """Whether its message was given to Celery's worker, which gives it to the pool."""
+    limit_key: str | None = None
+    """The key of the task's limit."""
 
 
 class HeldLeases:
@@ -40,6 +42,8 @@ class HeldLeases:
         self._held: dict[Key, Held] = {}
         self.finished = 0
         """The number of attempts that have ended in this process."""
+        self.freed: list[str] = []
+        """The keys of limits of the leases that are held no more, since the last `take_freed`."""
 
     def __len__(self) -> int:
         return len(self._held)
@@ -48,7 +52,9 @@ class HeldLeases:
         """Hold the leases of these tasks."""
         with self._lock:
             for task in taken:
-                self._held[task.lease.key] = Held(task.lease, task.name, is_suspect=task.is_suspect)
+                self._held[task.lease.key] = Held(
+                    task.lease, task.name, is_suspect=task.is_suspect, limit_key=task.limit_key
+                )
 
     def get(self, key: Key) -> Held | None:
         """Return the lease, or None if it is no longer held."""
@@ -60,7 +66,15 @@ class HeldLeases:
             held = self._held.pop(key, None)
             if held is not None and has_ended:
                 self.finished += 1
+            if held is not None and held.limit_key is not None:
+                self.freed.append(held.limit_key)
             return held
+
+    def take_freed(self) -> list[str]:
+        """Return the keys of `freed`, and forget them."""
+        with self._lock:
+            freed, self.freed = self.freed, []
+            return freed
 
     def forget(self, key: Key) -> None:
         """Stop holding an attempt that has ended and has its outcome in the ledger."""

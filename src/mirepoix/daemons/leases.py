@@ -16,7 +16,7 @@ import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from mirepoix.config import Settings
@@ -25,9 +25,10 @@ from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.daemons.completions import Completions
 from mirepoix.daemons.held import Held, HeldLeases, Key
 from mirepoix.daemons.incarnation import Incarnation
+from mirepoix.daemons.limited import Limited, make_rows
 from mirepoix.daemons.losses import Loss, Losses
 from mirepoix.errors import LedgerAway
-from mirepoix.ledger import enqueue, finish, take, workers
+from mirepoix.ledger import enqueue, finish, limits, take, workers
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure, Completion, Envelope, LostTask, Part, Taken, Worker
 from mirepoix.states import AttemptOutcome
@@ -94,6 +95,7 @@ class Leases:
         """Fires the schedules that are due; returns how many seconds to wait before the next call."""
         self.incarnation = Incarnation(source, settings, worker)
         self.held = HeldLeases()
+        self.limited = Limited(self.held, has_notifications=source.dialect != "mysql")
         self.completions = Completions(source, return_parts, fail_unwritable)
         self.losses = Losses(settings, self._note_begun, send_errbacks, notify_lost)
         self.resumed: deque[Taken] = deque()
@@ -132,8 +134,8 @@ class Leases:
     ) -> list[Taken]:
         """Record the waiting completions and take up to *batch* tasks, in one transaction.
 
-        With *are_returned* it takes only tasks that a worker had before. A completion that the database will never
-        accept fails alone. While it accepts none, no task is taken.
+        With *are_returned* it takes only tasks that a worker had before, and tasks with a limit. A completion that the
+        database will never accept fails alone. While it accepts none, no task is taken.
         """
         if batch < 1 or self.is_stopping:
             queues = []
@@ -144,18 +146,16 @@ class Leases:
             return []
         taken: list[Taken] = []
         try:
+            queues = self._next_turn(connection, queues, batch)
             # Completions alone are one statement. It commits by itself, which saves two round trips.
             is_one_statement = not queues and not any(done.results or done.parts for done in completions)
             with connection.statements() if is_one_statement else connection.transaction() as tx:
                 if completions:
                     self.completions.record(tx, self.worker.id, completions)
                 if queues:
-                    self._turn += 1
-                    first = self._turn % len(queues)
-                    turns = [*queues[first:], *queues[:first]]
+                    others = take.take_returned if are_returned else take.take
                     may_be_suspect = self.held.may_take_suspect
-                    take_them = take.take_returned if are_returned else take.take
-                    taken = take_them(tx, self.worker.id, turns, batch, may_be_suspect=may_be_suspect)
+                    taken = self.limited.take(tx, self.worker.id, queues, batch, others, may_be_suspect=may_be_suspect)
                     reached(Crashpoint.TAKE_BEFORE_COMMIT)
         except BaseException as error:
             self.completions.push_back(completions)
@@ -169,6 +169,16 @@ class Leases:
             reached(Crashpoint.TAKE_AFTER_COMMIT)
         self.held.add(taken)
         return taken
+
+    def _next_turn(self, connection: OwnConnection, queues: Sequence[str], batch: int) -> Sequence[str]:
+        """Return the queues in the order of this turn, after a look at which keys of limits have tasks in them."""
+        if not queues:
+            return queues
+        self._turn += 1
+        first = self._turn % len(queues)
+        queues = [*queues[first:], *queues[:first]]
+        self.limited.meet(connection, queues, batch)
+        return queues
 
     def record_and_receive(
         self,
@@ -220,6 +230,11 @@ class Leases:
             may_be_suspect = self.held.may_take_suspect
             self.has_returned = take.has_returned(tx, self.worker.queues, may_be_suspect=may_be_suspect)
 
+    def look_for_limited(self, tx: Tx) -> None:
+        """Find out whether tasks with a limit wait. Its consumer then takes them."""
+        if not self.is_stopping and limits.has_waiting(tx, self.incarnation.worker.queues):
+            self.limited.look_now()
+
     def _take_suspect(self, tx: Tx, task_ids: Iterable[str]) -> list[Taken]:
         """Take the first of these tasks that can be taken. They are suspects; the others were taken before."""
         for task_id in task_ids if self.held.may_take_suspect else ():
@@ -244,10 +259,16 @@ class Leases:
                     wanted += take.parked_of_shape(tx, shape, self.worker.queues, room - len(wanted), given_up)
         if not wanted:
             return False
+        with connection.reading() as tx:
+            keys = limits.keys_of(tx, wanted)
+        if keys:
+            make_rows(connection, sorted({*keys.values()}))
         with connection.transaction() as tx:
-            taken = take.resume_parked(tx, self.worker.id, wanted)
+            admitted = limits.admit(tx, wanted, keys) if keys else wanted
+            taken = take.resume_parked(tx, self.worker.id, admitted)
             reached(Crashpoint.RESUME_PARKED_BEFORE_COMMIT)
         reached(Crashpoint.RESUME_PARKED_AFTER_COMMIT)
+        taken = [replace(task, limit_key=keys.get(task.lease.task_id)) for task in taken]
         self.held.add(taken)
         for task in taken:
             logger.info("task %s[%s] was parked, and is resumed", task.name, task.lease.task_id)
@@ -255,7 +276,7 @@ class Leases:
         if len(self._tried) > TRIES_KEPT:
             self._tried = Counter({task_id: times for task_id, times in self._tried.items() if times >= MOST_TRIES})
         self.resumed.extend(taken)
-        return len(wanted) >= room
+        return len(wanted) >= room and bool(taken)
 
     # ---- outcomes
 

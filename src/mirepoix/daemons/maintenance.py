@@ -27,6 +27,7 @@ from mirepoix.ledger import (
     counting,
     failures,
     keys,
+    limits,
     messages,
     operate,
     reap,
@@ -45,6 +46,8 @@ RESUME_PARKED_S = 1.0
 """How often a worker looks for parked tasks that its code can take."""
 COUNT_S = 1.0
 """How often a worker looks for failures to count."""
+LOOK_AT_LIMITS_S = 1.0
+"""How often a worker looks whether tasks with limits wait."""
 COUNT_AT_MOST = 5
 """The most batches of failures that a round counts, so that a backlog does not delay the detection of dead workers."""
 LONGEST_LOOK_S = 2.0
@@ -74,7 +77,7 @@ class Maintenance:
             on_connect=lambda _: self._deaths.forget_locks(),
         )
         self._next_liveness = self._next_silence = self._next_prune = self._next_due = self._next_resume = 0.0
-        self._next_count = self._next_probe = self._next_fire = 0.0
+        self._next_count = self._next_probe = self._next_fire = self._next_limited = 0.0
         self._next_unused = time.monotonic() + CLOSE_UNUSED_S
         self._others = 0
         """The number of other live workers at the last look."""
@@ -122,6 +125,11 @@ class Maintenance:
         if self._leases.fire_schedules is not None:
             pause_s = min(pause_s, max(0.0, self._next_fire - time.monotonic()))
         return pause_s
+
+    @property
+    def _look_at_limits_s(self) -> float:
+        """How often this worker looks whether tasks with limits wait. With a broker nothing else reports them."""
+        return self._interval_s if self._settings.has_broker and self._leases.limited.is_in_use else LOOK_AT_LIMITS_S
 
     @property
     def _interval_s(self) -> float:
@@ -218,6 +226,8 @@ class Maintenance:
             self._is_expiring = reap.is_expiring(tx)
             if self._settings.has_broker and not self._leases.has_returned:
                 self._leases.look_for_returned(tx)
+            if now >= self._next_limited:
+                self._leases.look_for_limited(tx)
             if now >= self._next_count:
                 self._is_behind = counting.is_behind(tx)
             if released:
@@ -226,6 +236,8 @@ class Maintenance:
             reached(Crashpoint.TEND_AFTER_COMMIT)
         if now >= self._next_count:
             self._next_count = now + COUNT_S
+        if now >= self._next_limited:
+            self._next_limited = now + self._look_at_limits_s
         if next_due_s is not None:
             self._next_due = min(self._next_due, now + max(0.0, next_due_s))
 
@@ -284,6 +296,7 @@ class Maintenance:
                 schedules.prune(tx, self._settings.schedule_retention_s)
             results.prune(tx)
             keys.prune(tx)
+            limits.prune(tx)
             budget.forget(tx)
             if pruned:
                 reached(Crashpoint.PRUNE_BEFORE_COMMIT)

@@ -183,6 +183,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         """Lease tasks for this channel's consumers, hand over as many as the prefetch allows, and return how many."""
         if self._holds_suspect and leases.held.may_take_suspect:  # no notification comes for its end
             self._holds_suspect, self.may_have_more = False, True
+        self.may_have_more = self.may_have_more or leases.limited.is_due
         if not self.buffer and not self.may_have_more and not leases.resumed:
             return 0
         queues = [queue for queue in self._active_queues if queue in self._task_queues()]
@@ -196,7 +197,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             wanted = self.batch.wanted(self._free(), len(self.buffer), leases.held.finished, is_idle=is_idle)
             if wanted:
                 taken = leases.record_and_take(self.connection.own, queues, wanted)
-                self.may_have_more = len(taken) >= wanted
+                self.may_have_more = len(taken) >= wanted or leases.limited.is_due
                 self._holds_suspect = not leases.held.may_take_suspect
                 self.buffer.extend(taken)
                 delivered += self._hand_over_buffer(queues)

@@ -71,6 +71,8 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         self._flusher = Flusher(self._flush)
         self._again: Any = None
         self._poll_timer: Any = None
+        self._limit_timer: Any = None
+        self._looks_at_limits = 0
         self._news_at = 0.0
         self._wakeup: WakeupPipe | None = None
         self._has_messages = True
@@ -201,10 +203,10 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             return
         # Celery's hub keeps on_tick over a reconnect: the old connection's must not stay.
         loop.on_tick.discard(self._on_tick)
-        for timer in (*self._timers, self._again, self._poll_timer):
+        for timer in (*self._timers, self._again, self._poll_timer, self._limit_timer):
             if timer is not None:
                 timer.cancel()
-        self._timers, self._again, self._poll_timer = [], None, None
+        self._timers, self._again, self._poll_timer, self._limit_timer = [], None, None, None
         self._flusher.cancel()
         with contextlib.suppress(Exception):
             loop.remove_reader(self._own.wakeup_fd() if self._own is not None else -1)
@@ -274,6 +276,24 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         if delivered or any(channel.has_work() for channel in self.channels):
             # The pool writes to its processes in its own part of the tick, which may have run before ours.
             self._wake()
+        self._look_at_limits_later(leases)
+
+    def _look_at_limits_later(self, leases: Leases) -> None:
+        """Turn again at once if the look at the limits goes on, or when the next look is due."""
+        limited = leases.limited
+        look_in_s = limited.look_in_s
+        if look_in_s is None:
+            return
+        if look_in_s > 0:
+            if self._limit_timer is None and self._loop is not None:
+                self._limit_timer = self._loop.call_later(look_in_s, self._look_at_limits)
+        elif limited.looks != self._looks_at_limits:
+            self._looks_at_limits = limited.looks
+            self._wake()
+
+    def _look_at_limits(self) -> None:
+        self._limit_timer = None
+        self._wake()
 
     def _flush(self) -> None:
         if self.leases is not None:

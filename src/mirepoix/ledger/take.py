@@ -48,6 +48,27 @@ def take_returned(
     return _timed(tx, [_taken(row, worker_id) for row in _in_turns(rows)])
 
 
+def take_limited(
+    tx: Tx, worker_id: str, rooms: Sequence[tuple[str, str, int]], *, may_be_suspect: bool = True
+) -> list[Taken]:
+    """Lease tasks with a limit: of each ``(queue, key, room)`` up to so many. The keys are different.
+
+    The caller has locked the keys and counted their tasks since (`mirepoix.ledger.limits`).
+    """
+    if not rooms:
+        return []
+    listed = [{"queue": queue, "limit_key": key, "room": room} for queue, key, room in rooms]
+    params = {"rows": json.dumps(listed), "worker_id": worker_id, "suspects": int(may_be_suspect)}
+    if tx.dialect != "postgresql":
+        params["most"] = max(room for _, _, room in rooms)
+    if tx.dialect == "mysql":
+        params["gates"] = json.dumps([f"w{queue}\n{key}" for queue, key, _ in rooms])
+    rows = tx.fetch("take_limited", **params)
+    keys = {row.id: row.limit_key for row in rows}
+    taken = _timed(tx, [_taken(row, worker_id) for row in _in_turns(rows)])
+    return [replace(task, limit_key=keys[task.lease.task_id]) for task in taken]
+
+
 def has_returned(tx: Tx, queues: Sequence[str], *, may_be_suspect: bool = True) -> bool:
     """Return whether `take_returned` would find a task now."""
     return bool(tx.fetch("has_returned", queues=json.dumps(list(queues)), suspects=int(may_be_suspect)))

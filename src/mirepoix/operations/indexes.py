@@ -2,7 +2,8 @@
 
 ``CREATE INDEX`` reads the whole table, and writers wait meanwhile. ``CREATE INDEX CONCURRENTLY`` lets them write, but
 cannot run in the transaction of a migration. So `build_ahead` runs it first, and the ``CREATE INDEX IF NOT EXISTS`` of
-the migration finds the index. Without it (in Django, which migrates in a transaction) the migration builds the index.
+the migration finds the index. It adds the columns before, because an index may be on a new one. Without it (in Django,
+which migrates in a transaction) the migration builds the index.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from mirepoix.ledger import migrate
 from mirepoix.ledger.tx import Tx
 from mirepoix.sql import migrations
 
+_COLUMN = re.compile(r"ALTER TABLE mirepoix_\w+ ADD COLUMN IF NOT EXISTS [^;]*")
 _INDEX = re.compile(r"CREATE INDEX IF NOT EXISTS (?P<name>mirepoix_\w+) ON (?P<table>mirepoix_\w+) [^;]*")
 
 LOOK_S = 0.2
@@ -35,6 +37,10 @@ def build_ahead(connection: OwnConnection) -> list[str]:
             return []
         missing = migrate.pending(tx)
     scripts = [script for name, script in migrations("postgresql") if name in missing]
+    with connection.statements() as tx:
+        for script in scripts:
+            for column in _COLUMN.finditer(script):  # an index may be on it
+                tx.script(column[0])
     wanted = [found for script in scripts for found in _INDEX.finditer(script)]
     for index in wanted:
         with connection.statements() as tx:

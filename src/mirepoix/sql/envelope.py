@@ -58,6 +58,7 @@ COLUMNS = (
     Column("version", "int"),
     Column("shape"),
     Column("written_by", is_delivered=True),
+    Column("limit_key"),
 )
 """In the order of the statements."""
 

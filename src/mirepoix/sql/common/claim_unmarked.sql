@@ -1,5 +1,5 @@
 -- These tasks were written while there was no broker. From now on the relay publishes them.
 UPDATE mirepoix_task
    SET sent_fence = -1
- WHERE id IN (SELECT id FROM mirepoix_task WHERE state = 'pending' AND due_at IS NULL AND sent_fence IS NULL LIMIT :batch)
+ WHERE id IN (SELECT id FROM mirepoix_task WHERE state = 'pending' AND due_at IS NULL AND limit_key IS NULL AND sent_fence IS NULL LIMIT :batch)
    AND state = 'pending' AND sent_fence IS NULL

@@ -2,5 +2,5 @@
 -- subquery here.
 UPDATE mirepoix_task
    SET sent_fence = -1
- WHERE state = 'pending' AND due_at IS NULL AND sent_fence IS NULL
+ WHERE state = 'pending' AND due_at IS NULL AND limit_key IS NULL AND sent_fence IS NULL
  LIMIT :batch

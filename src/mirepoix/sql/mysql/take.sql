@@ -5,8 +5,8 @@
 -- again at the COMMIT.
 -- for each :queue in :queues
 SELECT id
-  FROM mirepoix_task FORCE INDEX (mirepoix_task_waiting)
- WHERE queue = :queue AND state = 'pending' AND due_at IS NULL AND (expires_at IS NULL OR expires_at > {now})
+  FROM mirepoix_task FORCE INDEX (mirepoix_task_open)
+ WHERE open_queue = :queue AND (expires_at IS NULL OR expires_at > {now})
    AND (is_suspect = 0 OR :suspects = 1)
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
  ORDER BY priority DESC, seq

@@ -4,7 +4,7 @@
 -- for each :queue in :queues
 SELECT id
   FROM mirepoix_task FORCE INDEX (mirepoix_task_returned)
- WHERE is_returned = 1 AND queue = :queue AND (expires_at IS NULL OR expires_at > {now})
+ WHERE is_returned = 1 AND limit_key IS NULL AND queue = :queue AND (expires_at IS NULL OR expires_at > {now})
    AND (is_suspect = 0 OR :suspects = 1)
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
  ORDER BY priority DESC, seq

@@ -9,8 +9,8 @@ WITH ranked AS (
       FROM json_each(:queues) AS wanted
      CROSS JOIN mirepoix_task AS ready
      WHERE ready.seq IN (SELECT seq
-                           FROM mirepoix_task
-                          WHERE queue = wanted.value AND state = 'pending' AND due_at IS NULL
+                           FROM mirepoix_task INDEXED BY mirepoix_task_open
+                          WHERE queue = wanted.value AND state = 'pending' AND due_at IS NULL AND limit_key IS NULL
                             AND (expires_at IS NULL OR expires_at > strftime('%Y-%m-%d %H:%M:%f', 'now'))
                             AND (is_suspect = 0 OR :suspects = 1)
                           ORDER BY priority DESC, seq

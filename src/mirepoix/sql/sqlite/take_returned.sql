@@ -8,7 +8,7 @@ WITH ranked AS (
      CROSS JOIN mirepoix_task AS ready
      WHERE ready.seq IN (SELECT seq
                            FROM mirepoix_task INDEXED BY mirepoix_task_returned
-                          WHERE queue = wanted.value AND state = 'pending' AND due_at IS NULL AND fence > 0
+                          WHERE queue = wanted.value AND state = 'pending' AND due_at IS NULL AND fence > 0 AND limit_key IS NULL
                             AND (expires_at IS NULL OR expires_at > strftime('%Y-%m-%d %H:%M:%f', 'now'))
                             AND (is_suspect = 0 OR :suspects = 1)
                           ORDER BY priority DESC, seq

@@ -1,0 +1,5 @@
+-- The keys of these tasks that have a limit.
+SELECT t.id, t.limit_key
+  FROM json_array_elements_text(CAST(:ids AS json)) AS w(id)
+ CROSS JOIN LATERAL (SELECT id, limit_key FROM mirepoix_task WHERE id = w.id OFFSET 0) AS t
+ WHERE t.limit_key IS NOT NULL

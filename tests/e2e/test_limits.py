@@ -1,0 +1,86 @@
+"""Limits on real workers: over all of them, through deaths and retries, and with what workflows send."""
+
+from __future__ import annotations
+
+import pytest
+from celery import chord, group
+from limiting import CHARGE, EXPORT, keys, most_at_once, task_of
+from workers import Shop, until
+
+import mirepoix
+from driver import moment
+from mirepoix import Limit
+from mirepoix.ledger import limits
+
+pytestmark = pytest.mark.slow
+
+
+def test_two_workers_together_run_no_more_than_the_limit_says(shop: Shop) -> None:
+    export = task_of(shop, "export", EXPORT)
+    first = [export.delay("ann", "open").id for _ in range(4)]
+    shop.worker("w1", "--include", "limited_tasks", concurrency=3)
+    shop.worker("w2", "--include", "limited_tasks", concurrency=3)
+    until(lambda: sum(map(shop.runs, first)) == 2, "two run")
+    other = export.delay("bob").id  # another customer does not wait
+    note = shop.send("note")
+    shop.wait([other, note], "succeeded")
+    assert sum(map(shop.runs, first)) == 2
+    shop.make("open")
+    shop.wait(first, "succeeded")
+    assert most_at_once(shop) == 2
+
+
+def test_a_dead_workers_slots_are_free(shop: Shop) -> None:
+    export = task_of(shop, "export", EXPORT)
+    held = [export.delay("ann", "open").id for _ in range(2)]
+    dying = shop.worker("dying", "--include", "limited_tasks")
+    until(lambda: sum(map(shop.runs, held)) == 2, "both run")
+    waiting = export.delay("ann").id
+    shop.worker("w2", "--include", "limited_tasks")
+    dying.remove()
+    shop.make("open")
+    shop.wait([*held, waiting], "succeeded")
+    assert shop.runs(waiting) == 1
+
+
+def test_what_workflows_bulk_and_retries_send_has_its_limit(shop: Shop) -> None:
+    export = task_of(shop, "export", EXPORT)
+    again = task_of(shop, "again", Limit(running=1, name="again", key=lambda who: who.lower()))
+    group(export.s("ann"), export.s("bob")).delay()
+    chord([export.s("ann")], export.si("ann")).delay()
+    (export.s("ann") | export.si("bob")).delay()
+    mirepoix.bulk(export, [("ann",), {"customer": "bob"}])
+    export.apply_async(("ann",), link=export.si("bob"))
+    retried = again.delay("ANN").id
+    assert keys(shop) == {"limited_tasks.export:ann": 5, "limited_tasks.export:bob": 2, "again:ann": 1}
+    shop.worker("w1", "--include", "limited_tasks")
+    shop.wait(retried, "succeeded")
+    until(lambda: len(shop.ledger.states()) == 11, "what follows was sent")
+    shop.wait(shop.ledger.states(), "succeeded")
+    assert keys(shop) == {"limited_tasks.export:ann": 6, "limited_tasks.export:bob": 4, "again:ann": 1}
+    assert shop.runs(retried) == 2
+    assert most_at_once(shop) <= 2
+
+
+def test_no_second_takes_more_than_the_rate_says(shop: Shop) -> None:
+    charge = task_of(shop, "charge", CHARGE)
+    ids = [charge.delay().id for _ in range(8)]
+    shop.worker("w1", "--include", "limited_tasks")
+    shop.worker("w2", "--include", "limited_tasks")
+    shop.wait(ids, "succeeded")
+    rows = shop.ledger.query("SELECT leased_at FROM mirepoix_task ORDER BY leased_at")
+    taken = [moment(leased_at) for (leased_at,) in rows]
+    for first, later in zip(taken, taken[3:], strict=False):
+        assert (later - first).total_seconds() >= 1.0
+    assert {shop.runs(id) for id in ids} == {1}
+
+
+def test_the_workers_record_the_limits_of_their_code(shop: Shop) -> None:
+    shop.worker("w1", "--include", "limited_tasks")
+    found = shop.ledger.do(limits.read)
+    assert {name: limit.bounds.as_text() for name, limit in found.items()} == {
+        "limited_tasks.export": "[2, null, null]",
+        "limited_tasks.charge": "[null, 3, 1.0]",
+        "again": "[1, null, null]",
+    }
+    assert {limit.source for limit in found.values()} == {"code"}
