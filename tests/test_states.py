@@ -33,6 +33,7 @@ ANOTHER_STATEMENT_OF = {
     "lose_of_dead_workers": "lose",
     "take_by_id": "take",
     "take_returned": "take",
+    "take_limited": "take",
 }
 """Verbs that need a second statement."""
 
@@ -96,7 +97,7 @@ def test_nothing_but_take_raises_the_fence_and_nothing_lowers_it():
     }
     assert written == {
         (take, fence)
-        for take in ("take", "take_by_id", "take_returned", "resume_parked")
+        for take in ("take", "take_by_id", "take_returned", "take_limited", "resume_parked")
         for fence in ("fence + 1", "t.fence + 1")
     }
     others = {value for one in STATEMENTS for value in re.findall(r"\bfence = ([:\w.]+)", one.sql)}

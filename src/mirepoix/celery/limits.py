@@ -10,14 +10,15 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mirepoix.celery import context
 from mirepoix.connect.source import OwnConnection
-from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import ConfigurationError, InvalidOption
 from mirepoix.ledger import limits
 from mirepoix.ledger.limits import Bounds
+from mirepoix.operations.limits import change
 
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
@@ -173,10 +174,7 @@ def record_own(installation: Installation, by: str) -> None:
 
 
 def _record(connection: OwnConnection, own: Mapping[str, Bounds], by: str) -> None:
-    with connection.transaction() as tx:
-        changed = limits.record(tx, own, by)
-        reached(Crashpoint.LIMITS_BEFORE_COMMIT)
-    reached(Crashpoint.LIMITS_AFTER_COMMIT)
+    changed = change(connection, partial(limits.record, declared=own, by=by))
     if changed:
         logger.info("the limits of the code were recorded: %s", ", ".join(changed))
 

@@ -20,6 +20,7 @@ from mirepoix.cli.edit import edit
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.failures import failures
 from mirepoix.cli.health import health
+from mirepoix.cli.limits import limits
 from mirepoix.cli.lint import lint
 from mirepoix.cli.maintain import drop_tables, migrate, prune
 from mirepoix.cli.metrics import metrics
@@ -107,7 +108,8 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None, timeout: t
 
 
 for command in (
-    *(status, top, tasks, show, why, stack, failures, retry, requeue, cancel, discard, parked, edit, schedules),
+    *(status, top, tasks, show, why, stack, failures, retry, requeue, cancel, discard, parked, edit),
+    *(schedules, limits),
     *(alerts, health, doctor, tune, dashboard, metrics, reconcile, relay),
     *(drain, signatures, lint, prune, migrate, drop_tables),
 ):
