@@ -6,7 +6,7 @@ from driver import Ledger
 from mirepoix.sql import steps
 from statements import statements
 
-LISTS = frozenset({"rows", "ids", "queues", "tried", "held_up", "group_ids", "found"})
+LISTS = frozenset({"rows", "ids", "queues", "tried", "held_up", "group_ids", "found", "keys"})
 """Parameters that are JSON arrays."""
 
 

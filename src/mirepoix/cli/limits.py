@@ -28,7 +28,8 @@ by_option = click.option("--by", help="Who. It is stored in the ledger.  [defaul
 def limits(ctx: click.Context) -> None:
     """See and change how many tasks run at once.
 
-    A limit counts for each of its keys the tasks that are with workers, or that are taken in a period. Workers follow a change within a second. What is set here stays in force until it is reset.
+    A limit counts for each of its keys the tasks that are with workers, or that are taken in a period. Workers follow a
+    change within a second. What is set here stays in force until it is reset.
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_limits, is_json=False)
