@@ -26,7 +26,7 @@ class LimitedWorker:
         self.limited.is_in_use = True
 
     def take(self, batch: int = 100) -> list[Taken]:
-        self.limited.meet(self.ledger.connection, self.queues, batch)
+        self.limited.meet(self.ledger.connection, self.queues)
         with self.ledger.connection.transaction() as tx:
             taken = self.limited.take(tx, self.id, self.queues, batch, take.take, may_be_suspect=True)
         self.held.add(taken)
@@ -101,7 +101,7 @@ def test_what_waits_alone_gets_the_whole_batch(ledger: Ledger, worker: LimitedWo
     limit(ledger, "pay", running=1_000)
     ledger.send(*(f"l{n}" for n in range(30)), limit_key="pay")
     assert worker.take_keys(10) == {"pay": 10}
-    assert worker.take_keys(10) == {"pay": 10}
+    assert worker.take_keys(10) == {"pay": 9}  # one place was kept for tasks without a limit
 
 
 def test_the_keys_take_turns_and_one_backlog_blocks_nobody(ledger: Ledger, worker: LimitedWorker):
@@ -115,8 +115,8 @@ def test_the_keys_take_turns_and_one_backlog_blocks_nobody(ledger: Ledger, worke
         counts += Counter(task.limit_key for task in taken)
         for task in taken:
             worker.finish(task)
-    assert set(counts.values()) == {10}
     assert len(counts) == 10
+    assert max(counts.values()) - min(counts.values()) <= 1
 
 
 def test_keys_take_turns_one_task_at_a_time(ledger: Ledger, worker: LimitedWorker):
@@ -133,12 +133,10 @@ def test_keys_take_turns_one_task_at_a_time(ledger: Ledger, worker: LimitedWorke
 
 def test_a_worker_finds_the_one_key_with_room_behind_hundreds_that_are_full(ledger: Ledger, worker: LimitedWorker):
     limit(ledger, "pay", running=1)
-    ledger.send(*(f"x{n}" for n in range(400)), limit_key="")  # made below, in one statement
-    ledger.write("DELETE FROM mirepoix_task")
     for n in range(200):
         ledger.send(f"first{n:03}", f"second{n:03}", limit_key=f"pay:{n:03}")
     busy = LimitedWorker(ledger, "busy")
-    taken = [task for _ in range(6) for task in busy.take(100)]
+    taken = [task for _ in range(15) for task in busy.take(100)]
     assert len(taken) == 200
     busy.finish(taken[150])
     found: list[str] = []
@@ -146,11 +144,12 @@ def test_a_worker_finds_the_one_key_with_room_behind_hundreds_that_are_full(ledg
     while not found:
         found, rounds = worker.take_ids(1), rounds + 1
     assert found == [taken[150].lease.task_id.replace("first", "second")]
-    assert rounds <= 5  # 64 keys at once
-    for _ in range(5):
+    assert rounds <= 14  # 16 or 32 keys at once
+    looks = 0
+    while (worker.limited.look_in_s or 0) < LOOK_S / 2 and looks < 50:  # it goes round once, and does not spin
         worker.take(1)
-    assert worker.limited.look_in_s is not None
-    assert worker.limited.look_in_s > LOOK_S / 2  # it does not spin
+        looks += 1
+    assert looks < 50
 
 
 def test_two_workers_never_fill_the_same_slots(ledger: Ledger, source: Source, worker: LimitedWorker):
@@ -160,8 +159,8 @@ def test_two_workers_never_fill_the_same_slots(ledger: Ledger, source: Source, w
         pytest.skip("one transaction at a time")
     with Ledger(source) as second:
         other = LimitedWorker(second, "w2")
-        worker.limited.meet(ledger.connection, ["celery"], 100)
-        other.limited.meet(second.connection, ["celery"], 100)
+        worker.limited.meet(ledger.connection, ["celery"])
+        other.limited.meet(second.connection, ["celery"])
         with ledger.connection.transaction() as tx:
             first = worker.limited.take(tx, "w1", ["celery"], 2, take.take, may_be_suspect=True)
             with second.connection.transaction() as other_tx:  # the key is locked, and it does not wait

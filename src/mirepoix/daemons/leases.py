@@ -146,7 +146,7 @@ class Leases:
             return []
         taken: list[Taken] = []
         try:
-            queues = self._next_turn(connection, queues, batch)
+            queues = self._next_turn(connection, queues)
             # Completions alone are one statement. It commits by itself, which saves two round trips.
             is_one_statement = not queues and not any(done.results or done.parts for done in completions)
             with connection.statements() if is_one_statement else connection.transaction() as tx:
@@ -170,14 +170,14 @@ class Leases:
         self.held.add(taken)
         return taken
 
-    def _next_turn(self, connection: OwnConnection, queues: Sequence[str], batch: int) -> Sequence[str]:
+    def _next_turn(self, connection: OwnConnection, queues: Sequence[str]) -> Sequence[str]:
         """Return the queues in the order of this turn, after a look at which keys of limits have tasks in them."""
         if not queues:
             return queues
         self._turn += 1
         first = self._turn % len(queues)
         queues = [*queues[first:], *queues[:first]]
-        self.limited.meet(connection, queues, batch)
+        self.limited.meet(connection, queues)
         return queues
 
     def record_and_receive(
