@@ -62,6 +62,8 @@ MOMENTS = {
     "mirepoix_fire": (),
     "mirepoix_limit": (),
     "mirepoix_limit_key": ("kept_until",),
+    "mirepoix_hold": ("paused_at",),
+    "mirepoix_steering": ("decided_at",),
 }
 _ids = itertools.count(1)
 

@@ -29,7 +29,9 @@ LAYERS = {
     **dict.fromkeys(("delivery", "operations"), 5),
     **dict.fromkeys(("alerts", "kombu", "broker", "metrics", "tuning"), 6),
     "celery": 7,
-    **dict.fromkeys(("schedulers", "airflow", "crashtest", "dashboard", "doctor", "otel", "prefect", "temporal"), 8),
+    **dict.fromkeys(
+        ("schedulers", "control", "airflow", "crashtest", "dashboard", "doctor", "otel", "prefect", "temporal"), 8
+    ),
     **dict.fromkeys(("cli", "django"), 9),
     "pytest": 10,
     "": 11,  # the package itself: what users import

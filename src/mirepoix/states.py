@@ -76,6 +76,17 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(
         "replace_waiting", _from(State.PENDING), State.PENDING, "the sender of a unique task, in place of its call"
     ),
+    Transition(
+        "hold_taken",
+        _from(State.LEASED),
+        State.PENDING,
+        "the lease holder: its name is paused; nothing is counted",
+    ),
+    Transition("hold_ready", _from(State.PENDING), State.PENDING, "a worker: the task's name is paused"),
+    Transition("release_held", _from(State.PENDING), State.PENDING, "an operator or a worker: it is no longer paused"),
+    Transition("move", _from(State.PENDING), State.PENDING, "an operator: it waits in another queue"),
+    Transition("set_priority", _from(State.PENDING), State.PENDING, "an operator"),
+    Transition("postpone", _from(State.PENDING), State.PENDING, "an operator: it is due later"),
     Transition("take", _from(State.PENDING), State.LEASED, "a worker; the fence rises by one"),
     Transition(
         "resume_parked", _from(State.PARKED), State.LEASED, "a worker with code that can run it; the fence rises by one"

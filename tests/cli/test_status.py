@@ -269,8 +269,8 @@ def test_versions_are_told(cli, ledger):
 
 def test_status_has_the_documented_keys(cli, worker):
     assert list(cli.json("status")) == [
-        *("ledger", "at", "verdict", "findings", "late_after_s", "queues", "kept", "last_hour", "workers", "stranded"),
-        *("alerts", "former_broker"),
+        *("ledger", "at", "verdict", "findings", "late_after_s", "queues", "paused", "kept", "last_hour", "workers"),
+        *("stranded", "alerts", "former_broker"),
     ]
 
 

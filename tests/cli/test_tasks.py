@@ -196,7 +196,7 @@ def test_json_has_the_documented_keys(cli, ended):
     assert found["has_more"] is False
     assert set(task) == {
         *("id", "name", "queue", "state", "reason", "attempts", "since", "age_s", "created_at", "due_at"),
-        *("run_time_s", "worker_id", "worker", "version", "parked_for"),
+        *("held_by", "run_time_s", "worker_id", "worker", "version", "parked_for"),
     }
     assert task["since"].endswith("Z")
     assert task["state"] == "failed"

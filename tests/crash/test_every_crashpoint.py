@@ -10,6 +10,7 @@ import load
 import pytest
 from workers import Process, Shop, until
 
+from mirepoix import control
 from mirepoix.crashpoints import Crashpoint
 from mirepoix.ledger.drop import Contents, contents
 
@@ -131,6 +132,31 @@ def a_worker_dies_whose_code_can_take_what_was_parked(shop: Shop, point: Crashpo
     assert shop.runs("parked") == 1
 
 
+def a_worker_dies_while_it_holds(shop: Shop, point: Crashpoint) -> None:
+    """Tasks of a paused name: another worker holds them, and all run after the resume."""
+    control.pause(shop.app, task="shop.spin")
+    produce(shop)
+    dies(shop, shop.worker("armed", env=armed(shop, point), is_awaited=False))
+    shop.worker("clean")
+    until(lambda: shop.row("spin")["held_by"] == "task shop.spin", "another worker holds it")
+    assert shop.runs("spin") == 0
+    control.resume(shop.app, task="shop.spin")
+
+
+def an_operator_dies_while_releasing(shop: Shop, point: Crashpoint) -> None:
+    """What was held and is not released is released by the next worker."""
+    control.pause(shop.app, task="shop.spin")
+    produce(shop)
+    holder = shop.worker("holder")
+    until(lambda: shop.row("spin")["held_by"] == "task shop.spin", "it is held")
+    holder.stop()
+    resume = ("-m", "celery", "-A", "shop", "mirepoix", "resume", "task", "shop.spin")
+    dies(shop, shop.start("armed", *resume, env=armed(shop, point)))
+    assert control.paused(shop.app) == []
+    assert (shop.row("spin")["held_by"] is None) == (point is Crashpoint.RELEASE_HELD_AFTER_COMMIT)
+    shop.worker("clean")
+
+
 def a_maintaining_worker_dies(shop: Shop, point: Crashpoint) -> None:
     """While it ends what has expired."""
     produce(shop)
@@ -175,6 +201,8 @@ SCENARIOS: dict[str, Callable[[Shop, Crashpoint], None]] = {
     "stop": a_stopping_worker_dies,
     "resume_parked": a_worker_dies_whose_code_can_take_what_was_parked,
     "operate": an_operator_dies,
+    "hold": a_worker_dies_while_it_holds,
+    "release_held": an_operator_dies_while_releasing,
 }
 MIGRATION = """
 import os

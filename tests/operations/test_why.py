@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from driver import Ledger
+from mirepoix.ledger import holds
 from mirepoix.ledger.query.task_detail import task_detail
 from mirepoix.operations.why import Why, look, why
 
@@ -83,3 +84,13 @@ def test_a_task_that_the_broker_has_not_got_is_explained(ledger, ask):
     assert answer.answer == "Its message is not in the broker, and no relay is alive to publish it."
     ledger.write("UPDATE mirepoix_task SET sent_fence = 0 WHERE id = 'unsent'")
     assert ask("unsent").answer == "Its message is in the broker, and no worker has received it yet."
+
+
+def test_a_scheduled_task_of_a_paused_name_waits_for_both(ledger, ask):
+    ledger.worker("w1")
+    ledger.send("later", eta="2999-01-01T00:00:00+00:00")
+    ledger.do(holds.pause, holds.Kind.TASK, "shop.pay", "ann", "")
+    found = ask("later")
+    assert found.answer.startswith("It is scheduled for 2999-01-01")
+    assert found.facts[-1].startswith("Task 'shop.pay' is paused by ann since")
+    assert found.next_step == "Resume it: mirepoix resume task shop.pay"

@@ -114,6 +114,9 @@ class BrokerConsumer:
         self._flusher = Flusher(self._flush)
         self._gathering: Any = None
         self._is_paused = False
+        """Whether it consumes nothing, because it has no free place."""
+        self._closed: frozenset[str] = frozenset()
+        """The queues that it does not consume because they are paused."""
         self._received_at: dict[str, float] = {}
         self._is_connected = False
         self._listening_since = time.monotonic()
@@ -142,12 +145,16 @@ class BrokerConsumer:
         self._listening_since = time.monotonic()
         keep_no_copy(self._consumer.task_consumer.channel)
         tolerate(self._consumer.task_consumer.channel, self._wanted_now)
+        self._closed = frozenset()
+        self._close_paused()  # before it consumes anything
         hub = self._consumer.hub
         if hub is None:
             self._timers.append(self._consumer.timer.call_repeatedly(BEAT_S, self._beat))
             return
         hub.on_tick.add(self._tick)
         self._wakeup = WakeupPipe(hub)
+        if self._leases is not None:
+            self._leases.wake_consumer = self._wakeup.wake
         self._timers.append(hub.call_repeatedly(BEAT_S, self._beat))
 
     def stop(self) -> None:
@@ -180,6 +187,9 @@ class BrokerConsumer:
         """Handle a message that Celery's consumer received."""
         queue = self._queue_of(message)
         self._received_at[queue] = time.monotonic()
+        if queue in self._closed:  # it was on its way when the queue was paused
+            message.requeue()
+            return
         if is_probe(message):
             self.counts["probe"] += 1
             self._acknowledge([Notification(message, "")])
@@ -234,7 +244,7 @@ class BrokerConsumer:
         if not self._is_connected or self._is_paused or is_busy:
             self._listening_since = now
             return 0.0
-        queues = list(self._installation.app.amqp.queues.consume_from)
+        queues = [queue for queue in self._installation.app.amqp.queues.consume_from if queue not in self._closed]
         return max((now - max(self._received_at.get(queue, since), since) for queue in queues), default=0.0)
 
     def _is_full(self) -> bool:
@@ -262,6 +272,8 @@ class BrokerConsumer:
     def _beat(self) -> None:
         if self._consumer.hub is None:
             self._turn()
+        if self._is_outdated():
+            self._consumer.call_soon(self._close_paused)
         if self._waiting and not self._is_paused and time.monotonic() - self._waiting[0].received_at > HOLD_S:
             self._consumer.call_soon(self._pause)
         elif self._is_paused and self._free() > 0 and not self._is_away:
@@ -529,6 +541,43 @@ class BrokerConsumer:
         self._consumer.task_consumer.cancel()
         while self._waiting:
             self._waiting.pop().message.requeue()
+
+    def _is_outdated(self) -> bool:
+        """Whether other queues are paused than those that it does not consume."""
+        leases, consumer = self._leases, self._consumer.task_consumer
+        if leases is None or consumer is None:
+            return False
+        closed = leases.paused.closed(self._installation.app.amqp.queues.consume_from)
+        return closed != self._closed or any(consumer.consuming_from(queue) for queue in closed)
+
+    def _close_paused(self) -> None:
+        """Stop consuming paused queues and give back their messages that wait here. Consume resumed queues again.
+
+        A queue that the user has cancelled is not consumed again.
+        """
+        leases, consumer = self._leases, self._consumer.task_consumer
+        if leases is None or consumer is None:
+            return
+        consumed = self._installation.app.amqp.queues.consume_from
+        closed, before = leases.paused.closed(consumed), self._closed
+        of_closed = [
+            (waiting, notification)
+            for waiting in (self._waiting, self._suspects)
+            for notification in waiting
+            if closed and self._queue_of(notification.message) in closed
+        ]
+        self._closed = closed
+        for queue in closed:
+            consumer.cancel_by_queue(queue)
+        for waiting, notification in of_closed:
+            waiting.remove(notification)
+            notification.message.requeue()
+        opened = [queue for queue in before - closed if queue in consumed]
+        for queue in opened:
+            consumer.add_queue(consumed[queue])
+        self._listening_since = time.monotonic()
+        if opened and not self._is_paused:
+            self._resume()
 
     def _let_suspects_go(self) -> None:
         """Give suspects back, so that other workers get them. The suspect that runs here may take hours."""

@@ -270,6 +270,8 @@ class Publisher:
     def _send(self, envelope: Envelope, **options: Any) -> None:
         properties = dict(envelope.properties)
         priority = properties.pop("priority", None)
+        if priority is not None or envelope.priority:  # an operator may have changed the row's
+            priority = envelope.priority
         # The ledger handles the expiration that the sender asked the broker for: see `mirepoix.celery.capture`.
         properties.pop("expiration", None)
         is_task = PROBE_HEADER not in envelope.headers

@@ -10,7 +10,7 @@ from mirepoix.broker.publisher import Publisher
 from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.delivery.host import Host
-from mirepoix.ledger import sending
+from mirepoix.ledger import holds, sending
 from mirepoix.ledger.sending import QueueInBroker
 from mirepoix.operations.broker_losses import Loss, LossJudge
 
@@ -124,7 +124,11 @@ class Reconciler:
         """Send two probes for each listener through each queue: brokers send messages to listeners in turn."""
         with connection.reading() as tx:
             listeners = sending.listeners(tx)
+            paused = {hold.value for hold in holds.read(tx) if hold.kind is holds.Kind.QUEUE}
         for queue in sorted({queue for listener in listeners for queue in listener.queues}):
+            if queue in paused:  # nobody would take them
+                self._probes[queue] = 0
+                continue
             count = 2 * sum(queue in listener.queues for listener in listeners)
             self._probes[queue] = self._probes[queue] + 1 if self._publisher.probe(queue, count) else 0
             if self._probes[queue] >= PROBES_IN_A_ROW:

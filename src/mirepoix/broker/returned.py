@@ -41,7 +41,7 @@ class Returned:
 
     def note(self, leases: Leases, taken: Sequence[Taken], wanted: int) -> None:
         """Note what the ledger gave when *wanted* tasks were asked for."""
-        leases.has_returned = len(taken) >= wanted
+        leases.has_returned = len(taken) >= wanted or leases.is_holding
         if any(task.is_suspect for task in taken):
             self._holds_suspect, self._clear_until = True, time.monotonic() + CLEAR_S
 

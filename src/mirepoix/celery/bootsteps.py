@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from typing import Any
 
 from celery import bootsteps, platforms, signals
@@ -69,6 +70,7 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
             concurrency=worker.pool.places if is_direct else worker.concurrency,
             queues=tuple(worker.app.amqp.queues.consume_from),
         )
+        self._running.leases.given_to_pool = partial(given_to_pool, self._running)
         if is_direct:
             self._running.lane = worker.pool.lane
             private.before_control_commands(READING_STATE, worker.pool.lane.show)

@@ -154,10 +154,17 @@ def before_cancelling(consumer: Any, act: Callable[[], None]) -> None:
 
 
 def reserved_requests() -> tuple[Any, ...]:
-    """The requests that the worker has received and that have not ended. Celery has no other list of them."""
+    """The requests that the worker has received and that have not ended. Celery has no other list of them.
+
+    Any thread may ask.
+    """
     from celery.worker import state
 
-    return tuple(state.reserved_requests)
+    while True:
+        try:
+            return tuple(state.reserved_requests)
+        except RuntimeError:  # the loop's thread has changed the set meanwhile
+            continue
 
 
 def has_active_requests() -> bool:

@@ -116,9 +116,19 @@ class WorkerProcess:
         if installation.app.tasks.limits or settings.global_rate_limits:
             found.leases.limited.is_in_use = True
             _until_reached(installation, partial(limits.record_own, installation, f"worker {name}"))
+        _until_reached(installation, found.read_paused)
         if settings.schedules:
             _until_reached(installation, partial(scheduling.record_own, installation, f"worker {name}"))
         return found
+
+    def read_paused(self) -> None:
+        """Read what is paused, so that the first take obeys. Later the maintenance thread reads it."""
+        connection = self._installation.source.open(BOUND_S)
+        try:
+            with connection.statements() as tx:
+                self.leases.read_paused(tx)
+        finally:
+            connection.close()
 
     def start_maintenance(self, on_tick: Callable[[], None]) -> None:
         """Start the thread that sends this worker's heartbeat and maintains the ledger."""

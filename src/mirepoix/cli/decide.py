@@ -18,8 +18,8 @@ from mirepoix.cli.options import filter_options, filters_from, is_filtered, json
 from mirepoix.cli.progress import progress
 from mirepoix.ledger import operate
 from mirepoix.ledger.query.health import held_by_gone
-from mirepoix.ledger.query.tasks import matching
-from mirepoix.operations.batches import Report, carry_out, deciding, grouped
+from mirepoix.ledger.query.tasks import matching, states_of
+from mirepoix.operations.batches import BATCH, Report, carry_out, deciding, grouped
 from mirepoix.operations.decisions import CANCEL, DISCARD, REQUEUE, RETRY, Decision, decided_by
 from mirepoix.operations.format import count, one_line, state_word
 from mirepoix.states import State
@@ -28,7 +28,8 @@ LISTED = 20
 """The most ids that are listed. `--json` lists every id."""
 
 
-def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every decision about tasks has."""
     for option in (
         json_option,
         click.option("--by", help="Who decides. The default is your user name and host."),
@@ -43,7 +44,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@_options
+@options
 @pass_context
 def retry(context: CliContext, /, **given: Any) -> None:
     """Run failed tasks again, or run waiting ones now.
@@ -54,11 +55,11 @@ def retry(context: CliContext, /, **given: Any) -> None:
     A task that waits for its next retry or its eta runs now. Filters select only failed tasks, unless --state is
     given.
     """
-    _decide(context, RETRY, given)
+    decide(context, RETRY, given)
 
 
 @click.command()
-@_options
+@options
 @pass_context
 def requeue(context: CliContext, /, **given: Any) -> None:
     """Run tasks again that ended in any way but success.
@@ -69,11 +70,11 @@ def requeue(context: CliContext, /, **given: Any) -> None:
     The tasks run at once and with all their retries. Filters select only failed, quarantined and parked tasks, unless
     --state is given.
     """
-    _decide(context, REQUEUE, given)
+    decide(context, REQUEUE, given)
 
 
 @click.command()
-@_options
+@options
 @click.option("--terminate", is_flag=True, help="Kill the process of a task that is running (with an app).")
 @pass_context
 def cancel(context: CliContext, /, *, terminate: bool, **given: Any) -> None:
@@ -82,20 +83,25 @@ def cancel(context: CliContext, /, *, terminate: bool, **given: Any) -> None:
     Waiting and parked tasks never start. A revoked task does not run if it has not started. A running task runs to its
     end, unless --terminate kills it. Filters select only waiting tasks, unless --state is given.
     """
-    _decide(context, CANCEL, given, terminate=terminate)
+    decide(context, CANCEL, given, terminate=terminate)
 
 
-@click.command()
-@_options
+@click.command(short_help="Decide that failed or parked tasks need not run.")
+@options
 @pass_context
 def discard(context: CliContext, /, **given: Any) -> None:
     """Decide that failed, quarantined or parked tasks need not run."""
-    _decide(context, DISCARD, given)
+    decide(context, DISCARD, given)
 
 
-def _decide(context: CliContext, decision: Decision, given: dict[str, Any], *, terminate: bool | None = None) -> None:
+def decide(context: CliContext, decision: Decision, given: dict[str, Any], *, terminate: bool | None = None) -> None:
+    """Decide about the tasks that the options of a command select, and print what became of them."""
     report = Report()
-    ids = wanted(context, decision, given, report)
+    is_dry_run = given.get("is_dry_run", False)
+    ids = wanted(context, decision, given | {"is_sure": given["is_sure"] or is_dry_run}, report)
+    if is_dry_run:
+        _print_forecast(context, decision, ids, report, is_json=given["is_json"])
+        return
     by = decided_by(given["by"])
     reason = one_line(given["reason"]) or f"{decision.done} by an operator"
     try:
@@ -152,6 +158,26 @@ def _confirm(decision: Decision, tasks: list[tuple[str, str, State]]) -> None:
         click.confirm(f"{decision.verb.capitalize()} them?", abort=True, err=True)
     except click.Abort:
         raise CliError("Nothing was changed: it was not confirmed. Answer y, or use --yes.") from None
+
+
+def _print_forecast(context: CliContext, decision: Decision, ids: list[str], report: Report, *, is_json: bool) -> None:
+    """Print what would become of the tasks."""
+    found: dict[str, list[str]] = {}
+    for start in range(0, len(ids), BATCH):
+        with context.reading() as tx:
+            seen = states_of(tx, ids[start : start + BATCH])
+        for task_id, (state, has_due) in seen.items():
+            found.setdefault(decision.forecast(state, has_due=has_due), []).append(task_id)
+    if is_json:
+        context.print_json({"command": decision.verb, "is_dry_run": True, "forecast": found})
+        return
+    for words, tasks in found.items():
+        context.say(f"{words}: {count(len(tasks), 'task')}")
+        _list(context, tasks)
+    for task_id, (_, why) in report.not_done.items():
+        context.say(f"{one_line(task_id)}: {why}", "yellow")
+    if not found and not report.not_done:
+        context.say("No task matches.")
 
 
 def _print_outcome(context: CliContext, decision: Decision, report: Report, *, is_json: bool) -> None:

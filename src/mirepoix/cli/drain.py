@@ -26,7 +26,7 @@ KEPT = (
 NO_BROKER = "The app's settings name no broker (broker_url). Name it: --from redis://host:6379/0"
 
 
-@click.command()
+@click.command(short_help="Move messages of the former broker into the ledger.")
 @click.option("--from", "url", metavar="URL", help="The broker. The default is the app's broker_url.")
 @click.option("-Q", "--queue", "queues", multiple=True, help="Only this queue. The default is all that the app names.")
 @click.option(

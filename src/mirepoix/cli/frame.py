@@ -13,6 +13,7 @@ from mirepoix.cli.styles import STYLES
 from mirepoix.ledger.query.failures import Group
 from mirepoix.ledger.query.health import COUNTED_MOST
 from mirepoix.ledger.query.running import Running
+from mirepoix.operations import steering
 from mirepoix.operations.findings import Severity
 from mirepoix.operations.format import count, duration, one_line, run_time
 from mirepoix.operations.health import WorkerLine, by_name, is_unserved
@@ -73,6 +74,10 @@ def head(seen: Seen, late_after_s: float, width: int) -> list[Text]:
         lines.append(Text(mark + one_line(sentence(finding, late_after_s)), style=style))
     if others[FINDINGS:]:
         lines.append(Text(f"… {count(len(others) - FINDINGS, 'more finding')}: mirepoix status", style="dim"))
+    paused = [found for found in seen.overview.paused if not found.is_forgotten]
+    lines += [Text(one_line(steering.sentence(found)), style="cyan") for found in paused[:FINDINGS]]
+    if paused[FINDINGS:]:
+        lines.append(Text(f"… {count(len(paused) - FINDINGS, 'more pause')}: mirepoix status", style="dim"))
     if seen.alerts:
         lines.append(Text(f"{count(len(seen.alerts), 'alert')} open: mirepoix alerts", style="yellow"))
     return [*lines, _last_hour(seen)]
@@ -134,7 +139,7 @@ _QUEUES = (
 
 def _queue(pace: QueuePace) -> list[Text | str]:
     load = pace.load
-    is_bad = bool(load.late) or is_unserved(load) or pace.is_overdue
+    is_bad = load.paused is None and (bool(load.late) or is_unserved(load) or pace.is_overdue)
     style = ("bold red" if not load.is_served or pace.is_overdue else "yellow") if is_bad else ""
     return [
         Text(one_line(load.queue), style="" if load.is_served else "red"),

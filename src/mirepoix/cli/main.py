@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from mirepoix.celery.pool.names import register
 from mirepoix.cli.alerts import alerts
+from mirepoix.cli.change import move, postpone, set_priority
 from mirepoix.cli.context import CliContext
 from mirepoix.cli.dashboard import dashboard
 from mirepoix.cli.decide import cancel, discard, requeue, retry
@@ -34,6 +35,7 @@ from mirepoix.cli.show import show
 from mirepoix.cli.signatures import signatures
 from mirepoix.cli.stack import stack
 from mirepoix.cli.status import status
+from mirepoix.cli.steer import pause, resume
 from mirepoix.cli.tasks import tasks
 from mirepoix.cli.top import top
 from mirepoix.cli.tune import tune
@@ -109,7 +111,7 @@ def mirepoix(ctx: click.Context, app: str | None, ledger: str | None, timeout: t
 
 for command in (
     *(status, top, tasks, show, why, stack, failures, retry, requeue, cancel, discard, parked, edit),
-    *(schedules, limits),
+    *(pause, resume, move, set_priority, postpone, schedules, limits),
     *(alerts, health, doctor, tune, dashboard, metrics, reconcile, relay),
     *(drain, signatures, lint, prune, migrate, drop_tables),
 ):

@@ -20,7 +20,8 @@ from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.styles import STYLES, state_text
 from mirepoix.ledger.alerts import OpenAlert, all_open
 from mirepoix.ledger.query.health import COUNTED_MOST, Kept, QueueLoad, WorkerSeen
-from mirepoix.operations.findings import Finding, Severity, findings, severity
+from mirepoix.operations import steering
+from mirepoix.operations.findings import Finding, Forgotten, Severity, findings, severity
 from mirepoix.operations.format import count, duration, one_line, when
 from mirepoix.operations.health import Overview, WorkerLine, by_life, by_urgency, is_unserved, overview
 from mirepoix.operations.verdict import sentence
@@ -71,6 +72,10 @@ def status(context: CliContext, late_after: timedelta, is_all: bool, is_json: bo
     _more(context, found, most, "finding")
     if opened:
         context.say(pointer(opened), "yellow")
+    paused = [found for found in seen.paused if not found.is_forgotten]
+    for waits in paused[:most]:
+        context.say(one_line(steering.sentence(waits)), "cyan")
+    _more(context, paused, most, "pause")
     context.say("")
     if seen.queues:
         context.list(_QUEUE_COLUMNS, map(_queue_cells, by_urgency(seen.queues)[:most]))
@@ -127,6 +132,7 @@ def _as_object(context: CliContext, seen: Overview, found: list[Finding], opened
         "findings": found,
         "late_after_s": seen.late_after_s,
         "queues": seen.queues,
+        "paused": seen.paused,
         "kept": seen.kept,
         "last_hour": seen.last_hour,
         "workers": seen.workers,
@@ -143,6 +149,8 @@ def _headline(found: list[Finding]) -> Text:
         words = [f"{words} {number:,}" for words, number in totals.items()]
         if dead := sum(finding.count for finding in found if finding.kind == "dead"):
             words.append(f"deaths of workers {dead}")
+        if forgotten := sum(finding.kind == "paused" for finding in found):
+            words.append(f"paused for over a day {forgotten}")
         text.append(" · ".join(words), style="bold")
     return text
 
@@ -166,6 +174,8 @@ def _sentence(finding: Finding, late_s: float) -> str:
             return f"{words}; see: {command(f'tasks --state {finding.state}')}"
         case "failed":
             return f"{words}; see: {command('failures')}"
+        case "paused" if isinstance(finding, Forgotten):
+            return f"{words}; resume it: {command(finding.resume)}"
     return words
 
 
@@ -176,10 +186,10 @@ _QUEUE_COLUMNS = (
 
 
 def _queue_cells(load: QueueLoad) -> list[Text | str]:
-    is_bad = bool(load.late) or is_unserved(load)
+    is_bad = load.paused is None and (bool(load.late) or is_unserved(load))
     waiting_style = ("bold red" if not load.is_served else "yellow") if is_bad else ""
     return [
-        Text(one_line(load.queue), style="" if load.is_served else "red"),
+        Text(one_line(load.queue), style="cyan" if load.paused else "" if load.is_served else "red"),
         Text(f"{load.waiting:,}", style=waiting_style),
         Text(duration(load.oldest_s) or "-", style=waiting_style),
         f"{load.scheduled:,}",

@@ -72,6 +72,7 @@ def _as_object(line: TaskLine, *, with_args: bool) -> dict[str, Any]:
         "age_s": line.age_s,
         "created_at": line.created_at,
         "due_at": line.due_at,
+        "held_by": line.held_by,
         "run_time_s": line.run_time_s,
         "worker_id": line.worker_id,
         "worker": line.worker,
@@ -123,6 +124,8 @@ def _what(line: TaskLine) -> Text:
     words = []
     if line.state is State.PENDING and line.due_at is not None:
         words.append(f"due {line.due_at:%m-%d %H:%M:%SZ}")
+    elif line.state is State.PENDING and line.held_by is not None:
+        words.append(f"paused: {one_line(line.held_by)}")
     elif line.state in (State.LEASED, State.RUNNING):
         words.append(f"on {one_line(line.worker or line.worker_id)}")
     if line.reason:

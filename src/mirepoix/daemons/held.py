@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mirepoix.records import Lease, Taken
@@ -32,6 +32,9 @@ class Held:
     """Whether its message was given to Celery's worker, which gives it to the pool."""
     limit_key: str | None = None
     """The key of the task's limit."""
+    queue: str = ""
+    is_stopped: bool = False
+    """Whether it is given back because its queue or its name is paused."""
 
 
 class HeldLeases:
@@ -53,7 +56,7 @@ class HeldLeases:
         with self._lock:
             for task in taken:
                 self._held[task.lease.key] = Held(
-                    task.lease, task.name, is_suspect=task.is_suspect, limit_key=task.limit_key
+                    task.lease, task.name, is_suspect=task.is_suspect, queue=task.queue, limit_key=task.limit_key
                 )
 
     def get(self, key: Key) -> Held | None:
@@ -146,6 +149,26 @@ class HeldLeases:
             for key, held in self._held.items():
                 if held.started_at is None and key not in may_have_begun and (keys is None or key in keys):
                     held.abandoned_at = moment
+
+    def abandon_stopped(self, stops: Callable[[str, str], bool], may_have_begun: Callable[[], frozenset[Key]]) -> None:
+        """Mark the leases to be given back whose queue or name *stops*, unless they have begun or may have begun.
+
+        The pool's processes may get a lease at the same moment. So each goes back `GRACE_S` later, and the next call
+        takes the mark away if the pool has got it meanwhile.
+        """
+        with self._lock:
+            found = [held for held in self._held.values() if held.started_at is None and stops(held.queue, held.name)]
+        if not found:
+            return
+        given = may_have_begun()
+        now = time.monotonic()
+        with self._lock:
+            for held in found:
+                if held.lease.key not in given:
+                    if held.abandoned_at is None:
+                        held.abandoned_at, held.is_stopped = now, True
+                elif held.is_stopped:
+                    held.abandoned_at, held.is_stopped = None, False
 
     def pop_abandoned(self) -> list[Lease]:
         """Stop holding the leases that are given back now. Then `holds` refuses such a task to the pool."""

@@ -27,8 +27,9 @@ from mirepoix.daemons.held import Held, HeldLeases, Key
 from mirepoix.daemons.incarnation import Incarnation
 from mirepoix.daemons.limited import Limited, make_rows
 from mirepoix.daemons.losses import Loss, Losses
+from mirepoix.daemons.paused import Paused
 from mirepoix.errors import LedgerAway
-from mirepoix.ledger import enqueue, finish, limits, take, workers
+from mirepoix.ledger import enqueue, finish, holds, limits, take, workers
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import AttemptFailure, Completion, Envelope, LostTask, Part, Taken, Worker
 from mirepoix.states import AttemptOutcome
@@ -48,6 +49,9 @@ MOST_TRIES = 3
 """How often one worker resumes a task that is parked again each time."""
 
 TRIES_KEPT = 10_000
+
+HELD_ROUNDS = 3
+"""How often one transaction takes again after it has held tasks with a paused name, so that it stays short."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -103,7 +107,15 @@ class Leases:
         self.has_returned = False
         """Whether its queues had tasks at the last look that a worker had before and that are ready again."""
         self.is_stopping = False
-        self.send_heartbeat: Callable[[], None] = _no_heartbeat
+        self.paused = Paused()
+        """What is paused. `read_paused` replaces it."""
+        self.is_holding = False
+        """Whether the last look ended among tasks with a paused name, so that there may be others behind them."""
+        self.wake_consumer: Callable[[], None] = _nothing
+        """Makes the consumer's loop run another turn."""
+        self.given_to_pool: Callable[[], frozenset[Key]] = frozenset
+        """Returns the attempts that the pool's processes were given, or may be given at any moment."""
+        self.send_heartbeat: Callable[[], None] = _nothing
         """Sends a heartbeat at once, which records that this worker is stopping."""
         self._tried: Counter[str] = Counter()
         self._turn = 0
@@ -137,8 +149,9 @@ class Leases:
         With *are_returned* it takes only tasks that a worker had before, and tasks with a limit. A completion that the
         database will never accept fails alone. While it accepts none, no task is taken.
         """
-        if batch < 1 or self.is_stopping:
-            queues = []
+        queues = [] if batch < 1 or self.is_stopping else self.paused.open(queues)
+        if not queues:
+            self.limited.rest()
         if self.completions.are_refused:
             return []
         completions = self.completions.pop()
@@ -153,9 +166,7 @@ class Leases:
                 if completions:
                     self.completions.record(tx, self.worker.id, completions)
                 if queues:
-                    others = take.take_returned if are_returned else take.take
-                    may_be_suspect = self.held.may_take_suspect
-                    taken = self.limited.take(tx, self.worker.id, queues, batch, others, may_be_suspect=may_be_suspect)
+                    taken = self._take_unpaused(tx, queues, batch, are_returned=are_returned)
                     reached(Crashpoint.TAKE_BEFORE_COMMIT)
         except BaseException as error:
             self.completions.push_back(completions)
@@ -208,6 +219,7 @@ class Leases:
                     if task.lease.task_id in unreadable:
                         finish.park(tx, task.lease, AttemptFailure(unreadable[task.lease.task_id]))
                 taken = [task for task in taken if task.lease.task_id not in unreadable]
+                taken = self._hold_paused(tx, self._without_moved(tx, taken))
                 got = {task.lease.task_id for task in taken}
                 missed = [task_id for task_id in task_ids if task_id not in got and task_id not in unreadable]
                 known = take.readiness(tx, missed) if missed else {}
@@ -226,19 +238,75 @@ class Leases:
 
     def look_for_returned(self, tx: Tx) -> None:
         """Find out whether a worker with a broker should take tasks from the ledger. Its consumer then does so."""
-        if not self.is_stopping:
+        queues = [] if self.is_stopping else self.paused.open(self.worker.queues)
+        if queues:
             may_be_suspect = self.held.may_take_suspect
-            self.has_returned = take.has_returned(tx, self.worker.queues, may_be_suspect=may_be_suspect)
+            self.has_returned = take.has_returned(tx, queues, may_be_suspect=may_be_suspect)
+
+    def _take_unpaused(self, tx: Tx, queues: Sequence[str], batch: int, *, are_returned: bool) -> list[Taken]:
+        """Take tasks. Those with a paused name are held in the same transaction, and others are taken instead."""
+        others = take.take_returned if are_returned else take.take
+        may_be_suspect = self.held.may_take_suspect
+        self.is_holding = False
+        found = self.limited.take(tx, self.worker.id, queues, batch, others, may_be_suspect=may_be_suspect)
+        kept: list[Taken] = []
+        for _ in range(HELD_ROUNDS):
+            free = self._hold_paused(tx, found)
+            kept += free
+            if len(free) == len(found):
+                return kept
+            # Many tasks of that name may wait behind it. To take each of them would cost more than to run it.
+            holds.hold_ready(tx, queues, {task.name for task in found} & self.paused.names)
+            reached(Crashpoint.HOLD_BEFORE_COMMIT)
+            if len(kept) >= batch:
+                break
+            may_be_suspect = may_be_suspect and not any(task.is_suspect for task in kept)
+            found = others(tx, self.worker.id, queues, batch - len(kept), may_be_suspect=may_be_suspect)
+        else:
+            kept += self._hold_paused(tx, found)
+        self.is_holding = True
+        return kept
+
+    def _without_moved(self, tx: Tx, found: Sequence[Taken]) -> list[Taken]:
+        """Give back the tasks that were moved to a queue of other workers after their messages were sent."""
+        queues = self.worker.queues
+        moved = [
+            task.lease
+            for task in found
+            if task.queue not in queues and not task.exchange and task.routing_key == task.queue
+        ]
+        if not moved:
+            return list(found)
+        finish.give_back(tx, self.worker.id, moved, "moved to another queue")
+        return [task for task in found if task.lease not in moved]
+
+    def _hold_paused(self, tx: Tx, found: Sequence[Taken]) -> list[Taken]:
+        """Hold those of the tasks that have a paused name; return the others."""
+        held: set[str] = set()
+        for name in {task.name for task in found} & self.paused.names:
+            leases = [task.lease for task in found if task.name == name]
+            held |= holds.hold_taken(tx, self.worker.id, name, leases)
+        return [task for task in found if task.lease.task_id not in held]
+
+    def read_paused(self, tx: Tx) -> None:
+        """Read what is paused. What was taken and has not begun goes back if its queue or its name is paused."""
+        new = self.paused.after(holds.read(tx), self.worker)
+        if new is not self.paused:
+            self.paused = new
+            self.wake_consumer()
+        if new:
+            self.held.abandon_stopped(new.stops, self.given_to_pool)
 
     def look_for_limited(self, tx: Tx) -> None:
         """Find out whether tasks with a limit wait. Its consumer then takes them."""
-        if not self.is_stopping and limits.has_waiting(tx, self.incarnation.worker.queues):
+        queues = [] if self.is_stopping else self.paused.open(self.worker.queues)
+        if queues and limits.has_waiting(tx, queues):
             self.limited.look_now()
 
     def _take_suspect(self, tx: Tx, task_ids: Iterable[str]) -> list[Taken]:
         """Take the first of these tasks that can be taken. They are suspects; the others were taken before."""
         for task_id in task_ids if self.held.may_take_suspect else ():
-            taken = take.take_by_id(tx, self.worker.id, [task_id])
+            taken = self._hold_paused(tx, take.take_by_id(tx, self.worker.id, [task_id]))
             if taken:
                 return taken
         return []
@@ -249,14 +317,15 @@ class Leases:
         A task that this code parks again is resumed at most `MOST_TRIES` times.
         """
         room = RESUMED_AHEAD * max(1, self.worker.concurrency) - len(self.resumed)
-        if self.can_take is None or self.is_stopping or room <= 0:
+        queues = self.paused.open(self.worker.queues)
+        if self.can_take is None or self.is_stopping or room <= 0 or not queues:
             return False
         wanted: list[str] = []
         given_up = [task_id for task_id, times in self._tried.items() if times >= MOST_TRIES]
         with connection.reading() as tx:
             for shape in take.parked_shapes(tx):
                 if len(wanted) < room and self.can_take(shape):
-                    wanted += take.parked_of_shape(tx, shape, self.worker.queues, room - len(wanted), given_up)
+                    wanted += take.parked_of_shape(tx, shape, queues, room - len(wanted), given_up)
         if not wanted:
             return False
         with connection.reading() as tx:
@@ -265,7 +334,7 @@ class Leases:
             make_rows(connection, sorted({*keys.values()}))
         with connection.transaction() as tx:
             admitted = limits.admit(tx, wanted, keys) if keys else wanted
-            taken = take.resume_parked(tx, self.worker.id, admitted)
+            taken = self._hold_paused(tx, take.resume_parked(tx, self.worker.id, admitted))
             reached(Crashpoint.RESUME_PARKED_BEFORE_COMMIT)
         reached(Crashpoint.RESUME_PARKED_AFTER_COMMIT)
         taken = [replace(task, limit_key=keys.get(task.lease.task_id)) for task in taken]
@@ -389,5 +458,5 @@ class Leases:
             self.incarnation.close(is_over=is_over)
 
 
-def _no_heartbeat() -> None:
-    """Do nothing. There is no heartbeat thread yet."""
+def _nothing() -> None:
+    """Do nothing. There is no heartbeat thread, or no loop to wake."""

@@ -102,6 +102,11 @@ class Limited:
         if self._look_at is None:
             self._look_at = time.monotonic()
 
+    def rest(self) -> None:
+        """Look for no room until `look_now`: the worker takes nothing, because it stops or its queues are paused."""
+        self._look_at = None
+        self._held.take_freed()
+
     # ---- which keys
 
     def meet(self, connection: OwnConnection, queues: Sequence[str]) -> None:

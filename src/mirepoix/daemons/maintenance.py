@@ -26,6 +26,7 @@ from mirepoix.ledger import (
     chords,
     counting,
     failures,
+    holds,
     keys,
     limits,
     messages,
@@ -56,6 +57,12 @@ LOOKERS = 2
 """Up to so many workers look as often as the settings say. With more workers, each looks less often."""
 CLOSE_UNUSED_S = 15.0
 """How often a worker closes the pooled connections that nobody has borrowed since the last time."""
+READ_PAUSED_S = 0.25
+"""How often a worker reads what is paused."""
+RELEASE_ORPHANS_S = 15.0
+"""How often a worker looks for held tasks that nothing holds any more: their resume was killed."""
+ORPHANS_AT_ONCE = 5_000
+"""The most of these tasks that a round releases, so that it does not delay the detection of dead workers."""
 LOOK_AGAIN_S = 0.05
 """How soon a free lock is checked again."""
 
@@ -78,6 +85,7 @@ class Maintenance:
         )
         self._next_liveness = self._next_silence = self._next_prune = self._next_due = self._next_resume = 0.0
         self._next_count = self._next_probe = self._next_fire = self._next_limited = 0.0
+        self._next_paused = self._next_orphans = 0.0
         self._next_unused = time.monotonic() + CLOSE_UNUSED_S
         self._others = 0
         """The number of other live workers at the last look."""
@@ -121,7 +129,7 @@ class Maintenance:
     def _pause(self) -> float:
         # While tasks run or completions wait, rounds are frequent enough to record starts and to help a busy loop.
         is_busy = len(self._leases.held) or self._leases.completions or self._deaths.has_suspects
-        pause_s = min(self._settings.liveness_interval_s, 0.05 if is_busy else 1.0)
+        pause_s = min(self._settings.liveness_interval_s, 0.05 if is_busy else READ_PAUSED_S)
         if self._leases.fire_schedules is not None:
             pause_s = min(pause_s, max(0.0, self._next_fire - time.monotonic()))
         return pause_s
@@ -145,6 +153,7 @@ class Maintenance:
             "record what is done": lambda: leases.flush(connection, older_than_s=5 * FLUSH_AFTER_S),
             "report deaths": lambda: leases.losses.report(connection),
             "note what has begun": lambda: leases.note_started(connection),
+            **self._due_of_pauses(connection, now),
             "give back what was abandoned": lambda: leases.give_back_abandoned(connection),
         }
         if self._on_tick is not None:
@@ -173,6 +182,16 @@ class Maintenance:
             due["close unused connections"] = leases.source.close_unused
         return not [what for what, act in due.items() if not self._does(what, act)]
 
+    def _due_of_pauses(self, connection: OwnConnection, now: float) -> dict[str, Callable[[], None]]:
+        due: dict[str, Callable[[], None]] = {}
+        if now >= self._next_paused:
+            self._next_paused = now + READ_PAUSED_S
+            due["read what is paused"] = lambda: self._read_paused(connection, now)
+        if now >= self._next_orphans:
+            self._next_orphans = now + RELEASE_ORPHANS_S
+            due["release what nothing holds"] = lambda: self._release_orphans(connection)
+        return due
+
     def _does(self, what: str, act: Callable[[], None]) -> bool:
         try:
             act()
@@ -185,6 +204,20 @@ class Maintenance:
             return False
         self._failing.discard(what)
         return True
+
+    def _read_paused(self, connection: OwnConnection, now: float) -> None:
+        names = self._leases.paused.names
+        with connection.statements() as tx:
+            self._leases.read_paused(tx)
+        if names - self._leases.paused.names:  # help whoever resumed it, who may be killed meanwhile
+            self._next_orphans = min(self._next_orphans, now + LOOK_AGAIN_S)
+
+    def _release_orphans(self, connection: OwnConnection) -> None:
+        with connection.reading() as tx:
+            orphaned = holds.orphaned(tx)
+        for held_by in orphaned:
+            if holds.release(connection, held_by, most=ORPHANS_AT_ONCE) >= ORPHANS_AT_ONCE:
+                self._next_orphans = 0.0
 
     def _reap(self, connection: OwnConnection, now: float) -> None:
         leases = self._leases
@@ -271,7 +304,7 @@ class Maintenance:
         if leases.send_probes is None or leases.is_stopping:
             return
         with connection.transaction() as tx:
-            sent = leases.send_probes(tx, leases.worker.queues)
+            sent = leases.send_probes(tx, leases.paused.open(leases.worker.queues))
             if sent:
                 reached(Crashpoint.PROBE_BEFORE_COMMIT)
         if sent:

@@ -12,7 +12,7 @@ from django.db.models.expressions import Col
 from django.utils import timezone
 
 from mirepoix.connect.django import dialect_of
-from mirepoix.ledger.query.values import bound_moment, moment
+from mirepoix.ledger.query.values import HELD_UNTIL, bound_moment, moment
 
 
 class Moment(models.DateTimeField):  # type: ignore[misc]  # Django brings no types
@@ -37,6 +37,14 @@ class Moment(models.DateTimeField):  # type: ignore[misc]  # Django brings no ty
             return value
         aware = timezone.make_aware(value, timezone.get_default_timezone()) if timezone.is_naive(value) else value
         return bound_moment(aware, dialect_of(connection))
+
+
+class Due(Moment):
+    """When a task is due. It is None for a task that is held: its row has a due time that never comes."""
+
+    def from_db_value(self, value: Any, _expression: Any, connection: Any) -> datetime | None:
+        found = moment(value)
+        return None if found is None or found >= HELD_UNTIL else super().from_db_value(value, _expression, connection)
 
 
 class Json(models.TextField):  # type: ignore[misc]

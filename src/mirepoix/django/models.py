@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 
-from mirepoix.django.fields import Json, Key, Moment
+from mirepoix.django.fields import Due, Json, Key, Moment
 from mirepoix.django.readonly import LedgerModel
 from mirepoix.ledger.query.values import arguments
 from mirepoix.states import State
@@ -41,7 +41,8 @@ class Task(LedgerModel):
     group_id = models.TextField("group", null=True)
     created_at = Moment("sent at")
     eta = Moment(null=True)
-    due_at = Moment(null=True)
+    due_at = Due(null=True)
+    held_by = models.TextField(null=True)
     expires_at = Moment(null=True)
     requeued_at = Moment(null=True)
     leased_at = Moment("handed over at", null=True)

@@ -48,6 +48,8 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         self.may_have_more = True
         self._holds_suspect = False
         """Whether a suspect was held after the last look, so that other suspects may wait for its end."""
+        self._paused_version = 0
+        """The version of what was paused at the last look."""
 
     # ---- publishing: what does not come through Celery's task sender
 
@@ -183,6 +185,8 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         """Lease tasks for this channel's consumers, hand over as many as the prefetch allows, and return how many."""
         if self._holds_suspect and leases.held.may_take_suspect:  # no notification comes for its end
             self._holds_suspect, self.may_have_more = False, True
+        if self._paused_version != leases.paused.version:  # no notification comes for what was resumed
+            self._paused_version, self.may_have_more = leases.paused.version, True
         self.may_have_more = self.may_have_more or leases.limited.is_due
         if not self.buffer and not self.may_have_more and not leases.resumed:
             return 0
@@ -197,15 +201,18 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             wanted = self.batch.wanted(self._free(), len(self.buffer), leases.held.finished, is_idle=is_idle)
             if wanted:
                 taken = leases.record_and_take(self.connection.own, queues, wanted)
-                self.may_have_more = len(taken) >= wanted or leases.limited.is_due
+                is_behind = leases.limited.is_due or leases.is_holding
+                self.may_have_more = len(taken) >= wanted or is_behind
                 self._holds_suspect = not leases.held.may_take_suspect
                 self.buffer.extend(taken)
                 delivered += self._hand_over_buffer(queues)
         return delivered
 
     def has_work(self) -> bool:
-        """Whether another round would deliver something at once."""
-        return bool(self.buffer) and self.qos.can_consume()
+        """Whether another round would deliver something at once, or look behind tasks that are held."""
+        leases = self.connection.leases
+        is_holding = leases is not None and leases.is_holding and self.may_have_more
+        return (bool(self.buffer) or is_holding) and self.qos.can_consume()
 
     def close(self) -> None:
         """Close the channel, and mark the leases that were never handed over to go back."""

@@ -189,6 +189,8 @@ class Transport(VirtualTransport):  # type: ignore[misc]
         self._loop = loop
         loop.on_tick.add(self._on_tick)
         self._wakeup = WakeupPipe(loop)
+        if self.leases is not None:
+            self.leases.wake_consumer = self._wakeup.wake
         settings = self.installation.settings
         fd = self.own.wakeup_fd()
         if fd is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from mirepoix.ledger import keys, results, totals
 from mirepoix.ledger.tx import Tx
@@ -50,6 +51,29 @@ def run_now(tx: Tx, task_ids: Iterable[str]) -> list[str]:
     if changed:
         tx.fetch("wake")
     return changed
+
+
+def move(tx: Tx, task_ids: Iterable[str], queue: str) -> list[str]:
+    """Move waiting tasks to another queue. A retry of the task goes where its code sends it."""
+    changed = _each(tx, "move", task_ids, queue=queue)
+    if changed:
+        tx.fetch("wake")
+    return changed
+
+
+def set_priority(tx: Tx, task_ids: Iterable[str], priority: int) -> list[str]:
+    """Give waiting tasks another priority."""
+    return _each(tx, "set_priority", task_ids, priority=priority)
+
+
+def postpone(tx: Tx, task_ids: Iterable[str], delay_s: float) -> list[str]:
+    """Let waiting tasks be due in *delay_s* seconds by the ledger's clock, unless they are due later than that."""
+    return _each(tx, "postpone", task_ids, delay_s=delay_s)
+
+
+def seconds_until(tx: Tx, moment: datetime) -> float:
+    """Return in how many seconds that moment comes, by the ledger's clock."""
+    return moment.timestamp() - float(tx.fetch("now")[0].now_s)
 
 
 def discard(tx: Tx, task_ids: Iterable[str], reason: str = "discarded by an operator") -> list[str]:
@@ -104,5 +128,5 @@ def size(tx: Tx) -> Size:
     return Size(int(tx.fetch("bytes")[0].bytes), int(kept.finished), int(kept.finished_in_a_day))
 
 
-def _each(tx: Tx, statement: str, task_ids: Iterable[str], **params: str) -> list[str]:
+def _each(tx: Tx, statement: str, task_ids: Iterable[str], **params: str | float) -> list[str]:
     return [task_id for task_id in task_ids if tx.fetch(statement, task_id=task_id, **params)]

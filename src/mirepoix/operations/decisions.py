@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from mirepoix.ledger import operate
 from mirepoix.ledger.tx import Tx
@@ -33,13 +34,18 @@ class Decision:
         """Return in words what it would do to a task in that state."""
         if self.verb == "retry" and state is State.PENDING and has_due:
             return "will run now instead of later"
-        why_not = self.why_not.get(state)
+        why_not = None if state in self.default_states else self.why_not.get(state)
         return f"will be {self.done}" if why_not is None else f"will not be {self.done}: {why_not}"
 
 
 _BUSY = {
     State.LEASED: "it is handed to a worker",
     State.RUNNING: "a worker is running it",
+}
+_NOT_WAITING = {
+    **dict.fromkeys((State.LEASED, State.RUNNING), "a worker has it already"),
+    **dict.fromkeys((State.FAILED, State.QUARANTINED, State.PARKED), "it waits for a decision: requeue it first"),
+    **dict.fromkeys((State.SUCCEEDED, State.CANCELLED, State.EXPIRED), "it has ended"),
 }
 _DONE = {
     State.SUCCEEDED: "it succeeded",
@@ -100,6 +106,46 @@ DISCARD = Decision(
      State.RUNNING: "a worker is running it: use cancel", **_DONE},
     is_end=True,
 )  # fmt: skip
+
+
+def moving(queue: str) -> Decision:
+    """Return the decision that moves waiting tasks to *queue*."""
+    return Decision(
+        "move",
+        f"moved to {one_line(queue)}",
+        frozenset({State.PENDING}),
+        lambda tx, seen, _: dict.fromkeys(operate.move(tx, list(seen), queue), f"moved to {one_line(queue)}"),
+        {**_NOT_WAITING, State.PENDING: "it is in that queue already"},
+    )
+
+
+def prioritising(priority: int) -> Decision:
+    """Return the decision that gives waiting tasks that priority."""
+    done = f"set to priority {priority}"
+    return Decision(
+        "set-priority",
+        done,
+        frozenset({State.PENDING}),
+        lambda tx, seen, _: dict.fromkeys(operate.set_priority(tx, list(seen), priority), done),
+        {**_NOT_WAITING, State.PENDING: "it has that priority already"},
+    )
+
+
+def postponing(until: datetime | timedelta) -> Decision:
+    """Return the decision that postpones waiting tasks until a time, or for a duration from now."""
+
+    def act(tx: Tx, seen: Seen, _: str) -> dict[str, str]:
+        delay_s = until.total_seconds() if isinstance(until, timedelta) else operate.seconds_until(tx, until)
+        return dict.fromkeys(operate.postpone(tx, list(seen), max(0.0, round(delay_s, 3))), "postponed")
+
+    return Decision(
+        "postpone",
+        "postponed",
+        frozenset({State.PENDING}),
+        act,
+        {**_NOT_WAITING, State.PENDING: "it is due later than that already"},
+    )
+
 
 _OFFERED = {
     State.FAILED: ("retry", "discard"),

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from mirepoix.ledger.holds import Kind
 from mirepoix.ledger.query.health import HOUR_S, WorkerSeen
 from mirepoix.ledger.query.pace import Share
+from mirepoix.operations import steering
 from mirepoix.operations.health import Overview, is_unserved
 from mirepoix.states import State
 
@@ -26,7 +28,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One problem. *kind* is ``lost``, ``late``, ``stuck``, ``failed`` or ``dead``.
+    """One problem. *kind* is ``lost``, ``late``, ``stuck``, ``failed``, ``dead`` or ``paused``: for more than a day.
 
     The dashboard also has ``failing`` and ``chord``.
     """
@@ -51,9 +53,18 @@ class Failing(Finding):
     died: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten(Finding):
+    """Something that has been paused for more than a day and has tasks. *words* say what, by whom and since when."""
+
+    words: str = ""
+    resume: str = ""
+    """The arguments of the command that resumes it."""
+
+
 def findings(overview: Overview) -> list[Finding]:
     """Return all problems, the critical first. Kinds that may have many findings come last."""
-    found = [*_lost(overview), *_kept(overview), *_dead(overview), *_late(overview)]
+    found = [*_lost(overview), *_kept(overview), *_dead(overview), *_forgotten(overview), *_late(overview)]
     return sorted(found, key=lambda finding: finding.severity is not Severity.CRITICAL)
 
 
@@ -94,12 +105,28 @@ def _late(overview: Overview) -> list[Finding]:
                 "late", Severity.CRITICAL, load.waiting, queue=load.queue, age_s=load.oldest_s, is_served=False
             )
             found.append(late)
-        elif load.late:
+        elif load.late and load.paused is None:
             found.append(Finding("late", Severity.WARNING, load.late, queue=load.queue, age_s=load.oldest_s))
         if load.late_taken:
             late = Finding("late", Severity.WARNING, load.late_taken, queue=load.queue, age_s=load.oldest_taken_s)
             found.append(replace(late, state=State.LEASED))
     return found
+
+
+def _forgotten(overview: Overview) -> list[Finding]:
+    return [
+        Forgotten(
+            "paused",
+            Severity.WARNING,
+            paused.tasks or 0,
+            queue=paused.hold.value if paused.hold.kind is Kind.QUEUE else None,
+            age_s=paused.hold.paused_s,
+            words=steering.sentence(paused),
+            resume=steering.command(paused.hold),
+        )
+        for paused in overview.paused
+        if paused.is_forgotten
+    ]
 
 
 def _kept(overview: Overview) -> list[Finding]:

@@ -14,14 +14,16 @@ from enum import StrEnum
 from typing import Protocol
 
 from mirepoix.daemons import probe
-from mirepoix.ledger import queue_probes, sending
+from mirepoix.ledger import holds, queue_probes, sending
 from mirepoix.ledger.query import health as read
 from mirepoix.ledger.query.health import HOUR_S, RELAY_POOL, Kept, QueueLoad, Stranded, WorkerSeen
 from mirepoix.ledger.query.planning import at_once
 from mirepoix.ledger.tx import Tx
+from mirepoix.operations import steering
 from mirepoix.operations.broker_losses import stalled_listeners
 from mirepoix.operations.format import count, duration, one_line
 from mirepoix.operations.schedules import OVERDUE_S, lines
+from mirepoix.operations.steering import Waiting
 from mirepoix.states import State
 
 LOOK_AGAIN_S = 2.0
@@ -47,6 +49,8 @@ class Overview:
     last_hour: dict[State, int]
     workers: tuple[WorkerSeen, ...]
     stranded: tuple[Stranded, ...]
+    paused: tuple[Waiting, ...] = ()
+    """What is paused, the oldest first, and how many tasks wait because of it."""
 
     @property
     def alive(self) -> list[WorkerSeen]:
@@ -71,9 +75,9 @@ class Answer(StrEnum):
 class Check:
     """The result of one check. *name* is stable. *is_ok* is None for unknown.
 
-    ``ledger``, ``schema``, ``workers``, ``queues``, ``reaper``; with a broker also ``relay`` and ``listeners``; and,
-    always well, ``alerts``, if some are open; and ``probes``, if queues are probed. With --worker and --live only
-    ``worker``.
+    ``ledger``, ``schema``, ``workers``, ``queues``, ``reaper``; ``paused``, if something is paused; with a broker also
+    ``relay`` and ``listeners``; and, always well, ``alerts``, if some are open; and ``probes``, if queues are probed.
+    With --worker and --live only ``worker``.
     """
 
     name: str
@@ -93,9 +97,11 @@ def overview(tx: Tx, late_after_s: float, dead_within_s: float = HOUR_S) -> Over
     """Read everything that `mirepoix status` shows. *late_after_s* is how long a ready task may wait for a worker."""
     at_once(tx)
     seen = read.workers(tx, dead_within_s)
+    queues = read.queues(tx, late_after_s, seen)
     return Overview(
         late_after_s=late_after_s,
-        queues=read.queues(tx, late_after_s, seen),
+        queues=queues,
+        paused=tuple(steering.waiting(tx, queues)),
         kept=read.kept(tx),
         last_hour=read.last_hour(tx),
         workers=seen,
@@ -125,14 +131,19 @@ def alive(workers: Iterable[WorkerSeen]) -> list[WorkerSeen]:
 
 
 def is_unserved(load: QueueLoad) -> bool:
-    """Return whether tasks wait in a queue that no live worker consumes."""
-    return bool(load.waiting) and not load.is_served
+    """Return whether tasks wait in a queue that no live worker takes from, although nobody has paused it."""
+    return bool(load.waiting) and not load.is_served and load.paused is None
 
 
 def overdue(loads: Iterable[QueueLoad], objectives_s: Mapping[str, float]) -> list[tuple[QueueLoad, float]]:
-    """Return the queues with a task that has waited longer than the objective, with that. ``*`` is for other queues."""
+    """Return the queues with a task that has waited longer than the objective, with that. ``*`` is for other queues.
+
+    A paused queue is not late.
+    """
     found = []
     for load in loads:
+        if load.paused is not None:
+            continue
         objective_s = objectives_s.get(load.queue, objectives_s.get("*"))
         if objective_s is not None and load.oldest_s is not None and load.oldest_s > objective_s:
             found.append((load, objective_s))
@@ -188,6 +199,7 @@ def checks(seen: Overview) -> Iterator[Check]:
         message += f"; the heartbeats of {count(silent, 'worker')} stopped"
     yield Check("workers", bool(living), message)
     yield _check_of_queues(seen)
+    yield from _check_of_paused(seen)
     lost = sum(held.count for held in seen.stranded)
     stuck = [worker for worker in living if worker.stuck_s is not None]
     message = (
@@ -225,7 +237,10 @@ def checks_of_broker(tx: Tx, probe_interval_s: float) -> Iterator[Check]:
 def checks_of_probes(tx: Tx, late_after_s: float) -> Iterator[Check]:
     """Check that the probe of each queue runs, if queues are probed."""
     probes = queue_probes.latest(tx)
-    late = [probe for probe in probes if probe.is_pending and probe.asked_ago_s > late_after_s]
+    paused = {hold.value for hold in holds.read(tx) if hold.kind is holds.Kind.QUEUE}
+    late = [
+        probe for probe in probes if probe.queue not in paused and probe.is_pending and probe.asked_ago_s > late_after_s
+    ]
     if late:
         worst = max(late, key=lambda probe: probe.asked_ago_s)
         more = f", and those of {count(len(late) - 1, 'other queue')}" if late[1:] else ""
@@ -290,8 +305,21 @@ def check_of_process(name: str) -> Check:
     return Check("worker", is_ok=True, message=message)
 
 
+def _check_of_paused(seen: Overview) -> Iterator[Check]:
+    """Say what is paused. What has been paused for a day, and has tasks, may have been forgotten."""
+    forgotten = [found for found in seen.paused if found.is_forgotten]
+    worst = (forgotten or list(seen.paused))[:1]
+    for found in worst:
+        more = f"; {count(len(seen.paused) - 1, 'other pause')}" if seen.paused[1:] else ""
+        yield Check("paused", is_ok=not forgotten, message=f"{steering.sentence(found)}{more}")
+
+
 def _check_of_queues(seen: Overview) -> Check:
-    late = [load for load in seen.queues if is_unserved(load) or (load.oldest_s or 0.0) > seen.late_after_s]
+    late = [
+        load
+        for load in seen.queues
+        if load.paused is None and (is_unserved(load) or (load.oldest_s or 0.0) > seen.late_after_s)
+    ]
     if not late:
         return Check("queues", is_ok=True, message=f"nothing has waited more than {duration(seen.late_after_s)}")
     worst = max(late, key=lambda load: (not load.is_served, load.oldest_s or 0.0))

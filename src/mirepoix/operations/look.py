@@ -77,7 +77,9 @@ class QueuePace:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether a task has waited longer than the objective."""
+        """Whether a task has waited longer than the objective. A paused queue is not late."""
+        if self.load.paused is not None:
+            return False
         return self.objective_s is not None and (self.load.oldest_s or 0.0) > self.objective_s
 
 

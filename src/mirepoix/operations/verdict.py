@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mirepoix.operations.findings import Failing, Finding, Severity, severity
+from mirepoix.operations.findings import Failing, Finding, Forgotten, Severity, severity
 from mirepoix.operations.format import count, duration, one_line
 from mirepoix.states import State
 
@@ -16,6 +16,7 @@ AFTER_DEATHS = "Look at the signal and the memory of its attempts. Signal 9 ofte
 _NEXT = {
     "failing": "Look at the cause. What is retried may succeed by itself, and what fails for good waits for you.",
     "chord": "Read the attempts of these members, then requeue or discard them.",
+    "paused": "If it was forgotten, resume it: mirepoix resume.",
     "failed": "Look at the causes, then run the tasks again or discard them.",
 }
 WELL = "Nothing is lost, late or dead, and nothing waits for you."
@@ -52,7 +53,7 @@ def verdict(found: Sequence[Finding], late_s: float) -> Verdict:
 
 def sentence(finding: Finding, late_s: float) -> str:
     """Write one finding, without a full stop. *late_s* is after how long a ready task counts as late."""
-    if isinstance(finding, Failing) or finding.kind == "chord":
+    if isinstance(finding, (Failing, Forgotten)) or finding.kind == "chord":
         return _of_dashboard(finding)
     tasks, age, late = count(finding.count, "task"), duration(finding.age_s), duration(late_s)
     wait = f"{tasks} wait{'s' if finding.count == 1 else ''}"
@@ -78,6 +79,8 @@ def sentence(finding: Finding, late_s: float) -> str:
 
 
 def _of_dashboard(finding: Finding) -> str:
+    if isinstance(finding, Forgotten):
+        return finding.words
     if isinstance(finding, Failing):
         share = f"{100 * finding.count / finding.ended:.0f} % of the latest {count(finding.ended, 'attempt')}"
         died = f", {count(finding.died, 'time')} because the process died" if finding.died else ""

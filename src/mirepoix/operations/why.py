@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from mirepoix.ledger import sending
+from mirepoix.ledger import holds, sending
+from mirepoix.ledger.holds import Hold, Kind
 from mirepoix.ledger.query.health import WorkerSeen
 from mirepoix.ledger.query.health import workers as read_workers
 from mirepoix.ledger.query.pace import AHEAD_MOST, Pace, Place, pace, place
 from mirepoix.ledger.query.task_detail import TaskDetail
 from mirepoix.ledger.tx import Tx
+from mirepoix.operations import steering
 from mirepoix.operations.format import count, duration, one_line, when
 from mirepoix.operations.health import alive
 from mirepoix.states import HELD, State
@@ -41,6 +43,15 @@ class Scene:
     place: Place | None = None
     pace: Pace = field(default_factory=lambda: Pace(1.0, ()))
     relay: sending.Leader | None = None
+    paused: tuple[Hold, ...] = ()
+
+    def hold(self, kind: Kind, value: str) -> Hold | None:
+        """Return what is paused under that name, or None."""
+        return next((hold for hold in self.paused if (hold.kind, hold.value) == (kind, value)), None)
+
+    def hold_of(self, detail: TaskDetail) -> Hold | None:
+        """Return the pause that the task waits for, or would wait for if it were due."""
+        return self.hold(Kind.QUEUE, detail.queue) or self.hold(Kind.TASK, detail.name)
 
 
 def look(tx: Tx, detail: TaskDetail) -> Scene:
@@ -48,7 +59,7 @@ def look(tx: Tx, detail: TaskDetail) -> Scene:
     seen = read_workers(tx)
     if detail.state is not State.PENDING:
         return Scene(seen)
-    return Scene(seen, place(tx, detail.id), pace(tx), sending.leader(tx))
+    return Scene(seen, place(tx, detail.id), pace(tx), sending.leader(tx), tuple(holds.read(tx)))
 
 
 def why(detail: TaskDetail, scene: Scene) -> Why:
@@ -57,9 +68,35 @@ def why(detail: TaskDetail, scene: Scene) -> Why:
         return _held(detail, scene)
     if detail.state is not State.PENDING:
         return _ended(detail)
+    hold = scene.hold_of(detail)
     if detail.due_in_s is not None and detail.due_in_s > 0:
-        return _scheduled(detail, detail.due_in_s)
+        found = _scheduled(detail, detail.due_in_s)
+        return found if hold is None else _paused_when_due(found, hold)
+    if hold is not None:
+        return _paused(hold)
+    if detail.held_by is not None:
+        return Why(
+            f"It was held by {one_line(detail.held_by)}, which is resumed.",
+            next_step="A worker releases it in seconds.",
+        )
     return _ready(detail, scene)
+
+
+def _paused(hold: Hold) -> Why:
+    subject = f"Its queue {one_line(hold.value)!r}" if hold.kind is Kind.QUEUE else f"Task {one_line(hold.value)!r}"
+    return Why(
+        f"{subject} is paused {steering.since(hold)}.",
+        next_step=f"Resume it: mirepoix {steering.command(hold)}",
+        is_stuck=True,
+    )
+
+
+def _paused_when_due(found: Why, hold: Hold) -> Why:
+    fact = (
+        f"{steering.what(hold.kind, hold.value)} is paused {steering.since(hold)}. It waits on until that is resumed."
+    )
+    facts = (*found.facts, fact[:1].upper() + fact[1:])
+    return replace(found, facts=facts, next_step=f"Resume it: mirepoix {steering.command(hold)}", starts_in_s=None)
 
 
 def _held(detail: TaskDetail, scene: Scene) -> Why:
@@ -151,6 +188,10 @@ def _ready(detail: TaskDetail, scene: Scene) -> Why:
     serving = [worker for worker in living if detail.queue in worker.queues]
     if not serving:
         return _unserved(queue, living)
+    stopped = [steering.stopped_by(worker, scene.paused) for worker in serving]
+    if all(stopped):
+        return _drained(queue, [hold for hold in stopped if hold is not None])
+    serving = [worker for worker, hold in zip(serving, stopped, strict=True) if hold is None]
     if scene.place is not None and scene.place.has_message is False:
         return _unsent(scene)
     return _behind(detail, scene, serving)
@@ -164,6 +205,20 @@ def _unserved(queue: str, living: Iterable[WorkerSeen]) -> Why:
         facts.append(f"{near[0]!r} is spelled almost like {queue!r}.")
     return Why(
         f"No live worker consumes queue {queue!r}.", tuple(facts), f"Start a worker with -Q {queue}.", is_stuck=True
+    )
+
+
+def _drained(queue: str, stopped: list[Hold]) -> Why:
+    facts = tuple(
+        f"{what[:1].upper()}{what[1:]} takes nothing more, {steering.since(hold)}."
+        for hold in dict.fromkeys(stopped)
+        for what in (steering.what(hold.kind, hold.value),)
+    )
+    return Why(
+        f"Every live worker that consumes queue {queue!r} takes nothing more.",
+        facts,
+        f"Start another worker with -Q {queue}, or resume one: mirepoix {steering.command(stopped[0])}",
+        is_stuck=True,
     )
 
 
@@ -196,7 +251,8 @@ def _behind(detail: TaskDetail, scene: Scene, serving: list[WorkerSeen]) -> Why:
         starts_in_s = ahead / rate
         facts.append(f"{rate:.3g} tasks a second of this queue succeeded in the last {duration(scene.pace.span_s)}.")
     elif detail.due_in_s is None:
-        facts.append(f"No task of this queue succeeded in the last {duration(scene.pace.span_s)}.")
+        span = duration(scene.pace.span_s)
+        facts.append(f"No task of this queue succeeded in the last {span}, so nothing shows when this one starts.")
     if scene.place is not None and scene.place.is_suspect:
         facts.append("A worker died while it held this task, so it runs only when no other such task runs.")
     if ahead:

@@ -4,8 +4,9 @@ Placeholders are written ``:name``, and `statement` renders them for a driver. S
 databases. They are written in braces and replaced from a fixed table, never from data: ``{now}``, ``{later :seconds}``,
 ``{earlier :seconds}``, ``{seconds_until expression}``, ``{as_text expression}``, ``{by index}`` (an index hint for
 MySQL; the others choose the index themselves), ``{waited_s table}`` (how long the task in that row, which is still
-pending, has been ready), ``{bucket expression}`` (the bucket of a duration, see `mirepoix.sql.buckets`) and
-``{microseconds expression}`` (a duration in seconds as an integer). Files in ``sql/mysql/`` also have:
+pending, has been ready), ``{bucket expression}`` (the bucket of a duration, see `mirepoix.sql.buckets`),
+``{microseconds expression}`` (a duration in seconds as an integer), ``{held_until}`` (the due time of a task that is
+held) and ``{hold table}`` (what ``held_by`` says of a hold in that row). Files in ``sql/mysql/`` also have:
 
 * ``{json :parameter}``, ``{text}`` and ``{id}``: a text that JSON_TABLE reads, and the types of its columns
 * ``{moment expression}``: a datetime from an ISO 8601 text
@@ -68,6 +69,8 @@ _SPELLING: dict[str, dict[str, str]] = {
         ),
         "bucket": _BUCKET,
         "microseconds": r"CAST(round(\1 * 1000000.0) AS bigint)",
+        "held_until": "timestamptz '9999-12-31 00:00:00+00'",
+        "hold": r"(\1.kind || ' ' || \1.value)",
     },
     "sqlite": {
         "now": "strftime('%Y-%m-%d %H:%M:%f', 'now')",
@@ -84,6 +87,8 @@ _SPELLING: dict[str, dict[str, str]] = {
         ),
         "bucket": _BUCKET,
         "microseconds": r"CAST(round(\1 * 1000000.0) AS integer)",
+        "held_until": "'9999-12-31 00:00:00.000'",
+        "hold": r"(\1.kind || ' ' || \1.value)",
     },
     "mysql": {
         "now": "UTC_TIMESTAMP(6)",
@@ -99,6 +104,8 @@ _SPELLING: dict[str, dict[str, str]] = {
         ),
         "bucket": _BUCKET,
         "microseconds": r"CAST(round(\1 * 1000000.0) AS SIGNED)",
+        "held_until": "CAST('9999-12-31 00:00:00' AS DATETIME(6))",
+        "hold": r"concat(\1.kind, ' ', \1.value)",
         # In a database with another character set JSON_TABLE would lose letters, and joins would use no index.
         "text": f"longtext {_BINARY}",
         "id": f"varchar(255) {_BINARY}",

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mirepoix.ledger import holds
+from mirepoix.ledger.holds import Hold, Kind
+from mirepoix.ledger.query.releases import RELEASE
 from mirepoix.ledger.query.values import seconds
 from mirepoix.ledger.tx import Tx
 from mirepoix.sql.columns import Row
@@ -41,6 +44,11 @@ class QueueLoad:
     running: int = 0
     longest_s: float | None = None
     is_served: bool = False
+    """Whether a live worker takes from it. A worker that is paused does not."""
+    paused: Hold | None = None
+    """Who paused it, since when and why; None if nobody has."""
+    held: int = 0
+    """How many of its tasks are held because their name is paused. They are not waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +103,28 @@ def queues(tx: Tx, late_after_s: float, seen: tuple[WorkerSeen, ...]) -> tuple[Q
     ready = {row.queue: row for row in tx.fetch("load_ready", late_s=late_after_s)}
     due = {row.queue: row for row in tx.fetch("load_due", late_s=late_after_s)}
     held = {row.queue: row for row in tx.fetch("load_held", late_s=late_after_s)}
-    served = {queue for worker in seen if worker.is_alive and not worker.is_silent for queue in worker.queues}
+    found = holds.read(tx)
+    paused = {hold.value: hold for hold in found if hold.kind is Kind.QUEUE}
+    drained = {(hold.kind, hold.value) for hold in found}
+    served = {
+        queue
+        for worker in seen
+        if worker.is_alive
+        and not worker.is_silent
+        and (Kind.WORKER, worker.name) not in drained
+        and (Kind.RELEASE, worker.software.get(RELEASE)) not in drained
+        for queue in worker.queues
+    }
+    waiting: dict[str, int] = {}
+    for tasks in holds.held(tx):
+        waiting[tasks.queue] = waiting.get(tasks.queue, 0) + tasks.tasks
     return tuple(
-        _load(name, ready.get(name), due.get(name), held.get(name), is_served=name in served)
-        for name in sorted({*ready, *due, *held, *served})
+        replace(
+            _load(name, ready.get(name), due.get(name), held.get(name), is_served=name in served),
+            paused=paused.get(name),
+            held=waiting.get(name, 0),
+        )
+        for name in sorted({*ready, *due, *held, *served, *waiting, *paused})
     )
 
 

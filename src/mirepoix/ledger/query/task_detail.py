@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mirepoix.ledger.edit import Written
-from mirepoix.ledger.query.values import arguments, known_moment, moment, seconds
+from mirepoix.ledger.query.values import arguments, due, known_moment, moment, seconds
 from mirepoix.ledger.tx import Tx
 from mirepoix.signatures.call_codec import Call, from_text
 from mirepoix.sql.columns import Row
@@ -133,6 +133,8 @@ class TaskDetail:
     handovers: int
     group_id: str | None
     chord: ChordLine | None
+    held_by: str | None
+    """What is paused and holds it, such as ``task shop.pay``; None if nothing does."""
     created_at: datetime
     eta: datetime | None
     due_at: datetime | None
@@ -173,6 +175,7 @@ def task_detail(tx: Tx, task_id: str, *, has_results: bool = False) -> TaskDetai
         return None
     (row,) = rows
     state = State(row.state)
+    is_held = state is State.PENDING and row.due_at is not None and due(row.due_at) is None
     return TaskDetail(
         id=row.id,
         name=row.name,
@@ -190,9 +193,10 @@ def task_detail(tx: Tx, task_id: str, *, has_results: bool = False) -> TaskDetai
         parent=_relative(tx, row.parent_id),
         group_id=row.group_id,
         chord=_chord(tx, row.group_id),
+        held_by=row.held_by if is_held else None,
         created_at=known_moment(row.created_at),
         eta=moment(row.eta),
-        due_at=moment(row.due_at),
+        due_at=due(row.due_at),
         expires_at=moment(row.expires_at),
         leased_at=moment(row.leased_at),
         started_at=moment(row.started_at),
@@ -209,7 +213,7 @@ def task_detail(tx: Tx, task_id: str, *, has_results: bool = False) -> TaskDetai
         version=row.version,
         calls=() if row.shape is None else tuple(from_text(row.shape)),
         parked_for=row.parked_for,
-        due_in_s=seconds(row.due_in_s),
+        due_in_s=None if is_held else seconds(row.due_in_s),
         running_for_s=seconds(row.running_for_s) if state is State.RUNNING else None,
         attempts=tuple(_attempt(found) for found in tx.fetch("detail_of_attempts", task_id=task_id)),
         steps=tuple(_step(found, has_results) for found in tx.fetch("detail_of_steps", task_id=task_id)),

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,7 @@ from mirepoix.ledger.query.globs import is_glob, matches
 from mirepoix.ledger.query.holders import Holders, holders
 from mirepoix.ledger.query.lanes import lanes
 from mirepoix.ledger.query.planning import at_once
-from mirepoix.ledger.query.values import arguments, bound_moment, known_moment, moment, seconds
+from mirepoix.ledger.query.values import arguments, bound_moment, due, known_moment, seconds
 from mirepoix.ledger.tx import Tx
 from mirepoix.sql.columns import Row
 from mirepoix.states import State
@@ -69,6 +69,8 @@ class TaskLine:
     age_s: float
     created_at: datetime
     due_at: datetime | None
+    held_by: str | None
+    """What is paused and holds it, such as ``task shop.pay``; None if nothing does."""
     run_time_s: float | None
     worker_id: str | None
     worker: str | None
@@ -129,7 +131,7 @@ _MYSQL_BRANCHES = (
 _COLUMNS = """t.id, t.name, t.queue, t.state, t.reason, t.fence, {since} AS since,
        -({{seconds_until {since}}}) AS age_s, t.created_at, t.due_at, t.run_time_s, t.worker_id,
        (SELECT own.name FROM mirepoix_worker AS own WHERE own.id = t.worker_id) AS worker, t.version, t.parked_for,
-       t.group_id"""
+       t.group_id, t.held_by"""
 _BODY = ", t.content_type, t.body_encoding, t.body"
 
 
@@ -152,7 +154,7 @@ def matching(tx: Tx, filters: Filters, limit: int | None = None) -> list[tuple[s
 def states_of(tx: Tx, task_ids: Sequence[str]) -> dict[str, tuple[State, bool]]:
     """Return for each id that exists its state, and whether the task has a due time."""
     rows = _of_ids(tx, "id, state, due_at", task_ids)
-    return {row.id: (State(row.state), row.due_at is not None) for row in rows}
+    return {row.id: (State(row.state), due(row.due_at) is not None) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def versions_of(tx: Tx, task_ids: Sequence[str], *, is_locking: bool = False) ->
     # A transaction that writes to SQLite has the file for itself.
     locking = "ORDER BY id FOR UPDATE" if is_locking and tx.dialect != "sqlite" else ""
     rows = _of_ids(tx, "id, state, due_at, fence, generation", task_ids, locking)
-    return {row.id: Version(State(row.state), row.due_at is not None, row.fence, row.generation) for row in rows}
+    return {row.id: Version(State(row.state), due(row.due_at) is not None, row.fence, row.generation) for row in rows}
 
 
 def names_of(tx: Tx, task_ids: Sequence[str]) -> dict[str, str]:
@@ -224,7 +226,7 @@ def _rows(tx: Tx, filters: Filters, columns: str, limit: int | None, *, oldest_f
 def branches(dialect: str, filters: Filters) -> list[Branch]:
     """Return the branches that the filters need."""
     return [
-        branch
+        replace(branch, index=f"{branch.index} AND t.due_at < {{held_until}}") if filters.only_scheduled else branch
         for branch in (_MYSQL_BRANCHES if dialect == "mysql" else _BRANCHES)
         if branch.states & filters.states and not (filters.only_scheduled and branch.index == _READY)
     ]
@@ -404,7 +406,8 @@ def _line(row: Row) -> TaskLine:
         since=known_moment(row.since),
         age_s=seconds(row.age_s) or 0.0,
         created_at=known_moment(row.created_at),
-        due_at=moment(row.due_at),
+        due_at=due(row.due_at),
+        held_by=row.held_by if row.due_at is not None and due(row.due_at) is None else None,
         run_time_s=row.run_time_s,
         worker_id=row.worker_id,
         worker=row.worker,

@@ -6,6 +6,16 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+HELD_UNTIL = datetime(9999, 12, 31, tzinfo=UTC)
+"""The due time of a task that is held (`mirepoix.ledger.holds`). It is no real time: the task waits until somebody
+resumes what is paused."""
+
+
+def due(value: Any) -> datetime | None:
+    """Convert a due time; None for a task that is held, which has no real due time."""
+    found = moment(value)
+    return None if found is None or found >= HELD_UNTIL else found
+
 
 def moment(value: Any) -> datetime | None:
     """Convert a timestamp of any dialect to an aware datetime in UTC. A text without an offset is in UTC already."""

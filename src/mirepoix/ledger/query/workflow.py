@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mirepoix.ledger.query.task_detail import ChordLine
+from mirepoix.ledger.query.values import due
 from mirepoix.ledger.tx import Tx
 from mirepoix.signatures.call_codec import from_text
 from mirepoix.sql.columns import Row
@@ -109,4 +110,4 @@ def _node(row: Row) -> Node:
     state = State(row.state)
     calls = () if row.shape is None or state in FINAL else from_text(row.shape)[1:]
     then = tuple(call.task for call in calls)
-    return Node(row.id, row.name, state, row.due_at is not None, row.parent_id, row.group_id, then)
+    return Node(row.id, row.name, state, due(row.due_at) is not None, row.parent_id, row.group_id, then)

@@ -4,7 +4,7 @@ SELECT t.id, t.name, t.queue, t.priority, t.state, t.reason, t.generation, t.fen
        t.finished_at, t.run_time_s, t.peak_memory_kb, t.worker_id, w.name AS worker, w.state AS worker_state,
        t.pid, t.content_type, t.body_encoding, t.body, {as_text t.headers} AS headers, {seconds_until t.due_at} AS due_in_s,
        -({seconds_until t.started_at}) AS running_for_s,
-       t.version, t.shape, t.parked_for,
+       t.version, t.shape, t.parked_for, t.held_by,
        (SELECT min(k.id) FROM mirepoix_key AS k WHERE k.task_id = t.id AND k.id NOT LIKE ' %') AS submitted_as
   FROM mirepoix_task AS t
   LEFT JOIN mirepoix_worker AS w ON w.id = t.worker_id

@@ -1,0 +1,5 @@
+-- Who paused and resumed what, the latest first.
+SELECT decided_at, verb, kind, value, decided_by, reason
+  FROM mirepoix_steering
+ ORDER BY id DESC
+ LIMIT :most

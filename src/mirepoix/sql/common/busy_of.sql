@@ -1,0 +1,7 @@
+-- The tasks that workers have of a queue, a name or a worker: what :kind says.
+SELECT sum(CASE WHEN t.state = 'running' THEN 1 ELSE 0 END) AS running,
+       sum(CASE WHEN t.state = 'leased' THEN 1 ELSE 0 END) AS taken
+  FROM mirepoix_task AS t
+ WHERE t.state IN ('leased', 'running')
+   AND ((:kind = 'queue' AND t.queue = :value) OR (:kind = 'task' AND t.name = :value)
+        OR (:kind = 'worker' AND t.worker_id = :value))
