@@ -84,8 +84,6 @@ TRANSITIONS: tuple[Transition, ...] = (
     ),
     Transition("hold_ready", _from(State.PENDING), State.PENDING, "a worker: the task's name is paused"),
     Transition("release_held", _from(State.PENDING), State.PENDING, "an operator or a worker: it is no longer paused"),
-    Transition("move", _from(State.PENDING), State.PENDING, "an operator: it waits in another queue"),
-    Transition("set_priority", _from(State.PENDING), State.PENDING, "an operator"),
     Transition("postpone", _from(State.PENDING), State.PENDING, "an operator: it is due later"),
     Transition("take", _from(State.PENDING), State.LEASED, "a worker; the fence rises by one"),
     Transition(

@@ -1,4 +1,3 @@
--- transition: pending -> pending
 -- A person moved a waiting task to another queue. With a broker the relay publishes it there, and the message in the old
 -- queue finds nothing to lease. The task is addressed to the queue itself, whatever exchange it was sent to.
 UPDATE mirepoix_task
