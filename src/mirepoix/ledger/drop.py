@@ -20,8 +20,14 @@ TABLES = (
     "mirepoix_failure",
     *("mirepoix_chord_part", "mirepoix_chord", "mirepoix_group", "mirepoix_result", "mirepoix_step", "mirepoix_edit"),
     *("mirepoix_decision", "mirepoix_key", "mirepoix_total", "mirepoix_probe"),
-    *("mirepoix_fire", "mirepoix_schedule", "mirepoix_limit", "mirepoix_limit_key"),
-    *("mirepoix_fire", "mirepoix_schedule", "mirepoix_hold", "mirepoix_steering"),
+    *(
+        "mirepoix_fire",
+        "mirepoix_schedule",
+        "mirepoix_limit_key",
+        "mirepoix_limit",
+        "mirepoix_hold",
+        "mirepoix_steering",
+    ),
     *("mirepoix_binding", "mirepoix_message", "mirepoix_budget", "mirepoix_queue", "mirepoix_attempt"),
     *("mirepoix_task", "mirepoix_worker"),
 )
