@@ -177,13 +177,14 @@ def machine(source: Source) -> type[RuleBasedStateMachine]:  # noqa: C901
 
 
 def test_the_promises_hold_in_any_order(source: Source):
+    is_default = settings.default is not None and settings.default.derandomize  # the same examples in every such run
     run_state_machine_as_test(
         machine(source),
         settings=settings(
-            max_examples=60,
+            max_examples=20 if is_default else 200,
             stateful_step_count=40,
             deadline=None,
-            derandomize=True,
+            derandomize=is_default,
             database=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),

@@ -47,10 +47,12 @@ def told(report):
 
 @pytest.mark.slow
 def test_the_corpus_has_the_same_findings(exploring, order, request, capsys):
-    # All of them had the same on each database; for the time that it takes, only these are asked each time.
-    step = {"sqlite": 4, "postgresql": 4, "mariadb": 8}[request.node.callspec.params["order"]]
+    # All of them had the same on each database. For the time that it takes, each database is asked about others.
+    first, step = {"sqlite": (0, 8), "postgresql": (3, 8), "mariadb": (6, 16)}[request.node.callspec.params["order"]]
+    if request.config.option.combinations == "all":
+        first, step = 0, 1
     wrong, took_s = [], {False: 0.0, True: 0.0}
-    names = [*unsafe.EXPECTED, *safe.NAMES][::step]
+    names = [*unsafe.EXPECTED, *safe.NAMES][first::step]
     for name in names:
         reports = {kill: exploring(TASKS[name], order, kill=kill) for kill in (False, True)}
         for kill, report in reports.items():
