@@ -7,7 +7,9 @@ one promise of the file. This is pairwise testing with the promise as one of the
 Dalal, Fredman and Patton, "The AETG System", IEEE Transactions on Software Engineering 23(7), 1997.
 
 A test with only one such parameter loses nothing. The tests of a slow integration are marked ``paired``: there the
-promise is the test function alone, and each of its other parameters is tested on one database, not on every.
+promise is the test function alone, and each of its other parameters is tested on one database, not on every. A bridge
+to another system marks its tests ``in_turn``, because what it calls is tested on each database elsewhere: each is tested
+on one database, the next on the next. A test marked ``thorough`` is left out: another test of a default run proves more.
 
 ``--all`` runs every combination, ``--quick`` one of each promise.
 """
@@ -57,14 +59,22 @@ class Candidate:
 def choose(items: list[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
     """Those that a default run tests, and those that it leaves out. Both keep their order."""
     files: defaultdict[str, defaultdict[str, list[Candidate]]] = defaultdict(lambda: defaultdict(list))
+    in_turn: defaultdict[str, defaultdict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
+        if item.get_closest_marker("thorough"):
+            continue
         promise, place = _promise_and_place(item)
+        if item.get_closest_marker("in_turn"):
+            in_turn[str(item.path)][promise].append(item)
+            continue
         variant = frozenset[Value]()
         if item.get_closest_marker("paired"):
             function, _, others = promise.partition("|")
             promise, variant = function, frozenset({("others", others)})
         files[str(item.path)][promise].append(Candidate(item, place, variant))
     chosen = {candidate.item for promises in files.values() for candidate in _of_a_file(list(promises.values()))}
+    for promises in in_turn.values():
+        chosen.update(found[number % len(found)] for number, found in enumerate(promises.values()))
     return [item for item in items if item in chosen], [item for item in items if item not in chosen]
 
 

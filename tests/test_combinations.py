@@ -26,6 +26,16 @@ def test_each(database, pool, shape): ...
 @pytest.mark.parametrize("point", range(5))
 def test_slow(database, point): ...
 
+@pytest.mark.in_turn
+@pytest.mark.parametrize("step", range(3))
+def test_bridge(database, step): ...
+
+@pytest.mark.in_turn
+def test_other_bridge(database): ...
+
+@pytest.mark.thorough
+def test_thorough(database): ...
+
 @pytest.mark.parametrize("number", range(4))
 def test_pure(number): ...
 """
@@ -34,7 +44,7 @@ def test_pure(number): ...
 @pytest.fixture
 def items(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> list[pytest.Item]:
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    pytester.makeini("[pytest]\nmarkers = paired: as in the project")
+    pytester.makeini("[pytest]\nmarkers =\n paired: as in the project\n in_turn: as there\n thorough: as there")
     pytester.makepyfile(FILE)
     return pytester.inline_genitems("-p", "no:cacheprovider")[0]
 
@@ -61,6 +71,18 @@ def test_a_paired_test_runs_on_each_database_and_with_each_parameter(items: list
     assert len(slow) == 5
     assert {run["database"] for run in slow} == {"sqlite", "postgresql", "mariadb"}
     assert {run["point"] for run in slow} == {*range(5)}
+
+
+def test_bridges_take_the_databases_in_turn(items: list[pytest.Item]) -> None:
+    chosen = choose(items)[0]
+    bridge = told(chosen, "test_bridge")
+    assert {run["step"]: run["database"] for run in bridge} == {0: "sqlite", 1: "postgresql", 2: "mariadb"}
+    assert [run["database"] for run in told(chosen, "test_other_bridge")] == ["sqlite"]
+
+
+def test_what_is_thorough_is_left_out(items: list[pytest.Item]) -> None:
+    chosen, left_out = choose(items)
+    assert (told(chosen, "test_thorough"), len(told(left_out, "test_thorough"))) == ([], 3)
 
 
 def test_what_has_no_database_runs_as_it_is(items: list[pytest.Item]) -> None:

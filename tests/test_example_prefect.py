@@ -13,6 +13,7 @@ from prefect_server import need_prefect
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400 * pace())]
 
 
+@pytest.mark.thorough
 def test_every_order_comes_to_its_end_with_one_task_for_each_step(tmp_path: Path) -> None:
     need_prefect()
     found = ran("prefect", tmp_path, orders=1)

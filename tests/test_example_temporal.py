@@ -12,7 +12,9 @@ from temporal_server import temporal_cli
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("options", [(), ("--kill",)], ids=["plain", "killed"])
+@pytest.mark.parametrize(
+    "options", [pytest.param((), id="plain", marks=pytest.mark.thorough), pytest.param(("--kill",), id="killed")]
+)
 def test_every_order_comes_to_its_end_with_one_task_for_each_step(tmp_path: Path, options: tuple[str, ...]) -> None:
     temporal_cli()
     found = ran("temporal", tmp_path, *options)

@@ -11,7 +11,7 @@ from flowing import Flowing, outcome
 from mirepoix.crashpoints import Crashpoint
 from pace import pace, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.paired]
+pytestmark = [pytest.mark.slow, pytest.mark.in_turn]
 
 
 @pytest.mark.parametrize("flow", ["one", "one_async", "in_steps"])

@@ -15,7 +15,7 @@ from mirepoix.crashpoints import Crashpoint
 from mirepoix.temporal import start_workflow
 from pace import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.paired, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.in_turn, pytest.mark.timeout(300)]
 
 
 def armed(shop: Bridged, point: Crashpoint) -> dict[str, str]:

@@ -14,7 +14,7 @@ from temporalio.worker import Replayer
 
 from pace import pace, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.paired]
+pytestmark = [pytest.mark.slow, pytest.mark.in_turn]
 
 
 def test_a_task_is_run_once_and_its_result_is_the_activitys(bridged: Bridged) -> None:

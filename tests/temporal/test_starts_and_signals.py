@@ -24,7 +24,7 @@ from mirepoix.errors import ConfigurationError
 from mirepoix.temporal import signal_workflow, start_workflow
 from pace import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.paired]
+pytestmark = [pytest.mark.slow, pytest.mark.in_turn]
 
 
 @dataclass
