@@ -8,8 +8,8 @@ Dalal, Fredman and Patton, "The AETG System", IEEE Transactions on Software Engi
 
 A test with only one such parameter loses nothing. The tests of a slow integration are marked ``paired``: there the
 promise is the test function alone, and each of its other parameters is tested on one database, not on every. A bridge
-to another system marks its tests ``in_turn``, because what it calls is tested on each database elsewhere: each is tested
-on one database, the next on the next. A test marked ``thorough`` is left out: another test of a default run proves more.
+to another system marks its tests ``in_turn``, because what it calls is tested on each database elsewhere: each is
+tested on one database, the next on the next. A test marked ``thorough`` is left out: another test proves more.
 
 ``--all`` runs every combination, ``--quick`` one of each promise.
 """
