@@ -46,6 +46,7 @@ def said_by(environment: dict[str, str], *words: str, python: str = sys.executab
 
 
 @pytest.mark.timeout(300)  # the first makes an environment
+@pytest.mark.paired
 @on_each_database
 def test_its_own_tests_pass(environment: dict[str, str], python: str):
     said = said_by(environment, "manage.py", "test", "--noinput", python=python)

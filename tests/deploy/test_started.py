@@ -43,6 +43,7 @@ def stopped_by(service: dict[str, list[str]], worker: Process) -> None:
     worker.send(signal.SIGTERM)
 
 
+@ON_POSTGRESQL
 def test_a_unit_of_systemd_migrates_works_and_hands_back_when_it_is_stopped(host: Host) -> None:
     settings(host)
     service = kits.unit(kits.WORKER, host.shop.folder)
