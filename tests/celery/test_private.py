@@ -205,6 +205,7 @@ TAKEN: dict[str, dict[str, str | EllipsisType]] = {
     },
     "celery.worker.consumer.consumer:Consumer": {
         "add_task_queue": "queue exchange exchange_type routing_key **options",
+        "bucket_for_task": "type",
         "cancel_task_queue": "queue",
         "connect": "",
         "create_task_handler": "promise",

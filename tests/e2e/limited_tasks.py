@@ -31,3 +31,10 @@ def again(self: Any, who: str) -> None:
     with run(self):
         if not self.request.retries:
             raise self.retry(countdown=0)
+
+
+@app.task(bind=True, rate_limit="120/m")
+def slowly(self: Any) -> None:
+    """Tell that it ran."""
+    with run(self):
+        pass

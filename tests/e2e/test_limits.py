@@ -84,3 +84,21 @@ def test_the_workers_record_the_limits_of_their_code(shop: Shop) -> None:
         "again": "[1, null, null]",
     }
     assert {limit.source for limit in found.values()} == {"code"}
+
+
+def test_the_rate_limits_of_celery_count_over_all_workers(shop: Shop) -> None:
+    sender = shop.client(global_rate_limits=True)
+
+    @sender.task(name="limited_tasks.slowly", rate_limit="120/m", shared=False)
+    def slowly() -> None: ...
+
+    sender.finalize()
+    ids = [sender.tasks["limited_tasks.slowly"].delay().id for _ in range(5)]
+    shop.worker("w1", "--include", "limited_tasks", global_rate_limits=True)
+    shop.worker("w2", "--include", "limited_tasks", global_rate_limits=True)
+    shop.wait(ids, "succeeded")
+    assert keys(shop) == {"limited_tasks.slowly": 5}
+    assert shop.ledger.do(limits.read)["limited_tasks.slowly"].bounds == limits.Bounds(None, 2, 1.0)
+    rows = shop.ledger.query("SELECT leased_at FROM mirepoix_task ORDER BY leased_at")
+    taken = [moment(leased_at) for (leased_at,) in rows]
+    assert all((later - first).total_seconds() >= 1.0 for first, later in zip(taken, taken[2:], strict=False))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from driver import Ledger
-from mirepoix.ledger import holds
+from mirepoix.ledger import holds, limits, take
+from mirepoix.ledger.limits import Bounds
+from mirepoix.ledger.query.limits import waiting_names
 from mirepoix.ledger.query.task_detail import task_detail
+from mirepoix.operations.health import checks_of_limits, overview
 from mirepoix.operations.why import Why, look, why
 
 
@@ -94,3 +97,50 @@ def test_a_scheduled_task_of_a_paused_name_waits_for_both(ledger, ask):
     assert found.answer.startswith("It is scheduled for 2999-01-01")
     assert found.facts[-1].startswith("Task 'shop.pay' is paused by ann since")
     assert found.next_step == "Resume it: mirepoix resume task shop.pay"
+
+
+def test_a_task_that_waits_at_its_limit_is_explained(ledger, ask):
+    ledger.worker("w1")
+    ledger.do(limits.put, "pay", Bounds(2), "ana")
+    ledger.do(limits.add_keys, ["pay:ann", "pay:bob"])
+    ledger.send("a", "b", "c", "d", limit_key="pay:ann")
+    assert ask("a").answer == "Its limit 'pay' has room for 'ann': a worker takes it when its turn comes."
+    ledger.do(take.take_limited, "w1", [("celery", "pay:ann", 2)])
+    answer = ask("d")
+    assert answer.answer == "It waits at the limit 'pay': 2 of 2 tasks for 'ann' are with workers."
+    assert answer.facts == (
+        "These have the slots: a (w1), b (w1).",
+        "The limit 'pay' allows 2 at once for each key. It was set by ana.",
+        "1 task of the same key goes first.",
+    )
+    assert not answer.is_stuck
+    ledger.do(limits.put, "pay", Bounds(0), "ana")
+    assert ask("c").is_stuck
+    ledger.do(limits.put, "pay", Bounds(None, 1, 60.0), "ana")
+    found = ledger.do(limits.read)
+    ledger.do(limits.note_taken, {"pay:ann": 1}, {"pay:ann": None}, found)
+    answer = ask("c")
+    assert answer.answer.startswith("It waits at the limit 'pay': its rate for 'ann' is used up, and allows the next")
+    assert 58 < answer.starts_in_s <= 60.1
+    ledger.do(limits.remove, "pay")
+    assert ask("c").facts == ("The ledger has no limit 'pay', so this task has none.",)
+
+
+def test_tasks_at_a_limit_do_not_make_a_queue_late_and_an_unknown_limit_is_reported(ledger):
+    ledger.worker("w1")
+    ledger.do(limits.put, "pay", Bounds(1), "ana")
+    ledger.send("a", "b", limit_key="pay:ann")
+    ledger.send("c", limit_key="mail")
+    ledger.passes(1_000)
+    with ledger.connection.reading() as tx:
+        seen = overview(tx, 60.0)
+        (check,) = checks_of_limits(tx, seen.queues)
+        assert waiting_names(tx, ["celery", "other"]) == {"pay", "mail"}
+    (load,) = [load for load in seen.queues if load.queue == "celery"]
+    assert (load.waiting, load.late, load.oldest_s) == (3, 0, None)
+    assert not check.is_ok
+    assert "'mail', which the ledger does not have" in check.message
+    ledger.do(limits.put, "mail", Bounds(0), "ana")
+    with ledger.connection.reading() as tx:
+        (check,) = checks_of_limits(tx, seen.queues)
+    assert (check.is_ok, check.message) == (True, "2 limits; 'mail' lets no task begin")

@@ -44,6 +44,10 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
             self.pool.lane.open(self)
             private.before_cancelling(self, self.pool.lane.show_begun)
 
+    def bucket_for_task(self, type: Any) -> Any:
+        """Celery's own rate limit of a task in this worker, unless the ledger limits it over all workers."""
+        return None if self.app.mirepoix.settings.global_rate_limits else super().bucket_for_task(type)
+
     def add_task_queue(self, *args: Any, **kwargs: Any) -> Any:
         """Consume from another queue, and note that in the ledger."""
         added = super().add_task_queue(*args, **kwargs)

@@ -22,6 +22,7 @@ from mirepoix.operations.health import (
     check_of_process,
     checks,
     checks_of_broker,
+    checks_of_limits,
     checks_of_probes,
     checks_of_processes,
     checks_of_schedules,
@@ -106,6 +107,7 @@ def _look(context: CliContext, max_age_s: float) -> list[Check]:
             opened = all_open(tx)
             at_broker = list(checks_of_broker(tx, _probe_interval_s(context)))
             at_broker += [*checks_of_probes(tx, max_age_s), *checks_of_schedules(tx)]
+            at_broker += checks_of_limits(tx, seen.queues)
     except context.database_errors() as error:
         return [Check("ledger", None, f"{context.source.label} gave no answer: {one_line(str(error))}"), found[1]]
     finally:

@@ -14,9 +14,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from mirepoix.daemons import probe
-from mirepoix.ledger import holds, queue_probes, sending
+from mirepoix.ledger import holds, limits, queue_probes, sending
 from mirepoix.ledger.query import health as read
 from mirepoix.ledger.query.health import HOUR_S, RELAY_POOL, Kept, QueueLoad, Stranded, WorkerSeen
+from mirepoix.ledger.query.limits import waiting_names
 from mirepoix.ledger.query.planning import at_once
 from mirepoix.ledger.tx import Tx
 from mirepoix.operations import steering
@@ -250,6 +251,22 @@ def checks_of_probes(tx: Tx, late_after_s: float) -> Iterator[Check]:
         slowest = max((probe.took_s or 0.0 for probe in probes), default=0.0)
         message = f"every queue runs its probes; the slowest took {duration(slowest)}"
         yield Check("probes", is_ok=True, message=message)
+
+
+def checks_of_limits(tx: Tx, queues: Iterable[QueueLoad]) -> Iterator[Check]:
+    """Check that the ledger has the limits of the tasks that wait, if it has limits or such tasks."""
+    known = limits.read(tx)
+    waiting = waiting_names(tx, [load.queue for load in queues if load.waiting])
+    unknown = sorted(waiting - known.keys())
+    if unknown:
+        message = (
+            f"tasks wait with the limit {one_line(unknown[0])!r}, which the ledger does not have: they run without one"
+        )
+        yield Check("limits", is_ok=False, message=message)
+    elif known:
+        stopped = sorted(name for name in waiting if known[name].bounds.running == 0)
+        words = f"; {one_line(stopped[0])!r} lets no task begin" if stopped else ""
+        yield Check("limits", is_ok=True, message=f"{count(len(known), 'limit')}{words}")
 
 
 def checks_of_schedules(tx: Tx) -> Iterator[Check]:

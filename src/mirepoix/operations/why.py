@@ -14,12 +14,14 @@ from mirepoix.ledger import holds, sending
 from mirepoix.ledger.holds import Hold, Kind
 from mirepoix.ledger.query.health import WorkerSeen
 from mirepoix.ledger.query.health import workers as read_workers
+from mirepoix.ledger.query.limits import HOLDERS_SHOWN, AtLimit, at_limit
 from mirepoix.ledger.query.pace import AHEAD_MOST, Pace, Place, pace, place
 from mirepoix.ledger.query.task_detail import TaskDetail
 from mirepoix.ledger.tx import Tx
 from mirepoix.operations import steering
 from mirepoix.operations.format import count, duration, one_line, when
 from mirepoix.operations.health import alive
+from mirepoix.operations.limits import words
 from mirepoix.states import HELD, State
 
 
@@ -37,13 +39,14 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What surrounds a task: the workers, its place in the queue, the queue's pace, and the relay, if there is one."""
+    """What surrounds a task: the workers, its place in the queue, the queue's pace, and the relay and limit, if any."""
 
     workers: tuple[WorkerSeen, ...]
     place: Place | None = None
     pace: Pace = field(default_factory=lambda: Pace(1.0, ()))
     relay: sending.Leader | None = None
     paused: tuple[Hold, ...] = ()
+    limit: AtLimit | None = None
 
     def hold(self, kind: Kind, value: str) -> Hold | None:
         """Return what is paused under that name, or None."""
@@ -59,7 +62,10 @@ def look(tx: Tx, detail: TaskDetail) -> Scene:
     seen = read_workers(tx)
     if detail.state is not State.PENDING:
         return Scene(seen)
-    return Scene(seen, place(tx, detail.id), pace(tx), sending.leader(tx), tuple(holds.read(tx)))
+    paused = tuple(holds.read(tx))
+    return Scene(
+        seen, place(tx, detail.id), pace(tx), sending.leader(tx), paused, at_limit(tx, detail.id)
+    )
 
 
 def why(detail: TaskDetail, scene: Scene) -> Why:
@@ -194,7 +200,49 @@ def _ready(detail: TaskDetail, scene: Scene) -> Why:
     serving = [worker for worker, hold in zip(serving, stopped, strict=True) if hold is None]
     if scene.place is not None and scene.place.has_message is False:
         return _unsent(scene)
+    if scene.limit is not None:
+        return _limited(scene.limit)
     return _behind(detail, scene, serving)
+
+
+def _limited(at: AtLimit) -> Why:
+    """Why a task with a limit is not taken."""
+    name, limit = one_line(at.name), at.limit
+    of_key = f" for {one_line(at.value)!r}" if at.value else ""
+    if limit is None:
+        return Why(
+            "A worker takes it when its turn comes.",
+            (f"The ledger has no limit {name!r}, so this task has none.",),
+        )
+    facts = [
+        f"The limit {name!r} allows {words(limit.bounds)} for each key. It was set by {one_line(limit.changed_by)}."
+    ]
+    if at.ahead:
+        more = "more than " if at.ahead >= AHEAD_MOST else ""
+        facts.append(
+            f"{more.capitalize()}{count(at.ahead, 'task')} of the same key {'go' if at.ahead != 1 else 'goes'} first."
+        )
+    raise_it = f"mirepoix limits set {name} changes the limit."
+    most = limit.bounds.running
+    if most is not None and at.in_use >= most:
+        shown = ", ".join(f"{one_line(holder.task_id)} ({one_line(holder.worker_id)})" for holder in at.holders)
+        others = f" and {at.in_use - HOLDERS_SHOWN:,} more" if at.in_use > HOLDERS_SHOWN else ""
+        held = (f"These have the slots: {shown}{others}.",) if shown else ()
+        return Why(
+            f"It waits at the limit {name!r}: {at.in_use:,} of {most:,} tasks{of_key} are with workers.",
+            (*held, *facts),
+            raise_it,
+            is_stuck=most == 0,
+        )
+    if not at.rate.tasks:
+        return Why(
+            f"It waits at the limit {name!r}: its rate{of_key} is used up, and allows the next task in "
+            f"{duration(at.rate.next_in_s)}.",
+            tuple(facts),
+            raise_it,
+            starts_in_s=None if at.ahead else at.rate.next_in_s,
+        )
+    return Why(f"Its limit {name!r} has room{of_key}: a worker takes it when its turn comes.", tuple(facts))
 
 
 def _unserved(queue: str, living: Iterable[WorkerSeen]) -> Why:

@@ -2,10 +2,10 @@
 -- ready since it was sent, came due, was given back by its last attempt, was requeued, run by "run now" or sent again,
 -- whichever was last. It uses the index mirepoix_task_ready. If the ETA is later than the last lease, that attempt set
 -- the ETA. Only for the other tasks the attempt is looked up. LATERAL makes that one lookup for each row, and never a
--- scan of all attempts.
-SELECT queue, count(*) AS waiting, -({seconds_until min(ready_at)}) AS oldest_s,
-       sum(CASE WHEN ready_at < {earlier :late_s} THEN 1 ELSE 0 END) AS late
-  FROM (SELECT t.queue, greatest(
+-- scan of all attempts. A task with a limit may wait long, and is only counted.
+SELECT queue, count(*) AS waiting, -({seconds_until min(CASE WHEN limit_key IS NULL THEN ready_at END)}) AS oldest_s,
+       sum(CASE WHEN limit_key IS NULL AND ready_at < {earlier :late_s} THEN 1 ELSE 0 END) AS late
+  FROM (SELECT t.queue, t.limit_key, greatest(
                    t.created_at, t.requeued_at, returned.finished_at,
                    CASE WHEN t.requeued_at IS NULL OR t.eta <= {now} THEN t.eta END) AS ready_at
           FROM mirepoix_task AS t
