@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import pytest
 
 from driver import Ledger
+from mirepoix.config import Settings
 from mirepoix.connect.source import Source
 from mirepoix.daemons.held import HeldLeases
+from mirepoix.daemons.leases import Leases
 from mirepoix.daemons.limited import LOOK_S, Limited, equal_parts
 from mirepoix.ledger import limits, operate, take
 from mirepoix.ledger.limits import Bounds, rate_room, with_starts
-from mirepoix.records import Taken
+from mirepoix.records import Taken, Worker
 
 
 class LimitedWorker:
@@ -329,6 +331,13 @@ def test_a_clock_that_is_set_back_makes_nobody_wait_longer_than_a_period():
     room = rate_room(starts, 10, 60.0, 5_000.0)
     assert room.tasks == 0
     assert room.next_in_s == 60.0
+
+
+def test_recording_outcomes_alone_does_not_cancel_the_next_look(ledger: Ledger, source: Source):
+    leases = Leases(source, Settings(), Worker("w1", "w1", "host", 1))
+    leases.limited.look_now()
+    leases.record_and_take(ledger.connection, (), 0)
+    assert leases.limited.is_due
 
 
 @pytest.mark.parametrize(

@@ -149,8 +149,9 @@ class Leases:
         With *are_returned* it takes only tasks that a worker had before, and tasks with a limit. A completion that the
         database will never accept fails alone. While it accepts none, no task is taken.
         """
-        queues = [] if batch < 1 or self.is_stopping else self.paused.open(queues)
-        if not queues:
+        wanted = queues if batch >= 1 else []
+        queues = [] if self.is_stopping else self.paused.open(wanted)
+        if wanted and not queues:
             self.limited.rest()
         if self.completions.are_refused:
             return []

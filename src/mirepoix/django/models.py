@@ -68,6 +68,7 @@ class Task(LedgerModel):
     shape = models.TextField(null=True)
     parked_for = models.TextField(null=True)
     written_by = models.TextField(null=True)
+    limit_key = models.TextField(null=True)
     failure_group = models.TextField(null=True)
 
     class Meta(LedgerModel.Meta):

@@ -63,9 +63,7 @@ def look(tx: Tx, detail: TaskDetail) -> Scene:
     if detail.state is not State.PENDING:
         return Scene(seen)
     paused = tuple(holds.read(tx))
-    return Scene(
-        seen, place(tx, detail.id), pace(tx), sending.leader(tx), paused, at_limit(tx, detail.id)
-    )
+    return Scene(seen, place(tx, detail.id), pace(tx), sending.leader(tx), paused, at_limit(tx, detail.id))
 
 
 def why(detail: TaskDetail, scene: Scene) -> Why:
