@@ -13,8 +13,8 @@ from mirepoix.signatures.compatibility import obstacles, worst
 from mirepoix.signatures.signature import Kind, NotASignature, Parameter, Signature
 
 SHAPES = list(shapes(4, ("a", "b", "x")))
-STRIDE = 5
-"""Each of so many pairs is tried: all of them take a minute."""
+STRIDE = 23
+"""A default run tries each of so many pairs, `--all` every pair, which takes minutes."""
 
 
 def every_signature() -> Iterator[Signature]:
@@ -38,11 +38,11 @@ def every_signature() -> Iterator[Signature]:
 
 
 @pytest.mark.slow
-def test_the_verdict_on_every_pair_is_what_happens():
+def test_the_verdict_on_every_pair_is_what_happens(pytestconfig: pytest.Config):
     every = list(dict.fromkeys(every_signature()))
     outcomes = [[call(function(one), shape) for shape in SHAPES] for one in every]
     pairs = [(number, other) for number in range(len(every)) for other in range(len(every))]
-    for number, other in pairs[::STRIDE]:
+    for number, other in pairs[:: 1 if pytestconfig.option.combinations == "all" else STRIDE]:
         happens = {
             "parks" if comes is None else "wrong"
             for meant, comes in zip(outcomes[number], outcomes[other], strict=True)
