@@ -8,6 +8,7 @@ from corpus.apps import plain
 from corpus.shop import Order, Tag
 from django.db import connection, transaction
 
+from mirepoix.crashtest import explore
 from mirepoix.errors import ConfigurationError
 
 
@@ -32,6 +33,12 @@ def test_a_look_before_a_write_is_found_though_it_survives_every_crash(exploring
     assert [one.code for one in report.findings] == ["duplicate-row:corpus_tag"]
     assert "a second delivery runs while the first one waits before [1] INSERT corpus_tag" in str(report)
     assert "at='1:overlap'" in str(report)
+
+
+def test_a_delivery_that_is_only_slow_is_not_taken_for_one_that_waits(exploring, shared_order, monkeypatch):
+    monkeypatch.setattr(explore, "BLOCKED_AFTER_S", 0.0)
+    report = exploring(tag, shared_order, overlap=True)
+    assert [one.code for one in report.findings] == ["duplicate-row:corpus_tag"]
 
 
 @pytest.mark.parametrize("task", [safe.guarded_increment, safe.get_or_create_unique], ids=lambda task: task.name)

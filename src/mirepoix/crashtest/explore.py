@@ -38,7 +38,9 @@ from mirepoix.errors import ConfigurationError
 MOST_RETRIES = 8
 
 BLOCKED_AFTER_S = 0.3
-"""A second delivery that has not ended after this time is assumed to wait for the first one."""
+BLOCKED_AFTER_TIMES = 10
+"""A second delivery is assumed to wait for the first one if it has not ended after the longer of these: so many
+seconds, and so many times as long as the longest delivery that nothing held up. A busy machine is only slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ class Explorer:
     written: set[str] = field(default_factory=set)
     unmodelled: set[str] = field(default_factory=set)
     deliveries: int = 0
+    _longest_s: float = 0.0
+    """The time of the longest delivery that ran alone."""
     _before: dict[str, Rows] = field(default_factory=dict)
     _schema: dict[str, Table] = field(default_factory=dict)
     _columns: frozenset[tuple[str, str]] = frozenset()
@@ -269,13 +273,17 @@ class Explorer:
         Returns the end of the last delivery, and ``deadlock`` if the two deadlocked, else ``ok``.
         """
         gate = Gate(index)
+        has_begun = threading.Event()
         ended: dict[str, Ended] = {}
 
         def run(name: str, delivery: Delivery) -> None:
             with ExitStack() as stack:
                 for database in self.databases:
                     stack.enter_context(database.beside())
-                ended[name] = self._deliver(delivery, is_redelivered=name == "second")
+                if name == "second":
+                    has_begun.set()
+                self.deliveries += 1
+                ended[name] = deliver(self.call, delivery, is_redelivered=name == "second")
             gate.reached.set()
 
         first, second = self._delivery(None), self._delivery(None)
@@ -286,7 +294,9 @@ class Explorer:
         holder_thread.start()
         gate.reached.wait()
         other_thread.start()
-        other_thread.join(BLOCKED_AFTER_S)
+        while other_thread.is_alive() and not has_begun.wait(0.05):  # it may fail before it begins
+            pass
+        other_thread.join(max(BLOCKED_AFTER_S, BLOCKED_AFTER_TIMES * self._longest_s))
         gate.opened.set()
         holder_thread.join()
         other_thread.join()
@@ -318,7 +328,11 @@ class Explorer:
 
     def _deliver(self, delivery: Delivery, *, retries: int = 0, is_redelivered: bool = False) -> Ended:
         self.deliveries += 1
-        return deliver(self.call, delivery, retries=retries, is_redelivered=is_redelivered)
+        began_at = time.monotonic()
+        try:
+            return deliver(self.call, delivery, retries=retries, is_redelivered=is_redelivered)
+        finally:
+            self._longest_s = max(self._longest_s, time.monotonic() - began_at)
 
     def _restore(self) -> None:
         for database in self.databases:
