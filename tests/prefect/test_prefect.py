@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import time
 
 import pytest
 from flowing import Flowing, outcome
 
 from mirepoix.crashpoints import Crashpoint
-from pace import pace, until
+from pace import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.in_turn]
 
@@ -117,7 +116,7 @@ def test_subflows_of_a_crashed_flow_join_their_tasks(flowing: Flowing) -> None:
 
 @pytest.mark.parametrize("flow", ["one", "one_async", "in_steps", "outer"])
 @pytest.mark.parametrize("begins", [False, True], ids=["waits", "runs"])
-def test_a_cancelled_flow_run_cancels_its_task_within_a_second(flowing: Flowing, flow: str, begins: bool) -> None:
+def test_a_cancelled_flow_run_cancels_its_task(flowing: Flowing, flow: str, begins: bool) -> None:
     if begins:
         flowing.worker()
     run_id = flowing.prefect.create(flow, {"name": "gate", "args": ["never"]})
@@ -125,19 +124,14 @@ def test_a_cancelled_flow_run_cancels_its_task_within_a_second(flowing: Flowing,
     ((_, task_id),) = flowing.keys.items()
     if begins:
         flowing.begun(task_id)
-    took_s = cancelled_after_s(flowing, run_id, task_id)
+    cancel(flowing, run_id, task_id)
     assert outcome(process)[0] == "TaskRevokedError"
-    assert took_s < pace()
 
 
-def cancelled_after_s(flowing: Flowing, run_id: str, task_id: str) -> float:
-    """Cancel a flow run; how long it takes until its task is."""
-    asked_at = time.monotonic()
+def cancel(flowing: Flowing, run_id: str, task_id: str) -> None:
+    """Cancel a flow run; its task is cancelled while the flow still runs. `benchmarks.prefect` says how soon."""
     flowing.prefect.set_state(run_id, "CANCELLING")
     flowing.wait(task_id, "cancelled")
-    took_s = time.monotonic() - asked_at
-    print(f"cancelled after {took_s:.2f} s")
-    return took_s
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -162,7 +156,7 @@ def test_prefects_runner_ends_a_cancelled_flow_run_and_its_task(flowing: Flowing
     run_id = server.ask(f"deployments/{deployment}/create_flow_run", call)["id"]
     until(lambda: flowing.effects(what="begin"), "it began")
     ((_, task_id),) = flowing.keys.items()
-    assert cancelled_after_s(flowing, run_id, task_id) < pace()
+    cancel(flowing, run_id, task_id)
     until(lambda: server.state(run_id) == "CANCELLED", "the flow run is cancelled")
     runner.stop()
 

@@ -85,29 +85,24 @@ def run_with_key(shop: Bridged, key: str, args: list[Any]) -> str:
 
 
 @pytest.mark.parametrize("begins", [False, True], ids=["waits", "runs"])
-def test_a_cancelled_workflow_cancels_its_task_within_a_second(bridged: Bridged, begins: bool) -> None:
+def test_a_cancelled_workflow_cancels_its_task(bridged: Bridged, begins: bool) -> None:
     if begins:
         bridged.worker()
     bridged.temporal_worker()
 
-    async def act(client: Client) -> float:
+    async def act(client: Client) -> None:
         handle = await bridged.begin(client, {"task": "shop.gate", "args": ["never"]})
         await bridged.until(lambda: bridged.keys, "it was submitted")
         ((_, task_id),) = bridged.keys.items()
         if begins:
             await bridged.until(lambda: bridged.state(task_id) == "running", "it runs")
-        asked_at = time.monotonic()
         await handle.cancel()
         await bridged.until(lambda: bridged.state(task_id) == "cancelled", "it is cancelled")
-        took_s = time.monotonic() - asked_at
         with pytest.raises(WorkflowFailureError) as caught:
             await handle.result()
         assert isinstance(caught.value.cause, CancelledError)
-        return took_s
 
-    took_s = bridged.asked(act)
-    print(f"cancelled after {took_s:.2f} s")
-    assert took_s < pace()
+    bridged.asked(act)  # `benchmarks.temporal` says how soon it is cancelled
 
 
 def test_the_task_of_a_terminated_workflow_is_cancelled(bridged: Bridged) -> None:
