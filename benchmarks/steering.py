@@ -1,7 +1,8 @@
 """How soon workers obey a pause, and what a paused backlog costs the others: ``python -m benchmarks.steering``.
 
 *Obey*: two workers drain a backlog of short tasks. The queue, or the task's name, is paused 20 times. The time is from
-before the call of `mirepoix.control.pause` to the last start of a task on each worker, by the clock of this host.
+the commit of the pause (when `mirepoix.control.pause` returned) to the last start of a task on each worker, by the
+clock of this host. How long the call itself took is printed too: on SQLite it waits for workers that write.
 
 *Drain*: one worker drains tasks behind a paused backlog in the same queue, and the same tasks without it, in turn.
 """
@@ -65,20 +66,20 @@ def main() -> None:
         print_header("Pausing work", systems, what)
         for server in systems if "obey" in given.parts else ():
             for what in ("queue", "task"):
-                late = obey(server, given, what)
-                print(
-                    f"  {server.label:34} pause {what:6} last start after {spread(late)}, n = {len(late)}", flush=True
-                )
+                late, calls = obey(server, given, what)
+                found = f"last start after {spread(late)}; the call took {spread(calls)}"
+                print(f"  {server.label:34} pause {what:6} {found}", flush=True)
         for server in systems if "drain" in given.parts else ():
             if server.broker is None:
                 print(f"  {server.label:34} {compare(server, given)}", flush=True)
     print(f"load after: {load()}")
 
 
-def obey(server: Server, given: argparse.Namespace, what: str) -> list[float]:
-    """For each pause and each worker the seconds until its last start."""
+def obey(server: Server, given: argparse.Namespace, what: str) -> tuple[list[float], list[float]]:
+    """For each pause and each worker the seconds until its last start, and how long each call took."""
     server.reset()
     late: list[float] = []
+    calls: list[float] = []
     with app_of(server, given.task_ms / 1000) as (folder, env, app):
         name = {"queue": {"queue": "celery-ledger"}, "task": {"task": "short"}}[what]
         starts = Starts(folder / "starts")
@@ -89,12 +90,14 @@ def obey(server: Server, given: argparse.Namespace, what: str) -> list[float]:
             for _ in range(given.pauses):
                 since = time.time()
                 starts.wait_for(given.workers, since)
-                paused_at = time.time()
+                called_at = time.time()
                 mirepoix.control.pause(app, **name)
+                paused_at = time.time()
+                calls.append(paused_at - called_at)
                 time.sleep(1.5)
                 late += [max(0.0, at - paused_at) for at in starts.last(since).values()]
                 mirepoix.control.resume(app, **name)
-    return late
+    return late, calls
 
 
 class Starts:

@@ -6,6 +6,7 @@ import pytest
 from workers import Shop, until
 
 from mirepoix import control
+from mirepoix.ledger import operate
 from mirepoix.states import State
 
 pytestmark = [pytest.mark.slow, pytest.mark.paired]
@@ -60,6 +61,20 @@ def test_tasks_of_a_paused_name_are_held_and_come_back_without_their_messages(sh
     control.resume(shop.app, task="shop.note")
     shop.wait(held, State.SUCCEEDED)
     assert [shop.runs(id) for id in held] == [1] * 30
+
+
+def test_a_task_that_was_moved_is_run_by_the_other_queue_and_not_by_its_old_message(shop: Shop):
+    """The worker of the old queue receives the message, and gives the task back."""
+    id = shop.send("note")
+    until(lambda: shop.row(id)["sent_fence"] == 0, "its message is in the old queue")
+    with shop.ledger.connection.transaction() as tx:
+        assert operate.move(tx, [id], "other") == [id]
+    shop.worker("old", concurrency=1)
+    until(lambda: shop.broker.size("celery") == 0, "the old message is received")
+    assert shop.state(id) == State.PENDING
+    shop.worker("new", "-Q", "other", concurrency=1)
+    shop.wait(id, State.SUCCEEDED)
+    assert shop.runs(id) == 1
 
 
 def _pending(shop: Shop, ids: list[str]) -> int:

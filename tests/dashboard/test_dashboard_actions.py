@@ -333,3 +333,27 @@ def test_only_administrators_send(visit, scenery):
     visit("ana").get("/send", 403)
     visit("ana").post("/send", 403, name="shop.payments.charge")
     assert "Send a copy" not in visit("ana").get("/tasks/failed-1")
+
+
+def test_a_queue_is_paused_and_resumed_and_everybody_sees_by_whom(visit, scenery):
+    browser = visit("ana")
+    assert 'value="pause">Pause' in browser.get("/queues")
+    page = browser.post("/steer", verb="pause", kind="queue", value="payments", note="the bank is down")
+    assert "is paused, by ana since" in page
+    assert "the bank is down" in visit("vera").get("/")
+    assert 'action="/steer"' not in visit("vera").get("/queues")
+    assert "is resumed" in browser.post("/steer", verb="resume", kind="queue", value="payments")
+    assert "queue payments" in visit("vera").get("/audit")
+    assert scenery.ledger.query("SELECT verb, decided_by FROM mirepoix_steering ORDER BY id") == [
+        ("pause", "ana"),
+        ("resume", "ana"),
+    ]
+
+
+def test_a_tasks_name_is_paused_on_its_page(visit, scenery):
+    browser = visit("ana")
+    name = scenery.ledger.row("failed-1")["name"]
+    page = browser.post("/steer", verb="pause", kind="task", value=name, back="/tasks/failed-1")
+    assert 'value="resume">Resume' in page
+    browser.post("/steer", verb="resume", kind="task", value=name)
+    assert scenery.ledger.query("SELECT kind FROM mirepoix_hold") == []

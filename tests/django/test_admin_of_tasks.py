@@ -15,7 +15,7 @@ from shop import Shop
 
 from mirepoix.django import changelist
 from mirepoix.django.models import Task
-from mirepoix.ledger import finish, steps
+from mirepoix.ledger import finish, holds, steps
 from mirepoix.records import Completion
 
 
@@ -110,6 +110,14 @@ def test_a_tasks_page_tells_its_whole_story(shop: Shop, admin_client: AdminClien
     assert 'value="Retry"' in page
     assert 'value="Discard"' in page
     assert 'value="Cancel"' not in page
+
+
+def test_a_waiting_tasks_page_says_what_it_waits_for(shop: Shop, admin_client: AdminClient):
+    shop.books.send("waits", name="shop.mail")
+    shop.books.do(holds.pause, holds.Kind.TASK, "shop.mail", "ann", "the provider is down")
+    page = admin_client.page(f"{LIST}waits/change/")
+    assert "is paused by ann since" in page
+    assert "mirepoix resume task shop.mail" in page
 
 
 def test_it_tells_of_steps_edits_and_results(shop: Shop, admin_client: AdminClient):

@@ -339,7 +339,7 @@ class BrokerConsumer:
         They take the same places as tasks of messages. A message that comes later finds nothing to lease.
         """
         wanted = self._wanted(leases)
-        queues = list(self._installation.app.amqp.queues.consume_from)
+        queues = self._consumed(leases)
         if not wanted or not queues:
             return
         try:
@@ -547,8 +547,15 @@ class BrokerConsumer:
         leases, consumer = self._leases, self._consumer.task_consumer
         if leases is None or consumer is None:
             return False
-        closed = leases.paused.closed(self._installation.app.amqp.queues.consume_from)
+        closed = leases.paused.closed(self._consumed(leases))
         return closed != self._closed or any(consumer.consuming_from(queue) for queue in closed)
+
+    def _consumed(self, leases: Leases) -> list[str]:
+        """The queues that the worker consumes, also while they are paused.
+
+        Without ``-Q`` Celery's own list grows with each queue that the relay in this process publishes to.
+        """
+        return [queue for queue in self._installation.app.amqp.queues.consume_from if queue in leases.worker.queues]
 
     def _close_paused(self) -> None:
         """Stop consuming paused queues and give back their messages that wait here. Consume resumed queues again.
@@ -558,7 +565,7 @@ class BrokerConsumer:
         leases, consumer = self._leases, self._consumer.task_consumer
         if leases is None or consumer is None:
             return
-        consumed = self._installation.app.amqp.queues.consume_from
+        consumed = self._consumed(leases)
         closed, before = leases.paused.closed(consumed), self._closed
         of_closed = [
             (waiting, notification)
@@ -574,7 +581,7 @@ class BrokerConsumer:
             notification.message.requeue()
         opened = [queue for queue in before - closed if queue in consumed]
         for queue in opened:
-            consumer.add_queue(consumed[queue])
+            consumer.add_queue(self._installation.app.amqp.queues[queue])
         self._listening_since = time.monotonic()
         if opened and not self._is_paused:
             self._resume()

@@ -12,6 +12,7 @@ reads, and the threads of a pool report.
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from collections import Counter, deque
@@ -49,6 +50,9 @@ MOST_TRIES = 3
 """How often one worker resumes a task that is parked again each time."""
 
 TRIES_KEPT = 10_000
+
+READ_PAUSED_S = 0.5
+"""A worker takes nothing if it has not read for so long what is paused. It then reads that in the same transaction."""
 
 HELD_ROUNDS = 3
 """How often one transaction takes again after it has held tasks with a paused name, so that it stays short."""
@@ -109,6 +113,7 @@ class Leases:
         self.is_stopping = False
         self.paused = Paused()
         """What is paused. `read_paused` replaces it."""
+        self._paused_read_at = -math.inf
         self.is_holding = False
         """Whether the last look ended among tasks with a paused name, so that there may be others behind them."""
         self.wake_consumer: Callable[[], None] = _nothing
@@ -220,6 +225,7 @@ class Leases:
                     if task.lease.task_id in unreadable:
                         finish.park(tx, task.lease, AttemptFailure(unreadable[task.lease.task_id]))
                 taken = [task for task in taken if task.lease.task_id not in unreadable]
+                self._read_paused_lately(tx)
                 taken = self._hold_paused(tx, self._without_moved(tx, taken))
                 got = {task.lease.task_id for task in taken}
                 missed = [task_id for task_id in task_ids if task_id not in got and task_id not in unreadable]
@@ -249,6 +255,10 @@ class Leases:
         others = take.take_returned if are_returned else take.take
         may_be_suspect = self.held.may_take_suspect
         self.is_holding = False
+        if self._read_paused_lately(tx):
+            queues = self.paused.open(queues)
+            if not queues:
+                return []
         found = self.limited.take(tx, self.worker.id, queues, batch, others, may_be_suspect=may_be_suspect)
         kept: list[Taken] = []
         for _ in range(HELD_ROUNDS):
@@ -289,8 +299,16 @@ class Leases:
             held |= holds.hold_taken(tx, self.worker.id, name, leases)
         return [task for task in found if task.lease.task_id not in held]
 
+    def _read_paused_lately(self, tx: Tx) -> bool:
+        """Read what is paused if the maintenance thread, which waits for locks, has not done so lately."""
+        if time.monotonic() - self._paused_read_at < READ_PAUSED_S:
+            return False
+        self.read_paused(tx)
+        return True
+
     def read_paused(self, tx: Tx) -> None:
         """Read what is paused. What was taken and has not begun goes back if its queue or its name is paused."""
+        self._paused_read_at = time.monotonic()
         new = self.paused.after(holds.read(tx), self.worker)
         if new is not self.paused:
             self.paused = new

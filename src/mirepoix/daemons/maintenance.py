@@ -150,10 +150,10 @@ class Maintenance:
         now = time.monotonic()
         leases = self._leases
         due: dict[str, Callable[[], None]] = {
+            **self._due_of_pauses(connection, now),
             "record what is done": lambda: leases.flush(connection, older_than_s=5 * FLUSH_AFTER_S),
             "report deaths": lambda: leases.losses.report(connection),
             "note what has begun": lambda: leases.note_started(connection),
-            **self._due_of_pauses(connection, now),
             "give back what was abandoned": lambda: leases.give_back_abandoned(connection),
         }
         if self._on_tick is not None:

@@ -27,9 +27,11 @@ from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, cut, 
 from mirepoix.django.models import Alert, FailureGroup, Result, Task, Worker
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.query.task_detail import MOST_CHILDREN, AttemptLine, TaskDetail, task_detail
+from mirepoix.operations import why as judge
 from mirepoix.operations.batches import Report, grouped
 from mirepoix.operations.decisions import offered
 from mirepoix.operations.format import count, memory, one_line, run_time
+from mirepoix.operations.why import Why
 from mirepoix.states import HELD, State
 
 admin.site.register(FailureGroup, FailureGroupAdmin)
@@ -111,6 +113,7 @@ class TaskAdmin(LedgerAdmin):
         object_id = unquote(object_id)
         with project.ledger().reading() as tx:
             detail = task_detail(tx, object_id)
+            why = judge.why(detail, judge.look(tx, detail)) if detail and detail.state is State.PENDING else None
         task = Task.objects.filter(pk=object_id).first()
         if detail is None or task is None:
             raise Http404(f"The ledger has no task {object_id!r}: it was never sent, rolled back, or pruned.")
@@ -125,7 +128,10 @@ class TaskAdmin(LedgerAdmin):
             "detail": detail,
             "task": task,
             "badge": badge(detail.state, has_due=detail.due_at is not None),
-            "facts": [(name, written(value)) for name, value in _facts(detail, task) if value not in (None, "")],
+            "facts": [
+                *_waits(why),
+                *((name, written(value)) for name, value in _facts(detail, task) if value not in (None, "")),
+            ],
             "arguments": _arguments(detail),
             "attempts": [_attempt(detail, attempt, begun.get(attempt.fence)) for attempt in reversed(detail.attempts)],
             "failure_group": FailureGroup.objects.filter(pk=task.failure_group).values_list("title", flat=True).first(),
@@ -230,6 +236,11 @@ class WorkerAdmin(LedgerAdmin):
     @admin.display(description="state")  # type: ignore[untyped-decorator]
     def state_shown(self, worker: Worker) -> str:
         return badge(worker.state)
+
+
+def _waits(why: Why | None) -> list[tuple[str, str]]:
+    """Return what a waiting task waits for, in words."""
+    return [] if why is None else [("Waits", " ".join([why.answer, *why.facts, why.next_step]).strip())]
 
 
 def _facts(detail: TaskDetail, task: Task) -> Iterable[tuple[str, Any]]:

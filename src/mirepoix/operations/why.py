@@ -61,7 +61,7 @@ def look(tx: Tx, detail: TaskDetail) -> Scene:
     """Read what surrounds the task."""
     seen = read_workers(tx)
     if detail.state is not State.PENDING:
-        return Scene(seen)
+        return Scene(seen, paused=tuple(holds.read(tx)))
     paused = tuple(holds.read(tx))
     return Scene(seen, place(tx, detail.id), pace(tx), sending.leader(tx), paused, at_limit(tx, detail.id))
 
@@ -97,7 +97,7 @@ def _paused(hold: Hold) -> Why:
 
 def _paused_when_due(found: Why, hold: Hold) -> Why:
     fact = (
-        f"{steering.what(hold.kind, hold.value)} is paused {steering.since(hold)}. It waits on until that is resumed."
+        f"{steering.what(hold.kind, hold.value)} is paused {steering.since(hold)}. The task waits until it is resumed."
     )
     facts = (*found.facts, fact[:1].upper() + fact[1:])
     return replace(found, facts=facts, next_step=f"Resume it: mirepoix {steering.command(hold)}", starts_in_s=None)

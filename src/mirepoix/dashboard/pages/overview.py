@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mirepoix.dashboard.pages.needs import shown_text, site_of
+from mirepoix.dashboard.access import Role
+from mirepoix.dashboard.pages.needs import shown_text, site_of, user_of
 from mirepoix.dashboard.render import render
 from mirepoix.ledger.query.audit import Act, acts
+from mirepoix.operations import steering
 from mirepoix.operations.findings import Failing, Finding
 from mirepoix.operations.health import by_life, by_urgency
 from mirepoix.operations.look import LATE_AFTER_S, Seen
@@ -57,6 +59,8 @@ def show(request: Request) -> Response:
         last_hour=[(state, number) for state, number in overview.last_hour.items()],
         acts=done,
         jobs=site.jobs.running(),
+        paused=[(found.hold, steering.sentence(found)) for found in overview.paused],
+        may_act=user_of(request).may(Role.ACT),
     )
 
 
@@ -75,7 +79,7 @@ def where(finding: Finding, seen: Seen) -> Place:
     match finding.kind:
         case "lost" | "dead":
             return Place("/workers")
-        case "late":
+        case "late" | "paused":
             return Place("/queues")
         case "chord":
             return Place("/chords")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mirepoix.dashboard.pages.needs import site_of
+from mirepoix.dashboard.access import Role
+from mirepoix.dashboard.pages.needs import site_of, user_of
 from mirepoix.dashboard.render import render
+from mirepoix.operations import steering
 from mirepoix.operations.look import queue_paces
 
 
@@ -15,4 +17,11 @@ def show(request: Request) -> Response:
     site = site_of(request)
     seen = site.snapshot.get()
     queues = queue_paces(seen, site.installation.settings.queue_objectives_s or {})
-    return render(request, "queues.html", seen=seen, queues=queues)
+    return render(
+        request,
+        "queues.html",
+        seen=seen,
+        queues=queues,
+        paused=[(found.hold, steering.sentence(found)) for found in seen.overview.paused],
+        may_act=user_of(request).may(Role.ACT),
+    )

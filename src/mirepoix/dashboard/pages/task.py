@@ -15,6 +15,7 @@ from mirepoix.dashboard.render import render
 from mirepoix.dashboard.timeline import timeline, waited
 from mirepoix.dashboard.tree import arranged
 from mirepoix.ledger import results
+from mirepoix.ledger.holds import Kind
 from mirepoix.ledger.query.task_detail import AttemptLine, TaskDetail, task_detail
 from mirepoix.ledger.query.workflow import Workflow, workflow
 from mirepoix.operations import why as judge
@@ -37,7 +38,8 @@ def show(request: Request) -> Response:
         if detail is None:
             words = f"The ledger has no task {task_id!r}: it was never sent, was rolled back, or was pruned."
             raise NoSuchThing(words)
-        answer = judge.why(detail, judge.look(tx, detail))
+        scene = judge.look(tx, detail)
+        answer = judge.why(detail, scene)
         flow = workflow(tx, task_id)
         known = results.find(tx, [task_id])[0] if user.may(Role.ARGUMENTS) else None
     return render(
@@ -46,6 +48,7 @@ def show(request: Request) -> Response:
         detail=detail,
         why=answer,
         why_facts=[shown_text(request, fact) for fact in answer.facts],
+        pause_of_name=scene.hold(Kind.TASK, detail.name),
         reason=shown_text(request, detail.reason),
         moments=[(moment, waited(moment)) for moment in timeline(detail)],
         errors=[_error(request, attempt) for attempt in reversed(detail.attempts) if attempt.error],

@@ -1,4 +1,4 @@
-"""Read who did what: decisions about tasks and causes, edits of payloads, and replays, the latest first.
+"""Read who did what: decisions about tasks and causes, edits of payloads, replays and pauses, the latest first.
 
 Decisions and edits are deleted with their tasks. Of a cause only the latest decision is known.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from mirepoix.ledger import holds
 from mirepoix.ledger.query.values import known_moment
 from mirepoix.ledger.tx import Tx
 
@@ -23,7 +24,11 @@ LATEST = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What somebody did. *kind* is ``tasks``, ``edit``, ``replay`` or ``cause``; *subject* is an id of that kind."""
+    """What somebody did.
+
+    *kind* is ``tasks``, ``edit``, ``replay``, ``cause`` or ``pause``. *subject* is an id of that kind, or the name of
+    what was paused.
+    """
 
     at: datetime
     by: str
@@ -45,7 +50,13 @@ class Decided:
 
 def acts(tx: Tx, most: int, read: int = READ) -> list[Act]:
     """Return the latest acts of every kind."""
-    found = [*decided(tx, read=read).acts, *_edits(tx, most), *_replays(tx, most), *_causes(tx, most)]
+    found = [
+        *decided(tx, read=read).acts,
+        *_edits(tx, most),
+        *_replays(tx, most),
+        *_causes(tx, most),
+        *_pauses(tx, most),
+    ]
     return sorted(found, key=lambda act: act.at, reverse=True)[:most]
 
 
@@ -94,6 +105,13 @@ def _replays(tx: Tx, most: int) -> list[Act]:
             int(row.tasks),
         )
         for row in tx.fetch("audit_replays", most=most)
+    ]
+
+
+def _pauses(tx: Tx, most: int) -> list[Act]:
+    return [
+        Act(act.decided_at, act.decided_by, act.verb, "pause", act.value, f"{act.kind} {act.value}", act.reason)
+        for act in holds.history(tx, most)
     ]
 
 
