@@ -117,6 +117,7 @@ class BrokerConsumer:
         """Whether it consumes nothing, because it has no free place."""
         self._closed: frozenset[str] = frozenset()
         """The queues that it does not consume because they are paused."""
+        self._paused_version = 0
         self._received_at: dict[str, float] = {}
         self._is_connected = False
         self._listening_since = time.monotonic()
@@ -265,6 +266,10 @@ class BrokerConsumer:
     # ---- acting
 
     def _tick(self) -> None:
+        leases = self._leases
+        if leases is not None and leases.paused.version != self._paused_version:
+            self._paused_version = leases.paused.version
+            self._consumer.call_soon(self._close_paused)
         self._turn()
         if self._leases is not None and not self._is_away:
             self._flusher.flush_soon(self._leases, self._consumer.hub)
