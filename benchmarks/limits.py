@@ -180,6 +180,7 @@ def work(url: str, path: str, slots: int, longest_s: float) -> None:
         free = slots - len(leases.held)
         taken = leases.record_and_take(connection, [QUEUE], free) if free else []
         for task in taken:
+            effects.note("taken", task.limit_key, task.lease.task_id)
             threading.Thread(target=run, args=(task,), daemon=True).start()
         if not taken:
             look_in_s = leases.limited.look_in_s
@@ -196,7 +197,7 @@ class Fleet:
         self.options = (server.url, self.path, slots, longest_s)
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(
-            ["benchmarks.limits", "mirepoix.connect.psycopg", "mirepoix.connect.pymysql"]
+            ["mirepoix.daemons.maintenance", "mirepoix.connect.psycopg", "mirepoix.connect.pymysql"]
         )
         self.killed: dict[int, float] = {}
         self.workers = [self.hire() for _ in range(workers)]
@@ -230,17 +231,20 @@ def judge(fleet: Fleet, running: dict[str, int], rates: dict[str, tuple[int, flo
     """How often a key had too many, how soon a dead worker's slot was used again, and how many ran."""
     events = fleet.events() + [(at, "killed", "-", "-", pid) for pid, at in fleet.killed.items()]
     now: dict[str, dict[str, int]] = defaultdict(dict)
-    begins: dict[str, list[float]] = defaultdict(list)
+    begins: Counter[str] = Counter()
+    moments: dict[str, list[float]] = defaultdict(list)
     too_many, most, freed, waits = 0, Counter(), {}, []
     for at, what, key, task_id, pid in sorted(events):
         name = key.partition(":")[0]
         if what == "begin":
             now[key][task_id] = pid
-            begins[key].append(at)
+            begins[key] += 1
             most[name] = max(most[name], len(now[key]))
             too_many += len(now[key]) > running.get(name, 10**9)
             if key in freed:
                 waits.append(at - freed.pop(key))
+        elif what == "taken":
+            moments[key].append(at)
         elif what == "end":
             now[key].pop(task_id, None)
         else:
@@ -251,15 +255,14 @@ def judge(fleet: Fleet, running: dict[str, int], rates: dict[str, tuple[int, flo
                 for one in lost:
                     del tasks[one]
     over_rate, shortest = 0, []
-    for key, moments in begins.items():
+    for key, times in moments.items():
         rate = rates.get(key.partition(":")[0])
         if rate:
             count, period_s = rate
-            spans = [later - first for first, later in zip(moments, moments[count:], strict=False)]
+            spans = [later - first for first, later in zip(times, times[count:], strict=False)]
             shortest += [min(spans) / period_s] if spans else []
             over_rate += sum(span < period_s * 0.9 for span in spans)
-    runs = {key: len(moments) for key, moments in begins.items()}
-    return {"too_many": too_many, "most": dict(most), "over_rate": over_rate, "waits": waits, "runs": runs,
+    return {"too_many": too_many, "most": dict(most), "over_rate": over_rate, "waits": waits, "runs": dict(begins),
             "shortest": min(shortest, default=None)}  # fmt: skip
 
 
@@ -330,6 +333,8 @@ def fairness(server, seconds: float, workers: int) -> None:
     send(server.url, ["fair:000"] * 20_000, "first")
     send(server.url, [f"fair:{number % 99 + 1:03}" for number in range(99 * 200)], "other")
     fleet = Fleet(server, workers, slots=8, longest_s=0.02)
+    while not fleet.events():
+        time.sleep(0.1)
     time.sleep(seconds)
     fleet.close()
     runs = judge(fleet, {"fair": 10}, {})["runs"]

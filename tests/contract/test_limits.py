@@ -10,12 +10,14 @@ import pytest
 from driver import Ledger
 from mirepoix.config import Settings
 from mirepoix.connect.source import Source
+from mirepoix.connect.url import source_for
 from mirepoix.daemons.held import HeldLeases
 from mirepoix.daemons.leases import Leases
 from mirepoix.daemons.limited import LOOK_S, Limited, equal_parts
 from mirepoix.ledger import limits, operate, take
 from mirepoix.ledger.limits import Bounds, rate_room, with_starts
 from mirepoix.records import Taken, Worker
+from mirepoix.sql import statement
 
 
 class LimitedWorker:
@@ -338,6 +340,32 @@ def test_recording_outcomes_alone_does_not_cancel_the_next_look(ledger: Ledger, 
     leases.limited.look_now()
     leases.record_and_take(ledger.connection, (), 0)
     assert leases.limited.is_due
+
+
+def test_no_statement_reads_the_backlog_of_a_key_or_of_a_queue(postgresql_url: str):
+    """Even where PostgreSQL has no statistics yet, it uses the index that was made for the statement."""
+    with Ledger(source_for(postgresql_url)) as ledger:
+        ledger.send(*(f"l{n}" for n in range(3_000)), limit_key="pay:ann")
+        ledger.send(*(f"o{n}" for n in range(3_000)))
+        params = {
+            "queue": "celery", "queues": '["celery"]', "after": "", "most": 9, "worker_id": "w1", "batch": 10,
+            "suspects": 1, "key": "pay:ann", "priority": 0, "seq": 5, "cap": 100, "keys": '["pay:ann"]',
+            "rows": '[{"queue": "celery", "limit_key": "pay:ann", "room": 3}]',
+        }  # fmt: skip
+        for name, index in (
+            ("take", "mirepoix_task_open"),
+            ("take_limited", "mirepoix_task_limited"),
+            ("limited_keys", "mirepoix_task_limited"),
+            ("has_limited", "mirepoix_task_limited"),
+            ("ahead_of_key", "mirepoix_task_limited"),
+            ("held_of_keys", "mirepoix_task_slots"),
+        ):
+            with ledger.connection.transaction() as tx:
+                plan = tx.query(f"EXPLAIN {statement(name, 'postgresql', 'named')}", **params)
+            text = "\n".join(row[0] for row in plan)
+            assert index in text, text
+            assert "mirepoix_task_ready" not in text
+            assert "Seq Scan on mirepoix_task" not in text
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,6 @@ SELECT wanted.queue
  CROSS JOIN LATERAL (
        SELECT id
          FROM mirepoix_task
-        WHERE queue = wanted.queue AND state = 'pending' AND due_at IS NULL AND limit_key IS NOT NULL
+        WHERE queue = wanted.queue AND CASE WHEN state = 'pending' AND due_at IS NULL THEN limit_key END IS NOT NULL
         LIMIT 1) AS ready
  LIMIT 1

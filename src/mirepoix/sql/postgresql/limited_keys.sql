@@ -3,7 +3,8 @@
 WITH RECURSIVE walk(limit_key, place) AS (
     (SELECT limit_key, 1 AS place
        FROM mirepoix_task
-      WHERE queue = :queue AND state = 'pending' AND due_at IS NULL AND limit_key IS NOT NULL AND limit_key > :after
+      WHERE queue = :queue AND CASE WHEN state = 'pending' AND due_at IS NULL THEN limit_key END IS NOT NULL
+        AND limit_key > :after
       ORDER BY limit_key
       LIMIT 1)
      UNION ALL
@@ -12,7 +13,7 @@ WITH RECURSIVE walk(limit_key, place) AS (
      CROSS JOIN LATERAL (
            SELECT limit_key
              FROM mirepoix_task
-            WHERE queue = :queue AND state = 'pending' AND due_at IS NULL AND limit_key IS NOT NULL
+            WHERE queue = :queue AND CASE WHEN state = 'pending' AND due_at IS NULL THEN limit_key END IS NOT NULL
               AND limit_key > walk.limit_key
             ORDER BY limit_key
             LIMIT 1) AS found

@@ -8,7 +8,7 @@ WITH candidate AS (
      CROSS JOIN LATERAL (
            SELECT id, queue, priority, seq, is_suspect
              FROM mirepoix_task
-            WHERE queue = wanted.queue AND state = 'pending' AND due_at IS NULL AND limit_key IS NULL
+            WHERE queue = wanted.queue AND CASE WHEN due_at IS NULL AND limit_key IS NULL THEN state END = 'pending'
               AND (expires_at IS NULL OR expires_at > now()) AND (is_suspect = 0 OR :suspects = 1)
             ORDER BY priority DESC, seq
             LIMIT :batch

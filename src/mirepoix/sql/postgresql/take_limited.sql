@@ -1,18 +1,17 @@
 -- transition: pending -> leased
 -- Up to so many tasks of each key as its limit has room for, from the queue where the worker met the key. The worker has
--- locked the keys and counted. A worker that was declared dead takes nothing, and at most one task is a suspect. Equal
--- queues and keys are written as a range in the order of the index mirepoix_task_limited. By "=" the planner, which does
--- not know how many tasks wait, might read all of the queue by another index.
+-- locked the keys and counted. A worker that was declared dead takes nothing, and at most one task is a suspect. The
+-- condition with CASE is that of the index mirepoix_task_limited.
 WITH candidate AS (
     SELECT ready.id, ready.priority, ready.seq, ready.is_suspect
       FROM json_to_recordset(CAST(:rows AS json)) AS w(queue text, limit_key text, room integer)
      CROSS JOIN LATERAL (
            SELECT id, priority, seq, is_suspect
              FROM mirepoix_task
-            WHERE (queue, limit_key) >= (w.queue, w.limit_key) AND (queue, limit_key) <= (w.queue, w.limit_key)
-              AND limit_key IS NOT NULL AND state = 'pending' AND due_at IS NULL
+            WHERE queue = w.queue AND limit_key = w.limit_key
+              AND CASE WHEN state = 'pending' AND due_at IS NULL THEN limit_key END IS NOT NULL
               AND (expires_at IS NULL OR expires_at > now()) AND (is_suspect = 0 OR :suspects = 1)
-            ORDER BY queue, limit_key, priority DESC, seq
+            ORDER BY priority DESC, seq
             LIMIT w.room
               FOR UPDATE SKIP LOCKED) AS ready
 ), chosen AS (
