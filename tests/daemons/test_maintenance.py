@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +13,33 @@ from driver import Ledger
 from mirepoix.config import Settings
 from mirepoix.connect.url import source_for
 from mirepoix.daemons import deaths, process
+from mirepoix.daemons.heartbeat import AGAIN_LAST_S
 from mirepoix.daemons.leases import Leases
 from mirepoix.daemons.maintenance import Maintenance
 from mirepoix.records import Worker
 from pace import DEADLINE_S, until
 from servers import Served
+
+
+def test_a_heartbeat_that_fails_for_an_unknown_reason_is_tried_again_after_a_pause(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture
+):
+    """Somebody has deleted the ledger's files."""
+    source = source_for(sqlite_url)
+    leases = Leases(source, Settings(), Worker("", "w1", "here", os.getpid(), process=process.own()))
+    leases.incarnation.register()
+    shutil.rmtree(Path(sqlite_url.removeprefix("sqlite:///")).parent)
+    maintenance = Maintenance(leases)
+    maintenance.start()
+
+    def failures() -> list[float]:
+        return [one.created for one in caplog.records if "the heartbeat failed and goes on" in one.message]
+
+    try:
+        first, second, *_ = until(lambda: failures()[1:] and failures(), "it has failed twice")
+    finally:
+        maintenance.stop()
+    assert second - first > 0.9 * AGAIN_LAST_S
 
 
 @pytest.mark.parametrize("sees_the_process", [True, False], ids=["same host", "other host"])

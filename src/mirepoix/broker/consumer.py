@@ -344,7 +344,7 @@ class BrokerConsumer:
         They take the same places as tasks of messages. A message that comes later finds nothing to lease.
         """
         wanted = self._wanted(leases)
-        queues = self._consumed(leases)
+        queues = self._consumed()
         if not wanted or not queues:
             return
         try:
@@ -552,15 +552,12 @@ class BrokerConsumer:
         leases, consumer = self._leases, self._consumer.task_consumer
         if leases is None or consumer is None:
             return False
-        closed = leases.paused.closed(self._consumed(leases))
+        closed = leases.paused.closed(self._consumed())
         return closed != self._closed or any(consumer.consuming_from(queue) for queue in closed)
 
-    def _consumed(self, leases: Leases) -> list[str]:
-        """The queues that the worker consumes, also while they are paused.
-
-        Without ``-Q`` Celery's own list grows with each queue that the relay in this process publishes to.
-        """
-        return [queue for queue in self._installation.app.amqp.queues.consume_from if queue in leases.worker.queues]
+    def _consumed(self) -> list[str]:
+        """The queues that the worker consumes, also while they are paused."""
+        return list(self._installation.app.amqp.queues.consume_from)
 
     def _close_paused(self) -> None:
         """Stop consuming paused queues and give back their messages that wait here. Consume resumed queues again.
@@ -570,7 +567,7 @@ class BrokerConsumer:
         leases, consumer = self._leases, self._consumer.task_consumer
         if leases is None or consumer is None:
             return
-        consumed = self._consumed(leases)
+        consumed = self._consumed()
         closed, before = leases.paused.closed(consumed), self._closed
         of_closed = [
             (waiting, notification)

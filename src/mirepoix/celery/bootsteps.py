@@ -62,13 +62,16 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         is_direct = hasattr(worker.pool, "lane")
         if is_direct and worker.autoscale:
             worker.pool.check_scaling()
+        queues = worker.app.amqp.queues
+        # Without -Q Celery's list of them would grow with each queue that the relay in this process publishes to.
+        queues.select(list(queues.consume_from))
         WorkerProcess.begin(
             installation,
             worker.hostname,
             pool=worker.pool.name if is_direct else worker.pool_cls.__module__.rpartition(".")[2],
             is_forking=is_direct or worker.pool_cls.__module__ == "celery.concurrency.prefork",
             concurrency=worker.pool.places if is_direct else worker.concurrency,
-            queues=tuple(worker.app.amqp.queues.consume_from),
+            queues=tuple(queues.consume_from),
         )
         self._running.leases.given_to_pool = partial(given_to_pool, self._running)
         if is_direct:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from mirepoix.crashtest.databases.database import Database
 from mirepoix.crashtest.databases.folders import Folders
@@ -39,8 +40,11 @@ MOST_RETRIES = 8
 
 BLOCKED_AFTER_S = 0.3
 BLOCKED_AFTER_TIMES = 10
-"""A second delivery is assumed to wait for the first one if it has not ended after the longer of these: so many
+"""A second delivery is assumed to wait for the first one if it has done nothing for the longer of these: so many
 seconds, and so many times as long as the longest delivery that nothing held up. A busy machine is only slow."""
+LOOK_S = 0.02
+MOST_PATIENCE = 10
+"""It is assumed after so many times as long in any case: it may wait in a loop that never rests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +300,7 @@ class Explorer:
         other_thread.start()
         while other_thread.is_alive() and not has_begun.wait(0.05):  # it may fail before it begins
             pass
-        other_thread.join(max(BLOCKED_AFTER_S, BLOCKED_AFTER_TIMES * self._longest_s))
+        self._let_run(other_thread, second)
         gate.opened.set()
         holder_thread.join()
         other_thread.join()
@@ -305,6 +309,19 @@ class Explorer:
             if how.how != "ok":  # its broker delivers it again
                 return self._to_end(is_redelivered=True)[0], met
         return ended.get("second", Ended("failed")), met
+
+    def _let_run(self, thread: threading.Thread, delivery: Delivery) -> None:
+        """Wait until the thread has ended, or seems to wait for another."""
+        patience_s = max(BLOCKED_AFTER_S, BLOCKED_AFTER_TIMES * self._longest_s)
+        began_at = quiet_since = time.monotonic()
+        seen = len(delivery.points)
+        while thread.is_alive():
+            thread.join(LOOK_S)
+            now = time.monotonic()
+            if len(delivery.points) != seen or _is_runnable(thread):
+                seen, quiet_since = len(delivery.points), now
+            if now - quiet_since >= patience_s or now - began_at >= MOST_PATIENCE * patience_s:
+                return
 
     def _to_end(self, *, is_redelivered: bool, retries: int = 0) -> tuple[Ended, list[Point]]:
         """Deliver the task, and then each of its retries."""
@@ -414,3 +431,12 @@ def _differing(first: Observed, second: Observed) -> str:
     names = set(first.files) | set(second.files)
     files = {f"file {name}" for name in names if first.files.get(name) != second.files.get(name)}
     return ", ".join(sorted({f"rows of {table}" for table in rows} | effects | files))
+
+
+def _is_runnable(thread: threading.Thread) -> bool:
+    """Whether the thread has work for a processor, on Linux. False if that is unknown."""
+    try:
+        stat = Path(f"/proc/self/task/{thread.native_id}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] == "R"

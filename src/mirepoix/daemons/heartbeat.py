@@ -89,6 +89,7 @@ class Heartbeat:
             except Exception:
                 # A daemon's loop goes on after any error.
                 logger.exception("the heartbeat failed and goes on")
+                self._is_away = True  # else the heartbeat that is due would be tried again without a pause
                 pause_s = AGAIN_LAST_S
             else:
                 self._is_away, self._again_s = False, AGAIN_FIRST_S
