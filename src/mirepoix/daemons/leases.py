@@ -226,10 +226,13 @@ class Leases:
                         finish.park(tx, task.lease, AttemptFailure(unreadable[task.lease.task_id]))
                 taken = [task for task in taken if task.lease.task_id not in unreadable]
                 self._read_paused_lately(tx)
-                taken = self._hold_paused(tx, self._without_moved(tx, taken))
+                here = self._without_moved(tx, taken)
+                moved = {task.lease.task_id for task in taken} - {task.lease.task_id for task in here}
+                taken = self._hold_paused(tx, here)
                 got = {task.lease.task_id for task in taken}
                 missed = [task_id for task_id in task_ids if task_id not in got and task_id not in unreadable]
                 known = take.readiness(tx, missed) if missed else {}
+                known |= dict.fromkeys(moved, False)  # they are ready, and not for this worker
                 taken += self._take_suspect(tx, [task_id for task_id in missed if known.get(task_id)])
                 reached(Crashpoint.RECEIVE_BEFORE_COMMIT)
         except BaseException as error:
