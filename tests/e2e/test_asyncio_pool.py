@@ -269,6 +269,8 @@ def test_a_process_makes_way_after_its_share_of_tasks(shop: Shop) -> None:
     shop.wait(ids, "succeeded")
     pids = [shop.effects(id, "begin")[0].pid for id in ids]
     assert max(pids.count(pid) for pid in pids) == 7
+    lost = [attempt for id in ids for attempt in shop.ledger.attempts(id) if attempt["outcome"] != "succeeded"]
+    assert [one["error"] for one in lost] == []
     assert {(shop.row(id)["deaths"], shop.row(id)["handovers"], shop.runs(id)) for id in ids} == {(0, 0, 1)}
 
 

@@ -394,13 +394,12 @@ class TaskPool(BasePool):  # type: ignore[misc]
             self._hub.remove_writer(process.write_fd)
 
     def _on_report(self, process: PoolProcess) -> None:
+        leaves = False
         for what, number, value, took_s in process.read():
             if what == READY:  # also when it has passed over a job that was recalled
                 process.is_ready = True
             elif what == LEAVES:
-                process.is_leaving = True
-                self._recall([process])
-                self.maintain_pool()
+                process.is_leaving = leaves = True
             elif what == BEGUN:
                 job = process.jobs.get(number)
                 if job is not None:
@@ -412,6 +411,9 @@ class TaskPool(BasePool):  # type: ignore[misc]
         if process.exitcode is not None:
             self._on_exit(process)
             return
+        if leaves:  # only now: if it has exited, this settles its jobs, and the ends of some were just read
+            self._recall([process])
+            self.maintain_pool()
         if process.is_cut and self._hub is not None:
             process.is_leaving = True
             self._hub.remove_reader(process.end.fileno())
