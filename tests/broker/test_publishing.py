@@ -123,7 +123,6 @@ def test_a_queue_that_the_broker_refuses_in_words_of_its_own_holds_up_only_itsel
 
 
 UNSENDABLE: dict[str, dict[str, Any]] = {
-    "priority": {"properties": {"priority": 300}},
     "correlation": {"properties": {"correlation_id": "x" * 300}},
     "key": {"headers": {"x" * 300: 1}},
     "value": {"headers": {"number": 10**30}},

@@ -414,12 +414,18 @@ class TaskPool(BasePool):  # type: ignore[misc]
         if leaves:  # only now: if it has exited, this settles its jobs, and the ends of some were just read
             self._recall([process])
             self.maintain_pool()
-        if process.is_cut and self._hub is not None:
-            process.is_leaving = True
-            self._hub.remove_reader(process.end.fileno())
-            if process.exit_fd is None:
-                self._hub.call_later(LOOK_S, self.maintain_pool)
+        if process.is_cut:
+            self._on_cut(process)
         self._pump()
+
+    def _on_cut(self, process: PoolProcess) -> None:
+        """Give a process that reports nothing more no more jobs."""
+        if self._hub is None:
+            return
+        process.is_leaving = True
+        self._hub.remove_reader(process.end.fileno())
+        if process.exit_fd is None:
+            self._hub.call_later(LOOK_S, self.maintain_pool)
 
     def _on_end(self, process: PoolProcess, job: Job, what: str, value: Any) -> None:
         self._forget_limit(job)
