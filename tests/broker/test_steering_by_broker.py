@@ -39,10 +39,14 @@ def test_a_paused_queue_is_not_consumed_until_it_is_resumed(shop: Shop):
 def test_a_queue_that_the_user_cancelled_is_not_consumed_after_a_resume(shop: Shop):
     worker = shop.worker("w1", concurrency=1)
     control.pause(shop.app, queue="celery")
-    shop.app.control.cancel_consumer("celery", destination=["w1@test"], reply=True, timeout=10)
+    # A connection of its own: the server may have closed one that the pool has kept.
+    with shop.app.connection_for_write() as connection:
+        to_worker = {"destination": ["w1@test"], "reply": True, "timeout": 10, "connection": connection}
+        shop.app.control.cancel_consumer("celery", **to_worker)
     control.resume(shop.app, queue="celery")
     waits = shop.send("note")
-    shop.app.control.add_consumer("other", destination=["w1@test"], reply=True, timeout=10)
+    with shop.app.connection_for_write() as connection:
+        shop.app.control.add_consumer("other", **{**to_worker, "connection": connection})
     other = shop.send("note", queue="other")
     shop.wait(other, State.SUCCEEDED)
     assert shop.state(waits) == State.PENDING

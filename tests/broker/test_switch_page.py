@@ -158,7 +158,7 @@ def test_the_page_leads_there_and_back_and_out(site: Site, redis: RedisServer):
     assert redis.size("celery") == 0
     site.send(42)
     worker.stop()
-    assert "Deleted 28 tables" in site.run("python manage.py mirepoix drop-tables --yes")
+    assert "Deleted 32 tables" in site.run("python manage.py mirepoix drop-tables --yes")
     with Ledger(source_for(f"sqlite:///{site.folder / 'shop.db'}")) as ledger:
         assert ledger.do(drop.contents) == drop.Contents()
     site.release(stock)

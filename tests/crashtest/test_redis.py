@@ -144,7 +144,7 @@ def keeps_volatile_values():
 @plain.task(shared=False, name="under_a_lock")
 def under_a_lock():
     own = SEEN["client"]
-    with own.lock("the lock", timeout=0.05):
+    with own.lock("the lock", timeout=0.5):
         own.set("lent", "yes")
 
 
