@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mirepoix.sql
+from mirepoix.sql import expand_lease
 from mirepoix.sql.envelope import expand
 from mirepoix.states import State
 
@@ -30,7 +31,8 @@ class Statement:
     def sql(self) -> str:
         """The statement without its comments, on one line."""
         lines = [line for line in self.text.splitlines() if not line.lstrip().startswith("--")]
-        sql = expand("\n".join(lines), "postgresql" if self.folder == "common" else self.folder)
+        dialect = "postgresql" if self.folder == "common" else self.folder
+        sql = expand_lease(expand("\n".join(lines), dialect), dialect)
         return re.sub(r"\s+", " ", sql)
 
     @property

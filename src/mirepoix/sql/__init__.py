@@ -4,9 +4,10 @@ Placeholders are written ``:name``, and `statement` renders them for a driver. S
 databases. They are written in braces and replaced from a fixed table, never from data: ``{now}``, ``{later :seconds}``,
 ``{earlier :seconds}``, ``{seconds_until expression}``, ``{as_text expression}``, ``{by index}`` (an index hint for
 MySQL; the others choose the index themselves), ``{waited_s table}`` (how long the task in that row, which is still
-pending, has been ready), ``{bucket expression}`` (the bucket of a duration, see `mirepoix.sql.buckets`),
-``{microseconds expression}`` (a duration in seconds as an integer), ``{held_until}`` (the due time of a task that is
-held) and ``{hold table}`` (what ``held_by`` says of a hold in that row). Files in ``sql/mysql/`` also have:
+pending, has been ready), ``{lease table}`` (what changes in that row when a worker takes it), ``{bucket expression}``
+(the bucket of a duration, see `mirepoix.sql.buckets`), ``{microseconds expression}`` (a duration in seconds as an
+integer), ``{held_until}`` (the due time of a task that is held) and ``{hold table}`` (what ``held_by`` says of a hold
+in that row). Files in ``sql/mysql/`` also have:
 
 * ``{json :parameter}``, ``{text}`` and ``{id}``: a text that JSON_TABLE reads, and the types of its columns
 * ``{moment expression}``: a datetime from an ISO 8601 text
@@ -124,6 +125,25 @@ _SPELLING: dict[str, dict[str, str]] = {
         ),
     },
 }
+_LEASE = {
+    "postgresql": (
+        r"state = 'leased', waited_s = {waited_s \1}, fence = \1.fence + 1, worker_id = :worker_id, pid = NULL,"
+        r" leased_at = statement_timestamp(), started_at = NULL, finished_at = NULL, run_time_s = NULL,"
+        r" peak_memory_kb = NULL"
+    ),
+    "sqlite": (
+        r"state = 'leased', waited_s = {waited_s \1}, fence = fence + 1, worker_id = :worker_id, pid = NULL,"
+        r" leased_at = strftime('%Y-%m-%d %H:%M:%f', 'now'), started_at = NULL, finished_at = NULL,"
+        r" run_time_s = NULL, peak_memory_kb = NULL"
+    ),
+    # Each assignment sees those before it: the state comes last, because waited_s is that of a pending task.
+    "mysql": (
+        r"\1.waited_s = {waited_s \1}, \1.fence = \1.fence + 1, \1.worker_id = :worker_id, \1.pid = NULL,"
+        r" \1.leased_at = {now}, \1.started_at = NULL, \1.finished_at = NULL, \1.run_time_s = NULL,"
+        r" \1.peak_memory_kb = NULL, \1.state = 'leased'"
+    ),
+}
+"""What ``{lease table}`` means."""
 _KEYS = {"mirepoix_task": "mirepoix_task_id"}
 """MySQL's index on the key of a table, if that is not the primary key."""
 
@@ -215,11 +235,16 @@ def placeholders(sql: str, paramstyle: str) -> str:
 def spell(sql: str, dialect: str) -> str:
     """Replace the expressions in braces by the dialect's own, and drop the comment lines."""
     sql = "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
-    sql = expand(sql, dialect)
+    sql = expand_lease(expand(sql, dialect), dialect)
     for verb, own in _SPELLING[dialect].items():
         argument = r" ([^{}]+)" if r"\1" in own else ""
         sql = re.sub(r"\{" + verb + argument + r"\}", own, sql)
     return sql
+
+
+def expand_lease(sql: str, dialect: str) -> str:
+    """Replace ``{lease table}`` by the assignments of the dialect."""
+    return re.sub(r"\{lease ([^{}]+)\}", _LEASE[dialect], sql)
 
 
 def migrations(dialect: str) -> list[tuple[str, str]]:

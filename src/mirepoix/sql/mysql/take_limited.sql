@@ -26,6 +26,5 @@ SELECT t.id, t.fence + 1 AS fence, t.seq, t.is_suspect, t.deaths + t.handovers >
 ;
 UPDATE {found}
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = found.id
-   SET t.waited_s = {waited_s t}, t.fence = t.fence + 1, t.worker_id = :worker_id, t.pid = NULL, t.leased_at = {now},
-       t.started_at = NULL, t.finished_at = NULL, t.run_time_s = NULL, t.peak_memory_kb = NULL, t.state = 'leased'
+   SET {lease t}
  WHERE t.state = 'pending'

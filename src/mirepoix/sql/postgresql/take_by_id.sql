@@ -1,7 +1,8 @@
 -- transition: pending -> leased
--- The broker notified a worker of these. A task with a limit is taken by take_limited alone. It locks them in the order of their ids, so that two workers with the same
--- tasks do not deadlock. LATERAL with OFFSET 0 finds and locks each row by its id. Without it the planner, which does
--- not know how few there are, would scan all waiting tasks. A worker that was declared dead takes nothing.
+-- The broker notified a worker of these. The statement locks them in the order of their ids, so that two workers with
+-- the same tasks do not deadlock. LATERAL with OFFSET 0 finds and locks each row by its id. Without it the planner, which
+-- does not know how few there are, would scan all waiting tasks. Only take_limited takes a task with a limit. A worker
+-- that was declared dead takes nothing.
 WITH chosen AS (
     SELECT t.id
       FROM json_array_elements_text(CAST(:ids AS json)) AS w(id)
@@ -10,8 +11,7 @@ WITH chosen AS (
        AND (t.is_suspect = 0 OR :suspects = 1)
 )
 UPDATE mirepoix_task AS t
-   SET state = 'leased', waited_s = {waited_s t}, fence = t.fence + 1, worker_id = :worker_id, pid = NULL, leased_at = statement_timestamp(),
-       started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL
+   SET {lease t}
   FROM chosen
  WHERE t.id = chosen.id
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')

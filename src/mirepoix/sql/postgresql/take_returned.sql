@@ -23,8 +23,7 @@ WITH candidate AS (
      LIMIT :batch
 )
 UPDATE mirepoix_task AS t
-   SET state = 'leased', waited_s = {waited_s t}, fence = t.fence + 1, worker_id = :worker_id, pid = NULL, leased_at = statement_timestamp(),
-       started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL
+   SET {lease t}
   FROM chosen
  WHERE t.id = chosen.id
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')

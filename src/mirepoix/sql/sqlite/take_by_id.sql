@@ -1,9 +1,8 @@
 -- transition: pending -> leased
--- The broker notified a worker of these. A task with a limit is taken by take_limited alone. A worker that was declared dead takes nothing.
+-- The broker notified a worker of these. Only take_limited takes a task with a limit. A worker that was declared dead
+-- takes nothing.
 UPDATE mirepoix_task
-   SET state = 'leased', waited_s = {waited_s mirepoix_task}, fence = fence + 1, worker_id = :worker_id, pid = NULL,
-       leased_at = strftime('%Y-%m-%d %H:%M:%f', 'now'),
-       started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL
+   SET {lease mirepoix_task}
  WHERE id IN (SELECT value FROM json_each(:ids))
    AND state = 'pending' AND due_at IS NULL AND limit_key IS NULL AND (expires_at IS NULL OR expires_at > strftime('%Y-%m-%d %H:%M:%f', 'now'))
    AND (is_suspect = 0 OR :suspects = 1)

@@ -19,9 +19,7 @@ WITH ranked AS (
                           LIMIT :most)
 )
 UPDATE mirepoix_task
-   SET state = 'leased', waited_s = {waited_s mirepoix_task}, fence = fence + 1, worker_id = :worker_id, pid = NULL,
-       leased_at = strftime('%Y-%m-%d %H:%M:%f', 'now'),
-       started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL
+   SET {lease mirepoix_task}
  WHERE seq IN (SELECT seq FROM ranked
                 WHERE turn <= json_extract(wanted, '$.room') AND (is_suspect = 0 OR place = 1))
    AND state = 'pending'

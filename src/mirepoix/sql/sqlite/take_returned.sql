@@ -15,9 +15,7 @@ WITH ranked AS (
                           LIMIT :batch)
 )
 UPDATE mirepoix_task
-   SET state = 'leased', waited_s = {waited_s mirepoix_task}, fence = fence + 1, worker_id = :worker_id, pid = NULL,
-       leased_at = strftime('%Y-%m-%d %H:%M:%f', 'now'),
-       started_at = NULL, finished_at = NULL, run_time_s = NULL, peak_memory_kb = NULL
+   SET {lease mirepoix_task}
  WHERE seq IN (SELECT seq FROM ranked WHERE is_suspect = 0 OR place = 1 ORDER BY turn, priority DESC, seq LIMIT :batch)
    AND state = 'pending'
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
