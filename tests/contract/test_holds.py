@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from driver import Ledger
+from mirepoix.config import Settings
 from mirepoix.connect.source import Source
+from mirepoix.daemons.leases import Leases
 from mirepoix.ledger import holds, operate, reap, take
 from mirepoix.ledger.holds import Kind
 from mirepoix.ledger.query.task_detail import task_detail
 from mirepoix.ledger.query.tasks import states_of
+from mirepoix.records import Worker
 from mirepoix.states import State
 
 
@@ -44,6 +49,20 @@ def test_what_is_paused_twice_stays_paused_by_whom_it_was(ledger: Ledger):
     assert ledger.do(holds.resume, Kind.TASK, "shop.pay", "bob", "it is up")
     assert not ledger.do(holds.resume, Kind.TASK, "shop.pay", "bob", "it is up")
     assert [(act.verb, act.decided_by) for act in ledger.do(holds.history, 9)] == [("resume", "bob"), ("pause", "ann")]
+
+
+@pytest.mark.parametrize("is_suspect", [False, True], ids=["task", "suspect"])
+def test_the_old_message_of_a_moved_task_does_not_lease_it(source: Source, ledger: Ledger, is_suspect: bool):
+    ledger.worker("w1")
+    ledger.send("a", "b")
+    if is_suspect:
+        ledger.write("UPDATE mirepoix_task SET is_suspect = 1")
+    assert ledger.do(operate.move, ["a"], "other") == ["a"]
+    leases = Leases(source, Settings(), Worker("w1", "w1", "host", 1, queues=("celery",)))
+    received = leases.record_and_receive(ledger.connection, ["a", "b"])
+    assert [task.lease.task_id for task in received.taken] == ["b"]
+    assert received.known["a"] is False
+    assert (ledger.row("a")["state"], ledger.row("a")["queue"]) == (State.PENDING, "other")
 
 
 def test_a_task_that_is_held_is_not_taken_until_it_is_released_in_its_old_place(ledger: Ledger):

@@ -51,8 +51,8 @@ MOST_TRIES = 3
 
 TRIES_KEPT = 10_000
 
-READ_PAUSED_S = 0.5
-"""A worker takes nothing if it has not read for so long what is paused. It then reads that in the same transaction."""
+PAUSED_KNOWN_S = 0.5
+"""How long a worker relies on what it read of what is paused. After that it reads it in the transaction that takes."""
 
 HELD_ROUNDS = 3
 """How often one transaction takes again after it has held tasks with a paused name, so that it stays short."""
@@ -215,6 +215,7 @@ class Leases:
             raise LedgerAway("the ledger refuses the outcomes that have to be recorded")
         completions = self.completions.pop()
         taken: list[Taken] = []
+        moved: set[str] = set()
         try:
             with connection.transaction() as tx:
                 if completions:
@@ -226,14 +227,12 @@ class Leases:
                         finish.park(tx, task.lease, AttemptFailure(unreadable[task.lease.task_id]))
                 taken = [task for task in taken if task.lease.task_id not in unreadable]
                 self._read_paused_lately(tx)
-                here = self._without_moved(tx, taken)
-                moved = {task.lease.task_id for task in taken} - {task.lease.task_id for task in here}
-                taken = self._hold_paused(tx, here)
-                got = {task.lease.task_id for task in taken}
-                missed = [task_id for task_id in task_ids if task_id not in got and task_id not in unreadable]
+                taken = self._keep_own(tx, taken, moved)
+                settled = {*unreadable, *moved, *(task.lease.task_id for task in taken)}
+                missed = [task_id for task_id in task_ids if task_id not in settled]
                 known = take.readiness(tx, missed) if missed else {}
+                taken += self._take_suspect(tx, [task_id for task_id in missed if known.get(task_id)], moved)
                 known |= dict.fromkeys(moved, False)  # they are ready, and not for this worker
-                taken += self._take_suspect(tx, [task_id for task_id in missed if known.get(task_id)])
                 reached(Crashpoint.RECEIVE_BEFORE_COMMIT)
         except BaseException as error:
             self.completions.push_back(completions)
@@ -281,18 +280,22 @@ class Leases:
         self.is_holding = True
         return kept
 
-    def _without_moved(self, tx: Tx, found: Sequence[Taken]) -> list[Taken]:
-        """Give back the tasks that were moved to a queue of other workers after their messages were sent."""
+    def _keep_own(self, tx: Tx, found: Sequence[Taken], moved: set[str]) -> list[Taken]:
+        """Put back what this worker does not run of the tasks that messages named; return the others.
+
+        Those with a paused name are held. Those that were moved to a queue of other workers, after their messages were
+        sent, are given back, and their ids added to *moved*.
+        """
         queues = self.worker.queues
-        moved = [
+        others = [
             task.lease
             for task in found
             if task.queue not in queues and not task.exchange and task.routing_key == task.queue
         ]
-        if not moved:
-            return list(found)
-        finish.give_back(tx, self.worker.id, moved, "moved to another queue")
-        return [task for task in found if task.lease not in moved]
+        if others:
+            finish.give_back(tx, self.worker.id, others, "moved to another queue")
+            moved.update(lease.task_id for lease in others)
+        return self._hold_paused(tx, [task for task in found if task.lease.task_id not in moved])
 
     def _hold_paused(self, tx: Tx, found: Sequence[Taken]) -> list[Taken]:
         """Hold those of the tasks that have a paused name; return the others."""
@@ -304,7 +307,7 @@ class Leases:
 
     def _read_paused_lately(self, tx: Tx) -> bool:
         """Read what is paused if the maintenance thread, which waits for locks, has not done so lately."""
-        if time.monotonic() - self._paused_read_at < READ_PAUSED_S:
+        if time.monotonic() - self._paused_read_at < PAUSED_KNOWN_S:
             return False
         self.read_paused(tx)
         return True
@@ -325,10 +328,10 @@ class Leases:
         if queues and limits.has_waiting(tx, queues):
             self.limited.look_now()
 
-    def _take_suspect(self, tx: Tx, task_ids: Iterable[str]) -> list[Taken]:
+    def _take_suspect(self, tx: Tx, task_ids: Iterable[str], moved: set[str]) -> list[Taken]:
         """Take the first of these tasks that can be taken. They are suspects; the others were taken before."""
         for task_id in task_ids if self.held.may_take_suspect else ():
-            taken = self._hold_paused(tx, take.take_by_id(tx, self.worker.id, [task_id]))
+            taken = self._keep_own(tx, take.take_by_id(tx, self.worker.id, [task_id]), moved)
             if taken:
                 return taken
         return []
