@@ -12,6 +12,7 @@ Every worker obeys within a second. What runs goes on. It is recorded who paused
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from mirepoix.connect.source import BOUND_S
@@ -40,11 +41,8 @@ def pause(
     of its own. Raises ValueError for anything but one name.
     """
     kind, value = _one(queue=queue, task=task, worker=worker, release=release)
-    connection = app.mirepoix.source.open(BOUND_S)
-    try:
+    with closing(app.mirepoix.source.open(BOUND_S)) as connection:
         return steering.pause(connection, kind, value, decided_by(by), note)
-    finally:
-        connection.close()
 
 
 def resume(
@@ -59,11 +57,8 @@ def resume(
 ) -> bool:
     """Resume one of them. False: it was not paused. Tasks that were held are ready again when the call returns."""
     kind, value = _one(queue=queue, task=task, worker=worker, release=release)
-    connection = app.mirepoix.source.open(BOUND_S)
-    try:
+    with closing(app.mirepoix.source.open(BOUND_S)) as connection:
         return steering.resume(connection, kind, value, decided_by(by), note)[0]
-    finally:
-        connection.close()
 
 
 def paused(app: Any) -> list[Hold]:

@@ -245,7 +245,7 @@ class BrokerConsumer:
         if not self._is_connected or self._is_paused or is_busy:
             self._listening_since = now
             return 0.0
-        queues = [queue for queue in self._installation.app.amqp.queues.consume_from if queue not in self._closed]
+        queues = [queue for queue in self._consumed() if queue not in self._closed]
         return max((now - max(self._received_at.get(queue, since), since) for queue in queues), default=0.0)
 
     def _is_full(self) -> bool:

@@ -63,7 +63,7 @@ class HoldLeases(bootsteps.StartStopStep):  # type: ignore[misc]
         if is_direct and worker.autoscale:
             worker.pool.check_scaling()
         queues = worker.app.amqp.queues
-        # Without -Q Celery's list of them would grow with each queue that the relay in this process publishes to.
+        # Without -Q some releases of Celery would also consume each queue that the relay in this process publishes to.
         queues.select(list(queues.consume_from))
         WorkerProcess.begin(
             installation,

@@ -151,7 +151,7 @@ class HeldLeases:
                     held.abandoned_at = moment
 
     def abandon_stopped(self, stops: Callable[[str, str], bool], may_have_begun: Callable[[], frozenset[Key]]) -> None:
-        """Mark the leases to be given back whose queue or name *stops*, unless they have begun or may have begun.
+        """Mark leases to be given back: those for whose queue and name *stops* is true, and that cannot have begun.
 
         The pool's processes may get a lease at the same moment. So each goes back `GRACE_S` later, and the next call
         takes the mark away if the pool has got it meanwhile.

@@ -209,7 +209,7 @@ class Maintenance:
         names = self._leases.paused.names
         with connection.statements() as tx:
             self._leases.read_paused(tx)
-        if names - self._leases.paused.names:  # help whoever resumed it, who may be killed meanwhile
+        if names - self._leases.paused.names:  # release its tasks too: the command that resumed it may be killed
             self._next_orphans = min(self._next_orphans, now + LOOK_AGAIN_S)
 
     def _release_orphans(self, connection: OwnConnection) -> None:

@@ -1,10 +1,11 @@
-"""Pause and resume queues, task names, workers and releases, and hold the tasks whose name is paused.
+"""Pause and resume a queue, a task's name, a worker or a release.
 
-A row of ``mirepoix_hold`` is authoritative: what has one is paused. Workers read these rows several times a second. A
-worker takes nothing from a paused queue, and nothing at all if it, or its release, is paused. It takes a task with a
-paused name, sees the name, and holds the task: the row stays ``pending``, and its due time becomes the last day of
-9999. So it leaves the index of ready rows, as a scheduled task does. A task whose hold is gone is released by
-whoever sees that: the command that resumed it, or any worker.
+Something is paused if it has a row in ``mirepoix_hold``. Workers read these rows several times a second. A worker
+takes nothing from a paused queue, and nothing at all if it, or its release, is paused.
+
+A paused name holds its tasks. When a worker takes such a task, it puts the task back with the last day of 9999 as its
+due time. So the task leaves the index of ready rows, as a scheduled task does, and stays ``pending``. After a resume,
+the command that resumed the name releases its tasks. If that command is killed, any worker does.
 """
 
 from __future__ import annotations
