@@ -14,10 +14,10 @@ import pytest
 
 from quickstarts.interpreters import python_between
 from quickstarts.page import ROOT
-from quickstarts.reader import Reader
 
 sys.path.append(str(ROOT / "tests"))
 
+from quickstarts.reader import Reader
 from virtual_environments import DJANGO_RUNS_ON
 
 

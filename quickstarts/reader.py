@@ -14,10 +14,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from pace import pace
 from quickstarts.page import Block, Command, Section
 
-PATIENCE_S = 120
+PATIENCE_S = 120 * pace()
 """How long one line may take, or what it starts may take to say something. Installing waits for a package index."""
+
+INSTALLING_S = 900 * pace()
+"""How long a test may take that installs packages."""
 
 _STAYS = re.compile(r"^(celery .*\b(worker|beat)\b|uvicorn\b|flask .*\brun\b|python manage\.py runserver\b)")
 """Lines whose programs run until somebody ends them: each gets a terminal of its own."""

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from quickstarts.page import ROOT
+from quickstarts.reader import INSTALLING_S
 
-pytestmark = pytest.mark.timeout(900)  # installing
+pytestmark = pytest.mark.timeout(INSTALLING_S)
 
 
 def test_the_example_accounts_for_every_order(django: tuple[str, str], tmp_path: Path):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from quickstarts.page import ROOT
-from quickstarts.reader import Reader
+from quickstarts.reader import INSTALLING_S, Reader
 from test_layers import HOMES
 
 EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -31,7 +31,7 @@ LIBRARIES = {name: name for name in EXTRAS} | {
 THROUGH = {"greenlet": ("celery/pool/in_loop.py", "celery/pool/loop_child.py")}
 """Modules that import a library through its home. Nothing else imports them without having looked for it."""
 
-pytestmark = pytest.mark.timeout(900)  # installing
+pytestmark = pytest.mark.timeout(INSTALLING_S)
 
 SMALL = "--orders 40 --kills 2 --worker-kills 1"
 
@@ -72,7 +72,7 @@ def test_nothing_needs_a_library_but_that_of_its_extra(reader: Callable[..., Rea
     assert re.search(r"all \d+ checks hold", one.types(f"VENV=$PWD/.venv {ROOT}/scripts/demo {SMALL}"))
     _lack_only_their_libraries(_not_imported(one), set())
     for extra, requirements in EXTRAS.items():
-        one.types(f"pip install --target with-{extra} {shlex.join(requirements)}")
+        one.types(f"pip install --no-compile --target with-{extra} {shlex.join(requirements)}")
         one.types(f'export PYTHONPATH="$PWD/with-{extra}"')
         _lack_only_their_libraries(_not_imported(one), {LIBRARIES[extra]})
         one.types("unset PYTHONPATH")

@@ -8,14 +8,14 @@ from collections.abc import Callable
 import pytest
 
 from quickstarts.page import sections
-from quickstarts.reader import Reader
+from quickstarts.reader import INSTALLING_S, Reader
 
 README = sections("README.md")
 DJANGO = sections("docs/start/django.md")
 FASTAPI = sections("docs/start/fastapi.md")
 FLASK = sections("docs/start/flask.md")
 
-pytestmark = pytest.mark.timeout(900)  # installing
+pytestmark = pytest.mark.timeout(INSTALLING_S)
 
 
 def test_the_readme(reader: Callable[..., Reader]):

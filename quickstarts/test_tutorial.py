@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from quickstarts.page import sections
-from quickstarts.reader import Reader
+from quickstarts.reader import INSTALLING_S, Reader
 from servers import DatabaseServer, PostgresServer, mariadb, require_postgres, run_mariadb
 
 PAGE = sections("docs/tutorial.md")
@@ -16,7 +16,7 @@ FIRST, SEND, KILL, TRANSACTION, SERVERS = (one for title, one in PAGE.items() if
 
 POSTGRESQL, MYSQL = (f"{scheme}://user:password@localhost/shop" for scheme in ("postgresql", "mysql"))
 
-pytestmark = pytest.mark.timeout(900)  # installing
+pytestmark = pytest.mark.timeout(INSTALLING_S)
 
 
 @pytest.fixture(scope="module")

@@ -35,9 +35,10 @@ def worker(shop: Shop, *args: str, concurrency: int = 10, **options: Any) -> Pro
     return shop.worker(*args, pool=POOL, concurrency=concurrency, **options)
 
 
-def waits(pid: int) -> bool:
-    """Whether the main thread of a process, which has the event loop, waits."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+def waits_in_thread(shop: Shop, id: str) -> bool:
+    """Whether its coroutine has come to the await of a thread: the loop itself shows where it stands."""
+    shown = stacks.ask(shop.app, "w1@test", id, DEADLINE_S)
+    return "in to_thread" in shown.text
 
 
 def inspect(shop: Shop) -> Any:
@@ -147,7 +148,8 @@ def test_a_process_that_was_killed_from_outside_makes_no_suspects(shop: Shop) ->
         for id in ids:
             shop.begun(id, times)
         (pid,) = running.children()
-        until(partial(waits, pid), "its loop waits")
+        for id in ids:
+            until(partial(waits_in_thread, shop, id), "it waits")
         os.kill(pid, signal.SIGKILL)
     shop.make("open")
     shop.wait(ids, "succeeded")
