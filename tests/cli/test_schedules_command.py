@@ -82,7 +82,7 @@ def test_a_second_schedule_of_that_name_is_refused(cli: Any):
     assert "There is a schedule 'nightly' already" in cli("schedules", "add", *NIGHTLY, code=2).stderr
 
 
-def test_a_schedule_of_the_code_can_be_paused_and_not_edited(cli: Any, code: Any):
+def test_a_schedule_of_the_code_can_be_paused_and_not_edited(cli: Any, code: Any, ledger: Ledger):
     code()
     assert "defined by the app's code" in cli("schedules", "edit", "tidy", "--every", "1m", code=2).stderr
     assert "defined by the app's code" in cli("schedules", "remove", "tidy", code=2).stderr
@@ -91,8 +91,10 @@ def test_a_schedule_of_the_code_can_be_paused_and_not_edited(cli: Any, code: Any
     code()  # a worker that starts does not resume it
     (line,) = cli.json("schedules", "list")["schedules"]
     assert (line["state"], line["paused_reason"], line["drift"]) == ("paused", "migration", None)
-    assert "resumed: tidy, next" in cli("schedules", "resume", "tidy").stdout
+    assert "resumed: tidy, next" in cli("schedules", "resume", "tidy", "--by", "ben").stdout
     assert cli("schedules", "resume", "tidy").stdout == "tidy is not paused\n"
+    acts = ledger.query("SELECT verb, kind, value, decided_by, reason FROM mirepoix_steering ORDER BY id")
+    assert acts == [("pause", "schedule", "tidy", "ana", "migration"), ("resume", "schedule", "tidy", "ben", "")]
 
 
 def test_where_code_and_ledger_differ_is_shown(cli: Any, code: Any, app: Celery):

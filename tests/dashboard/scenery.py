@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from driver import Ledger, envelope
 from mirepoix.ledger import alerts, chords, enqueue, finish, operate, workers
+from mirepoix.ledger import schedules as books
 from mirepoix.records import Alert, AttemptFailure, Chord, IncompatibilityKind, Part, Worker
+from mirepoix.schedules import by_hand, changing
+from mirepoix.schedules.definition import DATABASE, Definition
+from mirepoix.schedules.firing import Firing, Nothing
+from mirepoix.schedules.plan import Plan
 
 SECRET = "hunter2-is-secret"
 EVIL = """<script>alert(1)</script>"><img src=x onerror=alert(2)>'{{7*7}}"""
@@ -88,6 +95,7 @@ class Scenery:
         ledger.send("later-1", name="shop.mail.reminder", eta="2999-01-01T00:00:00+00:00")
         ledger.send("child-1", name="shop.mail.receipt", parent_id="done-1", root_id="done-1", queue="payments")
         self.workflow()
+        self.schedules()
         ledger.count_failures()
         ledger.do(operate.requeue, ["failed-3"], "the bank is back")
         ledger.do(operate.note, ["failed-3"], "requeue", "ana", "the bank is back")
@@ -117,6 +125,29 @@ class Scenery:
         ledger.do(alerts.open_, late, ["hook"])
         ledger.do(alerts.open_, Alert("parked:x", "parked", "x", "a task is parked"), ["hook"])
         ledger.do(alerts.close, "parked:x")
+
+    def schedules(self) -> None:
+        """A schedule of which a run failed and some fire times were not sent, a paused one, and one that attacks."""
+        ledger, firing = self.ledger, Firing(Nothing())
+        plan = Plan(cron="0 3 * * *", timezone="Europe/Berlin", overlap="skip")
+        nightly = Definition("shop.reports.export", plan, ["2026-10"], {"password": SECRET}, {"queue": "reports"})
+        put = partial(changing.put, ledger.connection, firing, owner=DATABASE, app="", by="ana")
+        put("nightly", nightly)
+        put("tidy", Definition("shop.tidy", Plan(every_s=300.0)))
+        put(EVIL, Definition(EVIL, Plan(every_s=86_400.0)))
+        by_hand.pause(ledger.connection, firing, "tidy", "ana", "the disk is full")
+        with ledger.connection.transaction() as tx:
+            row = books.find(tx, "nightly")
+            assert row is not None
+            fates = (
+                ("ran", None),
+                ("failed", f"OSError: disk 7 is full, password={SECRET}"),
+                ("missed", "no worker ran"),
+            )
+            for days, (state, reason) in enumerate((*fates, ("skipped", "the run before had not ended"))):
+                at = row.fired_until.replace(hour=2, minute=0, second=0, microsecond=0) - timedelta(days=days)
+                task = "failed-1" if state == "failed" else "done-1" if state == "ran" else None
+                books.decide(tx, row, books.Decision(at, at, state, reason, task), at + timedelta(seconds=3))
 
     def run_next(self, task_id: str, queue: str) -> None:
         """Run one task to its end. It is the first of its queue."""

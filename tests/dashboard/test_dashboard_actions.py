@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from mirepoix.celery import scheduling
 from mirepoix.dashboard import Role, User, asgi
 from mirepoix.dashboard.pages import act
 from pace import until
@@ -344,7 +345,7 @@ def test_a_queue_is_paused_and_resumed_and_everybody_sees_by_whom(visit, scenery
     assert 'action="/steer"' not in visit("vera").get("/queues")
     assert "is resumed" in browser.post("/steer", verb="resume", kind="queue", value="payments")
     assert "queue payments" in visit("vera").get("/audit")
-    assert scenery.ledger.query("SELECT verb, decided_by FROM mirepoix_steering ORDER BY id") == [
+    assert scenery.ledger.query("SELECT verb, decided_by FROM mirepoix_steering WHERE kind = 'queue' ORDER BY id") == [
         ("pause", "ana"),
         ("resume", "ana"),
     ]
@@ -357,3 +358,81 @@ def test_a_tasks_name_is_paused_on_its_page(visit, scenery):
     assert 'value="resume">Resume' in page
     browser.post("/steer", verb="resume", kind="task", value=name)
     assert scenery.ledger.query("SELECT kind FROM mirepoix_hold") == []
+
+
+def test_a_schedule_is_found_with_what_became_of_its_fire_times(visit, scenery):
+    browser = visit("ana")
+    listed = browser.get("/schedules")
+    row = listed.partition(">nightly<")[2].partition("</tr>")[0]
+    assert "<code>0 3 * * *</code>" in row
+    assert "03:00:00 CE" in row  # CET or CEST
+    assert '<span class="state state-ran">ran</span>' in row
+    page = browser.get("/schedules/nightly")
+    for words in ("no worker ran", "the run before had not ended", "OSError: disk 7 is full", "schedules edit nightly"):
+        assert words in page, words
+    assert page.index("state-ran") < page.index("state-failed") < page.index("state-missed")
+    assert 'href="/tasks/failed-1"' in page
+    browser.get("/schedules/none", 404)
+    overview = browser.get("/")
+    assert 'paused</span> <a href="/schedules/tidy">' in overview
+    assert "3 schedules. The next is" in overview
+
+
+def test_where_the_code_and_the_ledger_differ_is_shown(visit, scenery, celery_app):
+    celery_app.conf.beat_schedule = {"hourly": {"task": "shop.mail.send", "schedule": 3600.0}}
+    scheduling.record_own(celery_app.mirepoix, "worker w1")
+    celery_app.conf.beat_schedule = {
+        "hourly": {"task": "shop.mail.send", "schedule": 1800.0},
+        "new": {"task": "shop.mail.send", "schedule": 60.0},
+    }
+    browser = visit("vera")
+    page = browser.get("/schedules")
+    assert "the code here has another plan.every_s" in page
+    assert "new: the code defines it, and no worker has started with this code" in page
+    assert "the code here has another plan.every_s" in browser.get("/schedules/hourly")
+    celery_app.conf.beat_schedule = {"hourly": {"task": "shop.mail.send", "schedule": "never"}}
+    assert "cannot be read here" in browser.get("/schedules")
+
+
+def test_a_schedule_is_paused_resumed_and_run_by_whom_and_why(visit, scenery):
+    browser = visit("ana")
+    before = scenery.ledger.states()
+    page = browser.post("/schedules", verb="pause", name="nightly", reason="the bank moves")
+    assert "Paused by ana" in page
+    assert "the bank moves" in page
+    assert 'value="resume">Resume' in page
+    assert 'value="pause">Pause' in browser.post("/schedules", verb="resume", name="nightly")
+    assert scenery.ledger.states() == before
+    page = browser.post("/schedules", verb="run now", name="nightly", reason="for the audit")
+    assert "run now by ana: for the audit" in page
+    id = re.search(r'href="/tasks/([0-9a-f-]{36})"', page)[1]
+    assert (scenery.ledger.state(id), scenery.ledger.row(id)["queue"]) == ("pending", "reports")
+    assert 'href="/schedules/nightly"' in browser.get(f"/tasks/{id}")
+    assert 'href="/schedules/nightly"' in visit("vera").get("/audit")
+    acts = scenery.ledger.query(
+        "SELECT verb, decided_by, reason FROM mirepoix_steering WHERE value = 'nightly' ORDER BY id"
+    )
+    assert acts == [("pause", "ana", "the bank moves"), ("resume", "ana", ""), ("run now", "ana", "for the audit")]
+    assert 'action="/schedules"' not in visit("vera").get("/schedules/nightly")
+    browser.post("/schedules", 404, verb="pause", name="none")
+    browser.post("/schedules", 400, verb="drop", name="nightly")
+
+
+def test_a_dashboard_without_an_app_runs_no_schedule_and_says_why(visit, scenery, celery_app):
+    browser = visit("ana", asgi(celery_app, users=USERS, secret="x", has_app=False))
+    page = browser.get("/schedules/nightly")
+    assert 'value="run now"' not in page
+    assert "because the app makes the message" in page
+    browser.post("/schedules", 400, verb="run now", name="nightly")
+    assert "Paused by ana" in browser.post("/schedules", verb="pause", name="nightly")
+    assert 'value="pause">Pause' in browser.post("/schedules", verb="resume", name="nightly")
+
+
+def test_a_schedule_that_this_code_cannot_read_is_listed_all_the_same(visit, scenery):
+    scenery.ledger.write(
+        "UPDATE mirepoix_schedule SET definition = replace(definition, '\"every_s\"', '\"by_moon\"') WHERE id = 'tidy'"
+    )
+    browser = visit("vera")
+    browser.get("/")
+    assert "this code cannot read it" in browser.get("/schedules")
+    assert "cannot read the schedule" in browser.get("/schedules/tidy", 400)

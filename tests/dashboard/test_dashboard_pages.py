@@ -16,6 +16,7 @@ PAGES = (
     ),
     *("/tasks/failed-1", "/tasks/done-1", "/tasks/quarantined-1", "/tasks/parked-1", "/tasks/running-1"),
     *("/chords", "/chords/flow-chord", "/alerts", "/tasks/flow", "/tasks/flow-3"),
+    *("/schedules", "/schedules/nightly", "/schedules/tidy"),
     *("/tasks/leased-1", "/tasks/wait-1", "/tasks/elsewhere-2", "/tasks/later-1", "/tasks/evil-1", "/tasks/failed-3"),
     "/tasks?name=shop.*&state=failed,parked&since=1d",
 )

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import time
+from urllib.parse import quote
 
 import pytest
 from people import PASSWORD, TOKEN, USERS, shop
@@ -29,6 +30,8 @@ PATHS += (
     "/chords",
     "/chords/x",
     "/alerts",
+    "/schedules",
+    "/schedules/x",
     "/account",
     "/jobs/x",
     "/tasks?part=live",
@@ -44,6 +47,8 @@ POSTS = (
     "/failures/x/decide",
     "/failures/x/replay",
     "/replays/x/undo",
+    "/steer",
+    "/schedules",
     "/logout",
 )
 KEY = "the secret of the tests"
@@ -334,7 +339,8 @@ def test_every_answer_has_the_headers_that_protect_browsers(visit, path, name):
 
 def test_pages_have_no_inline_script_or_style_and_load_nothing_from_elsewhere(visit, scenery):
     browser = visit("root")
-    for path in ("/", "/tasks", "/tasks/failed-1", "/failures", "/queues", "/workers", "/waiting", "/audit"):
+    paths = ("/", "/tasks", "/tasks/failed-1", "/failures", "/queues", "/workers", "/waiting", "/audit", "/schedules")
+    for path in (*paths, "/schedules/nightly"):
         page = browser.get(path)
         assert " style=" not in page
         assert "<style" not in page
@@ -398,7 +404,7 @@ def test_a_form_that_another_site_sent_is_refused_even_with_the_token(visit, sce
 def test_nothing_changes_by_a_get_and_only_forms_are_read(visit, scenery):
     browser = visit("root")
     for path in POSTS:
-        assert browser.client.get(path).status_code == 405 or path in ("/act/x", "/send")
+        assert browser.client.get(path).status_code == 405 or path in ("/act/x", "/send", "/schedules")
     for method in ("PUT", "PATCH", "DELETE"):
         assert browser.client.request(method, "/act").status_code in (403, 413)
     token = browser.token()
@@ -423,6 +429,8 @@ def test_names_arguments_errors_and_queues_are_only_text(visit, scenery):
         "/waiting",
         "/audit",
         "/search?q=evil-1",
+        "/schedules",
+        f"/schedules/{quote(EVIL)}",
     ]
     paths += [f"/failures/{scenery.ledger.row('evil-1')['failure_group']}"]
     seen = 0
@@ -451,7 +459,9 @@ def test_an_address_that_names_nothing_is_only_text(visit, scenery):
         f"/tasks/{EVIL}",
         f"/failures/{EVIL.replace('/', '')}",
         f"/jobs/{EVIL.replace('/', '')}",
+        f"/schedules/{EVIL}x",
         "/tasks/%00",
+        "/schedules/%00",
     ):
         page = browser.get(path, 404)
         assert "<script>alert" not in page
@@ -477,7 +487,7 @@ def test_filters_are_bound_and_never_sql(visit, scenery, name):
     for text in INJECTIONS:
         page = browser.get("/tasks", params={name: text})
         assert "No task matches." in page, text
-    for path in ("/search", "/failures/x", "/tasks/x"):
+    for path in ("/search", "/failures/x", "/tasks/x", "/schedules/x"):
         for text in INJECTIONS:
             browser.client.get(path.replace("x", text), params={"q": text})
     assert scenery.ledger.counts() == before
@@ -526,6 +536,8 @@ def test_who_may_only_view_sees_no_value_of_a_task(visit, scenery):
         "/tasks/failed-1",
         "/failures",
         "/waiting",
+        "/schedules",
+        "/schedules/nightly",
         f"/failures/{scenery.ledger.row('failed-1')['failure_group']}",
     ):
         page = without_tokens(vera.get(path))
@@ -565,6 +577,15 @@ def test_secrets_are_hidden_from_everybody(visit, scenery, name):
     assert page.count("[hidden]") >= 5  # card, password, api_key, and in the error
 
 
+def test_the_arguments_and_reasons_of_a_schedule_are_shown_to_whom_may_see_them(visit, scenery):
+    vera, arno = (visit(name).get("/schedules/nightly") for name in ("vera", "arno"))
+    assert "2026-10" not in vera
+    assert "disk 7" not in vera
+    assert "2026-10" in arno
+    assert "disk 7 is full" in arno
+    assert SECRET not in arno
+
+
 def test_a_positional_secret_is_hidden_if_the_code_names_it(visit, scenery):
     scenery.ledger.send("by-place", name="shop.payments.charge", body=body("o", {}, "4111", "pw-by-place", "n"))
     page = without_tokens(visit("root").get("/tasks/by-place"))
@@ -577,6 +598,9 @@ def test_who_may_not_act_is_refused(visit, scenery, name):
     browser = visit(name)
     for path in ("/act", "/act/x", "/jobs/x/stop", "/failures/x/decide", "/failures/x/replay", "/replays/x/undo"):
         browser.post(path, 403, verb="retry", id="failed-1")
+    browser.post("/steer", 403, verb="pause", kind="queue", value="payments")
+    for verb in ("pause", "resume", "run now"):
+        browser.post("/schedules", 403, name="nightly", verb=verb)
     assert scenery.ledger.state("failed-1") == "failed"
 
 

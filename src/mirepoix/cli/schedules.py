@@ -182,10 +182,11 @@ def pause(context: CliContext, name: str, reason: str | None, by: str | None) ->
 
 @schedules.command()
 @click.argument("name")
+@by_option
 @pass_context
-def resume(context: CliContext, name: str) -> None:
+def resume(context: CliContext, name: str, by: str | None) -> None:
     """Let a paused schedule go on. The fire times until now stay skipped; backfill sends them."""
-    if by_hand.resume(context.ready(), _own_firing(context), name):
+    if by_hand.resume(context.ready(), _own_firing(context), name, decided_by(by)):
         _say_next(context, name, "resumed")
     else:
         context.say(f"{one_line(name)} is not paused", "yellow")

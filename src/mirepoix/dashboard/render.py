@@ -31,6 +31,7 @@ NAVIGATION = (
     ("/failures", "Failures", "f"),
     ("/queues", "Queues", "q"),
     ("/workers", "Workers", "w"),
+    ("/schedules", "Schedules", "s"),
     ("/waiting", "Waiting for you", "p"),
     ("/chords", "Chords", "c"),
     ("/alerts", "Alerts", "l"),

@@ -68,7 +68,7 @@ class HeldTasks:
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """Who paused or resumed what."""
+    """Who did what to a queue, a task's name, a worker, a release, a schedule or a limit."""
 
     decided_at: datetime
     verb: str
@@ -103,7 +103,7 @@ def pause(tx: Tx, kind: Kind, value: str, by: str, note: str) -> bool:
     """Pause something, and record who did it. False: it was paused before, and stays paused by whom it was."""
     if not tx.run("add_hold", kind=kind.value, value=value, paused_by=by, note=note):
         return False
-    tx.run("note_steering", verb="pause", kind=kind.value, value=value, decided_by=by, reason=note)
+    note_act(tx, "pause", kind.value, value, by, note)
     return True
 
 
@@ -111,7 +111,7 @@ def resume(tx: Tx, kind: Kind, value: str, by: str, note: str) -> bool:
     """Resume something, and record who did it. False: it was not paused. Release its tasks after the commit."""
     if not tx.run("drop_hold", kind=kind.value, value=value):
         return False
-    tx.run("note_steering", verb="resume", kind=kind.value, value=value, decided_by=by, reason=note)
+    note_act(tx, "resume", kind.value, value, by, note)
     tx.fetch("wake")
     return True
 
@@ -127,8 +127,13 @@ def busy(tx: Tx, kind: Kind, value: str) -> tuple[int, int]:
     return int(row.running or 0), int(row.taken or 0)
 
 
+def note_act(tx: Tx, verb: str, kind: str, value: str, by: str, reason: str) -> None:
+    """Record who did what to something that can be paused, to a ``schedule`` or to a ``limit``."""
+    tx.run("note_steering", verb=verb, kind=kind, value=value, decided_by=by, reason=reason)
+
+
 def history(tx: Tx, most: int) -> list[Steered]:
-    """Return who paused and resumed what, the latest first."""
+    """Return who paused, resumed, ran and changed what, the latest first."""
     return [
         Steered(known_moment(row.decided_at), row.verb, row.kind, row.value, row.decided_by, row.reason)
         for row in tx.fetch("audit_steering", most=most)

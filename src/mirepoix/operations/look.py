@@ -12,13 +12,14 @@ from mirepoix.ledger.alerts import OpenAlert, all_open
 from mirepoix.ledger.query import chords
 from mirepoix.ledger.query.chords import WaitingChord
 from mirepoix.ledger.query.failures import LISTED, Group, groups
-from mirepoix.ledger.query.health import QueueLoad, WorkerSeen
+from mirepoix.ledger.query.health import HOUR_S, QueueLoad, WorkerSeen
 from mirepoix.ledger.query.pace import Pace, Share, pace_with_arrivals, shares
 from mirepoix.ledger.query.releases import Release, releases
 from mirepoix.ledger.query.running import Running, running
 from mirepoix.ledger.tx import Tx
 from mirepoix.operations.findings import Finding, Severity, failing, findings, stuck_chords
 from mirepoix.operations.health import Overview, alive, by_urgency, overview
+from mirepoix.operations.schedules import ScheduleLine, lines
 from mirepoix.operations.slow import Slow, percentile, slow
 from mirepoix.operations.verdict import Verdict, verdict
 
@@ -53,6 +54,7 @@ class Seen:
     shares: tuple[Share, ...]
     releases: tuple[Release, ...]
     chords: tuple[WaitingChord, ...]
+    schedules: tuple[ScheduleLine, ...]
     took_s: float
 
 
@@ -116,6 +118,7 @@ def look_in(tx: Tx, late_after_s: float = LATE_AFTER_S) -> Seen:
         shares=tuple(failed),
         releases=tuple(deployed),
         chords=tuple(waits),
+        schedules=tuple(lines(tx, lately_s=HOUR_S)),
         took_s=time.perf_counter() - began,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import schedules
 from mirepoix.ledger.schedules import ScheduleRow
 from mirepoix.ledger.tx import Tx
@@ -16,6 +17,7 @@ from mirepoix.schedules.plan import Plan
 
 LATELY_S = 86_400.0
 """The time for which missed fire times are counted."""
+UNREADABLE = "this code cannot read it"
 OVERDUE_S = 60.0
 """A fire time that is overdue for longer is late: no worker fires schedules."""
 
@@ -46,6 +48,16 @@ class ScheduleLine:
     drift: str | None
     """In what the code of this app and the ledger differ; None if nothing is known to differ."""
 
+    @property
+    def is_well(self) -> bool:
+        """Whether it fires in time, missed nothing lately, and its last run did not fail."""
+        return not self.is_overdue and not self.missed and self.last_state not in ("failed", "missed")
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it has been due for so long that no worker fires it."""
+        return self.overdue_s > OVERDUE_S
+
 
 def lines(
     tx: Tx,
@@ -54,13 +66,16 @@ def lines(
     *,
     lately_s: float = LATELY_S,
 ) -> list[ScheduleLine]:
-    """Return all schedules, by name. *defined* is what the code of *app* defines. Misses of *lately_s* are counted."""
+    """Return all schedules, by name. *defined* is what the code of *app* defines. Misses of *lately_s* are counted.
+
+    Of a schedule that this code cannot read, the line says so instead of when it fires.
+    """
     now = schedules.clock(tx)
     last, counts = schedules.last_of_each(tx), schedules.counts(tx, lately_s)
     found = []
     rows = schedules.all_of(tx)
     for row in rows:
-        plan = Definition.from_text(row.definition).plan
+        definition = _readable(row)
         latest = last.get(row.name)
         overdue_s = 0.0 if row.next_due_at is None else max(0.0, (now - row.next_due_at).total_seconds())
         found.append(
@@ -69,8 +84,8 @@ def lines(
                 row.task,
                 row.owner,
                 row.app,
-                when_of(plan),
-                plan.timezone,
+                UNREADABLE if definition is None else when_of(definition.plan),
+                "UTC" if definition is None else definition.plan.timezone,
                 state_of(row),
                 row.paused_reason,
                 row.next_fire_at,
@@ -84,6 +99,14 @@ def lines(
             )
         )
     return found
+
+
+def _readable(row: ScheduleRow) -> Definition | None:
+    """Return the definition, or None if a newer release wrote it, or a library for its plan is not installed here."""
+    try:
+        return Definition.from_text(row.definition)
+    except ConfigurationError:
+        return None
 
 
 def state_of(row: ScheduleRow) -> str:
@@ -114,7 +137,8 @@ def drift_of(row: ScheduleRow, defined: Mapping[str, Definition] | None, app: st
     own = defined.get(row.name)
     if own is None:
         return "the code here has no such schedule"
-    differing = Definition.from_text(row.definition).differences(own)
+    known = _readable(row)
+    differing = ["definition"] if known is None else known.differences(own)
     return f"the code here has another {', '.join(differing)}" if differing else None
 
 

@@ -1,4 +1,7 @@
-"""What people ask of a schedule: pause, resume, run now, and backfill a range of past fire times."""
+"""What people ask of a schedule: pause, resume, run now, and backfill a range of past fire times.
+
+Who paused, resumed and ran it is recorded with the change, in ``mirepoix_steering``.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from itertools import takewhile
 from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import ConfigurationError
-from mirepoix.ledger import outgoing, schedules
+from mirepoix.ledger import holds, outgoing, schedules
 from mirepoix.ledger.schedules import Decision, ScheduleRow
 from mirepoix.records import Outgoing
 from mirepoix.schedules.calendar import times_after
@@ -26,6 +29,9 @@ RUN_NOW, BACKFILL = "run now", "backfill"
 
 BACKFILL_OVERLAPS = ("buffer_all", "allow")
 
+KIND = "schedule"
+"""The kind of what was done to a schedule, among what was done to queues and others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Backfilled:
@@ -40,20 +46,28 @@ def pause(connection: OwnConnection, firing: Firing, name: str, by: str, reason:
     """Pause a schedule: its fire times are skipped. Return False if it is paused. Raises if there is none."""
     required(connection, name)
     with connection.transaction() as tx:
-        return schedules.pause(tx, name, by, reason, firing.clock(tx))
+        is_new = schedules.pause(tx, name, by, reason, firing.clock(tx))
+        if is_new:
+            holds.note_act(tx, "pause", KIND, name, by, reason or "")
+    return is_new
 
 
-def resume(connection: OwnConnection, firing: Firing, name: str) -> bool:
+def resume(connection: OwnConnection, firing: Firing, name: str, by: str, reason: str = "") -> bool:
     """Let a paused schedule go on. The fire times until now stay skipped. Return False if it is not paused."""
     if required(connection, name).paused_at is None:
         return False
     while firing.fire_one(connection, name):  # they are skipped, so nothing is sent
         pass
     with connection.transaction() as tx:
-        return schedules.resume(tx, name)
+        was_paused = schedules.resume(tx, name)
+        if was_paused:
+            holds.note_act(tx, "resume", KIND, name, by, reason)
+    return was_paused
 
 
-def run_now(connection: OwnConnection, firing: Firing, name: str, by: str) -> tuple[datetime, str | None]:
+def run_now(
+    connection: OwnConnection, firing: Firing, name: str, by: str, reason: str = ""
+) -> tuple[datetime, str | None]:
     """Send a run at once, whatever the plan says and even if it is paused. Return its fire time and its task's id.
 
     Raises what ``apply_async`` raises, and ConfigurationError if there is no such schedule.
@@ -64,12 +78,14 @@ def run_now(connection: OwnConnection, firing: Firing, name: str, by: str) -> tu
         at = _between_fire_times(row, definition.plan, firing.clock(tx))
     while True:
         made = _message(firing.sender, row, definition, at)
-        decision = Decision(at, at, SENT, f"run now by {by}", task_id_of(made), RUN_NOW)
+        asked = f"run now by {by}" + (f": {reason}" if reason else "")
+        decision = Decision(at, at, SENT, asked, task_id_of(made), RUN_NOW)
         with connection.transaction() as tx:
             schedules.lock(tx, name)
             is_new = schedules.decide(tx, row, decision, firing.clock(tx))
             if is_new:
                 outgoing.add(tx, made)
+                holds.note_act(tx, RUN_NOW, KIND, name, by, reason)
             reached(Crashpoint.RUN_SCHEDULE_BEFORE_COMMIT)
         reached(Crashpoint.RUN_SCHEDULE_AFTER_COMMIT)
         if is_new:

@@ -24,6 +24,7 @@ WORKERS = 12
 ACTS = 5
 SHARES = 6
 RELEASES = 5
+SCHEDULES = 8
 READ = 200
 """The most decisions about tasks that are read for the latest acts."""
 
@@ -60,6 +61,12 @@ def show(request: Request) -> Response:
         acts=done,
         jobs=site.jobs.running(),
         paused=[(found.hold, steering.sentence(found)) for found in overview.paused],
+        schedules=[line for line in seen.schedules if not line.is_well or line.state == "paused"][:SCHEDULES],
+        next_schedule=min(
+            (line for line in seen.schedules if line.state == "active" and line.next_fire_at),
+            key=lambda line: line.next_fire_at or seen.at,
+            default=None,
+        ),
         may_act=user_of(request).may(Role.ACT),
     )
 

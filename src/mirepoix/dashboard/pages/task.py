@@ -8,6 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mirepoix.celery.scheduling import FIRE_HEADER, SCHEDULE_HEADER
 from mirepoix.dashboard.access import Role
 from mirepoix.dashboard.errors import NoSuchThing
 from mirepoix.dashboard.pages.needs import parameters_of, shown_frames, shown_message, shown_text, site_of, user_of
@@ -59,6 +60,7 @@ def show(request: Request) -> Response:
         flow=flow,
         run=arranged(flow) if len(flow.nodes) > 1 or any(node.then for node in flow.nodes) else (),
         missing=_missing(detail, flow),
+        schedule=_schedule(detail),
     )
 
 
@@ -108,6 +110,12 @@ def _error(request: Request, attempt: AttemptLine) -> dict[str, Any]:
         "own": shown_frames(request, attempt.traceback),
         "traceback": text,
     }
+
+
+def _schedule(detail: TaskDetail) -> tuple[str, str] | None:
+    """Return the name of the schedule that sent the task, and the fire time."""
+    name, fire_at = detail.headers.get(SCHEDULE_HEADER), detail.headers.get(FIRE_HEADER)
+    return (name, str(fire_at or "")) if isinstance(name, str) and name else None
 
 
 def _missing(detail: TaskDetail, flow: Workflow) -> str | None:

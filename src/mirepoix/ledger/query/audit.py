@@ -1,4 +1,4 @@
-"""Read who did what: decisions about tasks and causes, edits of payloads, replays and pauses, the latest first.
+"""Read who did what, the latest first: to tasks, causes, payloads, and to what can be paused or limited.
 
 Decisions and edits are deleted with their tasks. Of a cause only the latest decision is known.
 """
@@ -26,8 +26,8 @@ LATEST = 2**62
 class Act:
     """What somebody did.
 
-    *kind* is ``tasks``, ``edit``, ``replay``, ``cause`` or ``pause``. *subject* is an id of that kind, or the name of
-    what was paused.
+    *kind* is ``tasks``, ``edit``, ``replay``, ``cause``, ``pause``, ``schedule`` or ``limit``. *subject* is an id of
+    that kind, or the name of what was paused or changed.
     """
 
     at: datetime
@@ -55,7 +55,7 @@ def acts(tx: Tx, most: int, read: int = READ) -> list[Act]:
         *_edits(tx, most),
         *_replays(tx, most),
         *_causes(tx, most),
-        *_pauses(tx, most),
+        *_steered(tx, most),
     ]
     return sorted(found, key=lambda act: act.at, reverse=True)[:most]
 
@@ -108,9 +108,18 @@ def _replays(tx: Tx, most: int) -> list[Act]:
     ]
 
 
-def _pauses(tx: Tx, most: int) -> list[Act]:
+def _steered(tx: Tx, most: int) -> list[Act]:
+    paused = set(holds.Kind)
     return [
-        Act(act.decided_at, act.decided_by, act.verb, "pause", act.value, f"{act.kind} {act.value}", act.reason)
+        Act(
+            act.decided_at,
+            act.decided_by,
+            act.verb,
+            "pause" if act.kind in paused else act.kind,
+            act.value,
+            f"{act.kind} {act.value}",
+            act.reason,
+        )
         for act in holds.history(tx, most)
     ]
 

@@ -1,4 +1,4 @@
--- Who paused and resumed what, the latest first.
+-- Who paused, resumed, ran and changed what, the latest first.
 SELECT decided_at, verb, kind, value, decided_by, reason
   FROM mirepoix_steering
  ORDER BY id DESC

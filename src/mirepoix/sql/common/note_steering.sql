@@ -1,3 +1,3 @@
--- Who paused or resumed what, and why.
+-- Who paused, resumed, ran or changed what, and why.
 INSERT INTO mirepoix_steering (verb, kind, value, decided_by, reason)
 VALUES (:verb, :kind, :value, :decided_by, :reason)
