@@ -37,6 +37,7 @@ app.conf.task_default_queue = "celery-ledger"
 app.conf.task_ignore_result = True
 mirepoix.install(app, os.environ["LEDGER"], **({"delivery": "broker"} if broker else {}))
 file = os.open(os.environ["FILE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+ended = os.open(os.environ["FILE"] + "-ended", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 @app.task(bind=True, name="short", shared=False)
 def short(self):
@@ -45,7 +46,7 @@ def short(self):
 
 @app.task(name="other", shared=False)
 def other():
-    pass
+    os.write(ended, b".")
 """
 
 
@@ -150,7 +151,8 @@ def compare(server: Server, given: argparse.Namespace) -> str:
 def drain(server: Server, given: argparse.Namespace, backlog: int) -> tuple[float, float]:
     """Tasks a second from the 10th to the 95th hundredth, and when the first one ended."""
     server.reset()
-    with app_of(server, 0.0) as (_, env, app):
+    with app_of(server, 0.0) as (folder, env, app):
+        ended = folder / "starts-ended"
         send(app, "short", backlog)
         mirepoix.control.pause(app, task="short")
         send(app, "other", given.count)
@@ -163,15 +165,10 @@ def drain(server: Server, given: argparse.Namespace, backlog: int) -> tuple[floa
             times = {}
             for share in (0.0, 0.1, 0.95):
                 wanted = max(1, int(given.count * share))
-                while done(server) < wanted:
+                while ended.stat().st_size < wanted:  # to count rows would cost as much as the work
                     time.sleep(0.02)
                 times[share] = time.monotonic()
         return given.count * 0.85 / (times[0.95] - times[0.1]), times[0.0] - began
-
-
-def done(server: Server) -> int:
-    ((number,),) = server.execute("SELECT count(*) FROM mirepoix_task WHERE state = 'succeeded'", rows=True)
-    return int(number)
 
 
 def send(app, name: str, count: int) -> None:
