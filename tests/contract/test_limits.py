@@ -11,6 +11,7 @@ from driver import Ledger
 from mirepoix.config import Settings
 from mirepoix.connect.source import Source
 from mirepoix.connect.url import source_for
+from mirepoix.daemons import limited
 from mirepoix.daemons.held import HeldLeases
 from mirepoix.daemons.leases import Leases
 from mirepoix.daemons.limited import LOOK_S, Limited, equal_parts
@@ -101,11 +102,27 @@ def test_tasks_with_and_without_a_limit_share_the_batch(ledger: Ledger, worker: 
     assert counts == {"pay": 10, None: 10}
 
 
-def test_what_waits_alone_gets_the_whole_batch(ledger: Ledger, worker: LimitedWorker):
+def test_what_waits_alone_gets_the_whole_batch(ledger: Ledger, worker: LimitedWorker, monkeypatch: pytest.MonkeyPatch):
     limit(ledger, "pay", running=1_000)
     ledger.send(*(f"l{n}" for n in range(30)), limit_key="pay")
     assert worker.take_keys(10) == {"pay": 10}
+    monkeypatch.setattr(limited, "OTHERS_S", 60.0)
+    assert worker.take_keys(10) == {"pay": 10}
+    monkeypatch.setattr(limited, "OTHERS_S", 0.0)
     assert worker.take_keys(10) == {"pay": 9}  # one place was kept for tasks without a limit
+
+
+@pytest.mark.parametrize("batch", [1, 2, 10])
+def test_a_backlog_with_a_limit_does_not_block_what_is_sent_later_without_one(
+    ledger: Ledger, worker: LimitedWorker, batch: int, monkeypatch: pytest.MonkeyPatch
+):
+    ledger.send(*(f"limited{n}" for n in range(9 * batch)), limit_key="pay")
+    limit(ledger, "pay", running=1000)
+    worker.take(batch)
+    worker.take(batch)
+    ledger.send("other")
+    monkeypatch.setattr(limited, "OTHERS_S", 0.0)  # it looked for others just now
+    assert "other" in worker.take_ids(batch) + worker.take_ids(batch)
 
 
 def test_the_keys_take_turns_and_one_backlog_blocks_nobody(ledger: Ledger, worker: LimitedWorker):

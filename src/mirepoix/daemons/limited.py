@@ -45,6 +45,9 @@ LOCKED_AT_ONCE = 16
 KNOWN_MOST = 20_000
 """The most keys of which a worker remembers that they have rows."""
 
+OTHERS_S = 0.05
+"""If no task without a limit waited, how long a worker may fill its batches with tasks that have limits."""
+
 ROUND_AGAIN_S = 0.1
 """A worker that is woken does not go over keys without room again so soon."""
 
@@ -81,6 +84,7 @@ class Limited:
         """Whether another worker had locked one of these keys."""
         self._had_others = True
         """Whether the last take without limits found a task."""
+        self._others_looked_at = 0.0
         self._is_first = False
         """Whether a single place goes to a task with a limit."""
 
@@ -169,16 +173,13 @@ class Limited:
             return take_others(tx, worker_id, queues, batch, may_be_suspect=may_be_suspect)
         before = len(self._passed)
         self._is_first = not self._is_first
-        if batch == 1:
-            share = int(self._is_first or not self._had_others)
-        else:
-            share = (batch + 1) // 2 if self._had_others else batch - 1
+        share = self._share(batch)
         taken = self._take_limited(tx, worker_id, met, share, may_be_suspect=may_be_suspect)
         has_looked, is_full = share > 0, len(taken) == share
         others: list[Taken] = []
         if len(taken) < batch:
             others = take_others(tx, worker_id, queues, batch - len(taken), may_be_suspect=_may(may_be_suspect, taken))
-            self._had_others = bool(others)
+            self._had_others, self._others_looked_at = bool(others), time.monotonic()
         rest = batch - len(taken) - len(others)
         if is_full and rest > share // 2:
             may_be_suspect = _may(may_be_suspect, [*taken, *others])
@@ -191,6 +192,13 @@ class Limited:
         if len(freed) > len(taken) and tx.dialect == "postgresql":
             tx.fetch("wake")  # there are free slots that this worker does not use
         return [*taken, *others]
+
+    def _share(self, batch: int) -> int:
+        """How many of the batch go to tasks with limits first."""
+        if self._had_others:
+            return int(self._is_first) if batch == 1 else (batch + 1) // 2
+        is_known = time.monotonic() - self._others_looked_at < OTHERS_S
+        return batch if is_known or (batch == 1 and self._is_first) else batch - 1
 
     def _take_limited(
         self, tx: Tx, worker_id: str, met: Sequence[Met], room: int, *, may_be_suspect: bool
