@@ -1,10 +1,11 @@
 """The same schedules in beat, redbeat, django-celery-beat and the ledger, with a kill: ``python -m benchmarks.beats``.
 
 Each system fires the same crontabs, one run a minute each, and all systems work at the same time. A run writes a line
-with its time. So each minute of each schedule has one line if it was fired once. What fires is there twice (two beats;
-for the ledger two workers), and once more as a single beat. One of the two, or the single one, is killed with SIGKILL
-in the middle of the run, and started again some minutes later. Each file of a scheduler is its own, and its settings
-are the defaults.
+with its time. So each minute of each schedule has one line if it was fired once.
+
+Two beats fire in each system, or two workers of the ledger, and in a second set-up a single beat. One is killed with
+SIGKILL in the middle of the run, and started again some minutes later. Of two redbeats it is the one with the lock.
+The settings of all schedulers are the defaults.
 
 redbeat and django-celery-beat are installed from the package index into a temporary folder.
 """
@@ -117,6 +118,12 @@ class System:
         with (self.folder / f"{name}.log").open("a") as log:
             return subprocess.Popen(command, env=env, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
 
+    def leader(self) -> int:
+        """Which of those that fire is killed: the one with redbeat's lock. Elsewhere both do the same."""
+        logs = ((self.folder / f"beat{number}.log") for number in range(self.number))
+        has_lock = ["Acquired lock" in log.read_text() for log in logs if log.exists()]
+        return has_lock.index(True) if True in has_lock else 0
+
     def minutes(self) -> Counter[tuple[str, int]]:
         """How often each schedule ran in each minute."""
         lines = (self.folder / "runs").read_text().split("\n")[:-1]
@@ -178,11 +185,12 @@ def compare(systems: list[System], folder: Path, packages: Path, given: argparse
         first = minute_after(1)
         before, after, again = given.minutes
         wait_until(60 * (first + before) + 30)
-        for one in systems:
-            end(one.firing[0])
+        killed = [one.leader() for one in systems]
+        for one, number in zip(systems, killed, strict=True):
+            end(one.firing[number])
         wait_until(60 * (first + before + after) + 30)
-        for one, env in zip(systems, environments, strict=True):
-            one.firing[0] = one.fire(0, env)
+        for one, number, env in zip(systems, killed, environments, strict=True):
+            one.firing[number] = one.fire(number, env)
         last = first + before + after + again
         wait_until(60 * (last + 1) + 5)
         names = [f"s{number}" for number in range(given.schedules)]
