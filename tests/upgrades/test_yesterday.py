@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import os
-import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
-from upgrade_harness import ENDS, SOURCE, TODAY, Software, UpgradeHarness, differences
+from older import YESTERDAY, source_of
+from upgrade_harness import ENDS, TODAY, Software, UpgradeHarness, differences
 
 from driver import Ledger, migrate_ledger
 from mirepoix.connect.url import source_for
-
-YESTERDAY = "deb5c07e08cf821352343673ceb0179901742036"
-"""The release that today's schema has to bear. Until there is one: what was published last."""
 
 KNOWN = ("sqlite", "postgresql")
 """The databases that it knew."""
@@ -25,24 +19,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 @pytest.fixture(scope="module")
 def yesterday(tmp_path_factory: pytest.TempPathFactory) -> Software:
-    """Its code. Where a whole history lacks it: skip at home, fail in CI."""
-    command = ["git", "-C", str(SOURCE.parent), "archive", "--format=tar", YESTERDAY, "src"]
-    archive = subprocess.run(command, capture_output=True, check=False)
-    if archive.returncode != 0:
-        message = f"{' '.join(command)}: {archive.stderr.decode().strip()}. Fetch the whole history."
-        if os.environ.get("CI") and _is_whole():
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
-    folder = tmp_path_factory.mktemp("yesterday")
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-        tar.extractall(folder, filter="data")
-    return Software(source=folder / "src")
-
-
-def _is_whole() -> bool:
-    """Whether there is a history, and it was not cut off when it was cloned."""
-    command = ["git", "-C", str(SOURCE.parent), "rev-parse", "--is-shallow-repository"]
-    return subprocess.run(command, capture_output=True, check=False).stdout.strip() == b"false"
+    """Its code."""
+    return Software(source=source_of(YESTERDAY, tmp_path_factory.mktemp("yesterday")) / "src")
 
 
 @pytest.fixture(params=KNOWN)

@@ -21,15 +21,15 @@ SOURCE = HERE.parents[1] / "src"
 
 @dataclass(frozen=True, slots=True)
 class Software:
-    """What a process runs: a Python with its Celery, and a Mirepoix."""
+    """What a process runs: a Python with its Celery, and a Mirepoix, installed in that Python if *source* is None."""
 
     python: str = sys.executable
-    source: Path = SOURCE
+    source: Path | None = SOURCE
 
     @property
     def env(self) -> dict[str, str]:
         """What makes the process run it."""
-        return {"PYTHONPATH": str(self.source), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore"}
+        return {"PYTHONPATH": str(self.source or ""), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore"}
 
 
 TODAY = Software()

@@ -52,6 +52,7 @@ class WorkerProcess:
         self._relay: Relay | None = None
         self._alerts: AlertThread | None = None
         self._connection: OwnConnection | None = None
+        self._is_ending = False
         self.is_forking = is_forking
         """Whether its pool runs tasks in processes that it forks."""
         self.broker_consumer: Any = None
@@ -149,12 +150,13 @@ class WorkerProcess:
 
     def end(self) -> None:
         """Give the remaining leases back and sign off, after the pool is gone. Does nothing in a pool process."""
-        if self._pid != os.getpid() or self._installation.worker is not self:
+        if self._pid != os.getpid() or self._installation.worker is not self or self._is_ending:
             return
-        self._installation.worker = None
+        self._is_ending = True
         for thread in (self._alerts, self._relay, self._maintenance):
             if thread is not None:
                 thread.stop()
+        self._installation.worker = None  # not before: the round of maintenance that runs needs it
         self.stacks.close()
         source = self._installation.source
         try:
