@@ -41,6 +41,9 @@ def test_limits_are_listed_changed_and_reset(recorded: Ledger, cli: Any):
     assert recorded.do(limits.read)["shop.export"].bounds == Bounds(10)
     cli("limits", "remove", "provider")
     assert set(recorded.do(limits.read)) == {"shop.export"}
+    acts = recorded.query("SELECT verb, kind, value, reason FROM mirepoix_steering ORDER BY id")
+    assert acts[0] == ("set", "limit", "shop.export", "10 at once -> 3 at once and 5 in any 1s")
+    assert [act[0] for act in acts] == ["set", "set", "reset", "remove"]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,8 @@ def test_limits_are_listed_changed_and_reset(recorded: Ledger, cli: Any):
     [
         (("set", "nothing", "--running", "1"), 2, "There is no limit 'nothing'"),
         (("set", "provider"), 2, "Give --running, --rate or both"),
-        (("set", "provider", "--running", "-1"), 2, "--running"),
+        (("set", "provider", "--running", "-1"), 2, "a whole number, or any, not '-1'"),
+        (("set", "provider", "--running", "9" * 30), 2, "at most 2,147,483,647 tasks"),
         (("set", "provider", "--rate", "often"), 2, "A rate is a text such as '100/m'"),
     ],
 )

@@ -8,8 +8,11 @@ from functools import partial
 from typing import Any
 
 from driver import Ledger, envelope
-from mirepoix.ledger import alerts, chords, enqueue, finish, operate, workers
+from mirepoix.daemons.held import HeldLeases
+from mirepoix.daemons.limited import Limited
+from mirepoix.ledger import alerts, chords, enqueue, finish, limits, operate, take, workers
 from mirepoix.ledger import schedules as books
+from mirepoix.ledger.limits import Bounds
 from mirepoix.records import Alert, AttemptFailure, Chord, IncompatibilityKind, Part, Worker
 from mirepoix.schedules import by_hand, changing
 from mirepoix.schedules.definition import DATABASE, Definition
@@ -46,7 +49,7 @@ class Scenery:
         for n, name in enumerate(("celery@web-1", "celery@web-2")):
             seen = Worker(
                 id=f"w{n}", name=name, host=f"web-{n + 1}", pid=800 + n, pool="prefork", concurrency=4,
-                queues=("celery", "payments"),
+                queues=("celery", "payments", "exports"),
                 software={"mirepoix": "0.1.0", "celery": "5.6.3", "release": "2026.11.2"},
             )  # fmt: skip
             ledger.do(workers.register, seen, 10_000.0)
@@ -148,6 +151,22 @@ class Scenery:
                 at = row.fired_until.replace(hour=2, minute=0, second=0, microsecond=0) - timedelta(days=days)
                 task = "failed-1" if state == "failed" else "done-1" if state == "ran" else None
                 books.decide(tx, row, books.Decision(at, at, state, reason, task), at + timedelta(seconds=3))
+
+    def limits(self) -> None:
+        """Tasks at the limits of their keys: at once, of a rate, and of a limit that the ledger does not have."""
+        ledger = self.ledger
+        ledger.do(limits.record, {"export": Bounds(10), "provider": Bounds(None, 3, 3600.0)}, "worker w1")
+        ledger.do(limits.put, "export", Bounds(2), "ana")
+        for key, tasks in (("acme", 4), ("globex", 1), (EVIL, 3)):
+            ids = [f"{key[:6]}-{n}" for n in range(tasks)]
+            ledger.send(*ids, name="shop.export", queue="exports", limit_key=f"export:{key}")
+        ledger.send(*(f"asked-{n}" for n in range(4)), name="shop.ask", queue="exports", limit_key="provider")
+        worker = Limited(HeldLeases(), has_notifications=True)
+        worker.is_in_use = True
+        worker.meet(ledger.connection, ["exports"])
+        with ledger.connection.transaction() as tx:
+            worker.take(tx, "w0", ["exports"], 100, take.take, may_be_suspect=True)
+        ledger.send("gone-1", name="shop.ask", queue="exports", limit_key="gone:x")
 
     def run_next(self, task_id: str, queue: str) -> None:
         """Run one task to its end. It is the first of its queue."""

@@ -436,3 +436,46 @@ def test_a_schedule_that_this_code_cannot_read_is_listed_all_the_same(visit, sce
     browser.get("/")
     assert "this code cannot read it" in browser.get("/schedules")
     assert "cannot read the schedule" in browser.get("/schedules/tidy", 400)
+
+
+def test_a_limit_is_set_and_reset_by_whom_and_why(visit, scenery):
+    scenery.limits()
+    browser = visit("ana")
+    page = browser.get("/limits?limit=export")
+    assert 'name="running" value="2"' in page
+    assert 'name="rate" value="any"' in page
+    page = browser.post("/limits", limit="export", verb="set", running="any", rate="5/10s", reason="the bank is slow")
+    assert "5 in any 10s" in page
+    assert 'name="rate" value="5/10s"' in page
+    page = browser.post("/limits", limit="export", verb="reset")
+    assert 'name="running" value="10"' in page
+    assert 'value="reset"' not in page
+    acts = scenery.ledger.query(
+        "SELECT verb, decided_by, reason FROM mirepoix_steering WHERE kind = 'limit' ORDER BY id"
+    )
+    assert acts == [
+        ("set", "ana", "2 at once -> 5 in any 10s: the bank is slow"),
+        ("reset", "ana", "10 at once"),
+    ]
+    assert 'href="/limits?limit=export"' in visit("vera").get("/audit")
+    assert 'href="/limits?limit=export"' in visit("vera").get("/tasks/acme-3")
+    assert 'method="post" action="/limits"' not in visit("vera").get("/limits?limit=export")
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"running": "-1", "rate": "any"}, "a whole number, or any"),
+        ({"running": "9" * 5_000, "rate": "any"}, "at most 2,147,483,647"),
+        ({"running": "1", "rate": "often"}, "A rate is a text such as"),
+        ({"running": "1", "rate": "9" * 5_000 + "/s"}, "A rate is a text such as"),
+        ({"running": "1", "rate": "1/9999d"}, "at most a year"),
+        ({"running": "1", "rate": "any", "verb": "drop"}, "can be set or reset"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused_and_nothing_changes(visit, scenery, form, said):
+    scenery.limits()
+    browser = visit("ana")
+    assert said in browser.post("/limits", 400, **{"limit": "export", "verb": "set"} | form)
+    assert "2 at once" in browser.get("/limits?limit=export")
+    browser.post("/limits", 404, limit="none", verb="set", running="1", rate="any")

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import re
+
+from scenery import EVIL
+
+from mirepoix.dashboard.pages import limits as pages_of_limits
+from mirepoix.ledger.query import limits
+
 PAGES = (
     *(
         "/",
@@ -24,7 +32,8 @@ PAGES = (
 
 def test_every_page_can_be_shown_on_every_database(visit, scenery):
     browser = visit("ana")
-    for path in PAGES:
+    scenery.limits()
+    for path in (*PAGES, "/limits", "/limits?limit=export", "/limits?limit=export&key=ac", "/tasks/acme-3"):
         page = browser.get(path)
         assert "</html>" in page, path
 
@@ -88,3 +97,36 @@ def test_a_task_that_dies_and_succeeds_again_is_found_from_the_overview(visit, s
     page = visit("vera").get("/")
     assert "100 % of the latest 5 attempts of shop.grow failed, 5 times because the process died" in page
     assert 'href="/tasks?name=shop.grow&amp;min_tries=2"' in page
+
+
+def test_the_keys_at_their_limit_are_shown_first_with_what_waits(visit, scenery):
+    scenery.limits()
+    browser = visit("ana")
+    page = browser.get("/limits")
+    rows = [html.unescape(re.sub(r"<[^>]+>", " ", row)).split() for row in page.split("<tr data-row>")[1:]]
+    limits, keys = rows[:2], rows[2:]
+    assert [row[:4] for row in limits] == [["export", "2", "at", "once"], ["provider", "3", "in", "any"]]
+    assert "the code says 10 at once" in page
+    said = [" ".join(row) for row in keys]
+    expected = (
+        "export acme at limit 2 of 2 2",
+        "provider all tasks together at limit 3 1 the next in 59m",
+        f"export {EVIL} at limit 2 of 2 1",
+        "gone x no limit 0 1",
+        "export globex has room 1 of 2 0",
+    )
+    assert [row[: len(words)] for row, words in zip(said, expected, strict=True)] == list(expected)
+    only = browser.get("/limits?limit=export&key=glo")
+    assert "globex" in only
+    assert "acme" not in only
+
+
+def test_of_many_keys_the_first_are_shown_and_the_others_are_counted(visit, scenery, monkeypatch):
+    monkeypatch.setattr(pages_of_limits, "KEYS", 2)
+    scenery.limits()
+    page = visit("ana").get("/limits")
+    assert "3 more keys in use. Choose a limit to find them." in page
+    assert "acme" in page
+    monkeypatch.setattr(limits, "KEYS_MOST", 1)
+    page = visit("ana").get("/limits")
+    assert "More than 2 more keys in use." in page

@@ -133,6 +133,7 @@ def test_each_finding_has_a_sentence_and_a_next_step():
     kinds = (
         Finding("lost", Severity.CRITICAL, 3, worker="w1", age_s=9.0),
         Finding("late", Severity.CRITICAL, 3, queue="mail", age_s=9.0, is_served=False),
+        Finding("late", Severity.CRITICAL, 2, queue="mail", is_served=False),
         Finding("late", Severity.WARNING, 1, queue="mail", age_s=90.0),
         Finding("late", Severity.WARNING, 1, queue="mail", age_s=90.0, state=State.LEASED),
         Finding("stuck", Severity.WARNING, 2, age_s=9.0, state=State.PARKED),
@@ -146,6 +147,7 @@ def test_each_finding_has_a_sentence_and_a_next_step():
     words = [(sentence(finding, 60.0), next_step(finding)) for finding in kinds]
     assert len({said for said, _ in words}) == len(kinds)
     assert all(said and step for said, step in words)
+    assert not any("oldest )" in said for said, _ in words)
     worst = verdict(kinds, 60.0)
     assert worst.sentence == "3 tasks held by w1, which is not alive (for 9s)."
     assert (worst.severity, worst.others, worst.since_s) == (Severity.CRITICAL, len(kinds) - 1, 9.0)

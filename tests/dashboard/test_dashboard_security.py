@@ -32,6 +32,7 @@ PATHS += (
     "/alerts",
     "/schedules",
     "/schedules/x",
+    "/limits",
     "/account",
     "/jobs/x",
     "/tasks?part=live",
@@ -49,6 +50,7 @@ POSTS = (
     "/replays/x/undo",
     "/steer",
     "/schedules",
+    "/limits",
     "/logout",
 )
 KEY = "the secret of the tests"
@@ -77,7 +79,9 @@ def celery_app(ledger):
 
 @pytest.fixture(scope="module")
 def scenery(ledger):
-    return Scenery(ledger)
+    scenery = Scenery(ledger)
+    scenery.limits()
+    return scenery
 
 
 @pytest.fixture(scope="module")
@@ -339,8 +343,8 @@ def test_every_answer_has_the_headers_that_protect_browsers(visit, path, name):
 
 def test_pages_have_no_inline_script_or_style_and_load_nothing_from_elsewhere(visit, scenery):
     browser = visit("root")
-    paths = ("/", "/tasks", "/tasks/failed-1", "/failures", "/queues", "/workers", "/waiting", "/audit", "/schedules")
-    for path in (*paths, "/schedules/nightly"):
+    paths = ("/", "/tasks", "/tasks/failed-1", "/failures", "/queues", "/workers", "/waiting", "/audit", "/limits")
+    for path in (*paths, "/schedules", "/schedules/nightly", "/limits?limit=export"):
         page = browser.get(path)
         assert " style=" not in page
         assert "<style" not in page
@@ -404,7 +408,7 @@ def test_a_form_that_another_site_sent_is_refused_even_with_the_token(visit, sce
 def test_nothing_changes_by_a_get_and_only_forms_are_read(visit, scenery):
     browser = visit("root")
     for path in POSTS:
-        assert browser.client.get(path).status_code == 405 or path in ("/act/x", "/send", "/schedules")
+        assert browser.client.get(path).status_code == 405 or path in ("/act/x", "/send", "/schedules", "/limits")
     for method in ("PUT", "PATCH", "DELETE"):
         assert browser.client.request(method, "/act").status_code in (403, 413)
     token = browser.token()
@@ -431,6 +435,7 @@ def test_names_arguments_errors_and_queues_are_only_text(visit, scenery):
         "/search?q=evil-1",
         "/schedules",
         f"/schedules/{quote(EVIL)}",
+        "/limits",
     ]
     paths += [f"/failures/{scenery.ledger.row('evil-1')['failure_group']}"]
     seen = 0
@@ -460,6 +465,8 @@ def test_an_address_that_names_nothing_is_only_text(visit, scenery):
         f"/failures/{EVIL.replace('/', '')}",
         f"/jobs/{EVIL.replace('/', '')}",
         f"/schedules/{EVIL}x",
+        f"/limits?limit={quote(EVIL)}",
+        "/limits?limit=none",
         "/tasks/%00",
         "/schedules/%00",
     ):
@@ -538,6 +545,7 @@ def test_who_may_only_view_sees_no_value_of_a_task(visit, scenery):
         "/waiting",
         "/schedules",
         "/schedules/nightly",
+        "/limits",
         f"/failures/{scenery.ledger.row('failed-1')['failure_group']}",
     ):
         page = without_tokens(vera.get(path))
@@ -586,6 +594,19 @@ def test_the_arguments_and_reasons_of_a_schedule_are_shown_to_whom_may_see_them(
     assert SECRET not in arno
 
 
+def test_the_values_of_keys_are_arguments(visit, scenery):
+    vera, arno = visit("vera"), visit("arno")
+    assert "acme" in arno.get("/limits")
+    assert "for &#39;acme&#39;" in arno.get("/tasks/acme-3")
+    for path in ("/limits", "/limits?limit=export", "/tasks/acme-3"):
+        assert "acme" not in without_tokens(vera.get(path)).replace("acme-3", ""), path
+    vera.get("/limits?limit=export&key=a", 400)
+    for text in INJECTIONS:
+        assert "No task with such a limit" in arno.get("/limits", params={"limit": "export", "key": text}), text
+    arno.get("/limits?limit=export&key=" + "a" * 301, 400)
+    arno.get("/limits?limit=export%00", 400)
+
+
 def test_a_positional_secret_is_hidden_if_the_code_names_it(visit, scenery):
     scenery.ledger.send("by-place", name="shop.payments.charge", body=body("o", {}, "4111", "pw-by-place", "n"))
     page = without_tokens(visit("root").get("/tasks/by-place"))
@@ -601,6 +622,8 @@ def test_who_may_not_act_is_refused(visit, scenery, name):
     browser.post("/steer", 403, verb="pause", kind="queue", value="payments")
     for verb in ("pause", "resume", "run now"):
         browser.post("/schedules", 403, name="nightly", verb=verb)
+    for verb in ("set", "reset"):
+        browser.post("/limits", 403, limit="export", verb=verb, running="1", rate="any")
     assert scenery.ledger.state("failed-1") == "failed"
 
 

@@ -31,6 +31,13 @@ LONGEST_NAME = 150
 LONGEST_VALUE = 80
 """A longer value is hashed."""
 
+ANY = "any"
+"""No limit, as people type it."""
+MOST = 2**31 - 1
+"""The most tasks that the ledger can store as a limit."""
+LONGEST_NUMBER = LONGEST_RATE = 20
+LONGEST_PERIOD_S = 366 * 86_400.0
+
 _RATE = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*/\s*(?P<number>\d+(?:\.\d+)?)?\s*(?P<unit>[smhd])")
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -88,6 +95,35 @@ def rate_of(text: Any) -> tuple[int, float]:
     if count != int(count) or not period_s:
         raise ConfigurationError(f"The rate {text!r} has no whole number of calls.")
     return int(count), period_s
+
+
+def bounds_of(before: Bounds, running: str | None, rate: str | None) -> Bounds:
+    """Return *before* with what a person typed: ``3``, ``100/m`` or ``any``. Raises ConfigurationError."""
+    at_once = before.running if running is None else _number(running)
+    count, period_s = (before.rate, before.period_s) if rate is None else (None, None)
+    if rate not in (None, ANY):
+        count, period_s = rate_of(str(rate)[:LONGEST_RATE])
+    if max(at_once or 0, count or 0) > MOST:
+        raise ConfigurationError(f"A limit allows at most {MOST:,} tasks; {ANY} is no limit.")
+    if (period_s or 0) > LONGEST_PERIOD_S:
+        raise ConfigurationError("The period of a limit is at most a year.")
+    return Bounds(at_once, count, period_s)
+
+
+def rate_text(bounds: Bounds) -> str:
+    """Return the rate as `rate_of` reads it; ``any`` if there is none."""
+    if bounds.rate is None or bounds.period_s is None:
+        return ANY
+    unit = next((unit for unit, seconds in _UNITS_S.items() if seconds == bounds.period_s), None)
+    return f"{bounds.rate}/{unit or f'{bounds.period_s:.10f}'.rstrip('0').rstrip('.') + 's'}"
+
+
+def _number(text: str) -> int | None:
+    if text == ANY:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise ConfigurationError(f"The most tasks at once (running) are a whole number, or {ANY}, not {text!r}.")
+    return int(text[:LONGEST_NUMBER])
 
 
 def check_name(name: Any) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import click
 
-from mirepoix.celery.limits import rate_of
+from mirepoix.celery.limits import bounds_of
 from mirepoix.cli.columns import Column
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
@@ -14,11 +12,10 @@ from mirepoix.cli.hints import command
 from mirepoix.cli.options import json_option
 from mirepoix.ledger import limits as ledger
 from mirepoix.ledger.limits import Bounds, Limit
+from mirepoix.operations import limits as change
 from mirepoix.operations.decisions import decided_by
 from mirepoix.operations.format import one_line
-from mirepoix.operations.limits import LimitLine, change, lines, words
-
-ANY = "any"
+from mirepoix.operations.limits import LimitLine, lines, words
 
 by_option = click.option("--by", help="Who. It is stored in the ledger.  [default: user@host]")
 
@@ -64,12 +61,10 @@ def set_limit(context: CliContext, name: str, running: str | None, rate: str | N
     """Change the limit NAME. What is not given stays as it is."""
     if running is None and rate is None:
         raise click.UsageError("Give --running, --rate or both.")
-    before = _find(context, name).bounds
-    at_once = before.running if running is None else _number(running)
-    count, period_s = (before.rate, before.period_s) if rate is None else (None, None) if rate == ANY else rate_of(rate)
-    bounds = Bounds(at_once, count, period_s)
-    change(context.ready(), partial(ledger.put, name=name, bounds=bounds, by=decided_by(by)))
-    context.say(f"{one_line(name)}: {words(before)} -> {words(bounds)}")
+    found = _find(context, name)
+    bounds = bounds_of(found.bounds, running, rate)
+    change.put(context.ready(), found, bounds, decided_by(by))
+    context.say(f"{one_line(name)}: {words(found.bounds)} -> {words(bounds)}")
 
 
 @limits.command()
@@ -79,20 +74,21 @@ def set_limit(context: CliContext, name: str, running: str | None, rate: str | N
 def reset(context: CliContext, name: str, by: str | None) -> None:
     """Let the values of the code count again for the limit NAME. Remove it if the code never had it."""
     found = _find(context, name)
-    is_there = change(context.ready(), partial(ledger.reset, limit=found, by=decided_by(by)))
+    is_there = change.reset(context.ready(), found, decided_by(by))
     context.say(f"{one_line(name)}: {words(found.code)}" if is_there and found.code else f"{one_line(name)} is removed")
 
 
 @limits.command()
 @click.argument("name")
+@by_option
 @pass_context
-def remove(context: CliContext, name: str) -> None:
+def remove(context: CliContext, name: str, by: str | None) -> None:
     """Remove the limit NAME, which the code does not have any more. Tasks that wait at it wait no longer.
 
     A worker that starts with code that has the limit records it again.
     """
     _find(context, name)
-    change(context.ready(), partial(ledger.remove, name=name))
+    change.remove(context.ready(), name, decided_by(by))
     context.say(f"{one_line(name)} is removed")
 
 
@@ -114,11 +110,3 @@ def _find(context: CliContext, name: str) -> Limit:
     if found is None:
         raise CliError(f"There is no limit {name!r}: {command('limits', 'list')}")
     return found
-
-
-def _number(text: str) -> int | None:
-    if text == ANY:
-        return None
-    if not text.isdigit():
-        raise click.UsageError(f"--running is a whole number, or {ANY}, not {text!r}.")
-    return int(text)

@@ -32,6 +32,7 @@ NAVIGATION = (
     ("/queues", "Queues", "q"),
     ("/workers", "Workers", "w"),
     ("/schedules", "Schedules", "s"),
+    ("/limits", "Limits", "m"),
     ("/waiting", "Waiting for you", "p"),
     ("/chords", "Chords", "c"),
     ("/alerts", "Alerts", "l"),

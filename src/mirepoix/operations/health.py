@@ -342,5 +342,6 @@ def _check_of_queues(seen: Overview) -> Check:
     worst = max(late, key=lambda load: (not load.is_served, load.oldest_s or 0.0))
     more = f", and {count(len(late) - 1, 'other queue')}" if late[1:] else ""
     served = "" if worst.is_served else "; the queue has no consumer"
-    message = f"a task in queue {one_line(worst.queue)!r} has waited {duration(worst.oldest_s)}{served}{more}"
+    waited = f"has waited {duration(worst.oldest_s)}" if worst.oldest_s is not None else "waits"  # with a limit: no age
+    message = f"a task in queue {one_line(worst.queue)!r} {waited}{served}{more}"
     return Check("queues", is_ok=False, message=message)

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
-from mirepoix.ledger import limits
-from mirepoix.ledger.limits import Bounds
-from mirepoix.ledger.tx import Tx
+from mirepoix.ledger import holds, limits
+from mirepoix.ledger.limits import Bounds, Limit
+from mirepoix.ledger.tx import Connection, Tx
 from mirepoix.operations.format import duration
 
 T = TypeVar("T")
+
+KIND = "limit"
+"""The kind of what was done to a limit, among what was done to queues and others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,42 @@ class LimitLine:
     drift: str | None = None
 
 
-def change(connection: OwnConnection, act: Callable[[Tx], T]) -> T:
+def put(connection: Connection, limit: Limit, bounds: Bounds, by: str, reason: str = "") -> None:
+    """Set the values of a limit, and record who did it. They stay in force until `reset`."""
+
+    def act(tx: Tx) -> None:
+        limits.put(tx, limit.name, bounds, by)
+        _note(tx, "set", limit.name, by, f"{words(limit.bounds)} -> {words(bounds)}", reason)
+
+    change(connection, act)
+
+
+def reset(connection: Connection, limit: Limit, by: str, reason: str = "") -> bool:
+    """Let the values of the code count again. False if the code has no such limit: then the limit is removed."""
+
+    def act(tx: Tx) -> bool:
+        is_there = limits.reset(tx, limit, by)
+        _note(tx, "reset", limit.name, by, words(limit.code) if is_there and limit.code else "removed", reason)
+        return is_there
+
+    return change(connection, act)
+
+
+def remove(connection: Connection, name: str, by: str) -> None:
+    """Remove a limit, and record who did it."""
+
+    def act(tx: Tx) -> None:
+        if limits.remove(tx, name):
+            _note(tx, "remove", name, by, "removed", "")
+
+    change(connection, act)
+
+
+def _note(tx: Tx, verb: str, name: str, by: str, what: str, reason: str) -> None:
+    holds.note_act(tx, verb, KIND, name, by, f"{what}: {reason}" if reason else what)
+
+
+def change(connection: Connection, act: Callable[[Tx], T]) -> T:
     """Do *act* in a transaction of its own. Workers follow within a second."""
     with connection.transaction() as tx:
         done = act(tx)

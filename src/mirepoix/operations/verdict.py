@@ -62,7 +62,8 @@ def sentence(finding: Finding, late_s: float) -> str:
         case "lost":
             return f"{tasks} held by {one_line(finding.worker) or 'nobody'}, which is not alive (for {age})"
         case "late" if not finding.is_served:
-            return f"{wait} (oldest {age}): no consumer for queue {queue!r}"
+            oldest = f" (oldest {age})" if age else ""  # of tasks with a limit no age is read
+            return f"{wait}{oldest}: no consumer for queue {queue!r}"
         case "late" if finding.state is State.LEASED:
             return f"{tasks} of queue {queue!r} handed to a worker over {late} ago, not started (oldest {age})"
         case "late":
