@@ -11,11 +11,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
+import pytest
+
 from conformance.servers import ledger, redis_server
 from conformance.suite import CACHE, lay_out
 from conformance.table import read, table
 
 ROOT = Path(__file__).parent.parent
+BAD = ("failed", "error")
 SIDES = {"mirepoix": "Mirepoix", "broker": "Mirepoix, results in Redis", "redis": "Celery on Redis"}
 
 
@@ -29,21 +32,28 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--table"]:
         return compare(arguments[1:])
     if arguments[:1] == ["--parts"]:
-        return run_parts(int(arguments[1]), arguments[2:])
+        count, arguments = int(arguments[1]), arguments[2:]
+        again = 0
+        if arguments[:1] == ["--again"]:
+            again, arguments = int(arguments[1]), arguments[2:]
+        return run_parts(count, again, arguments)
     return run(_side(), arguments)
 
 
-def run_parts(count: int, arguments: list[str]) -> int:
+def run_parts(count: int, again: int, arguments: list[str]) -> int:
     """Run every *count*-th test in each of *count* processes with servers of their own, as the suite mostly waits.
 
-    Their output is printed when all have ended, one after the other; the highest exit code is returned.
+    Their output is printed when all have ended, one after the other. What failed runs up to *again* times more, alone:
+    some tests give what they wait for a tenth of a second. The highest exit code is returned.
     """
     with tempfile.TemporaryDirectory(prefix="mirepoix-conformance-") as folder:
         said = [Path(folder) / f"{number}.txt" for number in range(count)]
+        records = [path.with_suffix(".json") for path in said]
         processes = []
         try:
-            for number, path in enumerate(said):
-                environment = os.environ | {"CONFORMANCE_PART": f"{number}/{count}"}
+            for number, (path, record) in enumerate(zip(said, records, strict=True)):
+                own = {"CONFORMANCE_PART": f"{number}/{count}", "CONFORMANCE_RECORD": str(record)}
+                environment = os.environ | own
                 with path.open("w") as output:
                     command = [sys.executable, "-m", "conformance", *arguments]
                     processes.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
@@ -55,7 +65,15 @@ def run_parts(count: int, arguments: list[str]) -> int:
                     process.wait(timeout=60)
             for number, path in enumerate(said):
                 print(f"==== part {number + 1} of {count}", path.read_text(), sep="\n", flush=True)
-    return max(codes)
+        code = max([code for code in codes if code != pytest.ExitCode.NO_TESTS_COLLECTED], default=max(codes))
+        for _ in range(again):
+            failed = [test for record in records for test, outcome in read(record).items() if outcome in BAD]
+            if code != pytest.ExitCode.TESTS_FAILED or not failed:
+                break
+            print("==== again, alone", *failed, sep="\n", flush=True)
+            code = run(_side(), failed, record=records[0])
+            records = records[:1]
+    return code
 
 
 def compare(arguments: list[str]) -> int:
