@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 @pytest.fixture(scope="module")
 def yesterday(tmp_path_factory: pytest.TempPathFactory) -> Software:
     """Its code."""
-    return Software(source=source_of(YESTERDAY, tmp_path_factory.mktemp("yesterday")) / "src")
+    source = source_of(YESTERDAY, tmp_path_factory.mktemp("yesterday")) / "src"
+    compileall.compile_dir(source, quiet=1)
+    return Software(source=source)
 
 
 @pytest.fixture(params=KNOWN)
