@@ -21,6 +21,7 @@ from mirepoix.django.models import (
     Decision,
     Edit,
     FailureGroup,
+    Hold,
     Replay,
     Result,
     Step,
@@ -30,7 +31,21 @@ from mirepoix.django.models import (
 )
 from mirepoix.errors import WrittenThroughOrm
 
-MODELS = (Alert, AlertTelling, Attempt, Decision, Edit, FailureGroup, Replay, Result, Step, SubmissionKey, Task, Worker)
+MODELS = (
+    Alert,
+    AlertTelling,
+    Attempt,
+    Decision,
+    Edit,
+    FailureGroup,
+    Hold,
+    Replay,
+    Result,
+    Step,
+    SubmissionKey,
+    Task,
+    Worker,
+)
 
 
 def test_every_column_of_a_task_can_be_read(shop: Shop):
@@ -157,7 +172,7 @@ def test_each_decision_has_a_permission_and_nobody_may_add_change_or_delete(shop
 
     found = Permission.objects.filter(content_type__app_label="mirepoix").values_list("codename", flat=True)
     decisions = {f"{verb}_task" for verb in ("retry", "requeue", "cancel", "discard")}
-    decisions |= {f"{verb}_failuregroup" for verb in ("resolve", "ignore", "reopen")}
+    decisions |= {f"{verb}_failuregroup" for verb in ("resolve", "ignore", "reopen")} | {"pause_hold", "resume_hold"}
     assert set(found) == decisions | {f"view_{model._meta.model_name}" for model in MODELS}
 
 

@@ -24,7 +24,8 @@ from mirepoix.django.decide import DECISIONS, decide
 from mirepoix.django.failures_admin import FailureGroupAdmin
 from mirepoix.django.filters import GroupFilter, NameFilter, PeriodFilter, QueueFilter, StateFilter
 from mirepoix.django.ledger_admin import SECONDS, LedgerAdmin, ago, badge, cut, error_words, written
-from mirepoix.django.models import Alert, FailureGroup, Result, Task, Worker
+from mirepoix.django.models import Alert, FailureGroup, Hold, Result, Task, Worker
+from mirepoix.django.pauses_admin import HoldAdmin
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.query.task_detail import MOST_CHILDREN, AttemptLine, TaskDetail, task_detail
 from mirepoix.operations import why as judge
@@ -36,6 +37,7 @@ from mirepoix.states import HELD, State
 
 admin.site.register(FailureGroup, FailureGroupAdmin)
 admin.site.register(Alert, AlertAdmin)
+admin.site.register(Hold, HoldAdmin)
 
 LISTED = 10
 """The most ids that a message names."""

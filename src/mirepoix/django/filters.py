@@ -117,7 +117,7 @@ def _known(request: Any) -> dict[str, set[str]]:
     if known is None:
         with project.ledger().reading() as tx:
             newest = search(tx, Filters(), RECENT)
-        names, queues = _of_app()
+        names, queues = of_app()
         names |= {line.name for line in newest}
         queues |= {line.queue for line in newest} | {
             queue for worker in Worker.objects.filter(state="alive") for queue in _texts(worker.queues)
@@ -126,7 +126,8 @@ def _known(request: Any) -> dict[str, set[str]]:
     return known
 
 
-def _of_app() -> tuple[set[str], set[str]]:
+def of_app() -> tuple[set[str], set[str]]:
+    """Return the names of the tasks and of the queues that the project's app knows."""
     try:
         app = project.celery_app()
     except ConfigurationError:

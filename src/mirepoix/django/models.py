@@ -8,6 +8,7 @@ from django.db import models
 
 from mirepoix.django.fields import Due, Json, Key, Moment
 from mirepoix.django.readonly import LedgerModel
+from mirepoix.ledger.holds import LONGEST_VALUE, Kind
 from mirepoix.ledger.query.values import arguments
 from mirepoix.states import State
 
@@ -355,3 +356,29 @@ class AlertTelling(LedgerModel):
 
     def __str__(self) -> str:
         return f"{self.channel} of {self.alert_id}"
+
+
+class Hold(LedgerModel):
+    """A queue, a task's name, a worker or a release that is paused."""
+
+    KINDS: ClassVar = [(kind.value, kind.value) for kind in Kind]
+
+    key = Key("kind", "value")
+    kind = models.CharField(max_length=32, choices=KINDS)
+    value = models.CharField("name", max_length=LONGEST_VALUE)
+    paused_at = Moment()
+    paused_by = models.TextField()
+    note = models.TextField("why", blank=True)
+
+    class Meta(LedgerModel.Meta):
+        """To pause and to resume are permissions of their own."""
+
+        db_table = "mirepoix_hold"
+        verbose_name = "pause"
+        permissions: ClassVar = [
+            ("pause_hold", "Can pause queues, tasks, workers and releases"),
+            ("resume_hold", "Can resume what is paused"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value}"
