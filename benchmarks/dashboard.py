@@ -36,6 +36,8 @@ PAGES = (
     "/failures",
     "/queues",
     "/workers",
+    "/schedules",
+    "/limits",
     "/waiting",
     "/audit",
     "/search?q=failed-1000000005",

@@ -1,4 +1,4 @@
-"""Walk from the overview to cause, extent and remedy of eleven incidents: ``python -m benchmarks.incidents``
+"""Walk from the overview to cause, extent and remedy of twelve incidents: ``python -m benchmarks.incidents``
 
 Each incident happens to real workers: on a PostgreSQL of its own, with Mirepoix; and with ``--flower`` on Redis, with
 stock Celery. A browser begins at the first page and clicks. After each click it looks for words that name the cause,
@@ -36,6 +36,7 @@ from benchmarks.servers import Server, free_port, servers
 ROOT = Path(__file__).parent.parent
 MODULE = "benchmarks.incidents_app"
 WHAT = ("cause", "extent", "remedy")
+RAN_NOW = "SELECT 1 FROM mirepoix_fire WHERE cause = 'run now' AND state = 'ran'"
 
 
 @dataclass
@@ -240,6 +241,24 @@ def chord(scene: Scene) -> None:
     scene.states(succeeded=3, quarantined=1)
 
 
+def schedule(scene: Scene) -> None:
+    """Nothing fires for a while: all workers are down, or with stock Celery its beat."""
+    scene.environment["INCIDENTS_SCHEDULE"] = "yes"
+    if scene.is_stock:
+        scene.worker()
+        beat = scene.start("celery", "-A", MODULE, "beat", "-s", str(scene.folder / "beat.db"), "--pidfile=")
+        time.sleep(6)
+        end(beat)
+        time.sleep(12)
+        return
+    first = scene.worker()
+    scene.states(succeeded=2)
+    end(first)
+    time.sleep(12)  # what is overdue for up to 5 s still runs
+    scene.worker("w2")
+    until(lambda: scene.server.execute("SELECT 1 FROM mirepoix_fire WHERE state = 'missed'", rows=True), "it is missed")
+
+
 # ---- how a person finds it
 
 
@@ -333,6 +352,12 @@ def see_chord(walk: Walk) -> None:
     walk.click("incidents_app.poison")
     walk.click("^Discard", "button")
     walk.click("^Discard 1 task", "button")
+
+
+def run_report(walk: Walk) -> None:
+    walk.click("^report$")
+    walk.click("^Run now", "button")
+    until(lambda: walk.scene.server.execute(RAN_NOW, rows=True), "it ran")
 
 
 @dataclass(frozen=True)
@@ -472,6 +497,13 @@ INCIDENTS = {
         },
         see_chord,
         {"cause": "WorkerLost|signal 9", "extent": r"chord"},
+    ),
+    "schedule": Incident(
+        "a schedule that did not run",
+        schedule,
+        {"cause": r"missed .* no worker", "extent": r"missed \d+ fire times", "remedy": r"Run now"},
+        run_report,
+        {"cause": "beat", "extent": r"report"},
     ),
 }
 

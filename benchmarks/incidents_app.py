@@ -13,16 +13,20 @@ from celery import Celery
 LEDGER = os.environ.get("INCIDENTS_LEDGER")
 FOLDER = Path(os.environ.get("INCIDENTS_FOLDER", "."))
 RELEASE = os.environ.get("INCIDENTS_RELEASE", "1")
+SCHEDULE = bool(os.environ.get("INCIDENTS_SCHEDULE"))
 
 app = Celery("incidents", broker=os.environ.get("INCIDENTS_BROKER", "memory://"))
 app.conf.update(worker_send_task_events=True, task_send_sent_event=True, result_extended=True)
 if LEDGER:
     import mirepoix
 
-    mirepoix.install(app, LEDGER, release=RELEASE, lease_ttl_s=3.0, look_at_broker=False)
+    mirepoix.install(app, LEDGER, release=RELEASE, lease_ttl_s=3.0, look_at_broker=False, schedules=SCHEDULE)
 else:
     app.conf.result_backend = os.environ.get("INCIDENTS_BROKER")
     app.conf.broker_transport_options = {"visibility_timeout": int(os.environ.get("INCIDENTS_VISIBILITY", "3600"))}
+
+if SCHEDULE:
+    app.conf.beat_schedule = {"report": {"task": f"{__name__}.add", "schedule": 2.0, "args": (1, 2)}}
 
 task = partial(app.task, shared=False)
 

@@ -32,7 +32,7 @@ def show(request: Request) -> Response:
     if value and not (name and may_see):
         raise BadAddress("Keys are found by their limit and their beginning, and need the role 'arguments'.")
     site = site_of(request)
-    queues = [load.queue for load in site.snapshot.get().overview.queues if load.waiting]
+    queues = [load.queue for load in site.snapshot.get().overview.queues]
     with site.reading() as tx:
         known = ledger.read(tx)
         lines = limits.lines(tx)

@@ -25,6 +25,7 @@ from mirepoix.dashboard.pages.needs import parameters_of, require, shown_text, s
 from mirepoix.dashboard.render import render
 from mirepoix.errors import ConfigurationError
 from mirepoix.ledger import schedules as ledger
+from mirepoix.ledger.query.health import HOUR_S
 from mirepoix.ledger.schedules import FireRow, ScheduleRow
 from mirepoix.operations.format import count, duration, one_line, printable
 from mirepoix.operations.schedules import drift_of, lines, state_of, unrecorded, when_of
@@ -56,7 +57,7 @@ def show_all(request: Request) -> Response:
     """Show all of them, by name."""
     site, code = site_of(request), _code(request)
     with site.reading() as tx:
-        found = lines(tx, code.defined, code.app)
+        found = lines(tx, code.defined, code.app, lately_s=HOUR_S)  # a day may have a million fire times
         missing = [] if code.defined is None else unrecorded(tx, code.defined)
     return render(
         request,
