@@ -51,7 +51,7 @@ def source_of(version: str, folder: Path) -> Path:
 def installed(version: str, source: Path, cache: Path) -> Software:
     """The version in an environment of its own, from a wheel that pip builds, with the Celery that runs this."""
     commit = _git("rev-parse", "--short=12", f"{version}^{{commit}}").stdout.decode().strip()
-    celeries = f"celery=={celery.__version__}"
+    celeries = f"celery[redis]=={celery.__version__}"
     python = python_with(f"mirepoix-{commit}-{celery.__version__}", cache, f"{source}[postgres,mysql]", celeries)
     return Software(python=python, source=None)
 

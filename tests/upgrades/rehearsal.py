@@ -62,6 +62,11 @@ class Rehearsal:
             self._ledger = Ledger(source_for(self.url))
         return self._ledger
 
+    @property
+    def has_broker(self) -> bool:
+        """Whether a broker notifies the workers."""
+        return bool(self._broker)
+
     # Who acts
 
     def mirepoix(self, side: Side, *words: str) -> str:
