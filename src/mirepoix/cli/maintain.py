@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -15,7 +16,7 @@ from mirepoix.cli.progress import progress
 from mirepoix.config import Settings
 from mirepoix.ledger import drop, operate
 from mirepoix.ledger import migrate as migrations
-from mirepoix.operations import indexes
+from mirepoix.operations import migrating
 from mirepoix.operations.batches import deciding
 from mirepoix.operations.format import count, duration, memory
 
@@ -34,8 +35,7 @@ def migrate(context: CliContext, post: bool, is_json: bool) -> None:
     """
     context.wait(None)
     connection = context.open()
-    indexes.build_ahead(connection)
-    applied = migrations.migrate(connection, post=post)
+    applied = migrating.migrate(connection, post=post, on_wait=_waiter())
     with connection.transaction() as tx:
         left = migrations.pending_post(tx)
     if is_json:
@@ -46,6 +46,19 @@ def migrate(context: CliContext, post: bool, is_json: bool) -> None:
     for name in left:
         click.echo(f"left    {name}: run {command('migrate')} --post when no process of an older release runs")
     click.echo(f"The ledger in {context.source.label} is " + ("up to date." if applied else "up to date already."))
+
+
+def _waiter() -> Callable[[], None]:
+    """Return what says once, on standard error, that transactions are in the way."""
+    has_said = False
+
+    def wait() -> None:
+        nonlocal has_said
+        if not has_said:
+            click.echo("Transactions are open that use the ledger's tables. Waiting for their end …", err=True)
+        has_said = True
+
+    return wait
 
 
 @click.command()

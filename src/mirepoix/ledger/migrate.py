@@ -8,11 +8,25 @@ process is gone, or never. No code and no other script needs it (docs/design/upg
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Protocol, TypeVar
 
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import SchemaError
 from mirepoix.ledger.tx import Connection, Tx
 from mirepoix.sql import is_post, migrations
+
+T = TypeVar("T")
+
+BRIEFLY_S = 3
+"""How long a script waits for the open transactions of others, if it can be tried again."""
+
+
+class Patiently(Protocol):
+    """Calls a function, and again while open transactions of others are in its way; returns its answer."""
+
+    def __call__(self, act: Callable[[], T], /) -> T: ...
 
 
 def pending(tx: Tx) -> list[str]:
@@ -25,7 +39,7 @@ def pending_post(tx: Tx) -> list[str]:
     return [name for name in _not_applied(tx) if is_post(name)]
 
 
-def migrate(connection: Connection, *, post: bool = False) -> list[str]:
+def migrate(connection: Connection, *, post: bool = False, patiently: Patiently | None = None) -> list[str]:
     """Apply the missing scripts, each in its own transaction; return the names of those that were applied.
 
     Post scripts are applied only if *post* says that no process of an older release runs, and in a database without a
@@ -34,6 +48,9 @@ def migrate(connection: Connection, *, post: bool = False) -> list[str]:
     It can be run again after a crash, and by several processes at once: the second waits and then finds nothing to do.
     MySQL commits each new table at once. There an interrupted script is run again, and each of its statements works
     if its table exists already.
+
+    A script waits for open transactions that use its tables, and everybody who comes later waits behind it. With
+    *patiently* it waits only `BRIEFLY_S` seconds and raises the driver's error, for *patiently* to try it again.
     """
     applied: list[str] = []
     with connection.transaction() as tx:
@@ -45,19 +62,39 @@ def migrate(connection: Connection, *, post: bool = False) -> list[str]:
     for name, script in scripts:
         if is_post(name) and not post and not is_new:
             continue
+        apply = partial(
+            _apply, connection, name, "" if name == scripts[0][0] else script, is_brief=patiently is not None
+        )
+        if apply() if patiently is None else patiently(apply):
+            applied.append(name)
+    reached(Crashpoint.MIGRATE_AFTER_COMMIT)
+    return applied
+
+
+def wait_briefly(tx: Tx) -> None:
+    """Let the statements of this transaction that change a table wait for others for only `BRIEFLY_S` seconds."""
+    if tx.dialect in _BRIEFLY:
+        tx.script(_BRIEFLY[tx.dialect])
+
+
+def _apply(connection: Connection, name: str, script: str, *, is_brief: bool = False) -> bool:
+    """Apply one script in a transaction of its own, unless that was done; return whether it was missing."""
+    try:
         with connection.transaction() as tx:
             tx.script(_LOCK[tx.dialect])
             is_missing = name in _not_applied(tx)
             if is_missing:
-                if name != scripts[0][0]:
-                    tx.script(script)
+                if is_brief:
+                    wait_briefly(tx)
+                tx.script(script)
                 tx.run("note_migration", name=name)
                 reached(Crashpoint.MIGRATE_BEFORE_COMMIT)
-        _unlock(connection)
-        if is_missing:
-            applied.append(name)
-    reached(Crashpoint.MIGRATE_AFTER_COMMIT)
-    return applied
+    except Exception:
+        with suppress(Exception):  # the connection may be lost
+            _unlock(connection)
+        raise
+    _unlock(connection)
+    return is_missing
 
 
 def _unlock(connection: Connection) -> None:
@@ -102,3 +139,8 @@ _UNLOCK = {
     "sqlite": "SELECT 1",
     "mysql": f"SELECT RELEASE_LOCK({_MYSQL_NAME})",
 }
+_BRIEFLY = {
+    "postgresql": f"SET LOCAL lock_timeout = '{BRIEFLY_S}s'",
+    "mysql": f"SET lock_wait_timeout = {BRIEFLY_S}",
+}
+"""SQLite has no locks on tables: a writer waits for the end of the writer before it."""

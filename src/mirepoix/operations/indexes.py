@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 
 from mirepoix.connect.source import OwnConnection
 from mirepoix.ledger import migrate
@@ -26,26 +27,31 @@ MOST_TRIES = 3
 """How often to try to build an index."""
 
 
-def build_ahead(connection: OwnConnection) -> list[str]:
+def build_ahead(connection: OwnConnection, patiently: migrate.Patiently) -> list[str]:
     """Build the indexes that missing migrations want; return their names. Does nothing without a ledger.
 
     It can be run again after a crash, and by several processes at once. It waits for the transactions that were open
-    when it began.
+    when it began. While it builds an index it is in nobody's way. It adds a column as `ledger.migrate.migrate` does.
     """
     with connection.transaction() as tx:
         if tx.dialect != "postgresql" or not tx.query("SELECT to_regclass('mirepoix_task') AS found")[0].found:
             return []
         missing = migrate.pending(tx)
     scripts = [script for name, script in migrations("postgresql") if name in missing]
-    with connection.statements() as tx:
-        for script in scripts:
-            for column in _COLUMN.finditer(script):  # an index may be on it
-                tx.script(column[0])
+    for script in scripts:
+        for column in _COLUMN.finditer(script):  # an index may be on it
+            patiently(partial(_add, connection, column[0]))
     wanted = [found for script in scripts for found in _INDEX.finditer(script)]
     for index in wanted:
         with connection.statements() as tx:
             _build(tx, index["name"], index["table"], index[0])
     return [index["name"] for index in wanted]
+
+
+def _add(connection: OwnConnection, column: str) -> None:
+    with connection.transaction() as tx:
+        migrate.wait_briefly(tx)
+        tx.script(column)
 
 
 def _build(tx: Tx, name: str, table: str, create: str) -> None:
