@@ -104,6 +104,12 @@ def test_the_example_passes(folder: Path):
     assert "Ran 3 tests" in run(folder, "django", "test", "orders")
 
 
+def test_the_queries_run(folder: Path):
+    *_, queries, _ = blocks()
+    sent = "from orders.tasks import send_receipt\nresult = send_receipt.delay(7)\n"
+    run(folder, "django", "shell", "-c", f"{sent}{queries}")
+
+
 def test_the_fixtures_run_tasks(folder: Path):
     assert "1 passed" in run(folder, "pytest", "-q", "-p", "no:cacheprovider", "test_with_pytest.py")
 
