@@ -59,6 +59,9 @@ CLOSE_UNUSED_S = 15.0
 """How often a worker closes the pooled connections that nobody has borrowed since the last time."""
 READ_PAUSED_S = 0.25
 """How often a worker reads what is paused."""
+READ_PAUSED_IN_FLEET_S = 0.5
+"""The same in a fleet of `LARGE_FLEET` workers or more, so that the idle ones cost the database less."""
+LARGE_FLEET = 16
 RELEASE_ORPHANS_S = 15.0
 """How often a worker looks for held tasks that nothing holds any more: their resume was killed."""
 ORPHANS_AT_ONCE = 5_000
@@ -129,10 +132,14 @@ class Maintenance:
     def _pause(self) -> float:
         # While tasks run or completions wait, rounds are frequent enough to record starts and to help a busy loop.
         is_busy = len(self._leases.held) or self._leases.completions or self._deaths.has_suspects
-        pause_s = min(self._settings.liveness_interval_s, 0.05 if is_busy else READ_PAUSED_S)
+        pause_s = min(self._settings.liveness_interval_s, 0.05 if is_busy else self._read_paused_s)
         if self._leases.fire_schedules is not None:
             pause_s = min(pause_s, max(0.0, self._next_fire - time.monotonic()))
         return pause_s
+
+    @property
+    def _read_paused_s(self) -> float:
+        return READ_PAUSED_S if self._others + 1 < LARGE_FLEET else READ_PAUSED_IN_FLEET_S
 
     @property
     def _look_at_limits_s(self) -> float:
@@ -185,7 +192,7 @@ class Maintenance:
     def _due_of_pauses(self, connection: OwnConnection, now: float) -> dict[str, Callable[[], None]]:
         due: dict[str, Callable[[], None]] = {}
         if now >= self._next_paused:
-            self._next_paused = now + READ_PAUSED_S
+            self._next_paused = now + self._read_paused_s
             due["read what is paused"] = lambda: self._read_paused(connection, now)
         if now >= self._next_orphans:
             self._next_orphans = now + RELEASE_ORPHANS_S
