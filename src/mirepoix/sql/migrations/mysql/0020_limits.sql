@@ -3,7 +3,9 @@
 -- open_queue and gate replace the partial indexes of the other databases. Each is NULL for the rows that such an index
 -- leaves out. gate is 'w', the queue, a line feed and the key for a task that waits, and 'h' and the key for a task that
 -- a worker holds. Columns and indexes are separate statements, because MariaDB would lock the table during one.
-ALTER TABLE mirepoix_task ADD COLUMN limit_key varchar(255);
+-- MariaDB rebuilds a table with indexed virtual columns for each statement that adds a stored column, and writes wait. So
+-- the column of 0021_steering is added here, and that script finds it.
+ALTER TABLE mirepoix_task ADD COLUMN limit_key varchar(255), ADD COLUMN held_by text;
 ALTER TABLE mirepoix_task
   ADD COLUMN open_queue varchar(255)
       GENERATED ALWAYS AS (CASE WHEN state = 'pending' AND due_at IS NULL AND limit_key IS NULL THEN queue END)
