@@ -2,51 +2,58 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from driver import Ledger, envelope
 from mirepoix.connect.url import source_for
 from mirepoix.ledger import enqueue
-from mirepoix.operations.migrating import migrate
 from pace import DEADLINE_S, until
 
 MISSING = "0021_steering"
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])
-def older(request: pytest.FixtureRequest) -> Iterator[Ledger]:
+def url(request: pytest.FixtureRequest) -> str:
+    """Where the ledger is. SQLite has one writer at a time."""
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def older(url: str) -> Iterator[Ledger]:
     """A ledger of the release before a migration that adds a column to the table of tasks."""
-    with Ledger(source_for(request.getfixturevalue(f"{request.param}_url"))) as ledger:
+    with Ledger(source_for(url)) as ledger:
         ledger.write(f"DELETE FROM mirepoix_migration WHERE name = '{MISSING}'")
         ledger.write("ALTER TABLE mirepoix_task DROP COLUMN held_by")
         ledger.write("DROP TABLE mirepoix_hold")
         ledger.write("DROP TABLE mirepoix_steering")
         yield ledger
+        ledger.source.close()
 
 
-def test_others_send_while_a_migration_waits_for_an_open_transaction(older: Ledger):
-    applied: list[str] = []
-    waits = threading.Event()
-    migrating = older.source.open()
-    thread = threading.Thread(target=lambda: applied.extend(migrate(migrating, on_wait=waits.set)), daemon=True)
+def test_others_send_while_a_migration_waits_for_an_open_transaction(url: str, older: Ledger, tmp_path: Path):
+    said = tmp_path / "said"
     sending = threading.Thread(target=lambda: older.do(enqueue.add, [envelope("beside")]), daemon=True)
     slow = older.source.begin()  # a task's transaction may last for hours
     try:
         enqueue.add(slow.tx, [envelope("slow")])
-        thread.start()
-        assert waits.wait(DEADLINE_S), "the migration does not let others pass"
+        command = [sys.executable, "-m", "mirepoix.cli", "--ledger", url, "migrate"]
+        with said.open("w") as file:
+            migrating = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        until(lambda: "Waiting for their end" in said.read_text(), "the migration lets others pass, and says so")
         sending.start()
         sending.join(DEADLINE_S)
         assert not sending.is_alive(), "a sender waits for the migration, which waits for a transaction"
-        assert applied == []
+        assert migrating.poll() is None
         slow.commit()
     finally:
         slow.roll_back()
-    until(lambda: applied, "the transaction is over, and the migration is applied")
-    thread.join(DEADLINE_S)
-    migrating.close()
-    assert applied == [MISSING]
+        migrating.wait(DEADLINE_S)
+    assert f"applied {MISSING}" in said.read_text()
+    assert said.read_text().count("Waiting for their end") == 1
     assert set(older.states()) == {"slow", "beside"}

@@ -57,4 +57,8 @@ def installed(version: str, source: Path, cache: Path) -> Software:
 
 
 def _git(*words: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, check=False)
+    command = ["git", "-C", str(ROOT), *words]
+    try:
+        return subprocess.run(command, capture_output=True, check=False)
+    except FileNotFoundError as error:
+        return subprocess.CompletedProcess(command, 127, b"", str(error).encode())
