@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from mirepoix.cli.columns import WHOLE, Column, rows
+from mirepoix.cli.hints import as_typed
 from mirepoix.cli.styles import STYLES
 from mirepoix.ledger.query.failures import Group
 from mirepoix.ledger.query.health import COUNTED_MOST
@@ -66,7 +67,7 @@ def head(seen: Seen, late_after_s: float, width: int) -> list[Text]:
     first, *more = textwrap.wrap(one_line(verdict.sentence), wide) or [""]
     indent = " " * (len(word) + 1)
     lines = [Text.assemble((word, style), " ", (first, "bold")), *(Text(indent + line, style="bold") for line in more)]
-    lines += [Text(indent + line) for line in textwrap.wrap(one_line(verdict.next_step), wide)]
+    lines += [Text(indent + line) for line in textwrap.wrap(as_typed(one_line(verdict.next_step)), wide)]
     others = seen.findings[1:]
     for finding in others[:FINDINGS]:
         critical = finding.severity is Severity.CRITICAL

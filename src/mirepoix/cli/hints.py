@@ -9,6 +9,9 @@ from collections.abc import Sequence
 import click
 
 PLAIN = "mirepoix"
+YOUR_APP = "celery -A YOUR_APP"
+"""So text says it that does not know the app."""
+
 _WRITTEN = re.compile(r"(?<!manage\.py )(?:celery -A YOUR_APP )?\bmirepoix (?=[a-z])")
 
 
@@ -18,8 +21,10 @@ def command(*words: str) -> str:
 
 
 def as_typed(text: str) -> str:
-    """Return *text* with each ``mirepoix …`` as the reader has to type it here."""
-    return _WRITTEN.sub(lambda _: f"{prefix()} ", text) if prefix() != PLAIN else text
+    """Return *text* with each ``mirepoix …``, and the app of each ``celery …``, as the reader has to type it here."""
+    text = _WRITTEN.sub(lambda _: f"{prefix()} ", text) if prefix() != PLAIN else text
+    app = _app_of(_group())
+    return text.replace(YOUR_APP, f"celery -A {app}") if app else text
 
 
 def prefix() -> str:
@@ -27,21 +32,40 @@ def prefix() -> str:
 
     The ledger's URL is left out, because it may hold a password.
     """
-    context = click.get_current_context(silent=True)
-    group = context
-    while group is not None and not (group.command.name == PLAIN and isinstance(group.command, click.Group)):
-        group = group.parent
+    group = _group()
     if group is None:
         return PLAIN
     if group.parent is not None:  # celery -A … mirepoix
         app = _typed_app(sys.argv[1:])
         return f"celery -A {app} {PLAIN}" if app else f"celery {PLAIN}"
-    name = group.info_name or PLAIN
-    if name.endswith(f" {PLAIN}"):  # Django's command, for any path of manage.py
+    if _is_djangos(group):  # for any path of manage.py
         return f"manage.py {PLAIN}"
     app = group.params.get("app")
     typed = group.get_parameter_source("app") is click.core.ParameterSource.COMMANDLINE
     return f"{PLAIN} --app {app}" if app and typed else PLAIN
+
+
+def _group() -> click.Context | None:
+    """Return the context of the command ``mirepoix``; None outside of it."""
+    group = click.get_current_context(silent=True)
+    while group is not None and not (group.command.name == PLAIN and isinstance(group.command, click.Group)):
+        group = group.parent
+    return group
+
+
+def _is_djangos(group: click.Context) -> bool:
+    return (group.info_name or PLAIN).endswith(f" {PLAIN}")
+
+
+def _app_of(group: click.Context | None) -> str | None:
+    """Return what stands behind ``celery -A`` for this app. With Django it is the name of the app."""
+    if group is None:
+        return None
+    if group.parent is not None:
+        return _typed_app(sys.argv[1:])
+    if _is_djangos(group):
+        return getattr(getattr(group.obj, "app", None), "main", None)
+    return group.params.get("app")
 
 
 def _typed_app(words: Sequence[str]) -> str | None:

@@ -9,6 +9,7 @@ import click
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError
 from mirepoix.cli.find import resolve
+from mirepoix.cli.hints import as_typed
 from mirepoix.cli.options import json_option
 from mirepoix.ledger.query.task_detail import task_detail
 from mirepoix.operations import why as judge
@@ -48,4 +49,4 @@ def print_why(context: CliContext, answer: Why) -> None:
         starts_at = datetime.now(UTC) + timedelta(seconds=answer.starts_in_s)
         context.say(f"  It starts in about {duration(answer.starts_in_s)}, at {when(starts_at)}, if all goes on so.")
     if answer.next_step:
-        context.say(f"  Next: {answer.next_step}", "dim")
+        context.say(f"  Next: {as_typed(answer.next_step)}", "dim")

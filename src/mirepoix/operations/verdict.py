@@ -90,6 +90,11 @@ def _of_dashboard(finding: Finding) -> str:
     return f"{count(finding.count, 'chord')} {waits} for members that are parked or quarantined"
 
 
+def start_worker(queue: str) -> str:
+    """Write how to start a worker for a queue that nobody takes from."""
+    return f"Start a worker for queue {queue!r}: celery -A YOUR_APP worker -Q {queue}"
+
+
 def next_step(finding: Finding) -> str:
     """Write what to do about a finding."""
     if finding.kind in _NEXT:
@@ -99,7 +104,7 @@ def next_step(finding: Finding) -> str:
         case "lost":
             return "Start a worker. It takes these tasks back."
         case "late" if not finding.is_served:
-            return f"Start a worker for queue {queue!r}: celery -A YOUR_APP worker -Q {queue}"
+            return start_worker(queue)
         case "late" if finding.state is State.LEASED:
             return "Look at what the worker runs. Restart it if it does nothing."
         case "late":

@@ -22,6 +22,7 @@ from mirepoix.operations import steering
 from mirepoix.operations.format import count, duration, one_line, when
 from mirepoix.operations.health import alive
 from mirepoix.operations.limits import words
+from mirepoix.operations.verdict import start_worker
 from mirepoix.states import HELD, State
 
 
@@ -249,9 +250,7 @@ def _unserved(queue: str, living: Iterable[WorkerSeen]) -> Why:
     facts = [f"Live workers consume: {', '.join(map(repr, served)) or 'no queue'}."]
     if near:
         facts.append(f"{near[0]!r} is spelled almost like {queue!r}.")
-    return Why(
-        f"No live worker consumes queue {queue!r}.", tuple(facts), f"Start a worker with -Q {queue}.", is_stuck=True
-    )
+    return Why(f"No live worker consumes queue {queue!r}.", tuple(facts), start_worker(queue), is_stuck=True)
 
 
 def _drained(queue: str, stopped: list[Hold]) -> Why:
