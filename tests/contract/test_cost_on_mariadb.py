@@ -81,6 +81,7 @@ FEWER_THAN_ESTIMATED = {
     ("prune_failure_groups", "ref", "mirepoix_task_failure"),
     ("news", "ref", "mirepoix_task_open"),  # MySQL estimates it without its LIMIT,
     ("held_of_keys", "ref", "mirepoix_task_limited"),
+    ("ready_of_keys", "ref", "mirepoix_task_limited"),
     ("failure_groups", "ref", "mirepoix_task_failure"),  # and takes every NULL for the value that is looked for
 }
 
