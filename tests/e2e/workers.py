@@ -235,6 +235,7 @@ class Shop:
         self.ledger.connection.close()
         self.ledger.source.close()
         for app in self._clients:
+            _end_sender(app)
             app.mirepoix.source.close()
             app.close()
         if isinstance(self.broker, Broker):
@@ -397,6 +398,15 @@ class Shop:
     def logs(self) -> str:
         """The end of what every process printed."""
         return "\n".join(f"--- {p.name}\n{p.said[-3000:]}" for p in self._processes)
+
+
+def _end_sender(app: Celery) -> None:
+    """Wait for the thread that publishes. It tries a broker that was away again after 2 s, perhaps in the next test."""
+    sender = vars(app.mirepoix).get("sender")
+    if sender is not None and sender._thread is not None:
+        sender._end()
+        sender._thread.join(DEADLINE_S)
+        assert not sender._thread.is_alive()
 
 
 class Broker:
