@@ -20,11 +20,12 @@ def begun(shop: Shop) -> set[str]:
 
 
 def test_a_paused_queue_is_not_consumed_until_it_is_resumed(shop: Shop):
-    shop.worker("w1", concurrency=1)
+    first = shop.worker("w1", concurrency=1)
     running = shop.send("gate", "open")
     shop.begun(running)
     behind = [shop.send("note") for _ in range(9)]
     control.pause(shop.app, queue="celery")
+    first.says("now paused: queue 'celery'")
     until(lambda: shop.broker.size("celery") + _pending(shop, behind) >= 9, "what was handed over went back")
     until(lambda: _leased(shop) <= {running}, "what was taken ahead went back")
     shop.worker("w2", concurrency=1)

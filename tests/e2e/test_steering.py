@@ -30,12 +30,13 @@ def none_is_held(shop: Shop, *but: str) -> None:
 @pytest.mark.paired
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_paused_queue_gives_back_what_has_not_begun_and_goes_on_after_the_resume(shop: Shop, pool: str):
-    shop.worker("w1", pool=pool, concurrency=1, conf=AHEAD)
+    first = shop.worker("w1", pool=pool, concurrency=1, conf=AHEAD)
     running = shop.send("gate", "open")
     shop.begun(running)
     behind = [shop.send("note") for _ in range(5)]
     assert control.pause(shop.app, queue="celery", by="ann", note="the bank is down")
     assert not control.pause(shop.app, queue="celery")
+    first.says("now paused: queue 'celery'")
     none_is_held(shop, running)
     shop.worker("w2", pool=pool, concurrency=1)
     behind.append(shop.send("note"))

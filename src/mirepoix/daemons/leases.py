@@ -318,6 +318,7 @@ class Leases:
         new = self.paused.after(holds.read(tx), self.worker)
         if new is not self.paused:
             self.paused = new
+            logger.info("now paused: %s", new)
             self.wake_consumer()
         if new:
             self.held.abandon_stopped(new.stops, self.given_to_pool)

@@ -46,5 +46,12 @@ class Paused:
         """Whether a task that has not begun goes back. A worker that is paused finishes what it has."""
         return queue in self.queues or name in self.names
 
+    def __str__(self) -> str:
+        """What is paused, in words."""
+        words = [f"queue {queue!r}" for queue in sorted(self.queues)]
+        words += [f"task {name!r}" for name in sorted(self.names)]
+        words += ["this worker"] if self.is_drained else []
+        return ", ".join(words) or "nothing"
+
     def __bool__(self) -> bool:
         return bool(self.queues or self.names or self.is_drained)
