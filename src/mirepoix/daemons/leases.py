@@ -108,8 +108,9 @@ class Leases:
         self.losses = Losses(settings, self._note_begun, send_errbacks, notify_lost)
         self.resumed: deque[Taken] = deque()
         """The resumed tasks that the consumer still has to give to the worker."""
-        self.has_returned = False
-        """Whether its queues had tasks at the last look that a worker had before and that are ready again."""
+        self.has_returned = settings.has_broker
+        """Whether its queues had tasks at the last look that a worker had before and that are ready again. It begins with
+        such a look: what came back goes first."""
         self.is_stopping = False
         self.paused = Paused()
         """What is paused. `read_paused` replaces it."""
