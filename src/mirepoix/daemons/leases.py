@@ -109,8 +109,10 @@ class Leases:
         self.resumed: deque[Taken] = deque()
         """The resumed tasks that the consumer still has to give to the worker."""
         self.has_returned = settings.has_broker
-        """Whether its queues had tasks at the last look that a worker had before and that are ready again. It begins with
-        such a look: what came back goes first."""
+        """Whether its queues had tasks at the last look that a worker had before and that are ready again.
+
+        Its consumer begins with such a look, because what came back goes first.
+        """
         self.is_stopping = False
         self.paused = Paused()
         """What is paused. `read_paused` replaces it."""
