@@ -129,7 +129,7 @@ def test_a_queue_that_a_worker_no_longer_consumes_is_left_alone_until_it_does_ag
     all_run_once_more(shop, [id], others)
 
 
-@pytest.mark.thorough  # beside other tests on a quick machine one in ten runs works off the backlog first: not understood
+@pytest.mark.thorough  # in one of ten runs beside others the worker works off the backlog first: not understood
 def test_a_retry_and_what_a_person_requeues_do_not_wait_behind_the_backlog(shop: Shop):
     retries, failed = shop.send("again", 1, 0.1), shop.send("fail")
     worker = shop.worker("w1", concurrency=1)
