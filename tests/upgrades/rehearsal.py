@@ -57,7 +57,7 @@ class Rehearsal:
 
     @property
     def ledger(self) -> Ledger:
-        """The tables. SQLite's are opened by the version whose turn it is, before they are read here."""
+        """A connection to the ledger. Use it only after a version has made the tables: an SQLite file makes its own."""
         if self._ledger is None:
             self._ledger = Ledger(source_for(self.url))
         return self._ledger
@@ -131,8 +131,9 @@ class Rehearsal:
         return [note for note in map(json.loads, whole.splitlines()) if note["what"] == what]
 
     def sides_of(self, ids: Iterable[str]) -> set[str]:
-        """The sides whose workers have run some of these tasks."""
-        return {note["side"] for note in self.notes("effect") if note["id"] in set(ids)}
+        """Which workers ran these tasks: old ones, new ones, or both."""
+        wanted = set(ids)
+        return {note["side"] for note in self.notes("effect") if note["id"] in wanted}
 
     def begun(self, id: str, times: int) -> None:
         """Wait until a task has begun so often."""

@@ -10,7 +10,7 @@ import click
 
 PLAIN = "mirepoix"
 YOUR_APP = "celery -A YOUR_APP"
-"""So text says it that does not know the app."""
+"""How a text names the app if it does not know it."""
 
 _WRITTEN = re.compile(r"(?<!manage\.py )(?:celery -A YOUR_APP )?\bmirepoix (?=[a-z])")
 
