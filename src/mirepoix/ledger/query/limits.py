@@ -38,17 +38,10 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class AtLimit:
-    """A task with a limit. *limit* is None if the ledger has no such limit, so that the task has none."""
+class OfKey:
+    """Something about one key of a limit."""
 
     key: str
-    limit: Limit | None
-    in_use: int
-    holders: tuple[Holder, ...]
-    rate: Room
-    """What the rate of the limit allows now."""
-    ahead: int
-    """How many tasks of the same key and queue are taken before it."""
 
     @property
     def name(self) -> str:
@@ -59,6 +52,19 @@ class AtLimit:
     def value(self) -> str:
         """The value for which the limit counts; empty if it counts all tasks together."""
         return self.key.partition(":")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class AtLimit(OfKey):
+    """A task with a limit. *limit* is None if the ledger has no such limit, so that the task has none."""
+
+    limit: Limit | None
+    in_use: int
+    holders: tuple[Holder, ...]
+    rate: Room
+    """What the rate of the limit allows now."""
+    ahead: int
+    """How many tasks of the same key and queue are taken before it."""
 
 
 def at_limit(tx: Tx, task_id: str) -> AtLimit | None:
@@ -82,26 +88,15 @@ def at_limit(tx: Tx, task_id: str) -> AtLimit | None:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyInUse:
+class KeyInUse(OfKey):
     """A key that workers hold tasks of, or that has ready tasks. *limit* is None if the ledger has no such limit."""
 
-    key: str
     limit: Limit | None
     held: int
     ready: int
     """At most `READY_MOST` are counted in each queue."""
     rate: Room
     """What the rate of the limit allows now."""
-
-    @property
-    def name(self) -> str:
-        """The name of the limit."""
-        return limits.name_of(self.key)
-
-    @property
-    def value(self) -> str:
-        """The value for which the limit counts; empty if it counts all tasks together."""
-        return self.key.partition(":")[2]
 
     @property
     def is_full(self) -> bool:
