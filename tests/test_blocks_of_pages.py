@@ -119,7 +119,7 @@ NOT_RUN = {
     ("docs/how-to/temporal.md", "from mirepoix.temporal import signal_workflow"): f"{SERVERS}: tests/temporal",
     ("docs/how-to/temporal.md", "async def connect() -> Client:"): f"{SERVERS}: tests/temporal",
     ("docs/how-to/traces.md", "pip install 'mirepoix[otel]'"): INSTALLS,
-    ("docs/how-to/transactional-tasks.md", "# orders/tasks.py"): "tests/django has such a task, with its models",
+    ("docs/how-to/transactional-tasks.md", "# orders/tasks.py"): "tests/django/test_tasks_on_a_worker.py has one",
     ("docs/how-to/transactions.md", "with transaction.atomic():"): f"{ELLIPSIS}: tests/connect/test_django_source.py",
     ("docs/how-to/transactions.md", "with mirepoix.using(db.session):"): "quickstarts/test_quick_starts.py runs Flask",
     ("docs/how-to/transactions.md", "async with AsyncSession(engine)"): "tests/connect/test_using_async.py",
@@ -192,6 +192,17 @@ def blocks() -> list[Block]:
             r"^ *```(\w*)\n(.*?)^ *```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
         )
     ]
+
+
+def paths_of_tests() -> list[str]:
+    """The tests that run the other blocks, but for the quick starts: ``scripts/release-check --all`` runs both."""
+    named = " ".join([*TESTS_OF_A_PAGE.values(), *NOT_RUN.values()])
+    return sorted(set(re.findall(r"tests/[\w/.]*\w", named)))
+
+
+@pytest.mark.parametrize("path", paths_of_tests())
+def test_the_tests_that_reasons_name_exist(path: str):
+    assert (ROOT / path).exists()
 
 
 def test_each_block_is_run_or_has_a_reason():
