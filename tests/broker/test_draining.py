@@ -84,7 +84,9 @@ def test_a_worker_that_starts_and_the_status_say_what_waits(shop: Shop, stock: C
         stock.send_task("shop.note")
     told = f"20 messages wait in the queue 'celery' on {former.without_password(broker.url)}"
     shop.worker(pool="solo").says(f"{told}, the broker that this app had before its ledger")
-    assert told in shop.celery("mirepoix", "status").stdout
+    said = shop.celery("mirepoix", "status").stdout
+    assert told in said
+    assert "YOUR_APP" not in said
     assert "20 messages in the queue 'celery'" in shop.celery("mirepoix", "drain", "--dry-run").stdout
     quiet = shop.worker("quiet", pool="solo", look_at_broker=False)
     drained(shop)

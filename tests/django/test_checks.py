@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import pytest
 from celery import Celery, _state, shared_task
+from celery.schedules import crontab
 from celery.signals import import_modules
 from django.core import checks
 from django.test import override_settings
@@ -207,6 +208,19 @@ def test_celery_runs_the_checks_where_it_imports_and_they_do_not_import_without_
 def test_modules_of_tasks_that_cannot_be_imported_are_told_of():
     installed(imports=["no_such_module"])
     assert "No module named 'no_such_module'" in found()["mirepoix.W010"].msg
+
+
+def test_a_schedule_that_no_worker_could_record_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    nightly = {"task": "shop.report", "schedule": crontab(hour=3, minute=0)}
+    installed(beat_schedule={"nightly": nightly}, mirepoix_schedules=True)
+    assert found() == {}
+    monkeypatch.setitem(sys.modules, "cronsim", None)
+    said = found()["mirepoix.E006"]
+    assert said.level == checks.ERROR
+    assert "'nightly' cannot be recorded" in said.msg
+    assert "pip install 'mirepoix[schedules]'" in said.msg
+    installed(beat_schedule={"nightly": nightly})  # celery beat fires it
+    assert found() == {}
 
 
 @pytest.mark.parametrize(

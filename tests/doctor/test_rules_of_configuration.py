@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.beat import ScheduleEntry
+from celery.schedules import BaseSchedule
 from click.testing import CliRunner
 from kombu import Queue
 
@@ -98,6 +99,10 @@ def test_a_mistake_in_a_good_configuration_is_all_that_is_found(
     assert set(found(app_with(broker, task=task, **{**good, **conf}))) == {code}
 
 
+class OfTheApp(BaseSchedule):
+    """A schedule that computes its times in Python."""
+
+
 MISTAKES_WITH_A_LEDGER = [
     ("MD108", {"task_time_limit": None}),
     ("MD151", {"mirepoix_release": None}),
@@ -105,6 +110,7 @@ MISTAKES_WITH_A_LEDGER = [
     ("MD153", {"mirepoix_retention_s": None}),
     ("MD154", {"mirepoix_lease_ttl_s": 2.0}),
     ("MD155", {"mirepoix_delivery": "broker", "mirepoix_relay": False}),
+    ("MD156", {"mirepoix_schedules": True, "beat_schedule": {"x": {"task": "shop.pay", "schedule": OfTheApp()}}}),
     ("MD106", {"mirepoix_delivery": "broker", "mirepoix_capture": False, "broker_transport_options": {}}),
 ]
 

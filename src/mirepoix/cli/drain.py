@@ -13,6 +13,7 @@ from mirepoix.broker.drain import Drained
 from mirepoix.celery.installation import Installation, installation_of
 from mirepoix.cli.context import CliContext, pass_context
 from mirepoix.cli.errors import CliError, NotAllDone
+from mirepoix.cli.hints import as_typed
 from mirepoix.cli.options import json_option
 from mirepoix.cli.progress import progress
 from mirepoix.cli.relay import NEEDS_APP
@@ -131,7 +132,7 @@ def _print_outcome(
         is_empty = left is None or not (left.queues or left.others)
         context.say(f"Nothing waits in {label}." if is_empty else f"No message was moved from {label}.")
     for sentence in () if left is None else left.sentences:
-        context.say(sentence, "yellow")
+        context.say(as_typed(sentence), "yellow")
 
 
 def _print_backlog(context: CliContext, backlog: former.Backlog, *, is_json: bool) -> None:

@@ -15,7 +15,7 @@ from mirepoix.broker.former import Backlog
 from mirepoix.cli.alerts import pointer
 from mirepoix.cli.columns import WHOLE, Column
 from mirepoix.cli.context import CliContext, pass_context
-from mirepoix.cli.hints import command
+from mirepoix.cli.hints import as_typed, command
 from mirepoix.cli.options import Duration, json_option
 from mirepoix.cli.styles import STYLES, state_text
 from mirepoix.ledger.alerts import OpenAlert, all_open
@@ -68,7 +68,7 @@ def status(context: CliContext, late_after: timedelta, is_all: bool, is_json: bo
     context.say(_headline(found))
     context.say_all(_finding_line(finding, late_after.total_seconds()) for finding in found[:most])
     for line in () if backlog is None else backlog.sentences:
-        context.say(line, "yellow")
+        context.say(as_typed(line), "yellow")
     _more(context, found, most, "finding")
     if opened:
         context.say(pointer(opened), "yellow")

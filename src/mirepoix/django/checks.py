@@ -12,6 +12,7 @@ from django.core import checks
 from django.db import connections, router
 
 from mirepoix.broker import former
+from mirepoix.celery import scheduling
 from mirepoix.celery.installation import Installation
 from mirepoix.celery.others import named, others
 from mirepoix.connect.django import dialect_of, ledger_alias, require_library
@@ -147,6 +148,8 @@ def _of_app() -> Findings:
         yield from list(_of_other_apps(app))
     finally:
         _imports.reset(token)
+    if configured.schedules:
+        yield from _of_schedules(app)
     backlog = former.seen(installation)
     for sentence in () if backlog is None else backlog.sentences:
         yield checks.Warning(
@@ -154,6 +157,17 @@ def _of_app() -> Findings:
             hint="docs/how-to/switch.md explains how to switch. When no message waits there any more, delete "
             "CELERY_BROKER_URL. If other programs take the messages, set CELERY_MIREPOIX_LOOK_AT_BROKER = False.",
             id="mirepoix.W013",
+        )
+
+
+def _of_schedules(app: Any) -> Findings:
+    try:
+        scheduling.defined(app)
+    except ConfigurationError as error:
+        yield checks.Error(
+            f"No worker can start. {error}",
+            hint="Correct the schedule, or leave all schedules to celery beat: CELERY_MIREPOIX_SCHEDULES = False.",
+            id="mirepoix.E006",
         )
 
 

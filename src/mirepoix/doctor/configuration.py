@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mirepoix.celery.scheduling import defined
 from mirepoix.doctor.facts import ACKNOWLEDGE_S, Facts, names, number
 from mirepoix.doctor.rules import Severity, rule
+from mirepoix.errors import ConfigurationError
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 SMALLEST_CHILD_KB = 51_200
@@ -338,3 +340,12 @@ def no_relay(facts: Facts) -> Iterator[str]:
     settings = facts.settings
     if settings is not None and settings.delivery == "broker" and not settings.relay:
         yield "mirepoix_relay is off with delivery='broker': make sure that mirepoix relay runs"
+
+
+@rule("MD156", ERROR, "no worker starts, because a schedule cannot be recorded", "Do what the finding says.")
+def schedule_not_recorded(facts: Facts) -> Iterator[str]:
+    if facts.settings is not None and facts.settings.schedules:
+        try:
+            defined(facts.app)
+        except ConfigurationError as error:
+            yield str(error)
