@@ -28,6 +28,17 @@ the relay does."""
 
 
 @dataclass(frozen=True, slots=True)
+class AtLimitPolicy:
+    """What a new call does if its limit has no room for it: ``drop`` itself, or ``cancel`` older calls that wait."""
+
+    action: str
+    running: int | None
+    """How many calls of a key the code allows at once. It counts until the ledger has the limit."""
+    return_ended: Any = field(compare=False)
+    """Called with the transaction, the ids of the calls that were ended, and the reason. Their chords count them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """The message of a task as Celery built it, and the columns that the ledger sorts by.
 
@@ -70,6 +81,8 @@ class Envelope:
     """The versions of Celery and kombu that built the message; ``None`` if another program built it."""
     limit_key: str | None = None
     """The key of the task's limit: the limit's name, and a colon and a value if it has one. ``None``: no limit."""
+    at_limit: AtLimitPolicy | None = None
+    """What happens if the limit has no room. ``None``: the task waits. It has no column."""
     follows: bool = False
     """Whether it follows from a task that has ended (a link, the rest of a chain, a chord's body). It has no column."""
 

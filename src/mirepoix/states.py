@@ -101,6 +101,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("quarantine", _from(*HELD), State.QUARANTINED, "the reaper, or the worker of a dead pool process"),
     Transition("expire", _from(State.PENDING), State.EXPIRED, "the reaper"),
     Transition("cancel", _from(State.PENDING, State.PARKED), State.CANCELLED, "an operator, or Celery's revoke"),
+    Transition("cancel_at_limit", _from(State.PENDING), State.CANCELLED, "a sender: the limit has no room for it"),
     Transition("purge", _from(State.PENDING), State.CANCELLED, "an operator (celery purge)"),
     Transition("discard", _from(*ATTENTION), State.CANCELLED, "an operator"),
     Transition(

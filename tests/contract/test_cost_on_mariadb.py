@@ -46,6 +46,7 @@ PARAMS = {
     "fence": 1,
     "gate": "wcelery\nlimit",
     "keys": '["limit"]',
+    "key": "limit",
 }
 
 

@@ -11,6 +11,8 @@ from mirepoix import Limit
 
 EXPORT = Limit(running=2, key="customer")
 CHARGE = Limit(rate="3/s")
+SYNC = Limit(running=1, key="customer", at_limit="drop")
+RENDER = Limit(running=1, key="customer", at_limit="cancel")
 
 
 def task_of(shop: Shop, name: str, limit: Limit | None = None, **options: Any) -> Any:
@@ -24,7 +26,11 @@ def task_of(shop: Shop, name: str, limit: Limit | None = None, **options: Any) -
 
         def again(who: str) -> None: ...
 
-        body = {"export": export, "charge": charge, "again": again}[name]
+        def sync(customer: str, name: str = "") -> None: ...
+
+        def render(customer: str, name: str = "") -> None: ...
+
+        body = {one.__name__: one for one in (export, charge, again, sync, render)}[name]
         shop.app.task(name=full, shared=False, limit=limit, **options)(body)
         shop.app.finalize()
     return shop.app.tasks[full]

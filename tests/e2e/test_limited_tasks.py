@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from celery import chord, group
-from limiting import CHARGE, EXPORT, keys, most_at_once, task_of
+from limiting import CHARGE, EXPORT, RENDER, SYNC, keys, most_at_once, task_of
 from workers import Shop, until
 
 import mirepoix
@@ -82,8 +82,41 @@ def test_the_workers_record_the_limits_of_their_code(shop: Shop) -> None:
         "limited_tasks.export": "[2, null, null]",
         "limited_tasks.charge": "[null, 3, 1.0]",
         "again": "[1, null, null]",
+        "limited_tasks.sync": "[1, null, null]",
+        "limited_tasks.render": "[1, null, null]",
     }
     assert {limit.source for limit in found.values()} == {"code"}
+
+
+def test_a_call_that_runs_again_or_comes_back_is_not_dropped_and_drops_the_others(shop: Shop) -> None:
+    sync = task_of(shop, "sync", SYNC)
+    first = sync.delay("ann", "open").id
+    dying = shop.worker("dying", "--include", "limited_tasks")
+    until(lambda: shop.runs(first) == 2, "its second attempt runs")
+    assert sync.delay("ann").state == "REVOKED"
+    dying.remove()
+    shop.worker("w2", "--include", "limited_tasks")
+    until(lambda: shop.runs(first) == 3, "another worker runs it")
+    assert sync.delay("ann").state == "REVOKED"
+    shop.make("open")
+    shop.wait(first, "succeeded")
+    later = (sync.s("ann") | sync.si("ann")).delay().parent  # the second is sent when the first has ended
+    shop.wait(later.id, "succeeded")
+    until(lambda: len(shop.ledger.states()) == 5, "the next of the chain is there")
+    shop.wait([id for id, state in shop.ledger.states().items() if state != "cancelled"], "succeeded")
+    assert sorted(shop.ledger.states().values()) == ["cancelled"] * 2 + ["succeeded"] * 3
+
+
+def test_the_newest_call_waits_for_the_one_that_runs(shop: Shop) -> None:
+    render = task_of(shop, "render", RENDER)
+    first = render.delay("ann", "open").id
+    shop.worker("w1", "--include", "limited_tasks")
+    until(lambda: shop.runs(first) == 1, "it runs")
+    ids = [first, *(render.delay("ann").id for _ in range(3))]
+    assert [shop.state(id) for id in ids[1:]] == ["cancelled", "cancelled", "pending"]
+    shop.make("open")
+    shop.wait([ids[0], ids[3]], "succeeded")
+    assert [shop.runs(id) for id in ids] == [1, 0, 0, 1]
 
 
 def test_the_rate_limits_of_celery_count_over_all_workers(shop: Shop) -> None:

@@ -13,7 +13,7 @@ from mirepoix.sql import DIALECTS, steps
 from mirepoix.sql.envelope import COLUMNS, expand
 from statements import statements
 
-NOT_STORED = {"eta_in_s", "expires_in_s", "asked_at", "follows"}
+NOT_STORED = {"eta_in_s", "expires_in_s", "asked_at", "at_limit", "follows"}
 """Fields of an envelope that only its sender needs."""
 
 

@@ -25,6 +25,7 @@ It is older than MariaDB, chords in the ledger and parked tasks, so it is not re
 REHEARSED = {
     "f85efdc4daff2349e13656742769bcd99d9bbc48": "the last without schedules, limits and pauses (before 0018_returned)",
     "67504c3a062f51fdc2e28f6962e03a7d9d3e84db": "the last without pauses (before 0021_steering)",
+    "64e78c6799a722c42bdc7e484499dfd237699f1b": "the last without at_limit (before 0022_calls_of_keys)",
 }
 """Commits that are upgraded to this version and back, until there are releases. Each tag ``v*`` is rehearsed too."""
 

@@ -40,7 +40,7 @@ from mirepoix.ledger.tx import Tx
 from mirepoix.protocol import options, payload
 from mirepoix.protocol.canonical import WRITER
 from mirepoix.protocol.envelope import as_text, from_headers
-from mirepoix.records import LEASE_HEADER, VERSION_HEADER, Envelope, Event, Outgoing
+from mirepoix.records import LEASE_HEADER, VERSION_HEADER, AtLimitPolicy, Envelope, Event, Outgoing
 
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
@@ -282,6 +282,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
             shape=shape,
             written_by=WRITER,
             limit_key=limit_key,
+            at_limit=None if limit_key is None else self._at_limit(headers["task"]),
             follows=context.is_continuing(),
         )
         limit_bytes = self._installation.settings.payload_limit_bytes
@@ -298,6 +299,12 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         from mirepoix.celery import limits  # only programs with limits need it
 
         return limits.key_for(app, headers["task"], body)
+
+    def _at_limit(self, name: str) -> AtLimitPolicy | None:
+        """What the call does if its limit has no room; None if it waits."""
+        from mirepoix.celery import limits  # only programs with limits need it
+
+        return limits.at_limit_policy(self._installation, name)
 
     def _versioned(self, headers: dict[str, Any], body: Any) -> Any:
         """Mark the message, and what it carries for later, with the task versions of this code."""
@@ -462,17 +469,26 @@ def captured() -> Iterator[list[Outgoing]]:
 
 def write(installation: Installation, envelopes: list[Outgoing]) -> None:
     """Write *envelopes* in the caller's transaction, or in a new one if the caller has none."""
-    if not _write_alone(installation, envelopes):
+    if _write_alone(installation, envelopes):
+        return
+
+    def act() -> None:
         with writing(installation) as add:
             add(envelopes)
+
+    if any(isinstance(item, Envelope) and item.at_limit is not None for item in envelopes):
+        tried_again(installation, act)
+    else:
+        act()
 
 
 def _write_alone(installation: Installation, items: list[Outgoing]) -> bool:
     """Write a single task outside of every transaction, with one statement that commits itself.
 
-    Write nothing and return False if *items* are something else, or if the ledger already has a task of that id.
+    Write nothing and return False if *items* are something else, or if the ledger already has a task of that id, or if
+    it has to be decided whether its limit has room.
     """
-    if len(items) != 1 or not isinstance(items[0], Envelope):
+    if len(items) != 1 or not isinstance(items[0], Envelope) or items[0].at_limit is not None:
         return False
     if is_in_transaction(installation):
         return False

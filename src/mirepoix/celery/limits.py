@@ -17,15 +17,17 @@ from mirepoix.celery import context
 from mirepoix.connect.source import OwnConnection
 from mirepoix.errors import ConfigurationError, InvalidOption
 from mirepoix.ledger import limits
+from mirepoix.ledger.at_limit import CANCEL, DROP
 from mirepoix.ledger.limits import Bounds
 from mirepoix.operations.limits import change
+from mirepoix.records import AtLimitPolicy
 
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
 
 logger = logging.getLogger("mirepoix.worker")
 
-AT_LIMIT = ("wait",)
+AT_LIMIT = ("wait", DROP, CANCEL)
 
 LONGEST_NAME = 150
 LONGEST_VALUE = 80
@@ -53,8 +55,12 @@ class Limit:
     Both count for each *key*: the value of the argument of that name, or of several. A function gets the arguments, and
     returns a text. None: all calls together.
 
-    *name* is the task's name by default. Tasks that name the same limit share it. *at_limit* is ``"wait"``: what has no
-    room waits.
+    *name* is the task's name by default. Tasks that name the same limit share it.
+
+    *at_limit* says what a new call does if *running* or more calls of its key run or wait. ``"wait"``: it waits.
+    ``"drop"``: it ends at once, cancelled. ``"cancel"``: it waits, and the oldest calls that wait are cancelled, until
+    *running* calls are left, or all the others run. It is decided when the call is sent, once. A *rate* alone has no
+    such calls.
 
     Raises ConfigurationError for other values.
     """
@@ -72,6 +78,11 @@ class Limit:
             raise ConfigurationError(f"Limit(running={self.running!r}): it is a whole number above 0.")
         if self.at_limit not in AT_LIMIT:
             raise ConfigurationError(f"Limit(at_limit={self.at_limit!r}): it is one of {', '.join(AT_LIMIT)}.")
+        if self.at_limit != "wait" and self.running is None:
+            raise ConfigurationError(
+                f"Limit(at_limit={self.at_limit!r}) needs running, because it counts calls that run or "
+                "wait. What a rate does not allow yet waits."
+            )
         if self.name is not None:
             check_name(self.name)
         self.bounds()
@@ -186,18 +197,18 @@ def declared(app: Any) -> dict[str, Bounds]:
 
     Raises ConfigurationError if two tasks contradict each other.
     """
-    found: dict[str, tuple[str, Bounds]] = {}
+    found: dict[str, tuple[str, Limit]] = {}
     for task in app.tasks.values():
         policy = limit_of(app, task)
         if policy is None:
             continue
         name = policy.name or task.name
-        other, bounds = found.setdefault(name, (task.name, policy.bounds()))
-        if bounds != policy.bounds():
+        other, first = found.setdefault(name, (task.name, policy))
+        if (first.bounds(), first.at_limit) != (policy.bounds(), policy.at_limit):
             raise ConfigurationError(
                 f"The tasks {other} and {task.name} define the limit {name!r} differently. Use one mirepoix.Limit."
             )
-    return {name: bounds for name, (_, bounds) in found.items()}
+    return {name: policy.bounds() for name, (_, policy) in found.items()}
 
 
 def record_own(installation: Installation, by: str) -> None:
@@ -217,10 +228,9 @@ def _record(connection: OwnConnection, own: Mapping[str, Bounds], by: str) -> No
 
 def key_for(app: Any, name: str, body: Any) -> str | None:
     """Return the key of a message's limit; None if its task has none, or is unknown here."""
-    registry = app.tasks
-    if not registry.limits and not app.mirepoix.settings.global_rate_limits:
+    if not app.tasks.limits and not app.mirepoix.settings.global_rate_limits:
         return None
-    task = registry.get(registry.aliases.get(name, name))
+    task = _task_of(app, name)
     policy = None if task is None else limit_of(app, task)
     if task is None or policy is None:
         return None
@@ -231,6 +241,19 @@ def key_for(app: Any, name: str, body: Any) -> str | None:
     if not is_call:
         return limit_name
     return f"{limit_name}:{_value(task, policy, *body[:2])}"
+
+
+def at_limit_policy(installation: Installation, name: str) -> AtLimitPolicy | None:
+    """Return what a message of a task with a limit does if the limit has no room; None if it waits."""
+    task = _task_of(installation.app, name)
+    policy = None if task is None else limit_of(installation.app, task)
+    if policy is None or policy.at_limit == "wait":
+        return None
+    return AtLimitPolicy(policy.at_limit, policy.running, installation.return_ended)
+
+
+def _task_of(app: Any, name: str) -> Any:
+    return app.tasks.get(app.tasks.aliases.get(name, name))
 
 
 def _value(task: Any, policy: Limit, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:

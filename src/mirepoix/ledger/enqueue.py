@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -32,7 +32,13 @@ def add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
     A finished task that is sent again begins a new generation. A task that still waits or runs is left as it is if it
     is sent again with the same arguments: a task is one row, and runs once. That is logged. With other arguments it is
     another task. If it follows from a task, it gets a new id, and that is logged. Otherwise TaskIdTaken is raised.
+
+    A task whose limit has no room may be ended at once, and is then not among the ids (`mirepoix.ledger.at_limit`).
     """
+    return _with_limits(tx, envelopes, _add)
+
+
+def _add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
     envelopes = timed(tx, envelopes)
     unique = _first_of_each_id(envelopes)
     accepted: set[str] = set()
@@ -42,11 +48,31 @@ def add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
     accepted |= _rearm(tx, known)
     rest = [envelope for envelope in known if envelope.id not in accepted] + _later_ones(envelopes)
     others = [envelope for envelope in rest if not _is_sent_again(tx, envelope)]
-    return accepted | (add(tx, [_as_another(envelope) for envelope in others]) if others else set())
+    return accepted | (_add(tx, [_as_another(envelope) for envelope in others]) if others else set())
 
 
 def adopt(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
-    """Enqueue the *envelopes* with ids that the ledger does not have; return these ids."""
+    """Enqueue the *envelopes* with ids that the ledger does not have; return these ids.
+
+    A task whose limit has no room may be ended at once, and is then not among the ids (`mirepoix.ledger.at_limit`).
+    """
+    return _with_limits(tx, envelopes, _adopt)
+
+
+def _with_limits(
+    tx: Tx, envelopes: Sequence[Envelope], write: Callable[[Tx, Sequence[Envelope]], set[str]]
+) -> set[str]:
+    limited = [envelope for envelope in envelopes if envelope.at_limit is not None]
+    if not limited:
+        return write(tx, envelopes)
+    from mirepoix.ledger import at_limit  # only programs with limits need it
+
+    at_limit.lock(tx, limited)
+    accepted = write(tx, envelopes)
+    return accepted - at_limit.settle(tx, limited, accepted)
+
+
+def _adopt(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
     unique = _first_of_each_id(timed(tx, envelopes))
     return {row.id for rows in batches(map(as_row, unique)) for row in tx.fetch("enqueue", rows=rows)}
 
