@@ -25,7 +25,7 @@ import pytest
 
 AXES = {
     "database": frozenset({"sqlite", "postgresql", "mariadb"}),
-    "pool": frozenset({"prefork", "mirepoix", "threads", "solo", "gevent"}),
+    "pool": frozenset({"prefork", "mirepoix", "mirepoix-asyncio", "threads", "solo", "gevent"}),
     "broker": frozenset({"rabbitmq", "redis"}),
     "connection": frozenset({"session", "scoped", "engine", "plain", "django", "sqlalchemy"}),
 }

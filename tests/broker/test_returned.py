@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from workers import POOLS, Process, Shop, until
 
+from driver import Ledger
 from mirepoix.states import State
+from pace import DEADLINE_S
 
 pytestmark = pytest.mark.slow
 
@@ -129,7 +131,6 @@ def test_a_queue_that_a_worker_no_longer_consumes_is_left_alone_until_it_does_ag
     all_run_once_more(shop, [id], others)
 
 
-@pytest.mark.thorough  # in one of ten runs beside others the worker works off the backlog first: not understood
 def test_a_retry_and_what_a_person_requeues_do_not_wait_behind_the_backlog(shop: Shop):
     retries, failed = shop.send("again", 1, 0.1), shop.send("fail")
     worker = shop.worker("w1", concurrency=1)
@@ -143,6 +144,24 @@ def test_a_retry_and_what_a_person_requeues_do_not_wait_behind_the_backlog(shop:
     shop.wait(waiting, State.SUCCEEDED)
     assert ran_before(shop, failed, waiting) <= 10
     assert [shop.runs(id) for id in (retries, failed)] == [2, 2]
+
+
+def test_what_was_locked_for_a_moment_does_not_wait_behind_the_backlog(shop: Shop):
+    """The worker passes over it, as something else does when it records that it sent it, and soon looks once more."""
+    failed = shop.send("fail")
+    worker = shop.worker("w1", concurrency=1)
+    shop.wait(failed, State.FAILED)
+    worker.stop()
+    shop.ledger.requeue(failed)
+    held = shop.send("gate", "held")
+    waiting = backlog(shop)
+    with Ledger(shop.ledger.source) as other, other.connection.transaction() as tx:
+        tx.query("SELECT id FROM mirepoix_task WHERE id = :id FOR UPDATE", id=failed)
+        shop.worker("w2", *ONE_AT_A_TIME, concurrency=1, liveness_interval_s=4 * DEADLINE_S)
+        shop.begun(held)
+    shop.make("held")
+    shop.wait(waiting, State.SUCCEEDED)
+    assert ran_before(shop, failed, waiting) < len(waiting)
 
 
 def test_no_worker_with_a_place_leaves_it_to_the_relay_which_publishes_it(shop: Shop):

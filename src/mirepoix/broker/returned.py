@@ -41,6 +41,8 @@ class Returned:
 
     def note(self, leases: Leases, taken: Sequence[Taken], wanted: int) -> None:
         """Note what the ledger gave when *wanted* tasks were asked for."""
+        # The ledger passes over tasks that another transaction has locked, to record that they were sent, for example.
+        leases.may_have_passed_returned = leases.has_returned
         leases.has_returned = len(taken) >= wanted or leases.is_holding
         if any(task.is_suspect for task in taken):
             self._holds_suspect, self._clear_until = True, time.monotonic() + CLEAR_S

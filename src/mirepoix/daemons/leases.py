@@ -113,6 +113,8 @@ class Leases:
 
         Its consumer begins with such a look, because what came back goes first.
         """
+        self.may_have_passed_returned = False
+        """Whether its consumer has taken some of them since then, and may have passed over others that were locked."""
         self.is_stopping = False
         self.paused = Paused()
         """What is paused. `read_paused` replaces it."""
@@ -250,6 +252,7 @@ class Leases:
 
     def look_for_returned(self, tx: Tx) -> None:
         """Find out whether a worker with a broker should take tasks from the ledger. Its consumer then does so."""
+        self.may_have_passed_returned = False
         queues = [] if self.is_stopping else self.paused.open(self.worker.queues)
         if queues:
             may_be_suspect = self.held.may_take_suspect

@@ -171,6 +171,8 @@ class Maintenance:
         if now >= self._next_due:
             self._next_due = now + self._interval_s
             due["release what is due"] = lambda: self._release(connection, now)
+        if leases.may_have_passed_returned and not leases.has_returned:
+            due["look for what came back"] = lambda: self._look_for_returned(connection)
         due["end what has expired"] = lambda: self._expire(connection)
         due["count failures"] = lambda: self._count(connection)
         if now >= self._next_resume:
@@ -280,6 +282,10 @@ class Maintenance:
             self._next_limited = now + self._look_at_limits_s
         if next_due_s is not None:
             self._next_due = min(self._next_due, now + max(0.0, next_due_s))
+
+    def _look_for_returned(self, connection: OwnConnection) -> None:
+        with connection.statements() as tx:
+            self._leases.look_for_returned(tx)
 
     def _expire(self, connection: OwnConnection) -> None:
         if not self._is_expiring:

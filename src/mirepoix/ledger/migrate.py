@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.errors import SchemaError
 from mirepoix.ledger.tx import Connection, Tx
-from mirepoix.sql import is_post, migrations
+from mirepoix.sql import is_post, migration, migration_names
 
 T = TypeVar("T")
 
@@ -54,17 +54,15 @@ def migrate(connection: Connection, *, post: bool = False, patiently: Patiently 
     """
     applied: list[str] = []
     with connection.transaction() as tx:
-        scripts = migrations(tx.dialect)
+        first = migration_names(tx.dialect)[0]
         tx.script(_LOCK[tx.dialect])
-        tx.script(scripts[0][1])
+        tx.script(migration(tx.dialect, first))
         is_new = not tx.fetch("applied_migrations")
+        missing = [name for name in _not_applied(tx) if post or is_new or not is_post(name)]
+        scripts = {name: "" if name == first else migration(tx.dialect, name) for name in missing}
     _unlock(connection)
-    for name, script in scripts:
-        if is_post(name) and not post and not is_new:
-            continue
-        apply = partial(
-            _apply, connection, name, "" if name == scripts[0][0] else script, is_brief=patiently is not None
-        )
+    for name, script in scripts.items():
+        apply = partial(_apply, connection, name, script, is_brief=patiently is not None)
         if apply() if patiently is None else patiently(apply):
             applied.append(name)
     reached(Crashpoint.MIGRATE_AFTER_COMMIT)
@@ -123,7 +121,7 @@ def require_current(connection: Connection, where: str, is_missing: Callable[[Ex
 
 def _not_applied(tx: Tx) -> list[str]:
     applied = {row.name for row in tx.fetch("applied_migrations")}
-    return [name for name, _ in migrations(tx.dialect) if name not in applied]
+    return [name for name in migration_names(tx.dialect) if name not in applied]
 
 
 # Two processes that migrate at once must not both create the tables. SQLite's BEGIN IMMEDIATE does that already.

@@ -43,6 +43,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from mirepoix.sql import buckets
 from mirepoix.sql.columns import Row, columns, row_class
@@ -253,9 +254,23 @@ def migrations(dialect: str) -> list[tuple[str, str]]:
     ``NNNN_name`` is applied before the code that needs it, and the previous release must be able to work with it.
     ``NNNN_name.post`` removes what only older releases need; see `is_post`.
     """
-    folder = files(__package__) / "migrations" / dialect
-    found = [entry for entry in folder.iterdir() if entry.name.endswith(".sql")]
-    return sorted((entry.name.removesuffix(".sql"), entry.read_text("utf-8")) for entry in found)
+    return [(name, migration(dialect, name)) for name in migration_names(dialect)]
+
+
+def migration(dialect: str, name: str) -> str:
+    """Return the script of that migration."""
+    return (_migrations_folder(dialect) / f"{name}.sql").read_text("utf-8")
+
+
+@cache
+def migration_names(dialect: str) -> tuple[str, ...]:
+    """Return the names of these migrations."""
+    found = [entry.name for entry in _migrations_folder(dialect).iterdir() if entry.name.endswith(".sql")]
+    return tuple(sorted(name.removesuffix(".sql") for name in found))
+
+
+def _migrations_folder(dialect: str) -> Traversable:
+    return files(__package__) / "migrations" / dialect
 
 
 def is_post(migration: str) -> bool:
