@@ -6,7 +6,7 @@ broker and with every kind of connection at least once, and each pair (a databas
 one promise of the file. This is pairwise testing with the promise as one of the factors, by a greedy choice: Cohen,
 Dalal, Fredman and Patton, "The AETG System", IEEE Transactions on Software Engineering 23(7), 1997.
 
-A test with only one such parameter loses nothing. The tests of a slow integration are marked ``paired``: there the
+A test with only one such parameter loses nothing. In a test marked ``slow``, because it starts workers for example, the
 promise is the test function alone, and each of its other parameters is tested on one database, not on every. A bridge
 to another system marks its tests ``in_turn``, because what it calls is tested on each database elsewhere: each is
 tested on one database, the next on the next. A test marked ``thorough`` is left out: another test proves more.
@@ -68,7 +68,7 @@ def choose(items: list[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Ite
             in_turn[str(item.path)][promise].append(item)
             continue
         variant = frozenset[Value]()
-        if item.get_closest_marker("paired"):
+        if item.get_closest_marker("slow"):
             function, _, others = promise.partition("|")
             promise, variant = function, frozenset({("others", others)})
         files[str(item.path)][promise].append(Candidate(item, place, variant))

@@ -22,7 +22,7 @@ def pool(request):
 @pytest.mark.parametrize("shape", ["chain", "group"])
 def test_each(database, pool, shape): ...
 
-@pytest.mark.paired
+@pytest.mark.slow
 @pytest.mark.parametrize("point", range(5))
 def test_slow(database, point): ...
 
@@ -44,7 +44,7 @@ def test_pure(number): ...
 @pytest.fixture
 def items(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> list[pytest.Item]:
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    pytester.makeini("[pytest]\nmarkers =\n paired: as in the project\n in_turn: as there\n thorough: as there")
+    pytester.makeini("[pytest]\nmarkers =\n slow: as in the project\n in_turn: as there\n thorough: as there")
     pytester.makepyfile(FILE)
     return pytester.inline_genitems("-p", "no:cacheprovider")[0]
 
@@ -66,7 +66,7 @@ def test_each_promise_runs_on_each_database_and_in_each_pool_and_each_pair_runs(
     assert len({(run["database"], run["pool"]) for run in each}) == 12
 
 
-def test_a_paired_test_runs_on_each_database_and_with_each_parameter(items: list[pytest.Item]) -> None:
+def test_a_slow_test_runs_on_each_database_and_with_each_parameter(items: list[pytest.Item]) -> None:
     slow = told(choose(items)[0], "test_slow")
     assert len(slow) == 5
     assert {run["database"] for run in slow} == {"sqlite", "postgresql", "mariadb"}

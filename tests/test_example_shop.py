@@ -16,7 +16,7 @@ from virtual_environments import DJANGO_RUNS_ON, ROOT, python_with
 SHOP = ROOT / "examples" / "shop"
 DJANGOS = [version for version, (oldest, newest) in DJANGO_RUNS_ON.items() if oldest <= sys.version_info[:2] <= newest]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.in_turn]
 
 on_each_database = pytest.mark.parametrize("empty_url", ["sqlite", "postgresql", "mariadb"], indirect=True)
 on_a_file = pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
@@ -46,7 +46,6 @@ def said_by(environment: dict[str, str], *words: str, python: str = sys.executab
 
 
 @pytest.mark.timeout(300)  # the first makes an environment
-@pytest.mark.paired
 @on_each_database
 def test_its_own_tests_pass(environment: dict[str, str], python: str):
     said = said_by(environment, "manage.py", "test", "--noinput", python=python)

@@ -11,7 +11,7 @@ import mirepoix
 from airflow_server import LONG_S
 from pace import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.paired, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("dag", ["one", "waiting"])

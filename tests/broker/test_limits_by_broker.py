@@ -6,7 +6,7 @@ import pytest
 from limiting import EXPORT, most_at_once, task_of
 from workers import Shop, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.paired]
+pytestmark = pytest.mark.slow
 
 
 def test_tasks_with_a_limit_are_taken_from_the_ledger_and_their_limit_holds(shop: Shop) -> None:

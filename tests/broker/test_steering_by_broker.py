@@ -11,7 +11,7 @@ from mirepoix import control
 from mirepoix.ledger import operate
 from mirepoix.states import State
 
-pytestmark = [pytest.mark.slow, pytest.mark.paired]
+pytestmark = pytest.mark.slow
 
 
 def begun(shop: Shop) -> set[str]:

@@ -7,7 +7,7 @@ from workers import Shop
 
 from mirepoix import Unique
 
-pytestmark = [pytest.mark.slow, pytest.mark.paired]
+pytestmark = pytest.mark.slow
 
 
 def test_a_replaced_call_runs_once_with_its_last_arguments(shop: Shop) -> None:

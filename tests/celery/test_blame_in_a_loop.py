@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from celery import Celery
 
-from mirepoix.celery.coroutines import adapt
+from mirepoix.celery.async_def import adapt
 from mirepoix.celery.pool.job import Job
 from mirepoix.celery.pool.loop_process import LoopProcess
 from mirepoix.celery.pool.page import Page

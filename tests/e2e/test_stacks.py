@@ -15,6 +15,8 @@ from mirepoix.celery import stacks
 from mirepoix.dashboard import Role, User, asgi
 from pace import DEADLINE_S, until
 
+pytestmark = pytest.mark.slow
+
 
 def running(shop: Shop) -> str:
     """A task that runs until the file `open` is made."""
@@ -24,7 +26,6 @@ def running(shop: Shop) -> str:
     return id
 
 
-@pytest.mark.paired
 @pytest.mark.parametrize("pool", ["prefork", "mirepoix-asyncio", "threads"])
 def test_a_running_task_shows_its_stack_and_goes_on(shop: Shop, pool: str) -> None:
     worker = shop.worker(pool=pool)

@@ -27,7 +27,6 @@ def none_is_held(shop: Shop, *but: str) -> None:
     )
 
 
-@pytest.mark.paired
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_paused_queue_gives_back_what_has_not_begun_and_goes_on_after_the_resume(shop: Shop, pool: str):
     first = shop.worker("w1", pool=pool, concurrency=1, conf=AHEAD)

@@ -175,7 +175,7 @@ def _choose_backend(sender: Any, **_: Any) -> None:
 
 def _capture(app: Any, installation: Installation) -> None:
     app.amqp_cls = capturing(_imported(app.amqp_cls))
-    app.control_cls = durable(_imported(app.control_cls))
+    app.control_cls = partial(_make_control, app.control_cls)
     private.forget_made(app, "amqp", "control")
     private.replace_producer_or_acquire(app, PublishScope(installation))
     private.replace_send_task(app, partial(_send_task, app))
@@ -192,6 +192,11 @@ def _send_task(app: Any, *args: Any, task_id: Any = None, **options: Any) -> Any
     check_call(args[0] if args else options.get("name"), options)
     id = str(task_id) if isinstance(task_id, uuid.UUID) else task_id
     return type(app).send_task(app, *args, task_id=id, **options)
+
+
+def _make_control(cls: Any, *args: Any, **kwargs: Any) -> Any:
+    """Make ``app.control`` when it is first used: its module is slow to import, and few senders need it."""
+    return durable(_imported(cls))(*args, **kwargs)
 
 
 def _imported(cls: Any) -> Any:

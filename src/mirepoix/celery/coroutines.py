@@ -13,13 +13,13 @@ gevent, eventlet   the greenlet waits for a native thread, which has a loop: asy
 
 A coroutine that is interrupted (by the soft time limit, a killed greenlet, a signal) is cancelled, and runs until it
 has cleaned up. Code that calls the task as a function gets the coroutine, as from any ``async def``.
+
+Only processes that run tasks import this module, and with it asyncio. `mirepoix.celery.async_def` finds such tasks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
 import os
 import signal
 import sys
@@ -27,7 +27,6 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -38,105 +37,31 @@ from mirepoix.celery import native, private
 from mirepoix.celery.pool.current import tracer
 from mirepoix.celery.pool.soft_limit import SoftLimit
 from mirepoix.connect.url import optional
-from mirepoix.errors import ConfigurationError, CoroutineCancelled
+from mirepoix.errors import CoroutineCancelled
 
 if TYPE_CHECKING:
     from mirepoix.celery.pool.in_loop import InLoop
 
 logger = get_logger("mirepoix.coroutine")
 
-_CALLERS = ("celery.map", "celery.starmap")
-"""Celery's own tasks that call other tasks as functions. chunks() makes starmaps."""
-
-IS_COROUTINE = "_mirepoix_coroutine"
-"""The attribute of a task that says whether it is an ``async def``, once `adapt` has looked."""
-
-_DRIVES = "_mirepoix_drives"
-
-_is_called_by_celery: ContextVar[bool] = ContextVar("mirepoix_called_by_celery", default=False)
-
 _SETTLING_ROUNDS = 3
 """How many more turns the loop makes for asyncio tasks that are about to end. This closes an ``async for`` that was
 left early."""
 
 
-def adapt(task: Any) -> None:
-    """Let tracers run *task* if it is an ``async def``. Does nothing to other tasks, or when it is called again.
-
-    Raises ConfigurationError for an asynchronous generator.
-    """
-    if IS_COROUTINE in vars(task):
-        return
-    if task.name in _CALLERS:
-        private.replace_run(task, "run", _driving(task.run))
-        vars(task)[IS_COROUTINE] = False
-        return
-    # autoretry_for has wrapped `run` already.
-    name = private.ORIGINAL_RUN if private.ORIGINAL_RUN in vars(task) else "run"
-    run = getattr(task, name)
-    validated = private.validated_function(run)
-    function = validated.cell_contents if validated else run
-    if inspect.isasyncgenfunction(function):
-        raise ConfigurationError(
-            f"The task {task.name} is an asynchronous generator (async def with yield), but a task returns one value. "
-            "Collect what it yields, or send a task for each value."
-        )
-    if not inspect.iscoroutinefunction(inspect.unwrap(function)):
-        return
-    if validated:  # the wrapper also validates the returned value, so the coroutine has to end inside it
-        validated.cell_contents = driver(task, function)
-    else:
-        private.replace_run(task, name, driver(task, function))
-    vars(task)[IS_COROUTINE] = True
-
-
-def driver(task: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap *function* of *task*, so that its coroutine runs to the end when a tracer calls it."""
-
-    @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        made = function(*args, **kwargs)
-        request = task.request
-        if not inspect.iscoroutine(made) or (request.called_directly and not _is_called_by_celery.get()):
-            return made
-        attempt = tracer()
-        is_under_loop = attempt is None and _is_under_loop()
-        if is_under_loop and not request.is_eager:
-            return made  # the task's own code calls it
-        if "django.db" in sys.modules:
-            made = optional("django", "django").leaving(made)
-        if attempt is not None:
-            return _run_beside_others(task, made, attempt)
-        if is_under_loop or native.is_green():
-            return _run_elsewhere(task, made)
-        return _run(task, made, _loop_of_this_thread())
-
-    vars(run)[_DRIVES] = function
-    return run
-
-
-def driven(run: Callable[..., Any]) -> Callable[..., Any]:
-    """The function for which `driver` made *run*; *run* itself if it did not."""
-    return getattr(run, _DRIVES, run)
-
-
-def _driving(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap *run* of one of Celery's own tasks, so that the coroutines of the tasks that it calls run to their end."""
-
-    @functools.wraps(run)
-    def calling(*args: Any, **kwargs: Any) -> Any:
-        token = _is_called_by_celery.set(True)
-        try:
-            return run(*args, **kwargs)
-        finally:
-            _is_called_by_celery.reset(token)
-
-    return calling
-
-
-def is_coroutine(task: Any) -> bool:
-    """Whether the code of *task* is an ``async def``. False if *task* is None."""
-    return task is not None and bool(vars(task).get(IS_COROUTINE))
+def drive(task: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run *coroutine* of *task* to its end, and return what it returns. Return it as it is to the task's own code."""
+    attempt = tracer()
+    is_under_loop = attempt is None and _is_under_loop()
+    if is_under_loop and not task.request.is_eager:
+        return coroutine  # the task's own code calls it
+    if "django.db" in sys.modules:
+        coroutine = optional("django", "django").leaving(coroutine)
+    if attempt is not None:
+        return _run_beside_others(task, coroutine, attempt)
+    if is_under_loop or native.is_green():
+        return _run_elsewhere(task, coroutine)
+    return _run(task, coroutine, _loop_of_this_thread())
 
 
 def _run(
@@ -238,9 +163,9 @@ def _soft_limit(limit: _Limit, coroutine: Coroutine[Any, Any, Any]) -> Iterator[
             limit.running.get_loop().call_soon_threadsafe(limit.running.cancel)
 
     is_main = threading.current_thread() is threading.main_thread()
-    number = private.SOFT_LIMIT_SIGNAL
+    number = private.soft_limit_signal()
     handler: Any = None if number is None else signal.getsignal(number)
-    if not is_main or number is None or not (handler is private.raise_soft_limit or isinstance(handler, SoftLimit)):
+    if not is_main or number is None or not (private.raises_soft_limit(handler) or isinstance(handler, SoftLimit)):
         yield
         return
     signal.signal(number, on_signal)

@@ -41,7 +41,7 @@ class Installation:
         self.app = app
         self.token = uuid.uuid4().hex
         INSTALLATIONS[self.token] = self
-        self.source = source
+        self.source: Source = source
         self.session_factory = session_factory
         self._given = given
         self.worker: WorkerProcess | None = None

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import contextmanager
 from typing import Any
 
-from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 from celery import _state
 from celery.utils import threads
 from celery.utils.functional import _regen
@@ -258,11 +257,19 @@ def is_alive(process: Any) -> bool:
     return bool(process._is_alive())
 
 
-SOFT_LIMIT_SIGNAL: int | None = SIG_SOFT_TIMEOUT
-"""The signal of the soft time limit. While a coroutine runs we handle it: an exception in asyncio would be lost."""
+def soft_limit_signal() -> int | None:
+    """The signal of the soft time limit. While a coroutine runs we handle it: an exception in asyncio would be lost."""
+    from billiard.pool import SIG_SOFT_TIMEOUT  # a process that only sends needs no pool
 
-raise_soft_limit: Callable[[int, Any], None] = soft_timeout_sighandler
-"""Billiard's handler of that signal, which we restore. Our own pool has another."""
+    number: int | None = SIG_SOFT_TIMEOUT
+    return number
+
+
+def raises_soft_limit(handler: Any) -> bool:
+    """Whether *handler* is billiard's handler of that signal, which we restore. Our own pool has another."""
+    from billiard.pool import soft_timeout_sighandler
+
+    return handler is soft_timeout_sighandler
 
 
 # ---- tasks and signatures

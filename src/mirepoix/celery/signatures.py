@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mirepoix.celery import coroutines, private
+from mirepoix.celery import async_def, private
 from mirepoix.signatures.signature import Signature, signature_of
 
 _KEPT = "_mirepoix_signature"
@@ -86,11 +86,11 @@ def aliases_of(task: Any) -> list[str]:
 
 def function_of(task: Any) -> TaskFunction:
     """The function that the task's author wrote, without the wrappers of Celery and Mirepoix."""
-    run = coroutines.driven(vars(task).get(private.ORIGINAL_RUN) or task.run)
+    run = async_def.driven(vars(task).get(private.ORIGINAL_RUN) or task.run)
     validated = private.validated_function(run)
     if validated is None:
         return TaskFunction(run)
-    return TaskFunction(coroutines.driven(validated.cell_contents), inspect.ismethod(run), is_validated=True)
+    return TaskFunction(async_def.driven(validated.cell_contents), inspect.ismethod(run), is_validated=True)
 
 
 def inspected(found: TaskFunction) -> inspect.Signature:

@@ -9,7 +9,7 @@ from typing import Any
 from celery.exceptions import Retry
 from celery.utils.imports import symbol_by_name
 
-from mirepoix.celery import context, coroutines, gathering, private, retries, transactional, upcast
+from mirepoix.celery import async_def, context, gathering, private, retries, transactional, upcast
 from mirepoix.celery.backend import LedgerBackend
 from mirepoix.celery.signatures import aliases_of, version_of
 from mirepoix.errors import ConfigurationError
@@ -130,7 +130,7 @@ def adopt(task: Any) -> None:
     """Add `LedgerTask` to the class of *task*, and check its options. Does nothing if it is called again."""
     if not issubclass(type(task), LedgerTask):
         private.subclass_task(task, _with_ours)
-    coroutines.adapt(task)
+    async_def.adapt(task)
     transactional.check(task)
     upcast.check(task)
     retries.check(task)

@@ -10,7 +10,7 @@ from typing import Any
 
 from kombu.exceptions import EncodeError
 
-from mirepoix.celery.coroutines import IS_COROUTINE
+from mirepoix.celery.async_def import IS_COROUTINE
 from mirepoix.connect.task_transaction import TaskTransaction
 from mirepoix.errors import ConfigurationError
 

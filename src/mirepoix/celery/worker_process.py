@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from celery.utils.log import get_logger
 
+import mirepoix.celery.coroutines  # noqa: F401 (and asyncio, before the pool forks its processes)
 from mirepoix.alerts.thread import AlertThread
 from mirepoix.broker.relay import Relay
 from mirepoix.celery import chords, errbacks, limits, outcome, queue_probes, scheduling, undeliverable

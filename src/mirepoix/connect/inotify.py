@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import sys
 from pathlib import Path
@@ -34,6 +33,8 @@ def watch(path: Path) -> Watch | None:
     """Watch a file. Returns None if that is impossible (another system, no such file, no watches left); then poll."""
     if sys.platform != "linux":
         return None
+    import ctypes  # slow to import, and a process that only sends does not wait
+
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
     if fd < 0:

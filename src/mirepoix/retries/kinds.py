@@ -18,18 +18,18 @@ import errno
 import socket
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from http.client import IncompleteRead
 from typing import Any
 
 Kind = type[BaseException] | str
 """A class of exceptions, or its dotted name: ``"httpx.TransportError"``."""
 
-_CLASSES: tuple[type[BaseException], ...] = (ConnectionError, TimeoutError, socket.gaierror, IncompleteRead)
+_CLASSES: tuple[type[BaseException], ...] = (ConnectionError, TimeoutError, socket.gaierror)
 _NETWORK = frozenset(
     {errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT}
 )
 _CLIENTS = frozenset(
     {
+        "http.client.IncompleteRead",
         "requests.exceptions.ConnectionError",
         "requests.exceptions.Timeout",
         "requests.exceptions.ChunkedEncodingError",

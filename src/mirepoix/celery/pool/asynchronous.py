@@ -15,7 +15,7 @@ from billiard.einfo import ExceptionInfo
 from billiard.exceptions import Terminated, WorkerLostError
 from celery.exceptions import ImproperlyConfigured
 
-from mirepoix.celery.coroutines import is_coroutine
+from mirepoix.celery.async_def import is_coroutine
 from mirepoix.celery.pool.blocked import BlockedLoops
 from mirepoix.celery.pool.child import CANCELLED, RAISED, Child
 from mirepoix.celery.pool.direct import STUCK_S, TaskPool

@@ -66,8 +66,8 @@ class Child:
     def run(self) -> int:
         """Run jobs until the parent says that there are no more, or is gone, or this process is worn out."""
         process_initializer(self._app, self._hostname)
-        if private.SOFT_LIMIT_SIGNAL is not None:
-            signal.signal(private.SOFT_LIMIT_SIGNAL, self._limit)
+        if (number := private.soft_limit_signal()) is not None:
+            signal.signal(number, self._limit)
         code = os.EX_SOFTWARE
         try:
             code = self._work()

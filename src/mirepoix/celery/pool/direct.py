@@ -558,7 +558,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
 
     def _on_soft_limit(self, job: Job, process: PoolProcess, at: float) -> None:
         job.is_limited = True
-        number = private.SOFT_LIMIT_SIGNAL
+        number = private.soft_limit_signal()
         if number is None or not process.limit_softly(job, number):
             return
         if job.taken is not None:

@@ -17,7 +17,8 @@ from billiard.einfo import ExceptionInfo
 from celery.utils.log import get_logger
 
 from mirepoix.celery import private
-from mirepoix.celery.coroutines import is_coroutine, is_own_code
+from mirepoix.celery.async_def import is_coroutine
+from mirepoix.celery.coroutines import is_own_code
 from mirepoix.celery.pool import coroutine_stack, task_context, uvloop
 from mirepoix.celery.pool.child import (
     BEGUN,
@@ -69,10 +70,10 @@ class LoopChild(Child):
         loop = self._loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
         loop.set_task_factory(new_task)
-        if private.SOFT_LIMIT_SIGNAL is not None:
+        if (number := private.soft_limit_signal()) is not None:
             # asyncio's own handler makes a signal wake the loop, and ours replaces its Python part.
-            loop.add_signal_handler(private.SOFT_LIMIT_SIGNAL, _nothing)
-            signal.signal(private.SOFT_LIMIT_SIGNAL, self._on_signal)
+            loop.add_signal_handler(number, _nothing)
+            signal.signal(number, self._on_signal)
         self._beside = ThreadPoolExecutor(BESIDE, "outcomes")
         self._threads = ThreadPoolExecutor(self._at_once, "def")
         self._socket.setblocking(False)

@@ -10,7 +10,7 @@ from typing import Any
 from celery.utils.log import get_logger
 
 from mirepoix.celery import private
-from mirepoix.celery.coroutines import is_coroutine
+from mirepoix.celery.async_def import is_coroutine
 from mirepoix.celery.pool.child import STACK
 from mirepoix.celery.pool.job import Job
 from mirepoix.celery.pool.page import Page
@@ -133,12 +133,13 @@ class LoopProcess(PoolProcess):
 
     def terminate(self, job: Job, signum: int) -> bool:
         """Cancel the coroutine of that job, and no other; return whether it runs. A thread cannot be ended."""
-        if private.SOFT_LIMIT_SIGNAL is None:
+        number = private.soft_limit_signal()
+        if number is None:
             return False
         if not self.is_in_loop(job):
             logger.warning("%s runs in a thread, which cannot be terminated. Its outcome counts.", job.task_name)
             return False
-        return self._page.signal(self.slot, job.number, self.pid, private.SOFT_LIMIT_SIGNAL, interruption=TERMINATION)
+        return self._page.signal(self.slot, job.number, self.pid, number, interruption=TERMINATION)
 
     # ---- its loop
 
