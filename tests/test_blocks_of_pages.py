@@ -81,7 +81,7 @@ NOT_RUN = {
     ("docs/how-to/airflow.md", "$ pip install 'mirepoix[airflow]'"): INSTALLS,
     ("docs/how-to/airflow.md", "from airflow.sdk import DAG"): f"{SERVERS}: scripts/airflow runs examples/airflow",
     ("docs/how-to/airflow.md", "$ airflow connections add mirepoix_default"): SERVERS,
-    ("docs/how-to/airflow.md", "$ export AIRFLOW__CORE__EXECUTOR=CeleryExecutor"): SERVERS,
+    ("docs/how-to/airflow-executor.md", "$ export AIRFLOW__CORE__EXECUTOR=CeleryExecutor"): SERVERS,
     ("docs/how-to/async-tasks.md", "$ celery -A shop worker --loglevel=info"): "a worker runs until somebody ends it",
     ("docs/how-to/connections.md", "GRANT USAGE ON SCHEMA"): "tests/e2e/test_grants.py runs it",
     ("docs/how-to/connections.md", "GRANT SELECT, INSERT"): "tests/e2e/test_grants.py runs it",

@@ -163,7 +163,7 @@ def test_arguments_may_be_made_up_and_the_simplest_bad_one_is_told(crashpoints, 
 
 
 def test_the_page_names_every_option():
-    page = Path(__file__).parent.parent.parent / "docs" / "how-to" / "safe-to-retry.md"
+    page = Path(__file__).parent.parent.parent / "docs" / "reference" / "crashpoints.md"
     named = set(
         re.findall(r"`(\w+)=", "\n".join(row for row in page.read_text("utf-8").splitlines() if row[:1] == "|"))
     )
