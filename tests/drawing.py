@@ -10,6 +10,8 @@ from mirepoix.states import TRANSITIONS, State
 PAGE = Path(__file__).parent.parent / "docs" / "design" / "states.md"
 _BEGIN = "<!-- made by tests/drawing.py -->\n"
 _END = "<!-- end -->\n"
+_FRAME = '<div class="drawing" role="region" aria-label="Drawing" tabindex="0" markdown>'
+"""The site scrolls the drawing in it."""
 
 
 def drawing() -> str:
@@ -18,9 +20,9 @@ def drawing() -> str:
     for transition in TRANSITIONS:
         for source in sorted(transition.sources, key=str):
             edges.setdefault((source or "[*]", transition.target), []).append(transition.verb)
-    lines = ["```mermaid", "stateDiagram-v2"]
+    lines = [_FRAME, "", "```mermaid", "stateDiagram-v2"]
     lines += [f"    {source} --> {target}: {', '.join(verbs)}" for (source, target), verbs in edges.items()]
-    lines += ["```", "", "| Verb | From | To | Who |", "|---|---|---|---|"]
+    lines += ["```", "", "</div>", "", "| Verb | From | To | Who |", "|---|---|---|---|"]
     for transition in TRANSITIONS:
         known = [state for state in State if state in transition.sources]
         sources = ", ".join(known) or "no row yet"

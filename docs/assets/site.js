@@ -1,13 +1,7 @@
 // What the theme leaves out for people who use a keyboard or a screen reader.
 document$.subscribe(() => {
-  document.querySelectorAll("pre.mermaid").forEach((drawing) => {
-    const frame = document.createElement("div");
-    frame.className = "drawing";
-    drawing.replaceWith(frame);
-    frame.append(drawing);
-  });
   document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
-  document.querySelectorAll(".md-typeset__scrollwrap, .md-typeset pre > code, .drawing").forEach((region) => {
+  document.querySelectorAll(".md-typeset__scrollwrap, .md-typeset pre > code").forEach((region) => {
     region.tabIndex = 0;
   });
   document.querySelectorAll("nav").forEach((nav, index) => {
