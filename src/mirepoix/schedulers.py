@@ -33,7 +33,7 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
 
     def __init__(self, app: Any, *args: Any, **kwargs: Any) -> None:
         self._connection: OwnConnection | None = None
-        self._is_away = False
+        self._is_away = self._is_ticking = self._is_closed = False
         super().__init__(app, *args, **kwargs)
 
     def setup_schedule(self) -> None:
@@ -47,7 +47,8 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
         self._source = installation.source
 
     def tick(self, *_: Any, **__: Any) -> float:
-        """Fire what is due; return how many seconds to wait."""
+        """Fire what is due; return how many seconds to wait. Raises SystemExit if `close` was called meanwhile."""
+        self._is_ticking = True
         try:
             if self._connection is None:
                 self._connection = self._source.open()
@@ -57,13 +58,25 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
                 logger.warning("the ledger cannot be reached, trying again until it can: %s", str(error).strip())
             self._is_away = True
             self._disconnect()
-            return AWAY_S
-        self._is_away = False
+            wait_s = AWAY_S
+        else:
+            self._is_away = False
+        finally:
+            self._is_ticking = False
+        if self._is_closed:
+            raise SystemExit
         return min(wait_s, float(self.max_interval))
 
     def close(self) -> None:
-        """Close the connection to the ledger."""
-        self._disconnect()
+        """Close the connection to the ledger.
+
+        Beat calls this in the handler of SIGTERM, and then raises SystemExit in the code that the signal interrupted.
+        A tick needs its connection to end its transaction, so then it stays open. Beat calls this again at its end. If
+        the exception is lost, in a finalizer for example, the tick raises it.
+        """
+        self._is_closed = True
+        if not self._is_ticking:
+            self._disconnect()
 
     @property
     def info(self) -> str:

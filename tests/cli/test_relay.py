@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis as redis_client
 from workers import Process, Shop, until
 
 from brokers import RabbitServer, RedisServer
@@ -48,6 +50,12 @@ def write(shop: Shop, *ids: str) -> None:
     shop.ledger.send(*ids, name="shop.note", headers=headers, routing_key="celery", sent_fence=UNSENT)
 
 
+def published(shop: Shop) -> list[str]:
+    """The tasks whose messages are in the broker."""
+    with redis_client.Redis.from_url(shop.broker.url) as client:
+        return [json.loads(message)["headers"]["id"] for message in client.lrange("celery", 0, -1)]
+
+
 def leader(shop: Shop) -> str | None:
     found = shop.ledger.do(sending.leader)
     return None if found is None else found.name.partition("@")[0]
@@ -66,7 +74,8 @@ def test_it_leads_and_publishes_what_waits_and_ends_on_sigterm(shop: Shop):
     until(lambda: shop.row("before")["sendings"] == 1, "what waited is published")
     write(shop, "after")
     until(lambda: shop.row("after")["sendings"] == 1, "what comes is published")
-    assert shop.broker.size("celery") == 2
+    # What is still locked by the commit that wrote it is not noted as sent, and is then sent once more.
+    assert {*published(shop)} == {"before", "after"}
     assert leader(shop) == "relay"
     process.stop()
     assert process.exit_code == 0, process.said
