@@ -77,6 +77,14 @@ def test_hints_in_django_are_commands_of_manage_py(cli, failed, called):
     assert "See: manage.py mirepoix tasks\n" in unknown.output
 
 
+def test_the_hint_of_a_missing_migration_is_a_command_of_manage_py(tmp_path):
+    (tmp_path / "old.db").touch()
+    asked = ["--ledger", f"sqlite:///{tmp_path}/old.db", "status"]
+    assert "Run: mirepoix --app YOUR_APP migrate" in CliRunner().invoke(mirepoix, asked).output
+    said = CliRunner().invoke(mirepoix, asked, prog_name="manage.py mirepoix").output
+    assert "Run: manage.py mirepoix migrate (in Django: manage.py migrate)" in said
+
+
 def test_a_hint_names_the_app_that_was_named(monkeypatch, cli_of, failed, ledger_url):
     import celery
 

@@ -22,6 +22,7 @@ def command(*words: str) -> str:
 
 def as_typed(text: str) -> str:
     """Return *text* with each ``mirepoix …``, and the app of each ``celery …``, as the reader has to type it here."""
+    text = text.replace(f"{PLAIN} --app YOUR_APP", PLAIN) if prefix() != PLAIN else text
     text = _WRITTEN.sub(lambda _: f"{prefix()} ", text) if prefix() != PLAIN else text
     app = _app_of(_group())
     return text.replace(YOUR_APP, f"celery -A {app}") if app else text

@@ -101,6 +101,9 @@ def _unlock(connection: Connection) -> None:
         tx.script(_UNLOCK[tx.dialect])
 
 
+_REMEDY = "Run: mirepoix --app YOUR_APP migrate (in Django: manage.py migrate)"
+
+
 def require_current(connection: Connection, where: str, is_missing: Callable[[Exception], bool]) -> None:
     """Raise SchemaError, which names the fix, unless every migration that this code needs is applied."""
     try:
@@ -110,13 +113,10 @@ def require_current(connection: Connection, where: str, is_missing: Callable[[Ex
         if not is_missing(error):
             raise
         raise SchemaError(
-            f"The ledger in {where} has no tables (or cannot be read): {str(error).splitlines()[0]}. "
-            "Run: mirepoix --app YOUR_APP migrate"
+            f"The ledger in {where} has no tables (or cannot be read): {str(error).splitlines()[0]}. {_REMEDY}"
         ) from error
     if missing:
-        raise SchemaError(
-            f"The ledger in {where} lacks the migrations {', '.join(missing)}. Run: mirepoix --app YOUR_APP migrate"
-        )
+        raise SchemaError(f"The ledger in {where} lacks the migrations {', '.join(missing)}. {_REMEDY}")
 
 
 def _not_applied(tx: Tx) -> list[str]:
