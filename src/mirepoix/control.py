@@ -1,4 +1,4 @@
-"""Steer workers from code: pause and resume a queue, a task's name, a worker or a release.
+"""Steer workers from code: pause and resume a queue, a task's name, a limit or one of its keys, a worker or a release.
 
 ::
 
@@ -29,6 +29,7 @@ def pause(
     *,
     queue: str | None = None,
     task: str | None = None,
+    limit: str | None = None,
     worker: str | None = None,
     release: str | None = None,
     by: str | None = None,
@@ -36,11 +37,12 @@ def pause(
 ) -> bool:
     """Pause one of them, by its name. False: it was paused already, and stays paused by whom it was.
 
+    *limit* is the name of a limit, or one of its keys: the name, a colon and a value, as `mirepoix why` shows it.
     A worker that is paused, by its own name or that of its release, finishes what it has and takes nothing more.
     *by* is recorded; the default is the user and the host of this process. The call commits at once, in a transaction
     of its own. Raises ValueError for anything but one name.
     """
-    kind, value = _one(queue=queue, task=task, worker=worker, release=release)
+    kind, value = _one(queue=queue, task=task, limit=limit, worker=worker, release=release)
     with closing(app.mirepoix.source.open(BOUND_S)) as connection:
         return steering.pause(connection, kind, value, decided_by(by), note)
 
@@ -50,13 +52,14 @@ def resume(
     *,
     queue: str | None = None,
     task: str | None = None,
+    limit: str | None = None,
     worker: str | None = None,
     release: str | None = None,
     by: str | None = None,
     note: str = "",
 ) -> bool:
     """Resume one of them. False: it was not paused. Tasks that were held are ready again when the call returns."""
-    kind, value = _one(queue=queue, task=task, worker=worker, release=release)
+    kind, value = _one(queue=queue, task=task, limit=limit, worker=worker, release=release)
     with closing(app.mirepoix.source.open(BOUND_S)) as connection:
         return steering.resume(connection, kind, value, decided_by(by), note)[0]
 

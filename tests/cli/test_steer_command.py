@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from driver import Ledger
-from mirepoix.ledger import holds
+from mirepoix.ledger import holds, limits
 from mirepoix.ledger.holds import Kind
+from mirepoix.ledger.limits import Bounds
 
 
 def held(ledger: Ledger, name: str = "shop.pay") -> None:
@@ -92,6 +93,26 @@ def test_waiting_for_a_pause_ends_when_nothing_of_it_runs(cli, ledger):
     ledger.succeed(lease)
     cli("pause", "task", "shop.pay", "--wait")
     cli("pause", "worker", "w1@host", "--wait")
+
+
+def test_a_key_of_a_limit_is_paused_and_every_command_says_so(cli, ledger):
+    ledger.worker("w1")
+    ledger.do(limits.put, "export", Bounds(2), "ana")
+    ledger.send("a", "b", limit_key="export:ann")
+    ledger.send("c", limit_key="export:bob")
+    assert "is paused now, by ann" in cli("pause", "limit", "export:ann", "--by", "ann").stdout
+    assert "limit 'export:ann' is paused, by ann since" in cli("status").stdout
+    assert "2 tasks wait" in cli("status").stdout
+    assert "Resume it: mirepoix resume limit export:ann" in cli("why", "a").stdout
+    cli("pause", "limit", "export", "--by", "ann")
+    assert "3 tasks wait" in cli("status").stdout
+    assert "spelled like it: 'export:ann', 'export'." in cli("pause", "limit", "exprt:ann", code=2).stderr
+    ledger.write("UPDATE mirepoix_hold SET paused_at = '2020-01-01 00:00:00'")
+    assert "FAIL paused: limit 'export' is paused" in cli("health", code=1).stdout
+    for name in ("export:ann", "export"):
+        assert cli.json("resume", "limit", name)["done"]
+    acts = ledger.query("SELECT verb, kind, value, decided_by FROM mirepoix_steering ORDER BY id")
+    assert acts[:2] == [("pause", "limit", "export:ann", "ann"), ("pause", "limit", "export", "ann")]
 
 
 def test_a_worker_that_takes_nothing_more_is_named(cli, ledger):

@@ -58,7 +58,7 @@ def test_a_dropped_call_has_ended_for_its_caller(app: Any, ledger: Ledger):
     assert [result.state for result in (first, dropped, other)] == ["PENDING", "REVOKED", "PENDING"]
     with pytest.raises(TaskRevokedError):
         dropped.get(timeout=60)
-    assert "dropped: the limit 'shop.sync:1' allows 1 at once" in ledger.row(dropped.id)["reason"]
+    assert "dropped: the limit 'shop.sync' allows 1 at once" in ledger.row(dropped.id)["reason"]
 
 
 def test_nothing_follows_from_a_dropped_call(app: Any, ledger: Ledger):

@@ -55,7 +55,7 @@ def test_a_call_without_room_is_dropped(ledger: Ledger):
     ended = Ended()
     assert send(ledger, "drop", "a", "b", "c", ended=ended) == {"a", "b"}
     assert ledger.states() == {"a": "pending", "b": "pending", "c": "cancelled"}
-    assert ledger.row("c")["reason"] == "dropped: the limit 'pay:ann' allows 2 at once"
+    assert ledger.row("c")["reason"] == "dropped: the limit 'pay' allows 2 at once"
     assert ended.ids == ["c"]
     assert send(ledger, "drop", "other", key="pay:bob") == {"other"}
 
@@ -107,7 +107,7 @@ def test_the_oldest_calls_that_wait_are_cancelled_for_a_new_one(ledger: Ledger):
     send(ledger, "cancel", "a", "b")
     assert send(ledger, "cancel", "c", ended=ended) == {"c"}
     assert ledger.states() == {"a": "cancelled", "b": "pending", "c": "pending"}
-    assert ledger.row("a")["reason"] == "cancelled in favour of c: the limit 'pay:ann' allows 2 at once"
+    assert ledger.row("a")["reason"] == "cancelled in favour of c: the limit 'pay' allows 2 at once"
     assert ended.ids == ["a"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -16,9 +16,12 @@ from mirepoix.daemons.held import HeldLeases
 from mirepoix.daemons.leases import Leases
 from mirepoix.daemons.limited import LOOK_S, Limited, equal_parts
 from mirepoix.ledger import limits, operate, take
+from mirepoix.ledger.holds import Kind
 from mirepoix.ledger.limits import Bounds, rate_room, with_starts
+from mirepoix.operations import steering
 from mirepoix.records import Taken, Worker
 from mirepoix.sql import statement
+from pace import until
 
 
 class LimitedWorker:
@@ -72,6 +75,49 @@ def test_each_key_has_its_own_slots(ledger: Ledger, worker: LimitedWorker):
     for customer in ("ana", "bob"):
         ledger.send(*(f"{customer}{n}" for n in range(4)), limit_key=f"pay:{customer}")
     assert worker.take_keys() == {"pay:ana": 2, "pay:bob": 2}
+
+
+@pytest.fixture
+def leases(source: Source) -> Iterator[Leases]:
+    """The leases of a worker that looks for tasks with limits."""
+    leases = Leases(source, Settings(), Worker("", "w1@host", "host", 1, queues=("celery",)))
+    leases.incarnation.register()
+    leases.limited.look_now()
+    yield leases
+    leases.incarnation.close(is_over=True)
+
+
+def test_a_paused_key_has_no_room_and_the_others_go_on(ledger: Ledger, leases: Leases):
+    limit(ledger, "pay", running=2)
+
+    def taken() -> Counter[str | None]:
+        ledger.do(leases.read_paused)
+        return Counter(task.limit_key for task in leases.record_and_take(ledger.connection, ("celery",), 10))
+
+    ledger.send("a", "b", "c", limit_key="pay:ann")
+    ledger.send("d", limit_key="pay:bob")
+    ledger.send("e", limit_key="mail")
+    assert steering.pause(ledger.connection, Kind.LIMIT, "pay:ann", "ana", "it complains")
+    assert taken() == {"pay:bob": 1, "mail": 1}
+    assert taken() == {}
+    assert steering.resume(ledger.connection, Kind.LIMIT, "pay:ann", "ana", "") == (True, 0)
+    assert taken() == {"pay:ann": 2}
+
+
+def test_a_paused_limit_pauses_each_of_its_keys_and_what_has_not_begun_goes_back(ledger: Ledger, leases: Leases):
+    ledger.send("a", limit_key="pay")
+    ledger.send("b", limit_key="pay:bob")
+    ledger.send("c", limit_key="pay2:bob")
+    taken = leases.record_and_take(ledger.connection, ("celery",), 10)
+    assert len(taken) == 3
+    (first,) = (task.lease for task in taken if task.lease.task_id == "a")
+    leases.held.note_begun(first.key, 1)
+    steering.pause(ledger.connection, Kind.LIMIT, "pay", "ana", "")
+    with ledger.connection.transaction() as tx:
+        assert steering.busy(tx, Kind.LIMIT, "pay") == (0, 2)
+        assert steering.busy(tx, Kind.LIMIT, "pay:bob") == (0, 1)
+        leases.read_paused(tx)
+    until(lambda: [lease.task_id for lease in leases.held.pop_abandoned()] == ["b"], "what has not begun goes back")
 
 
 def test_the_priority_and_the_age_decide_within_a_key(ledger: Ledger, worker: LimitedWorker):

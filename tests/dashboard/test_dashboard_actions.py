@@ -462,6 +462,21 @@ def test_a_limit_is_set_and_reset_by_whom_and_why(visit, scenery):
     assert 'method="post" action="/limits"' not in visit("vera").get("/limits?limit=export")
 
 
+def test_a_key_of_a_limit_is_paused_and_others_do_not_see_its_value(visit, scenery):
+    scenery.limits()
+    browser = visit("ana")
+    assert 'name="value" value="export"' in browser.get("/limits?limit=export")
+    page = browser.post("/steer", verb="pause", kind="limit", value="export:acme", back="/limits")
+    assert 'value="resume">Resume' in page
+    assert "limit &#39;export:acme&#39; is paused" in browser.get("/queues")
+    for path in ("/", "/queues", "/audit", "/tasks/acme-3"):
+        page = visit("vera").get(path)
+        assert "export:KEY" in page
+        assert "export:acme" not in page
+    browser.post("/steer", verb="resume", kind="limit", value="export:acme")
+    assert scenery.ledger.query("SELECT kind FROM mirepoix_hold") == []
+
+
 @pytest.mark.parametrize(
     ("form", "said"),
     [

@@ -9,7 +9,7 @@ from workers import Shop, until
 
 import mirepoix
 from driver import moment
-from mirepoix import Limit
+from mirepoix import Limit, control
 from mirepoix.ledger import limits
 
 pytestmark = pytest.mark.slow
@@ -117,6 +117,21 @@ def test_the_newest_call_waits_for_the_one_that_runs(shop: Shop) -> None:
     shop.make("open")
     shop.wait([ids[0], ids[3]], "succeeded")
     assert [shop.runs(id) for id in ids] == [1, 0, 0, 1]
+
+
+def test_a_paused_key_stops_on_every_worker_within_a_second_and_the_others_go_on(shop: Shop) -> None:
+    export = task_of(shop, "export", EXPORT)
+    shop.worker("w1", "--include", "limited_tasks")
+    shop.worker("w2", "--include", "limited_tasks")
+    assert control.pause(shop.app, limit="limited_tasks.export:ann", note="it complains")
+    until(lambda: shop.logs().count("now paused: limit 'limited_tasks.export:ann'") == 2, "both have read it")
+    held = [export.delay("ann").id for _ in range(3)]
+    others = [export.delay("bob").id for _ in range(3)]
+    shop.wait(others, "succeeded")
+    assert [shop.state(id) for id in held] == ["pending"] * 3
+    assert control.resume(shop.app, limit="limited_tasks.export:ann")
+    shop.wait(held, "succeeded")
+    assert [shop.runs(id) for id in held] == [1] * 3
 
 
 def test_the_rate_limits_of_celery_count_over_all_workers(shop: Shop) -> None:

@@ -126,6 +126,21 @@ def test_a_task_that_waits_at_its_limit_is_explained(ledger, ask):
     assert ask("c").facts == ("The ledger has no limit 'pay', so this task has none.",)
 
 
+def test_a_task_of_a_paused_key_or_limit_is_explained(ledger, ask):
+    ledger.worker("w1")
+    ledger.do(limits.put, "pay", Bounds(2), "ana")
+    ledger.send("a", limit_key="pay:ann")
+    ledger.send("b", limit_key="pay:bob")
+    ledger.do(holds.pause, holds.Kind.LIMIT, "pay:ann", "ana", "it complains")
+    answer = ask("a")
+    assert answer.answer.startswith("Its limit 'pay:ann' is paused by ana since")
+    assert answer.answer.endswith("it complains.")
+    assert answer.next_step == "Resume it: mirepoix resume limit pay:ann"
+    assert "has room" in ask("b").answer
+    ledger.do(holds.pause, holds.Kind.LIMIT, "pay", "ana", "")
+    assert ask("b").answer.startswith("Its limit 'pay' is paused by ana since")
+
+
 def test_tasks_at_a_limit_do_not_make_a_queue_late_and_an_unknown_limit_is_reported(ledger):
     ledger.worker("w1")
     ledger.do(limits.put, "pay", Bounds(1), "ana")

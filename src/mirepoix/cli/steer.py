@@ -60,12 +60,13 @@ def pause(
     is_waiting: bool,
     wait_for: timedelta | None,
 ) -> None:
-    """Pause a queue, a task, a worker or a release.
+    """Pause a queue, a task, a limit, a worker or a release.
 
     Workers obey within a second. What runs goes on, and what has not begun goes back to its queue without blame. Tasks
     are still accepted, retried and expired. Tasks of other queues and names run as before.
 
-    queue: no worker takes from it. task: no worker begins a task of that name. worker and release: that worker
+    queue: no worker takes from it. task: no worker begins a task of that name. limit: no worker begins a task with that
+    limit, or with one key of it (shop.export:42, as "mirepoix why" shows it). worker and release: that worker
     (celery@web-1), or every worker with that setting mirepoix_release, finishes what it has and takes nothing more.
     """
     found, by = Kind(kind), decided_by(by)

@@ -150,14 +150,22 @@ class HeldLeases:
                 if held.started_at is None and key not in may_have_begun and (keys is None or key in keys):
                     held.abandoned_at = moment
 
-    def abandon_stopped(self, stops: Callable[[str, str], bool], may_have_begun: Callable[[], frozenset[Key]]) -> None:
-        """Mark leases to be given back: those for whose queue and name *stops* is true, and that cannot have begun.
+    def abandon_stopped(
+        self, stops: Callable[[str, str, str | None], bool], may_have_begun: Callable[[], frozenset[Key]]
+    ) -> None:
+        """Mark leases to be given back that cannot have begun: those for which *stops* is true.
+
+        It gets the queue, the name and the key of the limit.
 
         The pool's processes may get a lease at the same moment. So each goes back `GRACE_S` later, and the next call
         takes the mark away if the pool has got it meanwhile.
         """
         with self._lock:
-            found = [held for held in self._held.values() if held.started_at is None and stops(held.queue, held.name)]
+            found = [
+                held
+                for held in self._held.values()
+                if held.started_at is None and stops(held.queue, held.name, held.limit_key)
+            ]
         if not found:
             return
         given = may_have_begun()

@@ -323,6 +323,8 @@ class Leases:
         self._paused_read_at = time.monotonic()
         new = self.paused.after(holds.read(tx), self.worker)
         if new is not self.paused:
+            if new.keys != self.paused.keys:
+                self.limited.follow(new.stops_key)
             self.paused = new
             logger.info("now paused: %s", new)
             self.wake_consumer()
@@ -362,6 +364,7 @@ class Leases:
             return False
         with connection.reading() as tx:
             keys = limits.keys_of(tx, wanted)
+        wanted = [task_id for task_id in wanted if not self.paused.stops_key(keys.get(task_id))]
         if keys:
             make_rows(connection, sorted({*keys.values()}))
         with connection.transaction() as tx:

@@ -5,7 +5,8 @@ room. So the backlog of one key blocks no other. It remembers for each queue whe
 again when one of its own tasks with a limit ends, when a notification comes, when a rate allows the next task, and
 after `LOOK_S` in any case.
 
-The consumer's loop uses it. The maintenance thread only sets `is_in_use` and calls `look_now`.
+A paused key has no room. The consumer's loop uses all this. The maintenance thread only sets `is_in_use`, and calls
+`look_now` and `follow`.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class Limited:
         """How often it has looked for room."""
         self._look_at: float | None = None
         """When to look for room again, by the monotonic clock. None: no task with a limit is known to wait."""
+        self._is_paused: Callable[[str], bool] = lambda _: False
         self._limits: dict[str, Limit] = {}
         self._read_at: float | None = None
         self._known: dict[str, None] = {}
@@ -105,6 +107,11 @@ class Limited:
         self.is_in_use = True
         if self._look_at is None:
             self._look_at = time.monotonic()
+
+    def follow(self, is_paused: Callable[[str], bool]) -> None:
+        """Take no tasks with keys for which *is_paused* is true, and look at once for those with other keys."""
+        self._is_paused = is_paused
+        self._look_at = time.monotonic()
 
     def rest(self) -> None:
         """Look for no room until `look_now`: the worker takes nothing, because it stops or its queues are paused."""
@@ -218,6 +225,7 @@ class Limited:
         locked = limits.lock(tx, [key for _, key in met])
         self._read_limits(tx, locked)
         rooms = limits.rooms(tx, locked, self._limits, wanted)
+        rooms |= {key: Room(0) for key in locked if self._is_paused(key)}
         parts = equal_parts({key: rooms[key].tasks for _, key in met if key in rooms}, wanted)
         chosen = [(queue, key, parts[key]) for queue, key in met if parts.get(key)]
         taken = take.take_limited(tx, worker_id, chosen, may_be_suspect=may_be_suspect)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mirepoix.ledger.holds import Hold, Kind
+from mirepoix.ledger.limits import name_of
 from mirepoix.ledger.query.releases import RELEASE
 from mirepoix.records import Worker
 
@@ -17,6 +18,8 @@ class Paused:
     queues: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
     """The names of tasks."""
+    keys: frozenset[str] = frozenset()
+    """The keys of limits, and the names of limits that are paused with all their keys."""
     is_drained: bool = False
     """Whether the worker itself, or its release, is paused."""
     version: int = field(default=0, compare=False)
@@ -29,6 +32,7 @@ class Paused:
         new = Paused(
             frozenset(hold.value for hold in found if hold.kind is Kind.QUEUE),
             frozenset(hold.value for hold in found if hold.kind is Kind.TASK),
+            frozenset(hold.value for hold in found if hold.kind is Kind.LIMIT),
             any((hold.kind, hold.value) in own for hold in found),
             self.version + 1,
         )
@@ -42,16 +46,21 @@ class Paused:
         """Return those of *queues* from which the worker takes tasks."""
         return [queue for queue in queues if not self.is_drained and queue not in self.queues]
 
-    def stops(self, queue: str, name: str) -> bool:
+    def stops(self, queue: str, name: str, key: str | None) -> bool:
         """Whether a task that has not begun goes back. A worker that is paused finishes what it has."""
-        return queue in self.queues or name in self.names
+        return queue in self.queues or name in self.names or self.stops_key(key)
+
+    def stops_key(self, key: str | None) -> bool:
+        """Whether no task with that key of a limit is taken."""
+        return bool(self.keys) and key is not None and (key in self.keys or name_of(key) in self.keys)
 
     def __str__(self) -> str:
         """What is paused, in words."""
         words = [f"queue {queue!r}" for queue in sorted(self.queues)]
         words += [f"task {name!r}" for name in sorted(self.names)]
+        words += [f"limit {key!r}" for key in sorted(self.keys)]
         words += ["this worker"] if self.is_drained else []
         return ", ".join(words) or "nothing"
 
     def __bool__(self) -> bool:
-        return bool(self.queues or self.names or self.is_drained)
+        return bool(self.queues or self.names or self.keys or self.is_drained)

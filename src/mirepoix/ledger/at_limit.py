@@ -61,13 +61,13 @@ def _settle(tx: Tx, key: str, sent: Sequence[Envelope]) -> list[str]:
     new = [envelope.id for envelope in sent]
     if policy.action == DROP:
         calls = len(tx.fetch("open_calls", key=key, most=running + len(new)))
-        reason = f"dropped: the limit {key!r} allows {running:,} at once"
+        reason = f"dropped: the limit {name_of(key)!r} allows {running:,} at once"
         ended = _end(tx, new[::-1], calls - running, reason)
     else:
         rows = sorted(tx.fetch("open_calls", key=key, most=EVERY), key=lambda row: int(row.seq))
         own = set(new)
         before = [row.id for row in rows if row.state == State.PENDING and row.id not in own]
-        reason = f"cancelled in favour of {new[-1]}: the limit {key!r} allows {running:,} at once"
+        reason = f"cancelled in favour of {new[-1]}: the limit {name_of(key)!r} allows {running:,} at once"
         ended = _end(tx, [*before, *new[:-1]], len(rows) - running, reason)
     if ended:
         policy.return_ended(tx, ended, reason)

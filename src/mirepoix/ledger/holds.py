@@ -1,7 +1,8 @@
-"""Pause and resume a queue, a task's name, a worker or a release.
+"""Pause and resume a queue, a task's name, a limit or one of its keys, a worker or a release.
 
 Something is paused if it has a row in ``mirepoix_hold``. Workers read these rows several times a second. A worker
-takes nothing from a paused queue, and nothing at all if it, or its release, is paused.
+takes nothing from a paused queue, no task with a paused limit or key, and nothing at all if it, or its release, is
+paused.
 
 A paused name holds its tasks. When a worker takes such a task, it puts the task back with the last day of 9999 as its
 due time. So the task leaves the index of ready rows, as a scheduled task does, and stays ``pending``. After a resume,
@@ -35,6 +36,8 @@ class Kind(StrEnum):
 
     QUEUE = "queue"
     TASK = "task"
+    LIMIT = "limit"
+    """A limit with all its keys, by its name, or one key as in ``limit_key``: the name, a colon and a value."""
     WORKER = "worker"
     RELEASE = "release"
 
@@ -122,8 +125,9 @@ def held(tx: Tx) -> list[HeldTasks]:
 
 
 def busy(tx: Tx, kind: Kind, value: str) -> tuple[int, int]:
-    """Return how many tasks of a queue or a name, or of the worker with that id, run and are handed to workers."""
-    (row,) = tx.fetch("busy_of", kind=kind.value, value=value)
+    """Return how many tasks run, and how many are handed to workers: of a queue, a name, a limit or a worker's id."""
+    prefix = "" if ":" in value else f"{value}:"
+    (row,) = tx.fetch("busy_of", kind=kind.value, value=value, prefix=prefix, length=len(prefix))
     return int(row.running or 0), int(row.taken or 0)
 
 

@@ -121,11 +121,12 @@ def _forgotten(overview: Overview) -> list[Finding]:
             paused.tasks or 0,
             queue=paused.hold.value if paused.hold.kind is Kind.QUEUE else None,
             age_s=paused.hold.paused_s,
-            words=steering.sentence(paused),
-            resume=steering.command(paused.hold),
+            words=steering.sentence(shown),
+            resume=steering.command(shown.hold),
         )
         for paused in overview.paused
         if paused.is_forgotten
+        for shown in (replace(paused, hold=steering.without_value(paused.hold)),)  # everybody may read findings
     ]
 
 

@@ -1,4 +1,4 @@
-"""Pause and resume queues, task names, workers and releases, and say in words what is paused.
+"""Pause and resume queues, task names, limits, workers and releases, and say in words what is paused.
 
 The command line, `mirepoix.control`, the admin and the dashboard use these functions and no other.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mirepoix.ledger import holds
+from mirepoix.ledger import holds, limits
 from mirepoix.ledger.holds import Hold, Kind
 from mirepoix.ledger.query import health
 from mirepoix.ledger.query.health import WorkerSeen
+from mirepoix.ledger.query.limits import ready_tasks
 from mirepoix.ledger.query.releases import RELEASE, releases
 from mirepoix.ledger.tx import Connection, Tx
 from mirepoix.operations.batches import deciding
@@ -24,6 +25,7 @@ FORGOTTEN_S = 24 * 3600.0
 _EXISTS = {
     Kind.QUEUE: "No live worker consumes queue {!r}, and no task waits in it",
     Kind.TASK: "No task named {!r} waits or runs",
+    Kind.LIMIT: "The ledger has no limit for {!r}",
     Kind.WORKER: "No live worker is named {!r}",
     Kind.RELEASE: "No worker in the ledger runs release {!r}",
 }
@@ -80,7 +82,7 @@ def unknown(tx: Tx, kind: Kind, value: str, also_known: Iterable[str] = ()) -> s
     known = {*also_known, *(hold.value for hold in holds.read(tx) if hold.kind is kind)}
     if value not in known:
         known |= _known(tx, kind)
-    if value in known:
+    if value in known or (kind is Kind.LIMIT and limits.name_of(value) in known):  # a key may be new
         return None
     near = difflib.get_close_matches(value, sorted(known), n=3)
     like = f" Names that are spelled like it: {', '.join(repr(one_line(name)) for name in near)}." if near else ""
@@ -93,6 +95,8 @@ def _known(tx: Tx, kind: Kind) -> set[str]:
             return {load.queue for load in health.queues(tx, health.HOUR_S, health.workers(tx))}
         case Kind.TASK:
             return {row.name for row in tx.fetch("known_names")}
+        case Kind.LIMIT:
+            return set(limits.read(tx))
         case Kind.WORKER:
             return {worker.name for worker in health.workers(tx)}
         case _:
@@ -101,7 +105,7 @@ def _known(tx: Tx, kind: Kind) -> set[str]:
 
 def busy(tx: Tx, kind: Kind, value: str) -> tuple[int, int]:
     """Return how many tasks of it run, and how many workers have that have not begun."""
-    if kind in (Kind.QUEUE, Kind.TASK):
+    if kind in (Kind.QUEUE, Kind.TASK, Kind.LIMIT):
         return holds.busy(tx, kind, value)
     stopped = [worker for worker in health.workers(tx) if worker.is_alive and stops(worker, kind, value)]
     return sum(worker.running for worker in stopped), sum(worker.held - worker.running for worker in stopped)
@@ -123,20 +127,32 @@ def waiting(tx: Tx, loads: Sequence[health.QueueLoad]) -> list[Waiting]:
     """Return what is paused, with how many tasks wait because of it."""
     found = holds.read(tx)
     held = holds.held(tx) if any(hold.kind is Kind.TASK for hold in found) else []
-    return [Waiting(hold, _tasks(hold, loads, held)) for hold in found]
+    return [Waiting(hold, _tasks(tx, hold, loads, held)) for hold in found]
 
 
-def _tasks(hold: Hold, loads: Sequence[health.QueueLoad], held: Sequence[holds.HeldTasks]) -> int | None:
+def _tasks(tx: Tx, hold: Hold, loads: Sequence[health.QueueLoad], held: Sequence[holds.HeldTasks]) -> int | None:
     if hold.kind is Kind.QUEUE:
         return sum(load.waiting for load in loads if load.queue == hold.value)
     if hold.kind is Kind.TASK:
         return sum(tasks.tasks for tasks in held if tasks.held_by == hold.name)
+    if hold.kind is Kind.LIMIT:
+        return ready_tasks(tx, [load.queue for load in loads], hold.value)
     return None
 
 
 def what(kind: str, value: str) -> str:
     """Write what is paused: ``queue 'mail'``."""
     return f"{kind} {one_line(value)!r}"
+
+
+def without_value(hold: Hold) -> Hold:
+    """Return the pause without the value of a limit's key, which is made of arguments."""
+    return replace(hold, value=key_without_value(hold.value)) if hold.kind is Kind.LIMIT else hold
+
+
+def key_without_value(key: str) -> str:
+    """Return the key of a limit, or words that end with it, with ``KEY`` in place of its value."""
+    return f"{limits.name_of(key)}:KEY" if ":" in key else key
 
 
 def since(hold: Hold) -> str:

@@ -55,7 +55,25 @@ class Scene:
 
     def hold_of(self, detail: TaskDetail) -> Hold | None:
         """Return the pause that the task waits for, or would wait for if it were due."""
-        return self.hold(Kind.QUEUE, detail.queue) or self.hold(Kind.TASK, detail.name)
+        return self.hold(Kind.QUEUE, detail.queue) or self.hold(Kind.TASK, detail.name) or self.hold_of_limit
+
+    @property
+    def hold_of_limit(self) -> Hold | None:
+        """The pause of the task's limit, or of its key."""
+        if self.limit is None:
+            return None
+        return self.hold(Kind.LIMIT, self.limit.name) or self.hold(Kind.LIMIT, self.limit.key)
+
+    def without_values(self) -> Scene:
+        """Return it without the values of keys of limits, which are made of arguments."""
+        if self.limit is None:
+            return self
+        paused = tuple(hold for hold in self.paused if hold.kind is not Kind.LIMIT)
+        key = self.limit.name
+        if self.hold_of_limit is not None:
+            shown = steering.without_value(self.hold_of_limit)
+            paused, key = (*paused, shown), shown.value
+        return replace(self, paused=paused, limit=replace(self.limit, key=key))
 
 
 def look(tx: Tx, detail: TaskDetail) -> Scene:
@@ -88,7 +106,8 @@ def why(detail: TaskDetail, scene: Scene) -> Why:
 
 
 def _paused(hold: Hold) -> Why:
-    subject = f"Its queue {one_line(hold.value)!r}" if hold.kind is Kind.QUEUE else f"Task {one_line(hold.value)!r}"
+    what = {Kind.QUEUE: "Its queue", Kind.LIMIT: "Its limit"}.get(hold.kind, "Task")
+    subject = f"{what} {one_line(hold.value)!r}"
     return Why(
         f"{subject} is paused {steering.since(hold)}.",
         next_step=f"Resume it: mirepoix {steering.command(hold)}",

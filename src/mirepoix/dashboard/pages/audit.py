@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from mirepoix.dashboard.errors import BadAddress
 from mirepoix.dashboard.pages.needs import site_of
+from mirepoix.dashboard.pages.paused import without_values
 from mirepoix.dashboard.render import render
 from mirepoix.ledger.query.audit import acts, decided
 
@@ -22,4 +23,6 @@ def show(request: Request) -> Response:
     with site_of(request).reading() as tx:
         older = decided(tx, before)
         shown = list(older.acts) if before else acts(tx, SHOWN)
-    return render(request, "audit.html", acts=shown, before=older.before, is_first=before is None)
+    return render(
+        request, "audit.html", acts=without_values(request, shown), before=older.before, is_first=before is None
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -14,7 +15,9 @@ from mirepoix.dashboard.gate import visit_of
 from mirepoix.dashboard.pages.needs import ABSENT, require, site_of, user_of
 from mirepoix.dashboard.render import render
 from mirepoix.errors import ConfigurationError
+from mirepoix.ledger import holds
 from mirepoix.ledger import limits as ledger
+from mirepoix.ledger.holds import Kind
 from mirepoix.ledger.limits import Limit
 from mirepoix.ledger.query.limits import READY_MOST, KeyInUse, KeysInUse, keys_in_use
 from mirepoix.operations import limits
@@ -36,6 +39,7 @@ def show(request: Request) -> Response:
     with site.reading() as tx:
         known = ledger.read(tx)
         lines = limits.lines(tx)
+        paused = {hold.value for hold in holds.read(tx) if hold.kind is Kind.LIMIT}
         found = keys_in_use(tx, queues, known, KEYS, name, value)
     if name and name not in known and not found.shown:
         raise NoSuchThing("The ledger has no limit of that name.")
@@ -45,7 +49,9 @@ def show(request: Request) -> Response:
         "limits.html",
         lines=[(line, limits.words(known[line.name].bounds)) for line in lines if name in ("", line.name)],
         found=found,
-        keys=[(key, _shown(key.value, may_see=may_see), *_words(key)) for key in found.shown],
+        keys=[(key, _shown(key.value, may_see=may_see), *_words(key, paused)) for key in found.shown],
+        paused=paused,
+        may_steer=user_of(request).may(Role.ACT) and may_see,
         more=_more(found),
         name=name,
         value=value,
@@ -93,14 +99,15 @@ def _shown(value: str, *, may_see: bool) -> str:
     return "" if not value else one_line(value) if may_see else ABSENT
 
 
-def _words(key: KeyInUse) -> tuple[str, str, str]:
+def _words(key: KeyInUse, paused: Container[str]) -> tuple[str, str, str]:
     """Return the state of a key, how many of its tasks are with workers, and what its rate allows."""
     limit: Limit | None = key.limit
+    is_paused = key.key in paused or key.name in paused
     if limit is None:
-        return "no limit", f"{key.held:,}", ""
+        return "paused" if is_paused else "no limit", f"{key.held:,}", ""
     most = limit.bounds.running
     held = f"{key.held:,}" if most is None else f"{key.held:,} of {most:,}"
-    return "at limit" if key.is_full else "has room", held, _rate(key, limit)
+    return "paused" if is_paused else "at limit" if key.is_full else "has room", held, _rate(key, limit)
 
 
 def _rate(key: KeyInUse, limit: Limit) -> str:

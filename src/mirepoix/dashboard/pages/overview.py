@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from mirepoix.dashboard.access import Role
 from mirepoix.dashboard.pages.needs import shown_text, site_of, user_of
+from mirepoix.dashboard.pages.paused import paused_lines, without_values
 from mirepoix.dashboard.render import render
 from mirepoix.ledger.query.audit import Act, acts
-from mirepoix.operations import steering
 from mirepoix.operations.findings import Failing, Finding
 from mirepoix.operations.health import by_life, by_urgency
 from mirepoix.operations.look import LATE_AFTER_S, Seen
@@ -58,9 +58,9 @@ def show(request: Request) -> Response:
         workers=workers[:WORKERS],
         more_workers=len(workers[WORKERS:]),
         last_hour=[(state, number) for state, number in overview.last_hour.items()],
-        acts=done,
+        acts=without_values(request, done),
         jobs=site.jobs.running(),
-        paused=[(found.hold, steering.sentence(found)) for found in overview.paused],
+        paused=paused_lines(request, overview.paused),
         schedules=[line for line in seen.schedules if not line.is_well or line.state == "paused"][:SCHEDULES],
         next_schedule=min(
             (line for line in seen.schedules if line.state == "active" and line.next_fire_at),

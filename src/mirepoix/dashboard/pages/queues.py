@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from mirepoix.dashboard.access import Role
 from mirepoix.dashboard.pages.needs import site_of, user_of
+from mirepoix.dashboard.pages.paused import paused_lines
 from mirepoix.dashboard.render import render
-from mirepoix.operations import steering
 from mirepoix.operations.look import queue_paces
 
 
@@ -22,6 +22,6 @@ def show(request: Request) -> Response:
         "queues.html",
         seen=seen,
         queues=queues,
-        paused=[(found.hold, steering.sentence(found)) for found in seen.overview.paused],
+        paused=paused_lines(request, seen.overview.paused),
         may_act=user_of(request).may(Role.ACT),
     )

@@ -1,4 +1,4 @@
-"""Pause and resume a queue, a task's name, a worker or a release."""
+"""Pause and resume a queue, a task's name, a limit or one of its keys, a worker or a release."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def change(request: Request) -> Response:
     try:
         kind, value = Kind(visit.first("kind")), steering.checked(visit.first("value"))
     except ValueError:
-        raise BadAddress("A queue, a task, a worker or a release can be paused, by its name.") from None
+        raise BadAddress("A queue, a task, a limit, a worker or a release can be paused, by its name.") from None
     note = one_line(visit.first("note"))[:LONGEST_NOTE]
     if verb == "pause":
         steering.pause(site.installation.source, kind, value, user.name, note)
@@ -34,15 +34,17 @@ def change(request: Request) -> Response:
     if verb != "resume":
         raise BadAddress("It can be paused or resumed.")
 
+    shown = steering.what(kind, steering.key_without_value(value) if kind is Kind.LIMIT else value)  # all see the job
+
     def work(connection: OwnConnection, job: Job) -> None:
         def advanced(number: int) -> None:
             job.done = job.total = number
 
         was_paused, released = steering.resume(connection, kind, value, user.name, note, advanced)
-        job.lines.append(f"{steering.what(kind, value)} {'is resumed' if was_paused else 'was not paused'}")
+        job.lines.append(f"{shown} {'is resumed' if was_paused else 'was not paused'}")
         if released:
             job.lines.append(f"{count(released, 'held task')} released")
 
-    job = site.jobs.begin(f"Resume {steering.what(kind, value)}", user.name, back, 0, work)
+    job = site.jobs.begin(f"Resume {shown}", user.name, back, 0, work)
     site.snapshot.forget()
     return RedirectResponse(f"{request.scope['root_path']}/jobs/{job.id}", 303)

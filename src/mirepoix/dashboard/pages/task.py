@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -41,8 +40,8 @@ def show(request: Request) -> Response:
             words = f"The ledger has no task {task_id!r}: it was never sent, was rolled back, or was pruned."
             raise NoSuchThing(words)
         scene = judge.look(tx, detail)
-        if scene.limit is not None and not user.may(Role.ARGUMENTS):  # the value of a key is made of arguments
-            scene = replace(scene, limit=replace(scene.limit, key=scene.limit.name))
+        if not user.may(Role.ARGUMENTS):
+            scene = scene.without_values()
         answer = judge.why(detail, scene)
         flow = workflow(tx, task_id)
         known = results.find(tx, [task_id])[0] if user.may(Role.ARGUMENTS) else None

@@ -115,7 +115,7 @@ def _steered(tx: Tx, most: int) -> list[Act]:
             act.decided_at,
             act.decided_by,
             act.verb,
-            "pause" if act.kind in paused else act.kind,
+            "pause" if act.kind in paused and act.verb in ("pause", "resume") else act.kind,
             act.value,
             f"{act.kind} {act.value}",
             act.reason,

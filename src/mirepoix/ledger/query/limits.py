@@ -147,6 +147,21 @@ def keys_in_use(
     return KeysInUse(tuple(shown), len(ordered[most:]), has_more, _by_name(dict.fromkeys(full, 1)), _by_name(held))
 
 
+def ready_tasks(tx: Tx, queues: Iterable[str], value: str) -> int:
+    """Return how many ready tasks a key has in these queues, or a limit with all its keys.
+
+    At most `READY_MOST` of a key and queue are counted, and of a limit about `KEYS_MOST` keys in each queue.
+    """
+    found = 0
+    for queue in queues:
+        keys = [value]
+        if value == limits.name_of(value):
+            keys = [key for first, last in _ranges(value, "") for key in _waiting(tx, queue, first, last)]
+        rows = tx.fetch("ready_of_keys", queue=queue, keys=json.dumps(keys), cap=READY_MOST) if keys else []
+        found += sum(int(row.tasks) for row in rows)
+    return found
+
+
 def _ranges(name: str, value: str) -> list[tuple[str, str]]:
     """Return where the keys begin and end: all of them, or those of a limit. One that has no values has its name."""
     if not name:
