@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pytest
+from hypothesis import given, strategies
 
 from driver import Ledger
 from mirepoix.config import Settings
@@ -389,6 +390,25 @@ def test_a_sliding_window_never_has_more_than_the_rate():
     assert len(starts or "") < 3_000
     assert all(later - first >= 1.0 for first, later in zip(taken, taken[10:], strict=False))
     assert len(taken) > 0.9 * 10 * (now - 1_000)
+
+
+@given(
+    rate=strategies.integers(1, 20),
+    period_s=strategies.floats(0.1, 100.0),
+    steps=strategies.lists(strategies.tuples(strategies.floats(0.0, 2.0), strategies.integers(1, 30)), max_size=60),
+)
+def test_a_window_never_takes_what_a_token_bucket_with_its_numbers_refuses(
+    rate: int, period_s: float, steps: list[tuple[float, int]]
+):
+    starts, now, tokens = None, 1_000.0, float(rate)
+    for waited, wanted in steps:
+        passed_s = waited * period_s
+        now, tokens = now + passed_s, min(rate, tokens + passed_s * rate / period_s)
+        part = min(wanted, rate_room(starts, rate, period_s, now).tasks)
+        if part:
+            starts = with_starts(starts, part, period_s, now)
+            tokens -= part
+            assert tokens > -1e-6
 
 
 def test_a_clock_that_is_set_back_makes_nobody_wait_longer_than_a_period():
