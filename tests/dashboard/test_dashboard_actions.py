@@ -418,6 +418,18 @@ def test_a_schedule_is_paused_resumed_and_run_by_whom_and_why(visit, scenery):
     browser.post("/schedules", 400, verb="drop", name="nightly")
 
 
+def test_a_form_that_is_sent_twice_runs_a_schedule_once(visit, scenery):
+    """By a double click, or by going back."""
+    browser = visit("ana")
+    once = re.search(r'name="once" value="([^"]+)"', browser.get("/schedules/nightly"))[1]
+    for _ in range(2):
+        page = browser.post("/schedules", verb="run now", name="nightly", once=once)
+        assert page.count("run now by ana") == 1
+    again = re.search(r'name="once" value="([^"]+)"', page)[1]
+    assert browser.post("/schedules", verb="run now", name="nightly", once=again).count("run now by ana") == 2
+    assert visit("root").post("/schedules", verb="run now", name="nightly", once=again).count("run now by ") == 3
+
+
 def test_a_dashboard_without_an_app_runs_no_schedule_and_says_why(visit, scenery, celery_app):
     browser = visit("ana", asgi(celery_app, users=USERS, secret="x", has_app=False))
     page = browser.get("/schedules/nightly")

@@ -6,6 +6,7 @@ line. Nothing is repeated.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 import threading
@@ -57,11 +58,21 @@ class Jobs:
         self._lock = threading.Lock()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
 
-    def begin(self, title: str, user: str, back: str, total: int, work: Callable[[OwnConnection, Job], None]) -> Job:
-        """Start *work* with a connection of its own. A short job is over when this returns."""
-        job = Job(secrets.token_urlsafe(12), title, user, back, total)
+    def begin(
+        self, title: str, user: str, back: str, total: int, work: Callable[[OwnConnection, Job], None], form: str = ""
+    ) -> Job:
+        """Start *work* with a connection of its own. A short job is over when this returns.
+
+        If *form*, which names a form that was shown once, was sent by that user before, return the job of that time.
+        """
+        job_id = hashlib.sha256(f"{user}\0{form}".encode()).hexdigest()[:32] if form else secrets.token_urlsafe(12)
+        job = Job(job_id, title, user, back, total)
         with self._lock:
-            self._jobs[job.id] = job
+            known = self._jobs.setdefault(job.id, job)
+        if known is not job:
+            known.over.wait(SHORT_S)
+            return known
+        with self._lock:
             over = [known.id for known in self._jobs.values() if known.is_over]
             for job_id in over[: max(0, len(self._jobs) - MOST)]:
                 del self._jobs[job_id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ def show(request: Request) -> Response:
     return render(
         request,
         "schedule.html",
+        once=secrets.token_urlsafe(12),
         row=row,
         state=state_of(row),
         when=when_of(plan),
@@ -129,7 +131,7 @@ def change(request: Request) -> Response:
             job.lines.append(f"Its run was sent: {task_id}")
 
     page = f"/schedules/{name}"
-    job = site.jobs.begin(f"{verb.capitalize()}: {one_line(name)}", user.name, page, 0, work)
+    job = site.jobs.begin(f"{verb.capitalize()}: {one_line(name)}", user.name, page, 0, work, visit.first("once"))
     site.snapshot.forget()
     to = quote(page) if job.is_over and not job.error else f"/jobs/{job.id}"
     return RedirectResponse(f"{request.scope['root_path']}{to}", 303)
