@@ -21,6 +21,12 @@ def test_every_page_is_listed(listing: Path) -> None:
     assert [page for page in PAGES if page not in text] == []
 
 
+@pytest.mark.parametrize("page", sorted((DOCS / "how-to").glob("*.md")), ids=lambda page: page.stem)
+def test_a_guide_is_short(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert len(prose.split()) < 1200, "move what most readers do not need to docs/reference, or to a page of its own"
+
+
 @pytest.mark.parametrize("page", NAMED)
 def test_the_files_that_a_design_page_names_exist(page: str) -> None:
     roots = (ROOT / "src" / "mirepoix", ROOT, SQL / "common", SQL / "postgresql")
