@@ -145,7 +145,15 @@ def test_a_flow_process_that_is_ended_leaves_its_task(flowing: Flowing, number: 
     assert flowing.run("one", run_id) == 3
 
 
-@pytest.mark.parametrize("flow", ["one", "one_async", "submitted", "leaves"])
+@pytest.mark.parametrize(
+    "flow",
+    [
+        "one",
+        "submitted",
+        pytest.param("one_async", marks=pytest.mark.thorough),  # the tests above cancel it without a runner
+        pytest.param("leaves", marks=pytest.mark.thorough),
+    ],
+)
 def test_prefects_runner_ends_a_cancelled_flow_run_and_its_task(flowing: Flowing, flow: str) -> None:
     flowing.worker()
     server = flowing.prefect
