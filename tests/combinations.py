@@ -1,15 +1,16 @@
 """Choose the combinations of database, pool, broker and connection that a default run tests.
 
 A test with several of these parameters unfolds to their product. A default run needs less to keep every promise tested.
-A promise is a test function with its other parameters. Each promise runs on every database, in every pool, behind every
-broker and with every kind of connection at least once, and each pair (a database and a pool, say) is tested by at least
-one promise of the file. This is pairwise testing with the promise as one of the factors, by a greedy choice: Cohen,
-Dalal, Fredman and Patton, "The AETG System", IEEE Transactions on Software Engineering 23(7), 1997.
+A promise is a test function with its other parameters. Each promise runs on every database at least once, and each pair
+of a database, a pool, a broker and a kind of connection is tested by at least one promise of the file. The promises of
+a file take the pools in turn. This is pairwise testing by a greedy choice: Cohen, Dalal, Fredman and Patton, "The AETG
+System", IEEE Transactions on Software Engineering 23(7), 1997.
 
-A test with only one such parameter loses nothing. In a test marked ``slow``, because it starts workers for example, the
-promise is the test function alone, and each of its other parameters is tested on one database, not on every. A bridge
-to another system marks its tests ``in_turn``, because what it calls is tested on each database elsewhere: each is
-tested on one database, the next on the next. A test marked ``thorough`` is left out: another test proves more.
+A test with only one such parameter loses nothing, and one without a database runs with each. In a test marked
+``slow``, because it starts workers for example, the promise is the test function alone, and each of its other
+parameters is tested on one database, not on every. A bridge to another system marks its tests ``in_turn``, because what
+it calls is tested on each database elsewhere: each is tested on one database, the next on the next. A test marked
+``thorough`` is left out: another test proves more.
 
 ``--all`` runs every combination, ``--quick`` one of each promise.
 """
@@ -46,9 +47,9 @@ class Candidate:
     variant: frozenset[Value]
 
     @property
-    def values(self) -> frozenset[Value]:
-        """What a test of this promise must run at least once."""
-        return self.place | self.variant
+    def databases(self) -> frozenset[Value]:
+        """The database, or the databases, that it runs on."""
+        return frozenset(value for value in self.place if value[0].startswith("database"))
 
     @property
     def pairs(self) -> set[Pair]:
@@ -94,25 +95,27 @@ def summary(left_out: Counter[str]) -> Iterator[str]:
 def _of_a_file(promises: list[list[Candidate]]) -> set[Candidate]:
     chosen: set[Candidate] = set()
     paired: set[Pair] = set()
-    used: set[frozenset[Value]] = set()
+    used: Counter[frozenset[Value]] = Counter()
 
     def take(candidate: Candidate) -> None:
         chosen.add(candidate)
         paired.update(candidate.pairs)
-        used.add(candidate.place)
+        used[candidate.place] += 1
 
     for candidates in promises:
-        values = {value for candidate in candidates for value in candidate.values}
+        has_database = any(candidate.databases for candidate in candidates)
+        needed = {it: (it.databases if has_database else it.place) | it.variant for it in candidates}
+        values = {value for candidate in candidates for value in needed[candidate]}
         if not any(candidate.place for candidate in candidates):
             chosen.update(candidates)
             continue
         while values:
             best = max(
                 candidates,
-                key=lambda it: (len(it.values & values), len(it.pairs - paired), it.place in used),
+                key=lambda it: (len(needed[it] & values), len(it.pairs - paired), it.place in used, -used[it.place]),
             )
             take(best)
-            values -= best.values
+            values -= needed[best]
     everything = [candidate for candidates in promises for candidate in candidates]
     missing = {pair for candidate in everything for pair in candidate.pairs} - paired
     while missing:

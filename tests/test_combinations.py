@@ -22,6 +22,9 @@ def pool(request):
 @pytest.mark.parametrize("shape", ["chain", "group"])
 def test_each(database, pool, shape): ...
 
+@pytest.mark.parametrize("shape", ["chain", "group"])
+def test_without_a_ledger(pool, shape): ...
+
 @pytest.mark.slow
 @pytest.mark.parametrize("point", range(5))
 def test_slow(database, point): ...
@@ -54,7 +57,7 @@ def told(items: list[pytest.Item], test: str) -> list[dict[str, object]]:
     return [item.callspec.params for item in items if item.name.startswith(f"{test}[")]
 
 
-def test_each_promise_runs_on_each_database_and_in_each_pool_and_each_pair_runs(items: list[pytest.Item]) -> None:
+def test_each_promise_runs_on_each_database_and_each_pair_of_database_and_pool_runs(items: list[pytest.Item]) -> None:
     chosen, left_out = choose(items)
     assert {*chosen, *left_out} == {*items}
     each = told(chosen, "test_each")
@@ -62,8 +65,11 @@ def test_each_promise_runs_on_each_database_and_in_each_pool_and_each_pair_runs(
     assert len(each) == 12
     for shape in ("chain", "group"):
         assert {run["database"] for run in each if run["shape"] == shape} == {"sqlite", "postgresql", "mariadb"}
-        assert len({run["pool"] for run in each if run["shape"] == shape}) == 4
     assert len({(run["database"], run["pool"]) for run in each}) == 12
+
+
+def test_a_promise_without_a_database_loses_nothing(items: list[pytest.Item]) -> None:
+    assert len(told(choose(items)[0], "test_without_a_ledger")) == 8
 
 
 def test_a_slow_test_runs_on_each_database_and_with_each_parameter(items: list[pytest.Item]) -> None:
