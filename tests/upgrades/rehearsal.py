@@ -41,6 +41,8 @@ class Rehearsal:
         self.url = url
         self.old = Side("old", old)
         self.new = Side("new", TODAY, {"REHEARSAL_SCHEDULES": "yes"})
+        self.old_pauses = False
+        """Whether the old version knows pauses."""
         self._broker = {} if broker is None else {"REHEARSAL_BROKER": broker}
         self._processes: list[Process] = []
         self._ledger: Ledger | None = None
