@@ -26,6 +26,9 @@ PROMISED = -2
 """The value of ``Envelope.sent_fence`` for a task that its sender publishes after the commit. If the sender does not,
 the relay does."""
 
+WEIGHT_HEADER = "mirepoix_weight"
+"""This header has the weight of a call whose limit has weights. Without it the weight is 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class AtLimitPolicy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +20,10 @@ from driver import Ledger
 from mirepoix import Limit, Unique
 from mirepoix.celery import limits as celery_limits
 from mirepoix.connect.url import source_for
-from mirepoix.errors import ConfigurationError
+from mirepoix.errors import ConfigurationError, InvalidOption
 from mirepoix.ledger import limits
 from mirepoix.ledger.limits import Bounds
+from mirepoix.records import WEIGHT_HEADER
 
 KINDS = [callers.sqlite3_explicit, callers.psycopg_plain, callers.pymysql_plain, callers.session_psycopg]
 
@@ -231,3 +233,44 @@ def test_a_snapshot_that_does_not_show_another_senders_call_is_refused(postgresq
     with Ledger(source_for(postgresql_url)) as ledger:
         assert ledger.states() == {first: "pending"}
     app.mirepoix.source.close()
+
+
+class TestWeights:
+    def task_of(self, app: Any, weight: Any) -> Any:
+        @app.task(name="shop.ask", shared=False, limit=Limit(rate="100/m", weight=weight))
+        def ask(prompt: str, tokens: Any = 7) -> None: ...
+
+        app.finalize()
+        return app.tasks["shop.ask"]
+
+    def weights(self, ledger: Ledger) -> list[int | None]:
+        rows = ledger.query("SELECT headers FROM mirepoix_task ORDER BY seq")
+        found = [json.loads(headers) if isinstance(headers, str) else headers for (headers,) in rows]
+        return [headers.get(WEIGHT_HEADER) for headers in found]
+
+    def test_a_call_weighs_what_its_argument_says(self, app: Any, ledger: Ledger):
+        ask = self.task_of(app, "tokens")
+        ask.delay("a", 30)
+        ask.delay("b", tokens=2.5)
+        ask.apply_async(("c",), headers={WEIGHT_HEADER: 0})
+        mirepoix.bulk(ask, [("d", 1), ("e",), {"prompt": "f", "tokens": 4}])
+        chain(ask.si("g", 8), ask.si("h", 9)).apply_async()
+        assert self.weights(ledger) == [30, 3, 7, 1, 7, 4, 8]
+
+    def test_a_call_weighs_what_a_function_says(self, app: Any, ledger: Ledger):
+        ask = self.task_of(app, lambda prompt, tokens=0: len(prompt) / 4)
+        ask.delay("a" * 10)
+        assert self.weights(ledger) == [3]
+
+    @pytest.mark.parametrize("wrong", [-1, None, "many", float("inf"), 2**40])
+    def test_a_weight_that_is_no_number_is_refused(self, app: Any, ledger: Ledger, wrong: Any):
+        ask = self.task_of(app, "tokens")
+        with pytest.raises(InvalidOption, match="weight of its limit cannot be made"):
+            ask.delay("a", wrong)
+        assert ledger.states() == {}
+
+    def test_an_unknown_argument_and_a_weight_without_a_rate_are_refused(self, app: Any):
+        with pytest.raises(ConfigurationError, match="weight 'words', and the task has no argument"):
+            self.task_of(app, "words")
+        with pytest.raises(ConfigurationError, match="needs rate"):
+            Limit(running=1, weight="tokens")

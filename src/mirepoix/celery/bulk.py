@@ -18,7 +18,7 @@ from mirepoix.errors import ConfigurationError
 from mirepoix.ledger.rows import ROWS_A_STATEMENT
 from mirepoix.protocol import payload
 from mirepoix.protocol.options import check_body
-from mirepoix.records import Envelope
+from mirepoix.records import WEIGHT_HEADER, Envelope
 
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
@@ -90,7 +90,7 @@ def _may_be_copied(model: Envelope, app: Any) -> bool:
 def _copier(model: Envelope, task: Any, installation: Installation) -> Callable[[Call], Envelope]:
     shapes: dict[tuple[int, frozenset[str]], str | None] = {}
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-    key_for = _key_maker(model, installation)
+    key_for, weigh = _key_maker(model, installation), _weigher(model, installation)
     limit_bytes = installation.settings.payload_limit_bytes
     is_own_root = model.root_id == model.id
     fits = getattr(task, "__header__", None) if task.typing else None
@@ -105,6 +105,8 @@ def _copier(model: Envelope, task: Any, installation: Installation) -> Callable[
         if kind not in shapes:
             shapes[kind] = payload.shape_of(model.name, model.headers, (args, kwargs, embed))
         shown = {"argsrepr": _shown(tuple(args), task), "kwargsrepr": _shown(dict(kwargs), task)}
+        if weigh is not None:
+            shown |= {WEIGHT_HEADER: weigh((args, kwargs))}
         envelope = replace(
             model,
             id=id,
@@ -128,6 +130,15 @@ def _key_maker(model: Envelope, installation: Installation) -> Callable[[Call], 
     from mirepoix.celery.limits import key_for  # only programs with limits need it
 
     return lambda call: key_for(installation.app, model.name, call)
+
+
+def _weigher(model: Envelope, installation: Installation) -> Callable[[Call], Any] | None:
+    """The function that makes the weight of a call; None if the task's limit has no weights."""
+    if WEIGHT_HEADER not in model.headers:
+        return None
+    from mirepoix.celery.limits import weight_for  # only programs with limits need it
+
+    return lambda call: weight_for(installation.app, model.name, call)
 
 
 def _shown(value: Any, task: Any) -> str:

@@ -40,7 +40,7 @@ from mirepoix.ledger.tx import Tx
 from mirepoix.protocol import options, payload
 from mirepoix.protocol.canonical import WRITER
 from mirepoix.protocol.envelope import as_text, from_headers
-from mirepoix.records import LEASE_HEADER, VERSION_HEADER, AtLimitPolicy, Envelope, Event, Outgoing
+from mirepoix.records import LEASE_HEADER, VERSION_HEADER, WEIGHT_HEADER, AtLimitPolicy, Envelope, Event, Outgoing
 
 if TYPE_CHECKING:
     from mirepoix.celery.installation import Installation
@@ -227,6 +227,7 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         if isinstance(body, (list, tuple)) and len(body) == 3 and not context.is_continuing():  # noqa: PLR2004
             options.check_carried(headers["task"], body[2], self._installation.delivery)
         limit_key = self._limit_key(headers, body, properties)
+        self._weigh(headers, body, limit_key)
         body = self._versioned(headers, body)
         shape = payload.shape_of(headers["task"], headers, body)
         try:
@@ -299,6 +300,16 @@ class CaptureProducer(Producer):  # type: ignore[misc]
         from mirepoix.celery import limits  # only programs with limits need it
 
         return limits.key_for(app, headers["task"], body)
+
+    def _weigh(self, headers: dict[str, Any], body: Any, limit_key: str | None) -> None:
+        """Write the weight of the call into its headers, if its limit has weights."""
+        headers.pop(WEIGHT_HEADER, None)
+        if limit_key is not None:
+            from mirepoix.celery import limits  # only programs with limits need it
+
+            weight = limits.weight_for(self._installation.app, headers["task"], body)
+            if weight is not None:
+                headers[WEIGHT_HEADER] = weight
 
     def _at_limit(self, name: str) -> AtLimitPolicy | None:
         """What the call does if its limit has no room; None if it waits."""

@@ -62,6 +62,10 @@ class Limit:
     *running* calls are left, or all the others run. It is decided when the call is sent, once. A *rate* alone has no
     such calls.
 
+    *weight* is how much a call counts towards *rate*: the value of the argument of that name, or what a function of the
+    arguments returns. It is a number from 0, and is rounded up. A call that weighs more than all of *rate* counts as
+    that much. Without it each call counts as 1. Towards *running* each call counts as 1.
+
     Raises ConfigurationError for other values.
     """
 
@@ -70,6 +74,7 @@ class Limit:
     key: str | Sequence[str] | Callable[..., Any] | None = None
     name: str | None = None
     at_limit: str = "wait"
+    weight: str | Callable[..., float] | None = None
 
     def __post_init__(self) -> None:
         if self.running is None and self.rate is None:
@@ -83,6 +88,8 @@ class Limit:
                 f"Limit(at_limit={self.at_limit!r}) needs running, because it counts calls that run or "
                 "wait. What a rate does not allow yet waits."
             )
+        if self.weight is not None and self.rate is None:
+            raise ConfigurationError("Limit(weight=...) needs rate: a weight counts towards a rate only.")
         if self.name is not None:
             check_name(self.name)
         self.bounds()
@@ -91,7 +98,7 @@ class Limit:
         """Return what the ledger stores of it. Raises ConfigurationError."""
         if self.rate is None:
             return Bounds(self.running)
-        return Bounds(self.running, *rate_of(self.rate))
+        return Bounds(self.running, *rate_of(self.rate), is_weighted=self.weight is not None)
 
 
 def rate_of(text: Any) -> tuple[int, float]:
@@ -118,7 +125,7 @@ def bounds_of(before: Bounds, running: str | None, rate: str | None) -> Bounds:
         raise ConfigurationError(f"A limit allows at most {MOST:,} tasks; {ANY} is no limit.")
     if (period_s or 0) > LONGEST_PERIOD_S:
         raise ConfigurationError("The period of a limit is at most a year.")
-    return Bounds(at_once, count, period_s)
+    return Bounds(at_once, count, period_s, before.is_weighted)
 
 
 def rate_text(bounds: Bounds) -> str:
@@ -166,6 +173,11 @@ def check(task: Any) -> None:
     if unknown and not takes_any:
         raise ConfigurationError(
             f"The limit of the task {task.name} has the key {unknown[0]!r}, and the task has no argument of that name."
+        )
+    if isinstance(policy.weight, str) and policy.weight not in parameters and not takes_any:
+        raise ConfigurationError(
+            f"The limit of the task {task.name} has the weight {policy.weight!r}, and the task has no argument of that "
+            "name."
         )
 
 
@@ -252,6 +264,41 @@ def at_limit_policy(installation: Installation, name: str) -> AtLimitPolicy | No
     return AtLimitPolicy(policy.at_limit, policy.running, installation.return_ended)
 
 
+def weight_for(app: Any, name: str, body: Any) -> int | None:
+    """Return the weight of a message of a task with a limit; None if the limit has no weights."""
+    task = _task_of(app, name)
+    policy = None if task is None else limit_of(app, task)
+    is_call = isinstance(body, (list, tuple)) and len(body) >= 2  # noqa: PLR2004 (arguments and keywords)
+    if policy is None or policy.weight is None or not is_call:
+        return None
+    args, kwargs = body[:2]
+    try:
+        given = {} if callable(policy.weight) else _given(task, args, kwargs)
+    except TypeError:  # the call does not fit the task; a worker parks it
+        return 1
+    try:
+        weight = math.ceil(policy.weight(*args, **kwargs) if callable(policy.weight) else given[policy.weight])
+        if not 0 <= weight <= MOST:
+            raise ValueError(f"{weight} is no number from 0 to {MOST:,}")
+    except Exception as error:
+        if context.is_continuing():
+            return 1
+        raise InvalidOption(task.name, f"the weight of its limit cannot be made: {error!r}") from error
+    return weight
+
+
+def _given(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by their names. Raises TypeError if they do not fit the task."""
+    signature = inspect.signature(task.run)
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    given = dict(bound.arguments)
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            given |= given.pop(parameter.name)
+    return given
+
+
 def _task_of(app: Any, name: str) -> Any:
     return app.tasks.get(app.tasks.aliases.get(name, name))
 
@@ -265,16 +312,10 @@ def _value(task: Any, policy: Limit, args: Sequence[Any], kwargs: Mapping[str, A
             if context.is_continuing():
                 return ""
             raise InvalidOption(task.name, f"the key of its limit cannot be made: {error!r}") from error
-    signature = inspect.signature(task.run)
     try:
-        bound = signature.bind(*args, **kwargs)
+        given = _given(task, args, kwargs)
     except TypeError:
         return ""
-    bound.apply_defaults()
-    given = dict(bound.arguments)
-    for parameter in signature.parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            given |= given.pop(parameter.name)
     values = [given.get(name) for name in _names(policy)]
     return as_value(values[0] if isinstance(policy.key, str) else values)
 

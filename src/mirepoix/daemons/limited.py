@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from mirepoix.connect.source import OwnConnection
 from mirepoix.crashpoints import Crashpoint, reached
 from mirepoix.daemons.held import HeldLeases
-from mirepoix.ledger import limits, take
+from mirepoix.ledger import finish, limits, take
 from mirepoix.ledger.limits import Limit, Room
 from mirepoix.ledger.tx import Tx
 from mirepoix.records import Taken
@@ -226,15 +226,42 @@ class Limited:
         self._read_limits(tx, locked)
         rooms = limits.rooms(tx, locked, self._limits, wanted)
         rooms |= {key: Room(0) for key in locked if self._is_paused(key)}
+        if any(room.weight is not None for room in rooms.values()):
+            rooms |= limits.fitting(tx, met, rooms, locked, self._limits, may_be_suspect=may_be_suspect)
         parts = equal_parts({key: rooms[key].tasks for _, key in met if key in rooms}, wanted)
         chosen = [(queue, key, parts[key]) for queue, key in met if parts.get(key)]
         taken = take.take_limited(tx, worker_id, chosen, may_be_suspect=may_be_suspect)
+        taken, weights = self._weighed(tx, worker_id, taken, rooms)
         counts: dict[str, int] = {}
         for task in taken:
             counts[str(task.limit_key)] = counts.get(str(task.limit_key), 0) + 1
-        limits.note_taken(tx, counts, locked, self._limits)
+        limits.note_taken(tx, counts | weights, locked, self._limits)
         self._note(met, rooms, parts, counts)
         return taken
+
+    def _weighed(
+        self, tx: Tx, worker_id: str, taken: list[Taken], rooms: Mapping[str, Room]
+    ) -> tuple[list[Taken], dict[str, int]]:
+        """Return the tasks whose weights fit, and the weight of each key that has weights.
+
+        Between the look at the weights and the take another task may have come to the front. What does not fit then
+        goes back in this transaction.
+        """
+        weights: dict[str, int] = {}
+        kept, others = [], []
+        for task in taken:
+            key = str(task.limit_key)
+            most = rooms[key].weight
+            if most is not None:
+                weight = limits.weight_of(task.headers, self._limits[limits.name_of(key)].bounds.rate)
+                if weights.get(key, 0) + weight > most:
+                    others.append(task.lease)
+                    continue
+                weights[key] = weights.get(key, 0) + weight
+            kept.append(task)
+        if others:
+            finish.give_back(tx, worker_id, others, "its limit has no room for its weight")
+        return kept, weights
 
     def _note(
         self, met: Sequence[Met], rooms: Mapping[str, Room], parts: Mapping[str, int], counts: Mapping[str, int]

@@ -12,9 +12,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from mirepoix.ledger.tx import Tx
+from mirepoix.records import WEIGHT_HEADER
 from mirepoix.sql.columns import Row
 
 CODE, OPERATOR = "code", "operator"
@@ -35,15 +37,20 @@ class Bounds:
     running: int | None = None
     rate: int | None = None
     period_s: float | None = None
+    is_weighted: bool = False
+    """Whether *rate* is a sum of weights, and not a number of tasks."""
 
     def as_text(self) -> str:
-        """Return the bounds as JSON, to compare and to store them."""
+        """Return the numbers as JSON, to store them. Older workers read them too, so nothing can be added."""
         return json.dumps([self.running, self.rate, self.period_s])
 
     @classmethod
-    def from_text(cls, text: str | None) -> Bounds | None:
+    def from_text(cls, text: str | None, *, is_weighted: bool = False) -> Bounds | None:
         """Return what `as_text` wrote."""
-        return None if text is None else cls(*json.loads(text))
+        if text is None:
+            return None
+        running, rate, period_s = json.loads(text)
+        return cls(running, rate, period_s, is_weighted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +67,14 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many tasks of a key may be taken now. If it is none because of the rate, one may be taken in *next_in_s*."""
+    """How many tasks of a key may be taken now. If it is none because of the rate, one may be taken in *next_in_s*.
+
+    *weight* is how much they may weigh together; None if they have no weights.
+    """
 
     tasks: int
     next_in_s: float | None = None
+    weight: int | None = None
 
 
 def name_of(key: str) -> str:
@@ -86,10 +97,11 @@ def record(tx: Tx, declared: Mapping[str, Bounds], by: str) -> list[str]:
             continue
         changed.append(name)
         values = {"running": bounds.running, "rate": bounds.rate, "period_s": bounds.period_s}
+        of_code = {"code": bounds.as_text(), "is_weighted": int(bounds.is_weighted)}
         if found is None:
-            tx.run("add_limit", name=name, source=CODE, code=bounds.as_text(), by=by, **values)
+            tx.run("add_limit", name=name, source=CODE, by=by, **of_code, **values)
             continue
-        tx.run("note_limit_of_code", name=name, code=bounds.as_text())
+        tx.run("note_limit_of_code", name=name, **of_code)
         if found.source == CODE:
             tx.run("put_limit", name=name, source=CODE, by=by, **values)
     return changed
@@ -99,7 +111,7 @@ def put(tx: Tx, name: str, bounds: Bounds, by: str) -> None:
     """Set the values of a limit, as a person decided. They stay in force until `reset`."""
     values = {"running": bounds.running, "rate": bounds.rate, "period_s": bounds.period_s}
     if not tx.run("put_limit", name=name, source=OPERATOR, by=by, **values):
-        tx.run("add_limit", name=name, source=OPERATOR, code=None, by=by, **values)
+        tx.run("add_limit", name=name, source=OPERATOR, code=None, is_weighted=0, by=by, **values)
 
 
 def reset(tx: Tx, limit: Limit, by: str) -> bool:
@@ -169,12 +181,63 @@ def _room(bounds: Bounds, in_use: int, starts: str | None, now: float, most: int
     tasks = most if bounds.running is None else min(most, bounds.running - in_use)
     if bounds.rate is None or bounds.period_s is None or tasks <= 0:
         return Room(max(0, tasks))
+    if bounds.is_weighted:
+        return Room(tasks, weight=rate_left(starts, bounds.rate, bounds.period_s, now))
     by_rate = rate_room(starts, bounds.rate, bounds.period_s, now)
     return Room(min(tasks, by_rate.tasks), by_rate.next_in_s)
 
 
+def weight_of(headers: Mapping[str, Any], rate: int | None) -> int:
+    """Return how much a task with these headers counts towards a rate. No task counts for more than all of the rate."""
+    weight = headers.get(WEIGHT_HEADER, 1)
+    return min(weight, rate) if isinstance(weight, int) and weight >= 0 and rate is not None else 1
+
+
+def fitting(tx: Tx, met: Sequence[tuple[str, str]], rooms: Mapping[str, Room], locked: Mapping[str, str | None],
+            limits: Mapping[str, Limit], *, may_be_suspect: bool) -> dict[str, Room]:  # fmt: skip
+    """Return the rooms of those of the keys that have weights, with as many tasks as fit.
+
+    The tasks are taken in their order. A light task does not pass a heavy one that has no room yet.
+    """
+    rows = [(queue, key, rooms[key].tasks) for queue, key in met if key in rooms and rooms[key].weight is not None]
+    rows = [(queue, key, tasks) for queue, key, tasks in rows if tasks]
+    if not rows:
+        return {}
+    params: dict[str, Any] = {"suspects": int(may_be_suspect)}
+    if tx.dialect == "mysql":
+        params["gates"] = json.dumps([f"w{queue}\n{key}" for queue, key, _ in rows])
+    else:
+        listed = [{"queue": queue, "limit_key": key, "room": tasks} for queue, key, tasks in rows]
+        params["rows"] = json.dumps(listed)
+    if tx.dialect != "postgresql":
+        params["most"] = max(tasks for *_, tasks in rows)
+    waiting: dict[str, list[Row]] = {}
+    for row in sorted(tx.fetch("headers_of_waiting", **params), key=lambda row: (-int(row.priority), int(row.seq))):
+        waiting.setdefault(row.limit_key, []).append(row)
+    now = now_s(tx)
+    return {
+        key: _fitting(
+            [weight_of(json.loads(row.headers), limits[name_of(key)].bounds.rate) for row in waiting.get(key, ())],
+            rooms[key],
+            limits[name_of(key)].bounds,
+            locked[key],
+            now,
+        )
+        for _, key, _ in rows
+    }
+
+
+def _fitting(weights: Sequence[int], room: Room, bounds: Bounds, starts: str | None, now: float) -> Room:
+    left = room.weight or 0
+    fits = sum(total <= left for total in accumulate(weights[: room.tasks]))
+    if fits or not weights:
+        return Room(fits, weight=left)
+    awaited = rate_room(starts, bounds.rate or 0, bounds.period_s or 0.0, now, weights[0])
+    return Room(0, awaited.next_in_s or 0.0, left)
+
+
 def note_taken(tx: Tx, taken: Mapping[str, int], locked: Mapping[str, str | None], limits: Mapping[str, Limit]) -> None:
-    """Remember for the keys with a rate that so many of their tasks were taken now."""
+    """Remember for the keys with a rate that so many of their tasks, or so much weight, were taken now."""
     rated = {
         key: limits[name_of(key)].bounds
         for key in taken
@@ -197,19 +260,34 @@ def keys_of(tx: Tx, task_ids: Sequence[str]) -> dict[str, str]:
 def admit(tx: Tx, task_ids: Sequence[str], keys: Mapping[str, str]) -> list[str]:
     """Return those of the tasks that their limits let through now. The caller takes them in this transaction."""
     limits = read(tx)
+    weights = _weights(tx, task_ids, limits)
     locked = lock(tx, sorted({*keys.values()}))
-    left = {key: room.tasks for key, room in rooms(tx, locked, limits, len(task_ids)).items()}
+    found = rooms(tx, locked, limits, len(task_ids))
+    left = {key: room.tasks for key, room in found.items()}
     admitted, counts = [], dict.fromkeys(left, 0)
     for task_id in task_ids:
         key = keys.get(task_id)
         if key is not None:
-            if not left.get(key):
+            weight = weights.get(task_id, 1)
+            most = None if key not in found else found[key].weight
+            if not left.get(key) or (most is not None and counts[key] + weight > most):
                 continue
             left[key] -= 1
-            counts[key] += 1
+            counts[key] += weight
         admitted.append(task_id)
     note_taken(tx, {key: tasks for key, tasks in counts.items() if tasks}, locked, limits)
     return admitted
+
+
+def _weights(tx: Tx, task_ids: Sequence[str], limits: Mapping[str, Limit]) -> dict[str, int]:
+    if not any(limit.bounds.is_weighted for limit in limits.values()):
+        return {}
+    found = {}
+    for row in tx.fetch("limit_keys_of", ids=json.dumps(list(task_ids))):
+        limit = limits.get(name_of(row.limit_key))
+        if limit is not None and limit.bounds.is_weighted:
+            found[row.id] = weight_of(json.loads(row.headers), limit.bounds.rate)
+    return found
 
 
 def now_s(tx: Tx) -> float:
@@ -225,15 +303,20 @@ def prune(tx: Tx) -> int:
 # ---- the rate of a key
 
 
-def rate_room(starts: str | None, rate: int, period_s: float, now: float) -> Room:
-    """Return how many tasks a rate allows now, after these *starts*, and when it allows the next."""
+def rate_left(starts: str | None, rate: int, period_s: float, now: float) -> int:
+    """Return how much of a rate is left now, after these *starts*."""
+    return max(0, rate - sum(tasks for _, _, tasks in _recent(starts, period_s, now)))
+
+
+def rate_room(starts: str | None, rate: int, period_s: float, now: float, weight: int = 1) -> Room:
+    """Return how many tasks a rate allows now, after these *starts*, and when it allows one of this *weight*."""
     recent = _recent(starts, period_s, now)
     room = rate - sum(tasks for _, _, tasks in recent)
-    if room > 0 or not recent:
+    if room >= weight or not recent:
         return Room(max(0, room))
     for _, last, tasks in recent:  # the oldest first
         room += tasks
-        if room > 0:
+        if room >= weight:
             return Room(0, max(0.0, last + period_s - now))
     return Room(0, period_s)
 
@@ -261,5 +344,8 @@ def _recent(starts: str | None, period_s: float, now: float) -> list[tuple[float
 
 
 def _limit(row: Row) -> Limit:
-    bounds = Bounds(row.running, row.rate, None if row.period_s is None else float(row.period_s))
-    return Limit(row.name, bounds, row.source, Bounds.from_text(row.code), row.changed_at, row.changed_by)
+    is_weighted = bool(row.is_weighted)
+    period_s = None if row.period_s is None else float(row.period_s)
+    code = Bounds.from_text(row.code, is_weighted=is_weighted)
+    bounds = Bounds(row.running, row.rate, period_s, is_weighted)
+    return Limit(row.name, bounds, row.source, code, row.changed_at, row.changed_by)

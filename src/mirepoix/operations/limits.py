@@ -94,5 +94,6 @@ def words(bounds: Bounds) -> str:
     """Return what a limit allows for each key, in words."""
     parts = [] if bounds.running is None else [f"{bounds.running:,} at once"]
     if bounds.rate is not None:
-        parts.append(f"{bounds.rate:,} in any {duration(bounds.period_s or 0.0)}")
+        by_weight = " by weight" if bounds.is_weighted else ""
+        parts.append(f"{bounds.rate:,}{by_weight} in any {duration(bounds.period_s or 0.0)}")
     return " and ".join(parts) or "any number"

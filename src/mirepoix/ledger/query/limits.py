@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mirepoix.ledger import limits
 from mirepoix.ledger.limits import Limit, Room
@@ -24,6 +25,8 @@ WALKED = 50
 
 READY_MOST = 1_000
 """The most ready tasks of a key that are counted in a queue."""
+
+_NONE: Mapping[str, Any] = {}
 
 _LAST = "\U0010ffff"
 """A letter behind every other."""
@@ -82,7 +85,7 @@ def at_limit(tx: Tx, task_id: str) -> AtLimit | None:
         limit,
         limits.held(tx, [key]).get(key, 0),
         tuple(Holder(holder.id, holder.worker_id) for holder in holders),
-        _rate(limit, row.starts, limits.now_s(tx)),
+        _rate(limit, row.starts, limits.now_s(tx), json.loads(row.headers)),
         int(ahead.tasks),
     )
 
@@ -199,10 +202,11 @@ def _read_keys(
     ]
 
 
-def _rate(limit: Limit | None, starts: str | None, now: float) -> Room:
+def _rate(limit: Limit | None, starts: str | None, now: float, headers: Mapping[str, Any] = _NONE) -> Room:
     if limit is None or limit.bounds.rate is None or limit.bounds.period_s is None:
         return Room(1)
-    return limits.rate_room(starts, limit.bounds.rate, limit.bounds.period_s, now)
+    weight = limits.weight_of(headers, limit.bounds.rate) if limit.bounds.is_weighted else 1
+    return limits.rate_room(starts, limit.bounds.rate, limit.bounds.period_s, now, weight)
 
 
 def _is_full(limit: Limit, held: int) -> bool:

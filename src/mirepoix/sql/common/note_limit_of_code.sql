@@ -1,2 +1,2 @@
--- Note what the code says of a limit that a person has changed.
-UPDATE mirepoix_limit SET code = :code WHERE name = :name
+-- Note what the code says of a limit. A person may have changed its values.
+UPDATE mirepoix_limit SET code = :code, is_weighted = :is_weighted WHERE name = :name
