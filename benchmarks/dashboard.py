@@ -38,6 +38,7 @@ PAGES = (
     "/workers",
     "/schedules",
     "/limits",
+    "/tuning",
     "/waiting",
     "/audit",
     "/search?q=failed-1000000005",

@@ -4,46 +4,20 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from functools import partial
 
 import pytest
 from celery import Celery
 
 from mirepoix import install
 from mirepoix.ledger.query.recorded import recorded
-
-NOW = {
-    "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now', '-{0} seconds')",
-    "mysql": "UTC_TIMESTAMP(6) - INTERVAL {0} SECOND",
-}
-
-
-def ago(ledger, seconds):
-    return NOW.get(ledger.source.dialect, "statement_timestamp() - {0} * interval '1 second'").format(seconds)
+from recording import ran_one_after_another
 
 
 @pytest.fixture
 def ran(ledger):
     """Tasks that ran one after another on one process, each as soon as it was ready."""
-
-    def fill(count, name="shop.mail", run_s=0.9):
-        ledger.worker("w")
-        ledger.write("UPDATE mirepoix_worker SET concurrency = 1, pool = 'prefork', queues = '[\"celery\"]'")
-        ledger.write(f"UPDATE mirepoix_worker SET started_at = {ago(ledger, 5_000)}")
-        ledger.send(*(f"{name}{n}" for n in range(count)), name=name)
-        taken = [lease for _ in range(count // 100 + 1) for lease in ledger.take("w", 100)]
-        for one in taken:
-            ledger.succeed(one.lease)
-        numbers = {one.lease.task_id: n for n, one in enumerate(taken)}
-        with ledger.connection.transaction() as tx:
-            for task_id, n in numbers.items():
-                at = 1_000 - n
-                tx.script(
-                    f"UPDATE mirepoix_task SET waited_s = 0.004, leased_at = {ago(ledger, at)}, run_time_s = {run_s},"
-                    f" started_at = {ago(ledger, at)}, finished_at = {ago(ledger, at - run_s)}, peak_memory_kb = 90000"
-                    f" WHERE id = '{task_id}'"
-                )
-
-    return fill
+    return partial(ran_one_after_another, ledger)
 
 
 def test_what_is_read_of_a_run(ledger, ran):

@@ -20,6 +20,7 @@ from mirepoix.celery import scheduling
 from mirepoix.dashboard import Role, User, asgi
 from mirepoix.dashboard.pages import act
 from pace import until
+from recording import ran_one_after_another
 
 KEY = re.compile(r'action="(/act/[^"]+)"')
 
@@ -448,6 +449,26 @@ def test_a_schedule_that_this_code_cannot_read_is_listed_all_the_same(visit, sce
     browser.get("/")
     assert "this code cannot read it" in browser.get("/schedules")
     assert "cannot read the schedule" in browser.get("/schedules/tidy", 400)
+
+
+def test_a_study_says_what_each_change_would_do(visit, ledger):
+    ran_one_after_another(ledger, 300)
+    browser = visit("ana")
+    assert "Nothing was studied yet" in browser.get("/tuning")
+    browser.get("/tuning/plot.svg", 404)
+    page = browser.post("/tuning", since="24h")
+    if "/jobs/" in page:  # it takes longer than a request waits
+        page = until(lambda: "Studied by ana" in (page := browser.get("/tuning")) and page, "it is studied")
+    assert "Studied by ana" in page
+    assert "Queue celery" in page
+    assert "simulated as it is" in page
+    plot = browser.client.get("/tuning/plot.svg")
+    assert plot.headers["content-type"].startswith("image/svg+xml")
+    assert "Waiting time in queue celery" in plot.text
+    browser.post("/tuning", 400, since="ever")
+    vera = visit("vera").get("/tuning")
+    assert "Studied by ana" in vera
+    assert 'action="/tuning"' not in vera
 
 
 def test_a_limit_is_set_and_reset_by_whom_and_why(visit, scenery):

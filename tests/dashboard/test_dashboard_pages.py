@@ -33,7 +33,7 @@ PAGES = (
 def test_every_page_can_be_shown_on_every_database(visit, scenery):
     browser = visit("ana")
     scenery.limits()
-    for path in (*PAGES, "/limits", "/limits?limit=export", "/limits?limit=export&key=ac", "/tasks/acme-3"):
+    for path in (*PAGES, "/limits", "/limits?limit=export", "/limits?limit=export&key=ac", "/tasks/acme-3", "/tuning"):
         page = browser.get(path)
         assert "</html>" in page, path
 

@@ -33,6 +33,8 @@ PATHS += (
     "/schedules",
     "/schedules/x",
     "/limits",
+    "/tuning",
+    "/tuning/plot.svg",
     "/account",
     "/jobs/x",
     "/tasks?part=live",
@@ -51,6 +53,7 @@ POSTS = (
     "/steer",
     "/schedules",
     "/limits",
+    "/tuning",
     "/logout",
 )
 KEY = "the secret of the tests"
@@ -415,6 +418,7 @@ def test_nothing_changes_by_a_get_and_only_forms_are_read(visit, scenery):
     asked = {"form_token": token, "verb": "retry", "id": "failed-1"}
     assert browser.client.post("/act", json=asked, headers={"x-mirepoix-form": token}).status_code == 413
     assert browser.client.post("/act", data={**asked, "reason": "x" * 300_000}).status_code == 413
+    browser.post("/tuning", 403, since="24h")
     assert scenery.ledger.state("failed-1") == "failed"
 
 

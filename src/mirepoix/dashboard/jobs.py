@@ -40,6 +40,7 @@ class Job:
     is_over: bool = False
     is_stopped: bool = False
     error: str = ""
+    can_stop: bool = True
     on_stop: Callable[[], None] | None = None
     over: threading.Event = field(default_factory=threading.Event)
 

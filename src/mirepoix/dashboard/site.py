@@ -42,9 +42,11 @@ from mirepoix.dashboard.pages import (
     steer,
     task,
     tasks,
+    tuning,
     waiting,
     workers,
 )
+from mirepoix.dashboard.pages.tuning import Studied
 from mirepoix.dashboard.previews import Previews
 from mirepoix.dashboard.render import environment
 from mirepoix.dashboard.sessions import Sessions
@@ -71,6 +73,8 @@ class Site:
     has_app: bool = True
     wrong_passwords: WrongPasswords = field(default_factory=WrongPasswords)
     previews: Previews = field(default_factory=Previews)
+    studied: Studied | None = None
+    """The latest study of waiting times."""
 
     @cached_property
     def jobs(self) -> Jobs:
@@ -173,6 +177,9 @@ def _routes() -> list[Route | Mount]:
         get("/schedules/{name:path}", schedules.show),
         get("/limits", limits.show),
         post("/limits", limits.change),
+        get("/tuning", tuning.show),
+        post("/tuning", tuning.run),
+        get("/tuning/plot.svg", tuning.plot),
         get("/waiting", waiting.show),
         get("/chords", chords.show_all),
         get("/chords/{group_id:path}", chords.show),
