@@ -7,6 +7,7 @@ effects file when it begins, a pause, and a line when it ends. So the effects fi
     python -m benchmarks.limits keys --tasks 100000    # 1,000 keys with a limit of 10, and the same without limits
     python -m benchmarks.limits kills --seconds 60     # randomised runs with kills
     python -m benchmarks.limits fairness               # 100 keys, one with a long backlog
+    python -m benchmarks.limits at_limit               # calls that wait, are dropped, or cancel others, one by one
 
 Each takes ``--only postgresql mariadb sqlite``.
 """
@@ -349,6 +350,31 @@ def fairness(server, seconds: float, workers: int) -> None:
     )
 
 
+def at_limit(server: object, rounds: int, calls: int) -> None:
+    """Send calls of 100 keys that are at their limit, each in a transaction of its own; what happens takes turns."""
+    from benchmarks.machine import load
+
+    from mirepoix.records import AtLimitPolicy  # `cost` runs this file with older code too
+
+    connection = source_for(server.url).open()
+    migrate(connection)
+    spent: dict[str, list[float]] = {action: [] for action in ("wait", "drop", "cancel")}
+    for number in range(rounds):
+        for action, seconds in spent.items():
+            policy = None if action == "wait" else AtLimitPolicy(action, 1, lambda *_: None)
+            began = time.perf_counter()
+            for call in range(calls):
+                envelope = Envelope(
+                    f"{action}{number}-{call}", "bench.task", QUEUE, BODY, {}, {},
+                    limit_key=f"{action}{number}:{call % 100}", at_limit=policy,
+                )  # fmt: skip
+                with connection.transaction() as tx:
+                    enqueue.add(tx, [envelope])
+            seconds.append(time.perf_counter() - began)
+    medians = ", ".join(f"{action} {calls / statistics.median(seconds):,.0f}/s" for action, seconds in spent.items())
+    print(f"  {server.name}: {medians} (median of {rounds} rounds of {calls:,} calls, load {load()})", flush=True)
+
+
 def main() -> None:
     if sys.argv[1:2] == ["drain"]:
         url, *numbers = sys.argv[2:]
@@ -358,7 +384,7 @@ def main() -> None:
     from benchmarks.servers import LEDGERS, servers
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("cost", "keys", "kills", "fairness"))
+    parser.add_argument("part", choices=("cost", "keys", "kills", "fairness", "at_limit"))
     parser.add_argument("--only", nargs="+", default=list(LEDGERS), choices=LEDGERS)
     parser.add_argument("--before", help="the folder src of older code")
     parser.add_argument("--rounds", type=int, default=5)
@@ -380,6 +406,8 @@ def main() -> None:
                 many_keys(server, options.tasks, options.batch, options.keys, options.rounds)
             elif options.part == "kills":
                 kills(server, options.seconds, options.workers, options.seed)
+            elif options.part == "at_limit":
+                at_limit(server, options.rounds, options.tasks)
             else:
                 fairness(server, options.seconds, options.workers)
 
