@@ -7,7 +7,6 @@ too low when it commits.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 
@@ -84,8 +83,8 @@ def _running(tx: Tx, key: str, policy: AtLimitPolicy) -> int | None:
 def _end(tx: Tx, candidates: Sequence[str], excess: int, reason: str) -> list[str]:
     """End the first *excess* of these calls that still wait; return their ids. A worker may take some meanwhile."""
     ended: list[str] = []
-    left = list(candidates)
-    while left and len(ended) < excess:
-        part, left = left[: excess - len(ended)], left[excess - len(ended) :]
-        ended += [row.id for row in tx.fetch("cancel_at_limit", ids=json.dumps(part), reason=reason)]
+    for task_id in candidates:
+        if len(ended) >= excess:
+            break
+        ended += [row.id for row in tx.fetch("cancel_at_limit", task_id=task_id, reason=reason)]
     return ended
