@@ -82,8 +82,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the combinations that a default run need not test, after ``-k`` and ``-m`` have chosen.
 
-    What takes longest begins first: a process that began it last would be waited for.
+    What takes longest begins first: a process that began it last would be waited for. An object's address in a name is
+    refused: it differs in each process, and pytest-xdist then runs nothing.
     """
+    if named := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"give these tests names without addresses (ids=...): {', '.join(named)}")
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     if config.option.combinations == "all":
         return

@@ -115,7 +115,7 @@ MISTAKES_WITH_A_LEDGER = [
 ]
 
 
-@pytest.mark.parametrize(("code", "conf"), MISTAKES_WITH_A_LEDGER, ids=str)
+@pytest.mark.parametrize(("code", "conf"), MISTAKES_WITH_A_LEDGER, ids=[code for code, _ in MISTAKES_WITH_A_LEDGER])
 def test_so_is_one_with_a_ledger(code: str, conf: dict[str, Any], sqlite_url: str):
     app = app_with(RABBITMQ, ledger=sqlite_url, **{**GOOD_LEDGER, **conf})
     assert set(found(app)) == {code}
