@@ -37,8 +37,10 @@ def slots(ledger: Ledger, destination: str = "bank") -> dict[int, int]:
 
 def test_no_slot_has_more_retries_than_places_and_none_is_left_empty(ledger: Ledger, lease: Lease):
     turns = [ledger.do(budget.reserve, lease, 100.0, None, BANK) for _ in range(23)]
-    assert sorted(slots(ledger).values(), reverse=True)[:4] == [5, 5, 5, 5]
-    assert sum(slots(ledger).values()) == 23
+    taken = list(slots(ledger).values())
+    assert taken[1:-1] == [5] * (len(taken) - 2)  # the first may be over before it is full
+    assert max(taken) == 5
+    assert sum(taken) == 23
     starts = list(slots(ledger))
     assert [later - earlier for earlier, later in itertools.pairwise(starts)] == [1000] * (len(starts) - 1)
     assert all(turn.wait_s >= 100.0 for turn in turns)
