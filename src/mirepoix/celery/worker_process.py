@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from celery.utils.log import get_logger
 
-import mirepoix.celery.coroutines  # noqa: F401 (and asyncio, before the pool forks its processes)
+import mirepoix.celery.coroutines
+import mirepoix.connect.forkgate  # noqa: F401 (the pool forks while other threads log)
 from mirepoix.alerts.thread import AlertThread
 from mirepoix.broker.relay import Relay
 from mirepoix.celery import chords, errbacks, limits, outcome, queue_probes, scheduling, undeliverable
