@@ -81,7 +81,8 @@ class TestInATransactionOfItsOwn:
             mirepoix.submit_once(app.add, "order-7", (1, 4712), {"secret": "816"})
         told = str(caught.value)
         assert "keyword 'secret' was number, is text" in told
-        assert not any(value in told for value in ("4711", "4712", "815", "816"))
+        without_id = told.replace(first.id, "")  # which may have these digits
+        assert not any(value in without_id for value in ("4711", "4712", "815", "816"))
         assert caught.value.task_id == first.id
         with pytest.raises(KeyTaken, match="argument 2 has another value"):
             mirepoix.submit_once(app.add, "order-7", (1, 4712), {"secret": 815})
