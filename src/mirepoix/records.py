@@ -27,7 +27,7 @@ PROMISED = -2
 the relay does."""
 
 WEIGHT_HEADER = "mirepoix_weight"
-"""This header has the weight of a call whose limit has weights. Without it the weight is 1."""
+"""This header holds how much a call counts towards a rate. Without it a call counts as 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def write(shop: Shop, *ids: str) -> None:
 
 
 def published(shop: Shop) -> list[str]:
-    """The tasks whose messages are in the broker."""
+    """The ids in the messages that the broker has."""
     with redis_client.Redis.from_url(shop.broker.url) as client:
         return [json.loads(message)["headers"]["id"] for message in client.lrange("celery", 0, -1)]
 

@@ -242,7 +242,7 @@ class Limited:
     def _weighed(
         self, tx: Tx, worker_id: str, taken: list[Taken], rooms: Mapping[str, Room]
     ) -> tuple[list[Taken], dict[str, int]]:
-        """Return the tasks whose weights fit, and the weight of each key that has weights.
+        """Return the tasks that have room by their weights, and how much was taken of each key with weights.
 
         Between the look at the weights and the take another task may have come to the front. What does not fit then
         goes back in this transaction.

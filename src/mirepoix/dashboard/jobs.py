@@ -69,17 +69,14 @@ class Jobs:
         job_id = hashlib.sha256(f"{user}\0{form}".encode()).hexdigest()[:32] if form else secrets.token_urlsafe(12)
         job = Job(job_id, title, user, back, total)
         with self._lock:
-            known = self._jobs.setdefault(job.id, job)
-        if known is not job:
-            known.over.wait(SHORT_S)
-            return known
-        with self._lock:
-            over = [known.id for known in self._jobs.values() if known.is_over]
-            for job_id in over[: max(0, len(self._jobs) - MOST)]:
-                del self._jobs[job_id]
-        threading.Thread(target=self._run, args=(job, work), name=f"dashboard job {job.id}", daemon=True).start()
-        job.over.wait(SHORT_S)
-        return job
+            begun = self._jobs.setdefault(job.id, job)
+            over = [known.id for known in self._jobs.values() if known.is_over and known is not begun]
+            for known_id in over[: max(0, len(self._jobs) - MOST)]:
+                del self._jobs[known_id]
+        if begun is job:
+            threading.Thread(target=self._run, args=(job, work), name=f"dashboard job {job.id}", daemon=True).start()
+        begun.over.wait(SHORT_S)
+        return begun
 
     def get(self, job_id: str) -> Job | None:
         """Return the job, or None if this process does not know it."""

@@ -1,4 +1,4 @@
-"""Decide what becomes of new calls whose limit has no room: drop them, or cancel older ones that wait.
+"""If a limit has no room for new calls, drop them, or cancel older calls that wait.
 
 It is decided in the transaction that sends. Senders with the same key wait for each other, by a lock on a row that no
 worker reads. Workers only make room: what they take, finish or give back adds no call. So what a sender counts is never

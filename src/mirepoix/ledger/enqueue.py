@@ -33,7 +33,7 @@ def add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
     is sent again with the same arguments: a task is one row, and runs once. That is logged. With other arguments it is
     another task. If it follows from a task, it gets a new id, and that is logged. Otherwise TaskIdTaken is raised.
 
-    A task whose limit has no room may be ended at once, and is then not among the ids (`mirepoix.ledger.at_limit`).
+    The ids leave out tasks that were ended at once because their limit has no room (`mirepoix.ledger.at_limit`).
     """
     return _with_limits(tx, envelopes, _add)
 
@@ -54,7 +54,7 @@ def _add(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
 def adopt(tx: Tx, envelopes: Sequence[Envelope]) -> set[str]:
     """Enqueue the *envelopes* with ids that the ledger does not have; return these ids.
 
-    A task whose limit has no room may be ended at once, and is then not among the ids (`mirepoix.ledger.at_limit`).
+    The ids leave out tasks that were ended at once because their limit has no room (`mirepoix.ledger.at_limit`).
     """
     return _with_limits(tx, envelopes, _adopt)
 

@@ -54,7 +54,7 @@ def plot(request: Request) -> Response:
 
 
 def run(request: Request) -> Response:
-    """Study the record of a period. One study runs at a time: whoever asks for another is shown the one that runs."""
+    """Study the record of a period. If a study runs already, show that one and start no other."""
     user, visit, site = require(request, Role.ACT), visit_of(request), site_of(request)
     since = visit.first("since")
     if since not in PERIODS:
