@@ -13,10 +13,15 @@ import psycopg
 import pymysql
 import pytest
 import sqlalchemy as sa
+from celery import Celery
 from psycopg.rows import dict_row
 from pymysql.cursors import DictCursor
 from sqlalchemy import orm
 from sqlalchemy.ext import asyncio as sa_asyncio
+
+import mirepoix
+from driver import Ledger
+from mirepoix.connect.url import source_for
 
 INSERT = "INSERT INTO mine (word) VALUES ('{}')"
 
@@ -299,3 +304,40 @@ async_connection_asyncpg = _async(_async_connection, "asyncpg")
 ASYNC_ON_MARIADB = [async_session_aiomysql, async_connection_aiomysql]
 ASYNC_ON_SQLITE = [async_session_aiosqlite, async_connection_aiosqlite]
 ASYNC_ON_POSTGRESQL = [async_session_asyncpg, async_session_psycopg, async_connection_asyncpg]
+
+
+def app_with(url: str) -> Any:
+    """An app with the ledger at *url*, whose broker nobody may dial."""
+    app = Celery("shop", set_as_current=False, broker="amqp://nobody@127.0.0.1:1//")
+    mirepoix.install(app, url, look_at_broker=False)
+    return app
+
+
+class EachCaller:
+    """Fixtures of tests that send in their caller's transaction: one caller of each database, and a session."""
+
+    @pytest.fixture(
+        params=[sqlite3_explicit, psycopg_plain, pymysql_plain, session_psycopg], ids=lambda make: make.__name__
+    )
+    def kind(self, request: pytest.FixtureRequest) -> Any:
+        return request.param
+
+    @pytest.fixture
+    def url(self, kind: Any, request: pytest.FixtureRequest) -> str:
+        return request.getfixturevalue(url_of(kind))
+
+    @pytest.fixture
+    def books(self, url: str) -> Iterator[Ledger]:
+        with Ledger(source_for(url)) as ledger:
+            yield ledger
+
+    @pytest.fixture
+    def app(self, url: str) -> Iterator[Any]:
+        app = app_with(url)
+        yield app
+        app.mirepoix.source.close()
+
+    @pytest.fixture
+    def caller(self, kind: Any, url: str, books: Ledger) -> Iterator[Caller]:
+        with kind(url) as caller:
+            yield caller

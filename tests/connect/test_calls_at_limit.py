@@ -11,7 +11,7 @@ import callers
 import psycopg
 import pytest
 from callers import Caller
-from celery import Celery, chain, chord
+from celery import chain, chord
 from celery.exceptions import TaskRevokedError
 from sqlalchemy.ext import asyncio as sa_asyncio
 
@@ -25,18 +25,10 @@ from mirepoix.ledger import limits
 from mirepoix.ledger.limits import Bounds
 from mirepoix.records import WEIGHT_HEADER
 
-KINDS = [callers.sqlite3_explicit, callers.psycopg_plain, callers.pymysql_plain, callers.session_psycopg]
-
-
-def app_with(url: str) -> Any:
-    app = Celery("shop", set_as_current=False, broker="amqp://nobody@127.0.0.1:1//")
-    mirepoix.install(app, url, look_at_broker=False)
-    return app
-
 
 @pytest.fixture
 def app(ledger_url: str) -> Iterator[Any]:
-    app = app_with(ledger_url)
+    app = callers.app_with(ledger_url)
     yield app
     app.mirepoix.source.close()
 
@@ -115,7 +107,7 @@ def test_what_is_submitted_once_is_decided_once(app: Any, ledger: Ledger):
 
 def test_a_program_that_knows_the_task_by_name_only_sends_no_policy(app: Any, ledger: Ledger, ledger_url: str):
     task_of(app).delay(1)
-    other = app_with(ledger_url)
+    other = callers.app_with(ledger_url)
     other.send_task("shop.sync", (1,))
     other.mirepoix.source.close()
     assert list(ledger.states().values()) == ["pending", "pending"]
@@ -140,31 +132,7 @@ def test_tasks_that_share_a_limit_do_the_same_at_it(app: Any):
         celery_limits.declared(app)
 
 
-class TestInTheCallersTransaction:
-    @pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
-    def kind(self, request: pytest.FixtureRequest) -> Any:
-        return request.param
-
-    @pytest.fixture
-    def url(self, kind: Any, request: pytest.FixtureRequest) -> str:
-        return request.getfixturevalue(callers.url_of(kind))
-
-    @pytest.fixture
-    def books(self, url: str) -> Iterator[Ledger]:
-        with Ledger(source_for(url)) as ledger:
-            yield ledger
-
-    @pytest.fixture
-    def app(self, url: str) -> Iterator[Any]:
-        app = app_with(url)
-        yield app
-        app.mirepoix.source.close()
-
-    @pytest.fixture
-    def caller(self, kind: Any, url: str, books: Ledger) -> Iterator[Caller]:
-        with kind(url) as caller:
-            yield caller
-
+class TestInTheCallersTransaction(callers.EachCaller):
     @pytest.mark.parametrize("at_limit", ["drop", "cancel"])
     def test_a_rollback_undoes_what_was_decided(self, caller: Caller, books: Ledger, app: Any, at_limit: str):
         sync = task_of(app, at_limit)
@@ -192,7 +160,7 @@ class TestInTheCallersTransaction:
 
 @pytest.mark.parametrize("by", ["psycopg", "sqlalchemy"])
 def test_it_is_decided_in_an_asynchronous_transaction(postgresql_url: str, by: str):
-    app = app_with(postgresql_url)
+    app = callers.app_with(postgresql_url)
     sync, note = task_of(app), app.tasks["shop.note"]
 
     def send() -> None:
@@ -221,7 +189,7 @@ def test_it_is_decided_in_an_asynchronous_transaction(postgresql_url: str, by: s
 
 
 def test_a_snapshot_that_does_not_show_another_senders_call_is_refused(postgresql_url: str):
-    app = app_with(postgresql_url)
+    app = callers.app_with(postgresql_url)
     sync = task_of(app)
     with psycopg.connect(postgresql_url) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

@@ -10,27 +10,18 @@ from typing import Any
 import callers
 import pytest
 from callers import Caller
-from celery import Celery, chain, chord, group
+from celery import chain, chord, group
 from sqlalchemy.ext import asyncio as sa_asyncio
 
 import mirepoix
 from driver import Ledger, until_somebody_waits_for_a_lock
 from mirepoix import Unique
-from mirepoix.connect.url import source_for
 from mirepoix.errors import ConfigurationError, InvalidOption, NotUnique
-
-KINDS = [callers.sqlite3_explicit, callers.psycopg_plain, callers.pymysql_plain, callers.session_psycopg]
-
-
-def app_with(url: str) -> Any:
-    app = Celery("shop", set_as_current=False, broker="amqp://nobody@127.0.0.1:1//")
-    mirepoix.install(app, url, look_at_broker=False)
-    return app
 
 
 @pytest.fixture
 def app(ledger_url: str) -> Iterator[Any]:
-    app = app_with(ledger_url)
+    app = callers.app_with(ledger_url)
     yield app
     app.mirepoix.source.close()
 
@@ -208,31 +199,7 @@ def test_a_wrong_policy_is_refused(wrong: dict[str, Any], message: str):
         Unique(**wrong)
 
 
-class TestInTheCallersTransaction:
-    @pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
-    def kind(self, request: pytest.FixtureRequest) -> Any:
-        return request.param
-
-    @pytest.fixture
-    def url(self, kind: Any, request: pytest.FixtureRequest) -> str:
-        return request.getfixturevalue(callers.url_of(kind))
-
-    @pytest.fixture
-    def books(self, url: str) -> Iterator[Ledger]:
-        with Ledger(source_for(url)) as ledger:
-            yield ledger
-
-    @pytest.fixture
-    def app(self, url: str) -> Iterator[Any]:
-        app = app_with(url)
-        yield app
-        app.mirepoix.source.close()
-
-    @pytest.fixture
-    def caller(self, kind: Any, url: str, books: Ledger) -> Iterator[Caller]:
-        with kind(url) as caller:
-            yield caller
-
+class TestInTheCallersTransaction(callers.EachCaller):
     def test_a_rollback_frees_the_key(self, caller: Caller, books: Ledger, app: Any):
         sync = task_of(app, True)
         caller.begin()
@@ -286,7 +253,7 @@ class TestInTheCallersTransaction:
 
 
 def test_an_asynchronous_transaction_is_refused_with_the_remedy(sqlite_url: str):
-    app = app_with(sqlite_url)
+    app = callers.app_with(sqlite_url)
     sync = task_of(app, True)
 
     async def send() -> None:
