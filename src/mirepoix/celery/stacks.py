@@ -11,6 +11,7 @@ for. The parent waits for at most `DUMP_S` for the process.
 from __future__ import annotations
 
 import faulthandler
+import fcntl
 import os
 import signal
 import tempfile
@@ -21,8 +22,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from celery.app.control import Control
 from kombu.exceptions import OperationalError
+from kombu.pidbox import Mailbox
 
 COMMAND = "mirepoix_stack"
 ANSWER_S = 3.0
@@ -53,7 +57,9 @@ class Stacks:
 
     def __init__(self, *, is_forking: bool) -> None:
         self._lock = threading.Lock()
-        self._file = tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115 (it lives as long as the worker)
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (it lives as long as the worker)
+        # Its processes share one position, which truncating does not move. What is appended needs none.
+        fcntl.fcntl(self._file, fcntl.F_SETFL, fcntl.fcntl(self._file, fcntl.F_GETFL) | os.O_APPEND)
         self._unanswered: set[int] = set()
         """Processes that may still write what an earlier request asked for."""
         self._is_registered = is_forking and _SIGNAL > 0
@@ -125,6 +131,26 @@ class Stacks:
         return os.pread(self._file.fileno(), 1_000_000, 0).decode("utf-8", "replace")
 
 
+class _Mailbox(Mailbox):  # type: ignore[misc]
+    """A mailbox with a queue of its own for the answers to one request.
+
+    kombu names the queue by the address of an object, so requests may share one. Then a late answer to the first
+    request ends the wait of the second.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._oid = str(uuid4())
+
+    @property
+    def oid(self) -> str:
+        return self._oid
+
+
+class _Control(Control):  # type: ignore[misc]
+    Mailbox = _Mailbox
+
+
 def answer_requests() -> None:
     """Let this worker answer `ask`. It registers a command of Celery's remote control, once."""
     from celery.worker.control import Panel, inspect_command
@@ -139,7 +165,7 @@ def ask(app: Any, worker: str, task_id: str, wait_s: float = ANSWER_S) -> Stack:
     Raises the errors of the ledger's driver if the ledger is away.
     """
     try:
-        replies = app.control.broadcast(
+        replies = _Control(app).broadcast(
             COMMAND, arguments={"task_id": task_id}, destination=[worker], reply=True, timeout=wait_s, limit=1
         )
     except (OperationalError, OSError) as error:
