@@ -20,6 +20,7 @@ from mirepoix.config import Settings
 from mirepoix.connect.url import source_for
 from mirepoix.metrics import Exporter
 from mirepoix.metrics.server import serve
+from missing import missing
 from servers import _free_port
 
 pytestmark = pytest.mark.slow
@@ -65,7 +66,7 @@ def exported(shop: Shop) -> Iterator[int]:
 def prometheus(exported: int, tmp_path: Path) -> Iterator[Prometheus]:
     program = shutil.which("prometheus")
     if program is None:
-        pytest.skip("Prometheus is not installed (Debian's package prometheus)")
+        missing("Prometheus is not installed. Run: sudo apt-get install prometheus")
     (tmp_path / "rules.yml").write_text((FOLDER / "rules.yml").read_text("utf-8"))
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
