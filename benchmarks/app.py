@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import mmap
 import os
 import signal
-import struct
-import threading
 import time
 
+from benchmarks.slots import add
 from celery import Celery
 
 import mirepoix
 
-SLOT = struct.Struct("<qq")
-SLOTS = 256
 CAUSES = 200
 """By how many causes `fails` can fail."""
 
@@ -53,22 +49,29 @@ def make_app(url: str, results_url: str | None = None, broker_url: str | None = 
         if broker_url:
             settings["delivery"] = "broker"
             app.conf.task_default_queue = "celery-ledger"
+        if os.environ.get("BENCHMARK_ASYNCIO_PROCESSES"):
+            settings["asyncio_processes"] = int(os.environ["BENCHMARK_ASYNCIO_PROCESSES"])
         if os.environ.get("BENCHMARK_LEASE_TTL_S"):
             settings["lease_ttl_s"] = float(os.environ["BENCHMARK_LEASE_TTL_S"])
         mirepoix.install(app, url, **settings)
-    for function in (noop, answer, moment, latest, stamp, rest, rest_long, effect, fetch, poison, fails):
+    for function in (noop, anoop, answer, moment, latest, stamp, rest, rest_long, effect, fetch, poison, fails):
         app.task(name=function.__name__)(function)
     return app
 
 
 def noop() -> None:
     """Only counts itself, in a page that is shared with whoever measures."""
-    _slot().add()
+    add()
+
+
+async def anoop() -> None:
+    """As `noop`, as a coroutine."""
+    add()
 
 
 def answer() -> int:
     """Counts itself, and returns something small."""
-    _slot().add()
+    add()
     return 42
 
 
@@ -133,41 +136,13 @@ def append(line: str) -> None:
 
 def fails(cause: int) -> None:
     """Counts itself and fails, by the cause of that number."""
-    _slot().add()
+    add()
     raise _ERRORS[cause]("it cannot be")
 
 
 _ERRORS = [
     type(f"Error{chr(65 + n // 20)}{chr(65 + n % 20)}", (Exception,), {"__module__": __name__}) for n in range(CAUSES)
 ]
-
-
-class _Slot(threading.local):
-    """This thread's own counter in the shared file, so that no two threads or processes write to one."""
-
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.file = os.open(os.environ["BENCHMARK_FILE"], os.O_RDWR)
-        self.page = mmap.mmap(self.file, SLOTS * SLOT.size)
-        self.count = 0
-        owner = (self.pid << 32) | (threading.get_native_id() & 0xFFFFFFFF)
-        self.at = (threading.get_native_id() % SLOTS) * SLOT.size
-        while SLOT.unpack_from(self.page, self.at)[0] not in (0, owner):
-            self.at = (self.at + SLOT.size) % (SLOTS * SLOT.size)
-        SLOT.pack_into(self.page, self.at, owner, 0)
-
-    def add(self) -> None:
-        self.count += 1
-        SLOT.pack_into(self.page, self.at, SLOT.unpack_from(self.page, self.at)[0], self.count)
-
-
-_slots: list[_Slot] = []
-
-
-def _slot() -> _Slot:
-    if not _slots or _slots[0].pid != os.getpid():
-        _slots[:] = [_Slot()]
-    return _slots[0]
 
 
 if "BENCHMARK_URL" in os.environ:

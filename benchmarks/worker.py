@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from benchmarks.app import SLOT, SLOTS
 from benchmarks.machine import Snapshot, children, cpu_s
 from benchmarks.servers import Server
+from benchmarks.slots import SLOT, SLOTS, total
 
 ROOT = Path(__file__).parent.parent
 FLAGS = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING")
@@ -62,8 +62,7 @@ class Worker:
 
     def done(self) -> int:
         """How many no-op tasks ran."""
-        page = self.file.read_bytes()
-        return sum(SLOT.unpack_from(page, at)[1] for at in range(0, len(page), SLOT.size))
+        return total(self.file.read_bytes())
 
     def wait(self, until: Callable[[], bool], timeout_s: float = 120.0) -> None:
         """Until that is true; RuntimeError with the worker's last words if it dies or takes too long."""
