@@ -43,6 +43,10 @@ class HeldLeases:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._held: dict[Key, Held] = {}
+        self._suspects: set[Key] = set()
+        """The keys of suspects. Some may be held no more."""
+        self._has_abandoned = False
+        """Whether a lease that is held may be marked to be given back."""
         self.finished = 0
         """The number of attempts that have ended in this process."""
         self.freed: list[str] = []
@@ -58,6 +62,8 @@ class HeldLeases:
                 self._held[task.lease.key] = Held(
                     task.lease, task.name, is_suspect=task.is_suspect, queue=task.queue, limit_key=task.limit_key
                 )
+                if task.is_suspect:
+                    self._suspects.add(task.lease.key)
 
     def get(self, key: Key) -> Held | None:
         """Return the lease, or None if it is no longer held."""
@@ -129,8 +135,11 @@ class HeldLeases:
     @property
     def may_take_suspect(self) -> bool:
         """Whether no suspect is held. Each suspect runs beside no other, to find the task that kills workers."""
+        if not self._suspects:
+            return True
         with self._lock:
-            return not any(held.is_suspect for held in self._held.values())
+            self._suspects &= self._held.keys()
+            return not self._suspects
 
     def abandon(
         self,
@@ -144,11 +153,11 @@ class HeldLeases:
         In that time a child that is just accepting a task can report it. Leases in *may_have_begun* are not marked.
         """
         moment = time.monotonic() - (GRACE_S if now else 0.0)
-        keys = None if leases is None else {lease.key for lease in leases}
         with self._lock:
-            for key, held in self._held.items():
-                if held.started_at is None and key not in may_have_begun and (keys is None or key in keys):
-                    held.abandoned_at = moment
+            for key in self._held if leases is None else [lease.key for lease in leases]:
+                held = self._held.get(key)
+                if held is not None and held.started_at is None and key not in may_have_begun:
+                    held.abandoned_at, self._has_abandoned = moment, True
 
     def abandon_stopped(
         self, stops: Callable[[str, str, str | None], bool], may_have_begun: Callable[[], frozenset[Key]]
@@ -174,21 +183,25 @@ class HeldLeases:
             for held in found:
                 if held.lease.key not in given:
                     if held.abandoned_at is None:
-                        held.abandoned_at, held.is_stopped = now, True
+                        held.abandoned_at, held.is_stopped, self._has_abandoned = now, True, True
                 elif held.is_stopped:
                     held.abandoned_at, held.is_stopped = None, False
 
     def pop_abandoned(self) -> list[Lease]:
         """Stop holding the leases that are given back now. Then `holds` refuses such a task to the pool."""
+        if not self._has_abandoned:
+            return []
         now = time.monotonic()
         with self._lock:
-            due = [
-                held.lease
+            marked = [
+                (held.lease, held.abandoned_at)
                 for held in self._held.values()
-                if held.abandoned_at is not None and held.started_at is None and now - held.abandoned_at >= GRACE_S
+                if held.abandoned_at is not None and held.started_at is None
             ]
+            due = [lease for lease, at in marked if now - at >= GRACE_S]
             for lease in due:
                 del self._held[lease.key]
+            self._has_abandoned = len(due) < len(marked)
             return due
 
     def hold_abandoned(self, leases: Iterable[Lease]) -> None:
@@ -197,6 +210,7 @@ class HeldLeases:
         with self._lock:
             for lease in leases:
                 self._held[lease.key] = Held(lease, "", abandoned_at=now)
+                self._has_abandoned = True
 
     def pop_given_to_worker(self, may_have_begun: frozenset[Key]) -> list[Lease]:
         """Stop holding the leases that Celery's worker was given and that cannot have begun; return them."""

@@ -143,7 +143,10 @@ class PoolProcess:
 
     def ended(self, number: int, took_s: float) -> Job | None:
         """Return the job that has ended, and forget it. The time that it took shows how quick jobs are."""
-        self._mean_s = took_s if self._mean_s is None else 0.8 * self._mean_s + 0.2 * took_s
+        mean_s = took_s if self._mean_s is None else self._mean_s
+        # On a busy machine a quick job may have waited long for the CPU. One must not slow down the next twenty.
+        weight = 0.2 if took_s > mean_s else 0.5
+        self._mean_s = mean_s + weight * (took_s - mean_s)
         return self.jobs.pop(number, None)
 
     @property
