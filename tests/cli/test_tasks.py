@@ -27,6 +27,16 @@ def test_the_newest_task_comes_first(cli, ledger, ended):
     assert ids(cli, "--limit", "1") == ["third"]
 
 
+def test_the_age_of_a_running_task_counts_from_its_start(cli, ledger):
+    ledger.send("held", "runs")
+    leases = {taken.lease.task_id: taken.lease for taken in ledger.take(ledger.worker("w1"))}
+    ledger.passes(100)
+    ledger.start(leases["runs"])
+    ledger.passes(20)
+    ages = {one["id"]: one["age_s"] for one in cli.json("tasks")["tasks"]}
+    assert ages == {"held": pytest.approx(120, abs=15), "runs": pytest.approx(20, abs=15)}
+
+
 @pytest.mark.parametrize("state", ["pending", "leased", "running", "succeeded", "failed", "quarantined", "parked"])
 def test_a_state_finds_its_own_tasks_only(cli, ledger, ended, state):
     for one in ("leased", "running", "succeeded", "failed", "quarantined", "parked"):

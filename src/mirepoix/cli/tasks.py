@@ -33,7 +33,7 @@ def tasks(
 ) -> None:
     """List tasks, newest first.
 
-    A task's age counts from when it was sent (if it waits), handed to a worker (if a worker has it) or finished.
+    A task's age counts from when it was sent (if it waits), handed to a worker, began to run or finished.
     A list of more than a thousand tasks is read in chunks while it is printed. A task that changes its state in the
     meantime may be missing or listed twice.
     """

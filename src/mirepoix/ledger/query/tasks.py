@@ -57,7 +57,10 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class TaskLine:
-    """One task in a list. ``since`` is when it was sent, taken or finished, depending on its state."""
+    """One task in a list. ``since`` is when it was sent, taken or finished, depending on its state.
+
+    ``age_s`` counts from then, or from the start of a task that runs.
+    """
 
     id: str
     name: str
@@ -93,6 +96,8 @@ class Branch:
     """The columns that order it. The last one is ``seq``, which is unique."""
     is_in_lanes: bool = False
     """Whether the index is that of the lanes."""
+    began: str = ""
+    """From when a task's age counts, if not from ``since``."""
 
 
 Position = tuple[Any, int]
@@ -111,7 +116,13 @@ _BRANCHES = (
         "t.created_at",
         ("t.created_at", "t.seq"),
     ),
-    Branch(_HELD, "t.state IN ('leased', 'running')", "t.leased_at", ("t.leased_at", "t.seq")),
+    Branch(
+        _HELD,
+        "t.state IN ('leased', 'running')",
+        "t.leased_at",
+        ("t.leased_at", "t.seq"),
+        began="coalesce(t.started_at, t.leased_at)",
+    ),
     *(
         Branch(frozenset({state}), f"{_ATTENTION} AND t.state = '{state.value}'", "t.finished_at", _BY_END)
         for state in (State.FAILED, State.QUARANTINED, State.PARKED)
@@ -129,7 +140,7 @@ _MYSQL_BRANCHES = (
 
 # A subquery for the worker's name, because a join would be made for all rows before they are sorted and cut.
 _COLUMNS = """t.id, t.name, t.queue, t.state, t.reason, t.fence, {since} AS since,
-       -({{seconds_until {since}}}) AS age_s, t.created_at, t.due_at, t.run_time_s, t.worker_id,
+       -({{seconds_until {age}}}) AS age_s, t.created_at, t.due_at, t.run_time_s, t.worker_id,
        (SELECT own.name FROM mirepoix_worker AS own WHERE own.id = t.worker_id) AS worker, t.version, t.parked_for,
        t.group_id, t.held_by"""
 _BODY = ", t.content_type, t.body_encoding, t.body"
@@ -315,7 +326,7 @@ def _select(
     if any("w.name" in clause for clause in clauses):
         tables += " LEFT JOIN mirepoix_worker AS w ON w.id = t.worker_id"
     return (
-        f"SELECT {columns.format(since=branch.since)} FROM {tables}"  # noqa: S608 (no value is in it)
+        f"SELECT {columns.format(since=branch.since, age=branch.began or branch.since)} FROM {tables}"  # noqa: S608 (no value is in it)
         f" WHERE {' AND '.join([branch.index, *clauses])}"
         f" ORDER BY {', '.join(f'{column} {direction}' for column in branch.order)}"
         f"{'' if limit is None else ' LIMIT :most'}"
