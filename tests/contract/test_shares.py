@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from driver import envelope
+from mirepoix.dashboard.pages.overview import Place, where
 from mirepoix.ledger import enqueue, workers
 from mirepoix.ledger.query.pace import Share, pace, shares
 from mirepoix.ledger.query.releases import releases
 from mirepoix.operations.findings import failing
+from mirepoix.operations.look import look_in
 from mirepoix.operations.verdict import verdict
 from mirepoix.records import Worker
 
@@ -43,6 +45,22 @@ def test_only_a_task_with_many_failed_attempts_is_failing():
     said = verdict([found], 60.0)
     assert said.sentence == "42 % of the latest 12 attempts of many failed, 3 times because the process died."
     assert "memory" in said.next_step
+
+
+def test_a_task_that_runs_longer_than_usual_is_the_verdict_if_all_else_is_well(ledger):
+    ledger.worker("w1")
+    ledger.send(*(f"quick-{n}" for n in range(25)), name="shop.query")
+    for taken in ledger.take("w1"):
+        ledger.start(taken.lease)
+        ledger.succeed(taken.lease)
+    ledger.send("slow-1", name="shop.query")
+    (taken,) = ledger.take("w1")
+    ledger.start(taken.lease)
+    ledger.passes(30)
+    ledger.do(workers.heartbeat, "w1", 1_000.0)
+    seen = ledger.do(look_in)
+    assert seen.verdict.sentence.startswith("Task shop.query has run for 30s, longer than usual")
+    assert where(seen.findings[0], seen) == Place("/tasks/slow-1")
 
 
 def test_a_release_is_as_old_as_its_first_worker(ledger):

@@ -14,7 +14,7 @@ from mirepoix.dashboard.render import age, moment, state_badge
 from mirepoix.dashboard.tracebacks import own_frames
 from mirepoix.ledger.query.pace import Ended, Pace
 from mirepoix.ledger.query.pages import as_text, from_text
-from mirepoix.operations.findings import Finding, Severity
+from mirepoix.operations.findings import Finding, Named, Severity
 from mirepoix.operations.redact import HIDDEN, Redactor
 from mirepoix.operations.slow import percentile
 from mirepoix.operations.verdict import next_step, sentence, verdict
@@ -143,6 +143,10 @@ def test_each_finding_has_a_sentence_and_a_next_step():
         Finding("dead", Severity.CRITICAL, 1),
         Finding("dead", Severity.WARNING, 2, worker="w1", age_s=9.0),
         Finding("dead", Severity.WARNING, 1, worker="w1", is_served=False),
+        Named("schedule", Severity.WARNING, 4, name="report"),
+        Named("schedule", Severity.WARNING, 0, age_s=90.0, name="report"),
+        Named("slow", Severity.WARNING, 1, age_s=90.0, name="shop.pay"),
+        Named("slow", Severity.WARNING, 3, age_s=90.0, name="shop.pay"),
     )
     words = [(sentence(finding, 60.0), next_step(finding)) for finding in kinds]
     assert len({said for said, _ in words}) == len(kinds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -11,6 +11,8 @@ from mirepoix.ledger.query.health import HOUR_S, WorkerSeen
 from mirepoix.ledger.query.pace import Share
 from mirepoix.operations import steering
 from mirepoix.operations.health import Overview, is_unserved
+from mirepoix.operations.schedules import ScheduleLine
+from mirepoix.operations.slow import Slow
 from mirepoix.states import State
 
 FAILING_LEAST = 5
@@ -30,7 +32,7 @@ class Severity(StrEnum):
 class Finding:
     """One problem. *kind* is ``lost``, ``late``, ``stuck``, ``failed``, ``dead`` or ``paused``: for more than a day.
 
-    The dashboard also has ``failing`` and ``chord``.
+    The dashboard and ``mirepoix top`` also have ``failing``, ``chord``, ``schedule`` and ``slow``.
     """
 
     kind: str
@@ -51,6 +53,14 @@ class Failing(Finding):
     name: str = ""
     ended: int = 0
     died: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Named(Finding):
+    """A schedule that missed *count* fire times, or is overdue for *age_s*; or the slowest of *count* slow tasks."""
+
+    name: str = ""
+    task_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,26 @@ def failing(shares: Iterable[Share]) -> list[Failing]:
 def stuck_chords(number: int) -> list[Finding]:
     """Return the finding that chords wait for members that wait for a person."""
     return [Finding("chord", Severity.WARNING, number)] if number else []
+
+
+def late_schedules(lines: Iterable[ScheduleLine]) -> list[Named]:
+    """Return the schedules that no worker fires, and those that missed fire times lately, the worst first."""
+    found = [
+        Named(
+            "schedule", Severity.WARNING, line.missed, age_s=line.overdue_s if line.is_overdue else None, name=line.name
+        )
+        for line in lines
+        if line.is_overdue or line.missed
+    ]
+    return sorted(found, key=lambda one: (-(one.age_s or 0.0), -one.count))
+
+
+def slow_tasks(found: Sequence[Slow]) -> list[Named]:
+    """Return the finding that tasks run longer than usual. *found* has the slowest first."""
+    if not found:
+        return []
+    task = found[0].task
+    return [Named("slow", Severity.WARNING, len(found), age_s=task.running_s, name=task.name, task_id=task.id)]
 
 
 def severity(found: list[Finding]) -> Severity:

@@ -17,7 +17,7 @@ from mirepoix.ledger.query.pace import Pace, Share, pace_with_arrivals, shares
 from mirepoix.ledger.query.releases import Release, releases
 from mirepoix.ledger.query.running import Running, running
 from mirepoix.ledger.tx import Tx
-from mirepoix.operations.findings import Finding, Severity, failing, findings, stuck_chords
+from mirepoix.operations.findings import Finding, Severity, failing, findings, late_schedules, slow_tasks, stuck_chords
 from mirepoix.operations.health import Overview, alive, by_urgency, overview
 from mirepoix.operations.schedules import ScheduleLine, lines
 from mirepoix.operations.slow import Slow, percentile, slow
@@ -104,7 +104,10 @@ def look_in(tx: Tx, late_after_s: float = LATE_AFTER_S) -> Seen:
     waits = chords.waiting(tx, CHORDS_MOST)
     stuck = chords.unreturned(tx, [chord.group_id for chord in waits], MEMBERS_MOST, chords.KEPT)
     runs = running(tx, RUNNING_MOST)
-    found = _with_failing(findings(seen), [*failing(failed), *stuck_chords(len(stuck))])
+    longer = slow(runs, moves.run_times())
+    plans = lines(tx, lately_s=HOUR_S)
+    now = [*failing(failed), *stuck_chords(len(stuck)), *late_schedules(plans)]
+    found = [*_with_failing(findings(seen), now), *slow_tasks(longer)]
     return Seen(
         at=datetime.now(UTC),
         overview=seen,
@@ -114,11 +117,11 @@ def look_in(tx: Tx, late_after_s: float = LATE_AFTER_S) -> Seen:
         alerts=tuple(opened),
         pace=moves,
         running=runs,
-        slow=tuple(slow(runs, moves.run_times())),
+        slow=tuple(longer),
         shares=tuple(failed),
         releases=tuple(deployed),
         chords=tuple(waits),
-        schedules=tuple(lines(tx, lately_s=HOUR_S)),
+        schedules=tuple(plans),
         took_s=time.perf_counter() - began,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mirepoix.operations.findings import Failing, Finding, Forgotten, Severity, severity
+from mirepoix.operations.findings import Failing, Finding, Forgotten, Named, Severity, severity
 from mirepoix.operations.format import count, duration, one_line
 from mirepoix.states import State
 
@@ -17,6 +17,8 @@ _NEXT = {
     "failing": "Look at the cause. What is retried may succeed by itself, and what fails for good waits for you.",
     "chord": "Read the attempts of these members, then requeue or discard them.",
     "paused": "If it was forgotten, resume it: mirepoix resume.",
+    "schedule": "Read on its page why, and run it now if you still want it.",
+    "slow": "Look at its stack: it shows what the task waits for. Cancel it if it should not run.",
     "failed": "Look at the causes, then run the tasks again or discard them.",
 }
 WELL = "Nothing is lost, late or dead, and nothing waits for you."
@@ -53,7 +55,7 @@ def verdict(found: Sequence[Finding], late_s: float) -> Verdict:
 
 def sentence(finding: Finding, late_s: float) -> str:
     """Write one finding, without a full stop. *late_s* is after how long a ready task counts as late."""
-    if isinstance(finding, (Failing, Forgotten)) or finding.kind == "chord":
+    if isinstance(finding, (Failing, Forgotten, Named)) or finding.kind == "chord":
         return _of_dashboard(finding)
     tasks, age, late = count(finding.count, "task"), duration(finding.age_s), duration(late_s)
     wait = f"{tasks} wait{'s' if finding.count == 1 else ''}"
@@ -86,8 +88,20 @@ def _of_dashboard(finding: Finding) -> str:
         share = f"{100 * finding.count / finding.ended:.0f} % of the latest {count(finding.ended, 'attempt')}"
         died = f", {count(finding.died, 'time')} because the process died" if finding.died else ""
         return f"{share} of {one_line(finding.name)} failed{died}"
+    if isinstance(finding, Named):
+        return _of_named(finding)
     waits = "waits" if finding.count == 1 else "wait"
     return f"{count(finding.count, 'chord')} {waits} for members that are parked or quarantined"
+
+
+def _of_named(finding: Named) -> str:
+    name, age = one_line(finding.name), duration(finding.age_s)
+    if finding.kind == "slow":
+        others = f", and so do {count(finding.count - 1, 'other task')}" if finding.count > 1 else ""
+        return f"task {name} has run for {age}, longer than usual{others}"
+    if age:
+        return f"schedule {name!r} has been due for {age}: no worker fires it"
+    return f"schedule {name!r} missed {count(finding.count, 'fire time')} in the last hour"
 
 
 def start_worker(queue: str) -> str:

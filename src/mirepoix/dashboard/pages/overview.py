@@ -12,7 +12,7 @@ from mirepoix.dashboard.pages.needs import shown_text, site_of, user_of
 from mirepoix.dashboard.pages.paused import paused_lines, without_values
 from mirepoix.dashboard.render import render
 from mirepoix.ledger.query.audit import Act, acts
-from mirepoix.operations.findings import Failing, Finding
+from mirepoix.operations.findings import Failing, Finding, Named
 from mirepoix.operations.health import by_life, by_urgency
 from mirepoix.operations.look import LATE_AFTER_S, Seen
 from mirepoix.operations.verdict import sentence
@@ -83,6 +83,8 @@ def where(finding: Finding, seen: Seen) -> Place:
     """Return the page that shows what a finding is about."""
     if isinstance(finding, Failing):
         return _where_it_fails(finding, seen)
+    if isinstance(finding, Named):
+        return Place(f"/tasks/{finding.task_id}" if finding.task_id else f"/schedules/{finding.name}")
     match finding.kind:
         case "lost" | "dead":
             return Place("/workers")
