@@ -278,9 +278,11 @@ class PostgresConnection:
     def _on_notice(self, notice: psycopg.errors.Diagnostic) -> None:
         self._is_ended = self._is_ended or notice.severity_nonlocalized == "FATAL"
 
-    def statements(self) -> AbstractContextManager[Tx]:
+    @contextmanager
+    def statements(self) -> Iterator[Tx]:
         """Run statements without BEGIN: each is a transaction, in one round trip. A pooler makes them one."""
-        return self._alone() if self._begin is None else self.transaction()
+        with uninterrupted(), self._alone() if self._begin is None else self.lasting() as tx:
+            yield tx
 
     @contextmanager
     def _alone(self) -> Iterator[Tx]:

@@ -133,7 +133,7 @@ class SqliteConnection:
     @contextmanager
     def statements(self) -> Iterator[Tx]:
         """Run statements without BEGIN: each is a transaction."""
-        with gate.no_fork():
+        with uninterrupted(), gate.no_fork():
             yield DbapiTx(self._connection.cursor, "sqlite", "named")
 
     @contextmanager

@@ -168,17 +168,14 @@ class Leases:
         completions = self.completions.pop()
         if not completions and not queues:
             return []
-        taken: list[Taken] = []
         try:
             queues = self._next_turn(connection, queues)
-            # Completions alone are one statement. It commits by itself, which saves two round trips.
-            is_one_statement = not queues and not any(done.results or done.parts for done in completions)
-            with connection.statements() if is_one_statement else connection.transaction() as tx:
+            # One statement commits by itself, which saves two round trips.
+            is_alone = self._is_one_statement(queues, completions)
+            with connection.statements() if is_alone else connection.transaction() as tx:
                 if completions:
                     self.completions.record(tx, self.worker.id, completions)
-                if queues:
-                    taken = self._take_unpaused(tx, queues, batch, are_returned=are_returned)
-                    reached(Crashpoint.TAKE_BEFORE_COMMIT)
+                taken = self._take_from(tx, queues, batch, are_returned=are_returned, is_alone=is_alone)
         except BaseException as error:
             self.completions.push_back(completions)
             if not self.completions.may_be_cause(completions, error):
@@ -191,6 +188,13 @@ class Leases:
             reached(Crashpoint.TAKE_AFTER_COMMIT)
         self.held.add(taken)
         return taken
+
+    def _is_one_statement(self, queues: Sequence[str], completions: Sequence[Completion]) -> bool:
+        """Whether recording these completions and taking from these queues is a single statement."""
+        if not queues:
+            return not any(done.results or done.parts for done in completions)
+        knows_paused = time.monotonic() - self._paused_read_at < PAUSED_KNOWN_S and not self.paused.names
+        return not completions and knows_paused and not self.limited.has_met
 
     def _next_turn(self, connection: OwnConnection, queues: Sequence[str]) -> Sequence[str]:
         """Return the queues in the order of this turn, after a look at which keys of limits have tasks in them."""
@@ -257,6 +261,18 @@ class Leases:
         if queues:
             may_be_suspect = self.held.may_take_suspect
             self.has_returned = take.has_returned(tx, queues, may_be_suspect=may_be_suspect)
+
+    def _take_from(
+        self, tx: Tx, queues: Sequence[str], batch: int, *, are_returned: bool, is_alone: bool
+    ) -> list[Taken]:
+        if not queues:
+            return []
+        if is_alone:  # it commits as soon as it ends
+            reached(Crashpoint.TAKE_BEFORE_COMMIT)
+        taken = self._take_unpaused(tx, queues, batch, are_returned=are_returned)
+        if not is_alone:
+            reached(Crashpoint.TAKE_BEFORE_COMMIT)
+        return taken
 
     def _take_unpaused(self, tx: Tx, queues: Sequence[str], batch: int, *, are_returned: bool) -> list[Taken]:
         """Take tasks. Those with a paused name are held in the same transaction, and others are taken instead."""

@@ -98,6 +98,11 @@ class Limited:
         return bool(self._held.freed) or (self._look_at is not None and time.monotonic() >= self._look_at)
 
     @property
+    def has_met(self) -> bool:
+        """Whether `meet` found keys, which the next `take` looks at."""
+        return bool(self._met)
+
+    @property
     def look_in_s(self) -> float | None:
         """In how many seconds a look is due by time; None if none is."""
         return None if self._look_at is None or not self.is_in_use else self._look_at - time.monotonic()
