@@ -2,7 +2,10 @@
 
 Each workload is a list of tasks with their times. The tasks sleep, as tasks that wait for a service do. It runs twice
 on workers: with one fleet, and after a change. From the record of the first run the simulation predicts the waiting
-times after the change, and the second run measures them. Both runs have the same tasks at the same times.
+times after the change, and more runs measure them. All runs have the same tasks at the same times.
+
+Which of several workers takes a task is chance, so one run says little. The middle of many simulations is compared with
+the middle of the runs.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from benchmarks.worker import Worker
 from mirepoix.connect.url import source_for
 from mirepoix.ledger.query.recorded import Recorded, recorded
 from mirepoix.tuning import simulate
-from mirepoix.tuning.workload import middle, waits, workload
+from mirepoix.tuning.workload import Waits, middle, waits, workload
 
 GOAL = 0.2
 CAP = 20_000
@@ -169,7 +172,7 @@ def played(server: Server, tasks: Sequence[Task], fleet: Fleet) -> Recorded:
 
 
 def prediction(found: Recorded, one: Workload):
-    """The waiting times after the change, from the record of before."""
+    """The waiting times after the change in each simulation, and the workload that was recorded before."""
     made = workload(found, one.before.prefetch)
     arrivals = made.arrivals
     if one.split:
@@ -180,12 +183,18 @@ def prediction(found: Recorded, one: Workload):
     ]
     waited = made.simulated(fleet, arrivals)
     judged = [n for n, arrival in enumerate(arrivals) if arrival.queue == one.judged]
-    return middle([waits([once[n] for n in judged]) for once in waited]), made
+    return [waits([once[n] for n in judged]) for once in waited], made
+
+
+def span(found: Sequence[Waits]) -> str:
+    """The least and the greatest p95."""
+    return f"{min(one.p95_s for one in found):.2f} to {max(one.p95_s for one in found):.2f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=14.0, help="how long tasks are sent (default 14)")
+    parser.add_argument("--runs", type=int, default=3, help="how often each fleet after the change is run (default 3)")
     parser.add_argument("--system", choices=LEDGERS, default="postgresql")
     parser.add_argument("--only", help="workloads with this in their name")
     parser.add_argument("--json", metavar="FILE", help="write the figures there")
@@ -193,26 +202,38 @@ def main() -> None:
     with servers(given.system) as (server,):
         print_header("Predictions of mirepoix tune", [server], "p95 of the waiting time, in seconds")
         print(
-            f"{'workload':44} {'tasks':>5}  {'before':>6} {'(fit)':>6}  {'predicted':>9}  {'measured':>8}  {'off':>5}"
+            f"{'workload':44} {'tasks':>5}  {'before':>6} {'(fit)':>6}  {'predicted':>9} {'(simulations)':>16}"
+            f"  {'measured':>8} {'(runs)':>12}  {'off':>5}"
         )
         figures = []
         for one in catalogue(given.seconds):
             if given.only and given.only not in one.name:
                 continue
             before = played(server, one.tasks, one.before)
-            predicted, made = prediction(before, one)
+            simulated, made = prediction(before, one)
             changed = [replace(t, queue="long") if one.split and t.is_long else t for t in one.tasks]
-            after = played(server, changed, one.after)
+            runs = []
+            for _ in range(given.runs):
+                after = played(server, changed, one.after)
+                runs.append(waits([run.waited_s for run in after.runs if run.queue == one.judged]))
             was = made.recorded(one.judged)
             fit = made.of_queue(one.judged, made.simulated(made.servers))
-            measured = waits([run.waited_s for run in after.runs if run.queue == one.judged])
+            predicted, measured = middle(simulated), middle(runs)
             off = predicted.p95_s / measured.p95_s - 1 if measured.p95_s else 0.0
             figures.append(
-                {"workload": one.name, "before": was, "fit": fit, "predicted": predicted, "measured": measured}
+                {
+                    "workload": one.name,
+                    "before": was,
+                    "fit": fit,
+                    "predicted": predicted,
+                    "simulated": simulated,
+                    "measured": measured,
+                    "runs": runs,
+                }
             )
             print(
                 f"{one.name:44} {len(one.tasks):5}  {was.p95_s:6.3f} {fit.p95_s:6.3f}  {predicted.p95_s:9.3f}"
-                f"  {measured.p95_s:8.3f}  {off:+5.0%}",
+                f" {span(simulated):>16}  {measured.p95_s:8.3f} {span(runs):>12}  {off:+5.0%}",
                 flush=True,
             )
         offs = [abs(f["predicted"].p95_s / f["measured"].p95_s - 1) for f in figures if f["measured"].p95_s]

@@ -16,9 +16,13 @@ from mirepoix.tuning.simulate import Arrival, Overheads, Server, simulate
 SEEN_S = 0.06
 """The start of a shorter run is not seen: it is the recorded end, which is late, without the run time."""
 
-REPEATED = 15
+REPEATED = 100
 EVENTS = 20_000
-"""How often a small workload is simulated, as long as no more tasks are simulated in all."""
+"""How often a small workload is simulated, as long as no more tasks are simulated in all.
+
+With two workers and a prefetch of 8 the p95 of 127 tasks was 1.45 s to 3.64 s in 90 of 100 simulations. The standard
+deviation of the middle was 10 % of 15 simulations, and 3 % of 150.
+"""
 
 KNOWN = 10
 """How many times must be recorded to know an overhead; with fewer, the figures of `Overheads` stand."""
