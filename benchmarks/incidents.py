@@ -334,7 +334,7 @@ def discard_poison(walk: Walk) -> None:
 
 
 def see_stack(walk: Walk) -> None:
-    walk.click("incidents_app.query")
+    walk.click("Show me")
     walk.click("Show its stack", "button")
 
 
@@ -355,7 +355,7 @@ def see_chord(walk: Walk) -> None:
 
 
 def run_report(walk: Walk) -> None:
-    walk.click("^report$")
+    walk.click("Show me")
     walk.click("^Run now", "button")
     until(lambda: walk.scene.server.execute(RAN_NOW, rows=True), "it ran")
 
@@ -447,7 +447,7 @@ INCIDENTS = {
         {
             "cause": r"psycopg/.*(execute|wait|fetch)",
             "extent": r"95 of 100 take at most",
-            "remedy": r"Kill|Cancel|Show its stack",
+            "remedy": r"Kill|Cancel|Show its stack|Look at its stack",
         },
         see_stack,
         {"extent": "STARTED", "remedy": "Terminate"},
@@ -501,7 +501,7 @@ INCIDENTS = {
     "schedule": Incident(
         "a schedule that did not run",
         schedule,
-        {"cause": r"missed .* no worker", "extent": r"missed \d+ fire times", "remedy": r"Run now"},
+        {"cause": r"missed .* no worker", "extent": r"missed \d+ fire times", "remedy": r"Run now|run it now"},
         run_report,
         {"cause": "beat", "extent": r"report"},
     ),
