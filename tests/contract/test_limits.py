@@ -187,6 +187,17 @@ def test_the_keys_take_turns_and_one_backlog_blocks_nobody(ledger: Ledger, worke
     assert max(counts.values()) - min(counts.values()) <= 1
 
 
+def test_workers_that_have_just_started_do_not_all_favour_the_first_keys(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    """A fleet in which workers restart often is as fair to the last keys."""
+    limit(ledger, "pay", running=1)
+    for n in range(60):
+        ledger.send(f"t{n:02}", limit_key=f"pay:{n:02}")
+    monkeypatch.setattr(limited.random, "choice", lambda keys: keys[45])
+    assert LimitedWorker(ledger, "new").take_ids(4)[0] == "t46"
+
+
 def test_keys_take_turns_one_task_at_a_time(ledger: Ledger, worker: LimitedWorker):
     limit(ledger, "pay", running=5)
     for key in "abc":

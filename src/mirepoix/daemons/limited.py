@@ -11,6 +11,7 @@ A paused key has no room. The consumer's loop uses all this. The maintenance thr
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -39,6 +40,10 @@ MET_AT_ONCE = 32
 
 MET_WITHOUT_LATERAL = 16
 """The same in MariaDB and MySQL, where each key costs two statements."""
+
+BEGIN_AMONG = 8
+"""A worker that has just started begins at any key of so many looks. If all began at the first one, restarts would
+favour the first keys."""
 
 LOCKED_AT_ONCE = 16
 """So many keys are looked at together, because some of them may be full."""
@@ -155,7 +160,10 @@ class Limited:
             self._known.update(dict.fromkeys(new))
 
     def _next_keys(self, tx: Tx, queue: str, most: int) -> list[str]:
-        after = self._cursors.get(queue, "")
+        if queue not in self._cursors:
+            keys = limits.waiting_keys(tx, queue, "", BEGIN_AMONG * most)
+            self._cursors[queue] = random.choice(keys) if len(keys) > most else ""
+        after = self._cursors[queue]
         found = limits.waiting_keys(tx, queue, after, most)
         if after and len(found) < most:
             found += limits.waiting_keys(tx, queue, "", most - len(found))
