@@ -5,8 +5,8 @@ The clock moves from due time to due time. Sometimes it jumps by hours or days (
 back. At every commit boundary a worker may be killed: its transaction is rolled back, its connection closed, and
 another worker takes its place. At the end each fire time must have exactly one row, and what did not run a reason.
 
-    python -m benchmarks.schedules --schedules 200 --years 2020-2035 --workers 5           # hours
-    python -m benchmarks.schedules --schedules 200 --years 2020-2035 --workers 5 --days 8  # minutes
+    python -m benchmarks.schedules --years 2020-2035           # 252 schedules: in each zone with changes, and others
+    python -m benchmarks.schedules --years 2020-2035 --days 8  # each for 16 days about one change
     python -m benchmarks.schedules --url postgresql:///shop --seed 7
 """
 
@@ -18,12 +18,14 @@ import random
 import tempfile
 import threading
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -44,12 +46,13 @@ from mirepoix.schedules.definition import DATABASE, Definition
 from mirepoix.schedules.firing import Firing
 from mirepoix.schedules.plan import OVERLAPS, Plan
 
-EXPRESSIONS = (
-    "30 0 * {months} {day}", "30 1 * {months} {day}", "0 2 * {months} {day}", "30 2 * {months} {day}",
-    "59 2 * {months} {day}", "0,30 1-3 * {months} {day}", "15 30 2 * {months} {day}", "*/20 * L {months} *",
-    "*/30 1,2 * {months} {day}", "0 3 1 * *", "0 0 29 2 *",
+ABOUT_CHANGES = (
+    "0 {hour} * {months} {days}", "30 {hour} * {months} {days}", "59 {hour} * {months} {days}",
+    "15 30 {hour} * {months} {days}", "0,30 {hours} * {months} {days}", "*/30 {hours} * {months} {days}",
 )  # fmt: skip
-"""Times of day and rhythms about the hours at which clocks change, in the months and on the weekday of the zone."""
+"""Times of day and rhythms at the hours, on the weekdays and in the months at which the clocks of a zone change."""
+
+OTHERS = ("*/20 * L 2,10 *", "0 3 1 * *", "0 0 29 2 *")
 
 
 class Killed(BaseException):
@@ -136,7 +139,7 @@ class Simulation:
             while self._step(end):
                 list(pool.map(self._fire_all, workers))
                 self.report.steps += 1
-                if self.report.steps % 20 == 0:
+                if self.report.steps % 5 == 0:
                     self._end_runs()
         self._kill_share = 0.0
         self._end_runs()
@@ -164,7 +167,7 @@ class Simulation:
         if drawn < 0.02:
             self.report.set_back += 1
             self.now -= timedelta(seconds=self._random.randrange(1, 7200))
-        elif drawn < 0.1:
+        elif drawn < 0.06:
             self.report.outages += 1
             self.now = min(end, max(self.now, due_at) + timedelta(hours=self._random.choice((1, 5, 30, 80))))
         else:
@@ -235,15 +238,17 @@ def _killing(reached: Any) -> Iterator[None]:
 
 
 def plans_of(number: int, years: tuple[int, int], seed: int, days: int | None) -> dict[str, Plan]:
-    """Schedules in zones with clocks that change in these years, about the times of the changes; some are intervals.
+    """Schedules about the changes of the clocks in these years, in each zone in turn; every tenth has other times.
 
     With *days* each lives only for so many days before and after one change, and fires every day.
     """
     chosen = random.Random(seed)
-    zones = [zone for zone in sorted(available_timezones()) if changes(zone, *years)]
+    zones = zones_in_turn(*years)
+    in_turn = itertools.cycle(zones)
     plans = {}
     for index in range(number):
-        zone = chosen.choice(zones)
+        is_other = index % 10 == 0
+        zone = chosen.choice(zones) if is_other else next(in_turn)
         change = chosen.choice(changes(zone, *years)).astimezone(ZoneInfo(zone))
         policy = {"overlap": chosen.choice(OVERLAPS), "catch_up": chosen.choice(("latest", "all")),
                   "catch_up_s": chosen.choice((0, 3600, 86_400, 10**7)), "jitter_s": chosen.choice((0, 0, 30, 3000)),
@@ -251,26 +256,63 @@ def plans_of(number: int, years: tuple[int, int], seed: int, days: int | None) -
         if days is not None:
             policy["start"] = (change - timedelta(days=days)).isoformat()
             policy["end"] = (change + timedelta(days=days)).isoformat()
-        if index % 10 == 0:
-            plans[f"s{index}"] = Plan(every_s=chosen.choice((86_400, 604_800, 100_000.5)), **policy)
+        if index % 20 == 0:
+            plans[f"s{index}"] = Plan(every_s=chosen.choice((86_400, 604_800, 1_000_000.5)), **policy)
             continue
-        expression = chosen.choice(EXPRESSIONS)
-        words = {"months": change.month, "day": (change - timedelta(hours=1)).isoweekday() % 7}
+        words = words_about(zone, *years)
+        words["hour"] = chosen.choice(words["hours"].split(","))
         if days is not None:
-            words = {"months": "*", "day": "*"}
+            words |= {"months": "*", "days": "*"}
+        expression = chosen.choice(OTHERS if is_other else ABOUT_CHANGES)
         exclude = [f"{change - timedelta(days=7):%Y-%m-%d}/{change:%Y-%m-%d}"] if index % 7 == 0 else []
         plans[f"s{index}"] = Plan(cron=expression.format(**words), exclude=tuple(exclude), **policy)
     return plans
 
 
+@lru_cache
+def zones_in_turn(first: int, last: int) -> list[str]:
+    """The zones with clocks that change in these years. One of each set of zones that change alike comes first."""
+    alike: dict[tuple[datetime, ...], list[str]] = {}
+    for zone in sorted(available_timezones()):
+        if found := changes(zone, first, last):
+            alike.setdefault(tuple(found), []).append(zone)
+    turns = itertools.zip_longest(*alike.values())
+    return [zone for turn in turns for zone in turn if zone is not None]
+
+
+def words_about(zone: str, first: int, last: int) -> dict[str, str]:
+    """The hours, months and weekdays of a cron expression that clocks of *zone* show about their changes."""
+    info = ZoneInfo(zone)
+    hours, months, days = set(), set(), set()
+    for change in changes(zone, first, last):
+        before, after = ((change - timedelta(seconds=n)).astimezone(info).replace(tzinfo=None) for n in (1, 0))
+        begin, end = min(before, after), max(before, after)
+        while begin.replace(minute=0, second=0) <= end:
+            hours.add(begin.hour)
+            months.add(begin.month)
+            days.add(begin.isoweekday() % 7)
+            begin += timedelta(hours=1)
+    return {
+        name: ",".join(map(str, sorted(found)))
+        for name, found in (("hours", hours), ("months", months), ("days", days))
+    }
+
+
+@cache
 def changes(zone: str, first: int, last: int) -> list[datetime]:
-    """The days, in these years, at which the offset of *zone* changes."""
+    """The moments, in these years, at which the offset of *zone* changes. At most one on a day."""
     info, found = ZoneInfo(zone), []
     day, end = datetime(first, 1, 1, tzinfo=UTC), datetime(last, 12, 31, tzinfo=UTC)
+    offset = day.astimezone(info).utcoffset()
     while day < end:
         later = day + timedelta(days=1)
-        if day.astimezone(info).utcoffset() != later.astimezone(info).utcoffset():
-            found.append(later)
+        if later.astimezone(info).utcoffset() != offset:
+            minutes = range(24 * 60 + 1)
+            place = bisect_left(
+                minutes, True, key=lambda n: (day + timedelta(minutes=n)).astimezone(info).utcoffset() != offset
+            )
+            found.append(day + timedelta(minutes=place))
+            offset = later.astimezone(info).utcoffset()
         day = later
     return found
 
@@ -297,7 +339,7 @@ def simulate(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", help="an empty database; default: an SQLite file")
-    parser.add_argument("--schedules", type=int, default=200)
+    parser.add_argument("--schedules", type=int, default=252)
     parser.add_argument("--years", default="2020-2035")
     parser.add_argument("--days", type=int, help="let each schedule live only so long before and after one change")
     parser.add_argument("--workers", type=int, default=5)
@@ -307,6 +349,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     first, _, last = given.years.partition("-")
+    years = int(first), int(last or first)
     with tempfile.TemporaryDirectory() as folder:
         url = given.url or f"sqlite:///{Path(folder) / 'ledger.db'}"
         source = source_for(url)
@@ -317,13 +360,17 @@ def main() -> None:
         report = simulate(
             url,
             number=given.schedules,
-            years=(int(first), int(last or first)),
+            years=years,
             workers=given.workers,
             seed=given.seed,
             kill_share=given.kills,
             days=given.days,
         )
+    plans = plans_of(given.schedules, years, given.seed, given.days).values()
+    zones = {plan.timezone for plan in plans if plan.cron is not None} & set(zones_in_turn(*years))
+    met = sum(len(changes(zone, *years)) for zone in zones) if given.days is None else len(plans)
     print(f"{report.schedules} schedules, {given.years}, {given.workers} workers, seed {given.seed}")
+    print(f"  zones {len(zones)} of {len(zones_in_turn(*years))} with changes, with {met:,} changes")
     print(f"  took {report.seconds:.0f} s, load after {load()}")
     print(f"  fire times {report.expected:,}, rows {report.rows:,}: {dict(report.states.most_common())}")
     print(f"  steps {report.steps:,}, outages {report.outages:,}, clock set back {report.set_back:,}")
