@@ -219,6 +219,8 @@ class ResultFutures:
                 wait_s = min(left_s, step_s)
             elif connection.is_told_early:
                 wait_s = min(left_s, again_s)
+            elif connection.has_notified:
+                wait_s = 0.0
             readable = {ready for ready, _ in poll.poll(max(1.0, wait_s * 1000))}
             again_s = LOOK_AGAIN_FIRST_S if fd in readable else min(2 * again_s, LOOK_AGAIN_LAST_S)
             finished = connection.finished()

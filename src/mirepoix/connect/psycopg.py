@@ -325,6 +325,11 @@ class PostgresConnection:
         """False: a notification arrives after the commit."""
         return False
 
+    @property
+    def has_notified(self) -> bool:
+        """Whether a notification came with the answer to a statement, so that nothing is left to read."""
+        return bool(self._news or self._finished)
+
     def news(self) -> frozenset[str]:
         """Return what was notified since the last call. Raises psycopg.OperationalError if the server is gone."""
         if not self._has_session:

@@ -237,6 +237,11 @@ class MysqlConnection:
         """False: there are no notifications."""
         return False
 
+    @property
+    def has_notified(self) -> bool:
+        """False: there are no notifications."""
+        return False
+
     def news(self) -> frozenset[str]:
         """Return whether the first task of this connection's queues has changed, and whether messages have.
 

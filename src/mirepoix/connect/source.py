@@ -62,6 +62,10 @@ class OwnConnection(Connection, Protocol):
     def is_told_early(self) -> bool:
         """Whether the descriptor reports a commit a moment before `news` can see it. Then look again."""
 
+    @property
+    def has_notified(self) -> bool:
+        """Whether a notification came with the answer to a statement. The descriptor does not report it: ask `news`."""
+
     def news(self) -> frozenset[str]:
         """Return what others committed since the last call: ``tasks``, ``messages`` or both. Never blocks."""
 

@@ -178,6 +178,11 @@ class SqliteConnection:
         """True: a commit is written to the log, then synced, then visible."""
         return self._watch is not None
 
+    @property
+    def has_notified(self) -> bool:
+        """False: the file is watched beside the connection."""
+        return False
+
     def news(self) -> frozenset[str]:
         """Return whether another connection committed since the last call (a few microseconds)."""
         if self._watch is not None:

@@ -261,6 +261,11 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             self._news_at = time.monotonic()
         return bool(news)
 
+    def _heed_notified(self) -> None:
+        """Turn again if a notification came with the answer to a statement: nothing else would report it."""
+        if self._own is not None and self._own.has_notified and self._is_news():
+            self._wake()
+
     def _expect_anything(self) -> None:
         self._has_messages = True
         self._expect_tasks()
@@ -271,6 +276,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
 
     def _on_tick(self) -> None:
         delivered = self._round()
+        self._heed_notified()
         leases = self.leases
         if leases is None:
             return
@@ -306,6 +312,7 @@ class Transport(VirtualTransport):  # type: ignore[misc]
                 # The flush may have sent the body of a chord. No notification comes for what this connection wrote.
                 self._expect_tasks()
                 self._wake()
+            self._heed_notified()
 
     def _wake(self) -> None:
         if self._wakeup is not None:
@@ -336,6 +343,8 @@ class Transport(VirtualTransport):  # type: ignore[misc]
             pause = min(pause, FLUSH_AFTER_S if leases.completions else 0.05)
         if left is not None:
             pause = min(pause, left)
+        if self.own.has_notified:
+            pause = 0.0
         if fd is None:
             time.sleep(pause)
         else:
