@@ -342,6 +342,17 @@ def test_the_rate_of_a_key_counts_attempts_that_were_lost(ledger: Ledger, worker
     assert worker.take() == []
 
 
+def test_a_task_that_is_held_because_its_name_is_paused_uses_up_no_start(ledger: Ledger, leases: Leases):
+    limit(ledger, "pay", rate=1, period_s=60)
+    ledger.send("held", limit_key="pay", name="shop.pay")
+    ledger.send("other", limit_key="pay", name="shop.mail")
+    assert steering.pause(ledger.connection, Kind.TASK, "shop.pay", "ana", "")
+    taken = [
+        task.lease.task_id for _ in range(3) for task in leases.record_and_take(ledger.connection, ("celery",), 10)
+    ]
+    assert taken == ["other"]
+
+
 def test_a_worker_looks_when_the_rate_allows_the_next(ledger: Ledger, worker: LimitedWorker):
     limit(ledger, "pay", rate=1, period_s=0.5)
     ledger.send("t", "u", limit_key="pay")

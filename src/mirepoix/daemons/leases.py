@@ -104,6 +104,9 @@ class Leases:
         self.incarnation = Incarnation(source, settings, worker)
         self.held = HeldLeases()
         self.limited = Limited(self.held, has_notifications=source.dialect != "mysql")
+        self.limited.hold = self._hold_paused
+        self._names_held: set[str] = set()
+        """The paused names of the tasks that this turn has held."""
         self.completions = Completions(source, return_parts, fail_unwritable)
         self.losses = Losses(settings, self._note_begun, send_errbacks, notify_lost)
         self.resumed: deque[Taken] = deque()
@@ -278,7 +281,7 @@ class Leases:
         """Take tasks. Those with a paused name are held in the same transaction, and others are taken instead."""
         others = take.take_returned if are_returned else take.take
         may_be_suspect = self.held.may_take_suspect
-        self.is_holding = False
+        self.is_holding, self._names_held = False, set()
         if self._read_paused_lately(tx):
             queues = self.paused.open(queues)
             if not queues:
@@ -286,12 +289,12 @@ class Leases:
         found = self.limited.take(tx, self.worker.id, queues, batch, others, may_be_suspect=may_be_suspect)
         kept: list[Taken] = []
         for _ in range(HELD_ROUNDS):
-            free = self._hold_paused(tx, found)
-            kept += free
-            if len(free) == len(found):
+            kept += self._hold_paused(tx, found)
+            if not self._names_held:
                 return kept
             # Many tasks of that name may wait behind it. To take each of them would cost more than to run it.
-            holds.hold_ready(tx, queues, {task.name for task in found} & self.paused.names)
+            holds.hold_ready(tx, queues, self._names_held)
+            self._names_held = set()
             reached(Crashpoint.HOLD_BEFORE_COMMIT)
             if len(kept) >= batch:
                 break
@@ -324,7 +327,9 @@ class Leases:
         held: set[str] = set()
         for name in {task.name for task in found} & self.paused.names:
             leases = [task.lease for task in found if task.name == name]
-            held |= holds.hold_taken(tx, self.worker.id, name, leases)
+            held_of_name = holds.hold_taken(tx, self.worker.id, name, leases)
+            held |= held_of_name
+            self._names_held |= {name} if held_of_name else set()
         return [task for task in found if task.lease.task_id not in held]
 
     def _read_paused_lately(self, tx: Tx) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from mirepoix.connect.source import OwnConnection
@@ -76,6 +77,8 @@ class Limited:
         self._look_at: float | None = None
         """When to look for room again, by the monotonic clock. None: no task with a limit is known to wait."""
         self._is_paused: Callable[[str], bool] = lambda _: False
+        self.hold: Callable[[Tx, Sequence[Taken]], list[Taken]] = lambda _, taken: list(taken)
+        """Puts tasks with a paused name back, before they count towards a rate; returns the others."""
         self._limits: dict[str, Limit] = {}
         self._read_at: float | None = None
         self._known: dict[str, None] = {}
@@ -244,12 +247,12 @@ class Limited:
         parts = equal_parts({key: rooms[key].tasks for _, key in met if key in rooms}, wanted)
         chosen = [(queue, key, parts[key]) for queue, key in met if parts.get(key)]
         taken = take.take_limited(tx, worker_id, chosen, may_be_suspect=may_be_suspect)
-        taken, weights = self._weighed(tx, worker_id, taken, rooms)
-        counts: dict[str, int] = {}
-        for task in taken:
-            counts[str(task.limit_key)] = counts.get(str(task.limit_key), 0) + 1
-        limits.note_taken(tx, counts | weights, locked, self._limits)
-        self._note(met, rooms, parts, counts)
+        free = self.hold(tx, taken)
+        had = Counter(str(task.limit_key) for task in taken) - Counter(str(task.limit_key) for task in free)
+        taken, weights = self._weighed(tx, worker_id, free, rooms)
+        counts = Counter(str(task.limit_key) for task in taken)
+        limits.note_taken(tx, {**counts, **weights}, locked, self._limits)
+        self._note(met, rooms, parts, counts + had)
         return taken
 
     def _weighed(
