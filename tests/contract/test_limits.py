@@ -473,6 +473,20 @@ def test_no_statement_reads_the_backlog_of_a_key_or_of_a_queue(postgresql_url: s
             assert "Seq Scan on mirepoix_task" not in text
 
 
+def test_the_look_for_tasks_with_limits_does_not_read_those_that_are_done(postgresql_url: str):
+    """Each worker does this each second. PostgreSQL takes the condition of the index for one that half of them meet."""
+    with Ledger(source_for(postgresql_url)) as ledger:
+        ledger.send(*(f"l{n}" for n in range(3_000)), limit_key="pay:ann")
+        with ledger.connection.transaction() as tx:
+            tx.script("UPDATE mirepoix_task SET state = 'succeeded', finished_at = now()")
+        with ledger.connection.statements() as tx:
+            tx.script("VACUUM ANALYZE mirepoix_task")
+            plan = tx.query(f"EXPLAIN {statement('has_limited', 'postgresql', 'named')}", queues='["celery"]')
+        text = "\n".join(row[0] for row in plan)
+        assert "mirepoix_task_limited" in text, text
+        assert "Seq Scan on mirepoix_task" not in text
+
+
 @pytest.mark.parametrize(
     ("rooms", "wanted", "parts"),
     [
