@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from clocks import Scheduled
@@ -11,6 +13,7 @@ from clocks import Scheduled
 from driver import Ledger
 from mirepoix.connect.source import Source
 from mirepoix.errors import ConfigurationError
+from mirepoix.records import Outgoing
 from mirepoix.schedules.changing import put, remove
 from mirepoix.schedules.definition import CODE, Definition
 from mirepoix.schedules.plan import Plan
@@ -41,6 +44,30 @@ def test_each_fire_time_sends_one_task_in_the_transaction_of_its_row(scheduled: 
     assert tasks(ledger) == 3
     ((linked,),) = ledger.query("SELECT count(*) FROM mirepoix_fire AS f JOIN mirepoix_task AS t ON t.id = f.task_id")
     assert linked == 3
+
+
+def test_of_very_many_schedules_that_are_due_at_once_none_waits_for_the_next_look(scheduled: Scheduled, ledger: Ledger):
+    for number in range(130):
+        scheduled.add(f"s{number}", every_s=60)
+    scheduled.clock.passes(minutes=1)
+    scheduled.fire_all()
+    assert tasks(ledger) == 130
+
+
+def test_a_run_that_the_database_refuses_holds_up_no_other(scheduled: Scheduled, monkeypatch: pytest.MonkeyPatch):
+    for name in ("a", "bad", "c"):
+        scheduled.add(name, every_s=60)
+    make = scheduled.sender.make
+
+    def made(name: str, *given: Any) -> list[Outgoing]:
+        return [replace(one, queue=None) if name == "bad" else one for one in make(name, *given)]
+
+    monkeypatch.setattr(scheduled.sender, "make", made)
+    scheduled.clock.passes(minutes=1)
+    for _ in range(50):
+        with pytest.raises(Exception, match=r"(?i)null"):
+            scheduled.fire()
+    assert [scheduled.states(name) for name in ("a", "bad", "c")] == [["sent"], [], ["sent"]]
 
 
 def test_the_wait_is_until_the_next_due_time(scheduled: Scheduled):

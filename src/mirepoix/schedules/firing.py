@@ -32,6 +32,8 @@ logger = logging.getLogger("mirepoix.schedules")
 LOOK_S = 1.0
 """How often a worker looks for changed schedules, and for runs that have ended."""
 SHORTEST_WAIT_S = 0.001
+TOGETHER = 20
+"""So many schedules that are due are decided in one transaction."""
 UNKNOWN_TASK_S = 2.0
 """A worker that does not know the task leaves a fire time so long to workers that do."""
 
@@ -92,12 +94,24 @@ class _Read:
     buffered: list[Waiting]
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The due fire times of one schedule, with the messages of those that are sent."""
+
+    row: ScheduleRow
+    definition: Definition
+    found: Due
+    messages: dict[datetime, list[Outgoing]]
+
+
 class Firing:
     """The firing of one process. All that it knows about schedules is in the ledger."""
 
     def __init__(self, sender: Sender, clock: Callable[[Tx], datetime] = schedules.clock) -> None:
         self.sender = sender
         self.clock = clock
+        self._has_fired = False
+        """Whether something was due in this call that could be fired here."""
         self._unreadable: set[str] = set()
         """The schedules that this code could not read, so that each is logged once."""
 
@@ -109,9 +123,11 @@ class Firing:
             self._do(name, partial(self._settle, connection, name, list(fires)))
         for name, waiting in groupby(read.buffered, lambda fire: fire.name):
             self._do(name, partial(self._send_buffered, connection, name, next(waiting)))
-        random.shuffle(read.due)  # so that workers that wake up together begin with different schedules
-        have_more = [self._do(name, partial(self.fire_one, connection, name)) for name in read.due]
-        if any(have_more):
+        parts = _parts(sorted(read.due))
+        random.shuffle(parts)  # so that workers that wake up together begin with different schedules
+        self._has_fired = False
+        have_more = [self._fire_together(connection, names) for names in parts]
+        if any(have_more) or (self._has_fired and len(read.due) >= schedules.AT_ONCE):
             return 0.0
         wait_s = LOOK_S
         if read.next_due_at is not None:
@@ -126,20 +142,52 @@ class Firing:
         """
         with connection.reading() as tx:
             row, now = schedules.find(tx, name), self.clock(tx)
-        if row is None or row.removed_at is not None or row.next_due_at is None:
-            return False
+        firing = None if row is None else self._prepared(connection, row, now, is_early=is_early)
+        return firing is not None and self._decide(connection, [firing], now)
+
+    def _fire_together(self, connection: OwnConnection, names: Sequence[str]) -> bool:
+        """Decide about the due fire times of several schedules in one transaction. Return whether there are more.
+
+        The names are in order. So two workers lock the schedules in the same order, and cannot block each other.
+        """
+        with connection.reading() as tx:
+            rows, now = [schedules.find(tx, name) for name in names], self.clock(tx)
+        prepared: list[_Prepared] = []
+
+        def prepare(row: ScheduleRow) -> None:
+            firing = self._prepared(connection, row, now)
+            prepared.extend([] if firing is None else [firing])
+
+        for row in rows:
+            if row is not None:
+                self._do(row.name, partial(prepare, row))
+        self._has_fired = self._has_fired or bool(prepared)
+        try:
+            return bool(prepared) and self._decide(connection, prepared, now)
+        except Exception:
+            if len(prepared) == 1:
+                raise
+        # The database may have refused what one of them sends. The others must not wait for it.
+        one_by_one = random.sample(names, len(names))
+        have_more = [self._do(name, partial(self.fire_one, connection, name)) for name in one_by_one]
+        return any(have_more)
+
+    def _prepared(
+        self, connection: OwnConnection, row: ScheduleRow, now: datetime, *, is_early: bool = False
+    ) -> _Prepared | None:
+        """Make ready what a transaction needs to decide about the due fire times of a schedule; None if none is due."""
+        if row.removed_at is not None or row.next_due_at is None:
+            return None
         definition = Definition.from_text(row.definition)
         late_s = (now - row.next_due_at).total_seconds()
         if not is_early and late_s < (0 if self.sender.knows(definition.task) else UNKNOWN_TASK_S):
-            return False
+            return None
         found = due(row, definition.plan, now, is_early=is_early)
         if not found.decisions:
-            return False
+            return None
         messages, found = self._made(row, definition, found)
         self._end_others(connection, row, definition, found)
-        sent = self._decide(connection, row, definition, found, messages, now)
-        self.sender.announce(sent)
-        return found.following.due_at is not None and found.following.due_at <= now
+        return _Prepared(row, definition, found, messages)
 
     def _do(self, name: str, act: Callable[[], bool | None]) -> bool:
         """Do something for one schedule. Leave a schedule that this code cannot read to workers of other code."""
@@ -196,32 +244,33 @@ class Firing:
         if running:
             self.sender.end(running, kill=overlap == "terminate")
 
-    def _decide(
-        self,
-        connection: OwnConnection,
-        row: ScheduleRow,
-        definition: Definition,
-        found: Due,
-        messages: dict[datetime, list[Outgoing]],
-        now: datetime,
-    ) -> list[Outgoing]:
-        """Record the decisions and send the runs; return what was sent."""
+    def _decide(self, connection: OwnConnection, prepared: Sequence[_Prepared], now: datetime) -> bool:
+        """Record the decisions and send the runs. Return whether more is due."""
         sent: list[Outgoing] = []
         with connection.transaction() as tx:
-            if not schedules.advance(tx, row, found.until, found.following):
-                return []
-            reached(Crashpoint.FIRE_BEFORE_INSERT)
-            running = schedules.open_runs(tx, row.name)
-            waiting = [fire.fire_at for fire in schedules.buffered_of(tx, row.name)]
-            for decision in overlapping(definition.plan, found.decisions, running, waiting):
-                is_replaced = decision.state == SKIPPED and decision.fire_at in waiting
-                if is_replaced:
-                    schedules.change(tx, row.name, BUFFERED, decision, now)
-                elif schedules.decide(tx, row, decision, now) and decision.state == SENT:
-                    sent += messages[decision.fire_at]
+            for one in prepared:
+                sent += self._decide_one(tx, one, now)
             outgoing.add(tx, sent)
             reached(Crashpoint.FIRE_BEFORE_COMMIT)
         reached(Crashpoint.FIRE_AFTER_COMMIT)
+        self.sender.announce(sent)
+        later = [one.found.following.due_at for one in prepared]
+        return any(due_at is not None and due_at <= now for due_at in later)
+
+    def _decide_one(self, tx: Tx, prepared: _Prepared, now: datetime) -> list[Outgoing]:
+        row, found = prepared.row, prepared.found
+        if not schedules.advance(tx, row, found.until, found.following):
+            return []
+        reached(Crashpoint.FIRE_BEFORE_INSERT)
+        sent: list[Outgoing] = []
+        running = schedules.open_runs(tx, row.name)
+        waiting = [fire.fire_at for fire in schedules.buffered_of(tx, row.name)]
+        for decision in overlapping(prepared.definition.plan, found.decisions, running, waiting):
+            is_replaced = decision.state == SKIPPED and decision.fire_at in waiting
+            if is_replaced:
+                schedules.change(tx, row.name, BUFFERED, decision, now)
+            elif schedules.decide(tx, row, decision, now) and decision.state == SENT:
+                sent += prepared.messages[decision.fire_at]
         return sent
 
     def _send_buffered(self, connection: OwnConnection, name: str, first: Waiting) -> None:
@@ -277,3 +326,7 @@ class Firing:
 def task_id_of(items: Sequence[Outgoing]) -> str | None:
     """The id of the task in the message of a run."""
     return next((item.id for item in items if isinstance(item, Envelope)), None)
+
+
+def _parts(names: Sequence[str]) -> list[Sequence[str]]:
+    return [names[first : first + TOGETHER] for first in range(0, len(names), TOGETHER)]
