@@ -16,7 +16,8 @@ import math
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -270,12 +271,8 @@ class Leases:
     ) -> list[Taken]:
         if not queues:
             return []
-        if is_alone:  # it commits as soon as it ends
-            reached(Crashpoint.TAKE_BEFORE_COMMIT)
-        taken = self._take_unpaused(tx, queues, batch, are_returned=are_returned)
-        if not is_alone:
-            reached(Crashpoint.TAKE_BEFORE_COMMIT)
-        return taken
+        with _before_commit(is_alone=is_alone):
+            return self._take_unpaused(tx, queues, batch, are_returned=are_returned)
 
     def _take_unpaused(self, tx: Tx, queues: Sequence[str], batch: int, *, are_returned: bool) -> list[Taken]:
         """Take tasks. Those with a paused name are held in the same transaction, and others are taken instead."""
@@ -516,3 +513,13 @@ class Leases:
 
 def _nothing() -> None:
     """Do nothing. There is no heartbeat thread, or no loop to wake."""
+
+
+@contextmanager
+def _before_commit(*, is_alone: bool) -> Iterator[None]:
+    """Reach the crash point after the block, which takes tasks; before it, if the block commits as soon as it ends."""
+    if not is_alone:
+        yield
+    reached(Crashpoint.TAKE_BEFORE_COMMIT)
+    if is_alone:
+        yield
