@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -156,17 +157,15 @@ class Firing:
 
         def prepare(row: ScheduleRow) -> None:
             firing = self._prepared(connection, row, now)
-            prepared.extend([] if firing is None else [firing])
+            if firing is not None:
+                prepared.append(firing)
 
         for row in rows:
             if row is not None:
                 self._do(row.name, partial(prepare, row))
         self._has_fired = self._has_fired or bool(prepared)
-        try:
+        with suppress(Exception):
             return bool(prepared) and self._decide(connection, prepared, now)
-        except Exception:
-            if len(prepared) == 1:
-                raise
         # The database may have refused what one of them sends. The others must not wait for it.
         one_by_one = random.sample(names, len(names))
         have_more = [self._do(name, partial(self.fire_one, connection, name)) for name in one_by_one]
