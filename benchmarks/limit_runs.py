@@ -99,7 +99,7 @@ def planted(rule: Rule, plant: str | None) -> limits.Bounds:
 
 
 class SimulatedWorker:
-    """A worker whose tasks end when it has its next turn."""
+    """A simulated worker. Each turn ends most tasks that the turns before took."""
 
     def __init__(self, source: Source, name: str, random_: random.Random, plant: str | None) -> None:
         worker = Worker("", name, socket.gethostname(), os.getpid(), "simulated", 4, QUEUES)

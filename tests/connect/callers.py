@@ -307,7 +307,7 @@ ASYNC_ON_POSTGRESQL = [async_session_asyncpg, async_session_psycopg, async_conne
 
 
 def app_with(url: str) -> Any:
-    """An app with the ledger at *url*, whose broker nobody may dial."""
+    """An app with the ledger at *url*. Nothing listens at its broker's address, so a test that connects to it fails."""
     app = Celery("shop", set_as_current=False, broker="amqp://nobody@127.0.0.1:1//")
     mirepoix.install(app, url, look_at_broker=False)
     return app

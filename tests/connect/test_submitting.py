@@ -10,7 +10,7 @@ from typing import Any
 
 import callers
 import pytest
-from callers import Caller
+from callers import Caller, EachCaller
 from celery import Celery, chain, group
 from celery.signals import before_task_publish
 from sqlalchemy.ext import asyncio as sa_asyncio
@@ -181,14 +181,10 @@ class TestInATransactionOfItsOwn:
         app.mirepoix.source.close()
 
 
-class TestInTheCallersTransaction:
+class TestInTheCallersTransaction(EachCaller):
     @pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
     def kind(self, request: pytest.FixtureRequest) -> Any:
         return request.param
-
-    @pytest.fixture
-    def url(self, kind: Any, request: pytest.FixtureRequest) -> str:
-        return request.getfixturevalue(callers.url_of(kind))
 
     @pytest.fixture
     def books(self, url: str) -> Iterator[Ledger]:
@@ -201,11 +197,6 @@ class TestInTheCallersTransaction:
         app = app_with(url)
         yield app
         app.mirepoix.source.close()
-
-    @pytest.fixture
-    def caller(self, kind: Any, url: str, books: Ledger) -> Iterator[Caller]:
-        with kind(url) as caller:
-            yield caller
 
     def test_commit_makes_key_and_task_real(self, caller: Caller, books: Ledger, app: Any):
         caller.begin()

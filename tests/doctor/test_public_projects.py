@@ -45,6 +45,13 @@ AIRFLOW = {
     "worker_hijack_root_logger": False,
 }
 
+ON_RABBITMQ = {
+    "task_reject_on_worker_lost": True,
+    "broker_transport_options": {"confirm_publish": True},
+    "task_time_limit": 1200,
+}
+"""The remedies where nothing limits the time, and neither lost workers nor lost messages are noticed."""
+
 PROJECTS = {
     # Climate-REF 0.17.2, climate_ref_celery.celeryconf. The visibility timeout is the time limit, so a task that is
     # stopped at its limit may have been delivered again before: Redis counts from the delivery.
@@ -85,11 +92,7 @@ PROJECTS = {
         RABBITMQ,
         AIRFLOW,
         {"MD102", "MD106", "MD108"},
-        {
-            "task_reject_on_worker_lost": True,
-            "broker_transport_options": {"confirm_publish": True},
-            "task_time_limit": 1200,
-        },
+        ON_RABBITMQ,
     ),
     # DANDI Archive of January 2026 with django-resonant-settings 0.48.1, on CloudAMQP. Resonant decides for
     # task_reject_on_worker_lost = False, because a task that kills its process would come back for ever.
@@ -110,11 +113,7 @@ PROJECTS = {
             "worker_enable_remote_control": False,
         },
         {"MD102", "MD106", "MD108"},
-        {
-            "task_reject_on_worker_lost": True,
-            "broker_transport_options": {"confirm_publish": True},
-            "task_time_limit": 1200,
-        },
+        ON_RABBITMQ,
     ),
     # Vinta's django-react-boilerplate of January 2026 (26ae88f), with RabbitMQ.
     "django-react-boilerplate": Project(

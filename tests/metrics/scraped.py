@@ -1,8 +1,28 @@
-"""Read exported metrics as Prometheus does."""
+"""Serve exported metrics, and read them as Prometheus does."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prometheus_client.parser import text_string_to_metric_families
+
+from mirepoix.metrics import Exporter
+from mirepoix.metrics.server import serve
+
+
+@contextmanager
+def served(exporter: Exporter) -> Iterator[int]:
+    """The port of a server on loopback, in a thread. The exporter is closed at the end."""
+    server = serve(exporter, "127.0.0.1", 0, has_token=False)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    exporter.close()
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

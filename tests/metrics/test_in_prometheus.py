@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -14,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scraped import served
 from workers import Shop, until
 
 from mirepoix.config import Settings
 from mirepoix.connect.url import source_for
 from mirepoix.metrics import Exporter
-from mirepoix.metrics.server import serve
 from missing import missing
 from servers import _free_port
 
@@ -51,15 +50,8 @@ class Prometheus:
 @pytest.fixture
 def exported(shop: Shop) -> Iterator[int]:
     """The port of the shop's metrics."""
-    exporter = Exporter(source_for(shop.url), Settings(queue_objectives_s={"*": 60}))
-    server = serve(exporter, "127.0.0.1", 0, has_token=False)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_port
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    exporter.close()
+    with served(Exporter(source_for(shop.url), Settings(queue_objectives_s={"*": 60}))) as port:
+        yield port
 
 
 @pytest.fixture

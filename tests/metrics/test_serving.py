@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from wsgiref.validate import validator
 import pytest
 from celery import Celery
 from click.testing import CliRunner
-from scraped import samples
+from scraped import samples, served
 from workers import Process, until
 
 import mirepoix
@@ -129,15 +128,8 @@ def test_a_ledger_without_tables_is_no_answer_and_the_next_request_tries_again(t
 @pytest.fixture
 def port(url: str) -> Iterator[int]:
     """A server on loopback, in a thread."""
-    exporter = exporter_of(url)
-    server = serve(exporter, "127.0.0.1", 0, has_token=False)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_port
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    exporter.close()
+    with served(exporter_of(url)) as port:
+        yield port
 
 
 @pytest.mark.parametrize(
