@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from driver import Ledger, declare_dead, envelope, moment, rolled_back
+from mirepoix.config import Settings
 from mirepoix.connect.source import Source
+from mirepoix.daemons.leases import Leases
 from mirepoix.ledger import enqueue, reap, take, workers
-from mirepoix.records import Lease
+from mirepoix.records import Lease, Worker
 
 
 def test_the_oldest_goes_first(ledger: Ledger):
@@ -40,12 +42,21 @@ def test_the_queues_take_turns(ledger: Ledger):
 
 def test_a_full_queue_cannot_starve_another_even_one_task_at_a_time(ledger: Ledger):
     ledger.worker("w1")
-    ledger.send(*(f"a{n}" for n in range(3)), queue="a")
+    ledger.send(*(f"a{n}" for n in range(6)), queue="a", priority=9)
     ledger.send("b0", queue="b")
-    ledger.send("urgent", queue="c", priority=9)
-    ledger.send(*(f"a{n}" for n in range(3, 6)), queue="a")
-    # Between equal turns the priority decides, then the age.
-    assert [ledger.take_ids("w1", 1, queues=["c", "b", "a"])[0] for _ in range(5)] == ["urgent", "a0", "a1", "a2", "b0"]
+    # The caller turns the list. The first queue with a task begins, however old or urgent the tasks of the others are.
+    turns = (["a", "b", "none"], ["b", "none", "a"], ["none", "a", "b"], ["none", "b", "a"])
+    assert [ledger.take_ids("w1", 1, queues=turn)[0] for turn in turns] == ["a0", "b0", "a1", "a2"]
+
+
+def test_a_worker_that_takes_one_task_at_a_time_serves_its_queues_in_turn(ledger: Ledger, source: Source):
+    leases = Leases(source, Settings(), Worker("", "w1@host", "host", 1, queues=("a", "empty", "c")))
+    leases.incarnation.register()
+    ledger.send("a0", "a1", "a2", "a3", queue="a", priority=9)
+    ledger.send("c0", "c1", queue="c")
+    taken = [leases.record_and_take(ledger.connection, leases.worker.queues, 1)[0].lease.task_id for _ in range(6)]
+    assert taken == ["a0", "c0", "a1", "c1", "a2", "a3"]
+    leases.incarnation.close(is_over=True)
 
 
 def test_only_the_named_queues_are_touched(ledger: Ledger):

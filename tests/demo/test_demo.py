@@ -113,10 +113,10 @@ def demo(*options: str) -> tuple[int, dict[str, Any]]:
 def processes_in(folder: Path) -> list[str]:
     """The processes whose working directory is inside *folder*."""
     found = []
-    for entry in Path("/proc").glob("[0-9]*/cwd"):
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            where = str(entry.readlink())
-        except OSError:
+            where = str((entry / "cwd").readlink())
+        except OSError:  # it has ended, and also the look for the file may say so
             continue
         if where.startswith(str(folder)):
             found.append(str(entry))

@@ -76,6 +76,13 @@ def test_queues_take_turns_within_one_batch():
     assert order == ["wall", "b3", "a1", "b4", "a2"]
 
 
+def test_queues_take_turns_one_task_at_a_time():
+    tasks = [Arrival(0.0, "a", f"a{n}", 1.0, seq=n) for n in range(4)]
+    tasks += [Arrival(0.0, "b", "b4", 1.0, seq=4), Arrival(0.0, "c", "c5", 1.0, seq=5)]
+    order = begun(tasks, [Server(("a", "b", "c"), 1, from_s=0.5)])
+    assert order == ["a0", "b4", "c5", "a1", "a2", "a3"]
+
+
 def test_a_prefetch_keeps_short_tasks_behind_a_long_one():
     tasks = [Arrival(0.0, "celery", "long", 10.0, seq=0)]
     tasks += [Arrival(0.001 * n, "celery", "short", 0.1, seq=n) for n in range(1, 9)]

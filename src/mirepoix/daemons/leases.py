@@ -132,7 +132,7 @@ class Leases:
         self.send_heartbeat: Callable[[], None] = _nothing
         """Sends a heartbeat at once, which records that this worker is stopping."""
         self._tried: Counter[str] = Counter()
-        self._turn = 0
+        self._last_queue = ""
 
     @property
     def worker(self) -> Worker:
@@ -190,6 +190,7 @@ class Leases:
             reached(Crashpoint.COMPLETE_AFTER_COMMIT)
         if taken:
             reached(Crashpoint.TAKE_AFTER_COMMIT)
+            self._last_queue = taken[-1].queue
         self.held.add(taken)
         return taken
 
@@ -204,9 +205,9 @@ class Leases:
         """Return the queues in the order of this turn, after a look at which keys of limits have tasks in them."""
         if not queues:
             return queues
-        self._turn += 1
-        first = self._turn % len(queues)
+        first = queues.index(self._last_queue) + 1 if self._last_queue in queues else 0
         queues = [*queues[first:], *queues[:first]]
+        self._last_queue = queues[0]  # unless a task of another queue is taken
         self.limited.meet(connection, queues)
         return queues
 

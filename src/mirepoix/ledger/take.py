@@ -21,17 +21,13 @@ AGREEING = timedelta(seconds=1)
 def take(tx: Tx, worker_id: str, queues: Sequence[str], batch: int, *, may_be_suspect: bool = True) -> list[Taken]:
     """Lease up to *batch* tasks of *queues* for the worker, in the order in which they should run.
 
-    The queues take turns. Within a queue the highest priority comes first, then the oldest task. Every lease raises its
-    task's fence by one. A worker that was declared dead gets an empty list.
+    The queues take turns, and the first of *queues* begins. Within a queue the highest priority comes first, then the
+    oldest task. Every lease raises its task's fence by one. A worker that was declared dead gets an empty list.
 
     At most one task is a suspect (`mirepoix.ledger.blame`). Without *may_be_suspect* none is, because the worker holds
     one already.
     """
-    if batch < 1 or not queues:
-        return []
-    wanted = json.dumps(list(dict.fromkeys(queues)))
-    rows = tx.fetch("take", worker_id=worker_id, queues=wanted, batch=batch, suspects=int(may_be_suspect))
-    return _timed(tx, [_taken(row, worker_id) for row in _in_turns(rows)])
+    return _take_of_queues(tx, "take", worker_id, queues, batch, may_be_suspect=may_be_suspect)
 
 
 def take_returned(
@@ -41,11 +37,7 @@ def take_returned(
 
     A worker with a broker takes these from the ledger. Their messages would wait at the end of the broker's queue.
     """
-    if batch < 1 or not queues:
-        return []
-    wanted = json.dumps(list(dict.fromkeys(queues)))
-    rows = tx.fetch("take_returned", worker_id=worker_id, queues=wanted, batch=batch, suspects=int(may_be_suspect))
-    return _timed(tx, [_taken(row, worker_id) for row in _in_turns(rows)])
+    return _take_of_queues(tx, "take_returned", worker_id, queues, batch, may_be_suspect=may_be_suspect)
 
 
 def take_limited(
@@ -65,7 +57,7 @@ def take_limited(
         params["gates"] = json.dumps([f"w{queue}\n{key}" for queue, key, _ in rooms])
     rows = tx.fetch("take_limited", **params)
     keys = {row.id: row.limit_key for row in rows}
-    taken = _timed(tx, [_taken(row, worker_id) for row in _in_turns(rows)])
+    taken = _timed(tx, [_taken(row, worker_id) for row in _in_turns(rows, [queue for queue, _, _ in rooms])])
     return [replace(task, limit_key=keys[task.lease.task_id]) for task in taken]
 
 
@@ -169,14 +161,26 @@ def _by_this_clock(named: Any, reckoned: datetime) -> str:
     return named if abs(moment - reckoned) < AGREEING else reckoned.isoformat()
 
 
-def _in_turns(rows: list[Row]) -> list[Row]:
+def _take_of_queues(
+    tx: Tx, statement: str, worker_id: str, queues: Sequence[str], batch: int, *, may_be_suspect: bool
+) -> list[Taken]:
+    if batch < 1 or not queues:
+        return []
+    in_order = list(dict.fromkeys(queues))
+    rows = tx.fetch(
+        statement, worker_id=worker_id, queues=json.dumps(in_order), batch=batch, suspects=int(may_be_suspect)
+    )
+    return _timed(tx, [_taken(row, worker_id) for row in _in_turns(rows, in_order)])
+
+
+def _in_turns(rows: list[Row], queues: Sequence[str]) -> list[Row]:
     # RETURNING has no order. This is the order in which the statement chose the rows.
     turns: Counter[str] = Counter()
     ranked = []
     for row in sorted(rows, key=lambda row: (-_number(row.priority), row.seq)):
         turns[row.queue] += 1
         ranked.append((turns[row.queue], row))
-    ranked.sort(key=lambda turn: turn[0])
+    ranked.sort(key=lambda turn: (turn[0], queues.index(turn[1].queue)))
     return [row for _, row in ranked]
 
 

@@ -31,7 +31,8 @@ rows that it found, so a row that begins to match the guard between the two step
 
 Anything else is a file in ``sql/mysql/``, with the steps divided by a line that only has a semicolon. Each ``SELECT``
 passes the first column of its rows, as a JSON array, to the following steps in ``:found``; ``{found}`` is the same as a
-table (``found.id``). A step under ``-- for each :item in :items`` runs for every element of that JSON array. An
+table (``found.id``, and ``found.nth`` counts from 1). A step under ``-- for each :item in :items`` runs for every
+element of that JSON array. An
 ``INSERT`` after a ``SELECT`` of missing rows is repeated, with a locking ``SELECT``, if another transaction inserted
 first: a duplicate key undoes only that one statement. ``-- at first taken to be every "id" of :rows`` skips the
 ``SELECT`` if normally no row exists. It then runs only after the first duplicate key.
@@ -115,7 +116,8 @@ _SPELLING: dict[str, dict[str, str]] = {
         # lacks would be lost, although they are written as \\u escapes.
         "json": r"CONVERT(\1 USING utf8mb4)",
         "found": (
-            f"JSON_TABLE(CONVERT(:found USING utf8mb4), '$[*]' COLUMNS (id varchar(255) {_BINARY} PATH '$')) AS found"
+            f"JSON_TABLE(CONVERT(:found USING utf8mb4), '$[*]' COLUMNS (id varchar(255) {_BINARY} PATH '$',"
+            " nth FOR ORDINALITY)) AS found"
         ),
         "of": r"/*!80000 OF \1 */",
         # MariaDB cannot parse offsets, and CONVERT_TZ ends with the year 2038.

@@ -14,7 +14,7 @@ import heapq
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mirepoix.config import MOST_AHEAD
@@ -68,6 +68,14 @@ class _Worker:
     finished: int = 0
     batch: Batch = field(default_factory=lambda: Batch(MOST_AHEAD))
     hand_over_s: float = 0.0
+    queues: deque[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queues = deque(self.server.queues)
+
+    def goes_last(self, queue: str) -> None:
+        """Begin the next turn after this queue."""
+        self.queues.rotate(-1 - self.queues.index(queue))
 
     def wanted(self, now: float) -> int:
         """How many tasks it takes now."""
@@ -170,24 +178,21 @@ class _Simulation:
         wanted = worker.wanted(now)
         if not wanted:
             return
-        taken = self._in_turns(worker.server.queues, wanted)
+        taken = self._in_turns(worker.queues, wanted)
+        if taken:
+            worker.goes_last(self._arrivals[taken[-1]].queue)
         worker.may_have_more = len(taken) >= wanted
         worker.held.extend(taken)
         self._start(now, worker, worker.hand_over_s)
 
-    def _in_turns(self, queues: Sequence[str], wanted: int) -> list[int]:
-        turns = [(1, *heap[0], queue) for queue in queues if (heap := self._queues.get(queue))]
-        heapq.heapify(turns)
+    def _in_turns(self, queues: Iterable[str], wanted: int) -> list[int]:
+        turns = deque(heap for queue in queues if (heap := self._queues.get(queue)))
         taken: list[int] = []
         while turns and len(taken) < wanted:
-            turn, _, _, number, queue = turns[0]
-            taken.append(number)
-            heap = self._queues[queue]
-            heapq.heappop(heap)
+            heap = turns.popleft()
+            taken.append(heapq.heappop(heap)[-1])
             if heap:
-                heapq.heapreplace(turns, (turn + 1, *heap[0], queue))
-            else:
-                heapq.heappop(turns)
+                turns.append(heap)
         return taken
 
     def _start(self, now: float, worker: _Worker, hand_over_s: float) -> None:

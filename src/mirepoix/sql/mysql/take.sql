@@ -1,8 +1,8 @@
 -- transition: pending -> leased
--- The queues take turns. Within a queue the highest priority comes first, then the oldest task. SKIP LOCKED keeps
--- workers from waiting for each other. A worker that was declared dead takes nothing. A worker that may take a suspect
--- takes only one. There is no LATERAL, so each queue is one statement. Rows that are locked and not chosen are free
--- again at the COMMIT.
+-- The queues take turns, in the order of :queues. Within a queue the highest priority comes first, then the oldest
+-- task. SKIP LOCKED keeps workers from waiting for each other. A worker that was declared dead takes nothing. A worker
+-- that may take a suspect takes only one. There is no LATERAL, so each queue is one statement. Rows that are locked and
+-- not chosen are free again at the COMMIT.
 -- for each :queue in :queues
 SELECT id
   FROM mirepoix_task FORCE INDEX (mirepoix_task_open)
@@ -18,11 +18,11 @@ SELECT t.id, t.fence + 1 AS fence, t.seq, t.is_suspect, t.deaths + t.handovers >
   FROM (SELECT ranked.id
           FROM (SELECT ready.id, row_number() OVER (PARTITION BY ready.queue ORDER BY ready.priority DESC, ready.seq) AS turn,
                        row_number() OVER (PARTITION BY ready.is_suspect ORDER BY ready.priority DESC, ready.seq) AS place,
-                       ready.priority, ready.seq, ready.is_suspect
+                       ready.is_suspect, found.nth
                   FROM {found}
                   STRAIGHT_JOIN mirepoix_task AS ready FORCE INDEX (mirepoix_task_id) ON ready.id = found.id) AS ranked
          WHERE ranked.is_suspect = 0 OR ranked.place = 1
-         ORDER BY ranked.turn, ranked.priority DESC, ranked.seq
+         ORDER BY ranked.turn, ranked.nth
          LIMIT :batch) AS chosen
   STRAIGHT_JOIN mirepoix_task AS t FORCE INDEX (mirepoix_task_id) ON t.id = chosen.id
 ;

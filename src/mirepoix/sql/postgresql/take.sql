@@ -1,10 +1,10 @@
 -- transition: pending -> leased
--- The queues take turns. Within a queue the highest priority comes first, then the oldest task. SKIP LOCKED keeps
--- workers from waiting for each other. A worker that was declared dead takes nothing. A worker that may take a suspect
--- takes only one.
+-- The queues take turns, in the order of :queues. Within a queue the highest priority comes first, then the oldest
+-- task. SKIP LOCKED keeps workers from waiting for each other. A worker that was declared dead takes nothing. A worker
+-- that may take a suspect takes only one.
 WITH candidate AS (
-    SELECT ready.id, ready.queue, ready.priority, ready.seq, ready.is_suspect
-      FROM json_array_elements_text(CAST(:queues AS json)) AS wanted(queue)
+    SELECT ready.id, ready.queue, ready.priority, ready.seq, ready.is_suspect, wanted.nth
+      FROM json_array_elements_text(CAST(:queues AS json)) WITH ORDINALITY AS wanted(queue, nth)
      CROSS JOIN LATERAL (
            SELECT id, queue, priority, seq, is_suspect
              FROM mirepoix_task
@@ -15,12 +15,12 @@ WITH candidate AS (
               FOR UPDATE SKIP LOCKED) AS ready
 ), chosen AS (
     SELECT id
-      FROM (SELECT id, priority, seq, is_suspect,
+      FROM (SELECT id, nth, is_suspect,
                    row_number() OVER (PARTITION BY is_suspect ORDER BY priority DESC, seq) AS place,
                    row_number() OVER (PARTITION BY queue ORDER BY priority DESC, seq) AS turn
               FROM candidate) AS ranked
      WHERE is_suspect = 0 OR place = 1
-     ORDER BY turn, priority DESC, seq
+     ORDER BY turn, nth
      LIMIT :batch
 )
 UPDATE mirepoix_task AS t

@@ -2,8 +2,8 @@
 -- Like take, and only tasks that a worker had before: with a broker they would wait at the end of its queue. The index
 -- mirepoix_task_returned has no other tasks.
 WITH candidate AS (
-    SELECT ready.id, ready.queue, ready.priority, ready.seq, ready.is_suspect
-      FROM json_array_elements_text(CAST(:queues AS json)) AS wanted(queue)
+    SELECT ready.id, ready.queue, ready.priority, ready.seq, ready.is_suspect, wanted.nth
+      FROM json_array_elements_text(CAST(:queues AS json)) WITH ORDINALITY AS wanted(queue, nth)
      CROSS JOIN LATERAL (
            SELECT id, queue, priority, seq, is_suspect
              FROM mirepoix_task
@@ -14,12 +14,12 @@ WITH candidate AS (
               FOR UPDATE SKIP LOCKED) AS ready
 ), chosen AS (
     SELECT id
-      FROM (SELECT id, priority, seq, is_suspect,
+      FROM (SELECT id, nth, is_suspect,
                    row_number() OVER (PARTITION BY is_suspect ORDER BY priority DESC, seq) AS place,
                    row_number() OVER (PARTITION BY queue ORDER BY priority DESC, seq) AS turn
               FROM candidate) AS ranked
      WHERE is_suspect = 0 OR place = 1
-     ORDER BY turn, priority DESC, seq
+     ORDER BY turn, nth
      LIMIT :batch
 )
 UPDATE mirepoix_task AS t

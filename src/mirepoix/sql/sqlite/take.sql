@@ -1,9 +1,9 @@
 -- transition: pending -> leased
--- The queues take turns. Within a queue the highest priority comes first, then the oldest task. Each queue's part is a
--- short scan of its index. A worker that was declared dead takes nothing. A worker that may take a suspect takes only
--- one.
+-- The queues take turns, in the order of :queues. Within a queue the highest priority comes first, then the oldest
+-- task. Each queue's part is a short scan of its index. A worker that was declared dead takes nothing. A worker that may
+-- take a suspect takes only one.
 WITH ranked AS (
-    SELECT ready.seq, ready.priority, ready.is_suspect,
+    SELECT ready.seq, wanted.key AS nth, ready.is_suspect,
            row_number() OVER (PARTITION BY ready.is_suspect ORDER BY ready.priority DESC, ready.seq) AS place,
            row_number() OVER (PARTITION BY ready.queue ORDER BY ready.priority DESC, ready.seq) AS turn
       FROM json_each(:queues) AS wanted
@@ -18,7 +18,7 @@ WITH ranked AS (
 )
 UPDATE mirepoix_task
    SET {lease mirepoix_task}
- WHERE seq IN (SELECT seq FROM ranked WHERE is_suspect = 0 OR place = 1 ORDER BY turn, priority DESC, seq LIMIT :batch)
+ WHERE seq IN (SELECT seq FROM ranked WHERE is_suspect = 0 OR place = 1 ORDER BY turn, nth LIMIT :batch)
    AND state = 'pending'
    AND EXISTS (SELECT 1 FROM mirepoix_worker AS w WHERE w.id = :worker_id AND w.state = 'alive')
 RETURNING id, fence, seq, is_suspect, deaths + handovers > 0 AS is_redelivered, waited_s,
