@@ -187,6 +187,17 @@ def test_the_keys_take_turns_and_one_backlog_blocks_nobody(ledger: Ledger, worke
     assert max(counts.values()) - min(counts.values()) <= 1
 
 
+def test_suspects_of_several_keys_take_no_room_from_other_tasks(ledger: Ledger, worker: LimitedWorker):
+    limit(ledger, "pay", running=100)
+    for key in "abcde":
+        ledger.send(*(f"{key}{n}" for n in range(13)), limit_key=f"pay:{key}")
+    suspects = [f"{key}{n}" for key in "abcde" for n in range(3)]
+    ledger.write(f"UPDATE mirepoix_task SET is_suspect = 1 WHERE id IN ({', '.join(map(repr, suspects))})")
+    taken = worker.take(20)
+    assert [task.lease.task_id for task in taken if task.is_suspect] == ["a0"]
+    assert Counter(task.limit_key for task in taken) == {f"pay:{key}": 4 for key in "abcde"}
+
+
 def test_workers_that_have_just_started_do_not_all_favour_the_first_keys(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ):

@@ -108,6 +108,21 @@ def test_suspects_run_one_after_the_other_without_a_pause(shop: Shop, pool: str)
     assert [effect.what for effect in ran[-8:]] == ["begin", "end"] * 4
 
 
+@pytest.mark.parametrize("pool", [pool for pool in POOLS if pool != "solo"])
+def test_a_suspect_that_runs_long_does_not_keep_other_places_empty(shop: Shop, pool: str) -> None:
+    victim = shop.worker("victim", concurrency=4)
+    suspects = [shop.send("gate", "open") for _ in range(4)]
+    for id in suspects:
+        shop.begun(id)
+    victim.remove()
+    others = [shop.send("note") for _ in range(4)]
+    shop.worker("other", pool=pool, concurrency=2, poll_interval_s=3600.0)  # no poll finds them
+    shop.wait(others, "succeeded")
+    shop.make("open")
+    shop.wait(suspects, "succeeded")
+    assert shop.effects(what="overlap") == []
+
+
 def test_a_process_that_is_replaced_after_some_tasks_is_no_death(shop: Shop) -> None:
     shop.worker("w1", "--max-tasks-per-child", "2")
     ids = [shop.send("note") for _ in range(10)]

@@ -45,6 +45,7 @@ class Returned:
         leases.may_have_passed_returned = leases.has_returned
         leases.has_returned = len(taken) >= wanted or leases.is_holding
         if any(task.is_suspect for task in taken):
+            leases.has_returned = True  # other suspects may stand before other tasks
             self._holds_suspect, self._clear_until = True, time.monotonic() + CLEAR_S
 
     @property

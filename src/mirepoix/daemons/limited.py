@@ -247,6 +247,11 @@ class Limited:
         parts = equal_parts({key: rooms[key].tasks for _, key in met if key in rooms}, wanted)
         chosen = [(queue, key, parts[key]) for queue, key in met if parts.get(key)]
         taken = take.take_limited(tx, worker_id, chosen, may_be_suspect=may_be_suspect)
+        if len(taken) < sum(parts.values()) and any(task.is_suspect for task in taken):
+            # The room of other keys was kept for suspects, of which a worker takes only one.
+            got = Counter(str(task.limit_key) for task in taken)
+            left = [(queue, key, room - got[key]) for queue, key, room in chosen if room > got[key]]
+            taken += take.take_limited(tx, worker_id, left, may_be_suspect=False)
         free = self.hold(tx, taken)
         had = Counter(str(task.limit_key) for task in taken) - Counter(str(task.limit_key) for task in free)
         taken, weights = self._weighed(tx, worker_id, free, rooms)

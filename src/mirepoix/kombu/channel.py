@@ -47,7 +47,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         self.batch = Batch(MOST_AHEAD)
         self.may_have_more = True
         self._holds_suspect = False
-        """Whether a suspect was held after the last look, so that other suspects may wait for its end."""
+        """Whether a suspect was held at the last look, so that other suspects may wait for its end."""
         self._paused_version = 0
         """The version of what was paused at the last look."""
 
@@ -200,10 +200,12 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             is_idle = not len(leases.held)
             wanted = self.batch.wanted(self._free(), len(self.buffer), leases.held.finished, is_idle=is_idle)
             if wanted:
+                had_suspect = not leases.held.may_take_suspect  # it may end while the others are taken
                 taken = leases.record_and_take(self.connection.own, queues, wanted)
                 is_behind = leases.limited.is_due or leases.is_holding
-                self.may_have_more = len(taken) >= wanted or is_behind
-                self._holds_suspect = not leases.held.may_take_suspect
+                has_suspect = any(task.is_suspect for task in taken)  # other suspects may stand before other tasks
+                self.may_have_more = len(taken) >= wanted or is_behind or has_suspect
+                self._holds_suspect = had_suspect or has_suspect
                 self.buffer.extend(taken)
                 delivered += self._hand_over_buffer(queues)
         return delivered
