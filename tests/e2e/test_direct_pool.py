@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,23 @@ def test_rows_behind_a_slow_task_run_in_another_worker(shop: Shop) -> None:
     shop.make("open")
     shop.wait(slow, "succeeded")
     assert {shop.row(id)["deaths"] + shop.row(id)["handovers"] for id in (slow, *behind)} == {0}
+
+
+def test_a_backlog_of_quick_tasks_is_not_hoarded(shop: Shop) -> None:
+    """A worker leases ahead what it runs in 0.1 s, at most 500, and at most 500 successes wait to be recorded."""
+    for n in range(4_000):
+        shop.send("add", n, 1)
+    shop.worker(pool="mirepoix", concurrency=2)
+    most = 0
+
+    def is_over() -> bool:
+        nonlocal most
+        states = Counter(shop.ledger.states().values())
+        most = max(most, states["leased"] + states["running"])
+        return states["succeeded"] == 4_000
+
+    until(is_over, "all are done")
+    assert 2 < most <= 1_002
 
 
 def test_a_process_that_is_frozen_while_it_is_idle_keeps_nothing_and_is_used_again(shop: Shop) -> None:

@@ -481,7 +481,7 @@ class BrokerConsumer:
     def _wanted(self, leases: Leases) -> int:
         """How many tasks to take now."""
         is_idle = not len(leases.held)
-        wanted = self._batch.wanted(self._free(), len(self._leased), leases.held.finished, is_idle=is_idle)
+        wanted = self._batch.wanted(self._free(), self._ahead, leases.held.finished, is_idle=is_idle)
         if not self._returned.is_clearing:
             return wanted
         return max(0, min(wanted, int(leases.worker.concurrency) - self._had - len(self._leased)))
@@ -497,7 +497,14 @@ class BrokerConsumer:
             return 0
         if self._took_s < GATHER_S or self.counts["foreign"] or self.counts["adopted"]:
             return 0
-        return self._batch.to_take(self._free(), len(self._leased)) - len(self._waiting)
+        return self._batch.to_take(self._free(), self._ahead) - len(self._waiting)
+
+    @property
+    def _ahead(self) -> int:
+        """How many leased tasks wait for a place. Rows of the short way wait in the pool."""
+        if self._lane is None or not self._limit:
+            return len(self._leased)
+        return len(self._leased) + max(0, self._had - self._limit - self._headroom)
 
     def _free(self) -> int:
         if not self._limit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import socket
@@ -122,6 +123,10 @@ class WorkerProcess:
         _until_reached(installation, found.read_paused)
         if settings.schedules:
             _until_reached(installation, partial(scheduling.record_own, installation, f"worker {name}"))
+        if is_forking:
+            # The processes of the pool share what is loaded now until one of them writes to it. A collection writes to
+            # each object that it looks at.
+            gc.freeze()
         return found
 
     def read_paused(self) -> None:

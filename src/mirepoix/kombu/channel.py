@@ -197,8 +197,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
             self.buffer.append(leases.resumed.popleft())
         delivered = self._hand_over_buffer(queues)
         if self.may_have_more and not leases.is_stopping:
-            is_idle = not len(leases.held)
-            wanted = self.batch.wanted(self._free(), len(self.buffer), leases.held.finished, is_idle=is_idle)
+            wanted = self._wanted(leases)
             if wanted:
                 had_suspect = not leases.held.may_take_suspect  # it may end while the others are taken
                 taken = leases.record_and_take(self.connection.own, queues, wanted)
@@ -257,11 +256,14 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         worker = self.connection.installation.worker
         return None if worker is None else worker.lane
 
-    def _free(self) -> int:
-        limit = self.limit
-        if not limit:
-            return MOST_AHEAD
-        return int(max(0, limit + self.headroom - self.qos.unfinished))
+    def _wanted(self, leases: Leases) -> int:
+        """How many tasks to take now."""
+        limit, is_idle = self.limit, not len(leases.held)
+        if self.lane is not None:  # its rows wait in the pool, and not here
+            free, ahead = limit - self.qos.unfinished, self.qos.unfinished - limit
+        else:
+            free, ahead = (limit + self.headroom - self.qos.unfinished if limit else MOST_AHEAD), 0
+        return self.batch.wanted(max(0, free), len(self.buffer) + max(0, ahead), leases.held.finished, is_idle=is_idle)
 
     def _hand_over_buffer(self, queues: list[str]) -> int:
         delivered = 0

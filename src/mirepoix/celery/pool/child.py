@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -66,8 +65,6 @@ class Child:
 
     def run(self) -> int:
         """Run jobs until the parent says that there are no more, or is gone, or this process is worn out."""
-        # A collection writes to each object that it looks at, and would copy what the parent had loaded.
-        gc.freeze()
         process_initializer(self._app, self._hostname)
         if (number := private.soft_limit_signal()) is not None:
             signal.signal(number, self._limit)
