@@ -54,6 +54,33 @@ def test_of_very_many_schedules_that_are_due_at_once_none_waits_for_the_next_loo
     assert tasks(ledger) == 130
 
 
+def test_what_is_due_does_not_wait_for_the_record_of_other_runs(scheduled: Scheduled, ledger: Ledger):
+    scheduled.add("early", cron="* * * * *", end="2026-03-01T12:01:30")
+    scheduled.clock.passes(minutes=1)
+    scheduled.fire()
+    ends(ledger)
+    for number in range(130):
+        scheduled.add(f"s{number}", every_s=60)
+    scheduled.clock.passes(minutes=1)
+    assert scheduled.fire() == 0.0
+    assert scheduled.states("early") == ["sent"]
+    assert scheduled.fire() > 0.0
+    assert scheduled.states("early") == ["ran"]
+    assert tasks(ledger) == 131
+
+
+def test_a_failure_that_is_not_recorded_yet_pauses_its_schedule_before_the_next_run(
+    scheduled: Scheduled, ledger: Ledger
+):
+    scheduled.add("report", cron="* * * * *", pause_after_failures=1)
+    scheduled.clock.passes(minutes=1)
+    scheduled.fire()
+    ends(ledger, "failed")
+    scheduled.clock.passes(minutes=1)
+    scheduled.fire()
+    assert scheduled.states("report") == ["failed", "skipped"]
+
+
 def test_a_run_that_the_database_refuses_holds_up_no_other(scheduled: Scheduled, monkeypatch: pytest.MonkeyPatch):
     for name in ("a", "bad", "c"):
         scheduled.add(name, every_s=60)

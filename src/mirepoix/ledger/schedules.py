@@ -6,6 +6,8 @@ That locks the schedule's row until the commit, so decisions about one schedule 
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -128,6 +130,12 @@ def find(tx: Tx, name: str) -> ScheduleRow | None:
     """Return the schedule, removed or not; None if there was never one of that name."""
     rows = tx.fetch("schedule", name=name)
     return _schedule(rows[0]) if rows else None
+
+
+def find_all(tx: Tx, names: Sequence[str]) -> list[ScheduleRow]:
+    """Return those of the schedules that there ever were, removed or not, by name."""
+    found = [_schedule(row) for row in tx.fetch("schedules_named", names=json.dumps([*names]))]
+    return sorted(found, key=lambda row: row.name)
 
 
 def all_of(tx: Tx) -> list[ScheduleRow]:

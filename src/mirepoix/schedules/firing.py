@@ -120,8 +120,9 @@ class Firing:
         """Decide about everything that is due. Return how many seconds to wait before the next call."""
         read = self._look(connection)
         looked_at = time.monotonic()
-        for name, fires in groupby(read.ended, lambda fire: fire.name):
-            self._do(name, partial(self._settle, connection, name, list(fires)))
+        ended = {name: list(fires) for name, fires in groupby(read.ended, lambda fire: fire.name)}
+        for name in ended.keys() & set(read.due):  # its failed runs may pause it
+            self._do(name, partial(self._settle, connection, name, ended.pop(name)))
         for name, waiting in groupby(read.buffered, lambda fire: fire.name):
             self._do(name, partial(self._send_buffered, connection, name, next(waiting)))
         parts = _parts(sorted(read.due))
@@ -129,7 +130,9 @@ class Firing:
         self._has_fired = False
         have_more = [self._fire_together(connection, names) for names in parts]
         if any(have_more) or (self._has_fired and len(read.due) >= schedules.AT_ONCE):
-            return 0.0
+            return 0.0  # what is due goes before the record of what has ended
+        for name, fires in ended.items():
+            self._do(name, partial(self._settle, connection, name, fires))
         wait_s = LOOK_S
         if read.next_due_at is not None:
             wait_s = min(LOOK_S, (read.next_due_at - read.now).total_seconds())
@@ -152,7 +155,7 @@ class Firing:
         The names are in order. So two workers lock the schedules in the same order, and cannot block each other.
         """
         with connection.reading() as tx:
-            rows, now = [schedules.find(tx, name) for name in names], self.clock(tx)
+            rows, now = schedules.find_all(tx, names), self.clock(tx)
         prepared: list[_Prepared] = []
 
         def prepare(row: ScheduleRow) -> None:
@@ -161,8 +164,7 @@ class Firing:
                 prepared.append(firing)
 
         for row in rows:
-            if row is not None:
-                self._do(row.name, partial(prepare, row))
+            self._do(row.name, partial(prepare, row))
         self._has_fired = self._has_fired or bool(prepared)
         with suppress(Exception):
             return bool(prepared) and self._decide(connection, prepared, now)
