@@ -352,7 +352,7 @@ class Run:
         migrate(self.connection)
         install(self.connection)
         self.rules: dict[str, Rule] = {}
-        self.fair_runs = min(30_000, given.runs // 10)
+        self.fair_runs = min(100_000, given.runs // 10)
 
     def run(self) -> Report:
         began = time.monotonic()
