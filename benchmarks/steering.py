@@ -1,8 +1,9 @@
 """How soon workers obey a pause, and what a paused backlog costs the others: ``python -m benchmarks.steering``.
 
-*Obey*: two workers drain a backlog of short tasks. The queue, or the task's name, is paused 20 times. The time is from
-the commit of the pause (when `mirepoix.control.pause` returned) to the last start of a task on each worker, by the
-clock of this host. How long the call itself took is printed too: on SQLite it waits for workers that write.
+*Obey*: two workers drain a backlog of short tasks. The queue, the task's name, or a key of its limit is paused 20
+times. The time is from the commit of the pause (when `mirepoix.control.pause` returned) to the last start of a task on
+each worker, by the clock of this host. How long the call itself took is printed too: on SQLite it waits for workers
+that write.
 
 *Drain*: one worker drains tasks behind a paused backlog in the same queue, and the same tasks without it, in turn.
 """
@@ -44,6 +45,13 @@ def short(self):
     os.write(file, f"{self.request.hostname} {time.time()}\\n".encode())
     time.sleep(float(os.environ["TASK_S"]))
 
+limit = mirepoix.Limit(running=1000, name="customer", key=lambda: "ann")
+
+@app.task(bind=True, name="keyed", shared=False, limit=limit)
+def keyed(self):
+    os.write(file, f"{self.request.hostname} {time.time()}\\n".encode())
+    time.sleep(float(os.environ["TASK_S"]))
+
 @app.task(name="other", shared=False)
 def other():
     os.write(ended, b".")
@@ -66,7 +74,7 @@ def main() -> None:
         what = f"{given.workers} workers -P {given.pool} -c 2, tasks of {given.task_ms:g} ms"
         print_header("Pausing work", systems, what)
         for server in systems if "obey" in given.parts else ():
-            for what in ("queue", "task"):
+            for what in ("queue", "task", "key"):
                 late, calls = obey(server, given, what)
                 found = f"last start after {spread(late)}; the call took {spread(calls)}"
                 print(f"  {server.label:34} pause {what:6} {found}", flush=True)
@@ -82,9 +90,10 @@ def obey(server: Server, given: argparse.Namespace, what: str) -> tuple[list[flo
     late: list[float] = []
     calls: list[float] = []
     with app_of(server, given.task_ms / 1000) as (folder, env, app):
-        name = {"queue": {"queue": "celery-ledger"}, "task": {"task": "short"}}[what]
+        by = {"queue": {"queue": "celery-ledger"}, "task": {"task": "short"}, "key": {"limit": "customer:ann"}}
+        name = by[what]
         starts = Starts(folder / "starts")
-        send(app, "short", int(4 * given.workers * given.pauses * 1000 / given.task_ms))
+        send(app, "keyed" if what == "key" else "short", int(4 * given.workers * given.pauses * 1000 / given.task_ms))
         with ExitStack() as stack:
             for place in range(given.workers):
                 stack.enter_context(worker(env, f"w{place}", given.pool))
