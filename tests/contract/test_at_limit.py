@@ -239,3 +239,39 @@ def test_no_sender_reads_the_whole_table(postgresql_url: str):
         text = "\n".join(row[0] for row in plan)
         assert "mirepoix_task_calls" in text, text
         assert "Seq Scan" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "index"),
+    [
+        ("open_calls", {"key": "pay:ann", "most": 3}, "mirepoix_task_calls"),
+        ("ready_of_keys", {"keys": '["pay:ann"]', "queue": "celery", "cap": 3}, "mirepoix_task_limited"),
+        (
+            "ahead_of_key",
+            {"key": "pay:ann", "queue": "celery", "priority": 0, "seq": 10**9, "cap": 3},
+            "mirepoix_task_limited",
+        ),
+        (
+            "headers_of_waiting",
+            {"rows": '[{"queue": "celery", "limit_key": "pay:ann", "room": 3}]', "suspects": 1},
+            "mirepoix_task_limited",
+        ),
+        ("has_limited", {"queues": '["celery"]'}, "mirepoix_task_limited"),
+        ("has_returned", {"queues": '["celery"]', "suspects": 1}, "mirepoix_task_returned"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_statistics_of_finished_tasks_mislead_no_look(
+    postgresql_url: str, name: str, params: dict[str, Any], index: str
+):
+    """Most rows have the key, and none is what the statement looks for. A scan for the first would read them all."""
+    with Ledger(source_for(postgresql_url)) as ledger:
+        ledger.send(*(f"l{n}" for n in range(3_000)), limit_key="pay:ann")
+        ledger.write("UPDATE mirepoix_task SET state = 'succeeded', fence = 1, finished_at = now()")
+        ledger.send(*(f"o{n}" for n in range(3_000)))
+        ledger.write("ANALYZE mirepoix_task")
+        with ledger.connection.transaction() as tx:
+            plan = tx.query(f"EXPLAIN {statement(name, 'postgresql', 'named')}", **params)
+        text = "\n".join(row[0] for row in plan)
+        assert index in text, text
+        assert "Seq Scan" not in text

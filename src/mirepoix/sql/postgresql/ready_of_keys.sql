@@ -1,4 +1,5 @@
 -- How many tasks of each key are ready in a queue, at most :cap of a key.
+-- The order makes PostgreSQL use the index. Without it it would read the table until it has found so many.
 SELECT w.id AS limit_key, ready.tasks
   FROM json_array_elements_text(CAST(:keys AS json)) AS w(id)
  CROSS JOIN LATERAL (
@@ -7,4 +8,5 @@ SELECT w.id AS limit_key, ready.tasks
                  FROM mirepoix_task
                 WHERE queue = :queue AND limit_key = w.id
                   AND CASE WHEN state = 'pending' AND due_at IS NULL THEN limit_key END IS NOT NULL
+                ORDER BY priority DESC, seq
                 LIMIT :cap) AS first_ones) AS ready
