@@ -40,17 +40,19 @@ mirepoix.install(app, os.environ["LEDGER"], **({"delivery": "broker"} if broker 
 file = os.open(os.environ["FILE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 ended = os.open(os.environ["FILE"] + "-ended", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-@app.task(bind=True, name="short", shared=False)
-def short(self):
+def begin(self):
     os.write(file, f"{self.request.hostname} {time.time()}\\n".encode())
     time.sleep(float(os.environ["TASK_S"]))
+
+@app.task(bind=True, name="short", shared=False)
+def short(self):
+    begin(self)
 
 limit = mirepoix.Limit(running=1000, name="customer", key=lambda: "ann")
 
 @app.task(bind=True, name="keyed", shared=False, limit=limit)
 def keyed(self):
-    os.write(file, f"{self.request.hostname} {time.time()}\\n".encode())
-    time.sleep(float(os.environ["TASK_S"]))
+    begin(self)
 
 @app.task(name="other", shared=False)
 def other():

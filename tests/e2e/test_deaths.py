@@ -93,13 +93,19 @@ def test_what_ends_whole_workers_is_found_and_its_neighbour_runs(shop: Shop) -> 
     )
 
 
-@pytest.mark.parametrize("pool", POOLS)
-def test_suspects_run_one_after_the_other_without_a_pause(shop: Shop, pool: str) -> None:
+def four_suspects(shop: Shop) -> list[str]:
+    """Tasks that ran together in a worker that was killed. They wait for the gate again when another worker runs."""
     victim = shop.worker("victim", concurrency=4)
     ids = [shop.send("gate", "open") for _ in range(4)]
     for id in ids:
         shop.begun(id)
     victim.remove()
+    return ids
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_suspects_run_one_after_the_other_without_a_pause(shop: Shop, pool: str) -> None:
+    ids = four_suspects(shop)
     shop.make("open")
     shop.worker("other", pool=pool, poll_interval_s=3600.0)  # no poll finds the next
     shop.wait(ids, "succeeded")
@@ -110,11 +116,7 @@ def test_suspects_run_one_after_the_other_without_a_pause(shop: Shop, pool: str)
 
 @pytest.mark.parametrize("pool", [pool for pool in POOLS if pool != "solo"])
 def test_a_suspect_that_runs_long_does_not_keep_other_places_empty(shop: Shop, pool: str) -> None:
-    victim = shop.worker("victim", concurrency=4)
-    suspects = [shop.send("gate", "open") for _ in range(4)]
-    for id in suspects:
-        shop.begun(id)
-    victim.remove()
+    suspects = four_suspects(shop)
     others = [shop.send("note") for _ in range(4)]
     shop.worker("other", pool=pool, concurrency=2, poll_interval_s=3600.0)  # no poll finds them
     shop.wait(others, "succeeded")

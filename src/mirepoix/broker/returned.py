@@ -43,9 +43,9 @@ class Returned:
         """Note what the ledger gave when *wanted* tasks were asked for."""
         # The ledger passes over tasks that another transaction has locked, to record that they were sent, for example.
         leases.may_have_passed_returned = leases.has_returned
-        leases.has_returned = len(taken) >= wanted or leases.is_holding
-        if any(task.is_suspect for task in taken):
-            leases.has_returned = True  # other suspects may stand before other tasks
+        has_suspect = any(task.is_suspect for task in taken)  # other suspects may stand before other tasks
+        leases.has_returned = len(taken) >= wanted or leases.is_holding or has_suspect
+        if has_suspect:
             self._holds_suspect, self._clear_until = True, time.monotonic() + CLEAR_S
 
     @property

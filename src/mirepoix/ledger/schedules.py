@@ -128,8 +128,7 @@ def clock(tx: Tx) -> datetime:
 
 def find(tx: Tx, name: str) -> ScheduleRow | None:
     """Return the schedule, removed or not; None if there was never one of that name."""
-    rows = tx.fetch("schedule", name=name)
-    return _schedule(rows[0]) if rows else None
+    return next(iter(find_all(tx, [name])), None)
 
 
 def find_all(tx: Tx, names: Sequence[str]) -> list[ScheduleRow]:

@@ -1,5 +1,5 @@
 -- The ready tasks of a key that workers take before a task of this priority and place in the same queue, at most :cap.
--- The order makes PostgreSQL use the index. Without it it would read the table until it has found so many.
+-- Without the order PostgreSQL might read the table, and not the index, until it has found so many.
 SELECT count(*) AS tasks
   FROM (SELECT 1 AS found
           FROM mirepoix_task

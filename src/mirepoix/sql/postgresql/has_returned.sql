@@ -1,6 +1,6 @@
 -- Whether a queue has tasks that are ready again after a worker had them. Suspects count only with :suspects. With the
 -- inner LIMIT the planner looks for one task of each queue, and does not read all of them.
--- The order makes PostgreSQL use the index. Without it it would read the table until it has found so many.
+-- Without the order PostgreSQL might read the table, and not the index, until it has found so many.
 SELECT wanted.queue
   FROM json_array_elements_text(CAST(:queues AS json)) AS wanted(queue)
  CROSS JOIN LATERAL (

@@ -1,5 +1,5 @@
 -- How many tasks of each key are ready in a queue, at most :cap of a key.
--- The order makes PostgreSQL use the index. Without it it would read the table until it has found so many.
+-- Without the order PostgreSQL might read the table, and not the index, until it has found so many.
 SELECT w.id AS limit_key, ready.tasks
   FROM json_array_elements_text(CAST(:keys AS json)) AS w(id)
  CROSS JOIN LATERAL (

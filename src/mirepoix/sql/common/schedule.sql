@@ -1,5 +1,0 @@
--- One schedule.
-SELECT id, owner, app, task, definition, revision, created_at, changed_at, changed_by, fired_until, next_fire_at,
-       next_due_at, failures, paused_at, paused_by, paused_reason, removed_at
-  FROM mirepoix_schedule
- WHERE id = :name
